@@ -1,0 +1,55 @@
+//! The business that a query is confined to. A [`Tenant`] is what every query needs, and permission is the only way to
+//! one.
+
+use uuid::Uuid;
+
+use super::{Action, Area, Identity, Role};
+use crate::error::{Error, Result};
+
+/// What of a business the reading of input depends on.
+#[derive(Clone, Debug)]
+pub struct Business {
+    pub id: Uuid,
+    /// ISO 3166-1 alpha-2: how phone numbers without a country code are read.
+    pub country: String,
+    /// IANA zone in which its days begin.
+    pub time_zone: String,
+    /// ISO 4217.
+    pub currency: String,
+}
+
+/// The business that a query is confined to, and the role in which it is asked.
+#[derive(Clone, Debug)]
+pub struct Tenant {
+    id: Uuid,
+    role: Role,
+}
+
+impl Tenant {
+    pub fn id(&self) -> Uuid {
+        self.id
+    }
+
+    /// The role of whoever asks.
+    pub fn role(&self) -> Role {
+        self.role
+    }
+
+    /// The operator of this machine, who runs a command line on the database itself.
+    pub fn of_operator(business: Uuid) -> Self {
+        Self { id: business, role: Role::Owner }
+    }
+}
+
+impl Identity {
+    /// Its business, if its role allows `action` in `area`. Errors: 403.
+    pub fn may(&self, area: Area, action: Action) -> Result<Tenant> {
+        let role = self.role;
+        if !role.may(area, action) {
+            return Err(Error::Forbidden(format!(
+                "The role `{role}` may not {action} {area}. Ask an owner of the business for a key with another role."
+            )));
+        }
+        Ok(Tenant { id: self.business.id, role })
+    }
+}

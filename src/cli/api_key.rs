@@ -1,0 +1,64 @@
+//! `rapport api-key create`
+
+use diesel::PgConnection;
+use uuid::Uuid;
+
+use crate::auth::Tenant;
+use crate::config::DatabaseConfig;
+use crate::db::target::{BoxError, Target};
+use crate::db::{self, Statement, Value, migrate};
+use crate::{auth::Role, identity::api_keys};
+
+/// Makes a key for the business `slug` and prints it as the last word.
+pub fn create(
+    database: &DatabaseConfig,
+    slug: &str,
+    role: Role,
+    name: &str,
+    create_business: bool,
+) -> Result<(), BoxError> {
+    let target = Target::open(database)?;
+    if target.embedded.is_some() {
+        migrate::run(&target.url)?;
+    }
+    let mut conn = target.connect()?;
+    let business = match (business(&mut conn, slug)?, create_business) {
+        (Some(business), _) => business,
+        (None, true) => make_business(&mut conn, slug)?,
+        (None, false) => {
+            return Err(format!("there is no business `{slug}`; add --create-business to make it").into());
+        }
+    };
+    let key = api_keys::generate()?;
+    store(&mut conn, business, name, role, &key)?;
+    println!("API key of {slug} ({role}); it is not shown again: {key}");
+    Ok(())
+}
+
+/// Stores `key`; the same key again is left as it is.
+pub fn store(conn: &mut PgConnection, business: Uuid, name: &str, role: Role, key: &str) -> Result<(), BoxError> {
+    let tenant = Tenant::of_operator(business);
+    db::in_transaction(conn, |tx| api_keys::insert(tx, &tenant, name, role, key))?;
+    Ok(())
+}
+
+/// The id of the business `slug`.
+pub fn business(conn: &mut PgConnection, slug: &str) -> Result<Option<Uuid>, BoxError> {
+    let mut sql = Statement::new("SELECT id FROM businesses WHERE slug = ");
+    sql.bind(Value::Text(Some(slug.to_owned())));
+    Ok(sql.row(conn)?.and_then(|row| row.uuid(0)))
+}
+
+fn make_business(conn: &mut PgConnection, slug: &str) -> Result<Uuid, BoxError> {
+    let id = Uuid::now_v7();
+    let mut sql = Statement::new("INSERT INTO businesses (id, name, slug) VALUES (");
+    sql.bind(Value::Uuid(Some(id))).push(", ").bind(Value::Text(Some(slug.to_owned()))).push(", ");
+    sql.bind(Value::Text(Some(slug.to_owned()))).push(")");
+    sql.run(conn).map_err(|error| match error {
+        diesel::result::Error::DatabaseError(diesel::result::DatabaseErrorKind::CheckViolation, _) => {
+            BoxError::from(format!("`{slug}` is no slug: lower-case letters, digits and hyphens, at most 63"))
+        }
+        other => other.into(),
+    })?;
+    Ok(id)
+}

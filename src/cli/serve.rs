@@ -1,0 +1,63 @@
+//! `rapport serve`
+
+use super::api_key;
+use crate::app::App;
+use crate::config::{Config, Secret};
+use crate::db::target::{BoxError, Target};
+use crate::db::{embedded, migrate};
+use crate::ops::telemetry;
+use crate::{auth::Role, identity::api_keys};
+use crate::{seed, server};
+
+const DEMO: &str = "demo";
+
+pub fn run(config: Config) -> Result<(), BoxError> {
+    let _logs = telemetry::start(&config.log, config.log_format)?;
+    // On this thread, the process' first: see `Embedded::start`.
+    let target = Target::open(&config.database)?;
+    let on_embedded = target.embedded.is_some();
+    if config.migrate_on_start.unwrap_or(on_embedded) {
+        migrate::run(&target.url)?;
+    }
+    let demo_key = if on_embedded { Some(demo(&target, config.dev_api_key.as_ref())?) } else { None };
+    let app = App::open(config, &target.url)?;
+    actix_web::rt::System::new().block_on(async move {
+        let running = server::start(app)?;
+        let address = running.address;
+        println!("Rapport is listening on http://{address}");
+        println!("  explore   http://{address}/docs/");
+        if let Some(metrics) = running.metrics_address {
+            println!("  metrics   http://{metrics}/metrics");
+        }
+        if let Some(key) = demo_key {
+            println!("  API key   {key}");
+            println!("  try       curl -H 'Authorization: Bearer {key}' 'http://{address}/api/v1/leads?include=company&limit=3'");
+        }
+        running.until_told_to_stop().await?;
+        // Only now: requests in flight needed it.
+        drop(target);
+        Ok(())
+    })
+}
+
+/// The demo business and its key: made at the first start, the same ever after.
+fn demo(target: &Target, fixed: Option<&Secret>) -> Result<String, BoxError> {
+    let mut conn = target.connect()?;
+    if seed::demo(&mut conn)? {
+        tracing::info!("made the demo business");
+    }
+    let business = api_key::business(&mut conn, DEMO)?.ok_or("the demo business is missing")?;
+    let path = target.state.join("demo-api-key");
+    let kept = std::fs::read_to_string(&path).ok().map(|key| key.trim().to_owned()).filter(|key| !key.is_empty());
+    let key = match (fixed, kept) {
+        (Some(fixed), _) => fixed.expose().to_owned(),
+        (None, Some(kept)) => kept,
+        (None, None) => {
+            let key = api_keys::generate()?;
+            embedded::write_secret(&path, &key)?;
+            key
+        }
+    };
+    api_key::store(&mut conn, business, "demo", Role::Owner, &key)?;
+    Ok(key)
+}

@@ -1,0 +1,236 @@
+//! Configuration: every option is a flag and an environment variable, has a default, and is checked before anything
+//! starts. `rapport serve --help` is the reference.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Command, ValueEnum};
+
+/// A value that is never printed: not in logs, not in errors, not in `/health/detailed`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
+
+impl From<String> for Secret {
+    fn from(value: String) -> Self {
+        Self(value)
+    }
+}
+
+impl std::str::FromStr for Secret {
+    type Err = std::convert::Infallible;
+
+    fn from_str(value: &str) -> Result<Self, Self::Err> {
+        Ok(Self(value.to_owned()))
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line, for collectors.
+    Json,
+}
+
+/// Where the data is. Shared by every command that touches the database.
+#[derive(Args, Clone, Debug)]
+pub struct DatabaseConfig {
+    /// PostgreSQL (15 or newer); without it a private server is started under the state folder
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
+    pub database_url: Option<Secret>,
+    /// Folder of the private server and its files [default: /var/lib/rapport as root, else ~/.local/state/rapport]
+    #[arg(long, env = "RAPPORT_STATE_DIR")]
+    pub state_dir: Option<PathBuf>,
+    /// Folder that holds PostgreSQL's `initdb` and `postgres`, for the private server
+    #[arg(long, env = "RAPPORT_POSTGRES_BIN")]
+    pub postgres_bin: Option<PathBuf>,
+}
+
+impl DatabaseConfig {
+    /// The state folder, by configuration or by convention.
+    pub fn state_dir(&self) -> PathBuf {
+        if let Some(folder) = &self.state_dir {
+            return folder.clone();
+        }
+        // SAFETY: geteuid has no preconditions.
+        if unsafe { libc::geteuid() } == 0 {
+            // Not under root's home: the server runs as another user and could not reach it.
+            return PathBuf::from("/var/lib/rapport");
+        }
+        let home = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/state"));
+        let state = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from).or(home);
+        state.unwrap_or_else(|| PathBuf::from("/var/tmp")).join("rapport")
+    }
+}
+
+#[derive(Args, Clone, Debug)]
+pub struct Config {
+    #[command(flatten)]
+    pub database: DatabaseConfig,
+    /// Address of the API
+    #[arg(long, env = "RAPPORT_BIND", default_value = "127.0.0.1:8080")]
+    pub bind: SocketAddr,
+    /// Address of Prometheus' `/metrics`, or `off`
+    #[arg(long, env = "RAPPORT_METRICS_BIND", default_value = "127.0.0.1:9090", value_parser = parse_metrics_bind)]
+    pub metrics_bind: Metrics,
+    /// Redis (shared cache tier); the service works without it
+    #[arg(long, env = "REDIS_URL", hide_env_values = true)]
+    pub redis_url: Option<Secret>,
+    /// Fixes the API key of the demo business; honoured on the private server only
+    #[arg(long, env = "RAPPORT_DEV_API_KEY", hide_env_values = true)]
+    pub dev_api_key: Option<Secret>,
+    /// Migrate before serving [default: only on the private server]
+    #[arg(long, env = "RAPPORT_MIGRATE_ON_START")]
+    pub migrate_on_start: Option<bool>,
+    /// What is logged, as a tracing filter: `info`, `rapport=debug,warn`, …
+    #[arg(long, env = "RAPPORT_LOG", default_value = "info")]
+    pub log: String,
+    /// `text` for people, `json` for collectors [default: text on a terminal, else json]
+    #[arg(long, env = "RAPPORT_LOG_FORMAT")]
+    pub log_format: Option<LogFormat>,
+    /// Threads that serve HTTP [default: one per core]
+    #[arg(long, env = "RAPPORT_WORKERS")]
+    pub workers: Option<usize>,
+    /// Database connections, each with a thread [default: twice the cores, 4 to 16]
+    #[arg(long, env = "RAPPORT_DB_CONNECTIONS", default_value_t = default_connections())]
+    pub db_connections: u32,
+    /// Requests that may wait for a database connection before callers get 503
+    #[arg(long, env = "RAPPORT_DB_QUEUE", default_value_t = 1024)]
+    pub db_queue: usize,
+    /// Longest wait for a database connection, in milliseconds
+    #[arg(long, env = "RAPPORT_DB_WAIT_MS", default_value_t = 2_000)]
+    pub db_wait_ms: u64,
+    /// Longest a single statement may run, in milliseconds
+    #[arg(long, env = "RAPPORT_STATEMENT_TIMEOUT_MS", default_value_t = 5_000)]
+    pub statement_timeout_ms: u64,
+    /// Longest a request may take in all, in milliseconds
+    #[arg(long, env = "RAPPORT_REQUEST_TIMEOUT_MS", default_value_t = 15_000)]
+    pub request_timeout_ms: u64,
+    /// Longest wait for the headers of a request, in milliseconds
+    #[arg(long, env = "RAPPORT_HEADER_TIMEOUT_MS", default_value_t = 5_000)]
+    pub header_timeout_ms: u64,
+    /// Longest wait for the body of a request, in milliseconds
+    #[arg(long, env = "RAPPORT_BODY_TIMEOUT_MS", default_value_t = 10_000)]
+    pub body_timeout_ms: u64,
+    /// Largest body of a request, in bytes
+    #[arg(long, env = "RAPPORT_BODY_LIMIT", default_value_t = 1024 * 1024)]
+    pub body_limit: usize,
+    /// Deepest nesting of a JSON body
+    #[arg(long, env = "RAPPORT_BODY_DEPTH", default_value_t = 16)]
+    pub body_depth: usize,
+    /// How long a verified API key is trusted before it is looked up again, in milliseconds
+    #[arg(long, env = "RAPPORT_KEY_TRUST_MS", default_value_t = 1_000)]
+    pub key_trust_ms: u64,
+    /// Origins that browsers may call from, comma-separated; `*` for any
+    #[arg(long, env = "RAPPORT_CORS_ORIGINS", value_delimiter = ',')]
+    pub cors_origins: Vec<String>,
+    /// After SIGTERM: how long readiness fails while requests are still served, in seconds
+    #[arg(long, env = "RAPPORT_SHUTDOWN_DRAIN_SECONDS", default_value_t = 5)]
+    pub shutdown_drain_seconds: u64,
+    /// After the drain: how long requests in flight may take to finish, in seconds
+    #[arg(long, env = "RAPPORT_SHUTDOWN_GRACE_SECONDS", default_value_t = 15)]
+    pub shutdown_grace_seconds: u64,
+}
+
+/// Where `/metrics` is served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Metrics {
+    Off,
+    On(SocketAddr),
+}
+
+fn parse_metrics_bind(text: &str) -> Result<Metrics, String> {
+    match text {
+        "off" => Ok(Metrics::Off),
+        address => address.parse().map(Metrics::On).map_err(|_| "an address like 127.0.0.1:9090, or `off`".to_owned()),
+    }
+}
+
+pub fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+fn default_connections() -> u32 {
+    (cores() as u32 * 2).clamp(4, 16)
+}
+
+impl Config {
+    /// Faults between options, each with what to do.
+    pub fn faults(&self) -> Vec<String> {
+        let mut faults = Vec::new();
+        let mut check = |good: bool, text: &str| {
+            if !good {
+                faults.push(text.to_owned());
+            }
+        };
+        check((1..=256).contains(&self.db_connections), "RAPPORT_DB_CONNECTIONS must be 1 to 256");
+        check(self.db_queue >= 1, "RAPPORT_DB_QUEUE must be at least 1");
+        check(self.workers != Some(0), "RAPPORT_WORKERS must be at least 1");
+        check(self.body_limit >= 1024, "RAPPORT_BODY_LIMIT must be at least 1024 bytes");
+        check((2..=64).contains(&self.body_depth), "RAPPORT_BODY_DEPTH must be 2 to 64");
+        check(
+            self.statement_timeout_ms >= 1 && self.statement_timeout_ms <= self.request_timeout_ms,
+            "RAPPORT_STATEMENT_TIMEOUT_MS must be at least 1 and not above RAPPORT_REQUEST_TIMEOUT_MS",
+        );
+        check(self.db_wait_ms >= 1, "RAPPORT_DB_WAIT_MS must be at least 1");
+        check(
+            self.database.database_url.is_none() || self.dev_api_key.is_none(),
+            "RAPPORT_DEV_API_KEY is for the private server only; with DATABASE_URL use `rapport api-key create`",
+        );
+        check(
+            self.dev_api_key.as_ref().is_none_or(|key| key.expose().len() >= 16),
+            "RAPPORT_DEV_API_KEY must have at least 16 characters",
+        );
+        check(
+            Metrics::On(self.bind) != self.metrics_bind || self.bind.port() == 0,
+            "RAPPORT_METRICS_BIND must differ from RAPPORT_BIND",
+        );
+        for origin in &self.cors_origins {
+            let good = origin == "*" || url::Url::parse(origin).is_ok_and(|u| u.host().is_some() && u.path() == "/");
+            if !good {
+                faults.push(format!("RAPPORT_CORS_ORIGINS: `{origin}` is not an origin like https://app.example.com"));
+            }
+        }
+        if let Some(url) = &self.database.database_url
+            && !(url.expose().starts_with("postgres://") || url.expose().starts_with("postgresql://"))
+        {
+            faults.push("DATABASE_URL must start with postgres:// or postgresql://".to_owned());
+        }
+        if let Some(url) = &self.redis_url
+            && !["redis://", "rediss://", "unix://"].iter().any(|scheme| url.expose().starts_with(scheme))
+        {
+            faults.push("REDIS_URL must start with redis://, rediss:// or unix://".to_owned());
+        }
+        faults
+    }
+}
+
+/// Environment variables whose value an option of `command` refuses: the option's id, and what is wrong. Clap stops at
+/// the first; an operator wants all.
+pub fn environment_faults(command: &Command) -> Vec<(String, String)> {
+    let set = |arg: &&clap::Arg| arg.get_env().is_some_and(|name| std::env::var_os(name).is_some());
+    let mut faults = Vec::new();
+    for arg in command.get_arguments().filter(set) {
+        let name = arg.get_env().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let alone = Command::new("rapport").disable_help_flag(true).arg(arg.clone());
+        if let Err(error) = alone.try_get_matches_from(["rapport"]) {
+            let text = error.to_string();
+            let first = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
+            faults.push((arg.get_id().to_string(), format!("{name}: {first}")));
+        }
+    }
+    faults
+}

@@ -1,0 +1,36 @@
+//! What a request carries with it while it is served: its id, and what it spent in the database.
+//!
+//! A task-local, set by the outermost middleware, so that the error type can name the request and the database can
+//! charge it without every function handing both along.
+
+use std::cell::Cell;
+use std::time::Duration;
+
+tokio::task_local! {
+    pub static CONTEXT: Context;
+}
+
+pub struct Context {
+    pub request_id: Box<str>,
+    pub database: Cell<Duration>,
+    pub statements: Cell<u64>,
+}
+
+impl Context {
+    pub fn new(request_id: Box<str>) -> Self {
+        Self { request_id, database: Cell::default(), statements: Cell::default() }
+    }
+}
+
+/// The id of the request being served, or `-` outside of one.
+pub fn request_id() -> String {
+    CONTEXT.try_with(|context| context.request_id.to_string()).unwrap_or_else(|_| "-".to_owned())
+}
+
+/// Charges the request being served, if any.
+pub fn spent_in_database(time: Duration, statements: u64) {
+    let _ = CONTEXT.try_with(|context| {
+        context.database.set(context.database.get() + time);
+        context.statements.set(context.statements.get() + statements);
+    });
+}

@@ -1,0 +1,52 @@
+//! Campaigns: what brought leads in.
+
+use crate::auth::Area;
+use crate::auth::Business;
+use crate::db::Value;
+use crate::noun::{Change, Faults, Field, Hooks, Kind, Noun, Sort};
+
+const CHANNELS: &[&str] = &["whatsapp", "sms", "email", "web", "ads", "event", "referral", "other"];
+const STATUSES: &[&str] = &["draft", "active", "paused", "finished"];
+
+pub static CAMPAIGNS: Noun = Noun {
+    name: "campaign",
+    plural: "campaigns",
+    schema: "Campaign",
+    about: "What brought leads in.",
+    table: "campaigns",
+    area: Area::Business,
+    fields: &[
+        Field::ID,
+        Field::text("name", 200, r#""Spring check-up""#, "Its name.").required(),
+        Field::choice("channel", CHANNELS, r#""whatsapp""#, "Where it ran.").default(r#""other""#),
+        Field::choice("status", STATUSES, r#""active""#, "How far it is.").default(r#""draft""#),
+        Field::new("starts_on", Kind::Date, r#""2026-03-01""#, "Its first day.").filter(),
+        Field::new("ends_on", Kind::Date, r#""2026-03-31""#, "Its last day; not before the first.").filter(),
+        Field::money("budget_minor", "250000", "Its budget in minor units."),
+        Field::new("currency", Kind::Currency, r#""EUR""#, "Of the budget; the business' own when left out."),
+        Field::METADATA,
+        Field::VERSION,
+        Field::CREATED_AT,
+        Field::UPDATED_AT,
+    ],
+    sorts: &[Sort::time("created_at", "t.created_at"), Sort::text("name", "lower(t.name)")],
+    hooks: Hooks { prepare, ..Hooks::NONE },
+    ..Noun::BASE
+};
+
+fn prepare(change: &mut Change, business: &Business, faults: &mut Faults) {
+    if let (Some(Value::Date(Some(first))), Some(Value::Date(Some(last)))) =
+        (change.get("starts_on"), change.get("ends_on"))
+        && last < first
+    {
+        faults.field("ends_on", "out_of_range", "`ends_on` must not be before `starts_on`.");
+    }
+    default_currency(change, "budget_minor", business);
+}
+
+/// Money without a currency is in the business' own.
+pub fn default_currency(change: &mut Change, amount: &str, business: &Business) {
+    if change.get(amount).is_some_and(|value| !value.is_null()) {
+        change.set_default("currency", Value::Text(Some(business.currency.clone())));
+    }
+}

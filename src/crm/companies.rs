@@ -1,0 +1,45 @@
+//! Companies: the organisations that contacts work for and leads come from.
+
+use super::contacts::CONTACTS;
+use super::leads::LEADS;
+use crate::identity::users::USERS;
+use crate::noun::{Field, Kind, Noun, Relation, Sort};
+
+const SIZES: &[&str] = &["1-10", "11-50", "51-200", "201-1000", "1001+"];
+
+pub static COMPANIES: Noun = Noun {
+    name: "company",
+    plural: "companies",
+    schema: "Company",
+    about: "The organisations that contacts work for and leads come from.",
+    table: "companies",
+    fields: &[
+        Field::ID,
+        Field::text("name", 200, r#""Brekke, Dietrich and Klein""#, "Its name.").required(),
+        Field::text("domain", 253, r#""brekke.example""#, "Its web domain; unique in the business, whatever the case.")
+            .filter()
+            .fold_case(),
+        Field::text("industry", 100, r#""Architecture""#, "What it does.").filter(),
+        Field::choice("size", SIZES, r#""11-50""#, "How many people work there."),
+        Field::new("phone", Kind::Phone, r#""+4930901820""#, "E.164 where it can be, else as written."),
+        Field::text("address", 500, r#""Torstraße 1, 10119 Berlin""#, "Where it is."),
+        Field::link("owner_id", "The member who looks after it."),
+        Field::EXTERNAL_ID,
+        Field::TAGS,
+        Field::METADATA,
+        Field::VERSION,
+        Field::CREATED_AT,
+        Field::UPDATED_AT,
+    ],
+    relations: &[
+        Relation::one("owner", &USERS, "owner_id", "The member who looks after it."),
+        Relation::many("contacts", &CONTACTS, "company_id", "-created_at", "Its newest contacts."),
+        Relation::many("leads", &LEADS, "company_id", "-created_at", "Its newest leads."),
+    ],
+    sorts: &[
+        Sort::time("created_at", "t.created_at"),
+        Sort::time("updated_at", "t.updated_at"),
+        Sort::text("name", "lower(t.name)"),
+    ],
+    ..Noun::BASE
+};

@@ -1,0 +1,77 @@
+//! Conversations: one thread with one address on one channel. Its recency and unread count follow its messages.
+
+use super::contacts::CONTACTS;
+use super::leads::LEADS;
+use super::messages::MESSAGES;
+use crate::auth::Business;
+use crate::db::Value;
+use crate::identity::users::USERS;
+use crate::noun::{Change, Faults, Field, Hooks, Noun, Relation, Sort, phone};
+
+pub const CHANNELS: &[&str] = &["whatsapp", "sms", "email", "web"];
+const STATUSES: &[&str] = &["active", "pending", "closed"];
+
+pub static CONVERSATIONS: Noun = Noun {
+    name: "conversation",
+    plural: "conversations",
+    schema: "Conversation",
+    about: "Threads with one address on one channel; at most one of them is open at a time.",
+    table: "conversations",
+    fields: &[
+        Field::ID,
+        Field::link("contact_id", "The person it is with."),
+        Field::link("lead_id", "The lead it is about."),
+        Field::choice("channel", CHANNELS, r#""whatsapp""#, "How it is held.").required().once(),
+        Field::text(
+            "address",
+            254,
+            r#""+4915112345678""#,
+            "The other side: a phone number, an e-mail address, a visitor's id.",
+        )
+        .required()
+        .once()
+        .filter(),
+        Field::choice("status", STATUSES, r#""active""#, "`pending` waits for the other side.").default(r#""active""#),
+        Field::link("assignee_id", "The member who answers."),
+        Field::text("subject", 200, r#""Appointment on Friday""#, "What it is about."),
+        Field::time("started_at", "When it began.").read_only().not_null(),
+        Field::time("last_message_at", "When the last message was sent, or it began.").read_only().not_null().filter(),
+        Field::int(
+            "unread_count",
+            0,
+            2_147_483_647,
+            "2",
+            "Inbound messages since someone last read it; 0 marks it read.",
+        )
+        .default("0")
+        .filter(),
+        Field::time(
+            "window_expires_at",
+            "Until when WhatsApp lets free text through: 24 hours after the last inbound message.",
+        )
+        .read_only(),
+        Field::METADATA,
+        Field::VERSION,
+        Field::CREATED_AT,
+        Field::UPDATED_AT,
+    ],
+    relations: &[
+        Relation::one("contact", &CONTACTS, "contact_id", "The person it is with."),
+        Relation::one("lead", &LEADS, "lead_id", "The lead it is about."),
+        Relation::one("assignee", &USERS, "assignee_id", "The member who answers."),
+        Relation::first("last_message", &MESSAGES, "conversation_id", "-sent_at", "The last message."),
+        Relation::many("messages", &MESSAGES, "conversation_id", "-sent_at", "The latest messages, newest first."),
+    ],
+    sorts: &[Sort::time("last_message_at", "t.last_message_at"), Sort::time("created_at", "t.created_at")],
+    default_sort: "-last_message_at",
+    hooks: Hooks { prepare, ..Hooks::NONE },
+    ..Noun::BASE
+};
+
+/// One number is one thread, however it is written.
+fn prepare(change: &mut Change, business: &Business, _: &mut Faults) {
+    if let (Some("whatsapp" | "sms"), Some(address)) = (change.text("channel"), change.text("address")) {
+        let address = phone::normalise(address, &business.country);
+        change.set("address", Value::Text(Some(address)));
+    }
+}

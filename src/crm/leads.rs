@@ -1,0 +1,83 @@
+//! Leads: chances to sell, from the first contact to won or lost.
+
+use chrono::Utc;
+
+use super::bookings::BOOKINGS;
+use super::campaigns::{CAMPAIGNS, default_currency};
+use super::companies::COMPANIES;
+use super::contacts::CONTACTS;
+use super::conversations::CONVERSATIONS;
+use super::tasks::TASKS;
+use crate::auth::Business;
+use crate::db::Value;
+use crate::identity::users::USERS;
+use crate::noun::{Change, Faults, Field, Hooks, Kind, Noun, Relation, Sort};
+
+const STATUSES: &[&str] = &["new", "contacted", "qualified", "proposal", "won", "lost"];
+
+pub static LEADS: Noun = Noun {
+    name: "lead",
+    plural: "leads",
+    schema: "Lead",
+    about: "Chances to sell, from the first contact to won or lost.",
+    table: "leads",
+    fields: &[
+        Field::ID,
+        Field::link("company_id", "The company it would be sold to."),
+        Field::link("contact_id", "The person it is about."),
+        Field::link("campaign_id", "What brought it in."),
+        Field::link("assignee_id", "The member who works on it."),
+        Field::text("title", 200, r#""New office, 40 desks""#, "What it is about.").required(),
+        Field::choice("status", STATUSES, r#""qualified""#, "How far it is. `won` and `lost` close it.")
+            .default(r#""new""#),
+        Field::int("score", 0, 100, "70", "How promising it is.").default("0").filter(),
+        Field::text("source", 100, r#""website""#, "Where it came from.").filter(),
+        Field::money("value_minor", "1250000", "What it is worth, in minor units.").filter(),
+        Field::new("currency", Kind::Currency, r#""EUR""#, "Of the value; the business' own when left out.").filter(),
+        Field::TAGS,
+        Field {
+            default: Some(r#""2026-11-20T09:30:00Z""#),
+            ..Field::time("entered_at", "When it came in; now when left out.")
+        }
+        .not_null()
+        .filter(),
+        Field::time("first_touch_at", "When someone first answered it.").filter(),
+        Field::time("closed_at", "When it was won or lost; set with the status, emptied when it is opened again.")
+            .filter(),
+        Field::text("lost_reason", 500, r#""Too expensive""#, "Why it was lost."),
+        Field::METADATA,
+        Field::VERSION,
+        Field::CREATED_AT,
+        Field::UPDATED_AT,
+    ],
+    relations: &[
+        Relation::one("company", &COMPANIES, "company_id", "The company it would be sold to."),
+        Relation::one("contact", &CONTACTS, "contact_id", "The person it is about."),
+        Relation::one("campaign", &CAMPAIGNS, "campaign_id", "What brought it in."),
+        Relation::one("assignee", &USERS, "assignee_id", "The member who works on it."),
+        Relation::many("conversations", &CONVERSATIONS, "lead_id", "-last_message_at", "Its latest conversations."),
+        Relation::many("bookings", &BOOKINGS, "lead_id", "-starts_at", "Its latest bookings."),
+        Relation::many("tasks", &TASKS, "lead_id", "-created_at", "Its newest tasks."),
+    ],
+    sorts: &[
+        Sort::time("created_at", "t.created_at"),
+        Sort::time("updated_at", "t.updated_at"),
+        Sort::int("score", "t.score"),
+        Sort::int("value", "coalesce(t.value_minor, 0)"),
+    ],
+    hooks: Hooks { prepare, ..Hooks::NONE },
+    ..Noun::BASE
+};
+
+/// A lead closes when it is won or lost, and opens again with any other status.
+fn prepare(change: &mut Change, business: &Business, _: &mut Faults) {
+    match change.text("status") {
+        Some("won" | "lost") => change.set_default("closed_at", Value::Time(Some(Utc::now()))),
+        Some(_) if !change.creates => {
+            change.set("closed_at", Value::Time(None));
+            change.set_default("lost_reason", Value::Text(None));
+        }
+        _ => {}
+    }
+    default_currency(change, "value_minor", business);
+}

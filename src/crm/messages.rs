@@ -1,0 +1,141 @@
+//! Messages: what was said in a conversation, by whom, and how far it got.
+
+use uuid::Uuid;
+
+use super::conversations::CONVERSATIONS;
+use crate::auth::{Business, Tenant};
+use crate::db::{Statement, Tx, Value};
+use crate::error::Result;
+use crate::identity::users::USERS;
+use crate::noun::{Change, Faults, Field, Hooks, Kind, Noun, Relation, Search, Sort};
+
+const DIRECTIONS: &[&str] = &["inbound", "outbound"];
+const AUTHORS: &[&str] = &["contact", "user", "ai", "system"];
+const KINDS: &[&str] = &[
+    "text",
+    "image",
+    "audio",
+    "video",
+    "document",
+    "sticker",
+    "location",
+    "contacts",
+    "interactive",
+    "reaction",
+    "template",
+    "order",
+    "system",
+    "unknown",
+];
+const STATUSES: &[&str] = &["received", "queued", "sent", "delivered", "read", "failed"];
+const MOST_TOKENS: i64 = 2_147_483_647;
+
+pub static MESSAGES: Noun = Noun {
+    name: "message",
+    plural: "messages",
+    schema: "Message",
+    about: "What was said in a conversation. Newest first, so a thread is paged backwards through time.",
+    table: "messages",
+    fields: &[
+        Field::ID,
+        Field::link("conversation_id", "The conversation it belongs to.").required().once(),
+        Field::choice("direction", DIRECTIONS, r#""outbound""#, "From the other side, or to it.").required().once(),
+        Field::choice(
+            "author",
+            AUTHORS,
+            r#""user""#,
+            "Who wrote it; the contact if inbound, else a user, when left out.",
+        )
+        .not_null()
+        .once(),
+        Field::link("author_id", "The member who wrote it.").once(),
+        Field::choice("kind", KINDS, r#""text""#, "What it is.").default(r#""text""#).once(),
+        Field::text("body", 16_384, r#""See you on Friday at ten.""#, "Its text, or the caption of what it carries."),
+        Field::new(
+            "media",
+            Kind::Object,
+            r#"{"url":"https://files.example/1.jpg","mime_type":"image/jpeg"}"#,
+            "What it carries.",
+        ),
+        Field::text("external_id", 200, r#""wamid.HBgM""#, "Its id on the channel; unique in the business.")
+            .once()
+            .filter(),
+        Field::choice(
+            "status",
+            STATUSES,
+            r#""queued""#,
+            "How far it got; `received` if inbound, else `queued`, when left out.",
+        )
+        .not_null(),
+        Field {
+            default: Some(r#""2026-11-20T09:30:00Z""#),
+            ..Field::time("sent_at", "When it was sent; now when left out.")
+        }
+        .not_null()
+        .once()
+        .filter(),
+        Field::time("delivered_at", "When it arrived."),
+        Field::time("read_at", "When it was read."),
+        Field::text("failed_reason", 500, r#""The number does not exist.""#, "Why it did not arrive."),
+        Field::new("cost", Kind::Decimal, r#""0.0125""#, "What the channel charged, as a decimal."),
+        Field::new("cost_currency", Kind::Currency, r#""EUR""#, "Of the cost; the business' own when left out."),
+        Field::text("model", 100, r#""gpt-5-mini""#, "Which model wrote it, if one did."),
+        Field::int("input_tokens", 0, MOST_TOKENS, "812", "What the model read."),
+        Field::int("output_tokens", 0, MOST_TOKENS, "64", "What the model wrote."),
+        Field::new("ai_cost", Kind::Decimal, r#""0.000310""#, "What the model cost, as a decimal."),
+        Field { filter: false, ..Field::METADATA },
+        Field::VERSION,
+        // Asked for by `sent_at`, which has an index; a million messages are no place for another two.
+        Field { filter: false, ..Field::CREATED_AT },
+        Field { filter: false, ..Field::UPDATED_AT },
+    ],
+    relations: &[
+        Relation::one("conversation", &CONVERSATIONS, "conversation_id", "The conversation it belongs to."),
+        // Not `author`, which is a field that says what kind of author it was.
+        Relation::one("author_user", &USERS, "author_id", "The member who wrote it."),
+    ],
+    sorts: &[Sort::time("sent_at", "t.sent_at")],
+    default_sort: "-sent_at",
+    search: Search::Words,
+    hooks: Hooks { prepare, after, ..Hooks::NONE },
+    ..Noun::BASE
+};
+
+fn prepare(change: &mut Change, business: &Business, faults: &mut Faults) {
+    let text = |text: &str| Value::Text(Some(text.to_owned()));
+    if change.creates {
+        let inbound = change.text("direction") == Some("inbound");
+        change.set_default("author", text(if inbound { "contact" } else { "user" }));
+        change.set_default("status", text(if inbound { "received" } else { "queued" }));
+        let empty = change.text("body").is_none() && change.get("media").is_none_or(Value::is_null);
+        if empty && change.text("kind").is_none_or(|kind| kind == "text") {
+            faults.field("body", "required", "A text message needs a `body`.");
+        }
+        if inbound && change.text("author").is_some_and(|author| author != "contact") {
+            faults.field("author", "out_of_range", "An inbound message is by the `contact`.");
+        }
+    }
+    if change.get("cost").is_some_and(|cost| !cost.is_null()) {
+        change.set_default("cost_currency", text(&business.currency));
+    }
+}
+
+/// A new message moves its conversation: to the top, and, if it came in, unread and open for 24 hours (WhatsApp's
+/// customer service window).
+fn after(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, change: &Change) -> Result<()> {
+    if !change.creates {
+        return Ok(());
+    }
+    let mut sql = Statement::new(
+        "UPDATE conversations c SET version = c.version + 1, updated_at = now(), \
+         last_message_at = greatest(c.last_message_at, m.sent_at), \
+         unread_count = c.unread_count + (m.direction = 'inbound')::int, \
+         window_expires_at = CASE WHEN m.direction = 'inbound' AND c.channel = 'whatsapp' \
+             THEN greatest(c.window_expires_at, \
+                  least(m.sent_at + interval '24 hours', '9999-12-31 23:59:59+00')) ELSE c.window_expires_at END \
+         FROM messages m WHERE c.business_id = m.business_id AND c.id = m.conversation_id AND m.business_id = ",
+    );
+    sql.bind(Value::Uuid(Some(tenant.id()))).push(" AND m.id = ").bind(Value::Uuid(Some(id)));
+    sql.run(tx)?;
+    Ok(())
+}

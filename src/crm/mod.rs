@@ -1,0 +1,14 @@
+//! The nouns of the CRM, a room each. A room describes its noun; where a noun has rules of its own they stand beside it.
+
+pub mod bookings;
+pub mod businesses;
+pub mod campaigns;
+pub mod companies;
+pub mod contacts;
+pub mod conversations;
+pub mod leads;
+pub mod messages;
+pub mod notes;
+pub mod services;
+pub mod staff;
+pub mod tasks;

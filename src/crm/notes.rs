@@ -1,0 +1,43 @@
+//! Notes: what someone wrote down about a lead, a person, a company, a conversation or a booking.
+
+use super::bookings::BOOKINGS;
+use super::companies::COMPANIES;
+use super::contacts::CONTACTS;
+use super::conversations::CONVERSATIONS;
+use super::leads::LEADS;
+use crate::identity::users::USERS;
+use crate::noun::{Field, Kind, Noun, Relation, Search, Sort};
+
+pub static NOTES: Noun = Noun {
+    name: "note",
+    plural: "notes",
+    schema: "Note",
+    about: "What someone wrote down about a lead, a person, a company, a conversation or a booking.",
+    table: "notes",
+    fields: &[
+        Field::ID,
+        Field::text("body", 20_000, r#""Prefers to be called in the morning.""#, "The note.").required(),
+        Field::new("pinned", Kind::Bool, "false", "Whether it is shown first.").default("false").filter(),
+        Field::link("author_id", "The member who wrote it."),
+        Field::link("lead_id", "The lead it is about."),
+        Field::link("contact_id", "The person it is about."),
+        Field::link("company_id", "The company it is about."),
+        Field::link("conversation_id", "The conversation it is about."),
+        Field::link("booking_id", "The booking it is about."),
+        Field::METADATA,
+        Field::VERSION,
+        Field::CREATED_AT,
+        Field::UPDATED_AT,
+    ],
+    relations: &[
+        Relation::one("author", &USERS, "author_id", "The member who wrote it."),
+        Relation::one("lead", &LEADS, "lead_id", "The lead it is about."),
+        Relation::one("contact", &CONTACTS, "contact_id", "The person it is about."),
+        Relation::one("company", &COMPANIES, "company_id", "The company it is about."),
+        Relation::one("conversation", &CONVERSATIONS, "conversation_id", "The conversation it is about."),
+        Relation::one("booking", &BOOKINGS, "booking_id", "The booking it is about."),
+    ],
+    sorts: &[Sort::time("created_at", "t.created_at")],
+    search: Search::Words,
+    ..Noun::BASE
+};

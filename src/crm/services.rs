@@ -1,0 +1,31 @@
+//! Services: what can be booked.
+
+use super::campaigns::default_currency;
+use crate::auth::Area;
+use crate::noun::{Field, Hooks, Kind, Noun, Sort};
+
+pub static SERVICES: Noun = Noun {
+    name: "service",
+    plural: "services",
+    schema: "Service",
+    about: "What can be booked.",
+    table: "services",
+    area: Area::Business,
+    fields: &[
+        Field::ID,
+        Field::text("name", 200, r#""First consultation""#, "Its name.").required(),
+        Field::text("description", 2_000, r#""An hour to get to know each other.""#, "What customers get."),
+        Field::int("duration_minutes", 1, 10_080, "60", "How long it takes.").required().filter(),
+        Field::money("price_minor", "9000", "Its price in minor units."),
+        Field::new("currency", Kind::Currency, r#""EUR""#, "Of the price; the business' own when left out."),
+        Field::new("active", Kind::Bool, "true", "Whether it can be booked now.").default("true").filter(),
+        Field::METADATA,
+        Field::VERSION,
+        Field::CREATED_AT,
+        Field::UPDATED_AT,
+    ],
+    sorts: &[Sort::time("created_at", "t.created_at"), Sort::text("name", "lower(t.name)")],
+    default_sort: "name",
+    hooks: Hooks { prepare: |change, business, _| default_currency(change, "price_minor", business), ..Hooks::NONE },
+    ..Noun::BASE
+};

@@ -1,0 +1,46 @@
+//! Staff: by whom something can be booked. Not every one of them signs in.
+
+use crate::auth::Area;
+use crate::db::Value;
+use crate::identity::users::USERS;
+use crate::noun::{Field, Hooks, Kind, Noun, Relation, Sort};
+
+pub static STAFF: Noun = Noun {
+    name: "staff_member",
+    plural: "staff",
+    schema: "StaffMember",
+    about: "By whom something can be booked. Not every one of them signs in.",
+    table: "staff",
+    area: Area::Business,
+    fields: &[
+        Field::ID,
+        Field::link("user_id", "The member that they are, if they sign in."),
+        Field::text("name", 200, r#""Jonas Weber""#, "As customers see it.").required(),
+        Field::new("email", Kind::Email, r#""jonas@example.com""#, "Where they are told of bookings."),
+        Field::new("phone", Kind::Phone, r#""+4930901821""#, "E.164 where it can be, else as written."),
+        Field::new(
+            "time_zone",
+            Kind::Zone,
+            r#""Europe/Berlin""#,
+            "In which they work; the business' own when left out.",
+        )
+        .not_null(),
+        Field::new("active", Kind::Bool, "true", "Whether they can be booked now.").default("true").filter(),
+        Field::METADATA,
+        Field::VERSION,
+        Field::CREATED_AT,
+        Field::UPDATED_AT,
+    ],
+    relations: &[Relation::one("user", &USERS, "user_id", "The member that they are.")],
+    sorts: &[Sort::time("created_at", "t.created_at"), Sort::text("name", "lower(t.name)")],
+    default_sort: "name",
+    hooks: Hooks {
+        prepare: |change, business, _| {
+            if change.creates {
+                change.set_default("time_zone", Value::Text(Some(business.time_zone.clone())));
+            }
+        },
+        ..Hooks::NONE
+    },
+    ..Noun::BASE
+};

@@ -1,0 +1,61 @@
+//! Tasks: what someone still has to do.
+
+use chrono::Utc;
+
+use super::companies::COMPANIES;
+use super::contacts::CONTACTS;
+use super::leads::LEADS;
+use crate::auth::Business;
+use crate::db::Value;
+use crate::identity::users::USERS;
+use crate::noun::{Change, Faults, Field, Hooks, Noun, Relation, Sort};
+
+const STATUSES: &[&str] = &["open", "done", "cancelled"];
+const PRIORITIES: &[&str] = &["low", "normal", "high", "urgent"];
+
+pub static TASKS: Noun = Noun {
+    name: "task",
+    plural: "tasks",
+    schema: "Task",
+    about: "What someone still has to do.",
+    table: "tasks",
+    fields: &[
+        Field::ID,
+        Field::text("title", 200, r#""Call back about the offer""#, "What is to be done.").required(),
+        Field::text("description", 10_000, r#""Ask for the floor plan.""#, "More about it."),
+        Field::choice("status", STATUSES, r#""open""#, "Whether it is done.").default(r#""open""#),
+        Field::choice("priority", PRIORITIES, r#""high""#, "How urgent it is.").default(r#""normal""#),
+        Field::time("due_at", "Until when.").filter(),
+        Field::time("completed_at", "When it was done; set with the status.").read_only(),
+        Field::link("assignee_id", "The member who is to do it."),
+        Field::link("lead_id", "The lead it is about."),
+        Field::link("contact_id", "The person it is about."),
+        Field::link("company_id", "The company it is about."),
+        Field::METADATA,
+        Field::VERSION,
+        Field::CREATED_AT,
+        Field::UPDATED_AT,
+    ],
+    relations: &[
+        Relation::one("assignee", &USERS, "assignee_id", "The member who is to do it."),
+        Relation::one("lead", &LEADS, "lead_id", "The lead it is about."),
+        Relation::one("contact", &CONTACTS, "contact_id", "The person it is about."),
+        Relation::one("company", &COMPANIES, "company_id", "The company it is about."),
+    ],
+    sorts: &[
+        Sort::time("created_at", "t.created_at"),
+        // what has no date comes last
+        Sort::time("due_at", "coalesce(t.due_at, '9999-12-31 23:59:59+00'::timestamptz)"),
+    ],
+    hooks: Hooks { prepare, ..Hooks::NONE },
+    ..Noun::BASE
+};
+
+fn prepare(change: &mut Change, _: &Business, _: &mut Faults) {
+    let done = match change.text("status") {
+        Some("done") => Some(Utc::now()),
+        Some(_) => None,
+        None => return,
+    };
+    change.set("completed_at", Value::Time(done));
+}

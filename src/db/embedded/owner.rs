@@ -1,0 +1,47 @@
+//! Whom the server runs as: us, or, because PostgreSQL refuses to run as root, a user without rights.
+
+use std::ffi::CString;
+use std::fs::{self, Permissions};
+use std::io;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::Command;
+
+/// `None` is the user that we are.
+#[derive(Clone, Copy, Debug)]
+pub struct Owner(Option<(u32, u32)>);
+
+impl Owner {
+    pub fn of_server() -> Self {
+        // SAFETY: geteuid has no preconditions.
+        if unsafe { libc::geteuid() } != 0 {
+            return Self(None);
+        }
+        Self(["postgres", "nobody"].iter().find_map(|name| ids(name)))
+    }
+
+    /// Makes `command` run as this user.
+    pub fn apply(&self, command: &mut Command) {
+        if let Some((uid, gid)) = self.0 {
+            command.uid(uid).gid(gid);
+        }
+    }
+
+    /// Creates `path` (with its parents) if need be, owned by this user, with `mode`.
+    pub fn make_folder(&self, path: &Path, mode: u32) -> io::Result<()> {
+        fs::create_dir_all(path)?;
+        if let Some((uid, gid)) = self.0 {
+            chown(path, Some(uid), Some(gid))?;
+        }
+        fs::set_permissions(path, Permissions::from_mode(mode))
+    }
+}
+
+/// User and group id of `name`.
+fn ids(name: &str) -> Option<(u32, u32)> {
+    let name = CString::new(name).ok()?;
+    // SAFETY: called before any other thread of ours reads the user database; the result is copied at once.
+    let entry = unsafe { libc::getpwnam(name.as_ptr()).as_ref() }?;
+    Some((entry.pw_uid, entry.pw_gid))
+}

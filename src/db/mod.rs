@@ -1,0 +1,137 @@
+//! The database: two functions, [`Db::read`] and [`Db::write`], and nothing else reaches a connection.
+//!
+//! A few threads of our own run the work, each on a connection that it checks out of an r2d2 pool of the same size, so
+//! that no async thread ever blocks and a probe answers while every connection is stuck. What waits is bounded: past
+//! `db_queue` jobs, or after `db_wait_ms`, the answer is 503 with `Retry-After`. (`actix_web::web::block` instead of
+//! these threads reached 70 % of the throughput; see docs/PERFORMANCE.md.)
+
+pub mod embedded;
+pub mod migrate;
+pub mod statement;
+pub mod target;
+mod threads;
+mod tx;
+
+use std::cell::Cell;
+use std::sync::Arc;
+use std::time::Duration;
+
+use diesel::pg::PgConnection;
+
+pub use self::statement::{Cells, Statement, Value};
+pub use self::threads::Source;
+pub use self::tx::{Isolation, Tx, WriteOptions};
+use crate::config::Config;
+use crate::error::{Error, Result};
+use crate::ops::metrics;
+
+#[derive(Clone)]
+pub struct Db {
+    threads: Arc<threads::Threads>,
+}
+
+impl Db {
+    /// Opens the pool and its threads; no connection is made yet, so a database that is away does not stop the start.
+    pub fn open(config: &Config, url: &str) -> Result<Self> {
+        let threads = threads::Threads::start(config, url)?;
+        Ok(Self { threads: Arc::new(threads) })
+    }
+
+    /// Runs `f` on one connection, outside a transaction, and once more if the connection turns out to be dead.
+    ///
+    /// `name` is the query's name in `/metrics`. Errors: 503 when the queue is full or the wait too long, and whatever
+    /// `f` returns.
+    pub async fn read<T, F>(&self, name: &'static str, f: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnMut(&mut PgConnection) -> Result<T> + Send + 'static,
+    {
+        self.threads.run(name, move |source| source.read(f)).await
+    }
+
+    /// Runs `f` in one transaction and commits, or rolls back if it fails. When PostgreSQL reports a serialization
+    /// failure or a deadlock, the whole transaction is tried again after a pause (exponential, with jitter) in which it
+    /// holds neither a thread nor a connection; so `f` may run several times.
+    pub async fn write<T, F>(&self, name: &'static str, f: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: Fn(&mut Tx<'_>) -> Result<T> + Send + Sync + 'static,
+    {
+        self.write_with(name, WriteOptions::default(), f).await
+    }
+
+    /// [`Db::write`] with an isolation level and a number of attempts of its own.
+    pub async fn write_with<T, F>(&self, name: &'static str, options: WriteOptions, f: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: Fn(&mut Tx<'_>) -> Result<T> + Send + Sync + 'static,
+    {
+        let f = Arc::new(f);
+        let mut pauses = options.pauses();
+        loop {
+            let attempt = f.clone();
+            let outcome = self
+                .threads
+                .run(name, move |source| {
+                    // A connection that was dead before the transaction began has done nothing yet.
+                    let begun = Cell::new(false);
+                    let work = |tx: &mut Tx<'_>| {
+                        begun.set(true);
+                        attempt(tx)
+                    };
+                    source.run(|conn| tx::transact(conn, options.isolation, work), || !begun.get())
+                })
+                .await;
+            match outcome {
+                Err(Error::Database(error)) if tx::is_retryable(&error) => match pauses.next() {
+                    Some(pause) => {
+                        metrics::retried(name);
+                        tokio::time::sleep(pause).await;
+                    }
+                    None => return Err(Error::Database(error)),
+                },
+                done => return done,
+            }
+        }
+    }
+
+    /// Hands `job` to a database thread without waiting for it: for work that answers its callers itself, and says
+    /// whether it went well. `false` when the queue is full.
+    pub fn submit(&self, name: &'static str, job: impl FnOnce(&Source) -> bool + Send + 'static) -> bool {
+        self.threads.submit(name, job)
+    }
+
+    /// Answers whether a connection can be had and used within `limit`.
+    pub async fn ping(&self, limit: Duration) -> Result<Duration> {
+        let asked = std::time::Instant::now();
+        let ping = self.read("ping", |conn| Ok(Statement::new("SELECT 1").run(conn)?));
+        match tokio::time::timeout(limit, ping).await {
+            Ok(done) => done.map(|_| asked.elapsed()),
+            Err(_) => Err(Error::busy()),
+        }
+    }
+
+    pub fn state(&self) -> PoolState {
+        self.threads.state()
+    }
+}
+
+/// How busy the pool is; see `/health/detailed` and `/metrics`.
+#[derive(Clone, Copy, Debug, serde::Serialize)]
+pub struct PoolState {
+    /// Connections that may be open at once.
+    pub size: u32,
+    /// Connections that are open now.
+    pub open: u32,
+    /// Open connections that nothing uses.
+    pub idle: u32,
+    /// Jobs that wait for a database thread.
+    pub waiting: usize,
+    /// Jobs that may wait before callers are sent away.
+    pub queue: usize,
+}
+
+/// Runs `f` in one transaction on a connection of the caller's own, without retries: for the command line.
+pub fn in_transaction<T>(conn: &mut PgConnection, f: impl FnOnce(&mut Tx<'_>) -> Result<T>) -> Result<T> {
+    tx::transact(conn, Isolation::default(), f)
+}

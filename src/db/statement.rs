@@ -1,0 +1,270 @@
+//! Hand-written SQL that diesel prepares once per connection and keeps, and rows as PostgreSQL sent them.
+//!
+//! `diesel::sql_query` is never cached; a [`QueryFragment`] of our own is, by its text. [`Cells`] are read through
+//! diesel's public `QueryableByName`, without deciding a Rust type per column: the list engine writes them straight to
+//! JSON, which is where most of a list's time would otherwise go.
+
+use std::cell::RefCell;
+use std::collections::HashSet;
+
+use chrono::{DateTime, NaiveDate, Utc};
+use diesel::deserialize::{self, QueryableByName};
+use diesel::pg::{Pg, PgConnection};
+use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
+use diesel::row::{Field, NamedRow, Row};
+use diesel::sql_types as sql;
+use diesel::{QueryResult, RunQueryDsl};
+use uuid::Uuid;
+
+/// A value bound to a statement; `None` is NULL of that type.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value {
+    Bool(Option<bool>),
+    Int(Option<i64>),
+    Text(Option<String>),
+    Uuid(Option<Uuid>),
+    Time(Option<DateTime<Utc>>),
+    Date(Option<NaiveDate>),
+    Json(Option<serde_json::Value>),
+    /// A decimal number as text, so that money never passes through a float.
+    Decimal(Option<String>),
+    Bytes(Vec<u8>),
+    Ints(Vec<i64>),
+    Texts(Vec<String>),
+    Uuids(Vec<Uuid>),
+    Dates(Vec<NaiveDate>),
+}
+
+impl Value {
+    pub fn is_null(&self) -> bool {
+        use Value::*;
+        matches!(
+            self,
+            Bool(None) | Int(None) | Text(None) | Uuid(None) | Time(None) | Date(None) | Json(None) | Decimal(None)
+        )
+    }
+
+    pub fn as_text(&self) -> Option<&str> {
+        match self {
+            Value::Text(text) | Value::Decimal(text) => text.as_deref(),
+            _ => None,
+        }
+    }
+
+    pub fn as_uuid(&self) -> Option<Uuid> {
+        if let Value::Uuid(id) = self { *id } else { None }
+    }
+
+    pub fn as_time(&self) -> Option<DateTime<Utc>> {
+        if let Value::Time(time) = self { *time } else { None }
+    }
+
+    fn bind<'b>(&'b self, out: &mut AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        use sql::Nullable as N;
+        match self {
+            Value::Bool(v) => out.push_bind_param::<N<sql::Bool>, _>(v),
+            Value::Int(v) => out.push_bind_param::<N<sql::BigInt>, _>(v),
+            Value::Text(v) => out.push_bind_param::<N<sql::Text>, _>(v),
+            Value::Uuid(v) => out.push_bind_param::<N<sql::Uuid>, _>(v),
+            Value::Time(v) => out.push_bind_param::<N<sql::Timestamptz>, _>(v),
+            Value::Date(v) => out.push_bind_param::<N<sql::Date>, _>(v),
+            Value::Json(v) => out.push_bind_param::<N<sql::Jsonb>, _>(v),
+            Value::Decimal(v) => {
+                out.push_bind_param::<N<sql::Text>, _>(v)?;
+                out.push_sql("::numeric");
+                Ok(())
+            }
+            Value::Bytes(v) => out.push_bind_param::<sql::Binary, _>(v),
+            Value::Ints(v) => out.push_bind_param::<sql::Array<sql::BigInt>, _>(v),
+            Value::Texts(v) => out.push_bind_param::<sql::Array<sql::Text>, _>(v),
+            Value::Uuids(v) => out.push_bind_param::<sql::Array<sql::Uuid>, _>(v),
+            Value::Dates(v) => out.push_bind_param::<sql::Array<sql::Date>, _>(v),
+        }
+    }
+}
+
+/// SQL text with the values bound in it. The text must not depend on what a client sent, except through the field names
+/// that a noun lists: it is the key of the connection's statement cache.
+#[derive(Clone, Debug, Default)]
+pub struct Statement {
+    text: String,
+    /// Where in `text` each value stands.
+    binds: Vec<(usize, Value)>,
+    /// Not kept prepared: a shape that is rarely asked again would only fill the connection's memory.
+    once: bool,
+}
+
+impl Statement {
+    pub fn new(text: impl Into<String>) -> Self {
+        Self { text: text.into(), ..Self::default() }
+    }
+
+    pub fn push(&mut self, text: &str) -> &mut Self {
+        self.text.push_str(text);
+        self
+    }
+
+    pub fn bind(&mut self, value: Value) -> &mut Self {
+        self.binds.push((self.text.len(), value));
+        self
+    }
+
+    /// Appends `other` with its values.
+    pub fn append(&mut self, other: Statement) -> &mut Self {
+        let base = self.text.len();
+        self.text.push_str(&other.text);
+        self.binds.extend(other.binds.into_iter().map(|(at, value)| (base + at, value)));
+        self
+    }
+
+    pub fn once(&mut self) -> &mut Self {
+        self.once = true;
+        self
+    }
+
+    /// The text without its values: the statement's shape.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The text as PostgreSQL gets it, with `$1` for the first value, and the values: for whoever explains a statement.
+    pub fn numbered(&self) -> (String, Vec<&Value>) {
+        let (mut text, mut from) = (String::with_capacity(self.text.len()), 0);
+        for (number, (at, value)) in self.binds.iter().enumerate() {
+            text.push_str(&self.text[from..*at]);
+            text.push_str(&format!("${}", number + 1));
+            if matches!(value, Value::Decimal(_)) {
+                text.push_str("::numeric");
+            }
+            from = *at;
+        }
+        text.push_str(&self.text[from..]);
+        (text, self.binds.iter().map(|(_, value)| value).collect())
+    }
+
+    pub fn rows(&self, conn: &mut PgConnection) -> QueryResult<Vec<Cells>> {
+        self.sent().load::<Cells>(conn)
+    }
+
+    pub fn row(&self, conn: &mut PgConnection) -> QueryResult<Option<Cells>> {
+        Ok(self.rows(conn)?.into_iter().next())
+    }
+
+    pub fn run(&self, conn: &mut PgConnection) -> QueryResult<usize> {
+        self.sent().execute(conn)
+    }
+
+    fn sent(&self) -> Sent<'_> {
+        Sent { statement: self, keep: !self.once && is_kept(&self.text) }
+    }
+}
+
+/// How many shapes a thread lets its connections keep prepared. Diesel's own cache has no bound, and the shape of an
+/// insert or a list depends on which fields a client sends.
+const KEPT_SHAPES: usize = 1_000;
+
+thread_local! {
+    static KEPT: RefCell<HashSet<u64>> = RefCell::default();
+}
+
+fn is_kept(text: &str) -> bool {
+    let shape = xxhash_rust::xxh3::xxh3_64(text.as_bytes());
+    KEPT.with_borrow_mut(|kept| kept.contains(&shape) || (kept.len() < KEPT_SHAPES && kept.insert(shape)))
+}
+
+/// A statement on its way to a connection.
+struct Sent<'s> {
+    statement: &'s Statement,
+    /// Whether the connection keeps it prepared.
+    keep: bool,
+}
+
+impl QueryId for Sent<'_> {
+    type QueryId = ();
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+impl Query for Sent<'_> {
+    type SqlType = sql::Untyped;
+}
+
+impl RunQueryDsl<PgConnection> for Sent<'_> {}
+
+impl QueryFragment<Pg> for Sent<'_> {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        if !self.keep {
+            out.unsafe_to_cache_prepared();
+        }
+        let Statement { text, binds, .. } = self.statement;
+        let mut from = 0;
+        for (at, value) in binds {
+            out.push_sql(&text[from..*at]);
+            value.bind(&mut out)?;
+            from = *at;
+        }
+        out.push_sql(&text[from..]);
+        Ok(())
+    }
+}
+
+/// One row as PostgreSQL's binary protocol carries it: the cells end to end.
+#[derive(Clone, Debug)]
+pub struct Cells {
+    bytes: Vec<u8>,
+    /// End of each cell in `bytes`; [`Cells::NULL`] marks NULL.
+    ends: Vec<u32>,
+}
+
+impl Cells {
+    const NULL: u32 = 1 << 31;
+
+    /// The cell at `index` in PostgreSQL's binary format, or `None` for NULL.
+    pub fn get(&self, index: usize) -> Option<&[u8]> {
+        let end = *self.ends.get(index)?;
+        if end & Self::NULL != 0 {
+            return None;
+        }
+        let start = match index.checked_sub(1) {
+            Some(before) => self.ends[before] & !Self::NULL,
+            None => 0,
+        };
+        self.bytes.get(start as usize..end as usize)
+    }
+
+    pub fn uuid(&self, index: usize) -> Option<Uuid> {
+        Uuid::from_slice(self.get(index)?).ok()
+    }
+
+    pub fn int(&self, index: usize) -> Option<i64> {
+        let cell = self.get(index)?;
+        match cell.len() {
+            8 => Some(i64::from_be_bytes(cell.try_into().ok()?)),
+            4 => Some(i32::from_be_bytes(cell.try_into().ok()?).into()),
+            2 => Some(i16::from_be_bytes(cell.try_into().ok()?).into()),
+            _ => None,
+        }
+    }
+
+    pub fn text(&self, index: usize) -> Option<&str> {
+        std::str::from_utf8(self.get(index)?).ok()
+    }
+}
+
+impl QueryableByName<Pg> for Cells {
+    fn build<'a>(row: &impl NamedRow<'a, Pg>) -> deserialize::Result<Self> {
+        let count = row.field_count();
+        let mut cells = Cells { bytes: Vec::with_capacity(512), ends: Vec::with_capacity(count) };
+        for index in 0..count {
+            let field = Row::get(row, index).ok_or(diesel::result::UnexpectedEndOfRow)?;
+            let null = match field.value() {
+                Some(value) => {
+                    cells.bytes.extend_from_slice(value.as_bytes());
+                    0
+                }
+                None => Cells::NULL,
+            };
+            cells.ends.push(cells.bytes.len() as u32 | null);
+        }
+        Ok(cells)
+    }
+}

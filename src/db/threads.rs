@@ -1,0 +1,231 @@
+//! The database threads: as many as there are connections, fed from one bounded queue.
+//!
+//! Every admission, wait and hand-back is here, so that the lints can forbid `Pool::get` and `web::block` elsewhere.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, TrySendError};
+use diesel::connection::{
+    AnsiTransactionManager, InstrumentationEvent, SimpleConnection, TransactionManager, TransactionManagerStatus,
+};
+use diesel::pg::PgConnection;
+use diesel::r2d2::{ConnectionManager, CustomizeConnection, Pool, PooledConnection};
+use tokio::sync::oneshot;
+
+use super::{PoolState, tx};
+use crate::config::Config;
+use crate::context;
+use crate::error::{Error, Result};
+use crate::ops::metrics;
+
+type Manager = ConnectionManager<PgConnection>;
+type Job = Box<dyn FnOnce(&Source) + Send>;
+
+thread_local! {
+    /// Statements that this thread has sent, as diesel itself reports them.
+    static SENT: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
+}
+
+pub struct Threads {
+    jobs: Sender<Job>,
+    pool: Pool<Manager>,
+    wait: Duration,
+    queue: usize,
+}
+
+/// Where a job gets its connection from.
+pub struct Source {
+    pool: Pool<Manager>,
+    wait: Duration,
+}
+
+impl Source {
+    /// Runs `f` on a connection, and once more if that turns out to be dead.
+    pub fn read<T>(&self, f: impl FnMut(&mut PgConnection) -> Result<T>) -> Result<T> {
+        self.run(f, || true)
+    }
+
+    /// Runs `f` on a connection. If that turns out to be dead and `again` allows it, once more: on one that has just
+    /// answered, because what ended one connection has probably ended all.
+    pub fn run<T>(&self, mut f: impl FnMut(&mut PgConnection) -> Result<T>, again: impl FnOnce() -> bool) -> Result<T> {
+        let mut conn = self.get()?;
+        let done = f(&mut conn);
+        if !matches!(&done, Err(Error::Database(error)) if tx::is_broken(error)) {
+            return done;
+        }
+        discard(conn);
+        if !again() {
+            return done;
+        }
+        loop {
+            let mut conn = self.get()?;
+            if conn.batch_execute("SELECT 1").is_ok() {
+                return f(&mut conn);
+            }
+            discard(conn);
+        }
+    }
+
+    fn get(&self) -> Result<PooledConnection<Manager>> {
+        self.pool.get_timeout(self.wait).map_err(|error| {
+            tracing::warn!(%error, "no database connection");
+            Error::Unavailable {
+                code: "database_unavailable",
+                detail: "The database is not reachable right now. Try again shortly.".into(),
+                after: 2,
+            }
+        })
+    }
+}
+
+/// Gives a connection back to the pool as broken, so that it is replaced: the pool itself asks only whether a
+/// transaction went wrong.
+fn discard(mut conn: PooledConnection<Manager>) {
+    *AnsiTransactionManager::transaction_manager_status_mut(&mut *conn) = TransactionManagerStatus::InError;
+}
+
+const WAITING: u8 = 0;
+const RUNNING: u8 = 1;
+const ABANDONED: u8 = 2;
+
+impl Threads {
+    #[expect(clippy::disallowed_methods, reason = "the pool and its threads are made here and nowhere else")]
+    pub fn start(config: &Config, url: &str) -> Result<Self> {
+        let wait = Duration::from_millis(config.db_wait_ms);
+        let size = config.db_connections;
+        // Unchecked: a database that is away is readiness' business, not a reason to hang here.
+        let pool = Pool::builder()
+            .max_size(size)
+            .min_idle(Some(size))
+            .connection_timeout(wait)
+            .test_on_check_out(false)
+            .connection_customizer(Box::new(Session { statement_timeout_ms: config.statement_timeout_ms }))
+            .error_handler(Box::new(LogErrors))
+            .build_unchecked(Manager::new(url));
+        let (jobs, inbox) = crossbeam_channel::bounded::<Job>(config.db_queue);
+        for number in 0..size {
+            let (inbox, source) = (inbox.clone(), Source { pool: pool.clone(), wait });
+            std::thread::Builder::new()
+                .name(format!("db-{number}"))
+                .spawn(move || work(&inbox, &source))
+                .map_err(|error| Error::Internal(format!("cannot start a database thread: {error}")))?;
+        }
+        Ok(Self { jobs, pool, wait, queue: config.db_queue })
+    }
+
+    /// Runs `work` on a database thread and waits for it: at most `db_wait_ms` until it starts; then its statements'
+    /// own timeout bounds it.
+    pub async fn run<T: Send + 'static>(
+        &self,
+        name: &'static str,
+        work: impl FnOnce(&Source) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let (answer, mut answered) = oneshot::channel();
+        let state = Arc::new(AtomicU8::new(WAITING));
+        let entered = state.clone();
+        self.enqueue(Box::new(move |source| {
+            if entered.compare_exchange(WAITING, RUNNING, Ordering::AcqRel, Ordering::Acquire).is_err() {
+                return;
+            }
+            let (sent, began) = (SENT.get(), Instant::now());
+            let outcome = work(source);
+            let spent = Spent { time: began.elapsed(), statements: SENT.get() - sent };
+            metrics::queried(name, spent.time, spent.statements, outcome.is_ok());
+            let _ = answer.send((outcome, spent));
+        }))?;
+        let (outcome, spent) = match tokio::time::timeout(self.wait, &mut answered).await {
+            Ok(done) => done,
+            Err(_) if state.compare_exchange(WAITING, ABANDONED, Ordering::AcqRel, Ordering::Acquire).is_ok() => {
+                return Err(Error::busy());
+            }
+            Err(_) => answered.await,
+        }
+        .map_err(|_| Error::Internal(format!("the database thread gave up on {name}")))?;
+        context::spent_in_database(spent.time, spent.statements);
+        outcome
+    }
+
+    /// `job` says whether it went well.
+    pub fn submit(&self, name: &'static str, job: impl FnOnce(&Source) -> bool + Send + 'static) -> bool {
+        self.enqueue(Box::new(move |source| {
+            let (sent, began) = (SENT.get(), Instant::now());
+            let good = job(source);
+            metrics::queried(name, began.elapsed(), SENT.get() - sent, good);
+        }))
+        .is_ok()
+    }
+
+    fn enqueue(&self, job: Job) -> Result<()> {
+        self.jobs.try_send(job).map_err(|error| match error {
+            TrySendError::Full(_) => Error::busy(),
+            TrySendError::Disconnected(_) => Error::Internal("the database threads are gone".into()),
+        })
+    }
+
+    pub fn state(&self) -> PoolState {
+        let pool = self.pool.state();
+        PoolState {
+            size: self.pool.max_size(),
+            open: pool.connections,
+            idle: pool.idle_connections,
+            waiting: self.jobs.len(),
+            queue: self.queue,
+        }
+    }
+}
+
+struct Spent {
+    time: Duration,
+    statements: u64,
+}
+
+fn work(inbox: &Receiver<Job>, source: &Source) {
+    while let Ok(job) = inbox.recv() {
+        // A panic in a job answers its own request (the channel drops) and must not cost a thread.
+        if std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| job(source))).is_err() {
+            tracing::error!("a database job panicked");
+        }
+    }
+}
+
+/// What every connection is told once, when it is made.
+#[derive(Debug)]
+struct Session {
+    statement_timeout_ms: u64,
+}
+
+impl CustomizeConnection<PgConnection, diesel::r2d2::Error> for Session {
+    fn on_acquire(&self, conn: &mut PgConnection) -> Result<(), diesel::r2d2::Error> {
+        // force_generic_plan: our statements differ by text where their plans should differ, and planning again now and
+        // then costs a list some 7 % (docs/PERFORMANCE.md). random_page_cost: the plans that the tests prove are made for
+        // storage without seeks. No parallel workers: one request must not take the cores of the others.
+        conn.batch_execute(&format!(
+            "SET statement_timeout = {0}; SET idle_in_transaction_session_timeout = {0}; SET lock_timeout = {0};
+             SET plan_cache_mode = force_generic_plan; SET random_page_cost = 1.1; SET TIME ZONE 'UTC';
+             SET jit = off; SET max_parallel_workers_per_gather = 0; SET application_name = 'rapport';",
+            self.statement_timeout_ms
+        ))
+        .map_err(diesel::r2d2::Error::QueryError)?;
+        // See `error::is_deadlock`. Only superusers may set it; elsewhere it is English unless someone chose otherwise.
+        if let Err(error) = conn.batch_execute("SET lc_messages = 'C'") {
+            tracing::debug!(%error, "the language of the server's messages stays as it is");
+        }
+        diesel::Connection::set_instrumentation(conn, |event: InstrumentationEvent<'_>| {
+            if let InstrumentationEvent::StartQuery { .. } = event {
+                SENT.set(SENT.get() + 1);
+            }
+        });
+        Ok(())
+    }
+}
+
+#[derive(Debug)]
+struct LogErrors;
+
+impl diesel::r2d2::HandleError<diesel::r2d2::Error> for LogErrors {
+    fn handle_error(&self, error: diesel::r2d2::Error) {
+        tracing::warn!(%error, "database connection");
+    }
+}

@@ -1,0 +1,268 @@
+//! The one error of the house and its one way to HTTP (RFC 9457 problem documents).
+//!
+//! `diesel::Error` is kept whole until the edge, so that [`crate::db`] can see what may be retried; here, and only here,
+//! it becomes a status. Nothing of SQL, and no backtrace, ever reaches a client.
+
+pub mod constraint;
+
+use actix_web::http::{StatusCode, header};
+use actix_web::{HttpResponse, ResponseError};
+use diesel::result::DatabaseErrorKind as Kind;
+use serde_json::{Value as Json, json};
+
+use crate::context;
+
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// One fault of the input. All faults of a request are reported together.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Fault {
+    /// JSON pointer into the body (`/email`), or `/query/<name>` for a parameter of the query string.
+    pub pointer: String,
+    /// Stable, for programs: `required`, `type`, `unknown_field`, …
+    pub code: &'static str,
+    /// For people: what is wrong and what to do.
+    pub detail: String,
+}
+
+impl Fault {
+    pub fn new(pointer: impl Into<String>, code: &'static str, detail: impl Into<String>) -> Self {
+        Self { pointer: pointer.into(), code, detail: detail.into() }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// 400: the request cannot be understood.
+    #[error("malformed: {detail}")]
+    Malformed { code: &'static str, detail: String, faults: Vec<Fault> },
+    /// 401: no credential, or one that is not (any longer) good.
+    #[error("unauthenticated")]
+    Unauthenticated,
+    /// 403: a good credential that may not do this.
+    #[error("forbidden: {0}")]
+    Forbidden(String),
+    /// 404: not there, or not the caller's.
+    #[error("not found: {0}")]
+    NotFound(String),
+    /// 405, with what is allowed.
+    #[error("method not allowed")]
+    MethodNotAllowed { allow: String },
+    /// 408: the body did not arrive in time.
+    #[error("request timeout")]
+    RequestTimeout,
+    /// 409: it would break a rule between rows; `extra` members are added to the problem document.
+    #[error("conflict: {detail}")]
+    Conflict { code: &'static str, detail: String, pointer: Option<String>, extra: Box<Json> },
+    /// 412: `If-Match` lost.
+    #[error("precondition failed")]
+    Stale,
+    /// 413.
+    #[error("too large: {0}")]
+    TooLarge(String),
+    /// 415.
+    #[error("unsupported media type: {0}")]
+    Unsupported(String),
+    /// 422: understood and wrong.
+    #[error("invalid")]
+    Invalid(Vec<Fault>),
+    /// 503: full, or the database is away. `after` is in seconds.
+    #[error("unavailable: {detail}")]
+    Unavailable { code: &'static str, detail: String, after: u32 },
+    /// Whatever PostgreSQL said, not yet mapped.
+    #[error(transparent)]
+    Database(#[from] diesel::result::Error),
+    /// 500: a fault of ours. The text is logged, never sent.
+    #[error("internal: {0}")]
+    Internal(String),
+}
+
+impl Error {
+    pub fn malformed(code: &'static str, detail: impl Into<String>) -> Self {
+        Self::Malformed { code, detail: detail.into(), faults: Vec::new() }
+    }
+
+    /// A fault in the query string or the path: 400.
+    pub fn parameters(faults: Vec<Fault>) -> Self {
+        let detail = match faults.as_slice() {
+            [only] => only.detail.clone(),
+            many => format!("{} parameters are wrong; see `errors`.", many.len()),
+        };
+        Self::Malformed { code: "invalid_parameter", detail, faults }
+    }
+
+    pub fn conflict(code: &'static str, detail: impl Into<String>) -> Self {
+        Self::Conflict { code, detail: detail.into(), pointer: None, extra: Box::default() }
+    }
+
+    pub fn busy() -> Self {
+        Self::Unavailable {
+            code: "busy",
+            detail: "All database connections are in use and the wait would be too long. Try again shortly.".into(),
+            after: 1,
+        }
+    }
+
+    /// Errors whose meaning for the client is known without the database having to be asked again.
+    fn resolved(&self) -> Option<Error> {
+        let Error::Database(error) = self else { return None };
+        Some(match error {
+            diesel::result::Error::NotFound => Error::NotFound("There is no such row.".into()),
+            diesel::result::Error::DatabaseError(kind, info) => match kind {
+                Kind::UniqueViolation | Kind::ForeignKeyViolation | Kind::CheckViolation | Kind::NotNullViolation => {
+                    constraint::explain(kind, info.as_ref())
+                }
+                Kind::ClosedConnection | Kind::UnableToSendCommand => Error::Unavailable {
+                    code: "database_unavailable",
+                    detail: "The database is not reachable right now. Try again shortly.".into(),
+                    after: 2,
+                },
+                // Its own room names the interval; here a deleted booking came back, or many raced for one place.
+                Kind::ExclusionViolation => Error::conflict("overlapping_booking", "This time is taken by now."),
+                Kind::SerializationFailure => contended(),
+                _ if is_deadlock(error) => contended(),
+                _ if info.message().starts_with("canceling statement due to") => Error::Unavailable {
+                    code: "statement_timeout",
+                    detail: "The database took too long to answer. Narrow the request or try again.".into(),
+                    after: 2,
+                },
+                _ if is_shutdown(info.message()) => Error::Unavailable {
+                    code: "database_unavailable",
+                    detail: "The database is restarting. Try again shortly.".into(),
+                    after: 2,
+                },
+                _ => return None,
+            },
+            _ => return None,
+        })
+    }
+
+    fn parts(&self) -> (StatusCode, &'static str, &'static str, String) {
+        use StatusCode as S;
+        match self {
+            Error::Malformed { code, detail, .. } => (S::BAD_REQUEST, code, "Bad request", detail.clone()),
+            Error::Unauthenticated => (
+                S::UNAUTHORIZED,
+                "unauthenticated",
+                "Unauthorized",
+                "Send a valid API key: `Authorization: Bearer <key>`.".into(),
+            ),
+            Error::Forbidden(detail) => (S::FORBIDDEN, "forbidden", "Forbidden", detail.clone()),
+            Error::NotFound(detail) => (S::NOT_FOUND, "not_found", "Not found", detail.clone()),
+            Error::MethodNotAllowed { allow } => (
+                S::METHOD_NOT_ALLOWED,
+                "method_not_allowed",
+                "Method not allowed",
+                format!("This resource answers to {allow}."),
+            ),
+            Error::RequestTimeout => (
+                S::REQUEST_TIMEOUT,
+                "request_timeout",
+                "Request timeout",
+                "The body did not arrive in time. Send it faster or in smaller parts.".into(),
+            ),
+            Error::Conflict { code, detail, .. } => (S::CONFLICT, code, "Conflict", detail.clone()),
+            Error::Stale => (
+                S::PRECONDITION_FAILED,
+                "precondition_failed",
+                "Precondition failed",
+                "The row has changed since you read it. Read it again and retry with its new ETag.".into(),
+            ),
+            Error::TooLarge(detail) => (S::PAYLOAD_TOO_LARGE, "too_large", "Payload too large", detail.clone()),
+            Error::Unsupported(detail) => {
+                (S::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", "Unsupported media type", detail.clone())
+            }
+            Error::Invalid(faults) => {
+                let detail = match faults.as_slice() {
+                    [only] => only.detail.clone(),
+                    many => format!("{} fields are wrong; see `errors`.", many.len()),
+                };
+                (S::UNPROCESSABLE_ENTITY, "invalid", "Invalid", detail)
+            }
+            Error::Unavailable { code, detail, .. } => {
+                (S::SERVICE_UNAVAILABLE, code, "Service unavailable", detail.clone())
+            }
+            Error::Database(_) | Error::Internal(_) => (
+                S::INTERNAL_SERVER_ERROR,
+                "internal",
+                "Internal server error",
+                "Something went wrong on our side. Quote `request_id` when you report it.".into(),
+            ),
+        }
+    }
+}
+
+fn contended() -> Error {
+    Error::Unavailable {
+        code: "contended",
+        detail: "Too many writers wanted the same rows at once. Try again shortly.".into(),
+        after: 1,
+    }
+}
+
+/// Diesel has no kind for SQLSTATE 40P01; the message is fixed by `lc_messages=C` on every connection.
+pub fn is_deadlock(error: &diesel::result::Error) -> bool {
+    matches!(error, diesel::result::Error::DatabaseError(_, info) if info.message() == "deadlock detected")
+}
+
+/// PostgreSQL ended the connection, or takes none: it is stopping, starting, or was told to.
+pub fn is_shutdown(message: &str) -> bool {
+    message.starts_with("terminating connection") || message.starts_with("the database system is")
+}
+
+impl ResponseError for Error {
+    fn status_code(&self) -> StatusCode {
+        match self.resolved() {
+            Some(known) => known.parts().0,
+            None => self.parts().0,
+        }
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        if let Some(known) = self.resolved() {
+            return known.error_response();
+        }
+        let (status, code, title, detail) = self.parts();
+        if status == StatusCode::INTERNAL_SERVER_ERROR {
+            tracing::error!(request_id = %context::request_id(), error = %self, "request failed");
+        }
+        let mut problem = json!({
+            "type": format!("urn:rapport:problem:{code}"),
+            "title": title,
+            "status": status.as_u16(),
+            "detail": detail,
+            "code": code,
+            "request_id": context::request_id(),
+        });
+        let mut reply = HttpResponse::build(status);
+        match self {
+            Error::Malformed { faults, .. } | Error::Invalid(faults) if !faults.is_empty() => {
+                problem["errors"] = json!(faults);
+            }
+            Error::Conflict { code, detail, pointer, extra } => {
+                if let Some(pointer) = pointer {
+                    problem["errors"] = json!([Fault::new(pointer.as_str(), code, detail.as_str())]);
+                }
+                if let Json::Object(members) = extra.as_ref() {
+                    problem.as_object_mut().into_iter().for_each(|p| p.extend(members.clone()));
+                }
+            }
+            Error::Unauthenticated => {
+                reply.insert_header((header::WWW_AUTHENTICATE, "Bearer"));
+            }
+            Error::MethodNotAllowed { allow } => {
+                reply.insert_header((header::ALLOW, allow.as_str()));
+            }
+            Error::Unavailable { after, .. } => {
+                reply.insert_header((header::RETRY_AFTER, *after));
+            }
+            // The rest of the body was not read, so the connection cannot be used again.
+            Error::RequestTimeout | Error::TooLarge(_) => {
+                reply.force_close();
+            }
+            _ => {}
+        }
+        reply.insert_header(("x-request-id", context::request_id()));
+        reply.content_type("application/problem+json").body(problem.to_string())
+    }
+}

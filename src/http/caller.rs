@@ -1,0 +1,55 @@
+//! Who is calling, and for which business.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use crate::auth::{Action, Area, Business, Identity, Keyring, Role, Tenant};
+use crate::error::{Error, Result};
+use actix_web::dev::Payload;
+use actix_web::http::header;
+use actix_web::web::Data;
+use actix_web::{FromRequest, HttpRequest};
+
+/// An authenticated caller.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    identity: Arc<Identity>,
+}
+
+impl Caller {
+    /// The caller's business, if the caller's role allows `action` in `area`. Errors: 403.
+    pub fn may(&self, area: Area, action: Action) -> Result<Tenant> {
+        self.identity.may(area, action)
+    }
+
+    pub fn business(&self) -> &Business {
+        &self.identity.business
+    }
+
+    pub fn role(&self) -> Role {
+        self.identity.role
+    }
+}
+
+impl FromRequest for Caller {
+    type Error = Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Self>>>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let keyring = request.app_data::<Data<Keyring>>().cloned();
+        let key = bearer(request).map(str::to_owned);
+        Box::pin(async move {
+            let keyring = keyring.ok_or_else(|| Error::Internal("no keyring".into()))?;
+            let identity = keyring.of_key(&key.ok_or(Error::Unauthenticated)?).await?;
+            Ok(Self { identity })
+        })
+    }
+}
+
+/// The credential of `Authorization: Bearer <credential>`.
+fn bearer(request: &HttpRequest) -> Option<&str> {
+    let value = request.headers().get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, credential) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| credential.trim())
+}

@@ -1,0 +1,58 @@
+//! How answers that something is wrong look in the OpenAPI document, for all operations alike.
+
+use serde_json::json;
+use utoipa::openapi::path::OperationBuilder;
+use utoipa::openapi::response::ResponseBuilder;
+use utoipa::openapi::{ContentBuilder, Ref, RefOr, Response, Schema};
+
+/// A reference to the schema `name`.
+pub fn reference(name: &str) -> RefOr<Schema> {
+    RefOr::Ref(Ref::from_schema_name(name))
+}
+
+/// Adds the error answers `statuses` to `operation`.
+pub fn problems(operation: OperationBuilder, statuses: &[u16]) -> OperationBuilder {
+    statuses.iter().fold(operation, |operation, status| {
+        operation.response(status.to_string(), RefOr::Ref(Ref::from_response_name(problem(*status).0)))
+    })
+}
+
+/// The statuses that an answer can have when something is wrong.
+pub const PROBLEMS: [u16; 11] = [400, 401, 403, 404, 408, 409, 412, 413, 415, 422, 503];
+
+/// The name of an error answer among the components, and the answer.
+pub fn problem(status: u16) -> (&'static str, Response) {
+    let name = match status {
+        400 => "BadRequest",
+        401 => "Unauthorized",
+        403 => "Forbidden",
+        404 => "NotFound",
+        408 => "RequestTimeout",
+        409 => "Conflict",
+        412 => "PreconditionFailed",
+        413 => "PayloadTooLarge",
+        415 => "UnsupportedMediaType",
+        422 => "Invalid",
+        _ => "Unavailable",
+    };
+    let (code, about) = match status {
+        400 => ("invalid_parameter", "The request is malformed: a parameter, the JSON, or a header."),
+        401 => ("unauthenticated", "No good credential."),
+        403 => ("forbidden", "The role does not allow it."),
+        404 => ("not_found", "There is no such row, or it is not yours."),
+        408 => ("request_timeout", "The body did not arrive in time."),
+        409 => ("already_exists", "It would break a rule between rows, such as uniqueness."),
+        412 => ("precondition_failed", "The row has changed since it was read."),
+        413 => ("too_large", "The body is too large."),
+        415 => ("unsupported_media_type", "The body is not JSON, or is compressed."),
+        422 => ("invalid", "Fields are wrong; `errors` names all of them."),
+        _ => ("busy", "Full, or the database is away. `Retry-After` says when to try again."),
+    };
+    let example = json!({
+        "type": format!("urn:rapport:problem:{code}"), "title": about, "status": status, "detail": about,
+        "code": code, "request_id": "01939d5e-6f3a-7b21-9c4e-3f8a1d2b5c79",
+    });
+    let content = ContentBuilder::new().schema(Some(reference("Problem"))).example(Some(example)).build();
+    let answer = ResponseBuilder::new().description(about).content("application/problem+json", content);
+    (name, answer.build())
+}

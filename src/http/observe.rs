@@ -1,0 +1,154 @@
+//! The outermost middleware: gives each request its id and its time limit, catches panics, counts, logs, and puts on
+//! every answer the headers that every answer has.
+
+use std::panic::AssertUnwindSafe;
+use std::time::{Duration, Instant};
+
+use actix_web::body::{BoxBody, MessageBody};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::error::InternalError;
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use actix_web::middleware::Next;
+use actix_web::web::Data;
+use futures_util::FutureExt;
+use uuid::Uuid;
+
+use crate::app::App;
+use crate::context::{CONTEXT, Context};
+use crate::error::Error;
+use crate::ops::metrics;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
+const LONGEST_REQUEST_ID: usize = 64;
+
+pub async fn observe(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
+    let began = Instant::now();
+    let method = request.method().clone();
+    let id = request_id(&request);
+    let app = request.app_data::<Data<App>>().cloned();
+    let (limit, draining) = match &app {
+        Some(app) => (Duration::from_millis(app.config.request_timeout_ms), app.life.is_draining()),
+        None => (Duration::from_secs(15), false),
+    };
+    CONTEXT
+        .scope(Context::new(id), async move {
+            let served = AssertUnwindSafe(tokio::time::timeout(limit, next.call(request))).catch_unwind().await;
+            let outcome = match served {
+                Ok(Ok(answered)) => answered,
+                Ok(Err(_)) => Err(too_slow().into()),
+                Err(_) => Err(Error::Internal("a handler panicked".into()).into()),
+            };
+            match outcome {
+                Ok(response) => Ok(finish(response.map_into_boxed_body(), &method, began, draining)),
+                Err(error) => {
+                    let response = error.error_response();
+                    record(method.as_str(), "-", response.status(), began);
+                    // Made here, where the request still has its id.
+                    Err(InternalError::from_response("refused before it was routed", response).into())
+                }
+            }
+        })
+        .await
+}
+
+fn too_slow() -> Error {
+    Error::Unavailable {
+        code: "request_timeout",
+        detail: "The request took too long. Narrow it or try again.".into(),
+        after: 2,
+    }
+}
+
+/// The caller's id, where it is short and plain; else one of ours.
+fn request_id(request: &ServiceRequest) -> Box<str> {
+    let given = request.headers().get(REQUEST_ID).and_then(|value| value.to_str().ok());
+    let plain = |id: &&str| {
+        (1..=LONGEST_REQUEST_ID).contains(&id.len())
+            && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
+    };
+    given.filter(plain).map_or_else(|| Uuid::now_v7().to_string().into(), Into::into)
+}
+
+fn finish(
+    mut response: ServiceResponse<BoxBody>,
+    method: &actix_web::http::Method,
+    began: Instant,
+    draining: bool,
+) -> ServiceResponse<BoxBody> {
+    let status = response.status();
+    let route = response.request().match_pattern();
+    record(method.as_str(), route.as_deref().unwrap_or("-"), status, began);
+    let documents = route.as_deref().is_some_and(|route| route.starts_with("/docs"));
+    let head = response.response_mut().head_mut();
+    if draining {
+        // So that clients move their kept connections elsewhere before we are gone.
+        head.set_connection_type(actix_web::http::ConnectionType::Close);
+    }
+    dress(&mut head.headers, began, documents);
+    response
+}
+
+fn dress(headers: &mut HeaderMap, began: Instant, documents: bool) {
+    let _ = CONTEXT.try_with(|context| {
+        let (db, total) = (context.database.get().as_micros(), began.elapsed().as_micros());
+        // Milliseconds, written as integers: this is on every answer.
+        let timing = format!(
+            "db;dur={}.{:03}, total;dur={}.{:03}, queries;desc=\"{}\"",
+            db / 1000,
+            db % 1000,
+            total / 1000,
+            total % 1000,
+            context.statements.get()
+        );
+        if let Ok(value) = HeaderValue::try_from(timing) {
+            headers.insert(SERVER_TIMING, value);
+        }
+        if let Ok(value) = HeaderValue::from_str(&context.request_id) {
+            headers.insert(REQUEST_ID, value);
+        }
+    });
+    // No Strict-Transport-Security: it must not be sent over plain HTTP (RFC 6797, section 7.2); whoever ends TLS adds it.
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+    let policy = match documents {
+        // The explorer's page has styles and a script of its own, and calls the API it was served with.
+        true => "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; frame-ancestors 'none'",
+        false => "default-src 'none'; frame-ancestors 'none'",
+    };
+    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
+    if documents {
+        headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    }
+    // The CORS middleware may have said more.
+    if !headers.contains_key(header::VARY) {
+        headers.insert(header::VARY, HeaderValue::from_static("Authorization, Origin"));
+    }
+}
+
+/// Counts the request and logs it: by its route, never by its path, which may carry what people typed.
+fn record(method: &str, route: &str, status: StatusCode, began: Instant) {
+    let took = began.elapsed();
+    metrics::served(method, route, status.as_u16(), took);
+    let _ = CONTEXT.try_with(|context| {
+        tracing::info!(
+            target: "rapport::access",
+            request_id = %context.request_id,
+            method,
+            route,
+            status = status.as_u16(),
+            ms = millis(took),
+            db_ms = millis(context.database.get()),
+            queries = context.statements.get(),
+            "served"
+        );
+    });
+}
+
+fn millis(time: Duration) -> f64 {
+    (time.as_secs_f64() * 100_000.0).round() / 100.0
+}

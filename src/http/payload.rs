@@ -1,0 +1,78 @@
+//! Request bodies, read within their limits: type, coding, size and time.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration;
+
+use actix_web::dev::Payload;
+use actix_web::http::{Method, header};
+use actix_web::web::{Bytes, BytesMut, Data};
+use actix_web::{FromRequest, HttpMessage, HttpRequest};
+use futures_util::StreamExt;
+
+use crate::error::{Error, Result};
+
+/// The body of a request; empty for methods that carry none.
+pub struct Body(Bytes);
+
+impl Body {
+    pub fn into_inner(self) -> Bytes {
+        self.0
+    }
+}
+
+impl FromRequest for Body {
+    type Error = Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Self>>>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        if matches!(*request.method(), Method::GET | Method::HEAD | Method::DELETE) {
+            return Box::pin(std::future::ready(Ok(Self(Bytes::new()))));
+        }
+        let checked = check(request);
+        let limits = limits(request);
+        let payload = payload.take();
+        Box::pin(async move {
+            checked?;
+            let Limits { largest, time } = limits?;
+            tokio::time::timeout(time, collect(payload, largest)).await.map_err(|_| Error::RequestTimeout)?.map(Self)
+        })
+    }
+}
+
+/// What bounds a body; see `Config`.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    pub largest: usize,
+    pub time: Duration,
+}
+
+fn limits(request: &HttpRequest) -> Result<Limits> {
+    request.app_data::<Data<Limits>>().map(|limits| ***limits).ok_or_else(|| Error::Internal("no limits".into()))
+}
+
+fn check(request: &HttpRequest) -> Result<()> {
+    // A decoder would have no limit on what it unpacks.
+    if request.headers().contains_key(header::CONTENT_ENCODING) {
+        return Err(Error::Unsupported("Send the body without Content-Encoding.".into()));
+    }
+    let kind = request.content_type();
+    let has_body = request.headers().get(header::CONTENT_LENGTH).is_some_and(|length| length != "0")
+        || request.headers().contains_key(header::TRANSFER_ENCODING);
+    if has_body && !matches!(kind, "application/json" | "application/merge-patch+json") {
+        return Err(Error::Unsupported("Send the body as `Content-Type: application/json`.".into()));
+    }
+    Ok(())
+}
+
+async fn collect(mut payload: Payload, largest: usize) -> Result<Bytes> {
+    let mut body = BytesMut::new();
+    while let Some(chunk) = payload.next().await {
+        let chunk = chunk.map_err(|_| Error::malformed("incomplete_body", "The body did not arrive whole."))?;
+        if body.len() + chunk.len() > largest {
+            return Err(Error::TooLarge(format!("A body may have at most {largest} bytes.")));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body.freeze())
+}

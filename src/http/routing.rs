@@ -1,0 +1,68 @@
+//! Resources that answer 405 with `Allow` to what they do not know (actix answers 404 when routes are only guarded), and
+//! hand every handler the same four things.
+
+use std::future::Future;
+
+use actix_web::http::Method;
+use actix_web::web::{self, Bytes, Data, ServiceConfig};
+use actix_web::{HttpRequest, HttpResponse, Resource};
+
+use super::caller::Caller;
+use super::payload::Body;
+use crate::error::{Error, Result};
+
+/// A resource under construction.
+pub struct Routes {
+    resource: Resource,
+    allowed: Vec<Method>,
+}
+
+pub fn resource(path: &str) -> Routes {
+    Routes { resource: web::resource(path), allowed: Vec::new() }
+}
+
+impl Routes {
+    /// Answers `method` with `handler`: the state it works with, caller, request, and the body, read within its limits.
+    pub fn on<S, H, F>(mut self, method: Method, handler: H) -> Self
+    where
+        S: 'static,
+        H: Fn(Data<S>, Caller, HttpRequest, Bytes) -> F + Copy + 'static,
+        F: Future<Output = Result<HttpResponse>> + 'static,
+    {
+        let serve = move |state: Data<S>, caller: Caller, request: HttpRequest, body: Body| {
+            handler(state, caller, request, body.into_inner())
+        };
+        let mut methods = vec![method];
+        if methods == [Method::GET] {
+            // Whatever can be read answers HEAD as well (RFC 9110, section 9.1); the encoder leaves the body out.
+            methods.push(Method::HEAD);
+        }
+        for method in methods {
+            self.resource = self.resource.route(web::method(method.clone()).to(serve));
+            self.allowed.push(method);
+        }
+        self
+    }
+
+    pub fn on_if<S, H, F>(self, offered: bool, method: Method, handler: H) -> Self
+    where
+        S: 'static,
+        H: Fn(Data<S>, Caller, HttpRequest, Bytes) -> F + Copy + 'static,
+        F: Future<Output = Result<HttpResponse>> + 'static,
+    {
+        if offered { self.on(method, handler) } else { self }
+    }
+
+    pub fn register(self, config: &mut ServiceConfig) {
+        config.service(self.resource.default_service(refuse(&self.allowed)));
+    }
+}
+
+/// Answers 405 and says what is allowed.
+pub fn refuse(allowed: &[Method]) -> actix_web::Route {
+    let allow = allowed.iter().map(Method::as_str).collect::<Vec<_>>().join(", ");
+    web::to(move || {
+        let allow = allow.clone();
+        async move { Err::<HttpResponse, _>(Error::MethodNotAllowed { allow }) }
+    })
+}

@@ -1,0 +1,261 @@
+//! Which column of a file is which field: as a mapping file says, or as the header sounds.
+
+use serde_json::{Map, Value as Json};
+
+use crate::noun::{Field, Kind, Noun, Written, nearest};
+
+/// Where the cells of a column go.
+#[derive(Clone, Debug)]
+pub enum Target {
+    Field(&'static Field),
+    /// Given and family name in one cell; only for contacts.
+    FullName,
+    /// The linked company's `name` or `domain`; only for contacts.
+    Company(&'static str),
+    /// A key of `metadata`.
+    Metadata(String),
+    Skip,
+}
+
+#[derive(Clone, Debug)]
+pub struct Column {
+    /// Place in the row.
+    pub index: usize,
+    /// Unique in the file.
+    pub header: String,
+    pub target: Target,
+    /// Of several columns for one field, the lowest that is not empty wins.
+    rank: usize,
+}
+
+/// The columns of a file in order of preference: the first cell that is not empty is a field's value.
+#[derive(Clone, Debug)]
+pub struct Mapping {
+    pub columns: Vec<Column>,
+}
+
+/// Headers by target, folded, in order of preference. A field's own name always leads to it and comes first.
+type Synonyms = &'static [(&'static str, &'static str)];
+
+const CONTACTS: Synonyms = &[
+    ("external_id", "id contactid recordid"),
+    ("first_name", "givenname forename given vorname prénom"),
+    ("last_name", "familyname surname family nachname familienname"),
+    ("full_name", "fullname name displayname contactname"),
+    (
+        "email",
+        "emailaddress mail primaryemail emailwork workemail businessemail email1 emailhome homeemail \
+         personalemail privateemail emailother otheremail email2 secondaryemail email3",
+    ),
+    (
+        "phone",
+        "phonenumber telephone tel telefon telefonnummer primaryphone mobile mobilephone cell cellphone \
+         handy phonemobile phonework workphone businessphone phone1 phonehome homephone phoneother \
+         otherphone phone2 phone3",
+    ),
+    ("phone_extension", "extension ext durchwahl"),
+    ("title", "jobtitle position jobposition role funktion"),
+    (
+        "company.name",
+        "companyname company organisation organization organisationname organizationname account \
+         accountname employer firma unternehmen",
+    ),
+    ("company.domain", "companydomain"),
+    ("tags", "tag labels label"),
+];
+
+const COMPANIES: Synonyms = &[
+    ("external_id", "id companyid accountid recordid"),
+    (
+        "name",
+        "companyname company organisation organization organisationname organizationname account \
+         accountname firma unternehmen",
+    ),
+    ("domain", "companydomain webdomain"),
+    ("industry", "sector branche"),
+    ("size", "companysize"),
+    ("phone", "phonenumber telephone tel telefon telefonnummer phonework"),
+    ("address", "postaladdress adresse anschrift"),
+    ("tags", "tag labels label"),
+];
+
+impl Mapping {
+    /// Guesses every column. Errors: no column sounds like a field.
+    pub fn guess(noun: &'static Noun, headers: &[String]) -> Result<Self, String> {
+        Self::build(noun, headers, &Map::new())
+    }
+
+    /// Reads a mapping file's `text` and guesses the columns that it leaves out. Errors: every fault of it, at once.
+    pub fn read(noun: &'static Noun, headers: &[String], text: &str) -> Result<Self, String> {
+        let given: Map<String, Json> = serde_json::from_str(text)
+            .map_err(|error| format!("a mapping is a JSON object from header to field: {error}"))?;
+        Self::build(noun, headers, &given)
+    }
+
+    fn build(noun: &'static Noun, headers: &[String], given: &Map<String, Json>) -> Result<Self, String> {
+        let mut faults = Vec::new();
+        let mut columns: Vec<Column> = Vec::new();
+        for (index, header) in headers.iter().enumerate() {
+            let (rank, target) = guess(noun, header);
+            let header = header.clone();
+            columns.push(Column { index, header, target, rank });
+        }
+        for (header, value) in given {
+            let Some(column) = columns.iter_mut().find(|column| column.header == header.trim()) else {
+                let hint = nearest(header, headers.iter().map(String::as_str)).unwrap_or_default();
+                faults.push(format!("there is no column `{header}`. Did you mean `{hint}`?"));
+                continue;
+            };
+            column.rank = 0;
+            match value {
+                Json::Null => column.target = Target::Skip,
+                Json::String(name) => match target(noun, name) {
+                    Some(target) => column.target = target,
+                    None => {
+                        let hint = nearest(name, known(noun)).unwrap_or_default();
+                        faults
+                            .push(format!("`{header}`: there is no field `{name}` to import. Did you mean `{hint}`?"));
+                    }
+                },
+                _ => faults.push(format!("`{header}`: the name of a field, or null to skip the column")),
+            }
+        }
+        let is_known = |column: &Column| !matches!(column.target, Target::Metadata(_) | Target::Skip);
+        if faults.is_empty() && !columns.iter().any(is_known) {
+            faults.push(format!("no column sounds like a field of a {}; say with --mapping which is which", noun.name));
+        }
+        // Stable, so columns of one rank stay in the file's order.
+        columns.sort_by_key(|column| column.rank);
+        if faults.is_empty() { Ok(Self { columns }) } else { Err(faults.join("; ")) }
+    }
+}
+
+/// What a header sounds like, and how well; what sounds like nothing is kept in metadata under its own name.
+fn guess(noun: &'static Noun, header: &str) -> (usize, Target) {
+    if header.starts_with("metadata.") {
+        return (1, target(noun, header).unwrap_or(Target::Skip));
+    }
+    let folded = fold(header);
+    // Links are ids of ours; a column named so in a foreign file holds ids of theirs.
+    let own =
+        noun.fields.iter().find(|field| is_importable(field) && field.kind != Kind::Uuid && fold(field.name) == folded);
+    if let Some(field) = own {
+        return (1, Target::Field(field));
+    }
+    let synonyms = if noun.name == "contact" { CONTACTS } else { COMPANIES };
+    synonyms
+        .iter()
+        .find_map(|(name, headers)| {
+            let place = headers.split_whitespace().position(|header| header == folded)?;
+            Some((2 + place, target(noun, name)?))
+        })
+        .unwrap_or_else(|| (1, Target::Metadata(header.to_owned())))
+}
+
+/// Letters and digits only, in lower case: `E-Mail Address` and `email_address` are the same.
+fn fold(header: &str) -> String {
+    header.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
+}
+
+fn is_importable(field: &Field) -> bool {
+    field.written != Written::Never && field.kind != Kind::Object
+}
+
+/// The target that a mapping calls `name`.
+fn target(noun: &'static Noun, name: &str) -> Option<Target> {
+    if let Some(key) = name.strip_prefix("metadata.").filter(|key| !key.is_empty()) {
+        return Some(Target::Metadata(key.to_owned()));
+    }
+    match name {
+        "full_name" if noun.name == "contact" => Some(Target::FullName),
+        "company.name" if noun.name == "contact" => Some(Target::Company("name")),
+        "company.domain" if noun.name == "contact" => Some(Target::Company("domain")),
+        _ => noun.field(name).filter(|field| is_importable(field)).map(Target::Field),
+    }
+}
+
+fn known(noun: &'static Noun) -> impl Iterator<Item = &'static str> {
+    let special = ["full_name", "company.name", "company.domain"].into_iter();
+    let fields = noun.fields.iter().filter(|field| is_importable(field));
+    special.filter(|_| noun.name == "contact").chain(fields.map(|field| field.name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crm::{companies, contacts};
+
+    fn headers(names: &[&str]) -> Vec<String> {
+        names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    /// `header → target`, in order of preference.
+    fn shown(mapping: &Mapping) -> Vec<String> {
+        let show = |column: &Column| match &column.target {
+            Target::Field(field) => format!("{} → {}", column.header, field.name),
+            Target::FullName => format!("{} → full_name", column.header),
+            Target::Company(name) => format!("{} → company.{name}", column.header),
+            Target::Metadata(key) => format!("{} → metadata.{key}", column.header),
+            Target::Skip => format!("{} → nothing", column.header),
+        };
+        mapping.columns.iter().map(show).collect()
+    }
+
+    #[test]
+    fn headers_are_guessed_whatever_their_spelling() {
+        for (header, expected) in [
+            ("First Name", "first_name"),
+            ("VORNAME", "first_name"),
+            ("Surname", "last_name"),
+            ("E-Mail", "email"),
+            ("email_address", "email"),
+            ("Tel.", "phone"),
+            ("Job Title", "title"),
+            ("Organisation", "company.name"),
+            ("ID", "external_id"),
+            ("Labels", "tags"),
+            ("Name", "full_name"),
+            ("company_id", "metadata.company_id"),
+            ("created_at", "metadata.created_at"),
+            ("Shoe size", "metadata.Shoe size"),
+            ("metadata.plan", "metadata.plan"),
+        ] {
+            let with = headers(&["last_name", header]);
+            let mapping = Mapping::guess(&contacts::CONTACTS, &with).unwrap();
+            assert!(shown(&mapping).contains(&format!("{header} → {expected}")), "{header}: {:?}", shown(&mapping));
+        }
+        let mapping = Mapping::guess(&companies::COMPANIES, &headers(&["Company", "id", "Branche"])).unwrap();
+        assert_eq!(shown(&mapping), ["id → external_id", "Company → name", "Branche → industry"]);
+    }
+
+    #[test]
+    fn work_comes_before_home_before_other() {
+        let asked = headers(&["email_other", "email_home", "email_work", "email"]);
+        let mapping = Mapping::guess(&contacts::CONTACTS, &asked).unwrap();
+        assert_eq!(
+            shown(&mapping),
+            ["email → email", "email_work → email", "email_home → email", "email_other → email"]
+        );
+    }
+
+    #[test]
+    fn a_mapping_comes_before_guesses() {
+        let asked = headers(&["email", "Rufname", "Note", "secret"]);
+        let text = r#"{"Rufname": "first_name", "Note": "email", "secret": null}"#;
+        let mapping = Mapping::read(&contacts::CONTACTS, &asked, text).unwrap();
+        assert_eq!(shown(&mapping), ["Rufname → first_name", "Note → email", "secret → nothing", "email → email"]);
+    }
+
+    #[test]
+    fn every_fault_of_a_mapping_is_told() {
+        let asked = headers(&["mail", "b"]);
+        let text = r#"{"male": "email", "mail": "emial", "b": 3}"#;
+        let faults = Mapping::read(&contacts::CONTACTS, &asked, text).unwrap_err();
+        for part in ["`male`. Did you mean `mail`", "`emial` to import. Did you mean `email`", "`b`: the name"] {
+            assert!(faults.contains(part), "{faults}");
+        }
+        assert!(Mapping::read(&contacts::CONTACTS, &asked, "[]").is_err());
+        assert!(Mapping::read(&contacts::CONTACTS, &asked, r#"{"b": "version"}"#).is_err());
+        assert!(Mapping::guess(&contacts::CONTACTS, &headers(&["x", "y"])).is_err());
+    }
+}

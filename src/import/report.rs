@@ -1,0 +1,69 @@
+//! The report of refused rows: a CSV file that begins to exist with the first of them.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use super::rows::Row;
+use crate::db::target::BoxError;
+use crate::error::Fault;
+
+/// Row number, the original cells, pointer, code and detail; one line for each fault.
+pub struct Report {
+    path: PathBuf,
+    headers: Vec<String>,
+    writer: Option<csv::Writer<File>>,
+}
+
+impl Report {
+    pub fn new(path: PathBuf, headers: &[String]) -> Self {
+        let headers = headers.to_vec();
+        Self { path, headers, writer: None }
+    }
+
+    /// Notes why `row` was refused.
+    pub fn add(&mut self, row: &Row, faults: &[Fault]) -> Result<(), BoxError> {
+        self.write(row, faults)
+            .map_err(|error| format!("cannot write the report {}: {error}", self.path.display()).into())
+    }
+
+    fn write(&mut self, row: &Row, faults: &[Fault]) -> csv::Result<()> {
+        let width = self.headers.len();
+        if self.writer.is_none() {
+            let mut writer = csv::WriterBuilder::new().flexible(true).from_path(&self.path)?;
+            writer.write_field("row")?;
+            self.headers.iter().try_for_each(|header| writer.write_field(header))?;
+            writer.write_record(["pointer", "code", "detail"])?;
+            self.writer = Some(writer);
+        }
+        let Some(writer) = &mut self.writer else { return Ok(()) };
+        for fault in faults {
+            writer.write_field(row.number.to_string())?;
+            // As they were, also where they are not UTF-8. What a row has too many comes last, so that columns align.
+            let mut cells = row.record.iter();
+            for _ in 0..width {
+                writer.write_field(cells.next().unwrap_or_default())?;
+            }
+            for cell in [&fault.pointer, fault.code, &fault.detail] {
+                writer.write_field(cell)?;
+            }
+            cells.try_for_each(|cell| writer.write_field(cell))?;
+            writer.write_record(None::<&[u8]>)?;
+        }
+        Ok(())
+    }
+
+    /// Completes the file, if there is one.
+    pub fn finish(&mut self) -> Result<(), BoxError> {
+        match &mut self.writer {
+            Some(writer) => writer
+                .flush()
+                .map_err(|error| format!("cannot write the report {}: {error}", self.path.display()).into()),
+            None => Ok(()),
+        }
+    }
+
+    /// Where it is, if there is something in it.
+    pub fn path(&self) -> Option<&Path> {
+        self.writer.as_ref().map(|_| self.path.as_path())
+    }
+}

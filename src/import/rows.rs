@@ -1,0 +1,256 @@
+//! From lines of a file to changes that the API would accept.
+
+use std::io::Read;
+
+use csv::ByteRecord;
+use serde_json::{Map, Value as Json};
+
+use super::bodies::Bodies;
+use super::mapping::Mapping;
+use super::writer;
+use crate::auth::Business;
+use crate::crm::companies::COMPANIES;
+use crate::error::Fault;
+use crate::noun::{Change, Noun};
+
+/// A row of the file.
+#[derive(Debug)]
+pub struct Row {
+    /// As a spreadsheet counts: the header is row 1.
+    pub number: u64,
+    pub record: ByteRecord,
+    /// What it asks for, or why it is refused.
+    pub parsed: Result<Parsed, Vec<Fault>>,
+}
+
+/// A row, validated.
+#[derive(Debug)]
+pub struct Parsed {
+    /// Its fields, for a row that exists.
+    pub update: Change,
+    /// Its fields, for a row that is to be made, which may need more of them.
+    pub create: Result<Change, Vec<Fault>>,
+    pub metadata: Map<String, Json>,
+    /// The company that it links, as it would be made.
+    pub company: Option<Change>,
+    keys: Vec<String>,
+}
+
+impl Row {
+    /// What it could be found by; rows of one chunk share none.
+    pub fn keys(&self) -> &[String] {
+        self.parsed.as_ref().map(|parsed| parsed.keys.as_slice()).unwrap_or_default()
+    }
+}
+
+/// The rows of a file, each with the byte at which it ends.
+pub struct Source<R> {
+    reader: csv::Reader<R>,
+    parser: Parser,
+    number: u64,
+}
+
+impl<R: Read> Source<R> {
+    /// Reads on after the headers.
+    pub fn new(reader: csv::Reader<R>, noun: &'static Noun, mapping: Mapping, business: Business) -> Self {
+        let parser = Parser { noun, mapping, business };
+        Self { reader, parser, number: 1 }
+    }
+}
+
+impl<R: Read> Iterator for Source<R> {
+    type Item = csv::Result<(Row, u64)>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let mut record = ByteRecord::new();
+        loop {
+            match self.reader.read_byte_record(&mut record) {
+                Ok(true) => self.number += 1,
+                Ok(false) => return None,
+                Err(error) => return Some(Err(error)),
+            }
+            // Spreadsheets leave rows of empty cells at the end.
+            if record.iter().any(|cell| !cell.trim_ascii().is_empty()) {
+                break;
+            }
+        }
+        let parsed = self.parser.parse(&record);
+        let (number, position) = (self.number, self.reader.position().byte());
+        Some(Ok((Row { number, record, parsed }, position)))
+    }
+}
+
+struct Parser {
+    noun: &'static Noun,
+    mapping: Mapping,
+    business: Business,
+}
+
+impl Parser {
+    fn parse(&self, record: &ByteRecord) -> Result<Parsed, Vec<Fault>> {
+        let (body, metadata, company) = self.assemble(record)?.finish();
+        let company = self.company(company);
+        let update = self.change(self.noun, body.clone(), false);
+        let create = self.change(self.noun, body, true);
+        match (update, company) {
+            (Ok(update), Ok(company)) => {
+                Ok(Parsed { keys: keys(&update, company.as_ref()), update, create, metadata, company })
+            }
+            // A creation's faults are an update's and those of what is missing.
+            (update, company) => {
+                let own = create.err().or(update.err()).unwrap_or_default();
+                Err(own.into_iter().chain(company.err().unwrap_or_default()).collect())
+            }
+        }
+    }
+
+    fn change(&self, noun: &'static Noun, body: Map<String, Json>, creates: bool) -> Result<Change, Vec<Fault>> {
+        Change::parse(noun, Json::Object(body), creates, &self.business).map_err(|error| {
+            writer::faults(error).unwrap_or_else(|error| vec![Fault::new("", "invalid", error.to_string())])
+        })
+    }
+
+    /// The linked company; one that is known by its domain only is called by it.
+    fn company(&self, mut body: Map<String, Json>) -> Result<Option<Change>, Vec<Fault>> {
+        if let Some(domain) = body.get("domain").cloned() {
+            body.entry("name").or_insert(domain);
+        }
+        if body.is_empty() {
+            return Ok(None);
+        }
+        let prefixed = |fault: Fault| Fault { pointer: format!("/company{}", fault.pointer), ..fault };
+        let made = self.change(&COMPANIES, body, true).map(Some);
+        made.map_err(|faults| faults.into_iter().map(prefixed).collect())
+    }
+
+    /// The cells, each in its place. Errors: they are not as many as the headers, or not UTF-8.
+    fn assemble(&self, record: &ByteRecord) -> Result<Bodies, Vec<Fault>> {
+        let (cells, columns) = (record.len(), self.mapping.columns.len());
+        if cells != columns {
+            let detail = format!("The row has {cells} cells, the header {columns}.");
+            return Err(vec![Fault::new("", "ragged", detail)]);
+        }
+        let mut bodies = Bodies::default();
+        let mut faults = Vec::new();
+        for column in &self.mapping.columns {
+            match std::str::from_utf8(&record[column.index]) {
+                Ok(cell) => bodies.put(column, cell.trim()),
+                Err(_) => {
+                    let detail = format!("The cell of `{}` is not UTF-8. Save the file as UTF-8.", column.header);
+                    let pointer = format!("/{}", column.header.replace('~', "~0").replace('/', "~1"));
+                    faults.push(Fault::new(pointer, "not_utf8", detail));
+                }
+            }
+        }
+        if faults.is_empty() { Ok(bodies) } else { Err(faults) }
+    }
+}
+
+/// By what rows are found, see [`super::matching`].
+fn keys(change: &Change, company: Option<&Change>) -> Vec<String> {
+    let text = |name| change.text(name).map(str::to_lowercase);
+    let mut keys: Vec<String> = ["external_id", "email", "domain", "name"]
+        .into_iter()
+        .filter_map(|name| Some(format!("{name} {}", text(name)?)))
+        .collect();
+    match (text("last_name"), text("first_name")) {
+        (None, None) if keys.is_empty() => keys.extend(text("phone")),
+        (None, None) => {}
+        (last, first) => {
+            let company = company.and_then(|company| company.text("name")).unwrap_or_default();
+            keys.push(format!("{last:?}, {first:?} of {}", company.to_lowercase()));
+        }
+    }
+    keys
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crm::contacts::CONTACTS;
+    use crate::import::header::{delimiter, headers};
+    use serde_json::json;
+
+    const SMALL: &[u8] = include_bytes!("../../tests/data/contacts.csv");
+
+    fn business() -> Business {
+        Business { id: uuid::Uuid::nil(), country: "US".into(), time_zone: "UTC".into(), currency: "USD".into() }
+    }
+
+    fn parse(bytes: &[u8]) -> Vec<Row> {
+        let mut reader = csv::ReaderBuilder::new().delimiter(delimiter(bytes)).flexible(true).from_reader(bytes);
+        let headers = headers(&mut reader).unwrap();
+        let mapping = Mapping::guess(&CONTACTS, &headers).unwrap();
+        Source::new(reader, &CONTACTS, mapping, business()).map(|row| row.unwrap().0).collect()
+    }
+
+    fn codes(row: &Row) -> Vec<(String, &'static str)> {
+        let faults = match &row.parsed {
+            Err(faults) => faults.as_slice(),
+            Ok(parsed) => parsed.create.as_ref().err().map(Vec::as_slice).unwrap_or_default(),
+        };
+        faults.iter().map(|fault| (fault.pointer.clone(), fault.code)).collect()
+    }
+
+    #[test]
+    fn nothing_of_a_row_is_lost() {
+        let rows = parse(SMALL);
+        let anna = rows[0].parsed.as_ref().unwrap();
+        let text = |name| anna.update.text(name).unwrap_or_default();
+        assert_eq!(text("external_id"), "a-1");
+        assert_eq!(text("email"), "anna@work.example");
+        assert_eq!((text("phone"), text("phone_extension")), ("+14152933313", "12"));
+        assert_eq!(
+            Json::Object(anna.metadata.clone()),
+            json!({"email_home": "anna@home.example", "phone_home": "ask for Tom", "Note": "likes\nline breaks, \"quotes\""})
+        );
+        let company = anna.company.as_ref().unwrap();
+        assert_eq!(company.text("name"), Some("Brekke, Dietrich and Klein"));
+        let tags = anna.update.get("tags");
+        assert_eq!(tags, Some(&crate::db::Value::Texts(vec!["vip".into(), "press".into()])));
+    }
+
+    #[test]
+    fn faults_are_those_of_the_api_with_the_number_of_the_row() {
+        let rows = parse(SMALL);
+        let refused: Vec<_> =
+            rows.iter().map(|row| (row.number, codes(row))).filter(|(_, codes)| !codes.is_empty()).collect();
+        let fault = |pointer: &str, code| (pointer.to_owned(), code);
+        assert_eq!(
+            refused,
+            [
+                (4, vec![fault("/email", "format")]),
+                (5, vec![fault("", "ragged")]),
+                (6, vec![fault("/first_name", "required")]),
+            ]
+        );
+    }
+
+    #[test]
+    fn marks_separators_and_encodings_are_understood_or_named() {
+        let rows = parse(b"\xef\xbb\xbfVorname;E-Mail\r\nJ\xc3\xb6rg;j@a.example\r\n;\r\n\r\nJ\xf6rg;k@a.example\r\n");
+        assert_eq!(rows[0].parsed.as_ref().unwrap().update.text("first_name"), Some("Jörg"));
+        assert_eq!((rows[1].number, codes(&rows[1])), (4, vec![("/Vorname".into(), "not_utf8")]));
+        let refused = |bytes: &[u8]| headers(&mut csv::Reader::from_reader(bytes)).unwrap_err();
+        assert!(refused(b"").contains("empty"));
+        assert!(refused(b"\xff\xfea\0,\0").contains("UTF-16"));
+        assert!(refused(b"a,J\xf6rg\n").contains("column 2"));
+        let mut twice = csv::Reader::from_reader(&b"a, a,,a\n"[..]);
+        assert_eq!(headers(&mut twice).unwrap(), ["a", "a_2", "column_3", "a_3"]);
+    }
+
+    #[test]
+    fn full_names_are_split_unless_the_parts_are_given() {
+        let rows = parse(b"name,first_name\nAnna Maria Schmidt,\n\"Schmidt, Anna Maria\",\nPlato,\nAnna S.,Anne\n");
+        let names = |row: &Row| {
+            let parsed = row.parsed.as_ref().unwrap();
+            let text = |name| parsed.update.text(name).unwrap_or("-").to_owned();
+            format!("{}/{}/{}", text("first_name"), text("last_name"), Json::Object(parsed.metadata.clone()))
+        };
+        let shown: Vec<String> = rows.iter().map(names).collect();
+        assert_eq!(
+            shown,
+            ["Anna Maria/Schmidt/{}", "Anna Maria/Schmidt/{}", "Plato/-/{}", r#"Anne/-/{"name":"Anna S."}"#]
+        );
+    }
+}

@@ -1,0 +1,39 @@
+//! Rapport: a CRM back end. This page is the map of the house.
+//!
+//! ```text
+//! main, cli              what can be asked of the binary
+//! server, routes         the service's life; every path on one page
+//! openapi, ops/health    the document; probes
+//! import/, seed/         data from elsewhere; data to try things with
+//! nouns                  every noun of the API
+//! crm/, identity/        the nouns: customers and their business; people and API keys
+//! noun/                  what a noun is: one description gives grammar, SQL, JSON, validation, operations, document
+//! http/                  callers, bodies, replies, what every request passes
+//! app                    what every request shares
+//! auth/                  verified keys, roles, the tenant
+//! db/                    reads and writes, transactions, migrations, the embedded server
+//! error/, ops/, config   one error shape; metrics and logs; configuration
+//! context                what a request carries with it
+//! ```
+//!
+//! Arrows point down this list. docs/ARCHITECTURE.md follows one read and one write through it.
+
+pub mod app;
+pub mod auth;
+pub mod cli;
+pub mod config;
+pub mod context;
+pub mod crm;
+pub mod db;
+pub mod error;
+pub mod http;
+pub mod identity;
+pub mod import;
+pub mod noun;
+pub mod nouns;
+pub mod openapi;
+pub mod ops;
+pub mod routes;
+pub mod schema;
+pub mod seed;
+pub mod server;

@@ -1,0 +1,333 @@
+//! Bodies: from JSON to a [`Change`], with every fault found at once.
+
+use chrono::{DateTime, NaiveDate};
+use serde_json::{Map, Value as Json};
+use uuid::Uuid;
+
+use super::field::{Field, Kind, Written};
+use super::{Noun, nearest, params, phone};
+use crate::auth::Business;
+use crate::db::Value;
+use crate::error::{Error, Fault, Result};
+
+/// Faults that an answer names; who has more has another problem.
+const MOST_FAULTS: usize = 200;
+const MOST_TAGS: usize = 50;
+const LONGEST_TAG: usize = 50;
+/// Bytes of a caller's own object, as text.
+const LARGEST_OBJECT: usize = 64 * 1024;
+
+/// The faults of a body, gathered.
+#[derive(Debug, Default)]
+pub struct Faults(Vec<Fault>);
+
+impl Faults {
+    /// A fault of the field `name`.
+    pub fn field(&mut self, name: &str, code: &'static str, detail: impl Into<String>) {
+        self.0.push(Fault::new(format!("/{}", name.replace('~', "~0").replace('/', "~1")), code, detail));
+    }
+
+    pub fn into_result(mut self) -> Result<()> {
+        self.0.truncate(MOST_FAULTS);
+        if self.0.is_empty() { Ok(()) } else { Err(Error::Invalid(self.0)) }
+    }
+}
+
+/// What a write sets: fields of one noun and their new values, in the noun's order.
+#[derive(Clone, Debug)]
+pub struct Change {
+    pub noun: &'static Noun,
+    /// Whether a row is made, rather than changed.
+    pub creates: bool,
+    values: Vec<(&'static Field, Value)>,
+}
+
+impl Change {
+    /// Reads the body of a creation or of a merge patch. Errors: 422 with every fault of type, range, presence, and
+    /// between fields; 400 if it is no object.
+    pub fn parse(noun: &'static Noun, body: Json, creates: bool, business: &Business) -> Result<Self> {
+        let Json::Object(mut members) = body else {
+            return Err(Error::malformed("not_an_object", "The body must be a JSON object."));
+        };
+        let mut change = Self { noun, creates, values: Vec::new() };
+        let mut faults = Faults::default();
+        for field in noun.fields {
+            change.read(field, members.shift_remove(field.name), business, &mut faults);
+        }
+        unknown(noun, &members, creates, &mut faults);
+        (noun.hooks.prepare)(&mut change, business, &mut faults);
+        faults.into_result()?;
+        Ok(change)
+    }
+
+    fn read(&mut self, field: &'static Field, given: Option<Json>, business: &Business, faults: &mut Faults) {
+        let name = field.name;
+        match given {
+            None if self.creates && field.required => faults.field(name, "required", format!("`{name}` is required.")),
+            None => {}
+            Some(_) if field.written == Written::Never => {
+                faults.field(name, "read_only", format!("`{name}` is set by the service. Leave it out."));
+            }
+            Some(_) if field.written == Written::Once && !self.creates => {
+                faults.field(name, "read_only", format!("`{name}` cannot be changed. Leave it out."));
+            }
+            // On creation a null is the same as nothing.
+            Some(Json::Null) if self.creates && field.nullable => {}
+            Some(Json::Null) if !field.nullable => {
+                faults.field(name, "required", format!("`{name}` must not be null."));
+            }
+            Some(json) => match value(field.kind, json, business) {
+                Ok(value) => self.values.push((field, value)),
+                Err((code, detail)) => faults.field(name, code, format!("`{name}`: {detail}")),
+            },
+        }
+    }
+
+    pub fn get(&self, name: &str) -> Option<&Value> {
+        self.values.iter().find(|(field, _)| field.name == name).map(|(_, value)| value)
+    }
+
+    /// The text of `name`, if it is set and not null.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        self.get(name).and_then(Value::as_text)
+    }
+
+    /// Sets `name`, replacing what the caller gave. Names that the noun does not have are ignored.
+    pub fn set(&mut self, name: &str, value: Value) {
+        self.values.retain(|(field, _)| field.name != name);
+        if let Some(field) = self.noun.field(name) {
+            self.values.push((field, value));
+        }
+    }
+
+    /// Sets `name` unless the caller did.
+    pub fn set_default(&mut self, name: &str, value: Value) {
+        if self.get(name).is_none() {
+            self.set(name, value);
+        }
+    }
+
+    pub fn values(&self) -> &[(&'static Field, Value)] {
+        &self.values
+    }
+}
+
+fn unknown(noun: &Noun, members: &Map<String, Json>, creates: bool, faults: &mut Faults) {
+    let writable = |field: &&Field| field.written == Written::Always || (creates && field.written == Written::Once);
+    for name in members.keys() {
+        let known = noun.fields.iter().filter(writable).map(|field| field.name);
+        let hint = nearest(name, known).unwrap_or_default();
+        faults.field(name, "unknown_field", format!("There is no field `{name}`. Did you mean `{hint}`?"));
+    }
+}
+
+type Refusal = (&'static str, String);
+
+/// One JSON value as a field of `kind`. `null` is the kind's NULL.
+pub fn value(kind: Kind, json: Json, business: &Business) -> Result<Value, Refusal> {
+    match (kind, json) {
+        (_, Json::Null) => Ok(null(kind)),
+        (Kind::Bool, Json::Bool(flag)) => Ok(Value::Bool(Some(flag))),
+        (Kind::Int { min, max }, Json::Number(number)) => match number.as_i64() {
+            Some(number) if (min..=max).contains(&number) => Ok(Value::Int(Some(number))),
+            _ => Err(("out_of_range", format!("a whole number from {min} to {max}."))),
+        },
+        (Kind::Tags, Json::Array(items)) => tags(items),
+        (Kind::Object, Json::Object(members)) => object(members),
+        (Kind::Bool | Kind::Int { .. } | Kind::Tags | Kind::Object, _) => Err(("type", format!("{}.", expected(kind)))),
+        (_, Json::String(text)) => scalar(kind, &text, business),
+        _ => Err(("type", format!("{}.", expected(kind)))),
+    }
+}
+
+/// One value from text: a parameter of a list, a string of a body, a cell of an import.
+pub fn scalar(kind: Kind, text: &str, business: &Business) -> Result<Value, Refusal> {
+    if text.contains('\0') {
+        return Err(("nul", "must not contain the character U+0000.".into()));
+    }
+    let wrong = |code| Err((code, format!("{}.", expected(kind))));
+    let length = text.chars().count();
+    match kind {
+        Kind::Uuid => match Uuid::try_parse(text) {
+            Ok(id) => Ok(Value::Uuid(Some(id))),
+            Err(_) => wrong("format"),
+        },
+        Kind::Text { min, max } if (min..=max).contains(&length) => Ok(Value::Text(Some(text.to_owned()))),
+        Kind::Text { .. } => wrong("length"),
+        Kind::Choice(among) if among.contains(&text) => Ok(Value::Text(Some(text.to_owned()))),
+        Kind::Choice(among) => {
+            let hint = nearest(text, among.iter().copied()).unwrap_or_default();
+            Err(("not_a_choice", format!("one of {}. Did you mean `{hint}`?", among.join(", "))))
+        }
+        Kind::Email if is_email(text) => Ok(Value::Text(Some(text.to_owned()))),
+        Kind::Phone if is_phone(text) => Ok(Value::Text(Some(phone::normalise(text, &business.country)))),
+        Kind::Int { min, max } => match text.parse() {
+            Ok(number) if (min..=max).contains(&number) => Ok(Value::Int(Some(number))),
+            _ => wrong("out_of_range"),
+        },
+        Kind::Bool => match text {
+            "true" => Ok(Value::Bool(Some(true))),
+            "false" => Ok(Value::Bool(Some(false))),
+            _ => wrong("type"),
+        },
+        Kind::Time => match params::instant(text) {
+            Some(time) => Ok(Value::Time(Some(time))),
+            None => wrong("format"),
+        },
+        Kind::Date => match date(text) {
+            Some(date) => Ok(Value::Date(Some(date))),
+            None => wrong("format"),
+        },
+        Kind::Zone if text.parse::<chrono_tz::Tz>().is_ok() => Ok(Value::Text(Some(text.to_owned()))),
+        Kind::Currency if is_capitals(text, 3) => Ok(Value::Text(Some(text.to_owned()))),
+        Kind::Country if is_capitals(text, 2) => Ok(Value::Text(Some(text.to_owned()))),
+        Kind::Decimal if is_decimal(text) => Ok(Value::Decimal(Some(text.to_owned()))),
+        Kind::Tags if (1..=LONGEST_TAG).contains(&length) => Ok(Value::Text(Some(text.to_owned()))),
+        _ => wrong("format"),
+    }
+}
+
+/// What a value of `kind` has to be, for people.
+fn expected(kind: Kind) -> String {
+    match kind {
+        Kind::Uuid => "a UUID".into(),
+        Kind::Text { min, max } => format!("a text of {min} to {max} characters"),
+        Kind::Choice(among) => format!("one of {}", among.join(", ")),
+        Kind::Email => "an e-mail address of at most 254 characters".into(),
+        Kind::Phone => "a phone number of at most 50 characters, without line breaks".into(),
+        Kind::Int { min, max } => format!("a whole number from {min} to {max}"),
+        Kind::Bool => "true or false".into(),
+        Kind::Time => "an RFC 3339 date-time such as 2026-11-20T09:30:00Z".into(),
+        Kind::Date => "a date such as 2026-11-20".into(),
+        Kind::Zone => "an IANA time zone such as Europe/Berlin".into(),
+        Kind::Currency => "an ISO 4217 code such as EUR".into(),
+        Kind::Country => "an ISO 3166-1 code such as DE".into(),
+        Kind::Decimal => {
+            "a decimal number as a string, such as \"0.0125\": at most 8 digits before and 6 after the point".into()
+        }
+        Kind::Tags => format!("at most {MOST_TAGS} texts of 1 to {LONGEST_TAG} characters"),
+        Kind::Object => format!("a JSON object of at most {LARGEST_OBJECT} bytes"),
+    }
+}
+
+fn null(kind: Kind) -> Value {
+    match kind {
+        Kind::Uuid => Value::Uuid(None),
+        Kind::Int { .. } => Value::Int(None),
+        Kind::Bool => Value::Bool(None),
+        Kind::Time => Value::Time(None),
+        Kind::Date => Value::Date(None),
+        Kind::Object => Value::Json(None),
+        Kind::Decimal => Value::Decimal(None),
+        Kind::Tags => Value::Texts(Vec::new()),
+        _ => Value::Text(None),
+    }
+}
+
+fn tags(items: Vec<Json>) -> Result<Value, Refusal> {
+    let refusal = || ("format", format!("{}.", expected(Kind::Tags)));
+    let mut tags = Vec::with_capacity(items.len());
+    for item in items {
+        match item {
+            Json::String(tag) if (1..=LONGEST_TAG).contains(&tag.chars().count()) && !tag.contains('\0') => {
+                if !tags.contains(&tag) {
+                    tags.push(tag);
+                }
+            }
+            _ => return Err(refusal()),
+        }
+    }
+    if tags.len() > MOST_TAGS { Err(refusal()) } else { Ok(Value::Texts(tags)) }
+}
+
+fn object(members: Map<String, Json>) -> Result<Value, Refusal> {
+    let object = Json::Object(members);
+    if has_nul(&object) {
+        return Err(("nul", "must not contain the character U+0000.".into()));
+    }
+    if has_wild_number(&object) {
+        let detail = "numbers in it are 0 or between 1e-15 and 1e15, or their negatives; write others as strings.";
+        return Err(("out_of_range", detail.into()));
+    }
+    if object.to_string().len() > LARGEST_OBJECT {
+        return Err(("length", format!("{}.", expected(Kind::Object))));
+    }
+    Ok(Value::Json(Some(object)))
+}
+
+/// Whether a number lies where PostgreSQL would write it out in hundreds of digits: five characters of a body would
+/// become three hundred of every answer.
+fn has_wild_number(json: &Json) -> bool {
+    match json {
+        Json::Number(number) => {
+            number.as_f64().is_none_or(|n| n != 0.0 && !(1e-15..=1e15).contains(&n.abs())) && !number.is_i64()
+        }
+        Json::Array(items) => items.iter().any(has_wild_number),
+        Json::Object(members) => members.values().any(has_wild_number),
+        _ => false,
+    }
+}
+
+fn has_nul(json: &Json) -> bool {
+    match json {
+        Json::String(text) => text.contains('\0'),
+        Json::Array(items) => items.iter().any(has_nul),
+        Json::Object(members) => members.iter().any(|(name, value)| name.contains('\0') || has_nul(value)),
+        _ => false,
+    }
+}
+
+/// The shape that mail systems accept in practice; whether it exists only a mail can tell. At most 254 characters
+/// (RFC 5321, section 4.5.3.1.3, less the angle brackets).
+fn is_email(text: &str) -> bool {
+    let Some((local, domain)) = text.split_once('@') else {
+        return false;
+    };
+    let clean =
+        |part: &str| !part.is_empty() && !part.contains(|c: char| c == '@' || c.is_whitespace() || c.is_control());
+    let dotted = domain.split('.').count() > 1 && domain.split('.').all(|label| !label.is_empty());
+    text.chars().count() <= 254 && clean(local) && clean(domain) && dotted
+}
+
+fn is_phone(text: &str) -> bool {
+    let length = text.trim().chars().count();
+    (1..=50).contains(&length) && !text.contains(char::is_control)
+}
+
+fn is_capitals(text: &str, length: usize) -> bool {
+    text.len() == length && text.bytes().all(|byte| byte.is_ascii_uppercase())
+}
+
+/// As `numeric(14, 6)` holds without rounding.
+fn is_decimal(text: &str) -> bool {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
+    let digits = |part: &str, most| (1..=most).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_digit());
+    digits(whole, 8) && digits(fraction, 6)
+}
+
+fn date(text: &str) -> Option<NaiveDate> {
+    let date = NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()?;
+    let first = DateTime::from_timestamp(-62_135_596_800, 0)?.date_naive();
+    let last = DateTime::from_timestamp(253_402_300_799, 0)?.date_naive();
+    (text.len() == 10 && (first..=last).contains(&date)).then_some(date)
+}
+
+/// Reads a JSON body; refuses one nested deeper than `depth`, before anything else looks at it.
+pub fn json(bytes: &[u8], depth: usize) -> Result<Json> {
+    let parsed: Json = serde_json::from_slice(bytes).map_err(|error| {
+        let (line, column) = (error.line(), error.column());
+        Error::malformed("invalid_json", format!("The body is not valid JSON (line {line}, column {column})."))
+    })?;
+    if deeper(&parsed, depth) {
+        return Err(Error::malformed("too_deep", format!("The body is nested deeper than {depth} levels.")));
+    }
+    Ok(parsed)
+}
+
+fn deeper(json: &Json, depth: usize) -> bool {
+    match json {
+        Json::Array(items) => depth == 0 || items.iter().any(|item| deeper(item, depth - 1)),
+        Json::Object(members) => depth == 0 || members.values().any(|value| deeper(value, depth - 1)),
+        _ => false,
+    }
+}

@@ -1,0 +1,192 @@
+//! The operations that every noun has, over HTTP. Each is: permission, one call, reply.
+
+use actix_web::http::Method;
+use actix_web::web::{self, Bytes, Data};
+use actix_web::{HttpRequest, HttpResponse};
+use serde_json::Value as Json;
+use uuid::Uuid;
+
+use super::params::{List, View};
+use super::{Change, Engine, Noun, body, store};
+use crate::auth::Action;
+use crate::error::{Error, Fault, Result};
+use crate::http::caller::Caller;
+use crate::http::{reply, routing};
+
+/// Base of the API's paths.
+pub const API: &str = "/api/v1";
+
+/// Registers `noun`'s operations under its plural. In a scope of its own, whose name is compared before any pattern is
+/// tried; what is asked most comes first.
+pub fn routes(noun: &'static Noun, api: &mut web::ServiceConfig) {
+    let operations = noun.operations;
+    let one = routing::resource("/{id}")
+        .on(Method::GET, move |engine, caller, request, _| read(noun, engine, caller, request))
+        .on_if(operations.update, Method::PATCH, move |engine, caller, request, body| {
+            update(noun, engine, caller, request, body)
+        })
+        .on_if(operations.delete, Method::DELETE, move |engine, caller, request, _| {
+            delete(noun, engine, caller, request)
+        });
+    let many = routing::resource("")
+        .on(Method::GET, move |engine, caller, request, _| list(noun, engine, caller, request))
+        .on_if(operations.create, Method::POST, move |engine, caller, _, body| create(noun, engine, caller, body));
+    let batch = routing::resource("/batch/read")
+        .on(Method::POST, move |engine, caller, request, body| batch_read(noun, engine, caller, request, body));
+    let restoration = routing::resource("/{id}/restoration").on_if(
+        operations.restore,
+        Method::POST,
+        move |engine, caller, request, _| restore(noun, engine, caller, request),
+    );
+    api.service(web::scope(&format!("/{}", noun.plural)).configure(|scope| {
+        one.register(scope);
+        many.register(scope);
+        batch.register(scope);
+        if operations.restore {
+            restoration.register(scope);
+        }
+    }));
+}
+
+async fn list(noun: &'static Noun, engine: Data<Engine>, caller: Caller, request: HttpRequest) -> Result<HttpResponse> {
+    let tenant = caller.may(noun.area, Action::Read)?;
+    let query = List::parse(noun, request.query_string(), caller.business())?;
+    let page = engine.db.read("list", move |conn| store::list(conn, &tenant, &query)).await?;
+    Ok(reply::document(&request, page))
+}
+
+async fn read(noun: &'static Noun, engine: Data<Engine>, caller: Caller, request: HttpRequest) -> Result<HttpResponse> {
+    let tenant = caller.may(noun.area, Action::Read)?;
+    let id = id(noun, &request)?;
+    let view = View::parse(noun, request.query_string(), caller.business())?;
+    let row = if view.include.is_empty() {
+        let cells = engine.coalescer.one(noun, &tenant, id).await?;
+        cells.map(|cells| store::row(noun, &view, &cells, &store::Related::default()))
+    } else {
+        engine.db.read("one_with_relations", move |conn| store::one(conn, &tenant, noun, id, &view)).await?
+    };
+    Ok(reply::row(&request, row.ok_or_else(|| store::missing(noun))?))
+}
+
+async fn batch_read(
+    noun: &'static Noun,
+    engine: Data<Engine>,
+    caller: Caller,
+    request: HttpRequest,
+    body: Bytes,
+) -> Result<HttpResponse> {
+    let tenant = caller.may(noun.area, Action::Read)?;
+    if !request.query_string().is_empty() {
+        return Err(Error::malformed("unknown_parameter", "`include` and `fields` of a batch stand in its body."));
+    }
+    let (ids, view) = batch_request(noun, &caller, body::json(&body, engine.body_depth)?)?;
+    let found = engine.db.read("batch_read", move |conn| store::batch(conn, &tenant, noun, &ids, &view)).await?;
+    Ok(reply::json(HttpResponse::Ok(), found))
+}
+
+async fn create(noun: &'static Noun, engine: Data<Engine>, caller: Caller, body: Bytes) -> Result<HttpResponse> {
+    let tenant = caller.may(noun.area, Action::Write)?;
+    let change = Change::parse(noun, body::json(&body, engine.body_depth)?, true, caller.business())?;
+    let (id, row) = engine.db.write("create", move |tx| (noun.writes.create)(tx, &tenant, change.clone())).await?;
+    Ok(reply::created(&format!("{API}/{}/{id}", noun.plural), row))
+}
+
+async fn update(
+    noun: &'static Noun,
+    engine: Data<Engine>,
+    caller: Caller,
+    request: HttpRequest,
+    body: Bytes,
+) -> Result<HttpResponse> {
+    let tenant = caller.may(noun.area, Action::Write)?;
+    let (id, expected) = (id(noun, &request)?, reply::if_match(&request)?);
+    let change = Change::parse(noun, body::json(&body, engine.body_depth)?, false, caller.business())?;
+    let row =
+        engine.db.write("update", move |tx| (noun.writes.update)(tx, &tenant, id, change.clone(), expected)).await?;
+    Ok(reply::updated(row))
+}
+
+async fn delete(
+    noun: &'static Noun,
+    engine: Data<Engine>,
+    caller: Caller,
+    request: HttpRequest,
+) -> Result<HttpResponse> {
+    let tenant = caller.may(noun.area, Action::Delete)?;
+    let (id, expected) = (id(noun, &request)?, reply::if_match(&request)?);
+    engine.db.write("delete", move |tx| (noun.writes.delete)(tx, &tenant, noun, id, expected)).await?;
+    Ok(HttpResponse::NoContent().finish())
+}
+
+async fn restore(
+    noun: &'static Noun,
+    engine: Data<Engine>,
+    caller: Caller,
+    request: HttpRequest,
+) -> Result<HttpResponse> {
+    let tenant = caller.may(noun.area, Action::Delete)?;
+    let id = id(noun, &request)?;
+    let row = engine.db.write("restore", move |tx| (noun.writes.restore)(tx, &tenant, noun, id)).await?;
+    Ok(reply::updated(row))
+}
+
+/// The `{id}` of the path. What is no UUID names no row: 404.
+pub fn id(noun: &Noun, request: &HttpRequest) -> Result<Uuid> {
+    request.match_info().get("id").and_then(|id| Uuid::try_parse(id).ok()).ok_or_else(|| store::missing(noun))
+}
+
+/// `{"ids":[…],"include":["company"],"fields":["id","title"]}`
+fn batch_request(noun: &'static Noun, caller: &Caller, body: Json) -> Result<(Vec<Uuid>, View)> {
+    const MEMBERS: [&str; 3] = ["ids", "include", "fields"];
+    const MOST: usize = 1_000;
+    let Json::Object(members) = body else {
+        return Err(Error::malformed("not_an_object", "The body must be a JSON object."));
+    };
+    let mut faults: Vec<Fault> = members
+        .keys()
+        .filter(|name| !MEMBERS.contains(&name.as_str()))
+        .map(|name| {
+            let hint = super::nearest(name, MEMBERS).unwrap_or_default();
+            Fault::new(
+                format!("/{name}"),
+                "unknown_field",
+                format!("There is no field `{name}`. Did you mean `{hint}`?"),
+            )
+        })
+        .collect();
+    let mut ids = Vec::new();
+    match members.get("ids") {
+        Some(Json::Array(items)) if (1..=MOST).contains(&items.len()) => {
+            for (place, item) in items.iter().enumerate() {
+                match item.as_str().and_then(|text| Uuid::try_parse(text).ok()) {
+                    Some(id) => ids.push(id),
+                    None => faults.push(Fault::new(format!("/ids/{place}"), "format", "Each id is a UUID.")),
+                }
+            }
+        }
+        _ => faults.push(Fault::new("/ids", "required", format!("`ids` is a list of 1 to {MOST} UUIDs."))),
+    }
+    let mut query = url::form_urlencoded::Serializer::new(String::new());
+    for name in ["include", "fields"] {
+        match members.get(name) {
+            None => {}
+            Some(Json::Array(items)) if items.is_empty() => {}
+            Some(Json::Array(items)) if items.iter().all(Json::is_string) => {
+                let names: Vec<&str> = items.iter().filter_map(Json::as_str).collect();
+                query.append_pair(name, &names.join(","));
+            }
+            Some(_) => faults.push(Fault::new(format!("/{name}"), "type", format!("`{name}` is a list of names."))),
+        }
+    }
+    if !faults.is_empty() {
+        return Err(Error::Invalid(faults));
+    }
+    let view = View::parse(noun, &query.finish(), caller.business()).map_err(|error| match error {
+        Error::Malformed { faults, .. } => {
+            let pointer = |fault: &Fault| fault.pointer.replacen("/query", "", 1);
+            Error::Invalid(faults.iter().map(|f| Fault { pointer: pointer(f), ..f.clone() }).collect())
+        }
+        other => other,
+    })?;
+    Ok((ids, view))
+}

@@ -1,0 +1,201 @@
+//! What a noun *is*: one description per noun, and everything that follows from it.
+//!
+//! A [`Noun`] names its table, its fields with their kinds and limits, its relations and its sorts. From that one
+//! description come the list grammar ([`params`]), the SQL ([`select`]), the JSON of answers ([`json`]), the validation
+//! of bodies ([`body`]), the five writes ([`store`]), the HTTP operations ([`http`]) and their OpenAPI ([`openapi`]).
+//! So they cannot disagree, and the catalogue of the database is tested against the same description.
+//!
+//! What is particular to a noun stands in its own room under [`crate::crm`] as [`Hooks`].
+
+pub mod body;
+mod coalesce;
+mod cursor;
+mod engine;
+mod field;
+pub mod http;
+pub mod json;
+mod mailbox;
+pub mod openapi;
+pub mod params;
+pub mod phone;
+mod relation;
+pub mod select;
+pub mod store;
+
+pub use self::body::{Change, Faults};
+pub use self::engine::Engine;
+pub use self::field::{Field, Kind, Written};
+pub use self::relation::{Arity, Relation};
+use crate::auth::Area;
+use crate::auth::{Business, Tenant};
+use crate::db::Tx;
+use crate::error::Result;
+use uuid::Uuid;
+
+/// A way to order a list. The expression must be NOT NULL and stand in an index `(business_id, expression, id)`.
+#[derive(Clone, Copy, Debug)]
+pub struct Sort {
+    pub name: &'static str,
+    /// SQL over the table's alias `t`.
+    pub expression: &'static str,
+    /// Type of the expression, for the cursor.
+    pub kind: Kind,
+}
+
+impl Sort {
+    /// Orders by a column of the same name.
+    pub const fn time(name: &'static str, expression: &'static str) -> Self {
+        Self { name, expression, kind: Kind::Time }
+    }
+
+    pub const fn int(name: &'static str, expression: &'static str) -> Self {
+        Self { name, expression, kind: Kind::Int { min: i64::MIN, max: i64::MAX } }
+    }
+
+    /// Orders by bytes, so that the database's locale does not matter: fold the case in the expression.
+    pub const fn text(name: &'static str, expression: &'static str) -> Self {
+        Self { name, expression, kind: Kind::Text { min: 0, max: usize::MAX } }
+    }
+}
+
+/// How `q` searches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Search {
+    None,
+    /// Part of a word, by trigrams; at least three characters.
+    Substring,
+    /// Whole words, by full text.
+    Words,
+}
+
+/// Which of the standard operations a noun has.
+#[derive(Clone, Copy, Debug)]
+pub struct Operations {
+    pub create: bool,
+    pub update: bool,
+    pub delete: bool,
+    /// Deleted rows stay for 30 days and can be brought back; needs `deleted_at`.
+    pub restore: bool,
+}
+
+impl Operations {
+    pub const ALL: Self = Self { create: true, update: true, delete: true, restore: true };
+    pub const NONE: Self = Self { create: false, update: false, delete: false, restore: false };
+}
+
+/// What is particular to a noun. Each hook runs inside the write's transaction, except `prepare`, which is pure.
+#[derive(Clone, Copy)]
+pub struct Hooks {
+    /// Completes and checks a change without the database: derived fields, rules between fields.
+    pub prepare: fn(&mut Change, &Business, &mut Faults),
+    /// Runs before the row is written; `id` is the row's on an update.
+    pub before: fn(&mut Tx<'_>, &Tenant, Option<Uuid>, &mut Change) -> Result<()>,
+    /// Runs after the row `id` was written: effects on other rows.
+    pub after: fn(&mut Tx<'_>, &Tenant, Uuid, &Change) -> Result<()>,
+}
+
+impl Hooks {
+    pub const NONE: Self = Self { prepare: |_, _, _| {}, before: |_, _, _, _| Ok(()), after: |_, _, _, _| Ok(()) };
+}
+
+/// How a noun's rows are written; a noun that is no plain row puts functions of its own in.
+#[derive(Clone, Copy)]
+pub struct Writes {
+    pub create: fn(&mut Tx<'_>, &Tenant, Change) -> Result<(Uuid, store::Row)>,
+    pub update: fn(&mut Tx<'_>, &Tenant, Uuid, Change, Option<i64>) -> Result<store::Row>,
+    pub delete: fn(&mut Tx<'_>, &Tenant, &'static Noun, Uuid, Option<i64>) -> Result<()>,
+    pub restore: fn(&mut Tx<'_>, &Tenant, &'static Noun, Uuid) -> Result<store::Row>,
+}
+
+impl Writes {
+    pub const PLAIN: Self =
+        Self { create: store::create, update: store::update, delete: store::delete, restore: store::restore };
+}
+
+impl std::fmt::Debug for Writes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Writes")
+    }
+}
+
+impl std::fmt::Debug for Hooks {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Hooks")
+    }
+}
+
+pub struct Noun {
+    /// `lead`
+    pub name: &'static str,
+    /// `leads`: the path's segment and the OpenAPI tag.
+    pub plural: &'static str,
+    /// `Lead`: the name of its schema.
+    pub schema: &'static str,
+    /// One sentence for readers of the API.
+    pub about: &'static str,
+    /// Table or view.
+    pub table: &'static str,
+    /// Column of the tenant: `business_id`, except for the business itself.
+    pub tenant: &'static str,
+    /// Which permission it needs.
+    pub area: Area,
+    pub fields: &'static [Field],
+    pub relations: &'static [Relation],
+    pub sorts: &'static [Sort],
+    /// `-created_at`
+    pub default_sort: &'static str,
+    pub search: Search,
+    pub operations: Operations,
+    pub hooks: Hooks,
+    pub writes: Writes,
+}
+
+/// Its plural only: nouns lead to each other in circles, so showing all of one would never end.
+impl std::fmt::Debug for Noun {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.plural)
+    }
+}
+
+impl Noun {
+    /// What most nouns have in common; rooms override the rest with `..Noun::BASE`.
+    pub const BASE: Noun = Noun {
+        name: "",
+        plural: "",
+        schema: "",
+        about: "",
+        table: "",
+        tenant: "business_id",
+        area: Area::Crm,
+        fields: &[],
+        relations: &[],
+        sorts: &[],
+        default_sort: "-created_at",
+        search: Search::Substring,
+        operations: Operations::ALL,
+        hooks: Hooks::NONE,
+        writes: Writes::PLAIN,
+    };
+
+    pub fn field(&self, name: &str) -> Option<&'static Field> {
+        self.fields.iter().find(|field| field.name == name)
+    }
+
+    pub fn index(&self, name: &str) -> Option<usize> {
+        self.fields.iter().position(|field| field.name == name)
+    }
+
+    pub fn relation(&self, name: &str) -> Option<&'static Relation> {
+        self.relations.iter().find(|relation| relation.name == name)
+    }
+
+    /// Whether rows are marked deleted rather than removed.
+    pub fn soft_delete(&self) -> bool {
+        self.operations.restore
+    }
+}
+
+/// The name in `known` nearest to `asked`, for "did you mean".
+pub fn nearest<'a>(asked: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    known.into_iter().max_by(|a, b| strsim::jaro_winkler(asked, a).total_cmp(&strsim::jaro_winkler(asked, b)))
+}

@@ -1,0 +1,62 @@
+//! A noun's description as OpenAPI: its schemas, its parameters, its operations.
+
+mod examples;
+mod operations;
+mod parameters;
+mod schemas;
+
+use utoipa::openapi::path::{HttpMethod, OperationBuilder};
+use utoipa::openapi::{OpenApi, PathItem, RefOr, Schema};
+
+pub use self::examples::example;
+use self::operations::{batch_read, create, delete, list, read, restore, update};
+use self::schemas::{batch, body, created_schema, page, row, with_key};
+use super::Noun;
+
+/// Adds everything that `noun` has to the document.
+pub fn describe(noun: &'static Noun, api: &mut OpenApi) {
+    let components = api.components.get_or_insert_default();
+    let mut schema = |name: String, schema: Schema| components.schemas.insert(name, RefOr::T(schema));
+    schema(noun.schema.to_owned(), row(noun));
+    schema(format!("{}Page", noun.schema), page(noun));
+    schema(format!("{}Batch", noun.schema), batch(noun));
+    if noun.operations.create {
+        schema(format!("{}Create", noun.schema), body(noun, true));
+    }
+    if noun.operations.update {
+        schema(format!("{}Update", noun.schema), body(noun, false));
+    }
+    if created_schema(noun) != noun.schema {
+        schema(created_schema(noun), with_key(noun));
+    }
+    paths(noun, api);
+}
+
+fn paths(noun: &'static Noun, api: &mut OpenApi) {
+    let base = format!("{}/{}", super::http::API, noun.plural);
+    let operations = noun.operations;
+    let mut add = |path: String, method: HttpMethod, operation: OperationBuilder| {
+        let item = PathItem::new(method, operation.tag(noun.plural));
+        match api.paths.paths.get_mut(&path) {
+            Some(known) => known.merge_operations(item),
+            None => {
+                api.paths.paths.insert(path, item);
+            }
+        }
+    };
+    add(base.clone(), HttpMethod::Get, list(noun));
+    if operations.create {
+        add(base.clone(), HttpMethod::Post, create(noun));
+    }
+    add(format!("{base}/batch/read"), HttpMethod::Post, batch_read(noun));
+    add(format!("{base}/{{id}}"), HttpMethod::Get, read(noun));
+    if operations.update {
+        add(format!("{base}/{{id}}"), HttpMethod::Patch, update(noun));
+    }
+    if operations.delete {
+        add(format!("{base}/{{id}}"), HttpMethod::Delete, delete(noun));
+    }
+    if operations.restore {
+        add(format!("{base}/{{id}}/restoration"), HttpMethod::Post, restore(noun));
+    }
+}

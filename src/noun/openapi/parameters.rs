@@ -1,0 +1,166 @@
+//! Parameters of a noun's operations, from its fields.
+
+use serde_json::json;
+use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn, ParameterStyle};
+use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, Schema, Type};
+use utoipa::openapi::{RefOr, Required};
+
+use super::examples::{example, spaced};
+use super::schemas::{integer, relation_names, text, value_schema};
+use crate::noun::field::{Field, Kind};
+use crate::noun::params::{DEFAULT_LIMIT, Form, LARGEST_LIMIT};
+use crate::noun::{Noun, Search};
+
+pub(super) fn list_parameters(noun: &'static Noun) -> Vec<Parameter> {
+    let mut parameters = Vec::new();
+    for field in noun.fields {
+        for form in Form::of(field) {
+            parameters.push(filter(field, *form));
+        }
+    }
+    match noun.search {
+        Search::None => {}
+        Search::Substring => {
+            parameters.push(query("q", text(3, 200), "Finds this part of a word; at least three characters."))
+        }
+        Search::Words => {
+            parameters.push(query("q", text(1, 200), "Finds these words; `\"…\"` for a phrase, `-` for none of."))
+        }
+    }
+    let sorts = noun.sorts.iter().flat_map(|sort| [sort.name.to_owned(), format!("-{}", sort.name)]);
+    parameters.push(query(
+        "sort",
+        ObjectBuilder::new()
+            .schema_type(Type::String)
+            .enum_values(Some(sorts))
+            .default(Some(json!(noun.default_sort)))
+            .build(),
+        "The order; `-` for descending.",
+    ));
+    parameters.push(query(
+        "limit",
+        integer(1, i64::from(LARGEST_LIMIT)).default(Some(json!(DEFAULT_LIMIT))).build(),
+        "How many rows a page has.",
+    ));
+    parameters.push(query(
+        "cursor",
+        ObjectBuilder::new().schema_type(Type::String).build(),
+        "Where the page before ended: its `page.next`. It belongs to the sort and filters that it came with.",
+    ));
+    parameters.push(query(
+        "count",
+        ObjectBuilder::new()
+            .schema_type(Type::String)
+            .enum_values(Some(["true", "exact", "false"]))
+            .default(Some(json!("false")))
+            .build(),
+        "`true` counts up to 10,000 and says `at_least` past it; `exact` counts to the end.",
+    ));
+    if noun.soft_delete() {
+        parameters.push(query(
+            "deleted",
+            ObjectBuilder::new().schema_type(Type::Boolean).default(Some(json!(false))).build(),
+            "Lists deleted rows instead, which can be brought back.",
+        ));
+    }
+    parameters.extend(view_parameters(noun));
+    parameters
+}
+
+pub(super) fn view_parameters(noun: &'static Noun) -> Vec<Parameter> {
+    let mut parameters = Vec::new();
+    if !noun.relations.is_empty() {
+        let names = relation_names(noun);
+        parameters.push(separated(
+            "include",
+            names,
+            "Relations to expand, comma-separated. Each costs at most one query.",
+        ));
+    }
+    let fields =
+        ObjectBuilder::new().schema_type(Type::String).enum_values(Some(noun.fields.iter().map(|field| field.name)));
+    parameters.push(separated("fields", fields.build(),
+        "Shows only these fields, comma-separated; `company.name` for a relation's. What is left out is missing from the \
+         answer, although its schema describes the whole row.",
+    ));
+    parameters
+}
+
+pub(super) fn filter(field: &'static Field, form: Form) -> Parameter {
+    let name = form.name(field);
+    let one = |about: String| query(&name, value_schema(field.kind).build(), &about);
+    match form {
+        Form::After => one(format!("`{}` at or after this.", field.name)),
+        Form::Before => one(format!("`{}` before this.", field.name)),
+        Form::Min => one(format!("`{}` at least this.", field.name)),
+        Form::Max => one(format!("`{}` at most this.", field.name)),
+        Form::Any => {
+            let none = if field.kind == Kind::Uuid && field.nullable { " `none` finds rows without." } else { "" };
+            let about = format!("{} Any of these values, comma-separated.{none}", field.about);
+            match field.kind {
+                Kind::Bool => query(&name, value_schema(Kind::Bool).build(), field.about),
+                // Free text: a list of it and a text with commas look the same on the wire.
+                Kind::Tags | Kind::Text { .. } | Kind::Email | Kind::Phone => query(&name, text(1, 2_000), &about),
+                kind => separated(&name, Schema::from(value_schema(kind).build()), &about),
+            }
+        }
+    }
+}
+
+pub(super) fn query(name: &str, schema: impl Into<Schema>, about: &str) -> Parameter {
+    ParameterBuilder::new()
+        .name(name)
+        .parameter_in(ParameterIn::Query)
+        .required(Required::False)
+        .description(Some(about))
+        .schema(Some(schema.into()))
+        .build()
+}
+
+/// A list of values in one parameter: `a,b,c`.
+pub(super) fn separated(name: &str, item: impl Into<RefOr<Schema>>, about: &str) -> Parameter {
+    let schema = ArrayBuilder::new().items(item.into()).min_items(Some(1)).max_items(Some(100)).build();
+    ParameterBuilder::new()
+        .name(name)
+        .parameter_in(ParameterIn::Query)
+        .required(Required::False)
+        .description(Some(about))
+        .style(Some(ParameterStyle::Form))
+        .explode(Some(false))
+        .schema(Some(Schema::Array(schema)))
+        .build()
+}
+
+pub(super) fn id(noun: &Noun) -> Parameter {
+    ParameterBuilder::new()
+        .name("id")
+        .parameter_in(ParameterIn::Path)
+        .required(Required::True)
+        .description(Some(format!("Id of the {}.", spaced(noun.name))))
+        .schema(Some(value_schema(Kind::Uuid).build()))
+        .example(Some(example(noun.fields[0].example)))
+        .build()
+}
+
+pub(super) fn header(name: &str, schema: ObjectBuilder, about: &str) -> Parameter {
+    ParameterBuilder::new()
+        .name(name)
+        .parameter_in(ParameterIn::Header)
+        .required(Required::False)
+        .description(Some(about))
+        .schema(Some(schema.schema_type(Type::String).build()))
+        .build()
+}
+
+pub(super) fn if_match() -> Parameter {
+    let tag = ObjectBuilder::new().pattern(Some(r#"^(\*|(W/)?"[0-9]{1,18}(\.[0-9a-f]{16})?")$"#));
+    header("If-Match", tag, "The row's ETag as it was read: the change is refused with 412 if it has changed since.")
+}
+
+pub(super) fn if_none_match() -> Parameter {
+    header(
+        "If-None-Match",
+        ObjectBuilder::new(),
+        "The ETag of an answer that is already there: 304 if it is still good.",
+    )
+}

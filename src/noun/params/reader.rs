@@ -1,0 +1,331 @@
+//! Reads a query string against a noun's description, gathering every fault.
+
+use chrono::NaiveDate;
+use uuid::Uuid;
+
+use super::{Count, DEFAULT_LIMIT, Filter, Form, LARGEST_LIMIT, List, Test, View, names};
+use crate::auth::Business;
+use crate::db::Value;
+use crate::error::{Error, Fault, Result};
+use crate::noun::body::scalar;
+use crate::noun::cursor::Cursor;
+use crate::noun::field::Kind;
+use crate::noun::json::Shown;
+use crate::noun::{Noun, Relation, Search, Sort, nearest};
+
+/// How many values one filter takes.
+const MOST_VALUES: usize = 100;
+/// Trigrams need three characters.
+const SHORTEST_SEARCH: usize = 3;
+const LONGEST_SEARCH: usize = 200;
+
+pub(super) struct Reader<'b> {
+    noun: &'static Noun,
+    business: &'b Business,
+    /// Only `include` and `fields` are allowed: rows by id.
+    pub(super) only_view: bool,
+    faults: Vec<Fault>,
+    seen: Vec<String>,
+    filters: Vec<(usize, Form, Vec<String>)>,
+    metadata: serde_json::Map<String, serde_json::Value>,
+    search: Option<String>,
+    sort: Option<String>,
+    limit: Option<u32>,
+    cursor: Option<String>,
+    include: Vec<String>,
+    fields: Vec<String>,
+    count: Count,
+    deleted: bool,
+}
+
+impl<'b> Reader<'b> {
+    pub(super) fn new(noun: &'static Noun, business: &'b Business) -> Self {
+        Self {
+            noun,
+            business,
+            only_view: false,
+            faults: Vec::new(),
+            seen: Vec::new(),
+            filters: Vec::new(),
+            metadata: serde_json::Map::new(),
+            search: None,
+            sort: None,
+            limit: None,
+            cursor: None,
+            include: Vec::new(),
+            fields: Vec::new(),
+            count: Count::No,
+            deleted: false,
+        }
+    }
+
+    fn fault(&mut self, name: &str, code: &'static str, detail: String) {
+        self.faults.push(Fault::new(format!("/query/{name}"), code, detail));
+    }
+
+    pub(super) fn read(&mut self, query: &str) {
+        // Decoding replaces what is no UTF-8, and the answer would be to another question.
+        if percent_encoding::percent_decode_str(query).decode_utf8().is_err() {
+            self.fault("", "encoding", "The query string must be UTF-8, percent-encoded.".into());
+            return;
+        }
+        for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
+            if name.contains('\0') || value.contains('\0') {
+                self.fault("", "nul", "A parameter must not contain the character U+0000.".into());
+                continue;
+            }
+            self.parameter(&name, value.into_owned());
+        }
+    }
+
+    fn parameter(&mut self, name: &str, value: String) {
+        match name {
+            "include" | "fields" if !(1..=MOST_VALUES).contains(&words(&value).count()) => {
+                self.fault(
+                    name,
+                    "out_of_range",
+                    format!("`{name}` takes 1 to {MOST_VALUES} names; leave it out for none."),
+                );
+            }
+            "include" => self.include.extend(words(&value)),
+            "fields" => self.fields.extend(words(&value)),
+            _ if self.only_view => self.unknown(name),
+            "q" | "sort" | "limit" | "cursor" | "count" | "deleted" if self.seen.iter().any(|seen| seen == name) => {
+                self.fault(name, "repeated", format!("`{name}` may be given once."));
+            }
+            "q" if self.noun.search != Search::None => self.search(value),
+            "sort" => self.sort = Some(value),
+            "limit" => match value.parse() {
+                Ok(limit) if (1..=LARGEST_LIMIT).contains(&limit) => self.limit = Some(limit),
+                _ => {
+                    self.fault("limit", "out_of_range", format!("`limit` is a whole number from 1 to {LARGEST_LIMIT}."))
+                }
+            },
+            "cursor" => self.cursor = Some(value),
+            "count" => match value.as_str() {
+                "true" => self.count = Count::Capped,
+                "exact" => self.count = Count::Exact,
+                "false" => self.count = Count::No,
+                _ => self.fault("count", "invalid", "`count` is `true`, `exact` or `false`.".into()),
+            },
+            "deleted" if self.noun.soft_delete() => match value.as_str() {
+                "true" => self.deleted = true,
+                "false" => self.deleted = false,
+                _ => self.fault("deleted", "invalid", "`deleted` is `true` or `false`.".into()),
+            },
+            _ => self.filter(name, value),
+        }
+        self.seen.push(name.to_owned());
+    }
+
+    fn search(&mut self, value: String) {
+        let length = value.trim().chars().count();
+        let shortest = if self.noun.search == Search::Substring { SHORTEST_SEARCH } else { 1 };
+        if (shortest..=LONGEST_SEARCH).contains(&length) {
+            self.search = Some(value.trim().to_owned());
+        } else {
+            self.fault("q", "out_of_range", format!("`q` needs {shortest} to {LONGEST_SEARCH} characters."));
+        }
+    }
+
+    fn filter(&mut self, name: &str, value: String) {
+        if let Some(key) = name.strip_prefix("metadata.")
+            && self.noun.field("metadata").is_some_and(|field| field.filter)
+            && !key.is_empty()
+        {
+            self.metadata.insert(key.to_owned(), value.into());
+            return;
+        }
+        let found = self.noun.fields.iter().enumerate().find_map(|(index, field)| {
+            Form::of(field).iter().find(|form| form.name(field) == name).map(|form| (index, *form))
+        });
+        let Some((index, form)) = found else {
+            return self.unknown(name);
+        };
+        let values = if form == Form::Any { words(&value).collect() } else { vec![value] };
+        match self.filters.iter_mut().find(|(i, f, _)| (*i, *f) == (index, form)) {
+            Some((_, Form::Any, known)) => known.extend(values),
+            Some(_) => self.fault(name, "repeated", format!("`{name}` may be given once.")),
+            None => self.filters.push((index, form, values)),
+        }
+    }
+
+    fn unknown(&mut self, name: &str) {
+        let known = if self.only_view { vec!["include".into(), "fields".into()] } else { names(self.noun) };
+        let hint = nearest(name, known.iter().map(AsRef::as_ref)).unwrap_or_default();
+        self.fault(name, "unknown_parameter", format!("There is no parameter `{name}` here. Did you mean `{hint}`?"));
+    }
+
+    pub(super) fn finish(mut self) -> Result<List> {
+        let (sort, descending) = self.sort();
+        let filters = self.tests();
+        let view = self.view();
+        let mut list = List {
+            noun: self.noun,
+            filters,
+            search: self.search.take(),
+            sort,
+            descending,
+            limit: self.limit.unwrap_or(DEFAULT_LIMIT),
+            cursor: None,
+            view,
+            count: self.count,
+            deleted: self.deleted,
+        };
+        if let Some(text) = self.cursor.take() {
+            match Cursor::decode(&text, &list) {
+                Some(cursor) => list.cursor = Some(cursor),
+                None => self.fault(
+                    "cursor",
+                    "invalid_cursor",
+                    "This cursor is damaged or belongs to another sort or filter. Start again without it.".into(),
+                ),
+            }
+        }
+        if self.faults.is_empty() { Ok(list) } else { Err(Error::parameters(self.faults)) }
+    }
+
+    fn sort(&mut self) -> (&'static Sort, bool) {
+        let noun = self.noun;
+        let asked = self.sort.take().unwrap_or_else(|| noun.default_sort.to_owned());
+        let (name, descending) = asked.strip_prefix('-').map_or((asked.as_str(), false), |name| (name, true));
+        let found = noun.sorts.iter().find(|sort| sort.name == name);
+        if found.is_none() {
+            let hint = nearest(name, noun.sorts.iter().map(|sort| sort.name)).unwrap_or_default();
+            self.fault(
+                "sort",
+                "unknown_sort",
+                format!("{} cannot be sorted by `{name}`. Did you mean `{hint}`?", noun.plural),
+            );
+        }
+        (found.unwrap_or(&noun.sorts[0]), descending)
+    }
+
+    fn tests(&mut self) -> Vec<Filter> {
+        let mut asked = std::mem::take(&mut self.filters);
+        asked.sort_by_key(|(index, form, _)| (*index, *form as u8));
+        let mut filters: Vec<Filter> =
+            asked.into_iter().filter_map(|(i, form, values)| self.test(i, form, values)).collect();
+        if let (false, Some(field)) = (self.metadata.is_empty(), self.noun.field("metadata")) {
+            let wanted = std::mem::take(&mut self.metadata);
+            filters.push(Filter { field, test: Test::Contains(Value::Json(Some(wanted.into()))) });
+        }
+        filters
+    }
+
+    fn test(&mut self, index: usize, form: Form, values: Vec<String>) -> Option<Filter> {
+        let field = &self.noun.fields[index];
+        let name = form.name(field);
+        if values.is_empty() || values.len() > MOST_VALUES {
+            self.fault(&name, "out_of_range", format!("`{name}` takes 1 to {MOST_VALUES} values."));
+            return None;
+        }
+        if field.kind == Kind::Uuid && field.nullable && values == ["none"] {
+            return Some(Filter { field, test: Test::Null });
+        }
+        let mut parsed = Vec::with_capacity(values.len());
+        for value in values {
+            match scalar(field.kind, &value, self.business) {
+                Ok(value) => parsed.push(value),
+                Err((code, detail)) => self.fault(&name, code, format!("`{name}`: {detail}")),
+            }
+        }
+        let test = match form {
+            Form::Any if field.kind == Kind::Tags => Test::Overlaps(gather(parsed)),
+            Form::Any if parsed.len() == 1 => Test::Equal(parsed.pop()?),
+            Form::Any => Test::Equal(gather(parsed)),
+            Form::After | Form::Min => Test::AtLeast(parsed.pop()?),
+            Form::Before => Test::Below(parsed.pop()?),
+            Form::Max => Test::AtMost(parsed.pop()?),
+        };
+        Some(Filter { field, test })
+    }
+
+    fn view(&mut self) -> View {
+        let noun = self.noun;
+        for name in std::mem::take(&mut self.include) {
+            match noun.relation(&name) {
+                Some(_) => self.seen.push(format!("include {name}")),
+                None => {
+                    let hint = match nearest(&name, noun.relations.iter().map(|relation| relation.name)) {
+                        Some(near) => format!("Did you mean `{near}`?"),
+                        None => "It has none.".to_owned(),
+                    };
+                    self.fault(
+                        "include",
+                        "unknown_relation",
+                        format!("{} have no relation `{name}`. {hint}", noun.plural),
+                    );
+                }
+            }
+        }
+        let wanted = |relation: &Relation| self.seen.iter().any(|seen| *seen == format!("include {}", relation.name));
+        let mut view = View {
+            shown: None,
+            include: noun
+                .relations
+                .iter()
+                .filter(|relation| wanted(relation))
+                .map(|relation| (relation, None))
+                .collect(),
+        };
+        for name in std::mem::take(&mut self.fields) {
+            let known = match name.split_once('.') {
+                Some((relation, field)) => view
+                    .include
+                    .iter_mut()
+                    .find(|(known, _)| known.name == relation)
+                    .and_then(|(known, shown)| show(shown, known.noun, field)),
+                None => show(&mut view.shown, noun, &name),
+            };
+            if known.is_none() {
+                let known = field_names(noun, &view);
+                let hint = nearest(&name, known.iter().map(String::as_str)).unwrap_or_default();
+                self.fault(
+                    "fields",
+                    "unknown_field",
+                    format!("There is no field `{name}` here. Did you mean `{hint}`?"),
+                );
+            }
+        }
+        view
+    }
+}
+
+fn show(shown: &mut Shown, noun: &Noun, field: &str) -> Option<()> {
+    let index = noun.index(field)?;
+    *shown.get_or_insert(0) |= 1 << index;
+    Some(())
+}
+
+fn field_names(noun: &Noun, view: &View) -> Vec<String> {
+    let own = noun.fields.iter().map(|field| field.name.to_owned());
+    let related = view
+        .include
+        .iter()
+        .flat_map(|(relation, _)| relation.noun.fields.iter().map(|f| format!("{}.{}", relation.name, f.name)));
+    own.chain(related).collect()
+}
+
+fn words(value: &str) -> impl Iterator<Item = String> {
+    value.split(',').map(|word| word.trim().to_owned()).filter(|word| !word.is_empty())
+}
+
+/// Several values of one kind as the array that `= ANY` takes.
+fn gather(values: Vec<Value>) -> Value {
+    fn all<T>(values: Vec<Value>, take: impl Fn(Value) -> Option<T>) -> Vec<T> {
+        values.into_iter().filter_map(take).collect()
+    }
+    match values.first() {
+        Some(Value::Uuid(_)) => Value::Uuids(all::<Uuid>(values, |v| if let Value::Uuid(v) = v { v } else { None })),
+        Some(Value::Int(_)) => Value::Ints(all::<i64>(values, |v| if let Value::Int(v) = v { v } else { None })),
+        Some(Value::Date(_)) => {
+            Value::Dates(all::<NaiveDate>(values, |v| if let Value::Date(v) = v { v } else { None }))
+        }
+        // Both of true and false: every row that has a value.
+        Some(Value::Bool(_)) => {
+            Value::Texts(all(values, |v| if let Value::Bool(v) = v { v.map(|b| b.to_string()) } else { None }))
+        }
+        _ => Value::Texts(all::<String>(values, |v| if let Value::Text(v) = v { v } else { None })),
+    }
+}

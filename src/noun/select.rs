@@ -1,0 +1,217 @@
+//! A noun's reads as SQL. Every statement here begins with the tenant's predicate.
+
+use super::params::{Filter, List, Test, View};
+use super::{Arity, Kind, Noun, Relation, Search};
+use crate::auth::Tenant;
+use crate::db::{Statement, Value};
+use uuid::Uuid;
+
+/// Shapes that are asked again and again are kept prepared; beyond this many filters a shape is probably one of a kind.
+const USUAL_FILTERS: usize = 3;
+/// Page sizes whose statements are kept prepared. The limit is part of the text, because PostgreSQL plans again on each
+/// call when it is a parameter.
+const USUAL_LIMITS: [u32; 8] = [1, 5, 10, 20, 25, 50, 100, 500];
+
+/// A page of a list, one row more than the page so that its end is known. The last cell is the sort key.
+pub fn page(list: &List, tenant: &Tenant) -> Statement {
+    let noun = list.noun;
+    let (direction, past) = if list.descending { ("DESC", "<") } else { ("ASC", ">") };
+    let collation = collation(list.sort.kind);
+    let mut sql = Statement::new("SELECT ");
+    sql.push(&columns(noun, "t"));
+    joined_columns(&mut sql, &list.view);
+    sql.push(", ").push(list.sort.expression);
+    from(&mut sql, noun, &list.view);
+    narrow(&mut sql, list, tenant);
+    if let Some(cursor) = &list.cursor {
+        // A row comparison, which walks the index; the equivalent with OR does not.
+        sql.push(" AND (").push(list.sort.expression).push(collation).push(", t.id) ").push(past).push(" (");
+        sql.bind(cursor.key.clone()).push(", ").bind(Value::Uuid(Some(cursor.id))).push(")");
+    }
+    sql.push(&format!(
+        " ORDER BY {}{collation} {direction}, t.id {direction} LIMIT {}",
+        list.sort.expression,
+        list.limit + 1
+    ));
+    if list.filters.len() > USUAL_FILTERS || !USUAL_LIMITS.contains(&list.limit) {
+        sql.once();
+    }
+    sql
+}
+
+/// How many rows match, counted up to `cap` (0: to the end).
+pub fn count(list: &List, tenant: &Tenant, cap: i64) -> Statement {
+    let mut sql = Statement::new("SELECT count(*) FROM (SELECT 1 FROM ");
+    sql.push(list.noun.table).push(" t");
+    narrow(&mut sql, list, tenant);
+    if cap > 0 {
+        sql.push(&format!(" LIMIT {}", cap + 1));
+    }
+    sql.push(") counted");
+    if list.filters.len() > USUAL_FILTERS {
+        sql.once();
+    }
+    sql
+}
+
+/// Rows by id, in no order.
+pub fn by_ids(noun: &Noun, tenant: &Tenant, view: &View, ids: Vec<Uuid>) -> Statement {
+    let mut sql = Statement::new("SELECT ");
+    sql.push(&columns(noun, "t"));
+    joined_columns(&mut sql, view);
+    from(&mut sql, noun, view);
+    sql.append(scoped(noun, tenant));
+    match ids.as_slice() {
+        [only] => sql.push(" AND t.id = ").bind(Value::Uuid(Some(*only))),
+        _ => sql.push(" AND t.id = ANY(").bind(Value::Uuids(ids)).push(")"),
+    };
+    alive(&mut sql, noun);
+    sql
+}
+
+/// Single rows of several tenants at once, each only under its own tenant. The last cell is the tenant.
+pub fn by_keys(noun: &Noun, tenants: Vec<Uuid>, ids: Vec<Uuid>) -> Statement {
+    let mut sql = Statement::new("SELECT ");
+    sql.push(&columns(noun, "t")).push(", t.").push(noun.tenant);
+    match (tenants.as_slice(), ids.as_slice()) {
+        ([tenant], [id]) => {
+            sql.push(" FROM ").push(noun.table).push(" t WHERE t.").push(noun.tenant).push(" = ");
+            sql.bind(Value::Uuid(Some(*tenant))).push(" AND t.id = ").bind(Value::Uuid(Some(*id)));
+        }
+        _ => {
+            sql.push(" FROM unnest(").bind(Value::Uuids(tenants)).push(", ").bind(Value::Uuids(ids));
+            sql.push(") AS k (tenant, id) JOIN ").push(noun.table);
+            sql.push(" t ON t.").push(noun.tenant).push(" = k.tenant AND t.id = k.id WHERE true");
+        }
+    }
+    alive(&mut sql, noun);
+    sql
+}
+
+/// The related rows of many parents in one query: at most `limit` for each. The last cell is the parent's id.
+pub fn related(relation: &Relation, tenant: &Tenant, parents: Vec<Uuid>) -> Statement {
+    let noun = relation.noun;
+    let limit = if let Arity::Many { limit } = relation.arity { limit } else { 1 };
+    let (name, direction) = relation.order.strip_prefix('-').map_or((relation.order, "ASC"), |name| (name, "DESC"));
+    let sort = noun.sorts.iter().find(|sort| sort.name == name).unwrap_or(&noun.sorts[0]);
+    let order = format!("{}{} {direction}, t.id {direction}", sort.expression, collation(sort.kind));
+    let mut sql = Statement::new("SELECT ");
+    sql.push(&columns(noun, "t")).push(", k.id FROM unnest(").bind(Value::Uuids(parents));
+    sql.push(") WITH ORDINALITY AS k (id, place) CROSS JOIN LATERAL (SELECT t.* FROM ").push(noun.table).push(" t");
+    sql.append(scoped(noun, tenant)).push(" AND t.").push(relation.column).push(" = k.id");
+    alive(&mut sql, noun);
+    sql.push(&format!(" ORDER BY {order} LIMIT {limit}) t ORDER BY k.place, {order}"));
+    sql
+}
+
+/// The select list of `noun` over `alias`, one cell per field, in order.
+pub fn columns(noun: &Noun, alias: &str) -> String {
+    noun.fields.iter().map(|field| field.expression(alias)).collect::<Vec<_>>().join(", ")
+}
+
+/// ` WHERE t.business_id = $1`: the one predicate that select, update and delete share.
+pub fn scoped(noun: &Noun, tenant: &Tenant) -> Statement {
+    let mut sql = Statement::new(" WHERE t.");
+    sql.push(noun.tenant).push(" = ").bind(Value::Uuid(Some(tenant.id())));
+    sql
+}
+
+/// Leaves deleted rows out.
+pub fn alive(sql: &mut Statement, noun: &Noun) {
+    if noun.soft_delete() {
+        sql.push(" AND t.deleted_at IS NULL");
+    }
+}
+
+/// The relations of `view` that are read by a join.
+pub fn joined(view: &View) -> impl Iterator<Item = (usize, &'static Relation)> + '_ {
+    view.include.iter().map(|(relation, _)| *relation).filter(|r| r.arity == Arity::One).enumerate()
+}
+
+fn joined_columns(sql: &mut Statement, view: &View) {
+    for (number, relation) in joined(view) {
+        sql.push(", ").push(&columns(relation.noun, &format!("r{number}")));
+    }
+}
+
+fn from(sql: &mut Statement, noun: &Noun, view: &View) {
+    sql.push(" FROM ").push(noun.table).push(" t");
+    for (number, relation) in joined(view) {
+        let other = relation.noun;
+        sql.push(&format!(
+            " LEFT JOIN {} r{number} ON r{number}.{} = t.{} AND r{number}.{} = t.{}",
+            other.table, other.tenant, noun.tenant, relation.target, relation.column
+        ));
+        if other.soft_delete() {
+            sql.push(&format!(" AND r{number}.deleted_at IS NULL"));
+        }
+    }
+}
+
+fn narrow(sql: &mut Statement, list: &List, tenant: &Tenant) {
+    let noun = list.noun;
+    sql.append(scoped(noun, tenant));
+    if noun.soft_delete() {
+        sql.push(if list.deleted { " AND t.deleted_at IS NOT NULL" } else { " AND t.deleted_at IS NULL" });
+    }
+    for filter in &list.filters {
+        sql.push(" AND ");
+        test(sql, filter);
+    }
+    match (&list.search, noun.search) {
+        (Some(text), Search::Substring) => {
+            sql.push(" AND t.search LIKE lower(").bind(Value::Text(Some(like(text)))).push(")");
+        }
+        (Some(text), Search::Words) => {
+            sql.push(" AND t.search @@ websearch_to_tsquery('simple', ")
+                .bind(Value::Text(Some(text.clone())))
+                .push(")");
+        }
+        _ => {}
+    }
+}
+
+fn test(sql: &mut Statement, filter: &Filter) {
+    let column = format!("t.{}", filter.field.name);
+    let several = |value: &Value| matches!(value, Value::Texts(_) | Value::Uuids(_) | Value::Ints(_) | Value::Dates(_));
+    match &filter.test {
+        Test::Null => sql.push(&column).push(" IS NULL"),
+        Test::Equal(value) if filter.field.kind == Kind::Bool && several(value) => {
+            sql.push(&column).push(" IS NOT NULL")
+        }
+        // As an array and not as a subquery, which would be joined: the index on lower(column) answers.
+        Test::Equal(value) if filter.field.fold_case && several(value) => sql
+            .push(&format!("lower({column}) = ANY(ARRAY(SELECT lower(v) FROM unnest("))
+            .bind(value.clone())
+            .push(") AS v))"),
+        Test::Equal(value) if filter.field.fold_case => {
+            sql.push(&format!("lower({column}) = lower(")).bind(value.clone()).push(")")
+        }
+        Test::Equal(value) if several(value) => sql.push(&column).push(" = ANY(").bind(value.clone()).push(")"),
+        Test::Equal(value) => sql.push(&column).push(" = ").bind(value.clone()),
+        Test::AtLeast(value) => sql.push(&column).push(" >= ").bind(value.clone()),
+        Test::AtMost(value) => sql.push(&column).push(" <= ").bind(value.clone()),
+        Test::Below(value) => sql.push(&column).push(" < ").bind(value.clone()),
+        Test::Overlaps(value) => sql.push(&column).push(" && ").bind(value.clone()),
+        Test::Contains(value) => sql.push(&column).push(" @> ").bind(value.clone()),
+    };
+}
+
+/// Texts are ordered by bytes, as their indexes are.
+fn collation(kind: Kind) -> &'static str {
+    if matches!(kind, Kind::Text { .. }) { " COLLATE \"C\"" } else { "" }
+}
+
+/// `text` anywhere, its wildcards taken literally.
+fn like(text: &str) -> String {
+    let mut pattern = String::with_capacity(text.len() + 2);
+    pattern.push('%');
+    for character in text.chars() {
+        if matches!(character, '%' | '_' | '\\') {
+            pattern.push('\\');
+        }
+        pattern.push(character);
+    }
+    pattern.push('%');
+    pattern
+}

@@ -1,0 +1,60 @@
+//! Every noun of the API.
+
+use crate::crm::bookings::BOOKINGS;
+use crate::crm::businesses::BUSINESSES;
+use crate::crm::campaigns::CAMPAIGNS;
+use crate::crm::companies::COMPANIES;
+use crate::crm::contacts::CONTACTS;
+use crate::crm::conversations::CONVERSATIONS;
+use crate::crm::leads::LEADS;
+use crate::crm::messages::MESSAGES;
+use crate::crm::notes::NOTES;
+use crate::crm::services::SERVICES;
+use crate::crm::staff::STAFF;
+use crate::crm::tasks::TASKS;
+use crate::identity::api_keys::API_KEYS;
+use crate::identity::memberships::MEMBERSHIPS;
+use crate::identity::users::USERS;
+use crate::noun::Noun;
+
+/// Every noun, in the order of the document.
+pub static NOUNS: [&Noun; 15] = [
+    &LEADS,
+    &COMPANIES,
+    &CONTACTS,
+    &CONVERSATIONS,
+    &MESSAGES,
+    &BOOKINGS,
+    &SERVICES,
+    &STAFF,
+    &CAMPAIGNS,
+    &TASKS,
+    &NOTES,
+    &BUSINESSES,
+    &USERS,
+    &MEMBERSHIPS,
+    &API_KEYS,
+];
+
+#[cfg(test)]
+mod tests {
+    use super::NOUNS;
+    use crate::noun::openapi::example;
+
+    #[test]
+    fn every_description_is_sound() {
+        for noun in NOUNS {
+            let name = noun.plural;
+            assert!(noun.fields.len() <= 64, "{name}: the shown fields are a mask of 64 bits");
+            assert_eq!(noun.fields[0].name, "id", "{name}: rows are recognised by their first cell");
+            for relation in noun.relations {
+                assert!(noun.field(relation.name).is_none(), "{name}: {} is a field and a relation", relation.name);
+            }
+            for field in noun.fields {
+                assert!(!example(field.example).is_null(), "{name}: the example of {} is no JSON", field.name);
+            }
+            let default = noun.default_sort.trim_start_matches('-');
+            assert!(noun.sorts.iter().any(|sort| sort.name == default), "{name}: no sort {default}");
+        }
+    }
+}

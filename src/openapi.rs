@@ -1,0 +1,189 @@
+//! The OpenAPI document, put together from the nouns' descriptions, and the pages that show it.
+
+use std::sync::LazyLock;
+
+use actix_web::http::header;
+use actix_web::{HttpResponse, Responder};
+use serde_json::json;
+use utoipa::openapi::path::{HttpMethod, OperationBuilder};
+use utoipa::openapi::response::ResponseBuilder;
+use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, Type};
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
+use utoipa::openapi::tag::TagBuilder;
+use utoipa::openapi::{
+    ComponentsBuilder, ContentBuilder, InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder, PathItem, Paths, Schema,
+    ServerBuilder,
+};
+use utoipa_swagger_ui::{Config, SwaggerUi};
+
+use crate::http::document::{PROBLEMS, problem, problems, reference};
+use crate::noun;
+use crate::nouns::NOUNS;
+
+const ABOUT: &str = "A CRM back end: leads, companies, contacts, conversations and bookings.\n\n\
+Every list has the same grammar: filters by field, `q`, `sort`, `limit`, `cursor`, `include`, `fields`, `count`. Every \
+error is a problem document (RFC 9457) with a stable `code`. Every GET of a noun has an ETag; send it back in `If-None-Match` to \
+save the answer, or in `If-Match` to change only what you have seen.\n\n\
+Fields of your own go into `metadata`; a list is narrowed by `metadata.<key>=<text>`.\n\n\
+Authorise with an API key: `Authorization: Bearer <key>`.";
+
+static JSON: LazyLock<String> = LazyLock::new(|| {
+    let mut text = build().to_pretty_json().unwrap_or_default();
+    text.push('\n');
+    text
+});
+
+/// The document as it is served and committed.
+pub fn text() -> &'static str {
+    &JSON
+}
+
+/// Puts the document together.
+pub fn build() -> OpenApi {
+    let info = InfoBuilder::new()
+        .title("Rapport")
+        .version(env!("CARGO_PKG_VERSION"))
+        .description(Some(ABOUT))
+        .license(Some(LicenseBuilder::new().name("MIT").identifier(Some("MIT")).build()));
+    let tags = NOUNS.iter().map(|noun| TagBuilder::new().name(noun.plural).description(Some(noun.about)).build());
+    let health = TagBuilder::new().name("health").description(Some("Probes for orchestrators and people.")).build();
+    let mut api = OpenApiBuilder::new()
+        .info(info)
+        .servers(Some([ServerBuilder::new().url("/").build()]))
+        .tags(Some(tags.chain([health]).collect::<Vec<_>>()))
+        .security(Some([SecurityRequirement::new("key", Vec::<String>::new())]))
+        .components(Some(components().build()))
+        .paths(Paths::new())
+        .build();
+    NOUNS.iter().for_each(|noun| noun::openapi::describe(noun, &mut api));
+    probes(&mut api);
+    api
+}
+
+fn components() -> ComponentsBuilder {
+    let text = |about: &str| ObjectBuilder::new().schema_type(Type::String).description(Some(about)).build();
+    let fault = ObjectBuilder::new()
+        .schema_type(Type::Object)
+        .description(Some("One thing that is wrong with the request."))
+        .property("pointer", text("JSON pointer into the body, or `/query/<name>`."))
+        .property("code", text("For programs."))
+        .property("detail", text("For people."))
+        .required("pointer")
+        .required("code")
+        .required("detail");
+    let shape = ObjectBuilder::new()
+        .schema_type(Type::Object)
+        .description(Some("A problem document (RFC 9457)."))
+        .property("type", text("A URN made of `code`."))
+        .property("title", text("The status in words."))
+        .property("status", ObjectBuilder::new().schema_type(Type::Integer).description(Some("The HTTP status.")))
+        .property("detail", text("What is wrong and what to do."))
+        .property("code", text("Stable, for programs."))
+        .property("request_id", text("Quote it when you report a problem."))
+        .property(
+            "errors",
+            ArrayBuilder::new().items(reference("Fault")).description(Some("All faults of the request.")),
+        )
+        .required("type")
+        .required("title")
+        .required("status")
+        .required("detail")
+        .required("code")
+        .required("request_id");
+    let nullable = utoipa::openapi::schema::SchemaType::from_iter([Type::String, Type::Null]);
+    let integer = |about: &str| ObjectBuilder::new().schema_type(Type::Integer).description(Some(about));
+    let page = ObjectBuilder::new()
+        .schema_type(Type::Object)
+        .description(Some("Where a page stands in its list."))
+        .property("limit", integer("How many rows a page has at most."))
+        .property(
+            "next",
+            ObjectBuilder::new().schema_type(nullable).description(Some("Cursor of the next page; null on the last.")),
+        )
+        .property("total", integer("How many rows match; with `count` only."))
+        .property(
+            "at_least",
+            ObjectBuilder::new().schema_type(Type::Boolean).description(Some("There are more than `total`.")),
+        )
+        .required("limit")
+        .required("next");
+    let health = ObjectBuilder::new()
+        .schema_type(Type::Object)
+        .description(Some("The state of the process."))
+        .property("status", text("`alive`, `ready`, `started`, `starting` or `draining`."))
+        .required("status");
+    let key = SecurityScheme::Http(
+        HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some("An API key: `rk_…`")).build(),
+    );
+    let components = PROBLEMS
+        .into_iter()
+        .map(problem)
+        .fold(ComponentsBuilder::new(), |components, (name, answer)| components.response(name, answer));
+    components
+        .schema("Problem", shape)
+        .schema("Fault", fault)
+        .schema("PageInfo", page)
+        .schema("Health", health)
+        .security_scheme("key", key)
+}
+
+fn probes(api: &mut OpenApi) {
+    let content = |status: &str| {
+        ContentBuilder::new().schema(Some(reference("Health"))).example(Some(json!({ "status": status }))).build()
+    };
+    for (path, id, summary, good) in [
+        ("/health", "health", "Whether the process is alive", "alive"),
+        ("/health/liveness", "liveness", "Whether the process is alive", "alive"),
+        ("/health/readiness", "readiness", "Whether requests should come", "ready"),
+        ("/health/startup", "startup", "Whether the service has started", "started"),
+    ] {
+        let mut operation = OperationBuilder::new()
+            .tag("health")
+            .summary(Some(summary))
+            .operation_id(Some(id))
+            .securities(Some([SecurityRequirement::default()]))
+            .response("200", ResponseBuilder::new().description("Yes.").content("application/json", content(good)));
+        if good != "alive" {
+            let not = ResponseBuilder::new().description("Not now.").content("application/json", content("starting"));
+            operation = operation.response("503", not);
+        }
+        api.paths.paths.insert(path.to_owned(), PathItem::new(HttpMethod::Get, operation));
+    }
+    let free = ObjectBuilder::new().schema_type(Type::Object).description(Some("Each dependency with its latency."));
+    let content = ContentBuilder::new().schema(Some(Schema::from(free.build()))).example(Some(json!({
+        "status": "ready", "database": { "status": "up", "latency_ms": 0.3 }, "redis": { "status": "off", "latency_ms": null }
+    })));
+    let detailed = OperationBuilder::new()
+        .tag("health")
+        .summary(Some("Each dependency with its latency"))
+        .operation_id(Some("healthDetailed"))
+        .response("200", ResponseBuilder::new().description("The state.").content("application/json", content.build()));
+    let detailed = problems(detailed, &[401, 403, 503]);
+    api.paths.paths.insert("/health/detailed".to_owned(), PathItem::new(HttpMethod::Get, detailed));
+}
+
+pub async fn document() -> impl Responder {
+    HttpResponse::Ok().insert_header((header::CONTENT_TYPE, "application/json")).body(text())
+}
+
+/// The explorer, from the binary itself.
+pub fn explorer() -> SwaggerUi {
+    let config = Config::new(["/openapi.json"])
+        .persist_authorization(true)
+        .display_request_duration(true)
+        .default_models_expand_depth(-1)
+        .doc_expansion("none")
+        .filter(true);
+    SwaggerUi::new("/docs/{_:.*}").config(config)
+}
+
+/// The root: where to go from here.
+pub async fn welcome() -> impl Responder {
+    HttpResponse::Ok().json(json!({
+        "name": "rapport",
+        "version": env!("CARGO_PKG_VERSION"),
+        "docs": "/docs/",
+        "openapi": "/openapi.json",
+        "health": "/health",
+    }))
+}

@@ -1,0 +1,82 @@
+//! Probes. Liveness asks this process only; readiness says whether requests should come; neither ever waits for
+//! anything, so they answer while every connection is stuck.
+
+use std::time::Duration;
+
+use actix_web::web::{Bytes, Data};
+use actix_web::{HttpRequest, HttpResponse};
+use serde_json::{Value, json};
+
+use crate::app::App;
+use crate::auth::{Action, Area};
+use crate::error::Result;
+use crate::http::caller::Caller;
+
+/// A probe: answers at once, from what the process knows of itself.
+type Probe = fn(HttpRequest, Data<App>) -> std::future::Ready<HttpResponse>;
+
+/// The probes that need no credential, with the paths they answer.
+pub const PROBES: [(&str, Probe); 4] = [
+    ("/health", liveness),
+    ("/health/liveness", liveness),
+    ("/health/readiness", readiness),
+    ("/health/startup", startup),
+];
+
+/// How long a dependency may take before it is called down.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+fn liveness(_: HttpRequest, _: Data<App>) -> std::future::Ready<HttpResponse> {
+    answer(true, "alive")
+}
+
+fn readiness(_: HttpRequest, app: Data<App>) -> std::future::Ready<HttpResponse> {
+    match (app.life.is_started(), app.life.is_draining()) {
+        (_, true) => answer(false, "draining"),
+        (false, _) => answer(false, "starting"),
+        (true, false) => answer(true, "ready"),
+    }
+}
+
+fn startup(_: HttpRequest, app: Data<App>) -> std::future::Ready<HttpResponse> {
+    if app.life.is_started() { answer(true, "started") } else { answer(false, "starting") }
+}
+
+fn answer(good: bool, status: &str) -> std::future::Ready<HttpResponse> {
+    let mut reply = if good { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
+    std::future::ready(reply.json(json!({ "status": status })))
+}
+
+/// Each dependency with its latency, and the pool. Needs the permission to see the state of the service.
+pub async fn detailed(app: Data<App>, caller: Caller, _: HttpRequest, _: Bytes) -> Result<HttpResponse> {
+    caller.may(Area::Operations, Action::Read)?;
+    let (database, redis) = tokio::join!(app.db.ping(PATIENCE), redis(&app));
+    let database = match database {
+        Ok(took) => json!({ "status": "up", "latency_ms": took.as_secs_f64() * 1e3 }),
+        Err(_) => json!({ "status": "down", "latency_ms": null }),
+    };
+    let state = if app.life.is_draining() { "draining" } else { "ready" };
+    Ok(HttpResponse::Ok().json(json!({
+        "status": if database["status"] == "up" { state } else { "degraded" },
+        "version": env!("CARGO_PKG_VERSION"),
+        "uptime_seconds": app.life.began.elapsed().as_secs(),
+        "database": database,
+        "pool": app.db.state(),
+        "redis": redis,
+    })))
+}
+
+async fn redis(app: &App) -> Value {
+    let Some(pool) = &app.redis else {
+        return json!({ "status": "off", "latency_ms": null });
+    };
+    let began = std::time::Instant::now();
+    let ping = async {
+        let mut connection = pool.get().await.ok()?;
+        deadpool_redis::redis::cmd("PING").query_async::<String>(&mut connection).await.ok()
+    };
+    match tokio::time::timeout(PATIENCE, ping).await {
+        Ok(Some(_)) => json!({ "status": "up", "latency_ms": began.elapsed().as_secs_f64() * 1e3 }),
+        _ => json!({ "status": "down", "latency_ms": null }),
+    }
+}

@@ -1,0 +1,118 @@
+//! Prometheus metrics. Handles are kept per thread, so that counting costs a look into a small map and an atomic add.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use metrics::{Counter, Histogram, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+
+use crate::db::PoolState;
+
+const REQUESTS: &str = "rapport_http_request_duration_seconds";
+const QUERIES: &str = "rapport_db_work_duration_seconds";
+const STATEMENTS: &str = "rapport_db_statements_total";
+const FAILURES: &str = "rapport_db_failures_total";
+const RETRIES: &str = "rapport_db_retries_total";
+
+/// Seconds; from a cached read to a request at its limit.
+const BUCKETS: [f64; 14] = [0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
+
+static HANDLE: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
+
+/// Installs the recorder, once for the process.
+pub fn install() {
+    HANDLE.get_or_init(|| {
+        let builder = [REQUESTS, QUERIES].into_iter().try_fold(PrometheusBuilder::new(), |builder, name| {
+            builder.set_buckets_for_metric(Matcher::Full(name.to_owned()), &BUCKETS)
+        });
+        let recorder = builder.ok()?.build_recorder();
+        let handle = recorder.handle();
+        metrics::set_global_recorder(recorder).ok()?;
+        describe_histogram!(REQUESTS, "Time to answer, by method, route and status");
+        describe_histogram!(QUERIES, "Time on a database thread, by name of the work");
+        describe_counter!(STATEMENTS, "Statements sent, by name of the work");
+        describe_counter!(FAILURES, "Work that failed, by name");
+        describe_counter!(RETRIES, "Transactions tried again after a conflict, by name");
+        describe_gauge!("rapport_db_connections", "Database connections, by state");
+        describe_gauge!("rapport_db_waiting", "Jobs that wait for a database thread");
+        describe_gauge!("rapport_ready", "Whether readiness succeeds");
+        Some(handle)
+    });
+}
+
+/// Folds what was recorded into the histograms, every second. Until then the recorder keeps each sample, so without this
+/// a service that nobody scrapes would grow with every request.
+pub async fn keep_up() {
+    let mut ticks = tokio::time::interval(Duration::from_secs(1));
+    loop {
+        ticks.tick().await;
+        if let Some(handle) = HANDLE.get().and_then(Option::as_ref) {
+            handle.run_upkeep();
+        }
+    }
+}
+
+/// The page that Prometheus reads.
+pub fn render(pool: PoolState, ready: bool) -> String {
+    gauge!("rapport_db_connections", "state" => "idle").set(pool.idle);
+    gauge!("rapport_db_connections", "state" => "used").set(pool.open.saturating_sub(pool.idle));
+    gauge!("rapport_db_connections", "state" => "allowed").set(pool.size);
+    gauge!("rapport_db_waiting").set(pool.waiting as f64);
+    gauge!("rapport_ready").set(f64::from(u8::from(ready)));
+    let Some(handle) = HANDLE.get().and_then(Option::as_ref) else {
+        return String::new();
+    };
+    handle.run_upkeep();
+    handle.render()
+}
+
+struct Work {
+    time: Histogram,
+    statements: Counter,
+    failures: Counter,
+}
+
+thread_local! {
+    static SERVED: RefCell<HashMap<u64, Histogram>> = RefCell::default();
+    static WORK: RefCell<HashMap<&'static str, Work>> = RefCell::default();
+}
+
+/// Counts an answer. `route` is a pattern, so there are few.
+pub fn served(method: &str, route: &str, status: u16, took: Duration) {
+    let key = xxhash_rust::xxh3::xxh3_64_with_seed(route.as_bytes(), u64::from(status) << 32 | method.len() as u64)
+        ^ xxhash_rust::xxh3::xxh3_64(method.as_bytes());
+    SERVED.with_borrow_mut(|known| {
+        known
+            .entry(key)
+            .or_insert_with(|| {
+                // A method is the client's word: only known ones become labels.
+                let method = match method {
+                    "GET" | "HEAD" | "POST" | "PATCH" | "PUT" | "DELETE" | "OPTIONS" => method.to_owned(),
+                    _ => "other".to_owned(),
+                };
+                histogram!(REQUESTS, "method" => method, "route" => route.to_owned(), "status" => status.to_string())
+            })
+            .record(took);
+    });
+}
+
+/// Counts work on a database thread.
+pub fn queried(name: &'static str, took: Duration, statements: u64, good: bool) {
+    WORK.with_borrow_mut(|known| {
+        let work = known.entry(name).or_insert_with(|| Work {
+            time: histogram!(QUERIES, "name" => name),
+            statements: counter!(STATEMENTS, "name" => name),
+            failures: counter!(FAILURES, "name" => name),
+        });
+        work.time.record(took);
+        work.statements.increment(statements);
+        work.failures.increment(u64::from(!good));
+    });
+}
+
+/// Counts a transaction that is tried again.
+pub fn retried(name: &'static str) {
+    counter!(RETRIES, "name" => name).increment(1);
+}

@@ -1,0 +1,6 @@
+//! What operators see: probes, metrics, logs.
+
+pub mod health;
+mod log_writer;
+pub mod metrics;
+pub mod telemetry;

@@ -1,0 +1,43 @@
+//! Every path on one page; those of the nouns follow from [`crate::nouns`].
+
+use actix_web::http::Method;
+use actix_web::web::{self, ServiceConfig};
+use actix_web::{HttpRequest, HttpResponse};
+
+use crate::error::Error;
+use crate::http::routing;
+use crate::noun;
+use crate::noun::http::API;
+use crate::nouns::NOUNS;
+use crate::openapi;
+use crate::ops::health;
+
+pub fn configure(config: &mut ServiceConfig) {
+    for (path, probe) in health::PROBES {
+        config.service(
+            web::resource(path)
+                .route(web::get().to(probe))
+                .route(web::head().to(probe))
+                .default_service(routing::refuse(&[Method::GET, Method::HEAD])),
+        );
+    }
+    routing::resource("/health/detailed").on(Method::GET, health::detailed).register(config);
+    config.service(
+        web::resource("/openapi.json")
+            .route(web::get().to(openapi::document))
+            .route(web::head().to(openapi::document))
+            .default_service(routing::refuse(&[Method::GET, Method::HEAD])),
+    );
+    config.service(web::redirect("/docs", "/docs/"));
+    config.service(openapi::explorer());
+    config.route("/", web::get().to(openapi::welcome));
+    config.service(web::scope(API).configure(|api| NOUNS.iter().for_each(|noun| noun::http::routes(noun, api))));
+    config.default_service(web::to(nowhere));
+}
+
+async fn nowhere(request: HttpRequest) -> Result<HttpResponse, Error> {
+    let path = request.path();
+    let near = noun::nearest(path.trim_start_matches(API).trim_matches('/'), NOUNS.iter().map(|noun| noun.plural));
+    let hint = near.map(|plural| format!(" Did you mean {API}/{plural}?")).unwrap_or_default();
+    Err(Error::NotFound(format!("There is nothing at this path.{hint} All paths are listed under /docs.")))
+}

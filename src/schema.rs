@@ -1,0 +1,306 @@
+//! Tables as diesel sees them, written from the migrations: see tests/it/schema.rs.
+//!
+//! Generated columns (`search`, `sort_name`) are left out: PostgreSQL writes them, and nothing reads them by itself.
+
+diesel::table! {
+    api_keys (business_id, id) {
+        business_id -> Uuid,
+        id -> Uuid,
+        name -> Text,
+        role -> Text,
+        prefix -> Text,
+        hash -> Binary,
+        last_used_at -> Nullable<Timestamptz>,
+        version -> BigInt,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    bookings (business_id, id) {
+        business_id -> Uuid,
+        id -> Uuid,
+        code -> Text,
+        service_id -> Nullable<Uuid>,
+        staff_id -> Nullable<Uuid>,
+        contact_id -> Nullable<Uuid>,
+        lead_id -> Nullable<Uuid>,
+        customer_name -> Text,
+        customer_phone -> Nullable<Text>,
+        customer_email -> Nullable<Text>,
+        starts_at -> Timestamptz,
+        ends_at -> Timestamptz,
+        time_zone -> Text,
+        day -> Date,
+        status -> Text,
+        price_minor -> Nullable<BigInt>,
+        currency -> Nullable<Text>,
+        notes -> Nullable<Text>,
+        metadata -> Jsonb,
+        version -> BigInt,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+        deleted_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    businesses (id) {
+        id -> Uuid,
+        name -> Text,
+        slug -> Text,
+        time_zone -> Text,
+        currency -> Text,
+        country -> Text,
+        phone_number_id -> Nullable<Text>,
+        metadata -> Jsonb,
+        version -> BigInt,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    campaigns (business_id, id) {
+        business_id -> Uuid,
+        id -> Uuid,
+        name -> Text,
+        channel -> Text,
+        status -> Text,
+        starts_on -> Nullable<Date>,
+        ends_on -> Nullable<Date>,
+        budget_minor -> Nullable<BigInt>,
+        currency -> Nullable<Text>,
+        metadata -> Jsonb,
+        version -> BigInt,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+        deleted_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    companies (business_id, id) {
+        business_id -> Uuid,
+        id -> Uuid,
+        name -> Text,
+        domain -> Nullable<Text>,
+        industry -> Nullable<Text>,
+        size -> Nullable<Text>,
+        phone -> Nullable<Text>,
+        address -> Nullable<Text>,
+        owner_id -> Nullable<Uuid>,
+        external_id -> Nullable<Text>,
+        tags -> Array<Text>,
+        metadata -> Jsonb,
+        version -> BigInt,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+        deleted_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    contacts (business_id, id) {
+        business_id -> Uuid,
+        id -> Uuid,
+        company_id -> Nullable<Uuid>,
+        first_name -> Nullable<Text>,
+        last_name -> Nullable<Text>,
+        email -> Nullable<Text>,
+        phone -> Nullable<Text>,
+        phone_extension -> Nullable<Text>,
+        title -> Nullable<Text>,
+        owner_id -> Nullable<Uuid>,
+        external_id -> Nullable<Text>,
+        tags -> Array<Text>,
+        metadata -> Jsonb,
+        version -> BigInt,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+        deleted_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    conversations (business_id, id) {
+        business_id -> Uuid,
+        id -> Uuid,
+        contact_id -> Nullable<Uuid>,
+        lead_id -> Nullable<Uuid>,
+        channel -> Text,
+        address -> Text,
+        status -> Text,
+        assignee_id -> Nullable<Uuid>,
+        subject -> Nullable<Text>,
+        started_at -> Timestamptz,
+        last_message_at -> Timestamptz,
+        unread_count -> Integer,
+        window_expires_at -> Nullable<Timestamptz>,
+        metadata -> Jsonb,
+        version -> BigInt,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+        deleted_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    leads (business_id, id) {
+        business_id -> Uuid,
+        id -> Uuid,
+        company_id -> Nullable<Uuid>,
+        contact_id -> Nullable<Uuid>,
+        campaign_id -> Nullable<Uuid>,
+        assignee_id -> Nullable<Uuid>,
+        title -> Text,
+        status -> Text,
+        score -> Integer,
+        source -> Nullable<Text>,
+        value_minor -> Nullable<BigInt>,
+        currency -> Nullable<Text>,
+        tags -> Array<Text>,
+        entered_at -> Timestamptz,
+        first_touch_at -> Nullable<Timestamptz>,
+        closed_at -> Nullable<Timestamptz>,
+        lost_reason -> Nullable<Text>,
+        metadata -> Jsonb,
+        version -> BigInt,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+        deleted_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    memberships (business_id, id) {
+        business_id -> Uuid,
+        id -> Uuid,
+        user_id -> Uuid,
+        role -> Text,
+        version -> BigInt,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    messages (business_id, id) {
+        business_id -> Uuid,
+        id -> Uuid,
+        conversation_id -> Uuid,
+        direction -> Text,
+        author -> Text,
+        author_id -> Nullable<Uuid>,
+        kind -> Text,
+        body -> Nullable<Text>,
+        media -> Nullable<Jsonb>,
+        external_id -> Nullable<Text>,
+        status -> Text,
+        sent_at -> Timestamptz,
+        delivered_at -> Nullable<Timestamptz>,
+        read_at -> Nullable<Timestamptz>,
+        failed_reason -> Nullable<Text>,
+        cost -> Nullable<Numeric>,
+        cost_currency -> Nullable<Text>,
+        model -> Nullable<Text>,
+        input_tokens -> Nullable<Integer>,
+        output_tokens -> Nullable<Integer>,
+        ai_cost -> Nullable<Numeric>,
+        metadata -> Jsonb,
+        version -> BigInt,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+        deleted_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    notes (business_id, id) {
+        business_id -> Uuid,
+        id -> Uuid,
+        body -> Text,
+        pinned -> Bool,
+        author_id -> Nullable<Uuid>,
+        lead_id -> Nullable<Uuid>,
+        contact_id -> Nullable<Uuid>,
+        company_id -> Nullable<Uuid>,
+        conversation_id -> Nullable<Uuid>,
+        booking_id -> Nullable<Uuid>,
+        metadata -> Jsonb,
+        version -> BigInt,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+        deleted_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    services (business_id, id) {
+        business_id -> Uuid,
+        id -> Uuid,
+        name -> Text,
+        description -> Nullable<Text>,
+        duration_minutes -> Integer,
+        price_minor -> Nullable<BigInt>,
+        currency -> Nullable<Text>,
+        active -> Bool,
+        metadata -> Jsonb,
+        version -> BigInt,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+        deleted_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    staff (business_id, id) {
+        business_id -> Uuid,
+        id -> Uuid,
+        user_id -> Nullable<Uuid>,
+        name -> Text,
+        email -> Nullable<Text>,
+        phone -> Nullable<Text>,
+        time_zone -> Text,
+        active -> Bool,
+        metadata -> Jsonb,
+        version -> BigInt,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+        deleted_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    tasks (business_id, id) {
+        business_id -> Uuid,
+        id -> Uuid,
+        title -> Text,
+        description -> Nullable<Text>,
+        status -> Text,
+        priority -> Text,
+        due_at -> Nullable<Timestamptz>,
+        completed_at -> Nullable<Timestamptz>,
+        assignee_id -> Nullable<Uuid>,
+        lead_id -> Nullable<Uuid>,
+        contact_id -> Nullable<Uuid>,
+        company_id -> Nullable<Uuid>,
+        metadata -> Jsonb,
+        version -> BigInt,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+        deleted_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    users (id) {
+        id -> Uuid,
+        email -> Text,
+        name -> Text,
+        version -> BigInt,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+    }
+}

@@ -1,0 +1,169 @@
+//! The life of the service: start, serve, drain, stop.
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_cors::Cors;
+use actix_web::dev::ServerHandle;
+use actix_web::http::header;
+use actix_web::middleware::{Condition, from_fn};
+use actix_web::web::{self, Data};
+use actix_web::{HttpResponse, HttpServer};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::app::App;
+use crate::auth::Keyring;
+use crate::config::{self, Config, Metrics};
+use crate::db::migrate;
+use crate::http::observe::observe;
+use crate::http::payload::Limits;
+use crate::noun::Engine;
+use crate::ops::metrics;
+use crate::routes;
+
+/// How often a database that is away, or not yet migrated, is asked again at start.
+const ASK_AGAIN: Duration = Duration::from_millis(500);
+
+/// A server that accepts connections.
+pub struct Running {
+    pub address: SocketAddr,
+    pub metrics_address: Option<SocketAddr>,
+    pub app: Data<App>,
+    handles: Vec<ServerHandle>,
+    servers: Vec<actix_web::dev::Server>,
+}
+
+/// Binds and starts serving. Readiness fails until the database has this binary's schema.
+/// Errors: an address that cannot be bound, explained.
+pub fn start(app: App) -> std::io::Result<Running> {
+    metrics::install();
+    let app = Data::from(Arc::new(app));
+    let listener = bind(app.config.bind, "RAPPORT_BIND")?;
+    let address = listener.local_addr()?;
+    let mut servers = vec![api(app.clone(), listener)?];
+    let metrics_address = match app.config.metrics_bind {
+        Metrics::Off => None,
+        Metrics::On(address) => {
+            let listener = bind(address, "RAPPORT_METRICS_BIND")?;
+            let address = listener.local_addr()?;
+            servers.push(metrics_page(app.clone(), listener)?);
+            Some(address)
+        }
+    };
+    let handles = servers.iter().map(actix_web::dev::Server::handle).collect();
+    actix_web::rt::spawn(become_ready(app.clone()));
+    actix_web::rt::spawn(metrics::keep_up());
+    Ok(Running { address, metrics_address, app, handles, servers })
+}
+
+impl Running {
+    /// Serves until SIGTERM or SIGINT, then drains and stops: readiness fails first, serving goes on for the drain,
+    /// requests in flight finish within the grace.
+    pub async fn until_told_to_stop(self) -> std::io::Result<()> {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let (app, handles) = (self.app.clone(), self.handles.clone());
+        let stopper = async move {
+            let drain = tokio::select! {
+                _ = terminate.recv() => app.config.shutdown_drain_seconds,
+                // A person at a terminal has no load balancer that must notice.
+                _ = interrupt.recv() => 0,
+            };
+            app.life.set_draining();
+            tracing::info!(drain_seconds = drain, "stopping");
+            tokio::time::sleep(Duration::from_secs(drain)).await;
+            futures_util::future::join_all(handles.iter().map(|handle| handle.stop(true))).await;
+        };
+        let serving = futures_util::future::try_join_all(self.servers);
+        let (served, ()) = tokio::join!(serving, stopper);
+        tracing::info!("stopped");
+        served.map(|_| ())
+    }
+
+    /// The servers themselves, to be polled by whoever does not wait for signals.
+    pub fn split(self) -> (Vec<ServerHandle>, Vec<actix_web::dev::Server>) {
+        (self.handles, self.servers)
+    }
+}
+
+fn bind(address: SocketAddr, option: &str) -> std::io::Result<TcpListener> {
+    let bound = TcpListener::bind(address);
+    bound.map_err(|error| std::io::Error::new(error.kind(), format!("cannot listen on {address} ({option}): {error}")))
+}
+
+fn api(app: Data<App>, listener: TcpListener) -> std::io::Result<actix_web::dev::Server> {
+    let Config { header_timeout_ms, shutdown_grace_seconds, workers, .. } = app.config;
+    let limits =
+        Data::new(Limits { largest: app.config.body_limit, time: Duration::from_millis(app.config.body_timeout_ms) });
+    let keyring = Data::new(Keyring::new(app.db.clone(), Duration::from_millis(app.config.key_trust_ms)));
+    let engine = Data::new(Engine::new(app.db.clone(), &app.config));
+    let server = HttpServer::new(move || {
+        actix_web::App::new()
+            .app_data(app.clone())
+            .app_data(limits.clone())
+            .app_data(keyring.clone())
+            .app_data(engine.clone())
+            .wrap(Condition::new(!app.config.cors_origins.is_empty(), cors(&app.config.cors_origins)))
+            .wrap(from_fn(observe))
+            .configure(routes::configure)
+    });
+    Ok(server
+        .workers(workers.unwrap_or_else(config::cores))
+        .client_request_timeout(Duration::from_millis(header_timeout_ms))
+        .keep_alive(Duration::from_secs(75))
+        .shutdown_timeout(shutdown_grace_seconds)
+        .disable_signals()
+        .listen(listener)?
+        .run())
+}
+
+fn metrics_page(app: Data<App>, listener: TcpListener) -> std::io::Result<actix_web::dev::Server> {
+    async fn page(app: Data<App>) -> HttpResponse {
+        HttpResponse::Ok()
+            .insert_header((header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8"))
+            .body(metrics::render(app.db.state(), app.life.is_ready()))
+    }
+    let server =
+        HttpServer::new(move || actix_web::App::new().app_data(app.clone()).route("/metrics", web::get().to(page)));
+    Ok(server.workers(1).shutdown_timeout(1).disable_signals().listen(listener)?.run())
+}
+
+fn cors(origins: &[String]) -> Cors {
+    let cors = Cors::default()
+        .allowed_methods(["GET", "POST", "PATCH", "DELETE"])
+        .allowed_headers([
+            header::AUTHORIZATION,
+            header::CONTENT_TYPE,
+            header::IF_MATCH,
+            header::IF_NONE_MATCH,
+            header::CACHE_CONTROL,
+            header::HeaderName::from_static("x-request-id"),
+        ])
+        .expose_headers(["ETag", "Location", "Retry-After", "Server-Timing", "X-Request-Id"])
+        .max_age(3600);
+    origins.iter().fold(cors, |cors, origin| match origin.as_str() {
+        "*" => cors.allow_any_origin(),
+        origin => cors.allowed_origin(origin.trim_end_matches('/')),
+    })
+}
+
+/// Waits until the database is there and has this binary's schema.
+async fn become_ready(app: Data<App>) {
+    let mut told = false;
+    loop {
+        let current = app.db.read("is_migrated", |conn| {
+            migrate::is_current(conn).map_err(|error| crate::error::Error::Internal(error.to_string()))
+        });
+        match current.await {
+            Ok(true) => break,
+            Ok(false) if !told => tracing::warn!("the database is not migrated; run `rapport migrate`"),
+            Err(error) if !told => tracing::warn!(%error, "waiting for the database"),
+            _ => {}
+        }
+        told = true;
+        tokio::time::sleep(ASK_AGAIN).await;
+    }
+    app.life.set_ready();
+    tracing::info!(ms = app.life.began.elapsed().as_millis() as u64, "ready");
+}
