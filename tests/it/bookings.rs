@@ -1,0 +1,157 @@
+//! Bookings: one member of staff is never in two places, and a booking is found by what a customer knows of it.
+
+use chrono::{DateTime, Duration, Utc};
+use serde_json::{Value, json};
+
+use crate::support::{Answer, Client, Service};
+
+/// A booking with `staff` from `start` to `end` on 1 March 2027.
+fn booking(staff: &str, start: &str, end: &str) -> Value {
+    json!({
+        "customer_name": "Anna",
+        "staff_id": staff,
+        "starts_at": format!("2027-03-01T{start}:00Z"),
+        "ends_at": format!("2027-03-01T{end}:00Z"),
+    })
+}
+
+fn staff(api: &Client) -> String {
+    api.make("staff", json!({ "name": "Jonas" }))
+}
+
+/// The answer says who is in the way, and when.
+#[track_caller]
+fn names_what_is_in_the_way(answer: Answer, by: &Value) {
+    let answer = answer.expect(409);
+    assert_eq!(answer.code(), "overlapping_booking");
+    assert_eq!(answer.faults(), ["/starts_at"]);
+    let conflict = &answer.json["conflict"];
+    assert_eq!(conflict["code"], by["code"]);
+    for bound in ["starts_at", "ends_at"] {
+        let instant = |value: &Value| value.as_str().and_then(|text| text.parse::<DateTime<Utc>>().ok());
+        assert_eq!(instant(&conflict[bound]), instant(&by[bound]));
+    }
+}
+
+#[test]
+fn a_time_that_is_taken_is_refused_with_the_booking_in_the_way() {
+    let service = Service::start();
+    let api = &service.client;
+    let jonas = staff(api);
+    let first = api.create("bookings", booking(&jonas, "10:00", "11:00"));
+
+    for (start, end) in
+        [("10:00", "11:00"), ("09:30", "10:01"), ("10:59", "12:00"), ("09:00", "12:00"), ("10:15", "10:30")]
+    {
+        names_what_is_in_the_way(api.post("bookings", booking(&jonas, start, end)), &first);
+    }
+    // Neighbours touch, someone else is free, and nobody in particular is always free.
+    let before = api.create("bookings", booking(&jonas, "09:00", "10:00"));
+    let after = api.create("bookings", booking(&jonas, "11:00", "12:00"));
+    api.create("bookings", booking(&staff(api), "10:00", "11:00"));
+    let free = json!({ "customer_name": "Bo", "starts_at": "2027-03-01T10:00:00Z", "ends_at": "2027-03-01T11:00:00Z" });
+    api.create("bookings", free.clone());
+    let nobodys = api.create("bookings", free);
+
+    // A change is held to the same: of time, of staff, of status.
+    let path = |row: &Value| format!("bookings/{}", row["id"].as_str().unwrap());
+    names_what_is_in_the_way(api.patch(&path(&before), json!({ "ends_at": "2027-03-01T10:30:00Z" })), &first);
+    names_what_is_in_the_way(api.patch(&path(&after), json!({ "starts_at": "2027-03-01T10:59:59Z" })), &first);
+    names_what_is_in_the_way(api.patch(&path(&nobodys), json!({ "staff_id": jonas })), &first);
+    api.patch(&path(&first), json!({ "starts_at": "2027-03-01T10:10:00Z" })).expect(200);
+    let first = api.patch(&path(&first), json!({ "starts_at": "2027-03-01T10:00:00Z" })).expect(200).json;
+
+    // Cancelled, completed and missed bookings free their time; each comes back only while it is free.
+    for status in ["cancelled", "completed", "no_show"] {
+        api.patch(&path(&first), json!({ "status": status })).expect(200);
+        let second = api.create("bookings", booking(&jonas, "10:30", "11:00"));
+        names_what_is_in_the_way(api.patch(&path(&first), json!({ "status": "held" })), &second);
+        api.delete(&path(&second)).expect(204);
+        api.patch(&path(&first), json!({ "status": "confirmed" })).expect(200);
+        names_what_is_in_the_way(api.post(&format!("{}/restoration", path(&second)), json!({})), &first);
+        api.get(&path(&second)).expect(404);
+    }
+    // A cancelled one that was deleted takes no time, so it may come back.
+    let cancelled = json!({ "status": "cancelled" });
+    let mut body = booking(&jonas, "10:00", "11:00");
+    body.as_object_mut().unwrap().extend(cancelled.as_object().unwrap().clone());
+    let cancelled = api.create("bookings", body);
+    api.delete(&path(&cancelled)).expect(204);
+    api.post(&format!("{}/restoration", path(&cancelled)), json!({})).expect(200);
+}
+
+#[test]
+fn of_twenty_who_want_one_slot_at_once_exactly_one_gets_it() {
+    let service = Service::with(&["--db-connections", "8"]);
+    let api = &service.client;
+    let jonas = staff(api);
+    for start in ["10:00", "12:00", "14:00"] {
+        let answers: Vec<Answer> = std::thread::scope(|scope| {
+            let asking: Vec<_> = (0..20)
+                .map(|_| {
+                    let end = format!("{}:45", &start[..2]);
+                    scope.spawn(|| {
+                        let end = end;
+                        api.post("bookings", booking(&jonas, start, &end))
+                    })
+                })
+                .collect();
+            asking.into_iter().map(|asked| asked.join().unwrap()).collect()
+        });
+        let (won, lost): (Vec<_>, Vec<_>) = answers.into_iter().partition(|answer| answer.status == 201);
+        assert_eq!((won.len(), lost.len()), (1, 19));
+        for answer in lost {
+            names_what_is_in_the_way(answer, &won[0].json);
+        }
+    }
+    assert_eq!(api.get("bookings").expect(200).rows().len(), 3);
+}
+
+#[test]
+fn a_booking_is_found_by_code_phone_day_and_status() {
+    let service = Service::start();
+    let api = &service.client;
+    let make = |name: &str, phone: &str, starts: &str, zone: &str, status: &str| {
+        let starts: DateTime<Utc> = starts.parse().unwrap();
+        let body = json!({
+            "customer_name": name, "customer_phone": phone, "starts_at": starts, "ends_at": starts + Duration::hours(1),
+            "time_zone": zone, "status": status,
+        });
+        api.create("bookings", body)
+    };
+    // 23:30 on the 1st in London is the 2nd in Berlin, and still the 1st in New York.
+    let late = "2027-01-01T23:30:00Z";
+    let berlin = make("Anna", "(415) 293-3313", late, "Europe/Berlin", "confirmed");
+    let york = make("Bo", "+49 30 123456", late, "America/New_York", "held");
+    let kiritimati = make("Cy", "ask for Tom", "2027-01-01T12:00:00Z", "Pacific/Kiritimati", "cancelled");
+    assert_eq!(berlin["day"], "2027-01-02");
+    assert_eq!(york["day"], "2027-01-01");
+    assert_eq!(kiritimati["day"], "2027-01-02");
+
+    let found = |query: &str| -> Vec<String> {
+        let page = api.get(&format!("bookings?sort=created_at&{query}")).expect(200);
+        page.rows().iter().map(|row| row["customer_name"].as_str().unwrap().to_owned()).collect()
+    };
+    let code = berlin["code"].as_str().unwrap();
+    assert!(code.len() == 8 && code.bytes().all(|byte| b"23456789ABCDEFGHJKLMNPQRSTUVWXYZ".contains(&byte)));
+    assert_eq!(found(&format!("code={code}")), ["Anna"]);
+    assert_eq!(found(&format!("q={}", code.to_lowercase())), ["Anna"]);
+    for phone in ["%2B14152933313", "415.293.3313", "1-415-293-3313", "(415)%20293%203313"] {
+        assert_eq!(found(&format!("customer_phone={phone}")), ["Anna"], "{phone}");
+    }
+    assert_eq!(found("customer_phone=ask%20for%20Tom"), ["Cy"]);
+    assert_eq!(found("day=2027-01-02"), ["Anna", "Cy"]);
+    assert_eq!(found("day=2027-01-02&status=held,confirmed"), ["Anna"]);
+    assert_eq!(found("day=2027-01-01,2027-01-02"), ["Anna", "Bo", "Cy"]);
+    assert_eq!(found("day_before=2027-01-02"), ["Bo"]);
+    assert_eq!(found("status=cancelled,held"), ["Bo", "Cy"]);
+    assert_eq!(found("starts_after=2027-01-01T23:00:00Z&starts_before=2027-01-02T00:00:00Z"), ["Anna", "Bo"]);
+
+    // The day follows the time and the zone.
+    let path = format!("bookings/{}", york["id"].as_str().unwrap());
+    assert_eq!(api.patch(&path, json!({ "time_zone": "Europe/Berlin" })).expect(200).json["day"], "2027-01-02");
+    let moved = api.patch(&path, json!({ "starts_at": "2027-01-01T22:30:00Z" })).expect(200).json;
+    assert_eq!(moved["day"], "2027-01-01");
+    api.patch(&path, json!({ "ends_at": "2027-01-01T22:30:00Z" })).expect(422);
+    api.patch(&path, json!({ "code": "AAAAAAAA" })).expect(422);
+}

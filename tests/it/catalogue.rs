@@ -1,0 +1,317 @@
+//! The catalogue of a migrated database, held to the rules of the house and to the description of every noun.
+//!
+//! What a table may not promise by itself is asked here once for all tables, so that a new noun cannot forget it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rapport::db::{Statement, Value};
+use rapport::noun::{Field, Kind, Noun, Written};
+use rapport::nouns::NOUNS;
+use uuid::Uuid;
+
+use crate::support::Database;
+
+/// Tables without a tenant, with the reason.
+const GLOBAL: [(&str, &str); 3] = [
+    ("__diesel_schema_migrations", "diesel's own"),
+    ("businesses", "it is the tenant"),
+    ("users", "one person may belong to several businesses"),
+];
+
+/// Constraints whose name is no `<table>_<column>_<kind>`, with the reason.
+const ODD_NAMES: [(&str, &str); 1] = [("bookings_staff_overlap", "it spans staff and time; its room explains it")];
+
+/// Views that are nouns, with the tables behind them.
+const VIEWS: [(&str, &[&str]); 1] = [("business_users", &["users", "memberships"])];
+
+/// Sorts without an index, with the reason.
+pub const UNINDEXED_SORTS: [(&str, &str); 2] =
+    [("business_users", "a business has few people; the join is sorted"), ("businesses", "a caller sees one row")];
+
+/// Tables with `deleted_at` whose rows cannot be restored, with the reason.
+const NEVER_RESTORED: [(&str, &str); 0] = [];
+
+struct Column {
+    kind: String,
+    not_null: bool,
+    default: bool,
+    generated: bool,
+}
+
+struct Catalogue {
+    database: Database,
+    /// By table or view, then by column.
+    columns: BTreeMap<String, BTreeMap<String, Column>>,
+    tables: BTreeSet<String>,
+    /// By name.
+    checks: BTreeMap<String, String>,
+}
+
+impl Catalogue {
+    fn read() -> Self {
+        let database = Database::create();
+        let mut columns: BTreeMap<String, BTreeMap<String, Column>> = BTreeMap::new();
+        let found = database.rows::<6>(
+            "SELECT c.relname::text, a.attname::text, format_type(a.atttypid, a.atttypmod), a.attnotnull::text,
+                    a.atthasdef::text, (a.attgenerated <> '')::text
+             FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
+             WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'v') AND a.attnum > 0
+               AND NOT a.attisdropped",
+        );
+        for [table, name, kind, not_null, default, generated] in found {
+            let [not_null, default, generated] = [not_null, default, generated].map(|flag| flag == "true");
+            let column = Column { kind, not_null, default, generated };
+            columns.entry(table).or_default().insert(name, column);
+        }
+        let tables = database
+            .rows::<1>("SELECT tablename::text FROM pg_tables WHERE schemaname = 'public'")
+            .into_iter()
+            .map(|[table]| table)
+            .collect();
+        let checks = database
+            .rows::<2>("SELECT conname::text, pg_get_constraintdef(oid) FROM pg_constraint WHERE contype = 'c'")
+            .into_iter()
+            .map(|[name, text]| (name, text))
+            .collect();
+        Self { database, columns, tables, checks }
+    }
+
+    /// Tables that belong to a tenant.
+    fn tenants(&self) -> impl Iterator<Item = &str> {
+        let global = |table: &str| GLOBAL.iter().any(|(name, _)| *name == table);
+        self.tables.iter().map(String::as_str).filter(move |table| !global(table))
+    }
+
+    /// The check of a noun's field, wherever the noun's rows are kept.
+    fn check(&self, table: &str, field: &str) -> Option<&str> {
+        let behind = VIEWS.iter().find(|(view, _)| *view == table).map_or(vec![table], |(_, tables)| tables.to_vec());
+        behind.iter().find_map(|table| self.checks.get(&format!("{table}_{field}_check"))).map(String::as_str)
+    }
+}
+
+fn assert_none(faults: Vec<String>) {
+    assert!(faults.is_empty(), "\n{}\n", faults.join("\n"));
+}
+
+#[test]
+fn every_table_belongs_to_a_business_and_says_so_in_its_key() {
+    let catalogue = Catalogue::read();
+    let keys: BTreeMap<String, String> = catalogue
+        .database
+        .rows::<2>(
+            "SELECT conrelid::regclass::text, pg_get_constraintdef(oid) FROM pg_constraint
+             WHERE contype = 'p' AND connamespace = 'public'::regnamespace",
+        )
+        .into_iter()
+        .map(|[table, key]| (table, key))
+        .collect();
+    let mut faults = Vec::new();
+    for table in catalogue.tenants() {
+        match catalogue.columns[table].get("business_id") {
+            Some(column) if column.not_null && column.kind == "uuid" => {}
+            _ => faults.push(format!("{table}: business_id must be uuid NOT NULL")),
+        }
+        if keys[table] != "PRIMARY KEY (business_id, id)" {
+            faults.push(format!("{table}: {}", keys[table]));
+        }
+    }
+    assert_none(faults);
+}
+
+#[test]
+fn no_link_can_cross_from_one_business_to_another() {
+    let catalogue = Catalogue::read();
+    let links = catalogue.database.rows::<5>(
+        "SELECT conname::text, conrelid::regclass::text, confrelid::regclass::text,
+                (SELECT string_agg(a.attname, ',' ORDER BY k.place) FROM unnest(conkey) WITH ORDINALITY k (num, place)
+                 JOIN pg_attribute a ON a.attrelid = conrelid AND a.attnum = k.num),
+                (SELECT string_agg(a.attname, ',' ORDER BY k.place) FROM unnest(confkey) WITH ORDINALITY k (num, place)
+                 JOIN pg_attribute a ON a.attrelid = confrelid AND a.attnum = k.num)
+         FROM pg_constraint WHERE contype = 'f'",
+    );
+    let tenants: BTreeSet<&str> = catalogue.tenants().collect();
+    assert!(links.len() > 30, "the query found the links");
+    let mut faults = Vec::new();
+    for [name, table, target, from, to] in &links {
+        if !tenants.contains(target.as_str()) {
+            continue;
+        }
+        let composite = from.starts_with("business_id,") && to.starts_with("business_id,");
+        if !tenants.contains(table.as_str()) || !composite {
+            faults.push(format!("{name}: {table} ({from}) → {target} ({to})"));
+        }
+    }
+    assert_none(faults);
+}
+
+#[test]
+fn a_constraint_is_named_after_the_column_that_the_client_is_told() {
+    let catalogue = Catalogue::read();
+    // Unique indexes too: PostgreSQL reports them by their index' name, as it does constraints.
+    let named = catalogue.database.rows::<4>(
+        "SELECT conname::text, conrelid::regclass::text, contype::text, pg_get_constraintdef(oid) FROM pg_constraint
+         WHERE connamespace = 'public'::regnamespace AND contype IN ('c', 'f', 'u', 'x')
+         UNION
+         SELECT indexrelid::regclass::text, indrelid::regclass::text, 'u', pg_get_indexdef(indexrelid) FROM pg_index
+         JOIN pg_class c ON c.oid = indexrelid
+         WHERE indisunique AND NOT indisprimary AND c.relnamespace = 'public'::regnamespace",
+    );
+    let mut faults = Vec::new();
+    for [name, table, kind, text] in named {
+        if ODD_NAMES.iter().any(|(odd, _)| *odd == name) {
+            continue;
+        }
+        let suffix = match kind.as_str() {
+            "c" => "_check",
+            "f" => "_fkey",
+            "u" => "_key",
+            _ => "no suffix stands for it",
+        };
+        let column = name
+            .strip_prefix(&format!("{table}_"))
+            .and_then(|rest| rest.strip_suffix(suffix))
+            .filter(|column| catalogue.columns[&table].contains_key(*column) && text.contains(column));
+        if column.is_none() {
+            faults.push(format!("{name}: should be {table}_<column>{suffix}"));
+        }
+    }
+    assert_none(faults);
+}
+
+#[test]
+fn every_description_of_a_noun_agrees_with_its_columns() {
+    let catalogue = Catalogue::read();
+    let mut faults = Vec::new();
+    for noun in NOUNS {
+        let columns = &catalogue.columns[noun.table];
+        let is_table = catalogue.tables.contains(noun.table);
+        for field in noun.fields {
+            let mut fault = |text: String| faults.push(format!("{}.{}: {text}", noun.table, field.name));
+            let Some(column) = columns.get(field.name) else {
+                fault("there is no such column".into());
+                continue;
+            };
+            if column.generated && field.written != Written::Never {
+                fault("PostgreSQL writes it, so nobody else can".into());
+            }
+            if !types(field.kind).contains(&column.kind.as_str()) {
+                fault(format!("{:?} does not fit {}", field.kind, column.kind));
+            }
+            // A view promises no nullability.
+            if is_table && field.nullable == column.not_null {
+                fault(format!("nullable: {}, NOT NULL: {}", field.nullable, column.not_null));
+            }
+            if is_table && field.default.is_some() && !column.default {
+                fault("it has a default in the document and none in the database".into());
+            }
+            faults.extend(disagreement(&catalogue, noun, field, &column.kind));
+        }
+        if noun.soft_delete() && !columns.contains_key("deleted_at") {
+            faults.push(format!("{}: rows can be restored, but there is no deleted_at", noun.table));
+        }
+        let odd = NEVER_RESTORED.iter().any(|(table, _)| *table == noun.table);
+        if !noun.soft_delete() && columns.contains_key("deleted_at") && !odd {
+            faults.push(format!("{}: nothing ever sets deleted_at", noun.table));
+        }
+    }
+    assert_none(faults);
+}
+
+/// SQL types that hold a kind.
+fn types(kind: Kind) -> &'static [&'static str] {
+    match kind {
+        Kind::Uuid => &["uuid"],
+        Kind::Text { .. }
+        | Kind::Choice(_)
+        | Kind::Email
+        | Kind::Phone
+        | Kind::Zone
+        | Kind::Currency
+        | Kind::Country => &["text"],
+        Kind::Int { .. } => &["integer", "bigint"],
+        Kind::Bool => &["boolean"],
+        Kind::Time => &["timestamp with time zone"],
+        Kind::Date => &["date"],
+        // eight digits before the point and six after
+        Kind::Decimal => &["numeric(14,6)"],
+        Kind::Tags => &["text[]"],
+        Kind::Object => &["jsonb"],
+    }
+}
+
+/// Where the values that a field takes and those that its check lets in are not the same.
+fn disagreement(catalogue: &Catalogue, noun: &Noun, field: &Field, column: &str) -> Option<String> {
+    let check = catalogue.check(noun.table, field.name);
+    let fault = |text: String| Some(format!("{}.{}: {text}", noun.table, field.name));
+    match field.kind {
+        Kind::Choice(among) => {
+            let listed: BTreeSet<&str> = check.unwrap_or_default().split('\'').skip(1).step_by(2).collect();
+            let described: BTreeSet<&str> = among.iter().copied().collect();
+            (listed != described).then(|| fault(format!("described {described:?}, checked {listed:?}")))?
+        }
+        Kind::Int { min, max } if field.written != Written::Never => {
+            let (low, high) = bounds(check.unwrap_or_default());
+            // What the type or JavaScript cannot hold needs no check.
+            let widest = if column == "integer" { i64::from(i32::MAX) } else { (1 << 53) - 1 };
+            let high = high.unwrap_or(widest);
+            (low != Some(min) || high != max).then(|| fault(format!("described {min} to {max}, checked {check:?}")))?
+        }
+        _ => None,
+    }
+}
+
+/// The numbers after `>=` and `<=`.
+fn bounds(check: &str) -> (Option<i64>, Option<i64>) {
+    let after = |sign: &str| {
+        let rest = check.split(sign).nth(1)?.trim_start_matches([' ', '(', '\'']);
+        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '-').unwrap_or(rest.len());
+        rest[..end].parse().ok()
+    };
+    (after(">="), after("<="))
+}
+
+#[test]
+fn every_sort_walks_an_index() {
+    let catalogue = Catalogue::read();
+    let mut conn = catalogue.database.connect();
+    // Nothing else is left to the planner: a plan that sorts has found no index in the order asked for.
+    for setting in ["seqscan", "sort", "incremental_sort", "bitmapscan", "hashjoin", "mergejoin"] {
+        Statement::new(format!("SET enable_{setting} = off")).run(&mut conn).expect("a setting");
+    }
+    let mut faults = Vec::new();
+    for noun in NOUNS.iter().filter(|noun| !UNINDEXED_SORTS.iter().any(|(table, _)| *table == noun.table)) {
+        for sort in noun.sorts {
+            for direction in ["ASC", "DESC"] {
+                let mut sql = Statement::new(format!(
+                    "EXPLAIN (COSTS OFF) SELECT t.id, {} FROM {} t WHERE t.{} = ",
+                    sort.expression, noun.table, noun.tenant
+                ));
+                sql.bind(Value::Uuid(Some(Uuid::nil()))).push(&format!(
+                    " ORDER BY {}{} {direction}, t.id {direction} LIMIT 51",
+                    sort.expression,
+                    if matches!(sort.kind, Kind::Text { .. }) { " COLLATE \"C\"" } else { "" },
+                ));
+                let plan = sql.rows(&mut conn).expect("a plan");
+                let plan: Vec<&str> = plan.iter().filter_map(|line| line.text(0)).collect();
+                if plan.iter().any(|line| line.contains("Sort") || line.contains("Seq Scan")) {
+                    faults.push(format!("{} by {} {direction}:\n{}", noun.plural, sort.name, plan.join("\n")));
+                }
+            }
+        }
+    }
+    assert_none(faults);
+}
+
+#[test]
+fn every_link_can_be_followed_backwards_by_an_index() {
+    let catalogue = Catalogue::read();
+    // Deleting the row at the other end looks for all that point to it, and so does a list narrowed to one of them.
+    let faults = catalogue.database.rows::<2>(
+        "SELECT conrelid::regclass::text, conname::text FROM pg_constraint f
+         WHERE contype = 'f' AND connamespace = 'public'::regnamespace AND NOT EXISTS (
+            SELECT FROM pg_index i WHERE i.indrelid = f.conrelid AND i.indisvalid
+              AND (i.indpred IS NULL OR pg_get_expr(i.indpred, i.indrelid) LIKE '(% IS NOT NULL)')
+              AND (i.indkey::int2[])[0:cardinality(f.conkey) - 1] = f.conkey)",
+    );
+    assert_none(faults.iter().map(|[table, name]| format!("{table}: no index for {name}")).collect());
+}

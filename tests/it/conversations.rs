@@ -1,0 +1,154 @@
+//! Conversations and the messages that move them.
+
+use serde_json::{Value, json};
+
+use crate::support::{Client, Service};
+
+fn message(api: &Client, conversation: &str, direction: &str, body: &str, sent_at: &str) -> Value {
+    let body = json!({ "conversation_id": conversation, "direction": direction, "body": body, "sent_at": sent_at });
+    api.create("messages", body)
+}
+
+#[test]
+fn a_message_moves_its_conversation() {
+    let service = Service::start();
+    let api = &service.client;
+    let thread = api.make("conversations", json!({ "channel": "whatsapp", "address": "+4915112345678" }));
+    let path = format!("conversations/{thread}");
+    let read = || api.get(&path).expect(200).json;
+    let fresh = read();
+    assert_eq!((&fresh["unread_count"], &fresh["window_expires_at"]), (&json!(0), &Value::Null));
+    assert_eq!(fresh["last_message_at"], fresh["started_at"]);
+
+    let inbound = message(api, &thread, "inbound", "Hello?", "2030-01-01T10:00:00Z");
+    assert_eq!((&inbound["author"], &inbound["status"]), (&json!("contact"), &json!("received")));
+    let moved = read();
+    assert_eq!(moved["unread_count"], 1);
+    assert_eq!(moved["last_message_at"], "2030-01-01T10:00:00.000000Z");
+    assert_eq!(moved["window_expires_at"], "2030-01-02T10:00:00.000000Z");
+    assert!(moved["version"].as_i64() > fresh["version"].as_i64(), "so its ETag is another");
+
+    // One that arrives late is counted, and turns no clock back.
+    message(api, &thread, "inbound", "Sent before, came after", "2030-01-01T09:00:00Z");
+    let late = read();
+    assert_eq!(late["unread_count"], 2);
+    assert_eq!(late["last_message_at"], moved["last_message_at"]);
+    assert_eq!(late["window_expires_at"], moved["window_expires_at"]);
+
+    let answer = message(api, &thread, "outbound", "Good morning", "2030-01-01T11:00:00Z");
+    assert_eq!((&answer["author"], &answer["status"]), (&json!("user"), &json!("queued")));
+    let answered = read();
+    assert_eq!(answered["unread_count"], 2, "only reading makes read");
+    assert_eq!(answered["last_message_at"], "2030-01-01T11:00:00.000000Z");
+    assert_eq!(answered["window_expires_at"], moved["window_expires_at"]);
+    assert_eq!(api.patch(&path, json!({ "unread_count": 0 })).expect(200).json["unread_count"], 0);
+
+    // The end of the calendar is still a time that can be written.
+    message(api, &thread, "inbound", "See you", "9999-12-31T20:00:00Z");
+    assert_eq!(read()["window_expires_at"], "9999-12-31T23:59:59.000000Z");
+
+    // Only WhatsApp has a window.
+    let sms = api.make("conversations", json!({ "channel": "sms", "address": "+4915112345678" }));
+    message(api, &sms, "inbound", "Hi", "2030-01-01T10:00:00Z");
+    assert!(api.get(&format!("conversations/{sms}")).expect(200).json["window_expires_at"].is_null());
+}
+
+#[test]
+fn the_inbox_lists_open_threads_by_recency_with_their_last_message() {
+    let service = Service::start();
+    let api = &service.client;
+    let open = |address: &str| api.make("conversations", json!({ "channel": "sms", "address": address }));
+    let threads = [open("a"), open("b"), open("c")];
+    for (hour, thread) in [(10, 0), (12, 1), (11, 2), (13, 0)] {
+        message(api, &threads[thread], "inbound", &format!("at {hour}"), &format!("2030-01-01T{hour}:00:00Z"));
+    }
+    api.patch(&format!("conversations/{}", threads[1]), json!({ "status": "pending" })).expect(200);
+    open("d");
+    let inbox = api.get("conversations?status=active&unread_count_min=1&include=last_message").expect(200);
+    let shown: Vec<(&str, &str)> = inbox
+        .rows()
+        .iter()
+        .map(|row| (row["address"].as_str().unwrap(), row["last_message"]["body"].as_str().unwrap()))
+        .collect();
+    assert_eq!(shown, [("a", "at 13"), ("c", "at 11")]);
+    assert_eq!(inbox.queries(), 2);
+    let empty = api.get("conversations?include=last_message,messages&unread_count=0").expect(200);
+    assert_eq!((&empty.rows()[0]["last_message"], &empty.rows()[0]["messages"]), (&Value::Null, &json!([])));
+    // A deleted message is not the last one.
+    let last = inbox.rows()[0]["last_message"]["id"].as_str().unwrap();
+    api.delete(&format!("messages/{last}")).expect(204);
+    let thread = api.get(&format!("conversations/{}?include=last_message,messages", threads[0])).expect(200).json;
+    assert_eq!(thread["last_message"]["body"], "at 10");
+    assert_eq!(thread["messages"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn a_thread_is_paged_backwards_through_time_while_it_grows() {
+    let service = Service::start();
+    let api = &service.client;
+    let thread = api.make("conversations", json!({ "channel": "web", "address": "visitor-1" }));
+    let other = api.make("conversations", json!({ "channel": "web", "address": "visitor-2" }));
+    for minute in 10..35 {
+        // Two in the same instant at every fifth minute.
+        let minute = if minute % 5 == 1 { minute - 1 } else { minute };
+        message(api, &thread, "inbound", &format!("m{minute}"), &format!("2030-01-01T10:{minute}:00Z"));
+        message(api, &other, "inbound", "elsewhere", &format!("2030-01-01T10:{minute}:00Z"));
+    }
+    let path = format!("messages?conversation_id={thread}&limit=4");
+    let mut seen = Vec::new();
+    let mut page = api.get(&path).expect(200);
+    loop {
+        seen.extend(page.rows().iter().map(|row| (row["sent_at"].clone(), row["id"].clone())));
+        let Some(next) = page.json["page"]["next"].as_str().map(str::to_owned) else {
+            break;
+        };
+        // What comes in meanwhile is newer than the page, so it moves nothing.
+        message(api, &thread, "inbound", "new", "2030-01-01T11:00:00Z");
+        page = api.get(&format!("{path}&cursor={next}")).expect(200);
+    }
+    assert_eq!(seen.len(), 25);
+    let in_order =
+        seen.windows(2).all(|pair| (pair[0].0.as_str(), pair[0].1.as_str()) > (pair[1].0.as_str(), pair[1].1.as_str()));
+    assert!(in_order, "newest first, none twice");
+    let found = api.get(&format!("messages?conversation_id={thread}&q=m12")).expect(200);
+    assert_eq!(found.rows().len(), 1);
+}
+
+#[test]
+fn one_address_has_one_open_thread() {
+    let service = Service::start();
+    let api = &service.client;
+    let body = || json!({ "channel": "email", "address": "anna@example.com" });
+    let first = api.make("conversations", body());
+    let refused = api.post("conversations", body()).expect(409);
+    assert_eq!((refused.code(), refused.faults()), ("already_exists", vec!["/address"]));
+    api.create("conversations", json!({ "channel": "web", "address": "anna@example.com" }));
+    // A closed one makes room, and cannot be opened again beside its successor.
+    api.patch(&format!("conversations/{first}"), json!({ "status": "closed" })).expect(200);
+    let second = api.make("conversations", body());
+    api.patch(&format!("conversations/{first}"), json!({ "status": "pending" })).expect(409);
+    api.delete(&format!("conversations/{second}")).expect(204);
+    api.patch(&format!("conversations/{first}"), json!({ "status": "active" })).expect(200);
+    let refused = api.post(&format!("conversations/{second}/restoration"), json!({})).expect(409);
+    assert_eq!(refused.code(), "already_exists");
+}
+
+#[test]
+fn a_message_of_the_channel_is_stored_once() {
+    let service = Service::start();
+    let api = &service.client;
+    let thread = api.make("conversations", json!({ "channel": "whatsapp", "address": "+4915112345678" }));
+    let body = json!({ "conversation_id": thread, "direction": "inbound", "body": "Hi", "external_id": "wamid.1" });
+    api.create("messages", body.clone());
+    let again = api.post("messages", body).expect(409);
+    assert_eq!((again.code(), again.faults()), ("already_exists", vec!["/external_id"]));
+    let unread = api.get(&format!("conversations/{thread}")).expect(200).json["unread_count"].clone();
+    assert_eq!(unread, 1, "what was refused moved nothing");
+    // Both faults at once: nobody but the contact writes inbound, and a text needs one.
+    let wrong = json!({ "conversation_id": thread, "direction": "inbound", "author": "ai" });
+    assert_eq!(api.post("messages", wrong).expect(422).faults(), ["/author", "/body"]);
+    let cost = json!({ "conversation_id": thread, "direction": "outbound", "author": "ai", "body": "Hi",
+        "cost": "0.0125", "ai_cost": "0.000310", "input_tokens": 812 });
+    let cost = api.create("messages", cost);
+    assert_eq!((&cost["cost"], &cost["cost_currency"]), (&json!("0.012500"), &json!("EUR")));
+}

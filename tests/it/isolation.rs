@@ -1,0 +1,212 @@
+//! Nothing of one business is seen or changed from another, and a role allows what its table says and no more.
+
+use rapport::auth::{Action, Role};
+use rapport::noun::{Kind, Written};
+use rapport::nouns::NOUNS;
+use serde_json::{Map, Value, json};
+
+use crate::support::{Client, Database, Samples, Service, link_target};
+
+/// A checksum of every row of `business`, in every table that has one.
+fn checksum(database: &Database, business: uuid::Uuid) -> String {
+    let union = database.ask(
+        "SELECT string_agg(format(
+             'SELECT %L || (to_jsonb(t) - ''last_used_at'')::text AS line FROM %I t WHERE t.%I = ''{business}''',
+             c.table_name, c.table_name, c.column_name), ' UNION ALL ')
+         FROM information_schema.columns c JOIN information_schema.tables USING (table_schema, table_name)
+         WHERE table_schema = 'public' AND table_type = 'BASE TABLE'
+           AND (c.column_name = 'business_id' OR (c.table_name, c.column_name) = ('businesses', 'id'))",
+    );
+    let union = union.replace("{business}", &business.to_string());
+    database
+        .ask(&format!("SELECT count(*) || ' rows ' || md5(string_agg(line, ',' ORDER BY line)) FROM ({union}) lines"))
+}
+
+#[test]
+fn a_neighbours_rows_can_neither_be_seen_nor_changed() {
+    let service = Service::start();
+    let (_, neighbour) = service.neighbour();
+    let mut samples = Samples::new(&service.client);
+    let victims: Vec<Value> = NOUNS.iter().map(|noun| samples.row(noun)).collect();
+    let mut own_samples = Samples::new(&neighbour);
+    let own: Vec<Value> = NOUNS.iter().map(|noun| own_samples.row(noun)).collect();
+    let before = checksum(&service.database, service.business);
+
+    for (noun, (victim, own)) in NOUNS.iter().zip(victims.iter().zip(&own)) {
+        let (plural, id) = (noun.plural, victim["id"].as_str().expect("an id"));
+        // In the path.
+        let all: Vec<&str> = noun.relations.iter().map(|relation| relation.name).collect();
+        neighbour.get(&format!("{plural}/{id}")).expect(404);
+        if !all.is_empty() {
+            neighbour.get(&format!("{plural}/{id}?include={}&fields=id", all.join(","))).expect(404);
+        }
+        if noun.operations.update {
+            neighbour.patch(&format!("{plural}/{id}"), json!({})).expect(404);
+        }
+        if noun.operations.delete {
+            neighbour.delete(&format!("{plural}/{id}")).expect(404);
+        }
+        if noun.operations.restore {
+            neighbour.post(&format!("{plural}/{id}/restoration"), json!({})).expect(404);
+        }
+        // In a batch, beside one's own.
+        let body = json!({ "ids": [id, own["id"]], "include": all });
+        let batch = neighbour.post(&format!("{plural}/batch/read"), body).expect(200);
+        assert_eq!((batch.rows().len(), &batch.json["missing"]), (1, &json!([id])), "{plural}");
+        assert!(!batch.json["data"].to_string().contains(id));
+        // In lists, whatever they expand.
+        let expanded = if all.is_empty() { String::new() } else { format!("&include={}", all.join(",")) };
+        let list = neighbour.get(&format!("{plural}?limit=500&count=exact{expanded}")).expect(200);
+        for other in &victims {
+            assert!(!list.text.contains(other["id"].as_str().expect("an id")), "{plural}");
+        }
+        // In links: of a query, which then finds nothing, and of a body, which is refused.
+        for field in noun.fields.iter().filter(|field| field.kind == Kind::Uuid && field.name != "id") {
+            let foreign = &victim[field.name];
+            assert!(foreign.is_string(), "{plural}.{} has nothing to try", field.name);
+            if field.filter {
+                let query = format!("{plural}?{}={}", field.name, foreign.as_str().expect("an id"));
+                assert!(neighbour.get(&query).expect(200).rows().is_empty(), "{query}");
+            }
+            if field.written == Written::Never {
+                continue;
+            }
+            let pointer = format!("/{}", field.name);
+            if field.written == Written::Always {
+                let patch = neighbour
+                    .patch(&format!("{plural}/{}", own["id"].as_str().expect("an id")), json!({ field.name: foreign }));
+                assert_eq!(patch.expect(422).faults(), [pointer.as_str()], "{plural}");
+            }
+            let mut body: Map<String, Value> = own_samples.body(noun);
+            body.insert(field.name.to_owned(), foreign.clone());
+            let made = neighbour.post(plural, Value::Object(body)).expect(422);
+            assert_eq!(made.faults(), [pointer.as_str()], "{plural} of {}", link_target(noun, field).plural);
+        }
+    }
+    assert_eq!(checksum(&service.database, service.business), before);
+    // A cursor is a place in an order, and carries nothing across.
+    samples.row(NOUNS[0]);
+    let plural = NOUNS[0].plural;
+    let page = service.client.get(&format!("{plural}?limit=1&sort=created_at")).expect(200);
+    let cursor = page.json["page"]["next"].as_str().expect("a page more");
+    let page = neighbour.get(&format!("{plural}?sort=created_at&cursor={cursor}")).expect(200);
+    let own_leads = neighbour.all(plural);
+    assert!(page.rows().iter().all(|row| own_leads.contains(row)) && !own_leads.is_empty());
+}
+
+#[test]
+fn without_a_good_key_nothing_is_answered() {
+    let service = Service::with(&["--key-trust-ms", "1"]);
+    let id = service.client.make("leads", json!({ "title": "Roof" }));
+    let revoked = service.client.create("api-keys", json!({ "name": "Old", "role": "owner" }));
+    let key = revoked["key"].as_str().expect("a key");
+    Client::new(service.address, key).get("leads").expect(200);
+    service.client.delete(&format!("api-keys/{}", revoked["id"].as_str().expect("an id"))).expect(204);
+    std::thread::sleep(std::time::Duration::from_millis(20));
+    let before = checksum(&service.database, service.business);
+
+    let long = "k".repeat(5_000);
+    let clients = [
+        service.stranger(),
+        Client::new(service.address, "rk_nonsense"),
+        Client::new(service.address, key),
+        Client::new(service.address, &long),
+    ];
+    for client in &clients {
+        for noun in NOUNS {
+            let plural = noun.plural;
+            client.get(plural).expect(401);
+            client.get(&format!("{plural}/{id}")).expect(401);
+            client.post(&format!("{plural}/batch/read"), json!({ "ids": [id] })).expect(401);
+            if noun.operations.create {
+                client.post(plural, json!({})).expect(401);
+            }
+            if noun.operations.update {
+                client.patch(&format!("{plural}/{id}"), json!({})).expect(401);
+            }
+            if noun.operations.delete {
+                client.delete(&format!("{plural}/{id}")).expect(401);
+            }
+            if noun.operations.restore {
+                client.post(&format!("{plural}/{id}/restoration"), json!({})).expect(401);
+            }
+        }
+    }
+    for credential in ["Bearer", "Bearer ", "Basic dTpw", "bearer\trk_x", "rk_x", "Bearer \u{fc}"] {
+        let request = service.stranger().request("GET", "leads").header("Authorization", credential);
+        let answer = service.stranger().send(request).expect(401);
+        assert_eq!((answer.header("www-authenticate"), answer.code()), ("Bearer", "unauthenticated"));
+    }
+    assert_eq!(checksum(&service.database, service.business), before);
+    // The scheme's case does not matter (RFC 9110, section 11.1).
+    let made = service.client.create("api-keys", json!({ "name": "New", "role": "viewer" }));
+    let request = service.stranger().request("GET", "leads");
+    let request = request.header("Authorization", format!("bEARER {}", made["key"].as_str().expect("a key")));
+    service.stranger().send(request).expect(200);
+}
+
+#[test]
+fn a_role_may_do_what_its_table_says_for_every_noun() {
+    let service = Service::start();
+    let mut samples = Samples::new(&service.client);
+    for role in [Role::Viewer, Role::Agent, Role::Manager, Role::Admin, Role::Owner] {
+        let client = service.client_as(role);
+        for noun in NOUNS {
+            let (plural, operations) = (noun.plural, noun.operations);
+            let row = samples.row(noun);
+            let path = format!("{plural}/{}", row["id"].as_str().expect("an id"));
+            let allowed = |action, status: u16| if role.may(noun.area, action) { status } else { 403 };
+            client.get(plural).expect(allowed(Action::Read, 200));
+            client.get(&path).expect(allowed(Action::Read, 200));
+            client
+                .post(&format!("{plural}/batch/read"), json!({ "ids": [row["id"]] }))
+                .expect(allowed(Action::Read, 200));
+            if operations.create {
+                // The right comes before the body: who may not write does not learn what is wrong with it.
+                client.post(plural, json!({})).expect(allowed(Action::Write, 422));
+            }
+            if operations.update {
+                client.patch(&path, json!({})).expect(allowed(Action::Write, 200));
+            }
+            if operations.delete {
+                client.delete(&path).expect(allowed(Action::Delete, 204));
+            }
+            if operations.restore {
+                client.post(&format!("{path}/restoration"), json!({})).expect(allowed(Action::Delete, 200));
+            }
+        }
+    }
+    // The table itself, where it matters most.
+    let (viewer, agent, manager) =
+        (service.client_as(Role::Viewer), service.client_as(Role::Agent), service.client_as(Role::Manager));
+    let lead = agent.make("leads", json!({ "title": "Roof" }));
+    viewer.patch(&format!("leads/{lead}"), json!({ "title": "Mine" })).expect(403);
+    viewer.post("leads", json!({ "title": "Mine" })).expect(403);
+    agent.delete(&format!("leads/{lead}")).expect(403);
+    manager.get("api-keys").expect(403);
+    manager.post("api-keys", json!({ "name": "Mine", "role": "viewer" })).expect(403);
+    manager.post("users", json!({ "email": "m@example.com", "name": "M", "role": "viewer" })).expect(403);
+    manager.delete(&format!("leads/{lead}")).expect(204);
+}
+
+#[test]
+fn nobody_gives_a_role_above_their_own() {
+    let service = Service::start();
+    let admin = service.client_as(Role::Admin);
+    let person = |role: &str| json!({ "email": format!("{role}@example.com"), "name": "N", "role": role });
+    admin.post("users", person("owner")).expect(403);
+    let agent = admin.create("users", person("agent"));
+    let (user, membership) = (agent["id"].as_str().expect("an id"), agent["membership_id"].as_str().expect("an id"));
+    for path in [format!("users/{user}"), format!("memberships/{membership}")] {
+        assert_eq!(admin.patch(&path, json!({ "role": "owner" })).expect(403).code(), "forbidden");
+        admin.patch(&path, json!({ "role": "admin" })).expect(200);
+        service.client.patch(&path, json!({ "role": "owner" })).expect(200);
+        service.client.create(
+            "users",
+            json!({ "email": format!("{}@example.com", path.replace('/', ".")), "name": "N", "role": "owner" }),
+        );
+        service.client.patch(&path, json!({ "role": "agent" })).expect(200);
+    }
+    admin.post("api-keys", json!({ "name": "Mine", "role": "owner" })).expect(403);
+    assert!(service.client.get("users?role=owner").expect(200).rows().iter().all(|row| row["id"] != json!(user)));
+}

@@ -1,0 +1,62 @@
+//! Leads: the noun that most work starts from.
+
+use serde_json::json;
+
+use crate::support::Service;
+
+#[test]
+fn a_lead_lives() {
+    let service = Service::start();
+    let api = &service.client;
+    let company = api.make("companies", json!({ "name": "Brekke" }));
+
+    let made =
+        api.post("leads", json!({ "title": "New office", "company_id": company, "value_minor": 100 })).expect(201);
+    let id = made.json["id"].as_str().unwrap();
+    assert_eq!(made.header("location"), format!("/api/v1/leads/{id}"));
+    assert_eq!(made.header("etag"), "\"1\"");
+    assert_eq!(made.json["status"], "new");
+    assert_eq!(made.json["currency"], "EUR", "money without a currency is in the business' own");
+
+    let read = api.get(&format!("leads/{id}")).expect(200);
+    assert_eq!(read.json, made.json);
+    assert_eq!(read.queries(), 1);
+
+    let won = api.patch(&format!("leads/{id}"), json!({ "status": "won", "company_id": null })).expect(200);
+    assert_eq!(won.header("etag"), "\"2\"");
+    assert!(won.json["closed_at"].is_string());
+    assert!(won.json["company_id"].is_null());
+    let reopened = api.patch(&format!("leads/{id}"), json!({ "status": "proposal" })).expect(200);
+    assert!(reopened.json["closed_at"].is_null());
+
+    api.delete(&format!("leads/{id}")).expect(204);
+    api.get(&format!("leads/{id}")).expect(404);
+    assert!(api.get("leads").expect(200).rows().is_empty());
+    assert_eq!(api.get("leads?deleted=true").expect(200).rows().len(), 1);
+    let back = api.post(&format!("leads/{id}/restoration"), json!({})).expect(200);
+    assert_eq!(back.json["title"], "New office");
+    api.get(&format!("leads/{id}")).expect(200);
+}
+
+#[test]
+fn a_page_shows_everything_about_a_lead() {
+    let service = Service::start();
+    let api = &service.client;
+    let company = api.make("companies", json!({ "name": "Brekke" }));
+    let contact = api.make("contacts", json!({ "first_name": "Anna", "company_id": company }));
+    let lead = api.make("leads", json!({ "title": "Roof", "company_id": company, "contact_id": contact }));
+    for day in 1..=3 {
+        api.make("conversations", json!({ "channel": "sms", "address": format!("+1415555010{day}"), "lead_id": lead }));
+    }
+    api.make(
+        "bookings",
+        json!({ "customer_name": "Anna", "lead_id": lead, "starts_at": "2027-01-01T23:30:00Z", "ends_at": "2027-01-02T00:30:00Z" }),
+    );
+
+    let page = api.get(&format!("leads/{lead}?include=company,contact,conversations,bookings")).expect(200);
+    assert_eq!(page.json["company"]["name"], "Brekke");
+    assert_eq!(page.json["contact"]["first_name"], "Anna");
+    assert_eq!(page.json["conversations"].as_array().unwrap().len(), 3);
+    assert_eq!(page.json["bookings"][0]["day"], "2027-01-02", "the day in the booking's own zone");
+    assert_eq!(page.queries(), 3, "one with its joins, one for each relation of many");
+}

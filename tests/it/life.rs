@@ -1,0 +1,381 @@
+//! The life of the real binary: first start, second start, stop, sudden death, and what it says when something is wrong.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use diesel::connection::SimpleConnection;
+use diesel::{Connection, PgConnection};
+use serde_json::Value;
+
+use crate::support::{Client, Database, Service};
+
+/// Seconds in which readiness fails and requests are still served.
+const DRAIN: &str = "2";
+
+/// A state folder of a test's own, removed with what is in it.
+struct State(PathBuf);
+
+impl State {
+    fn new() -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        // Named so that a later run of the harness sweeps what a killed one left.
+        let run = PathBuf::from(format!("/var/tmp/rapport-test-{}", std::process::id()));
+        Self(run.join(format!("life-{number}")))
+    }
+
+    /// Process id of the PostgreSQL that runs here.
+    fn postgres(&self) -> Option<i32> {
+        let data = std::fs::read_dir(&self.0)
+            .ok()?
+            .flatten()
+            .find(|e| e.file_name().to_string_lossy().starts_with("postgres-"))?;
+        let pid = std::fs::read_to_string(data.path().join("postmaster.pid")).ok()?;
+        pid.lines().next()?.trim().parse().ok()
+    }
+
+    fn url(&self) -> String {
+        let host: String =
+            url::form_urlencoded::byte_serialize(self.0.join("run").as_os_str().as_encoded_bytes()).collect();
+        format!("postgres://rapport@{host}/rapport")
+    }
+}
+
+impl Drop for State {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// The binary with nothing of this process' configuration but where PostgreSQL is.
+fn rapport(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rapport"));
+    command.args(arguments).env_clear().stdin(Stdio::null());
+    for name in ["PATH", "HOME", "RAPPORT_POSTGRES_BIN"] {
+        if let Some(value) = std::env::var_os(name) {
+            command.env(name, value);
+        }
+    }
+    command
+}
+
+fn said(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+/// A running `rapport serve`, killed when the test is over.
+struct Process {
+    child: Child,
+    address: SocketAddr,
+    key: String,
+    printed: String,
+    ready_after: Duration,
+}
+
+impl Process {
+    fn start(state: &Path) -> Self {
+        let began = Instant::now();
+        let mut command =
+            rapport(&["serve", "--bind", "127.0.0.1:0", "--metrics-bind", "127.0.0.1:0", "--log", "warn"]);
+        command.env("RAPPORT_STATE_DIR", state).env("RAPPORT_SHUTDOWN_DRAIN_SECONDS", DRAIN);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary");
+        let (send, lines) = mpsc::channel();
+        let stdout = child.stdout.take().expect("a pipe");
+        // Read to the end, so that the process never waits for a reader.
+        std::thread::spawn(move || {
+            BufReader::new(stdout).lines().map_while(Result::ok).for_each(|line| drop(send.send(line)))
+        });
+        let mut printed = String::new();
+        while !printed.contains("  try ") {
+            match lines.recv_timeout(Duration::from_secs(60)) {
+                Ok(line) => printed.push_str(&format!("{line}\n")),
+                Err(_) => {
+                    let _ = child.kill();
+                    let mut errors = String::new();
+                    let _ = child.stderr.take().expect("a pipe").read_to_string(&mut errors);
+                    panic!("it did not start: {printed}{errors}");
+                }
+            }
+        }
+        let word_after = |label: &str| {
+            let rest = printed.split(label).nth(1).unwrap_or_else(|| panic!("no {label} in {printed}"));
+            rest.split_whitespace().next().expect("a word").to_owned()
+        };
+        let address = word_after("http://").parse().expect("an address");
+        let key = word_after("API key ");
+        let mut process = Self { child, address, key, printed, ready_after: Duration::ZERO };
+        while process.probe("/health/readiness") != 200 {
+            assert!(began.elapsed() < Duration::from_secs(60), "not ready");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        process.ready_after = began.elapsed();
+        process
+    }
+
+    fn client(&self) -> Client {
+        Client::new(self.address, &self.key)
+    }
+
+    fn probe(&self, path: &str) -> u16 {
+        Client::new(self.address, "").get(path).status
+    }
+
+    fn signal(&self, signal: i32) {
+        // SAFETY: a signal to a child that has not been waited for.
+        unsafe { libc::kill(self.child.id() as i32, signal) };
+    }
+
+    fn wait(&mut self, limit: Duration) -> ExitStatus {
+        let began = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().expect("a status") {
+                return status;
+            }
+            assert!(began.elapsed() < limit, "it still runs after {limit:?}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn is_alive(process: i32) -> bool {
+    if !Path::new("/proc/self").exists() {
+        // SAFETY: signal 0 asks only whether the process is there.
+        return unsafe { libc::kill(process, 0) } == 0;
+    }
+    // One that has ended but was not yet waited for, by whoever inherited it, is gone too.
+    let state = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    state.rsplit_once(") ").is_some_and(|(_, state)| !state.starts_with(['Z', 'X']))
+}
+
+fn until_gone(process: i32, limit: Duration) {
+    let began = Instant::now();
+    while is_alive(process) {
+        assert!(began.elapsed() < limit, "PostgreSQL still runs after {limit:?}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn the_first_start_says_all_one_needs_and_the_second_is_quick_with_the_same_key() {
+    let state = State::new();
+    let mut first = Process::start(&state.0);
+    println!("the first start took {:?}", first.ready_after);
+    assert!(first.printed.contains(&format!("http://{}/docs/", first.address)), "{}", first.printed);
+    assert_eq!(first.probe("/docs/"), 200);
+    let leads = first.client().get("leads?include=company&limit=5").expect(200);
+    assert_eq!(leads.rows().len(), 5, "a demo business with data");
+    assert!(leads.rows().iter().any(|lead| lead["company"]["name"].is_string()), "{}", leads.text);
+    let count = first.client().get("leads?count=exact&limit=1").expect(200).json["page"]["total"].clone();
+    first.signal(libc::SIGTERM);
+    assert_eq!(first.wait(Duration::from_secs(25)).code(), Some(0));
+
+    let second = Process::start(&state.0);
+    println!("the second start took {:?}", second.ready_after);
+    assert!(second.ready_after < Duration::from_secs(3), "it took {:?}", second.ready_after);
+    assert_eq!(second.key, first.key);
+    let again = second.client().get("leads?count=exact&limit=1").expect(200);
+    assert_eq!(again.json["page"]["total"], count, "the same data, once");
+}
+
+#[test]
+fn told_to_stop_it_turns_new_requests_away_finishes_those_in_flight_and_leaves_nothing_running() {
+    let state = State::new();
+    let mut service = Process::start(&state.0);
+    let postgres = state.postgres().expect("PostgreSQL runs");
+    let api = service.client();
+    api.get("leads?limit=1").expect(200);
+
+    let mut held = PgConnection::establish(&state.url()).expect("the embedded server");
+    held.batch_execute("BEGIN; LOCK TABLE tasks IN ACCESS EXCLUSIVE MODE").expect("a lock");
+    let slow = api.clone();
+    let in_flight = std::thread::spawn(move || slow.get("tasks"));
+    std::thread::sleep(Duration::from_millis(200));
+
+    let told = Instant::now();
+    service.signal(libc::SIGTERM);
+    while service.probe("/health/readiness") == 200 {
+        assert!(told.elapsed() < Duration::from_millis(1500), "readiness should fail first");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert_eq!(service.probe("/health/liveness"), 200);
+    let late = api.get("leads?limit=1").expect(200);
+    assert!(told.elapsed() < Duration::from_secs(2), "still within the drain");
+    assert_eq!(late.header("connection"), "close", "so that the client goes elsewhere next time");
+
+    std::thread::sleep(Duration::from_millis(2700).saturating_sub(told.elapsed()));
+    assert!(TcpStream::connect(service.address).is_err(), "after the drain nobody is let in");
+    held.batch_execute("COMMIT").expect("released");
+    drop(held);
+    in_flight.join().expect("an answer").expect(200);
+    assert_eq!(service.wait(Duration::from_secs(25)).code(), Some(0));
+    println!("stopped {:?} after it was told to", told.elapsed());
+    until_gone(postgres, Duration::from_secs(1));
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn killed_it_takes_its_postgres_along_and_the_next_start_works() {
+    let state = State::new();
+    let mut service = Process::start(&state.0);
+    let postgres = state.postgres().expect("PostgreSQL runs");
+    let lead = service.client().make("leads", serde_json::json!({ "title": "Written before" }));
+    service.signal(libc::SIGKILL);
+    service.wait(Duration::from_secs(5));
+    until_gone(postgres, Duration::from_secs(5));
+
+    let next = Process::start(&state.0);
+    assert_eq!(next.client().get(&format!("leads/{lead}")).expect(200).json["title"], "Written before");
+    assert_eq!(next.key, service.key);
+}
+
+#[test]
+fn a_second_service_on_the_same_folder_is_refused_and_harms_nothing() {
+    let state = State::new();
+    let first = Process::start(&state.0);
+    let output = rapport(&["serve", "--bind", "127.0.0.1:0", "--metrics-bind", "off"])
+        .env("RAPPORT_STATE_DIR", &state.0)
+        .output()
+        .expect("the binary");
+    assert_eq!(output.status.code(), Some(1));
+    let text = said(&output);
+    assert!(text.contains("in use by another Rapport") && text.contains("RAPPORT_STATE_DIR"), "{text}");
+    first.client().get("leads?limit=1").expect(200);
+
+    // The same address by another service: which option to change is said.
+    let other = State::new();
+    let taken = rapport(&["serve", "--bind", &first.address.to_string(), "--metrics-bind", "off"])
+        .env("RAPPORT_STATE_DIR", &other.0)
+        .output()
+        .expect("the binary");
+    assert_eq!(taken.status.code(), Some(1));
+    assert!(said(&taken).contains("RAPPORT_BIND"), "{}", said(&taken));
+}
+
+#[test]
+fn a_key_made_on_the_command_line_is_the_last_word_and_works() {
+    let service = Service::start();
+    let create = |arguments: &[&str]| {
+        let mut command = rapport(&["api-key", "create", "--role", "agent"]);
+        command.args(arguments).env("DATABASE_URL", &service.database.url).output().expect("the binary")
+    };
+    let refused = create(&["--business", "newcomer"]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(said(&refused).contains("--create-business"), "{}", said(&refused));
+
+    let made = create(&["--business", "newcomer", "--create-business"]);
+    assert!(made.status.success(), "{}", said(&made));
+    let text = String::from_utf8(made.stdout).expect("text");
+    let client = Client::new(service.address, text.split_whitespace().last().expect("a last word"));
+    assert_eq!(client.get("businesses").expect(200).rows()[0]["slug"], "newcomer");
+    client.make("leads", serde_json::json!({ "title": "First" }));
+    client.get("api-keys").expect(403);
+    assert!(service.client.get("leads").expect(200).rows().is_empty(), "not in the first business");
+}
+
+#[test]
+fn all_that_is_wrong_with_the_configuration_is_said_at_once() {
+    let output = rapport(&["serve"])
+        .env("DATABASE_URL", "mysql://localhost/rapport")
+        .env("REDIS_URL", "http://localhost")
+        .env("RAPPORT_DB_CONNECTIONS", "0")
+        .env("RAPPORT_STATEMENT_TIMEOUT_MS", "60000")
+        .env("RAPPORT_CORS_ORIGINS", "app.example.com")
+        .env("RAPPORT_DEV_API_KEY", "short-secret")
+        .output()
+        .expect("the binary");
+    assert_eq!(output.status.code(), Some(2));
+    let text = said(&output);
+    for name in [
+        "DATABASE_URL",
+        "REDIS_URL",
+        "RAPPORT_DB_CONNECTIONS",
+        "RAPPORT_STATEMENT_TIMEOUT_MS",
+        "RAPPORT_CORS_ORIGINS",
+        "RAPPORT_DEV_API_KEY",
+    ] {
+        assert!(text.contains(name), "no word of {name} in\n{text}");
+    }
+    assert!(!text.contains("short-secret") && !text.contains("mysql:"), "a secret was printed:\n{text}");
+
+    let unreadable = rapport(&["serve"])
+        .env("RAPPORT_BIND", "here")
+        .env("RAPPORT_DB_QUEUE", "many")
+        .env("RAPPORT_LOG_FORMAT", "xml")
+        .output()
+        .expect("the binary");
+    assert_eq!(unreadable.status.code(), Some(2));
+    let text = said(&unreadable);
+    for name in ["RAPPORT_BIND", "RAPPORT_DB_QUEUE", "RAPPORT_LOG_FORMAT"] {
+        assert!(text.contains(name), "no word of {name} in\n{text}");
+    }
+}
+
+#[test]
+fn without_a_postgres_it_says_where_it_looked_and_what_to_do() {
+    let (state, empty) = (State::new(), State::new());
+    std::fs::create_dir_all(&empty.0).expect("an empty folder");
+    let output = rapport(&["serve"])
+        .env("RAPPORT_STATE_DIR", &state.0)
+        .env("RAPPORT_POSTGRES_BIN", &empty.0)
+        .output()
+        .expect("the binary");
+    assert_eq!(output.status.code(), Some(1));
+    let text = said(&output);
+    for word in [
+        "no PostgreSQL found",
+        empty.0.to_str().expect("text"),
+        "DATABASE_URL",
+        "apt-get install",
+        "RAPPORT_POSTGRES_BIN",
+    ] {
+        assert!(text.contains(word), "no {word} in\n{text}");
+    }
+}
+
+#[test]
+fn the_document_is_the_same_printed_committed_and_served() {
+    let printed = rapport(&["openapi"]).output().expect("the binary");
+    assert!(printed.status.success());
+    let printed = String::from_utf8(printed.stdout).expect("text");
+    let committed =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/openapi/openapi.json")).unwrap_or_default();
+    assert!(printed == committed, "openapi/openapi.json is not what the code says; write it with `make openapi`");
+    let served = Service::start().stranger().get("/openapi.json").expect(200);
+    let document: Value = serde_json::from_str(&printed).expect("JSON");
+    assert_eq!(served.json, document);
+    assert!(document["openapi"].as_str().is_some_and(|version| version.starts_with("3.1")));
+}
+
+#[test]
+fn the_health_command_exits_by_readiness() {
+    let asked = |address: SocketAddr| {
+        let output = rapport(&["health", "--bind", &address.to_string()]).output().expect("the binary");
+        output.status.code()
+    };
+    let ready = Service::start();
+    assert_eq!(asked(ready.address), Some(0));
+    let starting = Service::on(Database::create_empty(), uuid::Uuid::now_v7(), "", &[]);
+    assert_eq!(asked(starting.address), Some(1));
+    let address = ready.address;
+    drop(ready);
+    assert_eq!(asked(address), Some(1), "nobody is there");
+
+    // Somebody is, and never answers.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let began = Instant::now();
+    assert_eq!(asked(silent.local_addr().expect("an address")), Some(1));
+    assert!(began.elapsed() < Duration::from_secs(4));
+    let _ = std::io::stdout().flush();
+}

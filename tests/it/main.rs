@@ -1,0 +1,23 @@
+//! One binary for all integration tests: against real servers, through HTTP, each test with a database of its own.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test stops at the first surprise")]
+
+mod support;
+
+mod bad_input;
+mod bookings;
+mod catalogue;
+mod conversations;
+mod import;
+mod isolation;
+mod leads;
+mod life;
+mod lists;
+mod migrations;
+mod nouns;
+mod operations;
+mod overload;
+mod people;
+mod plans;
+mod queries;
+mod schema;

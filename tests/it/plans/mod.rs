@@ -1,0 +1,207 @@
+//! Every statement that the API can ask, explained over 100,000 leads and a million messages: none may read a tenant's
+//! table from end to end, and no index may stand idle.
+//!
+//! The statements are the service's own, planned on a connection of its own pool. `RAPPORT_PLANS=1` runs them as well
+//! and prints the dearest, with time and pages.
+
+mod data;
+mod questions;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use diesel::connection::SimpleConnection;
+use diesel::pg::PgConnection;
+use rapport::db::{Statement, Value};
+use serde_json::Value as Json;
+
+use crate::support::{Database, open_db};
+use questions::Question;
+
+/// Indexes that no read of the API uses, with the reason.
+const FOR_WRITES: [(&str, &str); 0] = [];
+
+/// Reads that may scan, with the reason.
+const MAY_SCAN: [(&str, &str); 0] = [];
+
+/// Lists that find single rows by what people know of them, and the index that must answer, by any sort.
+const LOOKED_UP: [(&str, &str); 8] = [
+    ("bookings?code=", "bookings_code_key"),
+    ("bookings?customer_phone=", "bookings_customer_phone_idx"),
+    ("companies?domain=", "companies_domain_key"),
+    ("companies?external_id=", "companies_external_id_key"),
+    ("contacts?email=", "contacts_email_key"),
+    ("contacts?phone=", "contacts_phone_idx"),
+    ("conversations?address=", "conversations_address_idx"),
+    ("messages?external_id=", "messages_external_id_key"),
+];
+
+#[test]
+fn no_question_that_the_api_allows_reads_a_whole_table() {
+    let database = Database::create();
+    data::fill(&database);
+    let db = open_db(&database, &["--statement-timeout-ms", "15000"]);
+    let report = std::env::var_os("RAPPORT_PLANS").is_some();
+    let explained = actix_web::rt::System::new().block_on(db.read("explain", move |conn| {
+        let questions = questions::all(conn);
+        Ok(questions.iter().map(|question| explain(conn, question, report)).collect::<Vec<_>>())
+    }));
+    let explained = explained.expect("plans");
+    if report {
+        print(&explained);
+    }
+
+    let scans: Vec<String> = explained
+        .iter()
+        .filter(|plan| !plan.scanned.is_empty() && !MAY_SCAN.iter().any(|(name, _)| plan.name.starts_with(name)))
+        .map(|plan| format!("{}: reads all of {:?}", plan.name, plan.scanned))
+        .collect();
+    let used: BTreeSet<&str> = explained.iter().flat_map(|plan| &plan.indexes).map(String::as_str).collect();
+    let idle: Vec<String> = kept_for_reads(&database)
+        .into_iter()
+        .filter(|index| !used.contains(index.as_str()) && !FOR_WRITES.iter().any(|(name, _)| name == index))
+        .collect();
+    let walked: Vec<String> = explained
+        .iter()
+        .filter_map(|plan| {
+            let (_, index) = LOOKED_UP.iter().find(|(question, _)| plan.name.starts_with(question))?;
+            (!plan.indexes.contains(*index)).then(|| format!("{} |{}", plan.name, plan.shape))
+        })
+        .collect();
+    let sorted: Vec<&str> = explained
+        .iter()
+        .filter(|plan| plan.plain && plan.shape.contains(" Sort"))
+        .map(|plan| plan.name.as_str())
+        .collect();
+    assert!(walked.is_empty(), "lookups that walk another index: {walked:#?}");
+    assert!(explained.len() > 500, "{} questions", explained.len());
+    assert!(scans.is_empty(), "{} of {}\n{}", scans.len(), explained.len(), scans.join("\n"));
+    assert!(sorted.is_empty(), "pages that sort instead of walking an index: {sorted:#?}");
+    assert!(idle.is_empty(), "indexes that nothing uses: {idle:#?}");
+}
+
+struct Explained {
+    name: String,
+    /// A page that nothing narrows: it must walk the index of its sort.
+    plain: bool,
+    cost: f64,
+    /// Tables read from end to end.
+    scanned: BTreeSet<String>,
+    indexes: BTreeSet<String>,
+    /// Milliseconds and pages, if it was run.
+    ran: Option<(f64, i64)>,
+    shape: String,
+}
+
+fn explain(conn: &mut PgConnection, question: &Question, run: bool) -> Explained {
+    let (text, values) = question.statement.numbered();
+    let types: Vec<&str> = values.iter().map(|value| sql_type(value)).collect();
+    let types = if types.is_empty() { String::new() } else { format!("({})", types.join(", ")) };
+    let literals: Vec<String> = values.iter().map(|value| literal(value)).collect();
+    let literals = if literals.is_empty() { String::new() } else { format!("({})", literals.join(", ")) };
+    // As the service has it: prepared, and planned without a look at the values.
+    conn.batch_execute(&format!("PREPARE question{types} AS {text}"))
+        .unwrap_or_else(|error| panic!("{}: {error}\n{text}", question.name));
+    let options = if run { "ANALYZE, BUFFERS, FORMAT JSON" } else { "FORMAT JSON" };
+    let mut sql = Statement::new(format!("EXPLAIN ({options}) EXECUTE question{literals}"));
+    let row = sql.once().row(conn).unwrap_or_else(|error| panic!("{}: {error}", question.name)).expect("a plan");
+    conn.batch_execute("DEALLOCATE question").expect("it was prepared");
+    let plan: Json = serde_json::from_str(row.text(0).expect("text")).expect("JSON");
+    let top = &plan[0]["Plan"];
+    let mut explained = Explained {
+        name: question.name.clone(),
+        plain: question.plain,
+        cost: top["Total Cost"].as_f64().unwrap_or_default(),
+        scanned: BTreeSet::new(),
+        indexes: BTreeSet::new(),
+        ran: run.then(|| {
+            let pages = ["Shared Hit Blocks", "Shared Read Blocks"].map(|name| top[name].as_i64().unwrap_or_default());
+            (plan[0]["Execution Time"].as_f64().unwrap_or_default(), pages.iter().sum())
+        }),
+        shape: String::new(),
+    };
+    walk(top, &mut explained);
+    explained
+}
+
+fn walk(node: &Json, into: &mut Explained) {
+    let kind = node["Node Type"].as_str().unwrap_or_default();
+    let table = node["Relation Name"].as_str().unwrap_or_default();
+    if kind == "Seq Scan" {
+        into.scanned.insert(table.to_owned());
+    }
+    if let Some(index) = node["Index Name"].as_str() {
+        into.indexes.insert(index.to_owned());
+        into.shape.push_str(&format!(" {kind}:{index}"));
+    } else {
+        into.shape.push_str(&format!(" {kind}"));
+    }
+    node["Plans"].as_array().into_iter().flatten().for_each(|below| walk(below, into));
+}
+
+fn sql_type(value: &Value) -> &'static str {
+    match value {
+        Value::Bool(_) => "boolean",
+        Value::Int(_) => "bigint",
+        Value::Text(_) | Value::Decimal(_) => "text",
+        Value::Uuid(_) => "uuid",
+        Value::Time(_) => "timestamptz",
+        Value::Date(_) => "date",
+        Value::Json(_) => "jsonb",
+        Value::Bytes(_) => "bytea",
+        Value::Ints(_) => "bigint[]",
+        Value::Texts(_) => "text[]",
+        Value::Uuids(_) => "uuid[]",
+        Value::Dates(_) => "date[]",
+    }
+}
+
+fn literal(value: &Value) -> String {
+    fn list<T: ToString>(values: &[T]) -> String {
+        format!("'{{{}}}'", values.iter().map(T::to_string).collect::<Vec<_>>().join(","))
+    }
+    match value {
+        Value::Bool(Some(v)) => v.to_string(),
+        Value::Int(Some(v)) => v.to_string(),
+        Value::Text(Some(v)) => format!("'{}'", v.replace('\'', "''")),
+        Value::Uuid(Some(v)) => format!("'{v}'"),
+        Value::Time(Some(v)) => format!("'{}'", v.to_rfc3339()),
+        Value::Date(Some(v)) => format!("'{v}'"),
+        Value::Json(Some(v)) => format!("'{v}'"),
+        Value::Ints(v) => list(v),
+        Value::Texts(v) => list(v),
+        Value::Uuids(v) => list(v),
+        Value::Dates(v) => list(v),
+        other => panic!("{other:?} is asked by nobody"),
+    }
+}
+
+/// Indexes that keep no promise by themselves, so that only being read justifies them.
+fn kept_for_reads(database: &Database) -> Vec<String> {
+    let indexes = database.rows::<1>(
+        "SELECT c.relname::text FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
+         WHERE c.relnamespace = 'public'::regnamespace AND NOT i.indisunique AND NOT i.indisexclusion ORDER BY 1",
+    );
+    indexes.into_iter().map(|[name]| name).collect()
+}
+
+/// The dearest questions, and how often each index is used.
+fn print(explained: &[Explained]) {
+    let mut by_cost: Vec<&Explained> = explained.iter().filter(|plan| !plan.name.contains("&count=")).collect();
+    by_cost.sort_by(|a, b| b.cost.total_cmp(&a.cost));
+    println!("dearest to the planner, counts apart:");
+    for plan in by_cost.iter().take(60) {
+        println!("{:10.0}  {} |{}", plan.cost, plan.name, plan.shape);
+    }
+    println!("most pages read:");
+    let mut by_pages: Vec<&Explained> = explained.iter().collect();
+    by_pages.sort_by_key(|plan| std::cmp::Reverse(plan.ran.map(|(_, pages)| pages)));
+    for plan in by_pages.iter().take(60) {
+        let (time, pages) = plan.ran.unwrap_or_default();
+        println!("{time:9.2} ms {pages:8} pages  cost {:10.0}  {} |{}", plan.cost, plan.name, plan.shape);
+    }
+    let mut uses: BTreeMap<&str, usize> = BTreeMap::new();
+    for index in explained.iter().flat_map(|plan| &plan.indexes) {
+        *uses.entry(index).or_default() += 1;
+    }
+    uses.iter().for_each(|(index, count)| println!("{count:6} {index}"));
+}

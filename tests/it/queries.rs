@@ -1,0 +1,88 @@
+//! The number of queries never depends on the number of rows: for every noun, and for every relation alone and all
+//! together, a list and a batch read of 500 rows cost what those of one row cost.
+
+use rapport::noun::{Arity, Noun};
+use rapport::nouns::NOUNS;
+use serde_json::json;
+
+use crate::support::{Database, Samples, Service};
+
+const ROWS: [usize; 3] = [1, 50, 500];
+
+#[test]
+fn every_list_and_batch_read_costs_the_same_at_any_number_of_rows() {
+    let service = Service::start();
+    let api = &service.client;
+    let mut samples = Samples::new(api);
+    for noun in NOUNS {
+        // So that the copies have links to expand.
+        samples.row(noun);
+    }
+    fill(&service.database);
+    for noun in NOUNS {
+        let most = if noun.plural == "businesses" { 1 } else { 500 };
+        let whole = api.get(&format!("{}?limit=500&fields=id", noun.plural)).expect(200);
+        let ids: Vec<&str> = whole.rows().iter().filter_map(|row| row["id"].as_str()).collect();
+        assert_eq!(ids.len(), most, "{}", noun.plural);
+        for include in includes(noun) {
+            // One with its joins, and one for each relation that is not joined.
+            let expected = 1 + noun
+                .relations
+                .iter()
+                .filter(|relation| include.contains(&relation.name) && relation.arity != Arity::One)
+                .count() as u32;
+            for rows in ROWS.map(|rows| rows.min(most)) {
+                let about = format!("{rows} {} with {include:?}", noun.plural);
+                let asked = if include.is_empty() { String::new() } else { format!("&include={}", include.join(",")) };
+                let list = api.get(&format!("{}?limit={rows}{asked}", noun.plural)).expect(200);
+                assert_eq!((list.rows().len(), list.queries()), (rows, expected), "a list of {about}");
+                let body = json!({ "ids": &ids[..rows], "include": include });
+                let batch = api.post(&format!("{}/batch/read", noun.plural), body).expect(200);
+                assert_eq!((batch.rows().len(), batch.queries()), (rows, expected), "a batch of {about}");
+            }
+        }
+        let counted = api.get(&format!("{}?limit=50&count=true", noun.plural)).expect(200);
+        assert_eq!(counted.queries(), 2, "a count is one query more");
+    }
+}
+
+/// No relation, each alone, and all of them.
+fn includes(noun: &Noun) -> Vec<Vec<&'static str>> {
+    let all: Vec<&str> = noun.relations.iter().map(|relation| relation.name).collect();
+    let mut includes = vec![vec![]];
+    includes.extend(all.iter().map(|name| vec![*name]));
+    if all.len() > 1 {
+        includes.push(all);
+    }
+    includes
+}
+
+/// Copies a row of every table 500 times, by the catalogue: what has to be unique is made so, and times move on by a
+/// day, so that bookings do not meet.
+fn fill(database: &Database) {
+    database.run(
+        "INSERT INTO users (email, name) SELECT 'copy' || n || '@example.com', 'Copy ' || n FROM generate_series(1, 500) n;
+         INSERT INTO memberships (business_id, user_id, role)
+             SELECT b.id, u.id, 'agent' FROM businesses b, users u WHERE u.email LIKE 'copy%'",
+    );
+    let tables = NOUNS.iter().map(|noun| noun.table);
+    for table in tables.filter(|table| !["businesses", "memberships", "business_users"].contains(table)) {
+        let copy = database.ask(&format!(
+            "SELECT 'INSERT INTO {table} (' || string_agg(name, ', ') || ') SELECT ' || string_agg(value, ', ')
+                 || ' FROM (SELECT * FROM {table} ORDER BY id DESC LIMIT 1) t, generate_series(1, 500) n'
+             FROM (SELECT quote_ident(a.attname) AS name, CASE
+                 WHEN a.attname = 'id' THEN 'rapport_uuid_v7()'
+                 WHEN a.atttypid = 'timestamptz'::regtype THEN 't.' || a.attname || ' + n * interval ''1 day'''
+                 WHEN a.attname NOT IN ('business_id', 'channel') AND EXISTS (SELECT FROM pg_index i
+                     WHERE i.indrelid = a.attrelid AND i.indisunique
+                     AND pg_get_indexdef(i.indexrelid) ~ ('[(, ]' || a.attname || '[),]')) THEN
+                     CASE a.atttypid WHEN 'bytea'::regtype THEN 'sha256(n::text::bytea)'
+                     ELSE 'left(n || ''-'' || t.' || a.attname || ', 8)' END
+                 ELSE 't.' || a.attname END AS value
+             FROM pg_attribute a WHERE a.attrelid = '{table}'::regclass AND a.attnum > 0 AND NOT a.attisdropped
+                 AND a.attgenerated = '') columns"
+        ));
+        database.run(&copy);
+    }
+    database.run("ANALYZE");
+}

@@ -1,0 +1,70 @@
+//! `src/schema.rs` is what the migrations give. `RAPPORT_WRITE_SCHEMA=1 cargo test schema` writes it anew.
+
+use std::fmt::Write;
+
+use crate::support::Database;
+
+const HEADER: &str = "\
+//! Tables as diesel sees them, written from the migrations: see tests/it/schema.rs.
+//!
+//! Generated columns (`search`, `sort_name`) are left out: PostgreSQL writes them, and nothing reads them by itself.
+";
+
+#[test]
+fn the_schema_that_diesel_is_told_is_what_the_migrations_give() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/schema.rs");
+    let given = written(&Database::create());
+    if std::env::var_os("RAPPORT_WRITE_SCHEMA").is_some() {
+        std::fs::write(path, &given).expect("src/schema.rs");
+    }
+    let known = std::fs::read_to_string(path).expect("src/schema.rs");
+    assert!(
+        known == given,
+        "src/schema.rs is not what the migrations give; write it with RAPPORT_WRITE_SCHEMA=1 cargo test schema"
+    );
+}
+
+fn written(database: &Database) -> String {
+    let mut out = HEADER.to_owned();
+    let tables = database.rows::<2>(
+        "SELECT c.relname::text, (SELECT string_agg(a.attname, ', ' ORDER BY k.place)
+            FROM pg_index i, unnest(i.indkey) WITH ORDINALITY AS k (num, place)
+            JOIN pg_attribute a ON a.attnum = k.num
+            WHERE i.indrelid = c.oid AND i.indisprimary AND a.attrelid = c.oid)
+         FROM pg_class c WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r' AND c.relname NOT LIKE '\\_\\_%'
+         ORDER BY 1",
+    );
+    for [table, key] in tables {
+        write!(out, "\ndiesel::table! {{\n    {table} ({key}) {{\n").expect("a string");
+        let columns = database.rows::<3>(&format!(
+            "SELECT attname::text, format_type(atttypid, NULL), attnotnull::text FROM pg_attribute
+             WHERE attrelid = '{table}'::regclass AND attnum > 0 AND NOT attisdropped AND attgenerated = ''
+             ORDER BY attnum"
+        ));
+        for [name, kind, not_null] in columns {
+            let kind = diesel_type(&kind);
+            let kind = if not_null == "true" { kind.to_owned() } else { format!("Nullable<{kind}>") };
+            writeln!(out, "        {name} -> {kind},").expect("a string");
+        }
+        out.push_str("    }\n}\n");
+    }
+    out
+}
+
+fn diesel_type(sql: &str) -> &'static str {
+    match sql {
+        "uuid" => "Uuid",
+        "text" => "Text",
+        // PostgreSQL cannot promise that an element is not null; the service never writes one that is.
+        "text[]" => "Array<Text>",
+        "boolean" => "Bool",
+        "integer" => "Integer",
+        "bigint" => "BigInt",
+        "numeric" => "Numeric",
+        "jsonb" => "Jsonb",
+        "bytea" => "Binary",
+        "date" => "Date",
+        "timestamp with time zone" => "Timestamptz",
+        other => panic!("tell tests/it/schema.rs what diesel calls {other}"),
+    }
+}

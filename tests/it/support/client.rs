@@ -1,0 +1,135 @@
+//! A client whose calls read like the API's documentation.
+
+use std::net::SocketAddr;
+
+use reqwest::blocking::{RequestBuilder, Response};
+use reqwest::header::HeaderMap;
+use serde_json::Value;
+
+#[derive(Clone)]
+pub struct Client {
+    base: String,
+    key: String,
+    http: reqwest::blocking::Client,
+}
+
+/// An answer, read whole.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: HeaderMap,
+    pub text: String,
+    /// The body as JSON; null if it is none.
+    pub json: Value,
+}
+
+impl Client {
+    pub fn new(address: SocketAddr, key: &str) -> Self {
+        let http = reqwest::blocking::Client::builder().no_proxy().build().expect("a client");
+        Self { base: format!("http://{address}"), key: key.to_owned(), http }
+    }
+
+    /// `path` below `/api/v1`, or, with a leading slash, from the root.
+    fn url(&self, path: &str) -> String {
+        if path.starts_with('/') { format!("{}{path}", self.base) } else { format!("{}/api/v1/{path}", self.base) }
+    }
+
+    /// Any request, for tests that need one of their own making.
+    pub fn request(&self, method: &str, path: &str) -> RequestBuilder {
+        let request = self.http.request(method.parse().expect("a method"), self.url(path));
+        if self.key.is_empty() { request } else { request.bearer_auth(&self.key) }
+    }
+
+    pub fn send(&self, request: RequestBuilder) -> Answer {
+        Answer::read(request.send().expect("an answer"))
+    }
+
+    pub fn get(&self, path: &str) -> Answer {
+        self.send(self.request("GET", path))
+    }
+
+    pub fn post(&self, path: &str, body: Value) -> Answer {
+        self.send(self.request("POST", path).json(&body))
+    }
+
+    pub fn patch(&self, path: &str, body: Value) -> Answer {
+        self.send(self.request("PATCH", path).json(&body))
+    }
+
+    pub fn delete(&self, path: &str) -> Answer {
+        self.send(self.request("DELETE", path))
+    }
+
+    /// Makes a row and returns it.
+    pub fn create(&self, path: &str, body: Value) -> Value {
+        self.post(path, body).expect(201).json
+    }
+
+    /// Makes a row and returns its id.
+    pub fn make(&self, path: &str, body: Value) -> String {
+        self.create(path, body)["id"].as_str().expect("an id").to_owned()
+    }
+
+    /// Every row of a list, page by page.
+    pub fn all(&self, path: &str) -> Vec<Value> {
+        let mut rows = Vec::new();
+        let mut page = self.get(path).expect(200);
+        loop {
+            rows.extend(page.json["data"].as_array().expect("data").clone());
+            let Some(next) = page.json["page"]["next"].as_str() else {
+                return rows;
+            };
+            let joint = if path.contains('?') { '&' } else { '?' };
+            page = self.get(&format!("{path}{joint}cursor={next}")).expect(200);
+        }
+    }
+}
+
+impl Answer {
+    fn read(response: Response) -> Self {
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        let text = response.text().expect("a body");
+        let json = serde_json::from_str(&text).unwrap_or(Value::Null);
+        Self { status, headers, text, json }
+    }
+
+    /// The answer, if it has this status.
+    #[track_caller]
+    pub fn expect(self, status: u16) -> Self {
+        assert_eq!(self.status, status, "{}", self.text);
+        self
+    }
+
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    }
+
+    /// The stable code of a problem document.
+    pub fn code(&self) -> &str {
+        self.json["code"].as_str().unwrap_or_default()
+    }
+
+    /// The pointers of a problem's faults, sorted.
+    pub fn faults(&self) -> Vec<&str> {
+        let mut pointers: Vec<&str> = self.json["errors"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|fault| fault["pointer"].as_str())
+            .collect();
+        pointers.sort_unstable();
+        pointers
+    }
+
+    /// How many statements the request cost, by `Server-Timing`.
+    pub fn queries(&self) -> u32 {
+        let timing = self.header("server-timing");
+        let number = timing.split("queries;desc=\"").nth(1).and_then(|rest| rest.split('"').next());
+        number.and_then(|number| number.parse().ok()).unwrap_or_else(|| panic!("no count in {timing:?}"))
+    }
+
+    /// The rows of a page.
+    pub fn rows(&self) -> &[Value] {
+        self.json["data"].as_array().map(Vec::as_slice).unwrap_or_default()
+    }
+}

@@ -1,0 +1,13 @@
+//! What the tests stand on: servers that the harness starts itself, a service per test, a client that reads well.
+
+mod cases;
+mod client;
+mod samples;
+mod servers;
+mod service;
+
+pub use cases::for_cases;
+pub use client::{Answer, Client};
+pub use samples::{Samples, link_target};
+pub use servers::{Database, redis};
+pub use service::{Service, make_business, open_db};

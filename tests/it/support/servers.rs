@@ -1,0 +1,150 @@
+//! PostgreSQL and Redis, started once for the process and gone with it.
+
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{LazyLock, OnceLock, mpsc};
+use std::time::{Duration, Instant};
+
+use diesel::connection::SimpleConnection;
+use diesel::{Connection, PgConnection};
+use rapport::db::embedded::{Durability, Embedded};
+use rapport::db::{Statement, migrate};
+
+/// Databases are copied from this one, which is migrated once.
+const TEMPLATE: &str = "rapport_template";
+
+static POSTGRES: LazyLock<Embedded> = LazyLock::new(|| {
+    forget_earlier_runs();
+    let (send, receive) = mpsc::channel();
+    // In a thread that never ends: on Linux the server stops with the thread that started it.
+    std::thread::spawn(move || {
+        let bin =
+            ["RAPPORT_TEST_POSTGRES_BIN", "RAPPORT_POSTGRES_BIN"].iter().find_map(std::env::var_os).map(PathBuf::from);
+        let started = Embedded::start(&folder(), bin.as_deref(), Durability::None);
+        send.send(started).expect("the harness waits");
+        loop {
+            std::thread::park();
+        }
+    });
+    let server = receive.recv().expect("the thread answers").unwrap_or_else(|error| panic!("{error}"));
+    server.ensure_database(TEMPLATE).expect("a template");
+    migrate::run(&server.url(TEMPLATE)).expect("migrations");
+    server
+});
+
+static REDIS: OnceLock<Option<(String, Child)>> = OnceLock::new();
+
+/// Where this run's servers keep their files: reachable by whoever the server runs as.
+fn folder() -> PathBuf {
+    PathBuf::from(format!("/var/tmp/rapport-test-{}", std::process::id()))
+}
+
+/// Removes the folders of runs whose process is gone.
+fn forget_earlier_runs() {
+    for entry in std::fs::read_dir("/var/tmp").into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let Some(process) = name.strip_prefix("rapport-test-").and_then(|id| id.parse::<i32>().ok()) else {
+            continue;
+        };
+        // SAFETY: signal 0 asks only whether the process is there.
+        if unsafe { libc::kill(process, 0) } != 0 {
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
+/// A database of a test's own, migrated and empty.
+pub struct Database {
+    pub url: String,
+}
+
+impl Database {
+    pub fn create() -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let name = format!("test_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
+        let mut admin = PgConnection::establish(&POSTGRES.url("postgres")).expect("the server");
+        admin.batch_execute(&format!("CREATE DATABASE {name} TEMPLATE {TEMPLATE}")).expect("a database");
+        Self { url: POSTGRES.url(&name) }
+    }
+
+    /// A database without a schema.
+    pub fn create_empty() -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let name = format!("empty_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
+        POSTGRES.ensure_database(&name).expect("a database");
+        Self { url: POSTGRES.url(&name) }
+    }
+
+    pub fn connect(&self) -> PgConnection {
+        PgConnection::establish(&self.url).expect("the database")
+    }
+
+    /// The one text that `sql` answers with.
+    pub fn ask(&self, sql: &str) -> String {
+        let row = rapport::db::Statement::new(sql).row(&mut self.connect());
+        let row = row.unwrap_or_else(|error| panic!("{sql}: {error}")).expect("a row");
+        row.text(0).unwrap_or_default().to_owned()
+    }
+
+    /// Runs `sql`, which may be several statements.
+    pub fn run(&self, sql: &str) {
+        self.connect().batch_execute(sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
+    }
+
+    /// The rows of a query whose cells are all text; NULL is the empty text.
+    pub fn rows<const N: usize>(&self, sql: &str) -> Vec<[String; N]> {
+        let rows = Statement::new(sql).rows(&mut self.connect());
+        rows.unwrap_or_else(|error| panic!("{sql}: {error}"))
+            .iter()
+            .map(|row| std::array::from_fn(|index| row.text(index).unwrap_or_default().to_owned()))
+            .collect()
+    }
+
+    /// The one cell of a query, as text.
+    pub fn cell(&self, sql: &str) -> String {
+        let [[cell]] = <[[String; 1]; 1]>::try_from(self.rows::<1>(sql)).expect("one row");
+        cell
+    }
+}
+
+/// URL of a Redis of this run, or `None` where there is no `redis-server` (`make test` brings one).
+pub fn redis() -> Option<String> {
+    let started = REDIS.get_or_init(|| {
+        let program = std::env::var("RAPPORT_TEST_REDIS_SERVER").unwrap_or_else(|_| "redis-server".into());
+        let socket = std::env::temp_dir().join(format!("rapport-test-redis-{}.sock", std::process::id()));
+        let mut command = Command::new(program);
+        command.args(["--port", "0", "--save", "", "--appendonly", "no", "--unixsocket"]).arg(&socket);
+        command.stdout(Stdio::null()).stderr(Stdio::null()).stdin(Stdio::null());
+        die_with_us(&mut command);
+        let (send, receive) = mpsc::channel();
+        std::thread::spawn(move || {
+            send.send(command.spawn().ok()).expect("the harness waits");
+            loop {
+                std::thread::park();
+            }
+        });
+        let child = receive.recv().ok()??;
+        let began = Instant::now();
+        while !socket.exists() && began.elapsed() < Duration::from_secs(5) {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Some((format!("unix://{}", socket.display()), child))
+    });
+    started.as_ref().map(|(url, _)| url.clone())
+}
+
+#[cfg(target_os = "linux")]
+fn die_with_us(command: &mut Command) {
+    use std::os::unix::process::CommandExt;
+    // SAFETY: prctl is async-signal-safe.
+    unsafe {
+        command.pre_exec(|| {
+            libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM);
+            Ok(())
+        });
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn die_with_us(_: &mut Command) {}

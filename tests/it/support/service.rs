@@ -1,0 +1,148 @@
+//! A service per test, on a free port, with a business and an owner's key.
+
+use std::net::SocketAddr;
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+
+use clap::Parser;
+use rapport::app::App;
+use rapport::auth::Tenant;
+use rapport::config::Config;
+use rapport::db::{self, Db};
+use rapport::server;
+use rapport::{auth::Role, identity::api_keys};
+use tokio::sync::oneshot;
+use uuid::Uuid;
+
+use super::{Client, Database};
+
+/// Options of the service, as on its command line: `&["--db-connections", "1"]`.
+pub type Settings<'s> = &'s [&'s str];
+
+#[derive(Parser)]
+struct Arguments {
+    #[command(flatten)]
+    config: Config,
+}
+
+pub struct Service {
+    pub database: Database,
+    pub address: SocketAddr,
+    pub metrics: SocketAddr,
+    /// A client with the owner's key of the first business.
+    pub client: Client,
+    pub business: Uuid,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Service {
+    pub fn start() -> Self {
+        Self::with(&[])
+    }
+
+    pub fn with(settings: Settings) -> Self {
+        let database = Database::create();
+        let business = make_business(&database, "acme");
+        let key = make_key(&database, business, Role::Owner);
+        Self::on(database, business, &key, settings)
+    }
+
+    /// A service on a database that is there already.
+    pub fn on(database: Database, business: Uuid, key: &str, settings: Settings) -> Self {
+        let config = configuration(settings);
+        let (stop, stopped) = oneshot::channel();
+        let (send, receive) = mpsc::channel();
+        let url = database.url.clone();
+        let thread = std::thread::spawn(move || {
+            actix_web::rt::System::new().block_on(async move {
+                let app = App::open(config, &url).expect("an application");
+                let running = server::start(app).expect("a server");
+                let addresses = (running.address, running.metrics_address.expect("metrics"));
+                let (app, (handles, servers)) = (running.app.clone(), running.split());
+                let serving = actix_web::rt::spawn(futures_util::future::join_all(servers));
+                while !app.life.is_started() && !url.contains("/empty_") {
+                    tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+                }
+                send.send(addresses).expect("the test waits");
+                let _ = stopped.await;
+                futures_util::future::join_all(handles.iter().map(|handle| handle.stop(false))).await;
+                let _ = serving.await;
+            });
+        });
+        let (address, metrics) = receive.recv().expect("the service starts");
+        let client = Client::new(address, key);
+        Self { database, address, metrics, client, business, stop: Some(stop), thread: Some(thread) }
+    }
+
+    /// A client with a new key of `role` in the first business.
+    pub fn client_as(&self, role: Role) -> Client {
+        Client::new(self.address, &make_key(&self.database, self.business, role))
+    }
+
+    /// Another business, and a client with its owner's key.
+    pub fn neighbour(&self) -> (Uuid, Client) {
+        let business = make_business(&self.database, "neighbour");
+        (business, Client::new(self.address, &make_key(&self.database, business, Role::Owner)))
+    }
+
+    /// A client without a key.
+    pub fn stranger(&self) -> Client {
+        Client::new(self.address, "")
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        if let Some(stop) = self.stop.take() {
+            let _ = stop.send(());
+        }
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// What the service is configured with in tests, changed by `settings`.
+fn configuration(settings: Settings) -> Config {
+    let base = [
+        "rapport",
+        "--bind",
+        "127.0.0.1:0",
+        "--metrics-bind",
+        "127.0.0.1:0",
+        "--workers",
+        "1",
+        "--db-connections",
+        "2",
+    ];
+    let options: Vec<&str> = settings.iter().step_by(2).copied().collect();
+    let mut arguments = vec![base[0]];
+    for pair in base[1..].chunks(2).filter(|pair| !options.contains(&pair[0])) {
+        arguments.extend(pair);
+    }
+    arguments.extend(settings);
+    Arguments::parse_from(arguments).config
+}
+
+/// A pool as the service has one, for tests of the database layer itself.
+pub fn open_db(database: &Database, settings: Settings) -> Db {
+    Db::open(&configuration(settings), &database.url).expect("a pool")
+}
+
+/// A business in Berlin that writes phone numbers as Americans do.
+pub fn make_business(database: &Database, slug: &str) -> Uuid {
+    let id = Uuid::now_v7();
+    database.run(&format!(
+        "INSERT INTO businesses (id, name, slug, time_zone, currency, country)
+         VALUES ('{id}', '{slug}', '{slug}', 'Europe/Berlin', 'EUR', 'US')"
+    ));
+    id
+}
+
+pub fn make_key(database: &Database, business: Uuid, role: Role) -> String {
+    let key = api_keys::generate().expect("a key");
+    let tenant = Tenant::of_operator(business);
+    db::in_transaction(&mut database.connect(), |tx| api_keys::insert(tx, &tenant, "test", role, &key)).expect("a key");
+    key
+}
