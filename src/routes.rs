@@ -37,7 +37,7 @@ pub fn configure(config: &mut ServiceConfig) {
 
 async fn nowhere(request: HttpRequest) -> Result<HttpResponse, Error> {
     let path = request.path();
-    let near = noun::nearest(path.trim_start_matches(API).trim_matches('/'), NOUNS.iter().map(|noun| noun.plural));
-    let hint = near.map(|plural| format!(" Did you mean {API}/{plural}?")).unwrap_or_default();
-    Err(Error::NotFound(format!("There is nothing at this path.{hint} All paths are listed under /docs.")))
+    let asked = path.trim_start_matches(API).trim_matches('/');
+    let hint = noun::did_you_mean(asked, NOUNS.iter().map(|noun| noun.plural));
+    Err(Error::NotFound(format!("There is nothing at this path.{hint} Every path is listed under /docs.")))
 }

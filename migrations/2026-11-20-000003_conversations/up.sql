@@ -76,10 +76,12 @@ CREATE TABLE messages (
     search tsvector NOT NULL GENERATED ALWAYS AS (to_tsvector('simple', coalesce(body, ''))) STORED,
     PRIMARY KEY (business_id, id),
     CONSTRAINT messages_direction_check CHECK (direction IN ('inbound', 'outbound')),
-    CONSTRAINT messages_author_check CHECK (author IN ('contact', 'user', 'ai', 'system')),
+    CONSTRAINT messages_author_check CHECK (author IN ('contact', 'user', 'ai', 'system')
+        AND (direction = 'inbound') = (author = 'contact')),
     CONSTRAINT messages_kind_check CHECK (kind IN ('text', 'image', 'audio', 'video', 'document', 'sticker', 'location',
         'contacts', 'interactive', 'reaction', 'template', 'order', 'system', 'unknown')),
-    CONSTRAINT messages_status_check CHECK (status IN ('received', 'queued', 'sent', 'delivered', 'read', 'failed')),
+    CONSTRAINT messages_status_check CHECK (status IN ('received', 'queued', 'sent', 'delivered', 'read', 'failed')
+        AND CASE direction WHEN 'inbound' THEN status IN ('received', 'read') ELSE status <> 'received' END),
     CONSTRAINT messages_cost_check CHECK (cost >= 0),
     CONSTRAINT messages_ai_cost_check CHECK (ai_cost >= 0),
     CONSTRAINT messages_input_tokens_check CHECK (input_tokens >= 0),

@@ -16,9 +16,14 @@ pub static COMPANIES: Noun = Noun {
     fields: &[
         Field::ID,
         Field::text("name", 200, r#""Brekke, Dietrich and Klein""#, "Its name.").required(),
-        Field::text("domain", 253, r#""brekke.example""#, "Its web domain; unique in the business, whatever the case.")
-            .filter()
-            .fold_case(),
+        Field::new(
+            "domain",
+            Kind::Domain,
+            r#""brekke.example""#,
+            "Its web domain; unique in the business, whatever the case.",
+        )
+        .filter()
+        .fold_case(),
         Field::text("industry", 100, r#""Architecture""#, "What it does.").filter(),
         Field::choice("size", SIZES, r#""11-50""#, "How many people work there."),
         Field::new("phone", Kind::Phone, r#""+4930901820""#, "E.164 where it can be, else as written."),

@@ -111,8 +111,13 @@ fn prepare(change: &mut Change, business: &Business, faults: &mut Faults) {
         if empty && change.text("kind").is_none_or(|kind| kind == "text") {
             faults.field("body", "required", "A text message needs a `body`.");
         }
-        if inbound && change.text("author").is_some_and(|author| author != "contact") {
-            faults.field("author", "out_of_range", "An inbound message is by the `contact`.");
+        if inbound != (change.text("author") == Some("contact")) {
+            let detail = "An inbound message is by the `contact`, an outbound one by a `user`, `ai` or the `system`.";
+            faults.field("author", "out_of_range", detail);
+        }
+        if inbound != matches!(change.text("status"), Some("received")) && change.text("status") != Some("read") {
+            let detail = "An inbound message is `received` or `read`; an outbound one is never `received`.";
+            faults.field("status", "out_of_range", detail);
         }
     }
     if change.get("cost").is_some_and(|cost| !cost.is_null()) {
@@ -121,18 +126,17 @@ fn prepare(change: &mut Change, business: &Business, faults: &mut Faults) {
 }
 
 /// A new message moves its conversation: to the top, and, if it came in, unread and open for 24 hours (WhatsApp's
-/// customer service window).
+/// customer service window). A clock that is ahead moves it by a day at most.
 fn after(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, change: &Change) -> Result<()> {
     if !change.creates {
         return Ok(());
     }
     let mut sql = Statement::new(
         "UPDATE conversations c SET version = c.version + 1, updated_at = now(), \
-         last_message_at = greatest(c.last_message_at, m.sent_at), \
+         last_message_at = greatest(c.last_message_at, least(m.sent_at, now() + interval '1 day')), \
          unread_count = c.unread_count + (m.direction = 'inbound')::int, \
          window_expires_at = CASE WHEN m.direction = 'inbound' AND c.channel = 'whatsapp' \
-             THEN greatest(c.window_expires_at, \
-                  least(m.sent_at + interval '24 hours', '9999-12-31 23:59:59+00')) ELSE c.window_expires_at END \
+             THEN greatest(c.window_expires_at, least(m.sent_at, now() + interval '1 day') + interval '24 hours') ELSE c.window_expires_at END \
          FROM messages m WHERE c.business_id = m.business_id AND c.id = m.conversation_id AND m.business_id = ",
     );
     sql.bind(Value::Uuid(Some(tenant.id()))).push(" AND m.id = ").bind(Value::Uuid(Some(id)));

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value as Json};
 
-use crate::noun::{Field, Kind, Noun, Written, nearest};
+use crate::noun::{Field, Kind, Noun, Written, did_you_mean};
 
 /// Where the cells of a column go.
 #[derive(Clone, Debug)]
@@ -102,8 +102,8 @@ impl Mapping {
         }
         for (header, value) in given {
             let Some(column) = columns.iter_mut().find(|column| column.header == header.trim()) else {
-                let hint = nearest(header, headers.iter().map(String::as_str)).unwrap_or_default();
-                faults.push(format!("there is no column `{header}`. Did you mean `{hint}`?"));
+                let hint = did_you_mean(header, headers.iter().map(String::as_str));
+                faults.push(format!("there is no column `{header}`.{hint}"));
                 continue;
             };
             column.rank = 0;
@@ -112,9 +112,8 @@ impl Mapping {
                 Json::String(name) => match target(noun, name) {
                     Some(target) => column.target = target,
                     None => {
-                        let hint = nearest(name, known(noun)).unwrap_or_default();
-                        faults
-                            .push(format!("`{header}`: there is no field `{name}` to import. Did you mean `{hint}`?"));
+                        let hint = did_you_mean(name, known(noun));
+                        faults.push(format!("`{header}`: there is no field `{name}` to import.{hint}"));
                     }
                 },
                 _ => faults.push(format!("`{header}`: the name of a field, or null to skip the column")),

@@ -5,7 +5,7 @@ use serde_json::{Map, Value as Json};
 use uuid::Uuid;
 
 use super::field::{Field, Kind, Written};
-use super::{Noun, nearest, params, phone};
+use super::{Noun, did_you_mean, nearest, params, phone};
 use crate::auth::Business;
 use crate::db::Value;
 use crate::error::{Error, Fault, Result};
@@ -78,7 +78,7 @@ impl Change {
             }
             Some(json) => match value(field.kind, json, business) {
                 Ok(value) => self.values.push((field, value)),
-                Err((code, detail)) => faults.field(name, code, format!("`{name}`: {detail}")),
+                Err((code, detail)) => faults.field(name, code, format!("`{name}` {detail}")),
             },
         }
     }
@@ -116,8 +116,8 @@ fn unknown(noun: &Noun, members: &Map<String, Json>, creates: bool, faults: &mut
     let writable = |field: &&Field| field.written == Written::Always || (creates && field.written == Written::Once);
     for name in members.keys() {
         let known = noun.fields.iter().filter(writable).map(|field| field.name);
-        let hint = nearest(name, known).unwrap_or_default();
-        faults.field(name, "unknown_field", format!("There is no field `{name}`. Did you mean `{hint}`?"));
+        let hint = did_you_mean(name, known);
+        faults.field(name, "unknown_field", format!("There is no field `{name}`.{hint}"));
     }
 }
 
@@ -130,13 +130,13 @@ pub fn value(kind: Kind, json: Json, business: &Business) -> Result<Value, Refus
         (Kind::Bool, Json::Bool(flag)) => Ok(Value::Bool(Some(flag))),
         (Kind::Int { min, max }, Json::Number(number)) => match number.as_i64() {
             Some(number) if (min..=max).contains(&number) => Ok(Value::Int(Some(number))),
-            _ => Err(("out_of_range", format!("a whole number from {min} to {max}."))),
+            _ => Err(("out_of_range", must_be(kind))),
         },
         (Kind::Tags, Json::Array(items)) => tags(items),
         (Kind::Object, Json::Object(members)) => object(members),
-        (Kind::Bool | Kind::Int { .. } | Kind::Tags | Kind::Object, _) => Err(("type", format!("{}.", expected(kind)))),
+        (Kind::Bool | Kind::Int { .. } | Kind::Tags | Kind::Object, _) => Err(("type", must_be(kind))),
         (_, Json::String(text)) => scalar(kind, &text, business),
-        _ => Err(("type", format!("{}.", expected(kind)))),
+        _ => Err(("type", must_be(kind))),
     }
 }
 
@@ -145,20 +145,22 @@ pub fn scalar(kind: Kind, text: &str, business: &Business) -> Result<Value, Refu
     if text.contains('\0') {
         return Err(("nul", "must not contain the character U+0000.".into()));
     }
-    let wrong = |code| Err((code, format!("{}.", expected(kind))));
+    let wrong = |code| Err((code, must_be(kind)));
     let length = text.chars().count();
     match kind {
         Kind::Uuid => match Uuid::try_parse(text) {
             Ok(id) => Ok(Value::Uuid(Some(id))),
             Err(_) => wrong("format"),
         },
+        Kind::Text { min: 1.., .. } if text.trim().is_empty() => Err(("blank", "must not be blank.".into())),
         Kind::Text { min, max } if (min..=max).contains(&length) => Ok(Value::Text(Some(text.to_owned()))),
         Kind::Text { .. } => wrong("length"),
         Kind::Choice(among) if among.contains(&text) => Ok(Value::Text(Some(text.to_owned()))),
         Kind::Choice(among) => {
-            let hint = nearest(text, among.iter().copied()).unwrap_or_default();
-            Err(("not_a_choice", format!("one of {}. Did you mean `{hint}`?", among.join(", "))))
+            let hint = nearest(text, among).map(|near| format!(" Did you mean `{near}`?")).unwrap_or_default();
+            Err(("not_a_choice", format!("must be {}.{hint}", expected(kind))))
         }
+        Kind::Domain if is_domain(text) => Ok(Value::Text(Some(text.to_owned()))),
         Kind::Email if is_email(text) => Ok(Value::Text(Some(text.to_owned()))),
         Kind::Phone if is_phone(text) => Ok(Value::Text(Some(phone::normalise(text, &business.country)))),
         Kind::Int { min, max } => match text.parse() {
@@ -187,12 +189,17 @@ pub fn scalar(kind: Kind, text: &str, business: &Business) -> Result<Value, Refu
     }
 }
 
+fn must_be(kind: Kind) -> String {
+    format!("must be {}.", expected(kind))
+}
+
 /// What a value of `kind` has to be, for people.
 fn expected(kind: Kind) -> String {
     match kind {
         Kind::Uuid => "a UUID".into(),
         Kind::Text { min, max } => format!("a text of {min} to {max} characters"),
         Kind::Choice(among) => format!("one of {}", among.join(", ")),
+        Kind::Domain => "a domain such as example.com, without https:// or a path".into(),
         Kind::Email => "an e-mail address of at most 254 characters".into(),
         Kind::Phone => "a phone number of at most 50 characters, without line breaks".into(),
         Kind::Int { min, max } => format!("a whole number from {min} to {max}"),
@@ -225,7 +232,7 @@ fn null(kind: Kind) -> Value {
 }
 
 fn tags(items: Vec<Json>) -> Result<Value, Refusal> {
-    let refusal = || ("format", format!("{}.", expected(Kind::Tags)));
+    let refusal = || ("format", must_be(Kind::Tags));
     let mut tags = Vec::with_capacity(items.len());
     for item in items {
         match item {
@@ -246,11 +253,12 @@ fn object(members: Map<String, Json>) -> Result<Value, Refusal> {
         return Err(("nul", "must not contain the character U+0000.".into()));
     }
     if has_wild_number(&object) {
-        let detail = "numbers in it are 0 or between 1e-15 and 1e15, or their negatives; write others as strings.";
+        let detail =
+            "may hold numbers that are 0 or between 1e-15 and 1e15, or their negatives; write others as strings.";
         return Err(("out_of_range", detail.into()));
     }
     if object.to_string().len() > LARGEST_OBJECT {
-        return Err(("length", format!("{}.", expected(Kind::Object))));
+        return Err(("length", must_be(Kind::Object)));
     }
     Ok(Value::Json(Some(object)))
 }
@@ -275,6 +283,18 @@ fn has_nul(json: &Json) -> bool {
         Json::Object(members) => members.iter().any(|(name, value)| name.contains('\0') || has_nul(value)),
         _ => false,
     }
+}
+
+/// A host name with at least two labels (RFC 1123, section 2.1), in letters of any script (RFC 5890): at most 253
+/// characters.
+fn is_domain(text: &str) -> bool {
+    let label = |label: &str| {
+        (1..=63).contains(&label.chars().count())
+            && label.chars().all(|c| c.is_alphanumeric() || c == '-' || c == '_')
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    text.chars().count() <= 253 && text.contains('.') && text.split('.').all(label)
 }
 
 /// The shape that mail systems accept in practice; whether it exists only a mail can tell. At most 254 characters
@@ -314,14 +334,20 @@ fn date(text: &str) -> Option<NaiveDate> {
 
 /// Reads a JSON body; refuses one nested deeper than `depth`, before anything else looks at it.
 pub fn json(bytes: &[u8], depth: usize) -> Result<Json> {
+    let too_deep = || Error::malformed("too_deep", format!("The body is nested deeper than {depth} levels."));
     let parsed: Json = serde_json::from_slice(bytes).map_err(|error| {
-        let (line, column) = (error.line(), error.column());
-        Error::malformed("invalid_json", format!("The body is not valid JSON (line {line}, column {column})."))
+        let place = format!("line {}, column {}", error.line(), error.column());
+        // The library tells its own limits apart in words only.
+        match error.to_string() {
+            text if text.starts_with("recursion limit") => too_deep(),
+            text if text.starts_with("number out of range") => Error::malformed(
+                "number_out_of_range",
+                format!("A number is too large for a 64-bit float ({place}). Write it as a string."),
+            ),
+            _ => Error::malformed("invalid_json", format!("The body is not valid JSON ({place}).")),
+        }
     })?;
-    if deeper(&parsed, depth) {
-        return Err(Error::malformed("too_deep", format!("The body is nested deeper than {depth} levels.")));
-    }
-    Ok(parsed)
+    if deeper(&parsed, depth) { Err(too_deep()) } else { Ok(parsed) }
 }
 
 fn deeper(json: &Json, depth: usize) -> bool {

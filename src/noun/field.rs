@@ -12,6 +12,8 @@ pub enum Kind {
     /// One of a closed set.
     Choice(&'static [&'static str]),
     Email,
+    /// A host name: `example.com`.
+    Domain,
     /// Normalised to E.164 where it can be, kept as written where it cannot.
     Phone,
     Int {

@@ -30,7 +30,9 @@ pub fn routes(noun: &'static Noun, api: &mut web::ServiceConfig) {
         });
     let many = routing::resource("")
         .on(Method::GET, move |engine, caller, request, _| list(noun, engine, caller, request))
-        .on_if(operations.create, Method::POST, move |engine, caller, _, body| create(noun, engine, caller, body));
+        .on_if(operations.create, Method::POST, move |engine, caller, request, body| {
+            create(noun, engine, caller, request, body)
+        });
     let batch = routing::resource("/batch/read")
         .on(Method::POST, move |engine, caller, request, body| batch_read(noun, engine, caller, request, body));
     let restoration = routing::resource("/{id}/restoration").on_if(
@@ -76,16 +78,21 @@ async fn batch_read(
     body: Bytes,
 ) -> Result<HttpResponse> {
     let tenant = caller.may(noun.area, Action::Read)?;
-    if !request.query_string().is_empty() {
-        return Err(Error::malformed("unknown_parameter", "`include` and `fields` of a batch stand in its body."));
-    }
+    no_parameters(&request)?;
     let (ids, view) = batch_request(noun, &caller, body::json(&body, engine.body_depth)?)?;
     let found = engine.db.read("batch_read", move |conn| store::batch(conn, &tenant, noun, &ids, &view)).await?;
     Ok(reply::json(HttpResponse::Ok(), found))
 }
 
-async fn create(noun: &'static Noun, engine: Data<Engine>, caller: Caller, body: Bytes) -> Result<HttpResponse> {
+async fn create(
+    noun: &'static Noun,
+    engine: Data<Engine>,
+    caller: Caller,
+    request: HttpRequest,
+    body: Bytes,
+) -> Result<HttpResponse> {
     let tenant = caller.may(noun.area, Action::Write)?;
+    no_parameters(&request)?;
     let change = Change::parse(noun, body::json(&body, engine.body_depth)?, true, caller.business())?;
     let (id, row) = engine.db.write("create", move |tx| (noun.writes.create)(tx, &tenant, change.clone())).await?;
     Ok(reply::created(&format!("{API}/{}/{id}", noun.plural), row))
@@ -99,6 +106,7 @@ async fn update(
     body: Bytes,
 ) -> Result<HttpResponse> {
     let tenant = caller.may(noun.area, Action::Write)?;
+    no_parameters(&request)?;
     let (id, expected) = (id(noun, &request)?, reply::if_match(&request)?);
     let change = Change::parse(noun, body::json(&body, engine.body_depth)?, false, caller.business())?;
     let row =
@@ -113,6 +121,7 @@ async fn delete(
     request: HttpRequest,
 ) -> Result<HttpResponse> {
     let tenant = caller.may(noun.area, Action::Delete)?;
+    no_parameters(&request)?;
     let (id, expected) = (id(noun, &request)?, reply::if_match(&request)?);
     engine.db.write("delete", move |tx| (noun.writes.delete)(tx, &tenant, noun, id, expected)).await?;
     Ok(HttpResponse::NoContent().finish())
@@ -125,9 +134,21 @@ async fn restore(
     request: HttpRequest,
 ) -> Result<HttpResponse> {
     let tenant = caller.may(noun.area, Action::Delete)?;
+    no_parameters(&request)?;
     let id = id(noun, &request)?;
     let row = engine.db.write("restore", move |tx| (noun.writes.restore)(tx, &tenant, noun, id)).await?;
     Ok(reply::updated(row))
+}
+
+/// A parameter that would be ignored is refused: whoever sent it believes that it does something.
+fn no_parameters(request: &HttpRequest) -> Result<()> {
+    match request.query_string() {
+        "" => Ok(()),
+        _ => Err(Error::malformed(
+            "unknown_parameter",
+            "This operation takes no parameters; all it takes is in its body.",
+        )),
+    }
 }
 
 /// The `{id}` of the path. What is no UUID names no row: 404.
@@ -146,12 +167,8 @@ fn batch_request(noun: &'static Noun, caller: &Caller, body: Json) -> Result<(Ve
         .keys()
         .filter(|name| !MEMBERS.contains(&name.as_str()))
         .map(|name| {
-            let hint = super::nearest(name, MEMBERS).unwrap_or_default();
-            Fault::new(
-                format!("/{name}"),
-                "unknown_field",
-                format!("There is no field `{name}`. Did you mean `{hint}`?"),
-            )
+            let hint = super::did_you_mean(name, MEMBERS);
+            Fault::new(format!("/{name}"), "unknown_field", format!("There is no field `{name}`.{hint}"))
         })
         .collect();
     let mut ids = Vec::new();

@@ -53,6 +53,7 @@ fn value(out: &mut Vec<u8>, kind: Kind, cell: &[u8]) {
         Kind::Text { .. }
         | Kind::Choice(_)
         | Kind::Email
+        | Kind::Domain
         | Kind::Phone
         | Kind::Zone
         | Kind::Currency

@@ -2,12 +2,12 @@
 //!
 //! | parameter | means |
 //! |---|---|
-//! | `status=new,won` | any of the values |
+//! | `status=new,won` | any of the values; `\\,` for a comma within one |
 //! | `company_id=none` | no link |
 //! | `created_after=…`, `created_before=…` | at or after, and before, an instant or a day |
 //! | `score_min=…`, `score_max=…` | bounds, both included |
 //! | `tags=a,b` | any of the tags |
-//! | `metadata.plan=gold` | the field of the caller's own has this text |
+//! | `metadata.plan=gold` | the field of the caller's own has this text, number or truth value |
 //! | `q=anna` | search |
 //! | `sort=-created_at` | one of the noun's sorts, `-` for descending |
 //! | `limit`, `cursor` | 1 to 500 rows (50), and where the page before ended |
@@ -83,7 +83,8 @@ pub enum Test {
     AtMost(Value),
     Below(Value),
     Overlaps(Value),
-    Contains(Value),
+    /// Contains any of these objects.
+    Contains(Vec<Value>),
 }
 
 #[derive(Clone, Debug)]

@@ -30,6 +30,13 @@ pub struct Relation {
 pub const MANY: u32 = 20;
 
 impl Relation {
+    /// The relation that the link `column` of a noun is shown by, if it leads to rows that can be deleted and restored.
+    pub fn of_link(relations: &'static [Relation], column: &str) -> Option<&'static Relation> {
+        relations
+            .iter()
+            .find(|relation| relation.arity == Arity::One && relation.column == column && relation.noun.soft_delete())
+    }
+
     pub const fn one(name: &'static str, noun: &'static Noun, column: &'static str, about: &'static str) -> Self {
         Self { name, noun, column, target: "id", arity: Arity::One, order: "", about }
     }

@@ -193,7 +193,13 @@ fn test(sql: &mut Statement, filter: &Filter) {
         Test::AtMost(value) => sql.push(&column).push(" <= ").bind(value.clone()),
         Test::Below(value) => sql.push(&column).push(" < ").bind(value.clone()),
         Test::Overlaps(value) => sql.push(&column).push(" && ").bind(value.clone()),
-        Test::Contains(value) => sql.push(&column).push(" @> ").bind(value.clone()),
+        // OR and not `@> ANY`: each arm is answered by the index.
+        Test::Contains(any) => {
+            for (place, value) in any.iter().enumerate() {
+                sql.push(if place == 0 { "(" } else { " OR " }).push(&column).push(" @> ").bind(value.clone());
+            }
+            sql.push(")")
+        }
     };
 }
 

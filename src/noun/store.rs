@@ -7,7 +7,7 @@ use super::params::{COUNT_CAP, Count, List, View};
 use super::{Arity, Change, Noun, Relation, cursor::Cursor, json, select};
 use crate::auth::Tenant;
 use crate::db::{Cells, Statement, Tx, Value};
-use crate::error::{Error, Result};
+use crate::error::{Error, Fault, Result};
 
 /// How long a deleted row can be brought back.
 pub const RESTORABLE_DAYS: i64 = 30;
@@ -110,6 +110,7 @@ pub fn batch(
 /// Makes a row. Errors: 409 and 422 from constraints, and those of the noun's hooks.
 pub fn create(tx: &mut Tx<'_>, tenant: &Tenant, mut change: Change) -> Result<(Uuid, Row)> {
     let noun = change.noun;
+    follow_links(tx, tenant, &change)?;
     (noun.hooks.before)(tx, tenant, None, &mut change)?;
     let id = Uuid::now_v7();
     let mut sql = Statement::new(format!("INSERT INTO {} AS t ({}, id", noun.table, noun.tenant));
@@ -127,9 +128,14 @@ pub fn create(tx: &mut Tx<'_>, tenant: &Tenant, mut change: Change) -> Result<(U
 }
 
 /// Changes a row, if `expected` is still its version (`None`: whatever it is).
+/// A change of nothing leaves the row and its version as they are.
 /// Errors: 404; 412 when the version lost; and those of [`create`].
 pub fn update(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, mut change: Change, expected: Option<i64>) -> Result<Row> {
     let noun = change.noun;
+    if change.values().is_empty() {
+        return unchanged(tx, tenant, noun, id, expected);
+    }
+    follow_links(tx, tenant, &change)?;
     (noun.hooks.before)(tx, tenant, Some(id), &mut change)?;
     let mut sql = Statement::new(format!("UPDATE {} AS t SET version = version + 1, updated_at = now()", noun.table));
     for (field, value) in change.values() {
@@ -174,6 +180,43 @@ pub fn restore(tx: &mut Tx<'_>, tenant: &Tenant, noun: &'static Noun, id: Uuid) 
         return Ok(row(noun, &View::default(), &cells, &Related::default()));
     }
     one(tx, tenant, noun, id, &View::default())?.ok_or_else(|| missing(noun))
+}
+
+fn unchanged(tx: &mut Tx<'_>, tenant: &Tenant, noun: &'static Noun, id: Uuid, expected: Option<i64>) -> Result<Row> {
+    let row = one(tx, tenant, noun, id, &View::default())?.ok_or_else(|| missing(noun))?;
+    if expected.is_some_and(|expected| expected != row.version) { Err(Error::Stale) } else { Ok(row) }
+}
+
+/// Refuses links to rows that are deleted or not there, all at once. (The foreign keys refuse the latter as well, one
+/// at a time, and cannot know of the former.)
+fn follow_links(tx: &mut Tx<'_>, tenant: &Tenant, change: &Change) -> Result<()> {
+    let links: Vec<(&'static str, &Relation, Uuid)> = change
+        .values()
+        .iter()
+        .filter_map(|(field, value)| {
+            Some((field.name, Relation::of_link(change.noun.relations, field.name)?, value.as_uuid()?))
+        })
+        .collect();
+    if links.is_empty() {
+        return Ok(());
+    }
+    let mut sql = Statement::default();
+    for (place, (_, relation, id)) in links.iter().enumerate() {
+        let noun = relation.noun;
+        sql.push(if place == 0 { "SELECT " } else { " UNION ALL SELECT " });
+        sql.push(&format!("{place} WHERE NOT EXISTS (SELECT FROM {} AS t", noun.table))
+            .append(select::scoped(noun, tenant));
+        sql.push(&format!(" AND t.{} = ", relation.target)).bind(Value::Uuid(Some(*id)));
+        select::alive(&mut sql, noun);
+        sql.push(")");
+    }
+    let broken = sql.rows(tx)?;
+    let faults = broken.iter().filter_map(|row| links.get(row.int(0)? as usize)).map(|(field, relation, _)| {
+        let detail = format!("`{field}` names no {} of this business, or a deleted one.", relation.noun.name);
+        Fault::new(format!("/{field}"), "no_such_row", detail)
+    });
+    let faults: Vec<Fault> = faults.collect();
+    if faults.is_empty() { Ok(()) } else { Err(Error::Invalid(faults)) }
 }
 
 pub fn missing(noun: &Noun) -> Error {

@@ -155,3 +155,27 @@ fn a_booking_is_found_by_code_phone_day_and_status() {
     api.patch(&path, json!({ "ends_at": "2027-01-01T22:30:00Z" })).expect(422);
     api.patch(&path, json!({ "code": "AAAAAAAA" })).expect(422);
 }
+
+#[test]
+fn who_cannot_be_booked_now_is_not_booked_and_no_booking_is_absurdly_long() {
+    let service = Service::start();
+    let api = &service.client;
+    let jonas = staff(api);
+    let kept = api.create("bookings", booking(&jonas, "10:00", "11:00"));
+    api.patch(&format!("staff/{jonas}"), json!({ "active": false })).expect(200);
+    let refused = api.post("bookings", booking(&jonas, "12:00", "13:00")).expect(422);
+    assert_eq!(
+        (refused.json["errors"][0]["code"].as_str(), refused.faults()),
+        (Some("not_bookable"), vec!["/staff_id"])
+    );
+    // What is booked stays booked, and can be moved.
+    let path = format!("bookings/{}", kept["id"].as_str().unwrap());
+    api.patch(&path, json!({ "ends_at": "2027-03-01T11:30:00Z" })).expect(200);
+
+    for (start, end) in [("10:00:00Z", "10:00:30Z"), ("10:00:00Z", "09:00:00Z")] {
+        let body = json!({ "customer_name": "Bo", "starts_at": format!("2027-03-01T{start}"), "ends_at": format!("2027-03-01T{end}") });
+        assert_eq!(api.post("bookings", body).expect(422).faults(), ["/ends_at"]);
+    }
+    let body = json!({ "customer_name": "Bo", "starts_at": "2027-03-01T10:00:00Z", "ends_at": "3027-03-01T10:00:00Z" });
+    assert_eq!(api.post("bookings", body).expect(422).faults(), ["/ends_at"]);
+}

@@ -224,6 +224,7 @@ fn types(kind: Kind) -> &'static [&'static str] {
         Kind::Text { .. }
         | Kind::Choice(_)
         | Kind::Email
+        | Kind::Domain
         | Kind::Phone
         | Kind::Zone
         | Kind::Currency
@@ -245,7 +246,9 @@ fn disagreement(catalogue: &Catalogue, noun: &Noun, field: &Field, column: &str)
     let fault = |text: String| Some(format!("{}.{}: {text}", noun.table, field.name));
     match field.kind {
         Kind::Choice(among) => {
-            let listed: BTreeSet<&str> = check.unwrap_or_default().split('\'').skip(1).step_by(2).collect();
+            // The first list; a rule with other columns may follow it.
+            let list = check.unwrap_or_default().split("ARRAY[").nth(1).and_then(|rest| rest.split(']').next());
+            let listed: BTreeSet<&str> = list.unwrap_or_default().split('\'').skip(1).step_by(2).collect();
             let described: BTreeSet<&str> = among.iter().copied().collect();
             (listed != described).then(|| fault(format!("described {described:?}, checked {listed:?}")))?
         }

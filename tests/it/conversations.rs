@@ -1,8 +1,19 @@
 //! Conversations and the messages that move them.
 
+use std::sync::LazyLock;
+
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use serde_json::{Value, json};
 
 use crate::support::{Client, Service};
+
+/// A time of a day that begins with the tests: the conversations that they make have begun before 09:00 of it.
+fn at(clock: &str) -> String {
+    static NINE: LazyLock<DateTime<Utc>> = LazyLock::new(|| Utc::now() + TimeDelta::hours(1));
+    let (hours, minutes) = clock.split_once(':').expect("a clock time");
+    let since_nine = TimeDelta::hours(hours.parse::<i64>().unwrap() - 9) + TimeDelta::minutes(minutes.parse().unwrap());
+    (*NINE + since_nine).to_rfc3339_opts(SecondsFormat::Micros, true)
+}
 
 fn message(api: &Client, conversation: &str, direction: &str, body: &str, sent_at: &str) -> Value {
     let body = json!({ "conversation_id": conversation, "direction": direction, "body": body, "sent_at": sent_at });
@@ -20,36 +31,39 @@ fn a_message_moves_its_conversation() {
     assert_eq!((&fresh["unread_count"], &fresh["window_expires_at"]), (&json!(0), &Value::Null));
     assert_eq!(fresh["last_message_at"], fresh["started_at"]);
 
-    let inbound = message(api, &thread, "inbound", "Hello?", "2030-01-01T10:00:00Z");
+    let inbound = message(api, &thread, "inbound", "Hello?", &at("10:00"));
     assert_eq!((&inbound["author"], &inbound["status"]), (&json!("contact"), &json!("received")));
     let moved = read();
     assert_eq!(moved["unread_count"], 1);
-    assert_eq!(moved["last_message_at"], "2030-01-01T10:00:00.000000Z");
-    assert_eq!(moved["window_expires_at"], "2030-01-02T10:00:00.000000Z");
+    assert_eq!(moved["last_message_at"], at("10:00"));
+    assert_eq!(moved["window_expires_at"], at("34:00"));
     assert!(moved["version"].as_i64() > fresh["version"].as_i64(), "so its ETag is another");
 
     // One that arrives late is counted, and turns no clock back.
-    message(api, &thread, "inbound", "Sent before, came after", "2030-01-01T09:00:00Z");
+    message(api, &thread, "inbound", "Sent before, came after", &at("09:00"));
     let late = read();
     assert_eq!(late["unread_count"], 2);
     assert_eq!(late["last_message_at"], moved["last_message_at"]);
     assert_eq!(late["window_expires_at"], moved["window_expires_at"]);
 
-    let answer = message(api, &thread, "outbound", "Good morning", "2030-01-01T11:00:00Z");
+    let answer = message(api, &thread, "outbound", "Good morning", &at("11:00"));
     assert_eq!((&answer["author"], &answer["status"]), (&json!("user"), &json!("queued")));
     let answered = read();
     assert_eq!(answered["unread_count"], 2, "only reading makes read");
-    assert_eq!(answered["last_message_at"], "2030-01-01T11:00:00.000000Z");
+    assert_eq!(answered["last_message_at"], at("11:00"));
     assert_eq!(answered["window_expires_at"], moved["window_expires_at"]);
     assert_eq!(api.patch(&path, json!({ "unread_count": 0 })).expect(200).json["unread_count"], 0);
 
-    // The end of the calendar is still a time that can be written.
+    // A clock that is far ahead is not believed: a thread must not lead the inbox for thousands of years.
     message(api, &thread, "inbound", "See you", "9999-12-31T20:00:00Z");
-    assert_eq!(read()["window_expires_at"], "9999-12-31T23:59:59.000000Z");
+    for (field, most) in [("last_message_at", 1), ("window_expires_at", 2)] {
+        let moved: DateTime<Utc> = read()[field].as_str().unwrap().parse().unwrap();
+        assert!(moved <= Utc::now() + TimeDelta::days(most), "{field}: {moved}");
+    }
 
     // Only WhatsApp has a window.
     let sms = api.make("conversations", json!({ "channel": "sms", "address": "+4915112345678" }));
-    message(api, &sms, "inbound", "Hi", "2030-01-01T10:00:00Z");
+    message(api, &sms, "inbound", "Hi", &at("10:00"));
     assert!(api.get(&format!("conversations/{sms}")).expect(200).json["window_expires_at"].is_null());
 }
 
@@ -60,7 +74,7 @@ fn the_inbox_lists_open_threads_by_recency_with_their_last_message() {
     let open = |address: &str| api.make("conversations", json!({ "channel": "sms", "address": address }));
     let threads = [open("a"), open("b"), open("c")];
     for (hour, thread) in [(10, 0), (12, 1), (11, 2), (13, 0)] {
-        message(api, &threads[thread], "inbound", &format!("at {hour}"), &format!("2030-01-01T{hour}:00:00Z"));
+        message(api, &threads[thread], "inbound", &format!("at {hour}"), &at(&format!("{hour}:00")));
     }
     api.patch(&format!("conversations/{}", threads[1]), json!({ "status": "pending" })).expect(200);
     open("d");
@@ -91,8 +105,8 @@ fn a_thread_is_paged_backwards_through_time_while_it_grows() {
     for minute in 10..35 {
         // Two in the same instant at every fifth minute.
         let minute = if minute % 5 == 1 { minute - 1 } else { minute };
-        message(api, &thread, "inbound", &format!("m{minute}"), &format!("2030-01-01T10:{minute}:00Z"));
-        message(api, &other, "inbound", "elsewhere", &format!("2030-01-01T10:{minute}:00Z"));
+        message(api, &thread, "inbound", &format!("m{minute}"), &at(&format!("10:{minute}")));
+        message(api, &other, "inbound", "elsewhere", &at(&format!("10:{minute}")));
     }
     let path = format!("messages?conversation_id={thread}&limit=4");
     let mut seen = Vec::new();
@@ -103,7 +117,7 @@ fn a_thread_is_paged_backwards_through_time_while_it_grows() {
             break;
         };
         // What comes in meanwhile is newer than the page, so it moves nothing.
-        message(api, &thread, "inbound", "new", "2030-01-01T11:00:00Z");
+        message(api, &thread, "inbound", "new", &at("11:00"));
         page = api.get(&format!("{path}&cursor={next}")).expect(200);
     }
     assert_eq!(seen.len(), 25);
@@ -151,4 +165,25 @@ fn a_message_of_the_channel_is_stored_once() {
         "cost": "0.0125", "ai_cost": "0.000310", "input_tokens": 812 });
     let cost = api.create("messages", cost);
     assert_eq!((&cost["cost"], &cost["cost_currency"]), (&json!("0.012500"), &json!("EUR")));
+}
+
+#[test]
+fn a_message_is_by_someone_of_its_side_and_as_far_as_its_side_can_get() {
+    let service = Service::start();
+    let api = &service.client;
+    let thread = api.make("conversations", json!({ "channel": "sms", "address": "+4915112345678" }));
+    let with = |direction: &str, field: &str, value: &str| json!({ "conversation_id": thread, "direction": direction, "body": "Hi", field: value });
+    for (direction, field, value) in [
+        ("inbound", "author", "user"),
+        ("outbound", "author", "contact"),
+        ("inbound", "status", "sent"),
+        ("outbound", "status", "received"),
+    ] {
+        let refused = api.post("messages", with(direction, field, value)).expect(422);
+        assert_eq!(refused.faults(), [format!("/{field}")], "{direction} {value}");
+    }
+    let inbound = api.make("messages", with("inbound", "status", "received"));
+    let path = format!("messages/{inbound}");
+    assert_eq!(api.patch(&path, json!({ "status": "delivered" })).expect(422).faults(), ["/status"]);
+    api.patch(&path, json!({ "status": "read" })).expect(200);
 }

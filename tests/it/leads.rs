@@ -60,3 +60,29 @@ fn a_page_shows_everything_about_a_lead() {
     assert_eq!(page.json["bookings"][0]["day"], "2027-01-02", "the day in the booking's own zone");
     assert_eq!(page.queries(), 3, "one with its joins, one for each relation of many");
 }
+
+#[test]
+fn links_lead_to_rows_that_are_there_and_all_that_do_not_are_named() {
+    let service = Service::start();
+    let api = &service.client;
+    let gone = api.make("companies", json!({ "name": "Gone" }));
+    api.delete(&format!("companies/{gone}")).expect(204);
+    let nobody = "01939d5e-6f3a-7b21-9c4e-3f8a1d2b5c71";
+    let links = json!({ "title": "t", "company_id": gone, "contact_id": nobody });
+    let refused = api.post("leads", links).expect(422);
+    assert_eq!(refused.faults(), ["/company_id", "/contact_id"]);
+    assert_eq!(refused.json["errors"][0]["code"], "no_such_row");
+
+    let lead = api.make("leads", json!({ "title": "t" }));
+    let path = format!("leads/{lead}");
+    assert_eq!(api.patch(&path, json!({ "company_id": gone })).expect(422).faults(), ["/company_id"]);
+    api.post(&format!("companies/{gone}/restoration"), json!({})).expect(200);
+    assert_eq!(api.patch(&path, json!({ "company_id": gone })).expect(200).json["version"], 2);
+
+    // A change of nothing changes nothing, and still loses against a newer version.
+    assert_eq!(api.patch(&path, json!({})).expect(200).json["version"], 2);
+    let stale = api.request("PATCH", &path).header("If-Match", "\"1\"").json(&json!({}));
+    api.send(stale).expect(412);
+    // A parameter that does nothing is refused.
+    assert_eq!(api.patch(&format!("{path}?include=company"), json!({})).expect(400).code(), "unknown_parameter");
+}

@@ -1,6 +1,6 @@
 //! What holds for every booking: a code, a day in its own zone, an end after its start, and staff in one place at a time.
 
-use chrono::{DateTime, Datelike, SecondsFormat, Utc};
+use chrono::{DateTime, Datelike, SecondsFormat, TimeDelta, Utc};
 use diesel::dsl::sql;
 use diesel::prelude::*;
 use diesel::sql_types::{Bool, Timestamptz};
@@ -14,10 +14,14 @@ use crate::db::{Tx, Value};
 use crate::error::{Error, Fault, Result};
 use crate::noun::store::{self, Row};
 use crate::noun::{Change, Faults, Noun};
-use crate::schema::bookings;
+use crate::schema::{bookings, staff};
 
 /// Statuses in which a booking takes its staff's time; the exclusion constraint says the same.
 const TAKING: [&str; 3] = ["held", "pending", "confirmed"];
+
+/// A booking shorter or longer than this is a slip of the pen.
+const SHORTEST: TimeDelta = TimeDelta::minutes(1);
+const LONGEST: TimeDelta = TimeDelta::days(366);
 
 pub fn prepare(change: &mut Change, business: &Business, faults: &mut Faults) {
     if change.creates {
@@ -26,11 +30,18 @@ pub fn prepare(change: &mut Change, business: &Business, faults: &mut Faults) {
     }
     let time = |name| change.get(name).and_then(Value::as_time);
     if let (Some(start), Some(end)) = (time("starts_at"), time("ends_at"))
-        && end <= start
+        && let Err(detail) = lasts(start, end)
     {
-        faults.field("ends_at", "out_of_range", "`ends_at` must be after `starts_at`.");
+        faults.field("ends_at", "out_of_range", detail);
     }
     default_currency(change, "price_minor", business);
+}
+
+fn lasts(start: DateTime<Utc>, end: DateTime<Utc>) -> Result<(), &'static str> {
+    match (SHORTEST..=LONGEST).contains(&(end - start)) {
+        true => Ok(()),
+        false => Err("`ends_at` must be after `starts_at`, by 1 minute to 366 days."),
+    }
 }
 
 /// What of a stored booking the rules look at.
@@ -45,8 +56,8 @@ struct Stored {
     deleted_at: Option<DateTime<Utc>>,
 }
 
-/// Completes the day, and refuses a time that is taken. Two who ask for the same time at once both pass here; the
-/// constraint stops the second, whose transaction is then tried again and finds the first.
+/// Completes the day, and refuses a time that is taken. Who books the same member of staff waits here for the other to
+/// finish; the exclusion constraint says the same to whoever does not come this way.
 pub fn before(tx: &mut Tx<'_>, tenant: &Tenant, id: Option<Uuid>, change: &mut Change) -> Result<()> {
     let stored = match id {
         Some(id) => stored(tx, tenant, id)?.filter(|stored| stored.deleted_at.is_none()),
@@ -58,8 +69,7 @@ pub fn before(tx: &mut Tx<'_>, tenant: &Tenant, id: Option<Uuid>, change: &mut C
     let (Some(start), Some(end)) = (start, end) else {
         return Ok(());
     };
-    if end <= start {
-        let detail = "`ends_at` must be after `starts_at`.";
+    if let Err(detail) = lasts(start, end) {
         return Err(Error::Invalid(vec![Fault::new("/ends_at", "out_of_range", detail)]));
     }
     let zone = change.text("time_zone").or(stored.as_ref().map(|s| s.time_zone.as_str())).unwrap_or("UTC");
@@ -70,6 +80,8 @@ pub fn before(tx: &mut Tx<'_>, tenant: &Tenant, id: Option<Uuid>, change: &mut C
         None => stored.as_ref().and_then(|s| s.staff_id),
     };
     if let (Some(staff), true) = (staff, TAKING.contains(&status)) {
+        let chosen = change.get("staff_id").is_some();
+        take_turns(tx, tenant, staff, chosen)?;
         refuse_overlap(tx, tenant, id, staff, (start, end))?;
     }
     let day = start.with_timezone(&zone).date_naive();
@@ -86,6 +98,7 @@ pub fn restore(tx: &mut Tx<'_>, tenant: &Tenant, noun: &'static Noun, id: Uuid) 
     if let Some(booking) = stored(tx, tenant, id)?
         && let (Some(staff), true) = (booking.staff_id, TAKING.contains(&booking.status.as_str()))
     {
+        take_turns(tx, tenant, staff, true)?;
         refuse_overlap(tx, tenant, Some(id), staff, (booking.starts_at, booking.ends_at))?;
     }
     store::restore(tx, tenant, noun, id)
@@ -98,6 +111,23 @@ fn stored(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid) -> Result<Option<Stored>> 
         .for_update()
         .first(&mut **tx)
         .optional()?)
+}
+
+/// Locks the member of staff until this transaction ends, so that bookings of one calendar are made one after the
+/// other: waiting at the exclusion constraint instead ends in deadlocks when many ask for one time at once.
+/// Errors: 422 when they are newly `chosen` and not bookable now.
+fn take_turns(tx: &mut Tx<'_>, tenant: &Tenant, staff: Uuid, chosen: bool) -> Result<()> {
+    let active: Option<bool> = staff::table
+        .filter(staff::business_id.eq(tenant.id()).and(staff::id.eq(staff)).and(staff::deleted_at.is_null()))
+        .select(staff::active)
+        .for_no_key_update()
+        .first(&mut **tx)
+        .optional()?;
+    if chosen && active != Some(true) {
+        let detail = "This member of staff cannot be booked now. Choose another, or make them `active` first.";
+        return Err(Error::Invalid(vec![Fault::new("/staff_id", "not_bookable", detail)]));
+    }
+    Ok(())
 }
 
 fn refuse_overlap(

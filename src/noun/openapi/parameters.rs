@@ -2,11 +2,11 @@
 
 use serde_json::json;
 use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn, ParameterStyle};
-use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, Schema, Type};
+use utoipa::openapi::schema::{AnyOfBuilder, Array, ArrayBuilder, ObjectBuilder, Schema, Type};
 use utoipa::openapi::{RefOr, Required};
 
 use super::examples::{example, spaced};
-use super::schemas::{integer, relation_names, text, value_schema};
+use super::schemas::{field_names, integer, relation_names, text, value_schema};
 use crate::noun::field::{Field, Kind};
 use crate::noun::params::{DEFAULT_LIMIT, Form, LARGEST_LIMIT};
 use crate::noun::{Noun, Search};
@@ -77,9 +77,7 @@ pub(super) fn view_parameters(noun: &'static Noun) -> Vec<Parameter> {
             "Relations to expand, comma-separated. Each costs at most one query.",
         ));
     }
-    let fields =
-        ObjectBuilder::new().schema_type(Type::String).enum_values(Some(noun.fields.iter().map(|field| field.name)));
-    parameters.push(separated("fields", fields.build(),
+    parameters.push(separated("fields", field_names(noun),
         "Shows only these fields, comma-separated; `company.name` for a relation's. What is left out is missing from the \
          answer, although its schema describes the whole row.",
     ));
@@ -101,6 +99,11 @@ pub(super) fn filter(field: &'static Field, form: Form) -> Parameter {
                 Kind::Bool => query(&name, value_schema(Kind::Bool).build(), field.about),
                 // Free text: a list of it and a text with commas look the same on the wire.
                 Kind::Tags | Kind::Text { .. } | Kind::Email | Kind::Phone => query(&name, text(1, 2_000), &about),
+                Kind::Uuid if field.nullable => {
+                    let none = ObjectBuilder::new().schema_type(Type::String).enum_values(Some(["none"]));
+                    let ids = AnyOfBuilder::new().item(list_of(value_schema(Kind::Uuid).build())).item(none);
+                    unexploded(&name, ids.build().into(), &about)
+                }
                 kind => separated(&name, Schema::from(value_schema(kind).build()), &about),
             }
         }
@@ -119,7 +122,14 @@ pub(super) fn query(name: &str, schema: impl Into<Schema>, about: &str) -> Param
 
 /// A list of values in one parameter: `a,b,c`.
 pub(super) fn separated(name: &str, item: impl Into<RefOr<Schema>>, about: &str) -> Parameter {
-    let schema = ArrayBuilder::new().items(item.into()).min_items(Some(1)).max_items(Some(100)).build();
+    unexploded(name, Schema::Array(list_of(item)), about)
+}
+
+fn list_of(item: impl Into<RefOr<Schema>>) -> Array {
+    ArrayBuilder::new().items(item.into()).min_items(Some(1)).max_items(Some(100)).build()
+}
+
+fn unexploded(name: &str, schema: Schema, about: &str) -> Parameter {
     ParameterBuilder::new()
         .name(name)
         .parameter_in(ParameterIn::Query)
@@ -127,7 +137,7 @@ pub(super) fn separated(name: &str, item: impl Into<RefOr<Schema>>, about: &str)
         .description(Some(about))
         .style(Some(ParameterStyle::Form))
         .explode(Some(false))
-        .schema(Some(Schema::Array(schema)))
+        .schema(Some(schema))
         .build()
 }
 

@@ -18,7 +18,12 @@ pub(super) fn value_schema(kind: Kind) -> ObjectBuilder {
     let format = |format| string().format(Some(SchemaFormat::KnownFormat(format)));
     match kind {
         Kind::Uuid => string().format(Some(SchemaFormat::Custom("uuid".to_owned()))),
+        // Not blank.
+        Kind::Text { min: min @ 1.., max } => string().min_length(Some(min)).max_length(Some(max)).pattern(Some(r"\S")),
         Kind::Text { min, max } => string().min_length(Some(min)).max_length(Some(max)),
+        Kind::Domain => string().max_length(Some(253)).pattern(Some(
+            r"^([A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\.)+[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?$",
+        )),
         Kind::Choice(among) => string().enum_values(Some(among.iter().copied())),
         Kind::Email => string()
             .max_length(Some(254))
@@ -59,7 +64,8 @@ pub(super) fn field(field: &Field, writing: bool) -> Schema {
     }
     let mut schema = match field.kind {
         // An answer may hold what was written under older rules.
-        Kind::Email | Kind::Phone if !writing => ObjectBuilder::new().schema_type(Type::String),
+        Kind::Text { max, .. } if !writing => ObjectBuilder::new().schema_type(Type::String).max_length(Some(max)),
+        Kind::Email | Kind::Phone | Kind::Domain if !writing => ObjectBuilder::new().schema_type(Type::String),
         Kind::Zone => ObjectBuilder::new().schema_type(Type::String).pattern(Some("^[A-Za-z0-9_+/-]+$")),
         kind => value_schema(kind),
     };
@@ -173,7 +179,7 @@ pub(super) fn batch(noun: &Noun) -> Schema {
 
 pub(super) fn batch_schema(noun: &Noun) -> Schema {
     let ids = ArrayBuilder::new().items(value_schema(Kind::Uuid)).min_items(Some(1)).max_items(Some(1000));
-    let fields = ObjectBuilder::new().schema_type(Type::String).enum_values(Some(noun.fields.iter().map(|f| f.name)));
+    let fields = RefOr::T(field_names(noun));
     let mut object = ObjectBuilder::new()
         .schema_type(Type::Object)
         .property("ids", ids)
@@ -186,6 +192,21 @@ pub(super) fn batch_schema(noun: &Noun) -> Schema {
             .property("include", ArrayBuilder::new().items(RefOr::T(names)).description(Some("Relations to expand.")));
     }
     object.build().into()
+}
+
+/// What `fields` takes: a field of the row, or one of a relation that is included.
+pub(super) fn field_names(noun: &Noun) -> Schema {
+    let own = noun.fields.iter().map(|field| field.name);
+    let own = ObjectBuilder::new().schema_type(Type::String).enum_values(Some(own));
+    if noun.relations.is_empty() {
+        return own.build().into();
+    }
+    let relations = noun.relations.iter().map(|relation| relation.name).collect::<Vec<_>>().join("|");
+    let related = ObjectBuilder::new()
+        .schema_type(Type::String)
+        .pattern(Some(format!(r"^({relations})\.[a-z0-9_]+$")))
+        .description(Some("A field of a relation that `include` names."));
+    AnyOfBuilder::new().item(own).item(related).build().into()
 }
 
 pub(super) fn relation_names(noun: &Noun) -> Schema {

@@ -11,7 +11,7 @@ use crate::noun::body::scalar;
 use crate::noun::cursor::Cursor;
 use crate::noun::field::Kind;
 use crate::noun::json::Shown;
-use crate::noun::{Noun, Relation, Search, Sort, nearest};
+use crate::noun::{Noun, Relation, Search, Sort, did_you_mean};
 
 /// How many values one filter takes.
 const MOST_VALUES: usize = 100;
@@ -27,7 +27,8 @@ pub(super) struct Reader<'b> {
     faults: Vec<Fault>,
     seen: Vec<String>,
     filters: Vec<(usize, Form, Vec<String>)>,
-    metadata: serde_json::Map<String, serde_json::Value>,
+    /// Keys of the caller's own and what they are to be, as written.
+    metadata: Vec<(String, String)>,
     search: Option<String>,
     sort: Option<String>,
     limit: Option<u32>,
@@ -47,7 +48,7 @@ impl<'b> Reader<'b> {
             faults: Vec::new(),
             seen: Vec::new(),
             filters: Vec::new(),
-            metadata: serde_json::Map::new(),
+            metadata: Vec::new(),
             search: None,
             sort: None,
             limit: None,
@@ -133,7 +134,10 @@ impl<'b> Reader<'b> {
             && self.noun.field("metadata").is_some_and(|field| field.filter)
             && !key.is_empty()
         {
-            self.metadata.insert(key.to_owned(), value.into());
+            match self.metadata.iter().any(|(known, _)| known == key) {
+                true => self.fault(name, "repeated", format!("`{name}` may be given once.")),
+                false => self.metadata.push((key.to_owned(), value)),
+            }
             return;
         }
         let found = self.noun.fields.iter().enumerate().find_map(|(index, field)| {
@@ -152,8 +156,8 @@ impl<'b> Reader<'b> {
 
     fn unknown(&mut self, name: &str) {
         let known = if self.only_view { vec!["include".into(), "fields".into()] } else { names(self.noun) };
-        let hint = nearest(name, known.iter().map(AsRef::as_ref)).unwrap_or_default();
-        self.fault(name, "unknown_parameter", format!("There is no parameter `{name}` here. Did you mean `{hint}`?"));
+        let hint = did_you_mean(name, known.iter().map(AsRef::as_ref));
+        self.fault(name, "unknown_parameter", format!("There is no parameter `{name}` here.{hint}"));
     }
 
     pub(super) fn finish(mut self) -> Result<List> {
@@ -191,12 +195,8 @@ impl<'b> Reader<'b> {
         let (name, descending) = asked.strip_prefix('-').map_or((asked.as_str(), false), |name| (name, true));
         let found = noun.sorts.iter().find(|sort| sort.name == name);
         if found.is_none() {
-            let hint = nearest(name, noun.sorts.iter().map(|sort| sort.name)).unwrap_or_default();
-            self.fault(
-                "sort",
-                "unknown_sort",
-                format!("{} cannot be sorted by `{name}`. Did you mean `{hint}`?", noun.plural),
-            );
+            let hint = did_you_mean(name, noun.sorts.iter().map(|sort| sort.name));
+            self.fault("sort", "unknown_sort", format!("{} cannot be sorted by `{name}`.{hint}", noun.plural));
         }
         (found.unwrap_or(&noun.sorts[0]), descending)
     }
@@ -206,9 +206,10 @@ impl<'b> Reader<'b> {
         asked.sort_by_key(|(index, form, _)| (*index, *form as u8));
         let mut filters: Vec<Filter> =
             asked.into_iter().filter_map(|(i, form, values)| self.test(i, form, values)).collect();
-        if let (false, Some(field)) = (self.metadata.is_empty(), self.noun.field("metadata")) {
+        if let Some(field) = self.noun.field("metadata") {
+            self.metadata.sort();
             let wanted = std::mem::take(&mut self.metadata);
-            filters.push(Filter { field, test: Test::Contains(Value::Json(Some(wanted.into()))) });
+            filters.extend(wanted.into_iter().map(|(key, value)| Filter { field, test: contains(&key, &value) }));
         }
         filters
     }
@@ -227,7 +228,7 @@ impl<'b> Reader<'b> {
         for value in values {
             match scalar(field.kind, &value, self.business) {
                 Ok(value) => parsed.push(value),
-                Err((code, detail)) => self.fault(&name, code, format!("`{name}`: {detail}")),
+                Err((code, detail)) => self.fault(&name, code, format!("`{name}` {detail}")),
             }
         }
         let test = match form {
@@ -247,15 +248,9 @@ impl<'b> Reader<'b> {
             match noun.relation(&name) {
                 Some(_) => self.seen.push(format!("include {name}")),
                 None => {
-                    let hint = match nearest(&name, noun.relations.iter().map(|relation| relation.name)) {
-                        Some(near) => format!("Did you mean `{near}`?"),
-                        None => "It has none.".to_owned(),
-                    };
-                    self.fault(
-                        "include",
-                        "unknown_relation",
-                        format!("{} have no relation `{name}`. {hint}", noun.plural),
-                    );
+                    let hint = did_you_mean(&name, noun.relations.iter().map(|relation| relation.name));
+                    let detail = format!("{} have no relation `{name}`.{hint}", noun.plural);
+                    self.fault("include", "unknown_relation", detail);
                 }
             }
         }
@@ -279,13 +274,12 @@ impl<'b> Reader<'b> {
                 None => show(&mut view.shown, noun, &name),
             };
             if known.is_none() {
-                let known = field_names(noun, &view);
-                let hint = nearest(&name, known.iter().map(String::as_str)).unwrap_or_default();
-                self.fault(
-                    "fields",
-                    "unknown_field",
-                    format!("There is no field `{name}` here. Did you mean `{hint}`?"),
-                );
+                let relation = name.split_once('.').and_then(|(relation, _)| noun.relation(relation));
+                let hint = match relation.filter(|relation| view.include.iter().all(|(r, _)| r.name != relation.name)) {
+                    Some(relation) => format!(" Add `include={}` to show its fields.", relation.name),
+                    None => did_you_mean(&name, field_names(noun, &view).iter().map(String::as_str)),
+                };
+                self.fault("fields", "unknown_field", format!("There is no field `{name}` here.{hint}"));
             }
         }
         view
@@ -307,8 +301,30 @@ fn field_names(noun: &Noun, view: &View) -> Vec<String> {
     own.chain(related).collect()
 }
 
+/// The words of `a,b`; a comma or a backslash within one is written after a backslash.
 fn words(value: &str) -> impl Iterator<Item = String> {
-    value.split(',').map(|word| word.trim().to_owned()).filter(|word| !word.is_empty())
+    let mut words = vec![String::new()];
+    let mut characters = value.chars().peekable();
+    while let Some(character) = characters.next() {
+        match (character, words.last_mut()) {
+            ('\\', Some(word)) if matches!(characters.peek(), Some(',' | '\\')) => word.extend(characters.next()),
+            (',', _) => words.push(String::new()),
+            (other, Some(word)) => word.push(other),
+            (_, None) => {}
+        }
+    }
+    words.into_iter().map(|word| word.trim().to_owned()).filter(|word| !word.is_empty())
+}
+
+/// `{"key":"value"}`; and `{"key":value}` where the value reads as a number or a truth value, since a query string
+/// cannot tell which was meant.
+fn contains(key: &str, value: &str) -> Test {
+    let object = |value: serde_json::Value| Value::Json(Some(serde_json::json!({ key: value })));
+    let mut any = vec![object(value.into())];
+    let literal =
+        serde_json::from_str(value).ok().filter(|json: &serde_json::Value| json.is_number() || json.is_boolean());
+    any.extend(literal.map(object));
+    Test::Contains(any)
 }
 
 /// Several values of one kind as the array that `= ANY` takes.

@@ -98,6 +98,7 @@ fn filters(conn: &mut PgConnection, noun: &Noun) -> Vec<String> {
         }
         if field.filter && field.kind == Kind::Object {
             filters.push("metadata.plan=gold".into());
+            filters.push("metadata.vip=true".into());
         }
     }
     if noun.soft_delete() {
@@ -132,6 +133,7 @@ fn another(field: &Field) -> String {
         Kind::Uuid => Uuid::nil().to_string(),
         Kind::Choice(among) => among[0].into(),
         Kind::Email => "nobody@example.com".into(),
+        Kind::Domain => "nobody.example".into(),
         Kind::Phone => "%2B14155550100".into(),
         Kind::Int { min, .. } => min.to_string(),
         Kind::Bool => "true".into(),

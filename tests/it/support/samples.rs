@@ -66,6 +66,7 @@ impl Samples {
         match field.kind {
             Kind::Uuid => json!(self.some(link_target(noun, field))),
             Kind::Email => json!(format!("sample{number}@{}.example", self.people)),
+            Kind::Domain => json!(format!("sample{number}.example")),
             // Unique where it has to be, within its limit.
             Kind::Text { max, .. } if max > 60 => {
                 json!(format!("{}{number}", example.as_str().expect("a text").replace(',', "")))
