@@ -17,7 +17,7 @@ use uuid::Uuid;
 use crate::app::App;
 use crate::context::{CONTEXT, Context};
 use crate::error::Error;
-use crate::ops::metrics;
+use crate::ops::{access, metrics};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
@@ -135,20 +135,14 @@ fn record(method: &str, route: &str, status: StatusCode, began: Instant) {
     let took = began.elapsed();
     metrics::served(method, route, status.as_u16(), took);
     let _ = CONTEXT.try_with(|context| {
-        tracing::info!(
-            target: "rapport::access",
-            request_id = %context.request_id,
+        access::log(&access::Line {
+            request_id: &context.request_id,
             method,
             route,
-            status = status.as_u16(),
-            ms = millis(took),
-            db_ms = millis(context.database.get()),
-            queries = context.statements.get(),
-            "served"
-        );
+            status: status.as_u16(),
+            took,
+            in_database: context.database.get(),
+            queries: context.statements.get(),
+        });
     });
-}
-
-fn millis(time: Duration) -> f64 {
-    (time.as_secs_f64() * 100_000.0).round() / 100.0
 }

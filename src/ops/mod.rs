@@ -1,5 +1,6 @@
 //! What operators see: probes, metrics, logs.
 
+pub mod access;
 pub mod health;
 mod log_writer;
 pub mod metrics;

@@ -5,6 +5,7 @@ use std::io::IsTerminal;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::util::SubscriberInitExt;
 
+use super::access;
 use super::log_writer::{self, Guard};
 use crate::config::LogFormat;
 
@@ -15,9 +16,13 @@ pub fn start(filter: &str, format: Option<LogFormat>) -> Result<Guard, String> {
     let (writer, guard) = log_writer::start(std::io::stdout()).map_err(|error| error.to_string())?;
     let terminal = std::io::stdout().is_terminal();
     let format = format.unwrap_or(if terminal { LogFormat::Text } else { LogFormat::Json });
+    let direct = writer.clone();
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
     let started = match format {
-        LogFormat::Json => builder.json().flatten_event(true).with_current_span(false).finish().try_init(),
+        LogFormat::Json => {
+            access::write_json_to(direct);
+            builder.json().flatten_event(true).with_current_span(false).finish().try_init()
+        }
         LogFormat::Text => builder.with_ansi(terminal).finish().try_init(),
     };
     started.map_err(|error| error.to_string())?;

@@ -1,4 +1,6 @@
 """What schemathesis is told beyond the document."""
+import re
+
 import schemathesis
 
 
@@ -14,6 +16,12 @@ def before_call(context, case, **kwargs):
         return
     names = asked if isinstance(asked, list) else str(asked).split(",")
     parameters = case.operation.definition.raw.get("parameters", [])
-    known = next((p["schema"]["items"]["enum"] for p in parameters if p.get("name") == "fields"), [])
-    if 1 <= len(names) <= 100 and all(name in known for name in names):
+    items = next((p["schema"]["items"] for p in parameters if p.get("name") == "fields"), {})
+    if 1 <= len(names) <= 100 and all(_is_known(name, items) for name in names):
         del case.query["fields"]
+
+
+def _is_known(name, items):
+    """Whether `name` is a field of the row (`enum`) or of a relation (`pattern`)."""
+    arms = items.get("anyOf", [items])
+    return any(name in arm.get("enum", []) or re.match(arm.get("pattern", "(?!)"), str(name)) for arm in arms)
