@@ -98,6 +98,8 @@ fn api(app: Data<App>, listener: TcpListener) -> std::io::Result<actix_web::dev:
         Data::new(Limits { largest: app.config.body_limit, time: Duration::from_millis(app.config.body_timeout_ms) });
     let keyring = Data::new(Keyring::new(app.db.clone(), Duration::from_millis(app.config.key_trust_ms)));
     let engine = Data::new(Engine::new(app.db.clone(), &app.config));
+    let single_reads = engine.clone();
+    actix_web::rt::spawn(async move { single_reads.coalescer.keep_moving().await });
     let server = HttpServer::new(move || {
         actix_web::App::new()
             .app_data(app.clone())

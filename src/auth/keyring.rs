@@ -26,7 +26,8 @@ pub struct Identity {
     pub role: Role,
 }
 
-type Hash = [u8; 32];
+/// SHA-256 of a key.
+pub type Hash = [u8; 32];
 
 struct Entry {
     until: Instant,
@@ -46,12 +47,15 @@ impl Keyring {
         Self { db, trust, known: RwLock::default() }
     }
 
-    /// Whom `key` speaks for. Errors: 401.
-    pub async fn of_key(&self, key: &str) -> Result<Arc<Identity>> {
-        let hash: Hash = hash(key);
-        if let Some(entry) = self.known.read().get(&hash).filter(|entry| entry.until > Instant::now()) {
-            return entry.identity.clone().ok_or(Error::Unauthenticated);
-        }
+    /// Whom the key of this hash speaks for, if it was verified a moment ago. Errors: 401.
+    pub fn known(&self, hash: &Hash) -> Option<Result<Arc<Identity>>> {
+        let known = self.known.read();
+        let entry = known.get(hash).filter(|entry| entry.until > Instant::now())?;
+        Some(entry.identity.clone().ok_or(Error::Unauthenticated))
+    }
+
+    /// Whom the key of this hash speaks for. Errors: 401.
+    pub async fn of_hash(&self, hash: Hash) -> Result<Arc<Identity>> {
         let identity = self.look_up(hash).await?.map(Arc::new);
         self.remember(hash, identity.clone());
         identity.ok_or(Error::Unauthenticated)

@@ -1,6 +1,6 @@
 //! Request bodies, read within their limits: type, coding, size and time.
 
-use std::future::Future;
+use std::future::{Future, Ready, ready};
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use actix_web::http::{Method, header};
 use actix_web::web::{Bytes, BytesMut, Data};
 use actix_web::{FromRequest, HttpMessage, HttpRequest};
 use futures_util::StreamExt;
+use futures_util::future::Either;
 
 use crate::error::{Error, Result};
 
@@ -23,20 +24,21 @@ impl Body {
 
 impl FromRequest for Body {
     type Error = Error;
-    type Future = Pin<Box<dyn Future<Output = Result<Self>>>>;
+    // What is there already costs no allocation: this is on every request.
+    type Future = Either<Ready<Result<Self>>, Pin<Box<dyn Future<Output = Result<Self>>>>>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         if matches!(*request.method(), Method::GET | Method::HEAD | Method::DELETE) {
-            return Box::pin(std::future::ready(Ok(Self(Bytes::new()))));
+            return Either::Left(ready(Ok(Self(Bytes::new()))));
         }
         let checked = check(request);
         let limits = limits(request);
         let payload = payload.take();
-        Box::pin(async move {
+        Either::Right(Box::pin(async move {
             checked?;
             let Limits { largest, time } = limits?;
             tokio::time::timeout(time, collect(payload, largest)).await.map_err(|_| Error::RequestTimeout)?.map(Self)
-        })
+        }))
     }
 }
 

@@ -39,6 +39,7 @@ enum Failed {
 
 struct Waiting {
     key: Key,
+    since: Instant,
     answer: oneshot::Sender<Answer>,
     mailbox: Mailbox<Answer>,
 }
@@ -63,7 +64,7 @@ pub struct Coalescer {
 }
 
 impl Coalescer {
-    /// `wait` bounds the wait for one row; past `most_waiting` for one noun callers are sent away.
+    /// `wait` bounds the wait for a round to begin, from when its statement's own timeout counts; past `most_waiting` for one noun callers are sent away.
     pub fn new(db: Db, wait: Duration, most_waiting: usize) -> Self {
         Self { db, queues: RwLock::default(), wait, most_waiting }
     }
@@ -86,7 +87,7 @@ impl Coalescer {
             if queue.waiting.len() >= self.most_waiting {
                 return Err(Error::busy());
             }
-            queue.waiting.push_back(Waiting { key: (tenant.id(), id), answer, mailbox });
+            queue.waiting.push_back(Waiting { key: (tenant.id(), id), since: began, answer, mailbox });
             let starts = queue.rounds < ROUNDS;
             queue.rounds += usize::from(starts);
             starts
@@ -94,12 +95,34 @@ impl Coalescer {
         if starts {
             start_round(&self.db, noun, &queue);
         }
-        let answer = tokio::time::timeout(self.wait, answered).await.map_err(|_| Error::busy())?;
+        let answer = answered.await;
         context::spent_in_database(began.elapsed(), 1);
         match answer {
             Ok(Ok(row)) => Ok(row),
             Ok(Err(Failed::Unavailable)) | Err(_) => Err(Error::busy()),
             Ok(Err(Failed::Internal)) => Err(Error::Internal(format!("a round of {} failed", noun.table))),
+        }
+    }
+}
+
+impl Coalescer {
+    /// Sends away who has waited too long for a round to begin. One look over the queues now and then, instead of a
+    /// timer for each request.
+    pub async fn keep_moving(&self) {
+        let mut ticks = tokio::time::interval(self.wait / 8);
+        loop {
+            ticks.tick().await;
+            let queues: Vec<_> = self.queues.read().values().cloned().collect();
+            for queue in queues {
+                let late: Vec<Waiting> = {
+                    let mut queue = queue.lock();
+                    let late = queue.waiting.partition_point(|waiting| waiting.since.elapsed() >= self.wait);
+                    queue.waiting.drain(..late).collect()
+                };
+                if !late.is_empty() {
+                    answer(late, Err(Error::busy()));
+                }
+            }
         }
     }
 }
