@@ -1,8 +1,10 @@
 //! The application: what every request shares.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+use crate::cache::Cache;
 use crate::config::Config;
 use crate::db::Db;
 use crate::error::Result;
@@ -10,20 +12,21 @@ use crate::error::Result;
 pub struct App {
     pub config: Config,
     pub db: Db,
-    pub redis: Option<deadpool_redis::Pool>,
+    /// None when it is switched off.
+    pub cache: Option<Arc<Cache>>,
     pub life: Life,
 }
 
 impl App {
-    /// Opens what the service needs; nothing is connected yet. Errors: 500 when threads cannot be started.
-    pub fn open(config: Config, database_url: &str) -> Result<Self> {
+    /// Opens what the service needs; nothing is connected yet. `shape` identifies the form of its answers.
+    /// Errors: 500 when threads cannot be started.
+    pub fn open(config: Config, database_url: &str, shape: u64) -> Result<Self> {
         let db = Db::open(&config, database_url)?;
-        let redis = config.redis_url.as_ref().and_then(|url| {
-            let pool =
-                deadpool_redis::Config::from_url(url.expose()).create_pool(Some(deadpool_redis::Runtime::Tokio1));
-            pool.inspect_err(|error| tracing::warn!(%error, "Redis is configured but cannot be used")).ok()
-        });
-        Ok(Self { db, redis, life: Life::default(), config })
+        let cache = match config.cache {
+            true => Some(Arc::new(Cache::open(&config, database_url, shape)?)),
+            false => None,
+        };
+        Ok(Self { db, cache, life: Life::default(), config })
     }
 }
 

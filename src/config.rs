@@ -89,6 +89,27 @@ pub struct Config {
     /// Redis (shared cache tier); the service works without it
     #[arg(long, env = "REDIS_URL", hide_env_values = true)]
     pub redis_url: Option<Secret>,
+    /// `off` answers everything from the database
+    #[arg(long, env = "RAPPORT_CACHE", default_value = "on", value_parser = parse_switch, action = clap::ArgAction::Set)]
+    pub cache: bool,
+    /// Memory of the cache in this process, in bytes
+    #[arg(long, env = "RAPPORT_CACHE_BYTES", default_value_t = 64 * 1024 * 1024)]
+    pub cache_bytes: u64,
+    /// Longest wait for a validation round, in milliseconds
+    #[arg(long, env = "RAPPORT_CACHE_ROUND_MS", default_value_t = 2_000)]
+    pub cache_round_ms: u64,
+    /// Begins every key in Redis
+    #[arg(long, env = "RAPPORT_CACHE_PREFIX", default_value = "rapport:")]
+    pub cache_prefix: String,
+    /// How long answers of a noun are kept at most, in seconds: `leads=600,messages=60` [default: 180 to 1800]
+    #[arg(long, env = "RAPPORT_CACHE_TTL", value_delimiter = ',', value_parser = parse_ttl)]
+    pub cache_ttl: Vec<(String, u64)>,
+    /// One in so many hits is computed again and compared; 0 for none
+    #[arg(long, env = "RAPPORT_CACHE_SAMPLE", default_value_t = 1_000)]
+    pub cache_sample: u64,
+    /// Longest wait for Redis, in milliseconds
+    #[arg(long, env = "RAPPORT_REDIS_TIMEOUT_MS", default_value_t = 30)]
+    pub redis_timeout_ms: u64,
     /// Fixes the API key of the demo business; honoured on the private server only
     #[arg(long, env = "RAPPORT_DEV_API_KEY", hide_env_values = true)]
     pub dev_api_key: Option<Secret>,
@@ -152,6 +173,22 @@ pub enum Metrics {
     On(SocketAddr),
 }
 
+fn parse_switch(text: &str) -> Result<bool, String> {
+    match text {
+        "on" | "true" => Ok(true),
+        "off" | "false" => Ok(false),
+        _ => Err("`on` or `off`".to_owned()),
+    }
+}
+
+fn parse_ttl(text: &str) -> Result<(String, u64), String> {
+    let (noun, seconds) = text.split_once('=').ok_or("a noun and seconds, such as leads=600")?;
+    match seconds.parse() {
+        Ok(seconds @ 1..) => Ok((noun.trim().to_owned(), seconds)),
+        _ => Err(format!("`{seconds}` is not a number of seconds from 1 on")),
+    }
+}
+
 fn parse_metrics_bind(text: &str) -> Result<Metrics, String> {
     match text {
         "off" => Ok(Metrics::Off),
@@ -185,6 +222,19 @@ impl Config {
             self.statement_timeout_ms >= 1 && self.statement_timeout_ms <= self.request_timeout_ms,
             "RAPPORT_STATEMENT_TIMEOUT_MS must be at least 1 and not above RAPPORT_REQUEST_TIMEOUT_MS",
         );
+        check(
+            self.cache_bytes >= 1024 * 1024,
+            "RAPPORT_CACHE_BYTES must be at least 1048576; RAPPORT_CACHE=off for none",
+        );
+        check(
+            self.cache_round_ms >= 1 && self.cache_round_ms <= self.request_timeout_ms,
+            "RAPPORT_CACHE_ROUND_MS must be at least 1 and not above RAPPORT_REQUEST_TIMEOUT_MS",
+        );
+        check(
+            self.cache_prefix.bytes().all(|byte| byte.is_ascii_alphanumeric() || b":_-".contains(&byte)),
+            "RAPPORT_CACHE_PREFIX may have letters, digits, `:`, `_` and `-`",
+        );
+        check(self.redis_timeout_ms >= 1, "RAPPORT_REDIS_TIMEOUT_MS must be at least 1");
         check(self.db_wait_ms >= 1, "RAPPORT_DB_WAIT_MS must be at least 1");
         check(
             self.database.database_url.is_none() || self.dev_api_key.is_none(),

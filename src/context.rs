@@ -14,17 +14,29 @@ pub struct Context {
     pub request_id: Box<str>,
     pub database: Cell<Duration>,
     pub statements: Cell<u64>,
+    /// Time spent waiting for a validation round.
+    pub cache: Cell<Duration>,
 }
 
 impl Context {
     pub fn new(request_id: Box<str>) -> Self {
-        Self { request_id, database: Cell::default(), statements: Cell::default() }
+        Self { request_id, database: Cell::default(), statements: Cell::default(), cache: Cell::default() }
     }
 }
 
 /// The id of the request being served, or `-` outside of one.
 pub fn request_id() -> String {
     CONTEXT.try_with(|context| context.request_id.to_string()).unwrap_or_else(|_| "-".to_owned())
+}
+
+/// Charges the request being served, if any.
+pub fn spent_in_cache(time: Duration) {
+    let _ = CONTEXT.try_with(|context| context.cache.set(context.cache.get() + time));
+}
+
+/// What the request being served has spent in the database.
+pub fn spent() -> (Duration, u64) {
+    CONTEXT.try_with(|context| (context.database.get(), context.statements.get())).unwrap_or_default()
 }
 
 /// Charges the request being served, if any.

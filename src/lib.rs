@@ -3,7 +3,7 @@
 //! ```text
 //! main, cli              what can be asked of the binary
 //! server, routes         the service's life; every path on one page
-//! openapi, ops/health    the document; probes
+//! openapi, ops/          the document; probes, and what operators see of the cache
 //! import/, seed/         data from elsewhere; data to try things with
 //! nouns                  every noun of the API
 //! crm/, identity/        the nouns: customers and their business; people and API keys
@@ -11,6 +11,7 @@
 //! http/                  callers, bodies, replies, what every request passes
 //! app                    what every request shares
 //! auth/                  verified keys, roles, the tenant
+//! cache/                 versions, validation rounds, the local tier, the Redis tier, single-flight
 //! db/                    reads and writes, transactions, migrations, the embedded server
 //! error/, ops/, config   one error shape; metrics and logs; configuration
 //! context                what a request carries with it
@@ -20,6 +21,7 @@
 
 pub mod app;
 pub mod auth;
+pub mod cache;
 pub mod cli;
 pub mod config;
 pub mod context;

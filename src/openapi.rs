@@ -3,9 +3,10 @@
 use std::sync::LazyLock;
 
 use actix_web::http::header;
-use actix_web::{HttpResponse, Responder};
+use actix_web::{HttpRequest, HttpResponse, Responder};
 use serde_json::json;
 use utoipa::openapi::path::{HttpMethod, OperationBuilder};
+use utoipa::openapi::request_body::RequestBodyBuilder;
 use utoipa::openapi::response::ResponseBuilder;
 use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, Type};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
@@ -16,7 +17,9 @@ use utoipa::openapi::{
 };
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
+use crate::cache::{brotli, gzip};
 use crate::http::document::{PROBLEMS, problem, problems, reference};
+use crate::http::reply::accepts;
 use crate::noun;
 use crate::nouns::NOUNS;
 
@@ -38,6 +41,11 @@ pub fn text() -> &'static str {
     &JSON
 }
 
+/// Identifies the form of the answers: answers that another form's process left in a cache are not to be read.
+pub fn shape() -> u64 {
+    xxhash_rust::xxh3::xxh3_64(text().as_bytes())
+}
+
 /// Puts the document together.
 pub fn build() -> OpenApi {
     let info = InfoBuilder::new()
@@ -47,16 +55,18 @@ pub fn build() -> OpenApi {
         .license(Some(LicenseBuilder::new().name("MIT").identifier(Some("MIT")).build()));
     let tags = NOUNS.iter().map(|noun| TagBuilder::new().name(noun.plural).description(Some(noun.about)).build());
     let health = TagBuilder::new().name("health").description(Some("Probes for orchestrators and people.")).build();
+    let ops = TagBuilder::new().name("ops").description(Some("For whoever runs the service.")).build();
     let mut api = OpenApiBuilder::new()
         .info(info)
         .servers(Some([ServerBuilder::new().url("/").build()]))
-        .tags(Some(tags.chain([health]).collect::<Vec<_>>()))
+        .tags(Some(tags.chain([health, ops]).collect::<Vec<_>>()))
         .security(Some([SecurityRequirement::new("key", Vec::<String>::new())]))
         .components(Some(components().build()))
         .paths(Paths::new())
         .build();
     NOUNS.iter().for_each(|noun| noun::openapi::describe(noun, &mut api));
     probes(&mut api);
+    operators(&mut api);
     api
 }
 
@@ -162,8 +172,76 @@ fn probes(api: &mut OpenApi) {
     api.paths.paths.insert("/health/detailed".to_owned(), PathItem::new(HttpMethod::Get, detailed));
 }
 
-pub async fn document() -> impl Responder {
-    HttpResponse::Ok().insert_header((header::CONTENT_TYPE, "application/json")).body(text())
+fn operators(api: &mut OpenApi) {
+    let free = |about: &str| ObjectBuilder::new().schema_type(Type::Object).description(Some(about)).build();
+    let content = |about: &str, example| {
+        ContentBuilder::new().schema(Some(Schema::from(free(about)))).example(Some(example)).build()
+    };
+    let counts = json!({ "hits_local": 940, "hits_redis": 20, "misses": 40, "hit_rate": 0.96, "inconsistent": 0 });
+    let example = json!({
+        "enabled": true, "total": counts, "nouns": { "leads": counts },
+        "local": { "entries": 40, "bytes": 182_000, "capacity_bytes": 67_108_864 },
+        "rounds": { "rounds": 310, "failed": 0, "mean_ms": 0.18 },
+        "redis": { "connected": true, "breaker": "closed", "uptime_seconds": 3600, "used_memory_bytes": 1_200_000 },
+    });
+    let statistics = OperationBuilder::new()
+        .tag("ops")
+        .summary(Some("How the cache does"))
+        .description(Some(
+            "Of this process, since it started: counts for each noun and in all, size, validation rounds, Redis.",
+        ))
+        .operation_id(Some("cacheStatistics"))
+        .response(
+            "200",
+            ResponseBuilder::new()
+                .description("The figures.")
+                .content("application/json", content("Counts, sizes and states.", example)),
+        );
+    let statistics = problems(statistics, &[401, 403, 503]);
+    api.paths.paths.insert("/api/v1/ops/cache".to_owned(), PathItem::new(HttpMethod::Get, statistics));
+    let plurals = NOUNS.iter().map(|noun| noun.plural);
+    let noun = ObjectBuilder::new().schema_type(Type::String).enum_values(Some(plurals));
+    let body = ObjectBuilder::new()
+        .schema_type(Type::Object)
+        .property("noun", noun.description(Some("Only answers about these; all, when left out.")))
+        .additional_properties(Some(utoipa::openapi::schema::AdditionalProperties::FreeForm(false)));
+    let asked =
+        ContentBuilder::new().schema(Some(Schema::from(body.build()))).example(Some(json!({ "noun": "leads" })));
+    let purge = OperationBuilder::new()
+        .tag("ops")
+        .summary(Some("Forget cached answers of the business"))
+        .description(Some(
+            "On every replica at once. Never needed for answers to be right; it frees memory and helps to compare.",
+        ))
+        .operation_id(Some("purgeCache"))
+        .request_body(Some(RequestBodyBuilder::new().content("application/json", asked.build()).build()))
+        .response(
+            "200",
+            ResponseBuilder::new().description("How many answers this process and Redis held.").content(
+                "application/json",
+                content(
+                    "Answers forgotten; `redis` is null when it does not answer.",
+                    json!({ "local": 12, "redis": 40 }),
+                ),
+            ),
+        );
+    let purge = problems(purge, &[400, 401, 403, 408, 413, 415, 422, 503]);
+    api.paths.paths.insert("/api/v1/ops/cache/purge".to_owned(), PathItem::new(HttpMethod::Post, purge));
+}
+
+/// The document, as it is or compressed; more than half a megabyte is worth it.
+pub async fn document(request: HttpRequest) -> impl Responder {
+    static GZIP: LazyLock<Vec<u8>> = LazyLock::new(|| gzip(text().as_bytes()).unwrap_or_default());
+    static BROTLI: LazyLock<Vec<u8>> = LazyLock::new(|| brotli(text().as_bytes()).unwrap_or_default());
+    let accepted =
+        request.headers().get(header::ACCEPT_ENCODING).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let mut reply = HttpResponse::Ok();
+    reply.insert_header((header::CONTENT_TYPE, "application/json"));
+    match (accepts(accepted, "br"), accepts(accepted, "gzip")) {
+        (true, _) if !BROTLI.is_empty() => reply.insert_header((header::CONTENT_ENCODING, "br")).body(&BROTLI[..]),
+        (_, true) if !GZIP.is_empty() => reply.insert_header((header::CONTENT_ENCODING, "gzip")).body(&GZIP[..]),
+        _ => reply.body(text()),
+    }
 }
 
 /// The explorer, from the binary itself.

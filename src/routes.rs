@@ -10,7 +10,7 @@ use crate::noun;
 use crate::noun::http::API;
 use crate::nouns::NOUNS;
 use crate::openapi;
-use crate::ops::health;
+use crate::ops::{self, health};
 
 pub fn configure(config: &mut ServiceConfig) {
     for (path, probe) in health::PROBES {
@@ -31,7 +31,11 @@ pub fn configure(config: &mut ServiceConfig) {
     config.service(web::redirect("/docs", "/docs/"));
     config.service(openapi::explorer());
     config.route("/", web::get().to(openapi::welcome));
-    config.service(web::scope(API).configure(|api| NOUNS.iter().for_each(|noun| noun::http::routes(noun, api))));
+    config.service(web::scope(API).configure(|api| {
+        NOUNS.iter().for_each(|noun| noun::http::routes(noun, api));
+        routing::resource("/ops/cache").on(Method::GET, ops::cache::statistics).register(api);
+        routing::resource("/ops/cache/purge").on(Method::POST, ops::cache::purge).register(api);
+    }));
     config.default_service(web::to(nowhere));
 }
 

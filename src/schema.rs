@@ -62,6 +62,23 @@ diesel::table! {
 }
 
 diesel::table! {
+    cache_incarnation (only_row) {
+        only_row -> Bool,
+        id -> Uuid,
+    }
+}
+
+diesel::table! {
+    cache_versions (business_id, scope, bucket, slot) {
+        business_id -> Uuid,
+        scope -> Text,
+        bucket -> SmallInt,
+        slot -> BigInt,
+        value -> BigInt,
+    }
+}
+
+diesel::table! {
     campaigns (business_id, id) {
         business_id -> Uuid,
         id -> Uuid,

@@ -54,6 +54,9 @@ pub fn start(app: App) -> std::io::Result<Running> {
     let handles = servers.iter().map(actix_web::dev::Server::handle).collect();
     actix_web::rt::spawn(become_ready(app.clone()));
     actix_web::rt::spawn(metrics::keep_up());
+    if let Some(cache) = &app.cache {
+        actix_web::rt::spawn(cache.keep_connected());
+    }
     Ok(Running { address, metrics_address, app, handles, servers })
 }
 
@@ -96,8 +99,9 @@ fn api(app: Data<App>, listener: TcpListener) -> std::io::Result<actix_web::dev:
     let Config { header_timeout_ms, shutdown_grace_seconds, workers, .. } = app.config;
     let limits =
         Data::new(Limits { largest: app.config.body_limit, time: Duration::from_millis(app.config.body_timeout_ms) });
-    let keyring = Data::new(Keyring::new(app.db.clone(), Duration::from_millis(app.config.key_trust_ms)));
-    let engine = Data::new(Engine::new(app.db.clone(), &app.config));
+    let keyring =
+        Data::new(Keyring::new(app.db.clone(), Duration::from_millis(app.config.key_trust_ms), app.cache.clone()));
+    let engine = Data::new(Engine::new(app.db.clone(), app.cache.clone(), &app.config));
     let single_reads = engine.clone();
     actix_web::rt::spawn(async move { single_reads.coalescer.keep_moving().await });
     let server = HttpServer::new(move || {
@@ -124,7 +128,7 @@ fn metrics_page(app: Data<App>, listener: TcpListener) -> std::io::Result<actix_
     async fn page(app: Data<App>) -> HttpResponse {
         HttpResponse::Ok()
             .insert_header((header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8"))
-            .body(metrics::render(app.db.state(), app.life.is_ready()))
+            .body(metrics::render(app.db.state(), app.life.is_ready(), app.cache.as_deref()))
     }
     let server =
         HttpServer::new(move || actix_web::App::new().app_data(app.clone()).route("/metrics", web::get().to(page)));
@@ -142,7 +146,7 @@ fn cors(origins: &[String]) -> Cors {
             header::CACHE_CONTROL,
             header::HeaderName::from_static("x-request-id"),
         ])
-        .expose_headers(["ETag", "Location", "Retry-After", "Server-Timing", "X-Request-Id"])
+        .expose_headers(["Cache-Status", "ETag", "Location", "Retry-After", "Server-Timing", "X-Request-Id"])
         .max_age(3600);
     origins.iter().fold(cors, |cors, origin| match origin.as_str() {
         "*" => cors.allow_any_origin(),

@@ -4,12 +4,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::Role;
 use crate::auth::Business;
+use crate::cache::{Cache, Scope, Stamp};
 use crate::db::{Db, Statement, Value};
 use crate::error::{Error, Result};
 
@@ -24,6 +25,24 @@ pub struct Identity {
     pub key: Uuid,
     pub business: Business,
     pub role: Role,
+    /// What this depends on: the key, and the business it belongs to.
+    access: Arc<[Scope]>,
+    /// The versions of that, from before it was read; with a cache only.
+    seen: Option<Stamp>,
+    /// When its use was last noted.
+    noted: Mutex<Instant>,
+}
+
+impl Identity {
+    pub fn access(&self) -> &Arc<[Scope]> {
+        &self.access
+    }
+
+    /// Read after `stamp` was, which is of `access`.
+    fn seen_at(self, access: &Arc<[Scope]>, stamp: Stamp) -> Self {
+        let seen = (self.access == *access).then_some(stamp);
+        Self { seen, ..self }
+    }
 }
 
 /// SHA-256 of a key.
@@ -38,25 +57,63 @@ struct Entry {
 pub struct Keyring {
     db: Db,
     trust: Duration,
+    cache: Option<Arc<Cache>>,
     known: RwLock<HashMap<Hash, Entry>>,
 }
 
 impl Keyring {
-    /// `trust` is how long a verified key is believed, and so how long a revoked one can still be used.
-    pub fn new(db: Db, trust: Duration) -> Self {
-        Self { db, trust, known: RwLock::default() }
+    /// With a cache a key is validated with every request, in the round that validates the answer. Without one `trust` is
+    /// how long a verified key is believed, and so how long a revoked one can still be used. In both cases it is how
+    /// long a wrong one is not looked up again.
+    pub fn new(db: Db, trust: Duration, cache: Option<Arc<Cache>>) -> Self {
+        Self { db, trust, cache, known: RwLock::default() }
     }
 
-    /// Whom the key of this hash speaks for, if it was verified a moment ago. Errors: 401.
+    /// Whom the key of this hash speaks for, as far as is known here. With a cache that is still to be confirmed.
+    /// Errors: 401.
     pub fn known(&self, hash: &Hash) -> Option<Result<Arc<Identity>>> {
         let known = self.known.read();
-        let entry = known.get(hash).filter(|entry| entry.until > Instant::now())?;
-        Some(entry.identity.clone().ok_or(Error::Unauthenticated))
+        let entry = known.get(hash)?;
+        match &entry.identity {
+            Some(identity) if self.cache.is_some() || entry.until > Instant::now() => Some(Ok(identity.clone())),
+            None if entry.until > Instant::now() => Some(Err(Error::Unauthenticated)),
+            _ => None,
+        }
     }
 
     /// Whom the key of this hash speaks for. Errors: 401.
     pub async fn of_hash(&self, hash: Hash) -> Result<Arc<Identity>> {
-        let identity = self.look_up(hash).await?.map(Arc::new);
+        let mut identity = self.look_up(hash).await?;
+        if let (Some(cache), Some(first)) = (&self.cache, &identity) {
+            // Looked up again after its versions: only now is it known which to ask for.
+            let seen = cache.validate(&first.access).await?;
+            identity = self.look_up(hash).await?.map(|identity| identity.seen_at(&first.access, seen));
+        }
+        self.remembered(hash, identity)
+    }
+
+    /// Confirms a claim by the versions that a round found for its [`Identity::access`]. `None`: it is as claimed; else
+    /// whom the key speaks for now. Errors: 401 when it is no good any more.
+    pub async fn confirm(&self, hash: Hash, claimed: &Identity, now: &Stamp) -> Result<Option<Arc<Identity>>> {
+        if claimed.seen.as_ref() == Some(now) {
+            let mut noted = claimed.noted.lock();
+            if noted.elapsed() > USED_EVERY {
+                *noted = Instant::now();
+                used(self.db.clone(), claimed.business.id, claimed.key);
+            }
+            return Ok(None);
+        }
+        let found = self.look_up(hash).await?;
+        self.remembered(hash, found.map(|found| found.seen_at(&claimed.access, now.clone()))).map(Some)
+    }
+
+    /// The cache, with which claims are to be confirmed.
+    pub fn cache(&self) -> Option<&Arc<Cache>> {
+        self.cache.as_ref()
+    }
+
+    fn remembered(&self, hash: Hash, identity: Option<Identity>) -> Result<Arc<Identity>> {
+        let identity = identity.map(Arc::new);
         self.remember(hash, identity.clone());
         identity.ok_or(Error::Unauthenticated)
     }
@@ -80,15 +137,14 @@ impl Keyring {
                 .await?;
             let Some(row) = found else { return Ok(None) };
             let text = |index| row.text(index).unwrap_or_default().to_owned();
+            let (key, business) = (row.uuid(0).unwrap_or_default(), row.uuid(2).unwrap_or_default());
             let identity = Identity {
-                key: row.uuid(0).unwrap_or_default(),
+                key,
                 role: Role::named(&text(1)).ok_or_else(|| Error::Internal("an API key of no known role".into()))?,
-                business: Business {
-                    id: row.uuid(2).unwrap_or_default(),
-                    country: text(3),
-                    time_zone: text(4),
-                    currency: text(5),
-                },
+                business: Business { id: business, country: text(3), time_zone: text(4), currency: text(5) },
+                access: [Scope::row(business, "api_keys", key), Scope::table(business, "businesses")].into(),
+                seen: None,
+                noted: Mutex::new(Instant::now()),
             };
             if row.int(6).unwrap_or_default() > USED_EVERY.as_secs() as i64 {
                 used(db, identity.business.id, identity.key);

@@ -4,6 +4,6 @@ mod keyring;
 mod roles;
 mod tenant;
 
-pub use keyring::{Identity, Keyring, hash};
+pub use keyring::{Hash, Identity, Keyring, hash};
 pub use roles::{Action, Area, Role};
 pub use tenant::{Business, Tenant};

@@ -7,7 +7,7 @@ use crate::db::target::{BoxError, Target};
 use crate::db::{embedded, migrate};
 use crate::ops::telemetry;
 use crate::{auth::Role, identity::api_keys};
-use crate::{seed, server};
+use crate::{openapi, seed, server};
 
 const DEMO: &str = "demo";
 
@@ -20,7 +20,7 @@ pub fn run(config: Config) -> Result<(), BoxError> {
         migrate::run(&target.url)?;
     }
     let demo_key = if on_embedded { Some(demo(&target, config.dev_api_key.as_ref())?) } else { None };
-    let app = App::open(config, &target.url)?;
+    let app = App::open(config, &target.url, openapi::shape())?;
     actix_web::rt::System::new().block_on(async move {
         let running = server::start(app)?;
         let address = running.address;

@@ -1,5 +1,7 @@
 //! The business itself: the tenant. A caller sees its own and no other; businesses are made on the command line.
 
+use std::time::Duration;
+
 use crate::auth::Area;
 use crate::noun::{Field, Kind, Noun, Operations, Search, Sort};
 
@@ -35,5 +37,6 @@ pub static BUSINESSES: Noun = Noun {
     sorts: &[Sort::time("created_at", "t.created_at")],
     search: Search::None,
     operations: Operations { update: true, ..Operations::NONE },
+    ttl: Duration::from_secs(1800),
     ..Noun::BASE
 };

@@ -1,5 +1,7 @@
 //! Campaigns: what brought leads in.
 
+use std::time::Duration;
+
 use crate::auth::Area;
 use crate::auth::Business;
 use crate::db::Value;
@@ -31,6 +33,7 @@ pub static CAMPAIGNS: Noun = Noun {
     ],
     sorts: &[Sort::time("created_at", "t.created_at"), Sort::text("name", "lower(t.name)")],
     hooks: Hooks { prepare, ..Hooks::NONE },
+    ttl: Duration::from_secs(1800),
     ..Noun::BASE
 };
 

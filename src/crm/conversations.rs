@@ -1,5 +1,7 @@
 //! Conversations: one thread with one address on one channel. Its recency and unread count follow its messages.
 
+use std::time::Duration;
+
 use super::contacts::CONTACTS;
 use super::leads::LEADS;
 use super::messages::MESSAGES;
@@ -65,6 +67,7 @@ pub static CONVERSATIONS: Noun = Noun {
     sorts: &[Sort::time("last_message_at", "t.last_message_at"), Sort::time("created_at", "t.created_at")],
     default_sort: "-last_message_at",
     hooks: Hooks { prepare, ..Hooks::NONE },
+    ttl: Duration::from_secs(300),
     ..Noun::BASE
 };
 

@@ -1,5 +1,7 @@
 //! Messages: what was said in a conversation, by whom, and how far it got.
 
+use std::time::Duration;
+
 use uuid::Uuid;
 
 use super::conversations::CONVERSATIONS;
@@ -98,6 +100,7 @@ pub static MESSAGES: Noun = Noun {
     default_sort: "-sent_at",
     search: Search::Words,
     hooks: Hooks { prepare, after, ..Hooks::NONE },
+    ttl: Duration::from_secs(180),
     ..Noun::BASE
 };
 

@@ -1,5 +1,7 @@
 //! Services: what can be booked.
 
+use std::time::Duration;
+
 use super::campaigns::default_currency;
 use crate::auth::Area;
 use crate::noun::{Field, Hooks, Kind, Noun, Sort};
@@ -27,5 +29,6 @@ pub static SERVICES: Noun = Noun {
     sorts: &[Sort::time("created_at", "t.created_at"), Sort::text("name", "lower(t.name)")],
     default_sort: "name",
     hooks: Hooks { prepare: |change, business, _| default_currency(change, "price_minor", business), ..Hooks::NONE },
+    ttl: Duration::from_secs(1800),
     ..Noun::BASE
 };

@@ -6,6 +6,7 @@
 //! these threads reached 70 % of the throughput; see docs/PERFORMANCE.md.)
 
 pub mod embedded;
+mod mailbox;
 pub mod migrate;
 pub mod statement;
 pub mod target;
@@ -18,6 +19,7 @@ use std::time::Duration;
 
 use diesel::pg::PgConnection;
 
+pub use self::mailbox::Mailbox;
 pub use self::statement::{Cells, Statement, Value};
 pub use self::threads::Source;
 pub use self::tx::{Isolation, Tx, WriteOptions};

@@ -4,16 +4,78 @@ use std::future::{Future, Ready, ready};
 use std::pin::Pin;
 use std::sync::Arc;
 
-use crate::auth::hash;
-use crate::auth::{Action, Area, Business, Identity, Keyring, Role, Tenant};
-use crate::error::{Error, Result};
 use actix_web::dev::Payload;
 use actix_web::http::header;
 use actix_web::web::Data;
 use actix_web::{FromRequest, HttpRequest};
 use futures_util::future::Either;
 
-/// An authenticated caller.
+use crate::auth::{Action, Area, Business, Hash, Identity, Keyring, Tenant, hash};
+use crate::cache::Stamp;
+use crate::error::{Error, Result};
+
+// What is known already costs no allocation: this is on every request.
+type Found<T> = Either<Ready<Result<T>>, Pin<Box<dyn Future<Output = Result<T>>>>>;
+
+/// Whom a request's credential spoke for when it was last looked at: good enough to begin with, not to answer with. It is
+/// confirmed by a validation round, as a rule the one that validates the answer.
+#[derive(Clone)]
+pub struct Claim {
+    keyring: Data<Keyring>,
+    hash: Hash,
+    identity: Arc<Identity>,
+}
+
+impl Claim {
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    pub fn business(&self) -> &Business {
+        &self.identity.business
+    }
+
+    /// Confirms it by the versions that a round found for its identity's access. `None`: it is as claimed; else what is
+    /// true now. Errors: 401 when the credential is no good any more.
+    pub async fn confirm(&self, now: &Stamp) -> Result<Option<Self>> {
+        let renewed = self.keyring.confirm(self.hash, &self.identity, now).await?;
+        Ok(renewed.map(|identity| Self { identity, ..self.clone() }))
+    }
+
+    /// Confirms it by a round of its own.
+    async fn confirmed(self) -> Result<Caller> {
+        let Some(cache) = self.keyring.cache() else {
+            return Ok(Caller { identity: self.identity });
+        };
+        let now = cache.validate(self.identity.access()).await?;
+        let identity = self.confirm(&now).await?.map_or(self.identity, |renewed| renewed.identity);
+        Ok(Caller { identity })
+    }
+}
+
+impl FromRequest for Claim {
+    type Error = Error;
+    type Future = Found<Self>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let Some(key) = bearer(request) else {
+            return Either::Left(ready(Err(Error::Unauthenticated)));
+        };
+        let Some(keyring) = request.app_data::<Data<Keyring>>().cloned() else {
+            return Either::Left(ready(Err(Error::Internal("no keyring".into()))));
+        };
+        let hash = hash(key);
+        if let Some(known) = keyring.known(&hash) {
+            return Either::Left(ready(known.map(|identity| Self { keyring, hash, identity })));
+        }
+        Either::Right(Box::pin(async move {
+            let identity = keyring.of_hash(hash).await?;
+            Ok(Self { keyring, hash, identity })
+        }))
+    }
+}
+
+/// An authenticated caller: what the credential says now.
 #[derive(Clone, Debug)]
 pub struct Caller {
     identity: Arc<Identity>,
@@ -28,30 +90,15 @@ impl Caller {
     pub fn business(&self) -> &Business {
         &self.identity.business
     }
-
-    pub fn role(&self) -> Role {
-        self.identity.role
-    }
 }
 
 impl FromRequest for Caller {
     type Error = Error;
-    // A key that is known already costs no allocation: this is on every request.
-    type Future = Either<Ready<Result<Self>>, Pin<Box<dyn Future<Output = Result<Self>>>>>;
+    type Future = Pin<Box<dyn Future<Output = Result<Self>>>>;
 
-    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let Some(key) = bearer(request) else {
-            return Either::Left(ready(Err(Error::Unauthenticated)));
-        };
-        let Some(keyring) = request.app_data::<Data<Keyring>>() else {
-            return Either::Left(ready(Err(Error::Internal("no keyring".into()))));
-        };
-        let hash = hash(key);
-        if let Some(known) = keyring.known(&hash) {
-            return Either::Left(ready(known.map(|identity| Self { identity })));
-        }
-        let keyring = keyring.clone();
-        Either::Right(Box::pin(async move { keyring.of_hash(hash).await.map(|identity| Self { identity }) }))
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let claim = Claim::from_request(request, payload);
+        Box::pin(async move { claim.await?.confirmed().await })
     }
 }
 

@@ -17,6 +17,7 @@ use uuid::Uuid;
 use crate::app::App;
 use crate::context::{CONTEXT, Context};
 use crate::error::Error;
+use crate::http::reply::CACHE_STATUS;
 use crate::ops::{access, metrics};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -89,6 +90,11 @@ fn finish(
         // So that clients move their kept connections elsewhere before we are gone.
         head.set_connection_type(actix_web::http::ConnectionType::Close);
     }
+    if !head.headers.contains_key(CACHE_STATUS) {
+        // What does not go through the cache (RFC 9211, section 2.2).
+        let status = if method.is_safe() { "rapport; fwd=bypass" } else { "rapport; fwd=method" };
+        head.headers.insert(CACHE_STATUS, HeaderValue::from_static(status));
+    }
     dress(&mut head.headers, began, documents);
     response
 }
@@ -96,11 +102,14 @@ fn finish(
 fn dress(headers: &mut HeaderMap, began: Instant, documents: bool) {
     let _ = CONTEXT.try_with(|context| {
         let (db, total) = (context.database.get().as_micros(), began.elapsed().as_micros());
+        let cache = context.cache.get().as_micros();
         // Milliseconds, written as integers: this is on every answer.
         let timing = format!(
-            "db;dur={}.{:03}, total;dur={}.{:03}, queries;desc=\"{}\"",
+            "db;dur={}.{:03}, cache;dur={}.{:03}, total;dur={}.{:03}, queries;desc=\"{}\"",
             db / 1000,
             db % 1000,
+            cache / 1000,
+            cache % 1000,
             total / 1000,
             total % 1000,
             context.statements.get()
@@ -126,7 +135,7 @@ fn dress(headers: &mut HeaderMap, began: Instant, documents: bool) {
     }
     // The CORS middleware may have said more.
     if !headers.contains_key(header::VARY) {
-        headers.insert(header::VARY, HeaderValue::from_static("Authorization, Origin"));
+        headers.insert(header::VARY, HeaderValue::from_static("Authorization, Origin, Accept-Encoding"));
     }
 }
 

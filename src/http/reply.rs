@@ -1,25 +1,76 @@
-//! Answers: JSON with its ETag, and the preconditions of HTTP (RFC 9110, section 13).
+//! Answers: JSON with its ETag, as it is or compressed, and the preconditions of HTTP (RFC 9110, section 13).
 
-use actix_web::http::header::{self, HeaderValue};
+use actix_web::http::Method;
+use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
 
+use bytes::Bytes;
+
+use crate::cache::{Entry, Source};
 use crate::error::{Error, Result};
 use crate::noun::store::Row;
 
-/// A document whose ETag is a hash of its bytes: lists and whatever has no version of its own.
-pub fn document(request: &HttpRequest, body: Vec<u8>) -> HttpResponse {
-    let etag = format!("\"{:016x}\"", xxhash_rust::xxh3::xxh3_64(&body));
-    conditional(request, etag, body)
+/// A read's answer, in the smallest form that the caller takes: compressed where that was done already and `packed`
+/// allows it.
+pub fn entry(request: &HttpRequest, entry: &Entry, source: Source, packed: bool) -> HttpResponse {
+    let headers = request.headers();
+    let known = headers.get(header::IF_NONE_MATCH).filter(|_| *request.method() != Method::POST);
+    let fresh = known.and_then(|known| Some(matches_weakly(known.to_str().ok()?, entry.etag.to_str().ok()?)));
+    let form = if packed { Form::chosen(headers, entry) } else { Form::plain(entry) };
+    let mut reply = if fresh == Some(true) { HttpResponse::NotModified() } else { HttpResponse::Ok() };
+    reply
+        .insert_header((header::ETAG, form.etag))
+        .insert_header((CACHE_STATUS, HeaderValue::from_static(source.status())));
+    if fresh == Some(true) {
+        return reply.finish();
+    }
+    if let Some(coding) = form.coding {
+        reply.insert_header((header::CONTENT_ENCODING, HeaderValue::from_static(coding)));
+    }
+    reply.insert_header((header::CONTENT_TYPE, HeaderValue::from_static("application/json"))).body(form.body)
 }
 
-/// A row. Its ETag is its version; where the answer shows more or less than the row (`include`, `fields`), a hash of it
-/// follows the version, so that any ETag of a row can be sent back as `If-Match`.
-pub fn row(request: &HttpRequest, row: Row) -> HttpResponse {
-    let etag = match request.query_string() {
-        "" => version_tag(row.version),
-        _ => format!("\"{}.{:016x}\"", row.version, xxhash_rust::xxh3::xxh3_64(&row.json)),
-    };
-    conditional(request, etag, row.json)
+pub const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+
+/// A form in which an entry can be sent.
+struct Form {
+    coding: Option<&'static str>,
+    body: Bytes,
+    etag: HeaderValue,
+}
+
+impl Form {
+    fn plain(entry: &Entry) -> Self {
+        Self { coding: None, body: entry.body.clone(), etag: entry.etag.clone() }
+    }
+
+    fn chosen(headers: &HeaderMap, entry: &Entry) -> Self {
+        let Some((packed, accepted)) = entry.packed().zip(headers.get(header::ACCEPT_ENCODING)) else {
+            return Self::plain(entry);
+        };
+        let accepted = accepted.to_str().unwrap_or_default();
+        let forms = [("br", &packed.brotli), ("gzip", &packed.gzip)];
+        let chosen = forms.into_iter().filter(|(coding, _)| accepts(accepted, coding));
+        match chosen.filter_map(|(coding, body)| Some((coding, body.as_ref()?))).next() {
+            // Not the same bytes: the tag is a weak one (RFC 9110, section 8.8.3.3).
+            Some((coding, body)) => {
+                let weak = [b"W/", entry.etag.as_bytes()].concat();
+                let etag = HeaderValue::from_bytes(&weak).unwrap_or_else(|_| entry.etag.clone());
+                Self { coding: Some(coding), body: body.clone(), etag }
+            }
+            None => Self::plain(entry),
+        }
+    }
+}
+
+/// Whether `Accept-Encoding` names `coding` with a weight above nothing (RFC 9110, section 12.5.3).
+pub fn accepts(accepted: &str, coding: &str) -> bool {
+    accepted.split(',').any(|offer| {
+        let mut parts = offer.split(';').map(str::trim);
+        let named = parts.next().is_some_and(|name| name.eq_ignore_ascii_case(coding));
+        let refused = |weight: &str| weight.strip_prefix("q=").is_some_and(|q| q.parse().is_ok_and(|q: f32| q <= 0.0));
+        named && !parts.any(refused)
+    })
 }
 
 pub fn created(location: &str, row: Row) -> HttpResponse {
@@ -40,16 +91,6 @@ pub fn json(mut reply: HttpResponseBuilder, body: Vec<u8>) -> HttpResponse {
 
 fn version_tag(version: i64) -> String {
     format!("\"{version}\"")
-}
-
-fn conditional(request: &HttpRequest, etag: String, body: Vec<u8>) -> HttpResponse {
-    let known = request.headers().get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
-    if known.is_some_and(|known| matches_weakly(known, &etag)) {
-        return HttpResponse::NotModified().insert_header((header::ETAG, etag)).finish();
-    }
-    let mut reply = HttpResponse::Ok();
-    reply.insert_header((header::ETAG, etag));
-    json(reply, body)
 }
 
 /// `If-None-Match` compares weakly: a proxy that compressed the answer may have weakened its tag.

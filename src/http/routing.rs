@@ -5,9 +5,9 @@ use std::future::Future;
 
 use actix_web::http::Method;
 use actix_web::web::{self, Bytes, Data, ServiceConfig};
-use actix_web::{HttpRequest, HttpResponse, Resource};
+use actix_web::{FromRequest, Handler, HttpRequest, HttpResponse, Resource, Responder};
 
-use super::caller::Caller;
+use super::caller::{Caller, Claim};
 use super::payload::Body;
 use crate::error::{Error, Result};
 
@@ -23,22 +23,42 @@ pub fn resource(path: &str) -> Routes {
 
 impl Routes {
     /// Answers `method` with `handler`: the state it works with, caller, request, and the body, read within its limits.
-    pub fn on<S, H, F>(mut self, method: Method, handler: H) -> Self
+    pub fn on<S, H, F>(self, method: Method, handler: H) -> Self
     where
         S: 'static,
         H: Fn(Data<S>, Caller, HttpRequest, Bytes) -> F + Copy + 'static,
         F: Future<Output = Result<HttpResponse>> + 'static,
     {
-        let serve = move |state: Data<S>, caller: Caller, request: HttpRequest, body: Body| {
+        self.route(method, move |state: Data<S>, caller: Caller, request: HttpRequest, body: Body| {
             handler(state, caller, request, body.into_inner())
-        };
+        })
+    }
+
+    /// As [`Routes::on`], for a read: the handler gets a claim, which is confirmed in the round that validates the answer.
+    pub fn reads<S, H, F>(self, method: Method, handler: H) -> Self
+    where
+        S: 'static,
+        H: Fn(Data<S>, Claim, HttpRequest, Bytes) -> F + Copy + 'static,
+        F: Future<Output = Result<HttpResponse>> + 'static,
+    {
+        self.route(method, move |state: Data<S>, claim: Claim, request: HttpRequest, body: Body| {
+            handler(state, claim, request, body.into_inner())
+        })
+    }
+
+    fn route<H, A>(mut self, method: Method, handler: H) -> Self
+    where
+        H: Handler<A> + Copy,
+        A: FromRequest + 'static,
+        H::Output: Responder + 'static,
+    {
         let mut methods = vec![method];
         if methods == [Method::GET] {
             // Whatever can be read answers HEAD as well (RFC 9110, section 9.1); the encoder leaves the body out.
             methods.push(Method::HEAD);
         }
         for method in methods {
-            self.resource = self.resource.route(web::method(method.clone()).to(serve));
+            self.resource = self.resource.route(web::method(method.clone()).to(handler));
             self.allowed.push(method);
         }
         self

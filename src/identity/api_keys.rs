@@ -1,5 +1,7 @@
 //! API keys: how programs come in. A key is shown once, when it is made; the database has its SHA-256 only.
 
+use std::time::Duration;
+
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rand::TryRngCore;
@@ -42,6 +44,8 @@ pub static API_KEYS: Noun = Noun {
     // A revoked key stays revoked: it may have leaked.
     operations: Operations { restore: false, ..Operations::ALL },
     writes: Writes { create, delete, ..Writes::PLAIN },
+    ttl: Duration::from_secs(900),
+    packed: false,
     ..Noun::BASE
 };
 

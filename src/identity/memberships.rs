@@ -1,6 +1,8 @@
 //! Memberships: who belongs to the business, in which role. People are added under `/users`; here a role is changed or
 //! taken away.
 
+use std::time::Duration;
+
 use uuid::Uuid;
 
 use super::users::USERS;
@@ -34,6 +36,8 @@ pub static MEMBERSHIPS: Noun = Noun {
     search: Search::None,
     operations: Operations { create: false, restore: false, ..Operations::ALL },
     writes: Writes { update, delete, ..Writes::PLAIN },
+    ttl: Duration::from_secs(900),
+    packed: false,
     ..Noun::BASE
 };
 

@@ -1,6 +1,8 @@
 //! People. A person is one row for all businesses; here a business sees those who are its members, each with the role
 //! that they have in it.
 
+use std::time::Duration;
+
 use uuid::Uuid;
 
 use super::memberships::{forget, guard_role, keep_an_owner, role_of};
@@ -39,6 +41,9 @@ pub static USERS: Noun = Noun {
     search: Search::Substring,
     operations: Operations { restore: false, ..Operations::ALL },
     writes: Writes { create, update, delete, ..Writes::PLAIN },
+    tables: &["users", "memberships"],
+    ttl: Duration::from_secs(900),
+    packed: false,
     ..Noun::BASE
 };
 

@@ -15,11 +15,10 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use super::mailbox::Mailbox;
 use super::{Noun, select};
 use crate::auth::Tenant;
 use crate::context;
-use crate::db::{Cells, Db};
+use crate::db::{Cells, Db, Mailbox};
 use crate::error::{Error, Result};
 
 const LARGEST_ROUND: usize = 64;

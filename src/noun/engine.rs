@@ -1,23 +1,68 @@
 //! What the operations of every noun work with.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use uuid::Uuid;
+
+use super::Noun;
 use super::coalesce::Coalescer;
+use super::question::{Question, What};
+use crate::auth::Business;
+use crate::cache::Cache;
 use crate::config::Config;
 use crate::db::Db;
+use crate::error::Result;
+
+/// Bytes of understood questions that are remembered.
+const REMEMBERED: u64 = 8 * 1024 * 1024;
+
+/// A question as it was typed, by whom its reading depends on.
+type Typed = (Uuid, [String; 3], &'static str, String);
 
 pub struct Engine {
     pub db: Db,
     pub coalescer: Coalescer,
+    pub cache: Option<Arc<Cache>>,
     /// Deepest nesting of a JSON body.
     pub body_depth: usize,
+    ttl: Vec<(String, u64)>,
+    understood: moka::sync::Cache<Typed, Arc<Question>, xxhash_rust::xxh3::Xxh3DefaultBuilder>,
 }
 
 impl Engine {
-    pub fn new(db: Db, config: &Config) -> Self {
+    pub fn new(db: Db, cache: Option<Arc<Cache>>, config: &Config) -> Self {
         let wait = Duration::from_millis(config.db_wait_ms);
         // Single reads wait for a round, not for a connection each, so more of them may.
         let coalescer = Coalescer::new(db.clone(), wait, config.db_queue * 4);
-        Self { db, coalescer, body_depth: config.body_depth }
+        let understood = moka::sync::Cache::builder()
+            .max_capacity(REMEMBERED)
+            .weigher(|typed: &Typed, _| (typed.3.len() * 2 + 1_000).try_into().unwrap_or(u32::MAX))
+            .build_with_hasher(xxhash_rust::xxh3::Xxh3DefaultBuilder::new());
+        Self { db, coalescer, cache, body_depth: config.body_depth, ttl: config.cache_ttl.clone(), understood }
+    }
+
+    /// How long answers of `noun` are kept at most.
+    pub fn ttl(&self, noun: &Noun) -> Duration {
+        let configured = self.ttl.iter().find(|(name, _)| name == noun.plural);
+        configured.map_or(noun.ttl, |(_, seconds)| Duration::from_secs(*seconds))
+    }
+
+    /// What `typed` asks of `noun`; `read` is only needed where it was not understood lately. Errors: those of `read`.
+    pub fn understand(
+        &self,
+        noun: &'static Noun,
+        business: &Business,
+        typed: &str,
+        read: impl FnOnce() -> Result<What>,
+    ) -> Result<Arc<Question>> {
+        let settings = [&business.country, &business.time_zone, &business.currency].map(String::clone);
+        let typed = (business.id, settings, noun.plural, typed.to_owned());
+        if let Some(question) = self.understood.get(&typed) {
+            return Ok(question);
+        }
+        let question = Arc::new(Question::new(noun, read()?, business));
+        self.understood.insert(typed, question.clone());
+        Ok(question)
     }
 }

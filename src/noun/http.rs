@@ -1,16 +1,20 @@
 //! The operations that every noun has, over HTTP. Each is: permission, one call, reply.
 
+use std::sync::Arc;
+
 use actix_web::http::Method;
 use actix_web::web::{self, Bytes, Data};
 use actix_web::{HttpRequest, HttpResponse};
 use serde_json::Value as Json;
 use uuid::Uuid;
 
+use super::answer::answer;
 use super::params::{List, View};
+use super::question::{Question, What};
 use super::{Change, Engine, Noun, body, store};
-use crate::auth::Action;
+use crate::auth::{Action, Business, Tenant};
 use crate::error::{Error, Fault, Result};
-use crate::http::caller::Caller;
+use crate::http::caller::{Caller, Claim};
 use crate::http::{reply, routing};
 
 /// Base of the API's paths.
@@ -21,7 +25,7 @@ pub const API: &str = "/api/v1";
 pub fn routes(noun: &'static Noun, api: &mut web::ServiceConfig) {
     let operations = noun.operations;
     let one = routing::resource("/{id}")
-        .on(Method::GET, move |engine, caller, request, _| read(noun, engine, caller, request))
+        .reads(Method::GET, move |engine, claim, request, _| read(noun, engine, claim, request))
         .on_if(operations.update, Method::PATCH, move |engine, caller, request, body| {
             update(noun, engine, caller, request, body)
         })
@@ -29,12 +33,12 @@ pub fn routes(noun: &'static Noun, api: &mut web::ServiceConfig) {
             delete(noun, engine, caller, request)
         });
     let many = routing::resource("")
-        .on(Method::GET, move |engine, caller, request, _| list(noun, engine, caller, request))
+        .reads(Method::GET, move |engine, claim, request, _| list(noun, engine, claim, request))
         .on_if(operations.create, Method::POST, move |engine, caller, request, body| {
             create(noun, engine, caller, request, body)
         });
     let batch = routing::resource("/batch/read")
-        .on(Method::POST, move |engine, caller, request, body| batch_read(noun, engine, caller, request, body));
+        .reads(Method::POST, move |engine, claim, request, body| batch_read(noun, engine, claim, request, body));
     let restoration = routing::resource("/{id}/restoration").on_if(
         operations.restore,
         Method::POST,
@@ -50,38 +54,37 @@ pub fn routes(noun: &'static Noun, api: &mut web::ServiceConfig) {
     }));
 }
 
-async fn list(noun: &'static Noun, engine: Data<Engine>, caller: Caller, request: HttpRequest) -> Result<HttpResponse> {
-    let tenant = caller.may(noun.area, Action::Read)?;
-    let query = List::parse(noun, request.query_string(), caller.business())?;
-    let page = engine.db.read("list", move |conn| store::list(conn, &tenant, &query)).await?;
-    Ok(reply::document(&request, page))
+async fn list(noun: &'static Noun, engine: Data<Engine>, claim: Claim, request: HttpRequest) -> Result<HttpResponse> {
+    let query = request.query_string();
+    let ask = |business: &Business| {
+        engine.understand(noun, business, query, || Ok(What::List(List::parse(noun, query, business)?)))
+    };
+    answer(engine.clone(), claim, &request, noun, ask).await
 }
 
-async fn read(noun: &'static Noun, engine: Data<Engine>, caller: Caller, request: HttpRequest) -> Result<HttpResponse> {
-    let tenant = caller.may(noun.area, Action::Read)?;
-    let id = id(noun, &request)?;
-    let view = View::parse(noun, request.query_string(), caller.business())?;
-    let row = if view.include.is_empty() {
-        let cells = engine.coalescer.one(noun, &tenant, id).await?;
-        cells.map(|cells| store::row(noun, &view, &cells, &store::Related::default()))
-    } else {
-        engine.db.read("one_with_relations", move |conn| store::one(conn, &tenant, noun, id, &view)).await?
+async fn read(noun: &'static Noun, engine: Data<Engine>, claim: Claim, request: HttpRequest) -> Result<HttpResponse> {
+    let ask = |business: &Business| {
+        let typed = format!("{}?{}", request.match_info().query("id"), request.query_string());
+        engine.understand(noun, business, &typed, || {
+            Ok(What::One(id(noun, &request)?, View::parse(noun, request.query_string(), business)?))
+        })
     };
-    Ok(reply::row(&request, row.ok_or_else(|| store::missing(noun))?))
+    answer(engine.clone(), claim, &request, noun, ask).await
 }
 
 async fn batch_read(
     noun: &'static Noun,
     engine: Data<Engine>,
-    caller: Caller,
+    claim: Claim,
     request: HttpRequest,
     body: Bytes,
 ) -> Result<HttpResponse> {
-    let tenant = caller.may(noun.area, Action::Read)?;
-    no_parameters(&request)?;
-    let (ids, view) = batch_request(noun, &caller, body::json(&body, engine.body_depth)?)?;
-    let found = engine.db.read("batch_read", move |conn| store::batch(conn, &tenant, noun, &ids, &view)).await?;
-    Ok(reply::json(HttpResponse::Ok(), found))
+    let ask = |business: &Business| {
+        no_parameters(&request)?;
+        let (ids, view) = batch_request(noun, business, body::json(&body, engine.body_depth)?)?;
+        Ok(Arc::new(Question::new(noun, What::Batch(ids, view), business)))
+    };
+    answer(engine.clone(), claim, &request, noun, ask).await
 }
 
 async fn create(
@@ -109,8 +112,10 @@ async fn update(
     no_parameters(&request)?;
     let (id, expected) = (id(noun, &request)?, reply::if_match(&request)?);
     let change = Change::parse(noun, body::json(&body, engine.body_depth)?, false, caller.business())?;
+    let forgetful = tenant.clone();
     let row =
         engine.db.write("update", move |tx| (noun.writes.update)(tx, &tenant, id, change.clone(), expected)).await?;
+    superseded(&engine, noun, &forgetful, id);
     Ok(reply::updated(row))
 }
 
@@ -123,7 +128,9 @@ async fn delete(
     let tenant = caller.may(noun.area, Action::Delete)?;
     no_parameters(&request)?;
     let (id, expected) = (id(noun, &request)?, reply::if_match(&request)?);
+    let forgetful = tenant.clone();
     engine.db.write("delete", move |tx| (noun.writes.delete)(tx, &tenant, noun, id, expected)).await?;
+    superseded(&engine, noun, &forgetful, id);
     Ok(HttpResponse::NoContent().finish())
 }
 
@@ -138,6 +145,13 @@ async fn restore(
     let id = id(noun, &request)?;
     let row = engine.db.write("restore", move |tx| (noun.writes.restore)(tx, &tenant, noun, id)).await?;
     Ok(reply::updated(row))
+}
+
+/// After the commit: what is cached of the row has had its day. Its versions say so already; this frees memory.
+fn superseded(engine: &Engine, noun: &'static Noun, tenant: &Tenant, id: Uuid) {
+    if let Some(cache) = &engine.cache {
+        cache.forget(&Question::of_row(noun, tenant, id));
+    }
 }
 
 /// A parameter that would be ignored is refused: whoever sent it believes that it does something.
@@ -157,7 +171,7 @@ pub fn id(noun: &Noun, request: &HttpRequest) -> Result<Uuid> {
 }
 
 /// `{"ids":[…],"include":["company"],"fields":["id","title"]}`
-fn batch_request(noun: &'static Noun, caller: &Caller, body: Json) -> Result<(Vec<Uuid>, View)> {
+fn batch_request(noun: &'static Noun, business: &Business, body: Json) -> Result<(Vec<Uuid>, View)> {
     const MEMBERS: [&str; 3] = ["ids", "include", "fields"];
     const MOST: usize = 1_000;
     let Json::Object(members) = body else {
@@ -198,7 +212,7 @@ fn batch_request(noun: &'static Noun, caller: &Caller, body: Json) -> Result<(Ve
     if !faults.is_empty() {
         return Err(Error::Invalid(faults));
     }
-    let view = View::parse(noun, &query.finish(), caller.business()).map_err(|error| match error {
+    let view = View::parse(noun, &query.finish(), business).map_err(|error| match error {
         Error::Malformed { faults, .. } => {
             let pointer = |fault: &Fault| fault.pointer.replacen("/query", "", 1);
             Error::Invalid(faults.iter().map(|f| Fault { pointer: pointer(f), ..f.clone() }).collect())

@@ -7,6 +7,7 @@
 //!
 //! What is particular to a noun stands in its own room under [`crate::crm`] as [`Hooks`].
 
+mod answer;
 pub mod body;
 mod coalesce;
 mod cursor;
@@ -14,10 +15,10 @@ mod engine;
 mod field;
 pub mod http;
 pub mod json;
-mod mailbox;
 pub mod openapi;
 pub mod params;
 pub mod phone;
+mod question;
 mod relation;
 pub mod select;
 pub mod store;
@@ -30,6 +31,8 @@ use crate::auth::Area;
 use crate::auth::{Business, Tenant};
 use crate::db::Tx;
 use crate::error::Result;
+use std::time::Duration;
+
 use uuid::Uuid;
 
 /// A way to order a list. The expression must be NOT NULL and stand in an index `(business_id, expression, id)`.
@@ -135,6 +138,8 @@ pub struct Noun {
     pub about: &'static str,
     /// Table or view.
     pub table: &'static str,
+    /// The tables behind a view, the one that its ids are of first; nothing: the table itself.
+    pub tables: &'static [&'static str],
     /// Column of the tenant: `business_id`, except for the business itself.
     pub tenant: &'static str,
     /// Which permission it needs.
@@ -148,6 +153,10 @@ pub struct Noun {
     pub operations: Operations,
     pub hooks: Hooks,
     pub writes: Writes,
+    /// How long its answers are kept at most: it bounds memory, they are never stale.
+    pub ttl: Duration,
+    /// Whether its answers may be compressed: not where secrets stand beside what a caller can write (BREACH).
+    pub packed: bool,
 }
 
 /// Its plural only: nouns lead to each other in circles, so showing all of one would never end.
@@ -165,6 +174,7 @@ impl Noun {
         schema: "",
         about: "",
         table: "",
+        tables: &[],
         tenant: "business_id",
         area: Area::Crm,
         fields: &[],
@@ -175,7 +185,14 @@ impl Noun {
         operations: Operations::ALL,
         hooks: Hooks::NONE,
         writes: Writes::PLAIN,
+        ttl: Duration::from_secs(600),
+        packed: true,
     };
+
+    /// The tables that its rows are read from.
+    pub fn reads(&'static self) -> &'static [&'static str] {
+        if self.tables.is_empty() { std::slice::from_ref(&self.table) } else { self.tables }
+    }
 
     pub fn field(&self, name: &str) -> Option<&'static Field> {
         self.fields.iter().find(|field| field.name == name)

@@ -67,16 +67,12 @@ pub async fn detailed(app: Data<App>, caller: Caller, _: HttpRequest, _: Bytes) 
 }
 
 async fn redis(app: &App) -> Value {
-    let Some(pool) = &app.redis else {
+    let Some(remote) = app.cache.as_ref().and_then(|cache| cache.remote()) else {
         return json!({ "status": "off", "latency_ms": null });
     };
     let began = std::time::Instant::now();
-    let ping = async {
-        let mut connection = pool.get().await.ok()?;
-        deadpool_redis::redis::cmd("PING").query_async::<String>(&mut connection).await.ok()
-    };
-    match tokio::time::timeout(PATIENCE, ping).await {
-        Ok(Some(_)) => json!({ "status": "up", "latency_ms": began.elapsed().as_secs_f64() * 1e3 }),
+    match tokio::time::timeout(PATIENCE, remote.state()).await {
+        Ok(state) if state.connected => json!({ "status": "up", "latency_ms": began.elapsed().as_secs_f64() * 1e3 }),
         _ => json!({ "status": "down", "latency_ms": null }),
     }
 }

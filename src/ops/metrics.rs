@@ -8,6 +8,7 @@ use std::time::Duration;
 use metrics::{Counter, Histogram, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
+use crate::cache::{Cache, Counts};
 use crate::db::PoolState;
 
 const REQUESTS: &str = "rapport_http_request_duration_seconds";
@@ -55,17 +56,38 @@ pub async fn keep_up() {
 }
 
 /// The page that Prometheus reads.
-pub fn render(pool: PoolState, ready: bool) -> String {
+pub fn render(pool: PoolState, ready: bool, cache: Option<&Cache>) -> String {
     gauge!("rapport_db_connections", "state" => "idle").set(pool.idle);
     gauge!("rapport_db_connections", "state" => "used").set(pool.open.saturating_sub(pool.idle));
     gauge!("rapport_db_connections", "state" => "allowed").set(pool.size);
     gauge!("rapport_db_waiting").set(pool.waiting as f64);
     gauge!("rapport_ready").set(f64::from(u8::from(ready)));
+    cache.inspect(|cache| of_cache(cache));
     let Some(handle) = HANDLE.get().and_then(Option::as_ref) else {
         return String::new();
     };
     handle.run_upkeep();
     handle.render()
+}
+
+/// The cache counts for itself; here its counts become the recorder's.
+fn of_cache(cache: &Cache) {
+    for (noun, counts) in cache.counts() {
+        for (name, count) in Counts::NAMES.iter().zip(counts.values()) {
+            counter!(format!("rapport_cache_{name}_total"), "noun" => noun).absolute(count);
+        }
+    }
+    let inconsistent = cache.counts().iter().map(|(_, counts)| counts.inconsistent).sum();
+    counter!("cache_inconsistent_total").absolute(inconsistent);
+    let (entries, bytes) = cache.size();
+    gauge!("rapport_cache_entries").set(entries as f64);
+    gauge!("rapport_cache_bytes").set(bytes as f64);
+    let rounds = cache.round_counts();
+    counter!("rapport_cache_rounds_total").absolute(rounds.rounds);
+    counter!("rapport_cache_rounds_failed_total").absolute(rounds.failed);
+    gauge!("rapport_cache_round_seconds").set(rounds.mean_ms / 1000.0);
+    let connected = cache.remote().is_some_and(|remote| remote.is_connected());
+    gauge!("rapport_cache_redis_connected").set(f64::from(u8::from(connected)));
 }
 
 struct Work {

@@ -1,6 +1,7 @@
 //! What operators see: probes, metrics, logs.
 
 pub mod access;
+pub mod cache;
 pub mod health;
 mod log_writer;
 pub mod metrics;

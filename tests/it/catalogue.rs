@@ -12,7 +12,9 @@ use uuid::Uuid;
 use crate::support::Database;
 
 /// Tables without a tenant, with the reason.
-const GLOBAL: [(&str, &str); 3] = [
+const GLOBAL: [(&str, &str); 5] = [
+    ("cache_versions", "numbers about the rows of a business, and of people, who belong to none"),
+    ("cache_incarnation", "it identifies the database itself"),
     ("__diesel_schema_migrations", "diesel's own"),
     ("businesses", "it is the tenant"),
     ("users", "one person may belong to several businesses"),
@@ -317,4 +319,35 @@ fn every_link_can_be_followed_backwards_by_an_index() {
               AND (i.indkey::int2[])[0:cardinality(f.conkey) - 1] = f.conkey)",
     );
     assert_none(faults.iter().map(|[table, name]| format!("{table}: no index for {name}")).collect());
+}
+
+#[test]
+fn every_table_that_answers_are_made_of_moves_its_versions_whatever_happens_to_it() {
+    let catalogue = Catalogue::read();
+    // Also while rows are replicated or restored: A, enabled always.
+    let moved: BTreeSet<(String, String)> = catalogue
+        .database
+        .rows::<2>(
+            "SELECT tgrelid::regclass::text, tgname::text FROM pg_trigger
+             WHERE NOT tgisinternal AND tgname LIKE 'cache\\_%' AND tgenabled = 'A' AND tgtype & 1 = 0",
+        )
+        .into_iter()
+        .map(|[table, trigger]| (table, trigger))
+        .collect();
+    let read: BTreeSet<&str> = NOUNS.iter().flat_map(|noun| noun.reads()).copied().collect();
+    let mut faults = Vec::new();
+    for table in read {
+        for event in ["insert", "update", "delete", "truncate"] {
+            if !moved.contains(&(table.to_owned(), format!("cache_{event}"))) {
+                faults.push(format!("{table} has no trigger for {event}"));
+            }
+        }
+    }
+    for noun in NOUNS {
+        let behind = VIEWS.iter().find(|(view, _)| *view == noun.table).map_or(vec![noun.table], |(_, t)| t.to_vec());
+        if noun.reads() != behind {
+            faults.push(format!("{} is read from {behind:?}, but says {:?}", noun.plural, noun.reads()));
+        }
+    }
+    assert_none(faults);
 }

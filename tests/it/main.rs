@@ -6,6 +6,7 @@ mod support;
 
 mod bad_input;
 mod bookings;
+mod cache;
 mod catalogue;
 mod conversations;
 mod import;

@@ -60,7 +60,8 @@ fn refused(answer: Answer, code: &str) {
 
 #[test]
 fn probes_answer_at_once_and_reads_are_sent_away_in_time_while_every_connection_is_stuck() {
-    let settings = ["--db-wait-ms", "300", "--statement-timeout-ms", "4000", "--key-trust-ms", "60000"];
+    let settings =
+        ["--cache", "off", "--db-wait-ms", "300", "--statement-timeout-ms", "4000", "--key-trust-ms", "60000"];
     let service = Service::with(&settings);
     let api = &service.client;
     let company = api.make("companies", json!({ "name": "Brekke" }));
@@ -92,7 +93,18 @@ fn probes_answer_at_once_and_reads_are_sent_away_in_time_while_every_connection_
 
 #[test]
 fn whoever_finds_the_queue_full_is_sent_away_at_once() {
-    let settings = ["--db-connections", "1", "--db-queue", "2", "--db-wait-ms", "5000", "--key-trust-ms", "60000"];
+    let settings = [
+        "--cache",
+        "off",
+        "--db-connections",
+        "1",
+        "--db-queue",
+        "2",
+        "--db-wait-ms",
+        "5000",
+        "--key-trust-ms",
+        "60000",
+    ];
     let service = Service::with(&settings);
     let api = &service.client;
     api.get("leads").expect(200);
@@ -268,6 +280,8 @@ fn a_connection_that_dies_at_work_costs_a_read_nothing_and_a_write_one_refusal()
 fn single_reads_that_wait_together_are_fetched_together_each_for_its_own_business() {
     const EACH: usize = 100;
     let settings = [
+        "--cache",
+        "off",
         "--db-connections",
         "1",
         "--db-wait-ms",

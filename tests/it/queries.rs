@@ -11,7 +11,7 @@ const ROWS: [usize; 3] = [1, 50, 500];
 
 #[test]
 fn every_list_and_batch_read_costs_the_same_at_any_number_of_rows() {
-    let service = Service::start();
+    let service = Service::with(&["--cache", "off"]);
     let api = &service.client;
     let mut samples = Samples::new(api);
     for noun in NOUNS {

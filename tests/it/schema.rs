@@ -58,6 +58,7 @@ fn diesel_type(sql: &str) -> &'static str {
         // PostgreSQL cannot promise that an element is not null; the service never writes one that is.
         "text[]" => "Array<Text>",
         "boolean" => "Bool",
+        "smallint" => "SmallInt",
         "integer" => "Integer",
         "bigint" => "BigInt",
         "numeric" => "Numeric",

@@ -3,6 +3,8 @@
 mod code;
 mod rules;
 
+use std::time::Duration;
+
 use super::contacts::CONTACTS;
 use super::leads::LEADS;
 use super::services::SERVICES;
@@ -75,5 +77,6 @@ pub static BOOKINGS: Noun = Noun {
     default_sort: "-starts_at",
     hooks: Hooks { prepare: rules::prepare, before: rules::before, ..Hooks::NONE },
     writes: Writes { restore: rules::restore, ..Writes::PLAIN },
+    ttl: Duration::from_secs(300),
     ..Noun::BASE
 };

@@ -10,4 +10,4 @@ pub use cases::for_cases;
 pub use client::{Answer, Client};
 pub use samples::{Samples, link_target};
 pub use servers::{Database, redis};
-pub use service::{Service, make_business, open_db};
+pub use service::{Service, make_business, make_key, open_db};

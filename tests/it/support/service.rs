@@ -56,7 +56,7 @@ impl Service {
         let url = database.url.clone();
         let thread = std::thread::spawn(move || {
             actix_web::rt::System::new().block_on(async move {
-                let app = App::open(config, &url).expect("an application");
+                let app = App::open(config, &url, rapport::openapi::shape()).expect("an application");
                 let running = server::start(app).expect("a server");
                 let addresses = (running.address, running.metrics_address.expect("metrics"));
                 let (app, (handles, servers)) = (running.app.clone(), running.split());

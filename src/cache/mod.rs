@@ -1,0 +1,315 @@
+//! The cache that is never stale.
+//!
+//! Every answer carries the versions of what it was made of ([`Stamp`]). Versions live in PostgreSQL and move in the
+//! transaction that changes the rows. A reader asks for them first, in the next validation round ([`rounds`]); an entry
+//! with exactly these versions is the answer, and otherwise it is computed *after* the round and stored under them. So an
+//! entry is never older than its versions say, and a reader never takes one that is older than the round, which began
+//! after the read did. Where the entry came from (this process, Redis, another reader's computation) does not matter.
+//! docs/CACHE.md tells the whole, with the proof.
+
+mod codec;
+mod counters;
+mod entry;
+mod flight;
+mod remote;
+mod rounds;
+mod scope;
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use uuid::Uuid;
+
+pub use self::counters::{Counters, Counts};
+pub use self::entry::{Entry, Fresh, Key, brotli, gzip};
+use self::flight::{Boarding, Flights};
+pub use self::remote::{Remote, RemoteState};
+pub use self::rounds::RoundCounts;
+use self::rounds::Rounds;
+pub use self::scope::{Scope, Stamp};
+use crate::config::Config;
+use crate::context::{self, CONTEXT, Context};
+use crate::error::{Error, Result};
+
+/// Part of the local tier that one entry may take; larger ones are not kept.
+const LARGEST_SHARE: u64 = 16;
+/// Entries that wait to be compressed.
+const MOST_TO_PACK: usize = 256;
+
+type Local = moka::sync::Cache<Key, Arc<Entry>, xxhash_rust::xxh3::Xxh3DefaultBuilder>;
+
+pub struct Cache {
+    rounds: Rounds,
+    local: Local,
+    largest: usize,
+    flights: Flights,
+    remote: Option<Arc<Remote>>,
+    ledger: Arc<counters::Ledger>,
+    to_pack: crossbeam_channel::Sender<(Key, Arc<Entry>)>,
+    sample_every: u64,
+    hits: AtomicU64,
+}
+
+/// Where an answer came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    Local,
+    Redis,
+    /// Computed now.
+    Miss,
+    /// Computed now, by a reader that was there first.
+    Collapsed,
+    /// Computed now, because the request asked for it.
+    Bypass,
+}
+
+impl Source {
+    /// The value of `Cache-Status` (RFC 9211).
+    pub fn status(self) -> &'static str {
+        match self {
+            Source::Local => "rapport; hit; detail=local",
+            Source::Redis => "rapport; hit; detail=redis",
+            Source::Miss => "rapport; fwd=miss",
+            Source::Collapsed => "rapport; fwd=miss; collapsed",
+            Source::Bypass => "rapport; fwd=bypass",
+        }
+    }
+}
+
+impl Cache {
+    /// `shape` identifies the form of this binary's answers: entries of another form are never read.
+    /// Errors: 500 when threads cannot be started or the URL of Redis is wrong.
+    pub fn open(config: &Config, url: &str, shape: u64) -> Result<Self> {
+        let rounds = Rounds::start(url, Duration::from_millis(config.cache_round_ms))?;
+        let ledger = Arc::new(counters::Ledger::default());
+        let evicted = ledger.clone();
+        let local = moka::sync::Cache::builder()
+            .max_capacity(config.cache_bytes)
+            .weigher(|key: &Key, entry: &Arc<Entry>| {
+                (key.question.len() + 100 + entry.bytes()).try_into().unwrap_or(u32::MAX)
+            })
+            .expire_after(Lifetime)
+            .eviction_listener(move |key: Arc<Key>, _, cause| {
+                if cause.was_evicted() {
+                    Counters::up(&evicted.of(key.noun).evictions);
+                }
+            })
+            .build_with_hasher(xxhash_rust::xxh3::Xxh3DefaultBuilder::new());
+        let prefix = format!("{}{shape:016x}:", config.cache_prefix);
+        let budget = Duration::from_millis(config.redis_timeout_ms);
+        let remote = match &config.redis_url {
+            None => None,
+            Some(url) => Some(Arc::new(Remote::new(url.expose(), prefix, budget).map_err(Error::Internal)?)),
+        };
+        let to_pack = start_packing(local.clone())?;
+        Ok(Self {
+            rounds,
+            local,
+            largest: (config.cache_bytes / LARGEST_SHARE) as usize,
+            flights: Flights::default(),
+            remote,
+            ledger,
+            to_pack,
+            sample_every: config.cache_sample,
+            hits: AtomicU64::new(0),
+        })
+    }
+
+    /// Keeps Redis connected, as long as the cache lives. Must be polled on a runtime that outlives requests.
+    pub fn keep_connected(&self) -> impl Future<Output = ()> + use<> {
+        let remote = self.remote.as_ref().map(Arc::downgrade);
+        async move {
+            if let Some(remote) = remote {
+                Remote::keep_connected(remote).await;
+            }
+        }
+    }
+
+    /// How `scopes` stand: read after this call began. Errors: 503 when it cannot be had in time.
+    pub async fn validate(&self, scopes: &Arc<[Scope]>) -> Result<Stamp> {
+        let began = Instant::now();
+        let stamp = self.rounds.join(scopes).await;
+        context::spent_in_cache(began.elapsed());
+        stamp
+    }
+
+    /// The answer to `key` as of `stamp`: kept, or computed. `compute` runs at most once, after `stamp` was read.
+    pub async fn answer<F>(
+        self: &Arc<Self>,
+        key: &Key,
+        ttl: Duration,
+        stamp: Stamp,
+        compute: impl FnOnce() -> F,
+    ) -> Result<(Arc<Entry>, Source)>
+    where
+        F: Future<Output = Result<Fresh>> + 'static,
+    {
+        let counters = self.ledger.of(key.noun);
+        if let Some(entry) = self.local.get(key) {
+            if entry.stamp == stamp {
+                Counters::up(&counters.hits_local);
+                if entry.hit() == 1 && entry.is_packable() {
+                    // Full: another hit will ask again after the next computation.
+                    let _ = self.to_pack.try_send((key.clone(), entry.clone()));
+                }
+                return Ok((entry, Source::Local));
+            }
+            Counters::up(&counters.invalidations);
+        }
+        match self.flights.board(key, &stamp) {
+            Boarding::Follow(answered) => match answered.await {
+                Ok(Some(entry)) => {
+                    Counters::up(&counters.collapsed);
+                    Ok((entry, Source::Collapsed))
+                }
+                // The one who led could not; perhaps we can, and otherwise this answer says why.
+                _ => Ok((Arc::new(Entry::new(stamp, compute().await?, ttl)), Source::Miss)),
+            },
+            Boarding::Lead(flight) => {
+                let (cache, key, computing) = (self.clone(), key.clone(), compute());
+                // In a task of its own: whoever asked may go away, and those who follow must not.
+                let own = Context::new(context::request_id().into());
+                let led = actix_web::rt::spawn(CONTEXT.scope(own, async move {
+                    let found = cache.fetch(&key, ttl, stamp, computing).await;
+                    if let Ok((entry, _)) = &found {
+                        flight.land(entry);
+                    }
+                    (found, context::spent())
+                }));
+                let (found, (time, statements)) =
+                    led.await.map_err(|error| Error::Internal(format!("a computation ended: {error}")))?;
+                context::spent_in_database(time, statements);
+                found
+            }
+        }
+    }
+
+    /// From Redis, or computed; and stored.
+    async fn fetch(
+        &self,
+        key: &Key,
+        ttl: Duration,
+        stamp: Stamp,
+        computing: impl Future<Output = Result<Fresh>>,
+    ) -> Result<(Arc<Entry>, Source)> {
+        let counters = self.ledger.of(key.noun);
+        if let Some(remote) = &self.remote
+            && let Some(entry) = remote.get(key, ttl).await
+        {
+            if entry.stamp == stamp {
+                Counters::up(&counters.hits_redis);
+                self.keep(key, &entry);
+                return Ok((entry, Source::Redis));
+            }
+            Counters::up(&counters.invalidations);
+        }
+        let entry = Arc::new(Entry::new(stamp, computing.await?, ttl));
+        Counters::up(&counters.misses);
+        self.keep(key, &entry);
+        if let Some(remote) = &self.remote {
+            remote.set(key.clone(), entry.clone());
+        }
+        Ok((entry, Source::Miss))
+    }
+
+    fn keep(&self, key: &Key, entry: &Arc<Entry>) {
+        if entry.bytes() <= self.largest {
+            Counters::up(&self.ledger.of(key.noun).sets);
+            self.local.insert(key.clone(), entry.clone());
+        }
+    }
+
+    pub fn bypassed(&self, noun: &'static str) {
+        Counters::up(&self.ledger.of(noun).bypassed);
+    }
+
+    /// Whether this hit is one of those that are computed again.
+    pub fn samples(&self) -> bool {
+        self.sample_every > 0 && self.hits.fetch_add(1, Ordering::Relaxed) % self.sample_every == self.sample_every - 1
+    }
+
+    /// Compares a hit with what was computed again, under versions that were still the same afterwards.
+    pub fn sampled(&self, key: &Key, entry: &Entry, again: &Fresh) {
+        let counters = self.ledger.of(key.noun);
+        Counters::up(&counters.sampled);
+        if entry.body[..] != again.body[..] {
+            Counters::up(&counters.inconsistent);
+            self.local.invalidate(key);
+            tracing::error!(noun = key.noun, question = %key.question, "a cached answer was not what the database says");
+        }
+    }
+
+    /// Forgets what is superseded for certain: a courtesy to memory, here and in Redis.
+    pub fn forget(&self, key: &Key) {
+        self.local.invalidate(key);
+        if let Some(remote) = &self.remote {
+            remote.forget(key);
+        }
+    }
+
+    /// Forgets the answers of a business, of a noun, or all; here and in Redis. Other processes keep what they have,
+    /// which is as right as ever. Returns how many of each tier; `None` when Redis does not answer.
+    pub async fn purge(&self, business: Option<Uuid>, noun: Option<&str>) -> (u64, Option<u64>) {
+        let mut purged = 0;
+        for (key, _) in &self.local {
+            if business.is_none_or(|id| key.business == id) && noun.is_none_or(|noun| key.noun == noun) {
+                self.local.invalidate(key.as_ref());
+                purged += 1;
+            }
+        }
+        let remote = match &self.remote {
+            Some(remote) => remote.purge(business, noun).await,
+            None => Some(0),
+        };
+        (purged, remote)
+    }
+
+    /// Entries and bytes of the local tier.
+    pub fn size(&self) -> (u64, u64) {
+        (self.local.entry_count(), self.local.weighted_size())
+    }
+
+    pub fn counts(&self) -> Vec<(&'static str, Counts)> {
+        self.ledger.read()
+    }
+
+    pub fn round_counts(&self) -> RoundCounts {
+        self.rounds.counts()
+    }
+
+    pub fn remote(&self) -> Option<&Arc<Remote>> {
+        self.remote.as_ref()
+    }
+}
+
+/// Each entry's own time to live.
+struct Lifetime;
+
+impl moka::Expiry<Key, Arc<Entry>> for Lifetime {
+    fn expire_after_create(&self, _: &Key, entry: &Arc<Entry>, _: Instant) -> Option<Duration> {
+        Some(entry.ttl)
+    }
+
+    fn expire_after_update(&self, _: &Key, entry: &Arc<Entry>, _: Instant, _: Option<Duration>) -> Option<Duration> {
+        Some(entry.ttl)
+    }
+}
+
+/// Compresses entries on a thread of its own, after their first hit: what nobody asks for twice is not worth it.
+fn start_packing(local: Local) -> Result<crossbeam_channel::Sender<(Key, Arc<Entry>)>> {
+    let (sender, receiver) = crossbeam_channel::bounded::<(Key, Arc<Entry>)>(MOST_TO_PACK);
+    let pack = move || {
+        while let Ok((key, entry)) = receiver.recv() {
+            entry.pack();
+            // Put back, so that it is weighed again; unless another has its place by now.
+            if local.get(&key).is_some_and(|known| Arc::ptr_eq(&known, &entry)) {
+                local.insert(key, entry);
+            }
+        }
+    };
+    let started = std::thread::Builder::new().name("packing".into()).spawn(pack);
+    started.map_err(|error| Error::Internal(format!("cannot start a thread: {error}")))?;
+    Ok(sender)
+}

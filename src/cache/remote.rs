@@ -1,0 +1,223 @@
+//! The shared tier: answers in Redis, for all replicas. Never trusted (an entry counts only if its versions are the
+//! round's) and never waited for: absent, slow, full or broken, it costs misses and nothing else.
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use backon::{BackoffBuilder, ExponentialBuilder};
+use deadpool_redis::redis::aio::MultiplexedConnection;
+use deadpool_redis::redis::{Cmd, FromRedisValue, cmd};
+use deadpool_redis::{Pool, Runtime};
+use parking_lot::RwLock;
+use serde::Serialize;
+use tokio::sync::{Notify, Semaphore};
+
+use super::codec;
+use super::entry::{Entry, Key};
+
+/// Failures in a row after which Redis is left alone until it answers a PING.
+const OPENS_AFTER: u32 = 5;
+/// Time to connect and to answer that PING.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// Entries on their way to Redis at once; more are not stored.
+const MOST_WRITES: usize = 256;
+/// Keys that one step of a purge looks at.
+const SCAN_STEP: usize = 1_000;
+
+pub struct Remote {
+    pool: Pool,
+    prefix: String,
+    budget: Duration,
+    /// One connection for all requests. A pooled one for each, with its recycling, was a quarter as fast.
+    link: RwLock<Option<MultiplexedConnection>>,
+    failures: AtomicU32,
+    lost: Notify,
+    writes: Arc<Semaphore>,
+    pub errors: AtomicU64,
+}
+
+/// How Redis is, for people.
+#[derive(Debug, Default, Serialize)]
+pub struct RemoteState {
+    pub connected: bool,
+    /// `closed` while Redis is used, `open` while it is left alone.
+    pub breaker: &'static str,
+    pub uptime_seconds: Option<u64>,
+    pub used_memory_bytes: Option<u64>,
+}
+
+impl Remote {
+    /// `prefix` begins every key; `budget` bounds every command.
+    /// Errors: the URL, explained.
+    pub fn new(url: &str, prefix: String, budget: Duration) -> Result<Self, String> {
+        let pool = deadpool_redis::Config::from_url(url)
+            .builder()
+            .map_err(|error| error.to_string())?
+            .max_size(1)
+            .runtime(Runtime::Tokio1)
+            .wait_timeout(Some(PATIENCE))
+            .create_timeout(Some(PATIENCE))
+            .build()
+            .map_err(|error| error.to_string())?;
+        Ok(Self {
+            pool,
+            prefix,
+            budget,
+            link: RwLock::new(None),
+            failures: AtomicU32::new(0),
+            lost: Notify::new(),
+            writes: Arc::new(Semaphore::new(MOST_WRITES)),
+            errors: AtomicU64::new(0),
+        })
+    }
+
+    /// Connects, and connects again whenever the connection is lost, until the cache is gone.
+    pub async fn keep_connected(this: Weak<Self>) {
+        let pauses = || {
+            let least = ExponentialBuilder::default().with_min_delay(Duration::from_millis(50));
+            least.with_max_delay(Duration::from_secs(5)).with_jitter().without_max_times().build()
+        };
+        let mut pause = pauses();
+        loop {
+            let Some(remote) = this.upgrade() else { return };
+            match remote.connect().await {
+                Ok(link) => {
+                    *remote.link.write() = Some(link);
+                    remote.failures.store(0, Ordering::Relaxed);
+                    tracing::info!("Redis is connected");
+                    pause = pauses();
+                    drop(remote);
+                    if !Self::until_lost(&this).await {
+                        return;
+                    }
+                    tracing::warn!("Redis does not answer and is left alone until it does");
+                }
+                Err(error) => {
+                    remote.errors.fetch_add(1, Ordering::Relaxed);
+                    drop(remote);
+                    tracing::debug!(%error, "Redis cannot be reached");
+                }
+            }
+            tokio::time::sleep(pause.next().unwrap_or(PATIENCE)).await;
+        }
+    }
+
+    /// Waits until the connection is lost; `false` when the cache is gone.
+    async fn until_lost(this: &Weak<Self>) -> bool {
+        loop {
+            let Some(remote) = this.upgrade() else { return false };
+            if tokio::time::timeout(PATIENCE, remote.lost.notified()).await.is_ok() {
+                return true;
+            }
+        }
+    }
+
+    async fn connect(&self) -> Result<MultiplexedConnection, String> {
+        let connection = self.pool.get().await.map_err(|error| error.to_string())?;
+        // Out of the pool, so that the next attempt makes a new one.
+        let mut link = deadpool_redis::Connection::take(connection);
+        let ping = cmd("PING");
+        let answered = tokio::time::timeout(PATIENCE, ping.query_async::<String>(&mut link)).await;
+        answered.map_err(|_| "no answer to PING".to_owned())?.map_err(|error| error.to_string())?;
+        Ok(link)
+    }
+
+    pub fn is_connected(&self) -> bool {
+        self.link.read().is_some()
+    }
+
+    async fn ask<T: FromRedisValue>(&self, command: &Cmd, budget: Duration) -> Option<T> {
+        let mut link = self.link.read().clone()?;
+        match tokio::time::timeout(budget, command.query_async::<T>(&mut link)).await {
+            Ok(Ok(answer)) => {
+                self.failures.store(0, Ordering::Relaxed);
+                Some(answer)
+            }
+            failed => {
+                self.errors.fetch_add(1, Ordering::Relaxed);
+                // An answer that is a refusal (out of memory, a wrong type) says that Redis is there.
+                let refused = matches!(&failed, Ok(Err(error)) if !error.is_io_error() && !error.is_timeout() && !error.is_connection_dropped());
+                if !refused && self.failures.fetch_add(1, Ordering::Relaxed) + 1 >= OPENS_AFTER {
+                    let open = self.link.write().take();
+                    if open.is_some() {
+                        self.lost.notify_one();
+                    }
+                }
+                None
+            }
+        }
+    }
+
+    /// The entry of `key`, whatever its versions.
+    pub async fn get(&self, key: &Key, ttl: Duration) -> Option<Arc<Entry>> {
+        let name = self.name(key);
+        let bytes: Option<Vec<u8>> = self.ask(cmd("GET").arg(name), self.budget).await?;
+        codec::decode(key, &bytes?, ttl)
+    }
+
+    /// Stores `entry`, without anyone waiting for it.
+    pub fn set(self: &Arc<Self>, key: Key, entry: Arc<Entry>) {
+        let Ok(permit) = self.writes.clone().try_acquire_owned() else { return };
+        let remote = self.clone();
+        actix_web::rt::spawn(async move {
+            let millis = entry.ttl.as_millis().max(1) as u64;
+            let mut set = cmd("SET");
+            set.arg(remote.name(&key)).arg(codec::encode(&key, &entry)).arg("PX").arg(millis);
+            remote.ask::<()>(&set, remote.budget * 10).await;
+            drop(permit);
+        });
+    }
+
+    /// Forgets `key`, without anyone waiting for it: a courtesy to Redis' memory.
+    pub fn forget(self: &Arc<Self>, key: &Key) {
+        let Ok(permit) = self.writes.clone().try_acquire_owned() else { return };
+        let (remote, name) = (self.clone(), self.name(key));
+        actix_web::rt::spawn(async move {
+            remote.ask::<i64>(cmd("UNLINK").arg(name), remote.budget * 10).await;
+            drop(permit);
+        });
+    }
+
+    /// Forgets all entries of a business, of a noun, or all. Returns how many; `None` when Redis does not answer.
+    pub async fn purge(&self, business: Option<uuid::Uuid>, noun: Option<&str>) -> Option<u64> {
+        let business = business.map_or("*".to_owned(), |id| id.to_string());
+        let pattern = format!("{}{business}:{}:*", self.prefix, noun.unwrap_or("*"));
+        let (mut cursor, mut purged) = (0u64, 0);
+        loop {
+            let mut scan = cmd("SCAN");
+            scan.arg(cursor).arg("MATCH").arg(&pattern).arg("COUNT").arg(SCAN_STEP);
+            let (next, names): (u64, Vec<Vec<u8>>) = self.ask(&scan, PATIENCE).await?;
+            if !names.is_empty() {
+                purged += self.ask::<u64>(cmd("UNLINK").arg(names), PATIENCE).await?;
+            }
+            if next == 0 {
+                return Some(purged);
+            }
+            cursor = next;
+        }
+    }
+
+    pub async fn state(&self) -> RemoteState {
+        let info: Option<String> = self.ask(&cmd("INFO"), PATIENCE / 2).await;
+        let line = |name: &str| {
+            let lines = info.as_deref().unwrap_or_default().lines();
+            lines
+                .filter_map(|line| line.split_once(':'))
+                .find(|(known, _)| *known == name)
+                .and_then(|(_, v)| v.trim().parse().ok())
+        };
+        RemoteState {
+            connected: info.is_some(),
+            breaker: if self.is_connected() { "closed" } else { "open" },
+            uptime_seconds: line("uptime_in_seconds"),
+            used_memory_bytes: line("used_memory"),
+        }
+    }
+
+    /// `rapport:<shape>:<business>:<noun>:<role>:<hash of the question>`; the entry repeats the question whole.
+    fn name(&self, key: &Key) -> String {
+        let hash = xxhash_rust::xxh3::xxh3_128(key.question.as_bytes());
+        format!("{}{}:{}:{}:{hash:032x}", self.prefix, key.business, key.noun, key.role)
+    }
+}

@@ -1,0 +1,255 @@
+//! Validation rounds: one statement asks for the versions of everything that waiting readers depend on.
+//!
+//! A thread with one connection of its own sends one round at a time. A reader joins the next round that has not been
+//! sent, never one in flight: its statement may have read the versions before the write that the reader must see. While a
+//! round is in flight others gather, so rounds grow with the load and each costs the database about the same.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use diesel::connection::SimpleConnection;
+use diesel::{Connection, PgConnection};
+use parking_lot::{Condvar, Mutex};
+use tokio::sync::oneshot;
+
+use super::scope::{Scope, Stamp};
+use crate::db::{Mailbox, Statement, Value};
+use crate::error::{Error, Result};
+
+/// Pairs of business and table that one round asks for; who finds no place waits for the next.
+const LARGEST_ROUND: usize = 2_048;
+/// Pause between attempts to connect. Whoever asks meanwhile is sent away at once.
+const RECONNECT: Duration = Duration::from_millis(100);
+
+type Answer = Option<Stamp>;
+
+struct Waiting {
+    scopes: Arc<[Scope]>,
+    answer: oneshot::Sender<Answer>,
+    mailbox: Mailbox<Answer>,
+}
+
+thread_local! {
+    static MAILBOX: RefCell<Option<Mailbox<Answer>>> = const { RefCell::new(None) };
+}
+
+#[derive(Default)]
+struct Queue {
+    waiting: Vec<Waiting>,
+    closed: bool,
+}
+
+#[derive(Default)]
+struct Shared {
+    queue: Mutex<Queue>,
+    wake: Condvar,
+    rounds: AtomicU64,
+    failed: AtomicU64,
+    micros: AtomicU64,
+}
+
+/// How many rounds there were, and how long they took.
+#[derive(Clone, Copy, Debug, serde::Serialize)]
+pub struct RoundCounts {
+    pub rounds: u64,
+    pub failed: u64,
+    /// Mean time from sending to answer, in milliseconds.
+    pub mean_ms: f64,
+}
+
+/// The next round, to be joined.
+pub struct Rounds {
+    shared: Arc<Shared>,
+    deadline: Duration,
+}
+
+impl Drop for Rounds {
+    fn drop(&mut self) {
+        self.shared.queue.lock().closed = true;
+        self.shared.wake.notify_one();
+    }
+}
+
+impl Rounds {
+    /// Starts the thread; its connection is made when the first reader asks. `deadline` bounds a reader's wait.
+    pub fn start(url: &str, deadline: Duration) -> Result<Self> {
+        let shared = Arc::new(Shared::default());
+        let mut thread = Thread {
+            shared: shared.clone(),
+            url: url.to_owned(),
+            timeout: deadline,
+            session: None,
+            connected_at: None,
+        };
+        std::thread::Builder::new()
+            .name("rounds".into())
+            .spawn(move || thread.run())
+            .map_err(|error| Error::Internal(format!("cannot start the thread of validation rounds: {error}")))?;
+        Ok(Self { shared, deadline })
+    }
+
+    /// The versions of `scopes`, read after this call began. Errors: 503 when the round fails or is late.
+    pub async fn join(&self, scopes: &Arc<[Scope]>) -> Result<Stamp> {
+        let (answer, answered) = oneshot::channel();
+        let mailbox = MAILBOX.with(Mailbox::open);
+        let first = {
+            let mut queue = self.shared.queue.lock();
+            queue.waiting.push(Waiting { scopes: scopes.clone(), answer, mailbox });
+            queue.waiting.len() == 1
+        };
+        // The thread sleeps only when nobody waits.
+        if first {
+            self.shared.wake.notify_one();
+        }
+        match tokio::time::timeout(self.deadline, answered).await {
+            Ok(Ok(Some(stamp))) => Ok(stamp),
+            _ => Err(Error::Unavailable {
+                code: "validation_unavailable",
+                detail: "The database could not be asked whether the answer is still good. Try again shortly.".into(),
+                after: 1,
+            }),
+        }
+    }
+
+    pub fn counts(&self) -> RoundCounts {
+        let rounds = self.shared.rounds.load(Ordering::Relaxed);
+        let micros = self.shared.micros.load(Ordering::Relaxed);
+        RoundCounts {
+            rounds,
+            failed: self.shared.failed.load(Ordering::Relaxed),
+            mean_ms: micros as f64 / 1000.0 / rounds.max(1) as f64,
+        }
+    }
+}
+
+struct Session {
+    conn: PgConnection,
+    epoch: u64,
+}
+
+struct Thread {
+    shared: Arc<Shared>,
+    url: String,
+    timeout: Duration,
+    session: Option<Session>,
+    connected_at: Option<Instant>,
+}
+
+impl Thread {
+    fn run(&mut self) {
+        while let Some(round) = self.next() {
+            let mut places = HashMap::new();
+            let mut asked: Vec<Scope> = Vec::new();
+            for scope in round.iter().flat_map(|waiting| waiting.scopes.iter()) {
+                places.entry(*scope).or_insert_with(|| {
+                    asked.push(*scope);
+                    asked.len() - 1
+                });
+            }
+            let began = Instant::now();
+            // A broken connection says nothing about the question: it is asked once more, on another.
+            let found = self.ask(&asked).or_else(|_| self.ask(&asked));
+            self.shared.rounds.fetch_add(1, Ordering::Relaxed);
+            self.shared.micros.fetch_add(began.elapsed().as_micros() as u64, Ordering::Relaxed);
+            if let Err(error) = &found {
+                self.shared.failed.fetch_add(1, Ordering::Relaxed);
+                tracing::warn!(%error, "a validation round failed");
+            }
+            let found = found.ok();
+            Mailbox::deliver(round.into_iter().map(|waiting| {
+                let stamp = found.as_ref().map(|(epoch, versions)| Stamp {
+                    epoch: *epoch,
+                    versions: waiting.scopes.iter().map(|scope| versions[places[scope]]).collect(),
+                });
+                (waiting.mailbox, (waiting.answer, stamp))
+            }));
+        }
+    }
+
+    /// Waits until somebody does; `None` when the service is gone.
+    fn next(&self) -> Option<Vec<Waiting>> {
+        let mut queue = self.shared.queue.lock();
+        while queue.waiting.is_empty() && !queue.closed {
+            self.shared.wake.wait(&mut queue);
+        }
+        if queue.closed {
+            return None;
+        }
+        let mut scopes = 0;
+        let fits = queue.waiting.iter().take_while(|waiting| {
+            scopes += waiting.scopes.len();
+            scopes <= LARGEST_ROUND
+        });
+        let count = fits.count().max(1);
+        Some(queue.waiting.drain(..count).collect())
+    }
+
+    fn ask(&mut self, scopes: &[Scope]) -> Result<(u64, Vec<i64>), BoxError> {
+        let mut session = match self.session.take() {
+            Some(session) => session,
+            None => self.connect()?,
+        };
+        let versions = versions(&mut session.conn, scopes)?;
+        let epoch = session.epoch;
+        // Kept only now: a session that failed is gone.
+        self.session = Some(session);
+        Ok((epoch, versions))
+    }
+
+    fn connect(&mut self) -> Result<Session, BoxError> {
+        if self.connected_at.is_some_and(|at| at.elapsed() < RECONNECT) {
+            return Err("the connection was lost a moment ago".into());
+        }
+        self.connected_at = Some(Instant::now());
+        let mut conn = PgConnection::establish(&self.url)?;
+        conn.batch_execute(&format!(
+            "SET statement_timeout = {0}; SET lock_timeout = {0}; SET jit = off; SET application_name = 'rapport rounds';
+             SET enable_seqscan = off; SET enable_bitmapscan = off; SET plan_cache_mode = force_generic_plan;",
+            self.timeout.as_millis()
+        ))?;
+        let epoch = epoch(&mut conn)?;
+        self.connected_at = None;
+        Ok(Session { conn, epoch })
+    }
+}
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Identifies this life of this database. It changes with the server (a restored copy, another cluster), with the
+/// database or the table of versions made anew, with crash recovery and with a promotion (both empty the unlogged table).
+fn epoch(conn: &mut PgConnection) -> Result<u64, BoxError> {
+    conn.batch_execute("INSERT INTO cache_incarnation (id) VALUES (gen_random_uuid()) ON CONFLICT DO NOTHING")?;
+    let row = Statement::new(
+        "SELECT concat_ws('/', s.system_identifier, c.timeline_id, d.oid, pg_relation_filenode('cache_versions'), i.id) \
+         FROM pg_control_system() s, pg_control_checkpoint() c, pg_database d, cache_incarnation i \
+         WHERE d.datname = current_database()",
+    )
+    .row(conn)?;
+    let text = row.as_ref().and_then(|row| row.text(0)).ok_or("the database does not say which it is")?;
+    Ok(xxhash_rust::xxh3::xxh3_64(text.as_bytes()))
+}
+
+/// The versions of `scopes`, in their order. A version that has never moved is 0.
+fn versions(conn: &mut PgConnection, scopes: &[Scope]) -> Result<Vec<i64>, BoxError> {
+    let (mut businesses, mut tables, mut low, mut high) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for scope in scopes {
+        businesses.push(scope.business);
+        tables.push(scope.table.to_owned());
+        low.push(scope.bucket.map_or(0, i64::from));
+        high.push(scope.bucket.map_or(15, i64::from));
+    }
+    let mut sql = Statement::new(
+        "SELECT (SELECT coalesce(sum(v.value), 0)::bigint FROM cache_versions v WHERE v.business_id = k.business \
+         AND v.scope = k.scope AND v.bucket BETWEEN k.low AND k.high) FROM unnest(",
+    );
+    sql.bind(Value::Uuids(businesses)).push(", ").bind(Value::Texts(tables)).push(", ").bind(Value::Ints(low));
+    sql.push(", ")
+        .bind(Value::Ints(high))
+        .push(") WITH ORDINALITY AS k (business, scope, low, high, place) ORDER BY k.place");
+    let rows = sql.rows(conn)?;
+    let versions: Vec<i64> = rows.iter().filter_map(|row| row.int(0)).collect();
+    if versions.len() == scopes.len() { Ok(versions) } else { Err("a round answered too little".into()) }
+}

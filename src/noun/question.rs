@@ -1,0 +1,142 @@
+//! A question that can be answered from the cache: what is asked, what the answer depends on, and how it is computed.
+
+use std::sync::Arc;
+
+use actix_web::web::Data;
+use uuid::Uuid;
+
+use super::json::Shown;
+use super::params::{List, View};
+use super::{Engine, Noun, store};
+use crate::auth::{Business, Role, Tenant};
+use crate::cache::{Fresh, Key, Scope};
+use crate::error::Result;
+
+/// What is asked.
+#[derive(Clone, Debug)]
+pub enum What {
+    List(List),
+    One(Uuid, View),
+    Batch(Vec<Uuid>, View),
+}
+
+#[derive(Debug)]
+pub struct Question {
+    pub noun: &'static Noun,
+    pub what: What,
+    /// What the answer is made of.
+    pub scopes: Vec<Scope>,
+    /// The question in its normal form: two that ask for the same are the same.
+    text: Arc<str>,
+}
+
+impl Question {
+    pub fn new(noun: &'static Noun, what: What, business: &Business) -> Self {
+        let view = match &what {
+            What::List(list) => &list.view,
+            What::One(_, view) | What::Batch(_, view) => view,
+        };
+        let own = noun.reads().iter().enumerate().map(|(place, table)| match &what {
+            // The ids of a view are those of its first table.
+            What::One(id, _) if place == 0 => Scope::row(business.id, table, *id),
+            _ => Scope::table(business.id, table),
+        });
+        let related = view.include.iter().flat_map(|(relation, _)| relation.noun.reads());
+        let related = related.map(|table| Scope::table(business.id, table));
+        let mut scopes: Vec<Scope> = Vec::new();
+        for scope in own.chain(related) {
+            // A whole table stands for its buckets.
+            if !scopes.contains(&scope) {
+                scopes.push(scope);
+            }
+        }
+        let text = normal_form(&what, view).into();
+        Self { noun, what, scopes, text }
+    }
+
+    pub fn text(&self) -> Arc<str> {
+        self.text.clone()
+    }
+
+    /// The key of its answer to someone in `role`.
+    pub fn key(&self, business: &Business, role: Role) -> Key {
+        Key { business: business.id, role: role.name(), noun: self.noun.plural, question: self.text.clone() }
+    }
+
+    /// The key of the plain answer about a row, which a write of that row supersedes.
+    pub fn of_row(noun: &'static Noun, tenant: &Tenant, id: Uuid) -> Key {
+        let what = What::One(id, View::default());
+        let text = normal_form(&what, &View::default());
+        Key { business: tenant.id(), role: tenant.role().name(), noun: noun.plural, question: text.into() }
+    }
+
+    /// Asks the database.
+    pub async fn compute(self: Arc<Self>, engine: Data<Engine>, tenant: Tenant) -> Result<Fresh> {
+        let noun = self.noun;
+        match &self.what {
+            What::List(_) => {
+                let body = engine.db.read("list", move |conn| {
+                    let What::List(list) = &self.what else { return Ok(Vec::new()) };
+                    store::list(conn, &tenant, list)
+                });
+                Ok(hashed(body.await?))
+            }
+            What::One(id, view) if view.include.is_empty() => {
+                let cells = engine.coalescer.one(noun, &tenant, *id).await?;
+                let row = cells.map(|cells| store::row(noun, view, &cells, &store::Related::default()));
+                Ok(of_row(view, row.ok_or_else(|| store::missing(noun))?))
+            }
+            What::One(id, view) => {
+                let (id, asked) = (*id, view.clone());
+                let row = engine.db.read("one_with_relations", move |conn| store::one(conn, &tenant, noun, id, &asked));
+                Ok(of_row(view, row.await?.ok_or_else(|| store::missing(noun))?))
+            }
+            What::Batch(..) => {
+                let body = engine.db.read("batch_read", move |conn| {
+                    let What::Batch(ids, view) = &self.what else { return Ok(Vec::new()) };
+                    store::batch(conn, &tenant, noun, ids, view)
+                });
+                Ok(hashed(body.await?))
+            }
+        }
+    }
+}
+
+/// A document whose ETag is a hash of its bytes: lists and whatever has no version of its own.
+fn hashed(body: Vec<u8>) -> Fresh {
+    let etag = format!("\"{:016x}\"", xxhash_rust::xxh3::xxh3_64(&body));
+    Fresh { body, etag }
+}
+
+/// A row. Its ETag is its version; where the answer shows more or less than the row (`include`, `fields`), a hash of it
+/// follows the version, so that any ETag of a row can be sent back as `If-Match`.
+fn of_row(view: &View, row: store::Row) -> Fresh {
+    let etag = match view.include.is_empty() && view.shown.is_none() {
+        true => format!("\"{}\"", row.version),
+        false => format!("\"{}.{:016x}\"", row.version, xxhash_rust::xxh3::xxh3_64(&row.json)),
+    };
+    Fresh { body: row.json, etag }
+}
+
+fn normal_form(what: &What, view: &View) -> String {
+    let shown = |shown: Shown| shown.map_or("*".to_owned(), |mask| format!("{mask:x}"));
+    let include = view.include.iter().map(|(relation, fields)| format!("{}:{}", relation.name, shown(*fields)));
+    let include = include.collect::<Vec<_>>().join(",");
+    let what = match what {
+        // Debug escapes whatever was typed, so that no text can pass for the end of itself.
+        What::List(list) => format!(
+            "list {} {} {} {:?} {} {:?} {:?} {:?}",
+            list.sort.name,
+            list.descending,
+            list.limit,
+            list.count,
+            list.deleted,
+            list.filters.iter().map(|filter| (filter.field.name, &filter.test)).collect::<Vec<_>>(),
+            list.search,
+            list.cursor
+        ),
+        What::One(id, _) => format!("one {id}"),
+        What::Batch(ids, _) => format!("batch {ids:?}"),
+    };
+    format!("{} [{include}] {what}", shown(view.shown))
+}

@@ -1,0 +1,346 @@
+//! The cache: fast, shared, and never stale, whoever writes and however.
+
+use std::collections::HashMap;
+use std::io::Read;
+use std::time::{Duration, Instant};
+
+use rapport::auth::Role;
+use rapport::nouns::NOUNS;
+use serde_json::json;
+
+use crate::support::{Answer, Client, Database, Samples, Service, make_key, redis};
+
+const LOCAL: &str = "rapport; hit; detail=local";
+const REDIS: &str = "rapport; hit; detail=redis";
+const MISS: &str = "rapport; fwd=miss";
+
+fn status(answer: &Answer) -> &str {
+    answer.header("cache-status")
+}
+
+/// Another replica: a second service on the same database, with the same key.
+fn replica(of: &Service, settings: &'static [&'static str]) -> Service {
+    let key = make_key(&of.database, of.business, Role::Owner);
+    Service::on(Database { url: of.database.url.clone() }, of.business, &key, settings)
+}
+
+#[test]
+fn what_was_read_is_kept_and_what_was_written_is_seen_by_every_replica_at_once() {
+    let one = Service::start();
+    let two = replica(&one, &[]);
+    let (here, there) = (&one.client, &two.client);
+    let lead = here.make("leads", json!({ "title": "Roof" }));
+    let path = format!("leads/{lead}");
+    for query in ["leads", "leads?include=company&count=true", &path, &format!("{path}?include=conversations")] {
+        for api in [here, there] {
+            let first = api.get(query).expect(200);
+            assert_eq!((status(&first), first.queries() > 0), (MISS, true), "{query}");
+            let again = api.get(query).expect(200);
+            assert_eq!((status(&again), again.queries(), &again.text), (LOCAL, 0, &first.text), "{query}");
+            assert_eq!(again.header("etag"), first.header("etag"));
+            let known = api.request("GET", query).header("If-None-Match", first.header("etag"));
+            let unchanged = api.send(known).expect(304);
+            assert_eq!((status(&unchanged), unchanged.text.as_str()), (LOCAL, ""));
+        }
+        // However it is spelled, one question has one answer.
+    }
+    assert_eq!(status(&here.get("leads?count=true&include=company").expect(200)), LOCAL);
+
+    for turn in 0..20 {
+        let (writer, reader) = if turn % 2 == 0 { (here, there) } else { (there, here) };
+        let title = format!("Roof {turn}");
+        writer.patch(&path, json!({ "title": title })).expect(200);
+        assert_eq!(reader.get(&path).expect(200).json["title"], title);
+        assert_eq!(reader.get("leads").expect(200).rows()[0]["title"], title);
+        assert_eq!(writer.get("leads").expect(200).rows()[0]["title"], title);
+    }
+    here.delete(&path).expect(204);
+    there.get(&path).expect(404);
+    assert_eq!(there.get("leads").expect(200).rows().len(), 0);
+    there.post(&format!("{path}/restoration"), json!({})).expect(200);
+    here.get(&path).expect(200);
+
+    // A change of what is shown beside a row is a change of the answer; a change of something else is not.
+    let company = here.make("companies", json!({ "name": "Brekke" }));
+    here.patch(&path, json!({ "company_id": company })).expect(200);
+    let with_company = format!("{path}?include=company");
+    assert_eq!(there.get(&with_company).expect(200).json["company"]["name"], "Brekke");
+    here.patch(&format!("companies/{company}"), json!({ "name": "Klein" })).expect(200);
+    assert_eq!(there.get(&with_company).expect(200).json["company"]["name"], "Klein");
+    here.make("notes", json!({ "body": "n", "lead_id": lead }));
+    assert_eq!(status(&there.get(&with_company).expect(200)), LOCAL);
+}
+
+#[test]
+fn rows_that_are_changed_from_psql_are_seen() {
+    let service = Service::start();
+    let (api, database) = (&service.client, &service.database);
+    let lead = api.make("leads", json!({ "title": "Roof" }));
+    let title = || api.get("leads").expect(200).rows()[0]["title"].clone();
+    assert_eq!(title(), "Roof");
+    database.run("UPDATE leads SET title = 'Door'");
+    assert_eq!(title(), "Door");
+    // Not before the commit, and never when there is none.
+    database.run("BEGIN; UPDATE leads SET title = 'Never'; ROLLBACK");
+    assert_eq!(title(), "Door");
+    database
+        .run("BEGIN; UPDATE leads SET title = 'x'; SAVEPOINT s; UPDATE leads SET title = 'y'; ROLLBACK TO s; COMMIT");
+    assert_eq!(title(), "x");
+    // As a restored dump or a subscription writes.
+    database.run("SET session_replication_role = replica; UPDATE leads SET title = 'Restored'");
+    assert_eq!(title(), "Restored");
+    for isolation in ["REPEATABLE READ", "SERIALIZABLE"] {
+        database.run(&format!("BEGIN ISOLATION LEVEL {isolation}; UPDATE leads SET title = '{isolation}'; COMMIT"));
+        assert_eq!(title(), isolation);
+    }
+    // The other way round: rows that go with what they belong to.
+    let thread = api.make("conversations", json!({ "channel": "sms", "address": "+4915112345678" }));
+    let message = json!({ "conversation_id": thread, "direction": "inbound", "body": "Hi" });
+    api.create("messages", message);
+    assert_eq!(api.get("messages").expect(200).rows().len(), 1);
+    database.run("DELETE FROM conversations");
+    assert_eq!(api.get("messages").expect(200).rows().len(), 0);
+    assert_eq!(api.get(&format!("leads/{lead}")).expect(200).json["title"], "SERIALIZABLE");
+    database.run("TRUNCATE leads CASCADE");
+    assert_eq!(api.get("leads").expect(200).rows().len(), 0);
+    api.get(&format!("leads/{lead}")).expect(404);
+}
+
+#[test]
+fn every_table_moves_its_version_at_every_kind_of_write() {
+    let service = Service::start();
+    let database = &service.database;
+    let mut samples = Samples::new(&service.client);
+    NOUNS.iter().for_each(|noun| drop(samples.row(noun)));
+    let versions = || -> HashMap<String, i64> {
+        let rows = database.rows::<2>("SELECT scope, sum(value)::text FROM cache_versions GROUP BY scope");
+        rows.into_iter().map(|[scope, sum]| (scope, sum.parse().expect("a number"))).collect()
+    };
+    let moves = |table: &str, sql: &str| {
+        let before = versions().get(table).copied().unwrap_or_default();
+        database.run(sql);
+        assert!(versions()[table] > before, "{table}: {sql}");
+    };
+    let tables: std::collections::BTreeSet<&str> = NOUNS.iter().flat_map(|noun| noun.reads()).copied().collect();
+    for table in &tables {
+        moves(table, &format!("UPDATE {table} SET version = version + 1"));
+        // No row, no move: nothing that anyone has read is different.
+        let before = versions();
+        database.run(&format!("UPDATE {table} SET version = version + 1 WHERE false"));
+        assert_eq!(versions(), before, "{table}");
+    }
+    moves("notes", "COPY notes (business_id, id, body) FROM PROGRAM 'true'; UPDATE notes SET body = 'b'");
+    // What others hang on goes last, or it would take them along.
+    let last = ["conversations", "users", "memberships", "businesses"];
+    for table in tables.iter().filter(|table| !last.contains(table)).chain(&["conversations", "businesses"]) {
+        moves(table, &format!("DELETE FROM {table} WHERE ctid = (SELECT ctid FROM {table} LIMIT 1)"));
+    }
+    for table in tables {
+        moves(table, &format!("TRUNCATE {table} CASCADE"));
+    }
+}
+
+#[test]
+fn a_key_that_is_revoked_or_changed_is_so_on_every_replica_with_the_next_request() {
+    let one = Service::start();
+    let two = replica(&one, &["--key-trust-ms", "60000"]);
+    let made = one.client.create("api-keys", json!({ "name": "n", "role": "agent" }));
+    let (id, key) = (made["id"].as_str().unwrap(), made["key"].as_str().unwrap());
+    let agent = Client::new(two.address, key);
+    agent.get("leads").expect(200);
+    assert_eq!(status(&agent.get("leads").expect(200)), LOCAL);
+    agent.post("leads", json!({ "title": "t" })).expect(201);
+
+    one.database.run(&format!("UPDATE api_keys SET role = 'viewer' WHERE id = '{id}'"));
+    agent.post("leads", json!({ "title": "t" })).expect(403);
+    agent.get("leads").expect(200);
+    one.database.run(&format!("UPDATE api_keys SET role = 'admin' WHERE id = '{id}'"));
+    agent.get("api-keys").expect(200);
+
+    one.client.delete(&format!("api-keys/{id}")).expect(204);
+    agent.get("leads").expect(401);
+    agent.post("leads", json!({ "title": "t" })).expect(401);
+    agent.get("/health/detailed").expect(401);
+}
+
+#[test]
+fn a_thousand_readers_of_a_cold_list_cost_one_query() {
+    let service = Service::with(&["--db-connections", "4"]);
+    let api = &service.client;
+    api.make("leads", json!({ "title": "Roof" }));
+    api.get("companies").expect(200);
+    let mut lock = service.database.connect();
+    let locked = diesel::connection::SimpleConnection::batch_execute(
+        &mut lock,
+        "BEGIN; LOCK TABLE leads IN ACCESS EXCLUSIVE MODE",
+    );
+    locked.expect("a lock");
+    let readers: Vec<_> = (0..100)
+        .map(|_| {
+            let api = api.clone();
+            std::thread::spawn(move || api.get("leads?limit=10"))
+        })
+        .collect();
+    std::thread::sleep(Duration::from_millis(700));
+    diesel::connection::SimpleConnection::batch_execute(&mut lock, "COMMIT").expect("released");
+    let answers: Vec<Answer> = readers.into_iter().map(|reader| reader.join().unwrap().expect(200)).collect();
+    assert!(answers.iter().all(|answer| answer.rows().len() == 1));
+    assert_eq!(answers.iter().map(|answer| answer.queries()).sum::<u32>(), 1);
+    let counts = &api.get("ops/cache").expect(200).json["nouns"]["leads"];
+    assert_eq!(counts["misses"], 1, "{counts}");
+}
+
+#[test]
+fn whoever_does_not_want_the_cache_gets_the_database() {
+    let service = Service::start();
+    let api = &service.client;
+    api.get("leads").expect(200);
+    assert_eq!(status(&api.get("leads").expect(200)), LOCAL);
+    let asked = api.send(api.request("GET", "leads").header("Cache-Control", "max-age=0, No-Store")).expect(200);
+    assert_eq!((status(&asked), asked.queries()), ("rapport; fwd=bypass", 1));
+    assert_eq!(status(&api.post("leads", json!({ "title": "t" })).expect(201)), "rapport; fwd=method");
+    assert_eq!(status(&service.stranger().get("/health").expect(200)), "rapport; fwd=bypass");
+
+    let without = replica(&service, &["--cache", "off"]);
+    for _ in 0..2 {
+        let answer = without.client.get("leads").expect(200);
+        assert_eq!((status(&answer), answer.queries()), ("rapport; fwd=bypass", 1));
+    }
+    assert_eq!(without.client.get("ops/cache").expect(200).json, json!({ "enabled": false }));
+}
+
+#[test]
+fn an_answer_that_is_asked_for_twice_is_sent_compressed_to_who_takes_it() {
+    let service = Service::start();
+    let api = &service.client;
+    for number in 0..20 {
+        api.make("leads", json!({ "title": format!("Roof {number}") }));
+    }
+    let plain = api.get("leads").expect(200);
+    let asking = |coding: &str| api.request("GET", "leads").header("Accept-Encoding", coding);
+    let began = Instant::now();
+    while api.send(asking("gzip")).header("content-encoding") != "gzip" {
+        assert!(began.elapsed() < Duration::from_secs(5), "never compressed");
+    }
+    let packed = asking("gzip;q=0.5, br;q=0").send().expect("an answer");
+    assert_eq!(packed.headers()["content-encoding"], "gzip");
+    let tag = packed.headers()["etag"].to_str().unwrap().to_owned();
+    assert_eq!(tag, format!("W/{}", plain.header("etag")));
+    assert!(packed.headers()["vary"].to_str().unwrap().contains("Accept-Encoding"));
+    let mut text = String::new();
+    flate2::read::GzDecoder::new(packed).read_to_string(&mut text).expect("gzip");
+    assert_eq!(text, plain.text);
+    let packed = asking("br, gzip").send().expect("an answer");
+    assert_eq!(packed.headers()["content-encoding"], "br");
+    let mut text = String::new();
+    brotli::Decompressor::new(packed, 4096).read_to_string(&mut text).expect("brotli");
+    assert_eq!(text, plain.text);
+    api.send(asking("br").header("If-None-Match", tag)).expect(304);
+    assert_eq!(api.send(asking("identity")).expect(200).text, plain.text);
+
+    // Secrets beside what a caller can write would tell on themselves by their length.
+    for number in 0..20 {
+        api.create("api-keys", json!({ "name": format!("key {number}"), "role": "agent" }));
+    }
+    for _ in 0..10 {
+        let keys = api.send(api.request("GET", "api-keys").header("Accept-Encoding", "gzip, br")).expect(200);
+        assert_eq!(keys.header("content-encoding"), "");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn replicas_share_answers_through_redis_and_do_not_need_it() {
+    let Some(url) = redis() else { panic!("no redis-server: see scripts/redis.sh") };
+    let settings: &'static [&'static str] =
+        Box::leak(Box::new(["--redis-url", Box::leak(url.clone().into_boxed_str()), "--redis-timeout-ms", "500"]));
+    let one = Service::with(settings);
+    let two = replica(&one, settings);
+    for service in [&one, &two] {
+        let began = Instant::now();
+        while service.client.get("ops/cache").expect(200).json["redis"]["connected"] != true {
+            assert!(began.elapsed() < Duration::from_secs(5), "Redis is not connected");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+    let lead = one.client.make("leads", json!({ "title": "Roof" }));
+    let path = format!("leads/{lead}?fields=title");
+    let first = one.client.get(&path).expect(200);
+    assert_eq!(status(&first), MISS);
+    std::thread::sleep(Duration::from_millis(200));
+    let shared = two.client.get(&path).expect(200);
+    assert_eq!((status(&shared), shared.queries(), &shared.text), (REDIS, 0, &first.text));
+    assert_eq!(status(&two.client.get(&path).expect(200)), LOCAL);
+
+    one.client.patch(&format!("leads/{lead}"), json!({ "title": "Door" })).expect(200);
+    assert_eq!(two.client.get(&path).expect(200).json["title"], "Door");
+
+    // Garbage, and what belongs to someone else, is as good as nothing.
+    let client = deadpool_redis::redis::Client::open(url).expect("a client");
+    let mut conn = client.get_connection().expect("a connection");
+    let ask = |conn: &mut deadpool_redis::redis::Connection, words: &[&str]| -> deadpool_redis::redis::Value {
+        let mut command = deadpool_redis::redis::cmd(words[0]);
+        words[1..].iter().for_each(|word| {
+            command.arg(word);
+        });
+        command.query(conn).expect("an answer")
+    };
+    let pattern = format!("rapport:*{}*", one.business);
+    let names: Vec<String> = deadpool_redis::redis::cmd("KEYS").arg(&pattern).query(&mut conn).expect("names");
+    assert!(!names.is_empty());
+    for name in &names {
+        ask(&mut conn, &["SET", name, "garbage"]);
+    }
+    let three = replica(&one, settings);
+    assert_eq!(three.client.get(&path).expect(200).json["title"], "Door");
+    for name in &names {
+        ask(&mut conn, &["DEL", name]);
+        ask(&mut conn, &["LPUSH", name, "a list"]);
+    }
+    let four = replica(&one, settings);
+    assert_eq!(four.client.get(&path).expect(200).json["title"], "Door");
+
+    // An operator empties it, for all replicas.
+    for service in [&one, &two] {
+        service.client.get("leads").expect(200);
+        assert_eq!(status(&service.client.get("leads").expect(200)), LOCAL);
+    }
+    let purged = one.client.post("ops/cache/purge", json!({ "noun": "leads" })).expect(200).json;
+    assert!(purged["local"].as_u64().unwrap() >= 1 && purged["redis"].is_u64(), "{purged}");
+    for service in [&one, &two] {
+        assert_ne!(status(&service.client.get("leads").expect(200)), LOCAL);
+    }
+    one.client.post("ops/cache/purge", json!({ "noun": "lead" })).expect(422);
+    one.client_as(Role::Manager).post("ops/cache/purge", json!({})).expect(403);
+}
+
+#[test]
+fn a_round_that_cannot_be_had_is_a_503_in_time_and_never_a_guess() {
+    let service = Service::with(&["--cache-round-ms", "300"]);
+    let api = &service.client;
+    api.get("leads").expect(200);
+    assert_eq!(status(&api.get("leads").expect(200)), LOCAL);
+    let mut lock = service.database.connect();
+    let run = |conn: &mut diesel::PgConnection, sql: &str| {
+        diesel::connection::SimpleConnection::batch_execute(conn, sql).expect("it runs");
+    };
+    run(&mut lock, "BEGIN; LOCK TABLE cache_versions IN ACCESS EXCLUSIVE MODE");
+    let began = Instant::now();
+    let refused = api.get("leads").expect(503);
+    assert!(began.elapsed() < Duration::from_millis(1500), "{:?}", began.elapsed());
+    assert_eq!(refused.code(), "validation_unavailable");
+    assert!(!refused.header("retry-after").is_empty());
+    service.stranger().get("/health/readiness").expect(200);
+    run(&mut lock, "COMMIT");
+    let began = Instant::now();
+    while api.get("leads").status != 200 {
+        assert!(began.elapsed() < Duration::from_secs(5), "it does not come back");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    // Ended connections are made anew without anyone noticing.
+    service.database.run(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+         WHERE datname = current_database() AND application_name = 'rapport rounds'",
+    );
+    assert_eq!(status(&api.get("leads").expect(200)), LOCAL);
+}
