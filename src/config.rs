@@ -92,7 +92,7 @@ pub struct Config {
     /// `off` answers everything from the database
     #[arg(long, env = "RAPPORT_CACHE", default_value = "on", value_parser = parse_switch, action = clap::ArgAction::Set)]
     pub cache: bool,
-    /// Memory of the cache in this process, in bytes
+    /// Memory of the cache in this process, in bytes; 0 keeps answers in Redis only
     #[arg(long, env = "RAPPORT_CACHE_BYTES", default_value_t = 64 * 1024 * 1024)]
     pub cache_bytes: u64,
     /// Longest wait for a validation round, in milliseconds
@@ -223,8 +223,8 @@ impl Config {
             "RAPPORT_STATEMENT_TIMEOUT_MS must be at least 1 and not above RAPPORT_REQUEST_TIMEOUT_MS",
         );
         check(
-            self.cache_bytes >= 1024 * 1024,
-            "RAPPORT_CACHE_BYTES must be at least 1048576; RAPPORT_CACHE=off for none",
+            self.cache_bytes == 0 || self.cache_bytes >= 1024 * 1024,
+            "RAPPORT_CACHE_BYTES must be 0 (Redis only) or at least 1048576",
         );
         check(
             self.cache_round_ms >= 1 && self.cache_round_ms <= self.request_timeout_ms,

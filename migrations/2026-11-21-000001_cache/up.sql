@@ -87,24 +87,21 @@ BEGIN
     RETURN NULL;
 END $$;
 
--- The business itself is its own tenant.
+-- The business itself is its own tenant. A change of its settings is a change of what its API keys say, so that whoever
+-- asks about a key need not ask about the business too.
 CREATE FUNCTION rapport_moved_business() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
-    business uuid;
+    businesses uuid[];
 BEGIN
     IF TG_OP = 'INSERT' THEN
-        FOR business IN SELECT id FROM after LOOP
-            PERFORM rapport_move(business, TG_TABLE_NAME, rapport_bucket(business));
-        END LOOP;
+        businesses := ARRAY(SELECT id FROM after);
     ELSIF TG_OP = 'DELETE' THEN
-        FOR business IN SELECT id FROM before LOOP
-            PERFORM rapport_move(business, TG_TABLE_NAME, rapport_bucket(business));
-        END LOOP;
+        businesses := ARRAY(SELECT id FROM before);
     ELSE
-        FOR business IN SELECT id FROM before UNION SELECT id FROM after LOOP
-            PERFORM rapport_move(business, TG_TABLE_NAME, rapport_bucket(business));
-        END LOOP;
+        businesses := ARRAY(SELECT id FROM before UNION SELECT id FROM after);
     END IF;
+    PERFORM rapport_move(business, TG_TABLE_NAME, rapport_bucket(business)) FROM unnest(businesses) business;
+    PERFORM rapport_move(business, 'api_keys', n::smallint) FROM unnest(businesses) business, generate_series(0, 15) n;
     RETURN NULL;
 END $$;
 

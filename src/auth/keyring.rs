@@ -25,12 +25,12 @@ pub struct Identity {
     pub key: Uuid,
     pub business: Business,
     pub role: Role,
-    /// What this depends on: the key, and the business it belongs to.
+    /// What this depends on.
     access: Arc<[Scope]>,
     /// The versions of that, from before it was read; with a cache only.
     seen: Option<Stamp>,
-    /// When its use was last noted.
-    noted: Mutex<Instant>,
+    /// When its use was last noted; `None`: longer ago than can be told.
+    noted: Mutex<Option<Instant>>,
 }
 
 impl Identity {
@@ -96,15 +96,19 @@ impl Keyring {
     /// whom the key speaks for now. Errors: 401 when it is no good any more.
     pub async fn confirm(&self, hash: Hash, claimed: &Identity, now: &Stamp) -> Result<Option<Arc<Identity>>> {
         if claimed.seen.as_ref() == Some(now) {
-            let mut noted = claimed.noted.lock();
-            if noted.elapsed() > USED_EVERY {
-                *noted = Instant::now();
-                used(self.db.clone(), claimed.business.id, claimed.key);
-            }
+            self.note_use(claimed);
             return Ok(None);
         }
         let found = self.look_up(hash).await?;
         self.remembered(hash, found.map(|found| found.seen_at(&claimed.access, now.clone()))).map(Some)
+    }
+
+    fn note_use(&self, identity: &Identity) {
+        let mut noted = identity.noted.lock();
+        if noted.is_none_or(|noted| noted.elapsed() > USED_EVERY) {
+            *noted = Some(Instant::now());
+            used(self.db.clone(), identity.business.id, identity.key);
+        }
     }
 
     /// The cache, with which claims are to be confirmed.
@@ -114,6 +118,9 @@ impl Keyring {
 
     fn remembered(&self, hash: Hash, identity: Option<Identity>) -> Result<Arc<Identity>> {
         let identity = identity.map(Arc::new);
+        if let (Some(identity), None) = (&identity, &self.cache) {
+            self.note_use(identity);
+        }
         self.remember(hash, identity.clone());
         identity.ok_or(Error::Unauthenticated)
     }
@@ -127,7 +134,7 @@ impl Keyring {
                 .read("api_key", move |conn| {
                     let mut sql = Statement::new(
                         "SELECT k.id, k.role, b.id, b.country, b.time_zone, b.currency, \
-                         coalesce(extract(epoch FROM now() - k.last_used_at), 1e9)::bigint \
+                         coalesce(extract(epoch FROM now() - k.last_used_at), 1e7)::bigint \
                          FROM api_keys k JOIN businesses b ON b.id = k.business_id \
                          WHERE k.hash = ",
                     );
@@ -138,17 +145,16 @@ impl Keyring {
             let Some(row) = found else { return Ok(None) };
             let text = |index| row.text(index).unwrap_or_default().to_owned();
             let (key, business) = (row.uuid(0).unwrap_or_default(), row.uuid(2).unwrap_or_default());
+            let unused = Duration::from_secs(row.int(6).unwrap_or_default().max(0) as u64);
             let identity = Identity {
                 key,
                 role: Role::named(&text(1)).ok_or_else(|| Error::Internal("an API key of no known role".into()))?,
                 business: Business { id: business, country: text(3), time_zone: text(4), currency: text(5) },
-                access: [Scope::row(business, "api_keys", key), Scope::table(business, "businesses")].into(),
+                // The business moves its keys' versions too.
+                access: [Scope::row(business, "api_keys", key)].into(),
                 seen: None,
-                noted: Mutex::new(Instant::now()),
+                noted: Mutex::new(Instant::now().checked_sub(unused)),
             };
-            if row.int(6).unwrap_or_default() > USED_EVERY.as_secs() as i64 {
-                used(db, identity.business.id, identity.key);
-            }
             Ok(Some(identity))
         });
         looked_up.await.map_err(|error| Error::Internal(error.to_string()))?
@@ -173,6 +179,11 @@ fn used(db: Db, business: Uuid, key: Uuid) {
         let noted = db.write("api_key_used", move |tx| {
             let mut sql = Statement::new("UPDATE api_keys SET last_used_at = now() WHERE business_id = ");
             sql.bind(Value::Uuid(Some(business))).push(" AND id = ").bind(Value::Uuid(Some(key)));
+            // Once, however many processes notice: each note moves the key's version.
+            sql.push(&format!(
+                " AND (last_used_at < now() - interval '{} seconds' OR last_used_at IS NULL)",
+                USED_EVERY.as_secs()
+            ));
             Ok(sql.run(tx)?)
         });
         if let Err(error) = noted.await {

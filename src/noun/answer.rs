@@ -16,7 +16,7 @@ use crate::http::caller::Claim;
 use crate::http::reply;
 
 /// How often the credential may change while one request is answered.
-const MOST_TURNS: usize = 3;
+const MOST_TURNS: usize = 5;
 
 /// Answers what `ask` understands of the request. The credential is validated in the same round as the answer.
 pub async fn answer(
