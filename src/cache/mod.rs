@@ -11,6 +11,8 @@ mod codec;
 mod counters;
 mod entry;
 mod flight;
+#[cfg(feature = "mutants")]
+pub mod mutants;
 mod remote;
 mod rounds;
 mod scope;
@@ -206,6 +208,8 @@ impl Cache {
             Counters::up(&counters.invalidations);
         }
         let entry = Arc::new(Entry::new(stamp, computing.await?, ttl));
+        #[cfg(feature = "mutants")]
+        mutants::linger().await;
         Counters::up(&counters.misses);
         self.keep(key, &entry);
         if let Some(remote) = &self.remote {

@@ -152,6 +152,8 @@ impl Thread {
             let began = Instant::now();
             // A broken connection says nothing about the question: it is asked once more, on another.
             let found = self.ask(&asked).or_else(|_| self.ask(&asked));
+            #[cfg(feature = "mutants")]
+            let round = self.late_comers(round, &places);
             self.shared.rounds.fetch_add(1, Ordering::Relaxed);
             self.shared.micros.fetch_add(began.elapsed().as_micros() as u64, Ordering::Relaxed);
             if let Err(error) = &found {
@@ -167,6 +169,21 @@ impl Thread {
                 (waiting.mailbox, (waiting.answer, stamp))
             }));
         }
+    }
+
+    /// After the answer is there: lets those in who came too late for this round.
+    #[cfg(feature = "mutants")]
+    fn late_comers(&self, mut round: Vec<Waiting>, places: &HashMap<Scope, usize>) -> Vec<Waiting> {
+        use super::mutants::{Mutant, is, stall};
+        stall();
+        if is(Mutant::JoinInFlight) {
+            let mut queue = self.shared.queue.lock();
+            let known = |waiting: &Waiting| waiting.scopes.iter().all(|scope| places.contains_key(scope));
+            let (late, other) = queue.waiting.drain(..).partition(|waiting| known(waiting));
+            queue.waiting = other;
+            round.extend::<Vec<Waiting>>(late);
+        }
+        round
     }
 
     /// Waits until somebody does; `None` when the service is gone.
@@ -241,10 +258,14 @@ fn versions(conn: &mut PgConnection, scopes: &[Scope]) -> Result<Vec<i64>, BoxEr
         low.push(scope.bucket.map_or(0, i64::from));
         high.push(scope.bucket.map_or(15, i64::from));
     }
-    let mut sql = Statement::new(
-        "SELECT (SELECT coalesce(sum(v.value), 0)::bigint FROM cache_versions v WHERE v.business_id = k.business \
-         AND v.scope = k.scope AND v.bucket BETWEEN k.low AND k.high) FROM unnest(",
-    );
+    #[cfg(feature = "mutants")]
+    let version = if super::mutants::is(super::mutants::Mutant::Maximum) { "max" } else { "sum" };
+    #[cfg(not(feature = "mutants"))]
+    let version = "sum";
+    let mut sql = Statement::new(format!(
+        "SELECT (SELECT coalesce({version}(v.value), 0)::bigint FROM cache_versions v WHERE v.business_id = k.business \
+         AND v.scope = k.scope AND v.bucket BETWEEN k.low AND k.high) FROM unnest("
+    ));
     sql.bind(Value::Uuids(businesses)).push(", ").bind(Value::Texts(tables)).push(", ").bind(Value::Ints(low));
     sql.push(", ")
         .bind(Value::Ints(high))

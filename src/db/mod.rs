@@ -68,6 +68,38 @@ impl Db {
         T: Send + 'static,
         F: Fn(&mut Tx<'_>) -> Result<T> + Send + Sync + 'static,
     {
+        #[cfg(feature = "mutants")]
+        if crate::cache::mutants::is(crate::cache::mutants::Mutant::BumpBefore) {
+            self.move_everything().await?;
+        }
+        #[cfg(feature = "mutants")]
+        if crate::cache::mutants::is(crate::cache::mutants::Mutant::BumpAfter) {
+            let written = self.transact(name, options, f).await;
+            crate::cache::mutants::linger().await;
+            self.move_everything().await?;
+            return written;
+        }
+        self.transact(name, options, f).await
+    }
+
+    /// Moves every version, apart from any write: what two of the mutants do instead of the triggers.
+    #[cfg(feature = "mutants")]
+    async fn move_everything(&self) -> Result<()> {
+        let moved = self.threads.run("mutant", |source| {
+            source.read(|conn| {
+                let sql = "SELECT rapport_move(b.id, t, n::smallint) FROM businesses b, generate_series(0, 15) n, \
+                           unnest(ARRAY['leads', 'companies']) t";
+                Ok(Statement::new(sql).run(conn)?)
+            })
+        });
+        moved.await.map(|_| ())
+    }
+
+    async fn transact<T, F>(&self, name: &'static str, options: WriteOptions, f: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: Fn(&mut Tx<'_>) -> Result<T> + Send + Sync + 'static,
+    {
         let f = Arc::new(f);
         let mut pauses = options.pauses();
         loop {

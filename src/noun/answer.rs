@@ -51,6 +51,15 @@ pub async fn answer(
             let fresh = question.compute(engine.clone(), tenant).await?;
             return Ok(reply::entry(request, &Entry::new(stamp, fresh, Duration::ZERO), Source::Bypass, false));
         }
+        #[cfg(feature = "mutants")]
+        if crate::cache::mutants::is(crate::cache::mutants::Mutant::VersionAfterData) {
+            let fresh = question.clone().compute(engine.clone(), tenant.clone()).await?;
+            crate::cache::mutants::linger().await;
+            let (_, late) = cache.validate(&scopes).await?.split(access.len());
+            let key = question.key(claim.business(), tenant.role());
+            let (entry, source) = cache.answer(&key, engine.ttl(noun), late, || async { Ok(fresh) }).await?;
+            return Ok(reply::entry(request, &entry, source, noun.packed));
+        }
         let key = question.key(claim.business(), tenant.role());
         let ttl = engine.ttl(noun);
         let (entry, source) =

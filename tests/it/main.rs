@@ -9,6 +9,7 @@ mod bookings;
 mod cache;
 mod catalogue;
 mod conversations;
+mod history;
 mod import;
 mod isolation;
 mod leads;

@@ -44,6 +44,26 @@ impl Client {
         Answer::read(request.send().expect("an answer"))
     }
 
+    /// An answer, unless the other side goes away meanwhile.
+    fn attempt(&self, request: RequestBuilder) -> Option<Answer> {
+        let response = request.timeout(std::time::Duration::from_secs(20)).send().ok()?;
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        let text = response.text().ok()?;
+        Some(Answer { status, headers, json: serde_json::from_str(&text).unwrap_or_default(), text })
+    }
+
+    pub fn try_get(&self, path: &str) -> Option<Answer> {
+        self.attempt(self.request("GET", path))
+    }
+
+    pub fn try_post(&self, path: &str, body: Value) -> Option<Answer> {
+        self.attempt(self.request("POST", path).json(&body))
+    }
+
+    pub fn try_patch(&self, path: &str, body: Value) -> Option<Answer> {
+        self.attempt(self.request("PATCH", path).json(&body))
+    }
+
     pub fn get(&self, path: &str) -> Answer {
         self.send(self.request("GET", path))
     }

@@ -1,0 +1,62 @@
+//! Deliberate breakages, for the test that must catch them (`make prove-cache`); compiled with the feature `mutants` only.
+//!
+//! With that feature, also of the real thing, what happens between two steps of the protocol takes a random moment
+//! longer, so that what can go wrong between them does.
+
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use rand::Rng;
+
+/// A rule of the protocol, broken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mutant {
+    /// Readers join a round whose statement has been sent.
+    JoinInFlight,
+    /// The versions are read after the data.
+    VersionAfterData,
+    /// Versions move in a transaction of their own, before the write's.
+    BumpBefore,
+    /// Versions move in a transaction of their own, after the write's.
+    BumpAfter,
+    /// Whoever misses the same answer shares it, whatever the versions.
+    FlightWithoutVersion,
+    /// The version is the largest slot instead of the sum.
+    Maximum,
+}
+
+pub const ALL: [(&str, Mutant); 6] = [
+    ("join-in-flight", Mutant::JoinInFlight),
+    ("version-after-data", Mutant::VersionAfterData),
+    ("bump-before", Mutant::BumpBefore),
+    ("bump-after", Mutant::BumpAfter),
+    ("flight-without-version", Mutant::FlightWithoutVersion),
+    ("maximum", Mutant::Maximum),
+];
+
+static CHOSEN: LazyLock<Option<Mutant>> = LazyLock::new(|| {
+    let name = std::env::var("RAPPORT_MUTANT").ok()?;
+    ALL.iter().find(|(known, _)| *known == name).map(|(_, mutant)| *mutant)
+});
+
+pub fn is(mutant: Mutant) -> bool {
+    *CHOSEN == Some(mutant)
+}
+
+fn moment() -> Duration {
+    // Mostly nothing, so that the test still asks a lot.
+    match rand::rng().random_range(0..10) {
+        0 => Duration::from_micros(rand::rng().random_range(0..5_000)),
+        _ => Duration::ZERO,
+    }
+}
+
+/// A random moment, on a thread that may block.
+pub fn stall() {
+    std::thread::sleep(moment());
+}
+
+/// A random moment, on one that may not.
+pub async fn linger() {
+    tokio::time::sleep(moment()).await;
+}

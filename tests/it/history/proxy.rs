@@ -1,0 +1,74 @@
+//! A TCP proxy that can fail as networks do: silently, or all at once.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Mode {
+    Pass,
+    /// Takes what is sent and answers nothing.
+    Hole,
+    /// Ends connections and takes no new ones.
+    Cut,
+}
+
+#[derive(Clone)]
+pub struct Proxy {
+    pub port: u16,
+    mode: Arc<AtomicU8>,
+}
+
+impl Proxy {
+    pub fn to(upstream: SocketAddr) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let proxy = Self { port: listener.local_addr().expect("an address").port(), mode: Arc::default() };
+        let mode = proxy.mode.clone();
+        // Lives as long as the process: a test's worth of threads.
+        std::thread::spawn(move || {
+            for client in listener.incoming().flatten() {
+                if mode.load(Ordering::Relaxed) == Mode::Cut as u8 {
+                    continue;
+                }
+                let Ok(server) = TcpStream::connect(upstream) else { continue };
+                for (from, to) in [(&client, &server), (&server, &client)] {
+                    let (from, to) = (from.try_clone().expect("a socket"), to.try_clone().expect("a socket"));
+                    let mode = mode.clone();
+                    std::thread::spawn(move || carry(from, to, &mode));
+                }
+            }
+        });
+        proxy
+    }
+
+    pub fn set(&self, mode: Mode) {
+        self.mode.store(mode as u8, Ordering::Relaxed);
+    }
+}
+
+fn carry(mut from: TcpStream, mut to: TcpStream, mode: &AtomicU8) {
+    let _ = from.set_read_timeout(Some(Duration::from_millis(20)));
+    let mut buffer = [0; 16 * 1024];
+    loop {
+        let now = mode.load(Ordering::Relaxed);
+        if now == Mode::Cut as u8 {
+            break;
+        }
+        if now == Mode::Hole as u8 {
+            std::thread::sleep(Duration::from_millis(10));
+            continue;
+        }
+        match from.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(count) if to.write_all(&buffer[..count]).is_err() => break,
+            Ok(_) => {}
+            Err(error) if matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut) => {}
+            Err(_) => break,
+        }
+    }
+    let _ = from.shutdown(Shutdown::Both);
+    let _ = to.shutdown(Shutdown::Both);
+}
