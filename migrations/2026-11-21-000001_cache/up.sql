@@ -1,7 +1,7 @@
 -- The versions that cached answers are validated against (docs/CACHE.md).
 --
--- A version belongs to a business, a table (its scope) and a bucket of that table's rows. It moves in the transaction that
--- changes the rows, by triggers, so that no way of writing can forget: the API, psql, COPY, cascades, TRUNCATE.
+-- A version belongs to a business and a table (its scope): one to all of the table's rows of that business (bucket -1), and
+-- one to each of 16 buckets of them (0 to 15), for answers about a single row. It moves in the transaction that changes the rows, by triggers, so that no way of writing can forget: the API, psql, COPY, cascades, TRUNCATE.
 --
 -- A version is the sum over its slots. A writer takes any slot that no other transaction holds and sets it to the next
 -- value of a sequence, or adds a slot; so writers never wait for each other here, and every commit that becomes visible
@@ -29,11 +29,11 @@ CREATE UNLOGGED TABLE cache_incarnation (
 );
 
 -- Which of a table's 16 versions a row belongs to. `cache::bucket` in the service says the same.
-CREATE FUNCTION rapport_bucket(id uuid) RETURNS smallint LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS
-    $$ SELECT (get_byte(uuid_send(id), 15) & 15)::smallint $$;
+CREATE FUNCTION rapport_bucket(id uuid) RETURNS integer LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS
+    $$ SELECT get_byte(uuid_send(id), 15) & 15 $$;
 
 -- Moves one version; at most once in a transaction, because it becomes visible as a whole.
-CREATE FUNCTION rapport_move(business uuid, moved text, part smallint) RETURNS void LANGUAGE plpgsql AS $$
+CREATE FUNCTION rapport_move(business uuid, moved text, part integer) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     free bigint;
 BEGIN
@@ -57,32 +57,29 @@ BEGIN
     VALUES (business, moved, part, nextval('cache_version_slots'), nextval('cache_version_values'));
 END $$;
 
--- Statement-level triggers; `before` and `after` are the rows as they were and as they are.
+-- Moves all versions of a table's rows of one business.
+CREATE FUNCTION rapport_move_all(business uuid, moved text) RETURNS void LANGUAGE sql VOLATILE AS
+    $$ SELECT rapport_move(business, moved, part) FROM generate_series(-1, 15) part $$;
+
+-- Statement-level triggers; `before` and `after` are the rows as they were and as they are. Each moves the buckets of its
+-- rows, and the whole.
 CREATE FUNCTION rapport_moved() RETURNS trigger LANGUAGE plpgsql AS $$
-DECLARE
-    part record;
 BEGIN
     IF TG_OP = 'INSERT' THEN
-        FOR part IN SELECT DISTINCT business_id, rapport_bucket(id) AS bucket FROM after LOOP
-            PERFORM rapport_move(part.business_id, TG_TABLE_NAME, part.bucket);
-        END LOOP;
+        PERFORM rapport_move(business_id, TG_TABLE_NAME, bucket) FROM (
+            SELECT business_id, rapport_bucket(id) AS bucket FROM after UNION SELECT business_id, -1 FROM after) parts;
     ELSIF TG_OP = 'DELETE' THEN
-        FOR part IN SELECT DISTINCT business_id, rapport_bucket(id) AS bucket FROM before LOOP
-            PERFORM rapport_move(part.business_id, TG_TABLE_NAME, part.bucket);
-        END LOOP;
+        PERFORM rapport_move(business_id, TG_TABLE_NAME, bucket) FROM (
+            SELECT business_id, rapport_bucket(id) AS bucket FROM before UNION SELECT business_id, -1 FROM before) parts;
     ELSIF TG_OP = 'UPDATE' THEN
-        FOR part IN SELECT business_id, rapport_bucket(id) AS bucket FROM before
-                    UNION SELECT business_id, rapport_bucket(id) FROM after LOOP
-            PERFORM rapport_move(part.business_id, TG_TABLE_NAME, part.bucket);
-        END LOOP;
+        PERFORM rapport_move(business_id, TG_TABLE_NAME, bucket) FROM (
+            SELECT business_id, rapport_bucket(id) AS bucket FROM before UNION SELECT business_id, -1 FROM before
+            UNION SELECT business_id, rapport_bucket(id) FROM after UNION SELECT business_id, -1 FROM after) parts;
     ELSE
         -- TRUNCATE says nothing of the rows; their businesses may be gone with them.
-        FOR part IN SELECT b.business_id, n::smallint AS bucket
-                    FROM (SELECT id AS business_id FROM businesses UNION SELECT business_id FROM cache_versions
-                          UNION SELECT '00000000-0000-0000-0000-000000000000') b,
-                         generate_series(0, 15) n LOOP
-            PERFORM rapport_move(part.business_id, TG_TABLE_NAME, part.bucket);
-        END LOOP;
+        PERFORM rapport_move_all(business, TG_TABLE_NAME) FROM (
+            SELECT id AS business FROM businesses UNION SELECT business_id FROM cache_versions
+            UNION SELECT '00000000-0000-0000-0000-000000000000') everyone;
     END IF;
     RETURN NULL;
 END $$;
@@ -91,17 +88,16 @@ END $$;
 -- asks about a key need not ask about the business too.
 CREATE FUNCTION rapport_moved_business() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
-    businesses uuid[];
+    changed uuid[];
 BEGIN
     IF TG_OP = 'INSERT' THEN
-        businesses := ARRAY(SELECT id FROM after);
+        changed := ARRAY(SELECT id FROM after);
     ELSIF TG_OP = 'DELETE' THEN
-        businesses := ARRAY(SELECT id FROM before);
+        changed := ARRAY(SELECT id FROM before);
     ELSE
-        businesses := ARRAY(SELECT id FROM before UNION SELECT id FROM after);
+        changed := ARRAY(SELECT id FROM before UNION SELECT id FROM after);
     END IF;
-    PERFORM rapport_move(business, TG_TABLE_NAME, rapport_bucket(business)) FROM unnest(businesses) business;
-    PERFORM rapport_move(business, 'api_keys', n::smallint) FROM unnest(businesses) business, generate_series(0, 15) n;
+    PERFORM rapport_move_all(business, TG_TABLE_NAME), rapport_move_all(business, 'api_keys') FROM unnest(changed) business;
     RETURN NULL;
 END $$;
 
@@ -109,21 +105,18 @@ END $$;
 -- the businesses that they are members of would miss one that they are joining at this moment.
 CREATE FUNCTION rapport_moved_user() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
-    part smallint;
     nobody constant uuid := '00000000-0000-0000-0000-000000000000';
 BEGIN
     IF TG_OP = 'INSERT' THEN
-        FOR part IN SELECT DISTINCT rapport_bucket(id) FROM after LOOP
-            PERFORM rapport_move(nobody, TG_TABLE_NAME, part);
-        END LOOP;
+        PERFORM rapport_move(nobody, TG_TABLE_NAME, bucket) FROM (
+            SELECT rapport_bucket(id) AS bucket FROM after UNION SELECT -1 FROM after) parts;
     ELSIF TG_OP = 'DELETE' THEN
-        FOR part IN SELECT DISTINCT rapport_bucket(id) FROM before LOOP
-            PERFORM rapport_move(nobody, TG_TABLE_NAME, part);
-        END LOOP;
+        PERFORM rapport_move(nobody, TG_TABLE_NAME, bucket) FROM (
+            SELECT rapport_bucket(id) AS bucket FROM before UNION SELECT -1 FROM before) parts;
     ELSE
-        FOR part IN SELECT rapport_bucket(id) FROM before UNION SELECT rapport_bucket(id) FROM after LOOP
-            PERFORM rapport_move(nobody, TG_TABLE_NAME, part);
-        END LOOP;
+        PERFORM rapport_move(nobody, TG_TABLE_NAME, bucket) FROM (
+            SELECT rapport_bucket(id) AS bucket FROM before UNION SELECT -1 FROM before
+            UNION SELECT rapport_bucket(id) FROM after) parts;
     END IF;
     RETURN NULL;
 END $$;

@@ -18,6 +18,14 @@ pub struct Business {
     pub currency: String,
 }
 
+impl Business {
+    /// Identifies its settings: what is typed under the same settings is read the same.
+    pub fn settings(&self) -> u64 {
+        let hash = |text: &str, seed| xxhash_rust::xxh3::xxh3_64_with_seed(text.as_bytes(), seed);
+        hash(&self.country, hash(&self.time_zone, hash(&self.currency, 0)))
+    }
+}
+
 /// The business that a query is confined to, and the role in which it is asked.
 #[derive(Clone, Debug)]
 pub struct Tenant {

@@ -25,6 +25,7 @@ const LARGEST_ROUND: usize = 2_048;
 const RECONNECT: Duration = Duration::from_millis(100);
 
 type Answer = Option<Stamp>;
+type Places = HashMap<Scope, usize, xxhash_rust::xxh3::Xxh3DefaultBuilder>;
 
 struct Waiting {
     scopes: Arc<[Scope]>,
@@ -141,7 +142,7 @@ struct Thread {
 impl Thread {
     fn run(&mut self) {
         while let Some(round) = self.next() {
-            let mut places = HashMap::new();
+            let mut places = Places::default();
             let mut asked: Vec<Scope> = Vec::new();
             for scope in round.iter().flat_map(|waiting| waiting.scopes.iter()) {
                 places.entry(*scope).or_insert_with(|| {
@@ -173,7 +174,7 @@ impl Thread {
 
     /// After the answer is there: lets those in who came too late for this round.
     #[cfg(feature = "mutants")]
-    fn late_comers(&self, mut round: Vec<Waiting>, places: &HashMap<Scope, usize>) -> Vec<Waiting> {
+    fn late_comers(&self, mut round: Vec<Waiting>, places: &Places) -> Vec<Waiting> {
         use super::mutants::{Mutant, is, stall};
         stall();
         if is(Mutant::JoinInFlight) {
@@ -249,14 +250,16 @@ fn epoch(conn: &mut PgConnection) -> Result<u64, BoxError> {
     Ok(xxhash_rust::xxh3::xxh3_64(text.as_bytes()))
 }
 
+/// The bucket that stands for all rows.
+const WHOLE: i64 = -1;
+
 /// The versions of `scopes`, in their order. A version that has never moved is 0.
 fn versions(conn: &mut PgConnection, scopes: &[Scope]) -> Result<Vec<i64>, BoxError> {
-    let (mut businesses, mut tables, mut low, mut high) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let (mut businesses, mut tables, mut buckets) = (Vec::new(), Vec::new(), Vec::new());
     for scope in scopes {
         businesses.push(scope.business);
         tables.push(scope.table.to_owned());
-        low.push(scope.bucket.map_or(0, i64::from));
-        high.push(scope.bucket.map_or(15, i64::from));
+        buckets.push(scope.bucket.map_or(WHOLE, i64::from));
     }
     #[cfg(feature = "mutants")]
     let version = if super::mutants::is(super::mutants::Mutant::Maximum) { "max" } else { "sum" };
@@ -264,12 +267,10 @@ fn versions(conn: &mut PgConnection, scopes: &[Scope]) -> Result<Vec<i64>, BoxEr
     let version = "sum";
     let mut sql = Statement::new(format!(
         "SELECT (SELECT coalesce({version}(v.value), 0)::bigint FROM cache_versions v WHERE v.business_id = k.business \
-         AND v.scope = k.scope AND v.bucket BETWEEN k.low AND k.high) FROM unnest("
+         AND v.scope = k.scope AND v.bucket = k.bucket) FROM unnest("
     ));
-    sql.bind(Value::Uuids(businesses)).push(", ").bind(Value::Texts(tables)).push(", ").bind(Value::Ints(low));
-    sql.push(", ")
-        .bind(Value::Ints(high))
-        .push(") WITH ORDINALITY AS k (business, scope, low, high, place) ORDER BY k.place");
+    sql.bind(Value::Uuids(businesses)).push(", ").bind(Value::Texts(tables)).push(", ").bind(Value::Ints(buckets));
+    sql.push(") WITH ORDINALITY AS k (business, scope, bucket, place) ORDER BY k.place");
     let rows = sql.rows(conn)?;
     let versions: Vec<i64> = rows.iter().filter_map(|row| row.int(0)).collect();
     if versions.len() == scopes.len() { Ok(versions) } else { Err("a round answered too little".into()) }

@@ -87,8 +87,7 @@ impl Db {
     async fn move_everything(&self) -> Result<()> {
         let moved = self.threads.run("mutant", |source| {
             source.read(|conn| {
-                let sql = "SELECT rapport_move(b.id, t, n::smallint) FROM businesses b, generate_series(0, 15) n, \
-                           unnest(ARRAY['leads', 'companies']) t";
+                let sql = "SELECT rapport_move_all(b.id, t) FROM businesses b, unnest(ARRAY['leads', 'companies']) t";
                 Ok(Statement::new(sql).run(conn)?)
             })
         });

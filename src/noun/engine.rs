@@ -17,8 +17,8 @@ use crate::error::Result;
 /// Bytes of understood questions that are remembered.
 const REMEMBERED: u64 = 8 * 1024 * 1024;
 
-/// A question as it was typed, by whom its reading depends on.
-type Typed = (Uuid, [String; 3], &'static str, String);
+/// A question as it was typed: by which business, under which of its settings, about what.
+type Typed = (Uuid, u64, &'static str, String);
 
 pub struct Engine {
     pub db: Db,
@@ -56,8 +56,7 @@ impl Engine {
         typed: &str,
         read: impl FnOnce() -> Result<What>,
     ) -> Result<Arc<Question>> {
-        let settings = [&business.country, &business.time_zone, &business.currency].map(String::clone);
-        let typed = (business.id, settings, noun.plural, typed.to_owned());
+        let typed = (business.id, business.settings(), noun.plural, typed.to_owned());
         if let Some(question) = self.understood.get(&typed) {
             return Ok(question);
         }

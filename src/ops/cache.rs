@@ -66,11 +66,11 @@ pub async fn purge(app: Data<App>, caller: Caller, _: HttpRequest, body: Bytes) 
     let business = tenant.id();
     app.db
         .write("cache_purge", move |tx| {
-            let mut sql = Statement::new("SELECT rapport_move(");
+            let mut sql = Statement::new("SELECT rapport_move_all(");
             sql.bind(Value::Uuid(Some(business)))
-                .push(", t, n::smallint) FROM unnest(")
-                .bind(Value::Texts(tables.clone()));
-            sql.push(") t, generate_series(0, 15) n");
+                .push(", t) FROM unnest(")
+                .bind(Value::Texts(tables.clone()))
+                .push(") t");
             Ok(sql.rows(tx)?.len())
         })
         .await?;
