@@ -1,23 +1,33 @@
--- Walks the request lines of a file ("<path>\t<key>"), each thread from a place of its own.
+-- Walks the request lines of a file ("<path>\t<key>", and for a change its body), each thread some of them.
 local requests = {}
 local place = 0
+local step = 1
 local threads = 0
 
 function setup(thread)
-  thread:set("offset", threads * 7919)
+  thread:set("offset", threads)
   threads = threads + 1
 end
 
 function init(args)
   for line in io.lines(args[1]) do
-    local path, key = line:match("([^\t]+)\t([^\t]+)")
-    requests[#requests + 1] = wrk.format("GET", path, { ["Authorization"] = "Bearer " .. key })
+    local path, key, body = line:match("([^\t]+)\t([^\t]+)\t?(.*)")
+    local headers = { ["Authorization"] = "Bearer " .. key }
+    local method = "GET"
+    if body ~= "" then
+      method = "PATCH"
+      headers["Content-Type"] = "application/json"
+    else
+      body = nil
+    end
+    requests[#requests + 1] = wrk.format(method, path, headers, body)
   end
   place = offset
+  step = tonumber(args[2])
 end
 
 function request()
-  place = place + 1
+  place = place + step
   return requests[place % #requests + 1]
 end
 

@@ -107,6 +107,12 @@ pub struct Config {
     /// One in so many hits is computed again and compared; 0 for none
     #[arg(long, env = "RAPPORT_CACHE_SAMPLE", default_value_t = 1_000)]
     pub cache_sample: u64,
+    /// How often hot answers whose rows have changed are computed again ahead of readers, in milliseconds; 0 for never
+    #[arg(long, env = "RAPPORT_CACHE_REFRESH_MS", default_value_t = 500)]
+    pub cache_refresh_ms: u64,
+    /// How many of the busiest questions of before are asked when a process starts; 0 for none
+    #[arg(long, env = "RAPPORT_CACHE_WARM", default_value_t = 200)]
+    pub cache_warm: usize,
     /// Longest wait for Redis, in milliseconds
     #[arg(long, env = "RAPPORT_REDIS_TIMEOUT_MS", default_value_t = 30)]
     pub redis_timeout_ms: u64,

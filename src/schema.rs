@@ -69,6 +69,15 @@ diesel::table! {
 }
 
 diesel::table! {
+    cache_questions (business_id, role, noun, typed) {
+        business_id -> Uuid,
+        role -> Text,
+        noun -> Text,
+        typed -> Text,
+    }
+}
+
+diesel::table! {
     cache_versions (business_id, scope, bucket, slot) {
         business_id -> Uuid,
         scope -> Text,

@@ -18,7 +18,8 @@ use crate::config::{self, Config, Metrics};
 use crate::db::migrate;
 use crate::http::observe::observe;
 use crate::http::payload::Limits;
-use crate::noun::Engine;
+use crate::noun::{self, Engine};
+use crate::nouns::NOUNS;
 use crate::ops::metrics;
 use crate::routes;
 
@@ -102,6 +103,11 @@ fn api(app: Data<App>, listener: TcpListener) -> std::io::Result<actix_web::dev:
     let keyring =
         Data::new(Keyring::new(app.db.clone(), Duration::from_millis(app.config.key_trust_ms), app.cache.clone()));
     let engine = Data::new(Engine::new(app.db.clone(), app.cache.clone(), &app.config));
+    if engine.refreshes {
+        let period = Duration::from_millis(app.config.cache_refresh_ms);
+        actix_web::rt::spawn(noun::ahead::refresh(engine.clone(), period));
+    }
+    actix_web::rt::spawn(warm_up_once_ready(app.clone(), engine.clone()));
     let single_reads = engine.clone();
     actix_web::rt::spawn(async move { single_reads.coalescer.keep_moving().await });
     let server = HttpServer::new(move || {
@@ -122,6 +128,13 @@ fn api(app: Data<App>, listener: TcpListener) -> std::io::Result<actix_web::dev:
         .disable_signals()
         .listen(listener)?
         .run())
+}
+
+async fn warm_up_once_ready(app: Data<App>, engine: Data<Engine>) {
+    while !app.life.is_started() {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    noun::ahead::warm_up(engine, &NOUNS).await;
 }
 
 fn metrics_page(app: Data<App>, listener: TcpListener) -> std::io::Result<actix_web::dev::Server> {

@@ -28,28 +28,45 @@ CREATE UNLOGGED TABLE cache_incarnation (
     id uuid NOT NULL
 );
 
+-- What was asked most, to be asked once when a process starts. Nothing that someone typed of a person.
+CREATE TABLE cache_questions (
+    business_id uuid NOT NULL,
+    role text NOT NULL,
+    noun text NOT NULL,
+    -- `id?query` or `?query`
+    typed text NOT NULL,
+    PRIMARY KEY (business_id, role, noun, typed)
+);
+
 -- Which of a table's 16 versions a row belongs to. `cache::bucket` in the service says the same.
 CREATE FUNCTION rapport_bucket(id uuid) RETURNS integer LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS
     $$ SELECT get_byte(uuid_send(id), 15) & 15 $$;
 
--- Moves one version; at most once in a transaction, because it becomes visible as a whole.
+-- Moves one version; as a rule once in a transaction, because it becomes visible as a whole.
 CREATE FUNCTION rapport_move(business uuid, moved text, part integer) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
-    free bigint;
+    free tid;
+    mine boolean;
 BEGIN
-    PERFORM FROM cache_versions
-    WHERE business_id = business AND scope = moved AND bucket = part AND xmin = pg_current_xact_id()::xid;
-    IF FOUND THEN
-        RETURN;
-    END IF;
-    -- Under a snapshot that spans the transaction, a slot that changed since then cannot be locked (40001): take a new one.
+    -- Under a snapshot that spans the transaction, a slot that changed since then cannot be locked (40001): take a new one,
+    -- unless there is one of this transaction's own.
     IF current_setting('transaction_isolation') = 'read committed' THEN
-        SELECT slot INTO free FROM cache_versions
+        SELECT ctid, xmin = pg_current_xact_id()::xid INTO free, mine FROM cache_versions
         WHERE business_id = business AND scope = moved AND bucket = part
         LIMIT 1 FOR UPDATE SKIP LOCKED;
-        IF FOUND THEN
+        IF mine THEN
+            RETURN;
+        ELSIF FOUND THEN
             UPDATE cache_versions SET value = nextval('cache_version_values')
-            WHERE business_id = business AND scope = moved AND bucket = part AND slot = free;
+            WHERE ctid = free AND business_id = business AND scope = moved AND bucket = part;
+            IF FOUND THEN
+                RETURN;
+            END IF;
+        END IF;
+    ELSE
+        PERFORM FROM cache_versions
+        WHERE business_id = business AND scope = moved AND bucket = part AND xmin = pg_current_xact_id()::xid;
+        IF FOUND THEN
             RETURN;
         END IF;
     END IF;

@@ -45,6 +45,8 @@ counters! {
     collapsed,
     /// Requests that asked not to be answered from the cache.
     bypassed,
+    /// Answers computed again ahead of readers; misses as well.
+    refreshed,
     /// Answers stored.
     sets,
     /// Stored answers found superseded.

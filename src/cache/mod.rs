@@ -188,6 +188,24 @@ impl Cache {
         }
     }
 
+    /// Computes the answer to `key` as of `stamp`, unless it is there; nobody waits for it.
+    pub async fn refresh<F>(
+        self: &Arc<Self>,
+        key: &Key,
+        ttl: Duration,
+        stamp: Stamp,
+        compute: impl FnOnce() -> F,
+    ) -> Result<()>
+    where
+        F: Future<Output = Result<Fresh>> + 'static,
+    {
+        if self.local.get(key).is_some_and(|entry| entry.stamp == stamp) {
+            return Ok(());
+        }
+        Counters::up(&self.ledger.of(key.noun).refreshed);
+        self.answer(key, ttl, stamp, compute).await.map(|_| ())
+    }
+
     /// From Redis, or computed; and stored.
     async fn fetch(
         &self,

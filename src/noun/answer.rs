@@ -64,6 +64,9 @@ pub async fn answer(
         let ttl = engine.ttl(noun);
         let (entry, source) =
             cache.answer(&key, ttl, stamp, || question.clone().compute(engine.clone(), tenant.clone())).await?;
+        if engine.refreshes {
+            engine.hot.note(&key, &question, &tenant);
+        }
         if matches!(source, Source::Local | Source::Redis) && cache.samples() {
             actix_web::rt::spawn(sample(cache.clone(), engine.clone(), tenant, question, entry.clone()));
         }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::Noun;
+use super::ahead::Hot;
 use super::coalesce::Coalescer;
 use super::question::{Question, What};
 use crate::auth::Business;
@@ -24,6 +25,11 @@ pub struct Engine {
     pub db: Db,
     pub coalescer: Coalescer,
     pub cache: Option<Arc<Cache>>,
+    pub hot: Hot,
+    /// Whether hot answers are refreshed ahead.
+    pub refreshes: bool,
+    /// How many of the busiest questions are asked when a process starts.
+    pub warms: usize,
     /// Deepest nesting of a JSON body.
     pub body_depth: usize,
     ttl: Vec<(String, u64)>,
@@ -39,7 +45,17 @@ impl Engine {
             .max_capacity(REMEMBERED)
             .weigher(|typed: &Typed, _| (typed.3.len() * 2 + 1_000).try_into().unwrap_or(u32::MAX))
             .build_with_hasher(xxhash_rust::xxh3::Xxh3DefaultBuilder::new());
-        Self { db, coalescer, cache, body_depth: config.body_depth, ttl: config.cache_ttl.clone(), understood }
+        Self {
+            db,
+            coalescer,
+            cache,
+            hot: Hot::default(),
+            refreshes: config.cache_refresh_ms > 0,
+            warms: config.cache_warm,
+            body_depth: config.body_depth,
+            ttl: config.cache_ttl.clone(),
+            understood,
+        }
     }
 
     /// How long answers of `noun` are kept at most.
@@ -60,7 +76,7 @@ impl Engine {
         if let Some(question) = self.understood.get(&typed) {
             return Ok(question);
         }
-        let question = Arc::new(Question::new(noun, read()?, business));
+        let question = Arc::new(Question::new(noun, read()?, business, &typed.3));
         self.understood.insert(typed, question.clone());
         Ok(question)
     }

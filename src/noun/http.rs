@@ -55,21 +55,27 @@ pub fn routes(noun: &'static Noun, api: &mut web::ServiceConfig) {
 }
 
 async fn list(noun: &'static Noun, engine: Data<Engine>, claim: Claim, request: HttpRequest) -> Result<HttpResponse> {
-    let query = request.query_string();
-    let ask = |business: &Business| {
-        engine.understand(noun, business, query, || Ok(What::List(List::parse(noun, query, business)?)))
-    };
+    let asked = format!("?{}", request.query_string());
+    let ask = |business: &Business| engine.understand(noun, business, &asked, || typed(noun, &asked, business));
     answer(engine.clone(), claim, &request, noun, ask).await
 }
 
 async fn read(noun: &'static Noun, engine: Data<Engine>, claim: Claim, request: HttpRequest) -> Result<HttpResponse> {
-    let ask = |business: &Business| {
-        let typed = format!("{}?{}", request.match_info().query("id"), request.query_string());
-        engine.understand(noun, business, &typed, || {
-            Ok(What::One(id(noun, &request)?, View::parse(noun, request.query_string(), business)?))
-        })
-    };
+    let asked = format!("{}?{}", request.match_info().query("id"), request.query_string());
+    let ask = |business: &Business| engine.understand(noun, business, &asked, || typed(noun, &asked, business));
     answer(engine.clone(), claim, &request, noun, ask).await
+}
+
+/// What `id?query` or `?query` asks of `noun`.
+pub(super) fn typed(noun: &'static Noun, typed: &str, business: &Business) -> Result<What> {
+    match typed.split_once('?') {
+        Some(("", query)) => Ok(What::List(List::parse(noun, query, business)?)),
+        Some((id, query)) => {
+            let id = Uuid::try_parse(id).map_err(|_| store::missing(noun))?;
+            Ok(What::One(id, View::parse(noun, query, business)?))
+        }
+        None => Err(store::missing(noun)),
+    }
 }
 
 async fn batch_read(
@@ -82,7 +88,7 @@ async fn batch_read(
     let ask = |business: &Business| {
         no_parameters(&request)?;
         let (ids, view) = batch_request(noun, business, body::json(&body, engine.body_depth)?)?;
-        Ok(Arc::new(Question::new(noun, What::Batch(ids, view), business)))
+        Ok(Arc::new(Question::new(noun, What::Batch(ids, view), business, "")))
     };
     answer(engine.clone(), claim, &request, noun, ask).await
 }

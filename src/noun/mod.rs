@@ -7,6 +7,7 @@
 //!
 //! What is particular to a noun stands in its own room under [`crate::crm`] as [`Hooks`].
 
+pub mod ahead;
 mod answer;
 pub mod body;
 mod coalesce;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use actix_web::web::Data;
 use uuid::Uuid;
 
+use super::field::Kind;
 use super::json::Shown;
 use super::params::{List, View};
 use super::{Engine, Noun, store};
@@ -26,12 +27,14 @@ pub struct Question {
     pub what: What,
     /// What the answer is made of.
     pub scopes: Vec<Scope>,
+    /// As it was typed.
+    pub typed: String,
     /// The question in its normal form: two that ask for the same are the same.
     text: Arc<str>,
 }
 
 impl Question {
-    pub fn new(noun: &'static Noun, what: What, business: &Business) -> Self {
+    pub fn new(noun: &'static Noun, what: What, business: &Business, typed: &str) -> Self {
         let view = match &what {
             What::List(list) => &list.view,
             What::One(_, view) | What::Batch(_, view) => view,
@@ -51,7 +54,19 @@ impl Question {
             }
         }
         let text = normal_form(&what, view).into();
-        Self { noun, what, scopes, text }
+        Self { noun, what, scopes, typed: typed.to_owned(), text }
+    }
+
+    /// Whether it can be written down: it says nothing that someone has typed of a person.
+    pub fn is_impersonal(&self) -> bool {
+        let closed = |kind| {
+            matches!(kind, Kind::Uuid | Kind::Choice(_) | Kind::Int { .. } | Kind::Bool | Kind::Time | Kind::Date)
+        };
+        match &self.what {
+            What::List(list) => list.search.is_none() && list.filters.iter().all(|filter| closed(filter.field.kind)),
+            What::One(..) => true,
+            What::Batch(..) => false,
+        }
     }
 
     pub fn text(&self) -> Arc<str> {

@@ -344,3 +344,42 @@ fn a_round_that_cannot_be_had_is_a_503_in_time_and_never_a_guess() {
     );
     assert_eq!(status(&api.get("leads").expect(200)), LOCAL);
 }
+
+#[test]
+fn what_is_asked_often_is_ready_when_its_rows_change_and_when_a_process_starts() {
+    let service = Service::with(&["--cache-refresh-ms", "50"]);
+    let api = &service.client;
+    let lead = api.make("leads", json!({ "title": "Roof" }));
+    let refreshed =
+        |api: &Client| api.get("ops/cache").expect(200).json["nouns"]["leads"]["refreshed"].as_u64().unwrap_or(0);
+    let began = Instant::now();
+    loop {
+        // Asked often enough to be noted, then changed; soon it is there again before anyone asks.
+        (0..32).for_each(|_| drop(api.get("leads").expect(200)));
+        let before = refreshed(api);
+        api.patch(&format!("leads/{lead}"), json!({ "title": format!("{:?}", Instant::now()) })).expect(200);
+        std::thread::sleep(Duration::from_millis(150));
+        let answer = api.get("leads").expect(200);
+        assert_eq!(answer.rows()[0]["version"], api.get(&format!("leads/{lead}")).expect(200).json["version"]);
+        if refreshed(api) > before && status(&answer) == LOCAL {
+            break;
+        }
+        assert!(began.elapsed() < Duration::from_secs(10), "never refreshed ahead");
+    }
+
+    // What was written down is asked once by whoever starts.
+    service.database.run(&format!(
+        "INSERT INTO cache_questions VALUES ('{0}', 'owner', 'leads', '?limit=7'), ('{0}', 'owner', 'leads', '{lead}?include=company'),
+         ('{0}', 'owner', 'gone', '?'), ('{0}', 'owner', 'leads', '?nonsense=1')",
+        service.business
+    ));
+    let started = replica(&service, &[]);
+    let began = Instant::now();
+    while started.client.get("ops/cache").expect(200).json["total"]["refreshed"].as_u64() != Some(2) {
+        assert!(began.elapsed() < Duration::from_secs(10), "never warmed up");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    for asked in ["leads?limit=7", &format!("leads/{lead}?include=company")] {
+        assert_eq!(status(&started.client.get(asked).expect(200)), LOCAL, "{asked}");
+    }
+}

@@ -12,7 +12,8 @@ use uuid::Uuid;
 use crate::support::Database;
 
 /// Tables without a tenant, with the reason.
-const GLOBAL: [(&str, &str); 5] = [
+const GLOBAL: [(&str, &str); 6] = [
+    ("cache_questions", "what processes remember to ask; no rows of a business"),
     ("cache_versions", "numbers about the rows of a business, and of people, who belong to none"),
     ("cache_incarnation", "it identifies the database itself"),
     ("__diesel_schema_migrations", "diesel's own"),
