@@ -270,6 +270,10 @@ impl Config {
         {
             faults.push("REDIS_URL must start with redis://, rediss:// or unix://".to_owned());
         }
+        if cfg!(not(feature = "tls")) && self.redis_url.as_ref().is_some_and(|url| url.expose().starts_with("rediss:"))
+        {
+            faults.push("REDIS_URL asks for TLS, and this program was built without it".to_owned());
+        }
         faults
     }
 }

@@ -84,6 +84,7 @@ diesel::table! {
         bucket -> SmallInt,
         slot -> BigInt,
         value -> BigInt,
+        moved_by -> BigInt,
     }
 }
 

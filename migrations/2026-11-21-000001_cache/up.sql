@@ -7,8 +7,9 @@
 -- value of a sequence, or adds a slot; so writers never wait for each other here, and every commit that becomes visible
 -- makes the sum larger: a slot is only ever set to a value drawn while it is locked, which is above all it had before.
 
-CREATE SEQUENCE cache_version_values;
-CREATE SEQUENCE cache_version_slots;
+-- One value at a time: what a connection had drawn in advance could be below what a slot holds.
+CREATE SEQUENCE cache_version_values CACHE 1 NO CYCLE;
+CREATE SEQUENCE cache_version_slots CACHE 1 NO CYCLE;
 
 CREATE TABLE cache_versions (
     -- no foreign key: a version outlives its business, or one made again under the same id would begin at old versions
@@ -17,6 +18,8 @@ CREATE TABLE cache_versions (
     bucket smallint NOT NULL,
     slot bigint NOT NULL,
     value bigint NOT NULL,
+    -- the transaction that set it
+    moved_by bigint NOT NULL,
     PRIMARY KEY (business_id, scope, bucket, slot)
 ) WITH (fillfactor = 40, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000);
 COMMENT ON TABLE cache_versions IS 'Moved by triggers only. Rows must never be deleted or set back: answers that are wrong by now would be believed again.';
@@ -33,7 +36,7 @@ CREATE TABLE cache_questions (
     business_id uuid NOT NULL,
     role text NOT NULL,
     noun text NOT NULL,
-    -- `id?query` or `?query`
+    -- `one id?query` or `list ?query`
     typed text NOT NULL,
     PRIMARY KEY (business_id, role, noun, typed)
 );
@@ -45,19 +48,21 @@ CREATE FUNCTION rapport_bucket(id uuid) RETURNS integer LANGUAGE sql IMMUTABLE S
 -- Moves one version; as a rule once in a transaction, because it becomes visible as a whole.
 CREATE FUNCTION rapport_move(business uuid, moved text, part integer) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
+    this constant bigint := pg_current_xact_id()::text::bigint;
     free tid;
     mine boolean;
 BEGIN
     -- Under a snapshot that spans the transaction, a slot that changed since then cannot be locked (40001): take a new one,
     -- unless there is one of this transaction's own.
     IF current_setting('transaction_isolation') = 'read committed' THEN
-        SELECT ctid, xmin = pg_current_xact_id()::xid INTO free, mine FROM cache_versions
+        SELECT ctid, moved_by = this INTO free, mine FROM cache_versions
         WHERE business_id = business AND scope = moved AND bucket = part
         LIMIT 1 FOR UPDATE SKIP LOCKED;
         IF mine THEN
             RETURN;
         ELSIF FOUND THEN
-            UPDATE cache_versions SET value = nextval('cache_version_values')
+            -- Above what it was, whatever became of the sequence.
+            UPDATE cache_versions SET value = greatest(value + 1, nextval('cache_version_values')), moved_by = this
             WHERE ctid = free AND business_id = business AND scope = moved AND bucket = part;
             IF FOUND THEN
                 RETURN;
@@ -65,22 +70,22 @@ BEGIN
         END IF;
     ELSE
         PERFORM FROM cache_versions
-        WHERE business_id = business AND scope = moved AND bucket = part AND xmin = pg_current_xact_id()::xid;
+        WHERE business_id = business AND scope = moved AND bucket = part AND moved_by = this;
         IF FOUND THEN
             RETURN;
         END IF;
     END IF;
-    INSERT INTO cache_versions (business_id, scope, bucket, slot, value)
-    VALUES (business, moved, part, nextval('cache_version_slots'), nextval('cache_version_values'));
+    INSERT INTO cache_versions (business_id, scope, bucket, slot, value, moved_by)
+    VALUES (business, moved, part, nextval('cache_version_slots'), nextval('cache_version_values'), this);
 END $$;
 
 -- Moves all versions of a table's rows of one business.
 CREATE FUNCTION rapport_move_all(business uuid, moved text) RETURNS void LANGUAGE sql VOLATILE AS
     $$ SELECT rapport_move(business, moved, part) FROM generate_series(-1, 15) part $$;
 
--- Statement-level triggers; `before` and `after` are the rows as they were and as they are. Each moves the buckets of its
+-- Statement-level triggers, which find the tables of versions whatever the session's search path; `before` and `after` are the rows as they were and as they are. Each moves the buckets of its
 -- rows, and the whole.
-CREATE FUNCTION rapport_moved() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION rapport_moved() RETURNS trigger LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
 BEGIN
     IF TG_OP = 'INSERT' THEN
         PERFORM rapport_move(business_id, TG_TABLE_NAME, bucket) FROM (
@@ -92,6 +97,8 @@ BEGIN
         PERFORM rapport_move(business_id, TG_TABLE_NAME, bucket) FROM (
             SELECT business_id, rapport_bucket(id) AS bucket FROM before UNION SELECT business_id, -1 FROM before
             UNION SELECT business_id, rapport_bucket(id) FROM after UNION SELECT business_id, -1 FROM after) parts;
+    ELSIF current_setting('transaction_isolation') <> 'read committed' THEN
+        RAISE EXCEPTION 'TRUNCATE % needs READ COMMITTED: a business made meanwhile would not be seen', TG_TABLE_NAME;
     ELSE
         -- TRUNCATE says nothing of the rows; their businesses may be gone with them.
         PERFORM rapport_move_all(business, TG_TABLE_NAME) FROM (
@@ -103,7 +110,7 @@ END $$;
 
 -- The business itself is its own tenant. A change of its settings is a change of what its API keys say, so that whoever
 -- asks about a key need not ask about the business too.
-CREATE FUNCTION rapport_moved_business() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION rapport_moved_business() RETURNS trigger LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
 DECLARE
     changed uuid[];
 BEGIN
@@ -120,7 +127,7 @@ END $$;
 
 -- A person is one row for all businesses, and so is their version: it belongs to no business (the nil UUID). Moving it for
 -- the businesses that they are members of would miss one that they are joining at this moment.
-CREATE FUNCTION rapport_moved_user() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION rapport_moved_user() RETURNS trigger LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
 DECLARE
     nobody constant uuid := '00000000-0000-0000-0000-000000000000';
 BEGIN
@@ -138,7 +145,8 @@ BEGIN
     RETURN NULL;
 END $$;
 
--- Gives `cached` its triggers. They fire always, also while rows are replicated or restored.
+-- Gives `cached` its triggers. They fire always, also where `session_replication_role` keeps others from firing, as while
+-- a dump is restored. (Logical replication fires no statement-level triggers: a subscriber must not serve.)
 CREATE FUNCTION rapport_cache(cached regclass, mover text DEFAULT 'rapport_moved') RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     event text;
@@ -170,3 +178,6 @@ SELECT rapport_cache('staff');
 SELECT rapport_cache('bookings');
 SELECT rapport_cache('tasks');
 SELECT rapport_cache('notes');
+
+-- So that every business is known by a version, also when its rows are truncated.
+SELECT rapport_move(id, 'businesses', -1) FROM businesses;

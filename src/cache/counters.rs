@@ -57,8 +57,6 @@ counters! {
     sampled,
     /// Sampled hits that were not what the database said. Must stay 0.
     inconsistent,
-    /// Errors and timeouts of Redis.
-    redis_errors,
 }
 
 impl Counters {

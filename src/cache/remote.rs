@@ -34,7 +34,7 @@ pub struct Remote {
     failures: AtomicU32,
     lost: Notify,
     writes: Arc<Semaphore>,
-    pub errors: AtomicU64,
+    errors: AtomicU64,
 }
 
 /// How Redis is, for people.
@@ -45,6 +45,8 @@ pub struct RemoteState {
     pub breaker: &'static str,
     pub uptime_seconds: Option<u64>,
     pub used_memory_bytes: Option<u64>,
+    /// Errors and timeouts since the process started.
+    pub errors: u64,
 }
 
 impl Remote {
@@ -121,6 +123,10 @@ impl Remote {
         let answered = tokio::time::timeout(PATIENCE, ping.query_async::<String>(&mut link)).await;
         answered.map_err(|_| "no answer to PING".to_owned())?.map_err(|error| error.to_string())?;
         Ok(link)
+    }
+
+    pub fn errors(&self) -> u64 {
+        self.errors.load(Ordering::Relaxed)
     }
 
     pub fn is_connected(&self) -> bool {
@@ -212,6 +218,7 @@ impl Remote {
             breaker: if self.is_connected() { "closed" } else { "open" },
             uptime_seconds: line("uptime_in_seconds"),
             used_memory_bytes: line("used_memory"),
+            errors: self.errors(),
         }
     }
 

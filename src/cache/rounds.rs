@@ -21,6 +21,8 @@ use crate::error::{Error, Result};
 
 /// Pairs of business and table that one round asks for; who finds no place waits for the next.
 const LARGEST_ROUND: usize = 2_048;
+/// Readers that may wait for the next round; more are sent away.
+const MOST_WAITING: usize = 20_000;
 /// Pause between attempts to connect. Whoever asks meanwhile is sent away at once.
 const RECONNECT: Duration = Duration::from_millis(100);
 
@@ -98,6 +100,9 @@ impl Rounds {
         let mailbox = MAILBOX.with(Mailbox::open);
         let first = {
             let mut queue = self.shared.queue.lock();
+            if queue.waiting.len() >= MOST_WAITING {
+                return Err(Error::busy());
+            }
             queue.waiting.push(Waiting { scopes: scopes.clone(), answer, mailbox });
             queue.waiting.len() == 1
         };
@@ -128,7 +133,7 @@ impl Rounds {
 
 struct Session {
     conn: PgConnection,
-    epoch: u64,
+    identity: u64,
 }
 
 struct Thread {
@@ -142,6 +147,9 @@ struct Thread {
 impl Thread {
     fn run(&mut self) {
         while let Some(round) = self.next() {
+            if round.is_empty() {
+                continue;
+            }
             let mut places = Places::default();
             let mut asked: Vec<Scope> = Vec::new();
             for scope in round.iter().flat_map(|waiting| waiting.scopes.iter()) {
@@ -196,12 +204,14 @@ impl Thread {
         if queue.closed {
             return None;
         }
+        // Whoever has gone away meanwhile needs no answer.
+        queue.waiting.retain(|waiting| !waiting.answer.is_closed());
         let mut scopes = 0;
         let fits = queue.waiting.iter().take_while(|waiting| {
             scopes += waiting.scopes.len();
             scopes <= LARGEST_ROUND
         });
-        let count = fits.count().max(1);
+        let count = fits.count().max(queue.waiting.len().min(1));
         Some(queue.waiting.drain(..count).collect())
     }
 
@@ -210,8 +220,8 @@ impl Thread {
             Some(session) => session,
             None => self.connect()?,
         };
-        let versions = versions(&mut session.conn, scopes)?;
-        let epoch = session.epoch;
+        let (life, versions) = versions(&mut session.conn, scopes)?;
+        let epoch = xxhash_rust::xxh3::xxh3_64_with_seed(life.as_bytes(), session.identity);
         // Kept only now: a session that failed is gone.
         self.session = Some(session);
         Ok((epoch, versions))
@@ -228,21 +238,20 @@ impl Thread {
              SET enable_seqscan = off; SET enable_bitmapscan = off; SET plan_cache_mode = force_generic_plan;",
             self.timeout.as_millis()
         ))?;
-        let epoch = epoch(&mut conn)?;
+        let identity = identity(&mut conn)?;
         self.connected_at = None;
-        Ok(Session { conn, epoch })
+        Ok(Session { conn, identity })
     }
 }
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Identifies this life of this database. It changes with the server (a restored copy, another cluster), with the
-/// database or the table of versions made anew, with crash recovery and with a promotion (both empty the unlogged table).
-fn epoch(conn: &mut PgConnection) -> Result<u64, BoxError> {
+/// Identifies the database: another cluster, a copy that was restored elsewhere, another database of the same name.
+/// What can change while a connection lives rides in each round, see [`LIFE`].
+fn identity(conn: &mut PgConnection) -> Result<u64, BoxError> {
     conn.batch_execute("INSERT INTO cache_incarnation (id) VALUES (gen_random_uuid()) ON CONFLICT DO NOTHING")?;
     let row = Statement::new(
-        "SELECT concat_ws('/', s.system_identifier, c.timeline_id, d.oid, pg_relation_filenode('cache_versions'), i.id) \
-         FROM pg_control_system() s, pg_control_checkpoint() c, pg_database d, cache_incarnation i \
+        "SELECT concat_ws('/', s.system_identifier, d.oid) FROM pg_control_system() s, pg_database d \
          WHERE d.datname = current_database()",
     )
     .row(conn)?;
@@ -250,11 +259,16 @@ fn epoch(conn: &mut PgConnection) -> Result<u64, BoxError> {
     Ok(xxhash_rust::xxh3::xxh3_64(text.as_bytes()))
 }
 
+/// Identifies this life of it: the server's start (files of before may have been put back), the table of versions (it may
+/// have been made anew or emptied), and the incarnation, which crash recovery and promotion empty. NULL when that is empty.
+const LIFE: &str = "(SELECT pg_postmaster_start_time()::text || '/' || pg_relation_filenode('cache_versions') || '/' || i.id \
+                    FROM cache_incarnation i)";
+
 /// The bucket that stands for all rows.
 const WHOLE: i64 = -1;
 
-/// The versions of `scopes`, in their order. A version that has never moved is 0.
-fn versions(conn: &mut PgConnection, scopes: &[Scope]) -> Result<Vec<i64>, BoxError> {
+/// This life of the database, and the versions of `scopes` in their order. A version that has never moved is 0.
+fn versions(conn: &mut PgConnection, scopes: &[Scope]) -> Result<(String, Vec<i64>), BoxError> {
     let (mut businesses, mut tables, mut buckets) = (Vec::new(), Vec::new(), Vec::new());
     for scope in scopes {
         businesses.push(scope.business);
@@ -267,11 +281,12 @@ fn versions(conn: &mut PgConnection, scopes: &[Scope]) -> Result<Vec<i64>, BoxEr
     let version = "sum";
     let mut sql = Statement::new(format!(
         "SELECT (SELECT coalesce({version}(v.value), 0)::bigint FROM cache_versions v WHERE v.business_id = k.business \
-         AND v.scope = k.scope AND v.bucket = k.bucket) FROM unnest("
+         AND v.scope = k.scope AND v.bucket = k.bucket), CASE k.place WHEN 1 THEN {LIFE} END FROM unnest("
     ));
     sql.bind(Value::Uuids(businesses)).push(", ").bind(Value::Texts(tables)).push(", ").bind(Value::Ints(buckets));
     sql.push(") WITH ORDINALITY AS k (business, scope, bucket, place) ORDER BY k.place");
     let rows = sql.rows(conn)?;
+    let life = rows.first().and_then(|row| row.text(1)).ok_or("the database has lost its incarnation")?.to_owned();
     let versions: Vec<i64> = rows.iter().filter_map(|row| row.int(0)).collect();
-    if versions.len() == scopes.len() { Ok(versions) } else { Err("a round answered too little".into()) }
+    if versions.len() == scopes.len() { Ok((life, versions)) } else { Err("a round answered too little".into()) }
 }

@@ -5,6 +5,8 @@ use crate::app::App;
 use crate::config::{Config, Secret};
 use crate::db::target::{BoxError, Target};
 use crate::db::{embedded, migrate};
+use crate::noun::did_you_mean;
+use crate::nouns::NOUNS;
 use crate::ops::telemetry;
 use crate::{auth::Role, identity::api_keys};
 use crate::{openapi, seed, server};
@@ -12,6 +14,10 @@ use crate::{openapi, seed, server};
 const DEMO: &str = "demo";
 
 pub fn run(config: Config) -> Result<(), BoxError> {
+    if let Some((noun, _)) = config.cache_ttl.iter().find(|(noun, _)| NOUNS.iter().all(|known| known.plural != noun)) {
+        let hint = did_you_mean(noun, NOUNS.iter().map(|known| known.plural));
+        return Err(format!("RAPPORT_CACHE_TTL: there is no noun `{noun}`.{hint}").into());
+    }
     let _logs = telemetry::start(&config.log, config.log_format)?;
     // On this thread, the process' first: see `Embedded::start`.
     let target = Target::open(&config.database)?;

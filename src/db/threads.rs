@@ -201,6 +201,11 @@ impl CustomizeConnection<PgConnection, diesel::r2d2::Error> for Session {
         // force_generic_plan: our statements differ by text where their plans should differ, and planning again now and
         // then costs a list some 7 % (docs/PERFORMANCE.md). random_page_cost: the plans that the tests prove are made for
         // storage without seeks. No parallel workers: one request must not take the cores of the others.
+        // Not on a standby: it may show rows of before, under versions of now.
+        conn.batch_execute(
+            "DO $$ BEGIN IF pg_is_in_recovery() THEN RAISE EXCEPTION 'this server is a standby; name the primary'; END IF; END $$",
+        )
+        .map_err(diesel::r2d2::Error::QueryError)?;
         conn.batch_execute(&format!(
             "SET statement_timeout = {0}; SET idle_in_transaction_session_timeout = {0}; SET lock_timeout = {0};
              SET plan_cache_mode = force_generic_plan; SET random_page_cost = 1.1; SET TIME ZONE 'UTC';

@@ -133,10 +133,8 @@ fn dress(headers: &mut HeaderMap, began: Instant, documents: bool) {
     if documents {
         headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     }
-    // The CORS middleware may have said more.
-    if !headers.contains_key(header::VARY) {
-        headers.insert(header::VARY, HeaderValue::from_static("Authorization, Origin, Accept-Encoding"));
-    }
+    // Beside what the CORS middleware may have said.
+    headers.append(header::VARY, HeaderValue::from_static("Authorization, Origin, Accept-Encoding"));
 }
 
 /// Counts the request and logs it: by its route, never by its path, which may carry what people typed.

@@ -75,22 +75,18 @@ pub fn accepts(accepted: &str, coding: &str) -> bool {
 
 pub fn created(location: &str, row: Row) -> HttpResponse {
     let mut reply = HttpResponse::Created();
-    reply.insert_header((header::LOCATION, location)).insert_header((header::ETAG, version_tag(row.version)));
+    reply.insert_header((header::LOCATION, location)).insert_header((header::ETAG, row.etag()));
     json(reply, row.json)
 }
 
 pub fn updated(row: Row) -> HttpResponse {
     let mut reply = HttpResponse::Ok();
-    reply.insert_header((header::ETAG, version_tag(row.version)));
+    reply.insert_header((header::ETAG, row.etag()));
     json(reply, row.json)
 }
 
 pub fn json(mut reply: HttpResponseBuilder, body: Vec<u8>) -> HttpResponse {
     reply.insert_header((header::CONTENT_TYPE, HeaderValue::from_static("application/json"))).body(body)
-}
-
-fn version_tag(version: i64) -> String {
-    format!("\"{version}\"")
 }
 
 /// `If-None-Match` compares weakly: a proxy that compressed the answer may have weakened its tag.

@@ -55,7 +55,7 @@ struct Noted {
 
 impl Hot {
     pub fn note(&self, key: &Key, question: &Arc<Question>, tenant: &Tenant) {
-        if self.hits.fetch_add(1, Ordering::Relaxed) % NOTED != 0 {
+        if !self.hits.fetch_add(1, Ordering::Relaxed).is_multiple_of(NOTED) {
             return;
         }
         let mut noted = self.noted.lock();

@@ -55,27 +55,26 @@ pub fn routes(noun: &'static Noun, api: &mut web::ServiceConfig) {
 }
 
 async fn list(noun: &'static Noun, engine: Data<Engine>, claim: Claim, request: HttpRequest) -> Result<HttpResponse> {
-    let asked = format!("?{}", request.query_string());
+    let asked = format!("list ?{}", request.query_string());
     let ask = |business: &Business| engine.understand(noun, business, &asked, || typed(noun, &asked, business));
     answer(engine.clone(), claim, &request, noun, ask).await
 }
 
 async fn read(noun: &'static Noun, engine: Data<Engine>, claim: Claim, request: HttpRequest) -> Result<HttpResponse> {
-    let asked = format!("{}?{}", request.match_info().query("id"), request.query_string());
+    let asked = format!("one {}?{}", request.match_info().query("id"), request.query_string());
     let ask = |business: &Business| engine.understand(noun, business, &asked, || typed(noun, &asked, business));
     answer(engine.clone(), claim, &request, noun, ask).await
 }
 
-/// What `id?query` or `?query` asks of `noun`.
+/// What `list ?query` or `one id?query` asks of `noun`.
 pub(super) fn typed(noun: &'static Noun, typed: &str, business: &Business) -> Result<What> {
-    match typed.split_once('?') {
-        Some(("", query)) => Ok(What::List(List::parse(noun, query, business)?)),
-        Some((id, query)) => {
-            let id = Uuid::try_parse(id).map_err(|_| store::missing(noun))?;
-            Ok(What::One(id, View::parse(noun, query, business)?))
-        }
-        None => Err(store::missing(noun)),
+    if let Some(query) = typed.strip_prefix("list ?") {
+        return Ok(What::List(List::parse(noun, query, business)?));
     }
+    let one = typed.strip_prefix("one ").and_then(|one| one.split_once('?'));
+    let (id, query) = one.ok_or_else(|| store::missing(noun))?;
+    let id = Uuid::try_parse(id).map_err(|_| store::missing(noun))?;
+    Ok(What::One(id, View::parse(noun, query, business)?))
 }
 
 async fn batch_read(

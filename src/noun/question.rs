@@ -63,7 +63,11 @@ impl Question {
             matches!(kind, Kind::Uuid | Kind::Choice(_) | Kind::Int { .. } | Kind::Bool | Kind::Time | Kind::Date)
         };
         match &self.what {
-            What::List(list) => list.search.is_none() && list.filters.iter().all(|filter| closed(filter.field.kind)),
+            What::List(list) => {
+                list.search.is_none()
+                    && list.cursor.is_none()
+                    && list.filters.iter().all(|filter| closed(filter.field.kind))
+            }
             What::One(..) => true,
             What::Batch(..) => false,
         }
@@ -99,12 +103,12 @@ impl Question {
             What::One(id, view) if view.include.is_empty() => {
                 let cells = engine.coalescer.one(noun, &tenant, *id).await?;
                 let row = cells.map(|cells| store::row(noun, view, &cells, &store::Related::default()));
-                Ok(of_row(view, row.ok_or_else(|| store::missing(noun))?))
+                Ok(of_row(row.ok_or_else(|| store::missing(noun))?))
             }
             What::One(id, view) => {
                 let (id, asked) = (*id, view.clone());
                 let row = engine.db.read("one_with_relations", move |conn| store::one(conn, &tenant, noun, id, &asked));
-                Ok(of_row(view, row.await?.ok_or_else(|| store::missing(noun))?))
+                Ok(of_row(row.await?.ok_or_else(|| store::missing(noun))?))
             }
             What::Batch(..) => {
                 let body = engine.db.read("batch_read", move |conn| {
@@ -123,14 +127,8 @@ fn hashed(body: Vec<u8>) -> Fresh {
     Fresh { body, etag }
 }
 
-/// A row. Its ETag is its version; where the answer shows more or less than the row (`include`, `fields`), a hash of it
-/// follows the version, so that any ETag of a row can be sent back as `If-Match`.
-fn of_row(view: &View, row: store::Row) -> Fresh {
-    let etag = match view.include.is_empty() && view.shown.is_none() {
-        true => format!("\"{}\"", row.version),
-        false => format!("\"{}.{:016x}\"", row.version, xxhash_rust::xxh3::xxh3_64(&row.json)),
-    };
-    Fresh { body: row.json, etag }
+fn of_row(row: store::Row) -> Fresh {
+    Fresh { etag: row.etag(), body: row.json }
 }
 
 fn normal_form(what: &What, view: &View) -> String {

@@ -19,6 +19,15 @@ pub struct Row {
     pub version: i64,
 }
 
+impl Row {
+    /// Its version, and a hash of what is shown: an answer can change where the version does not (a link that was emptied
+    /// because the other end is gone, a row changed from psql), and shows more or less with `include` and `fields`. Any
+    /// ETag of a row can be sent back as `If-Match`, which looks at the version only.
+    pub fn etag(&self) -> String {
+        format!("\"{}.{:016x}\"", self.version, xxhash_rust::xxh3::xxh3_64(&self.json))
+    }
+}
+
 /// A page as its JSON document. Queries: one, one for each relation of many, one for a count.
 pub fn list(conn: &mut PgConnection, tenant: &Tenant, list: &List) -> Result<Vec<u8>> {
     let mut rows = select::page(list, tenant).rows(conn)?;

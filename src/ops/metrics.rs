@@ -87,6 +87,7 @@ fn of_cache(cache: &Cache) {
     counter!("rapport_cache_rounds_failed_total").absolute(rounds.failed);
     gauge!("rapport_cache_round_seconds").set(rounds.mean_ms / 1000.0);
     let connected = cache.remote().is_some_and(|remote| remote.is_connected());
+    counter!("rapport_cache_redis_errors_total").absolute(cache.remote().map_or(0, |remote| remote.errors()));
     gauge!("rapport_cache_redis_connected").set(f64::from(u8::from(connected)));
 }
 

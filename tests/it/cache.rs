@@ -86,9 +86,13 @@ fn rows_that_are_changed_from_psql_are_seen() {
     database
         .run("BEGIN; UPDATE leads SET title = 'x'; SAVEPOINT s; UPDATE leads SET title = 'y'; ROLLBACK TO s; COMMIT");
     assert_eq!(title(), "x");
-    // As a restored dump or a subscription writes.
+    // As a dump is restored, and whatever the session's search path finds first.
     database.run("SET session_replication_role = replica; UPDATE leads SET title = 'Restored'");
     assert_eq!(title(), "Restored");
+    database.run("CREATE TEMP TABLE cache_versions (LIKE public.cache_versions); UPDATE leads SET title = 'Shadowed'");
+    assert_eq!(title(), "Shadowed");
+    database.run("SET search_path = ''; UPDATE public.leads SET title = 'Qualified'");
+    assert_eq!(title(), "Qualified");
     for isolation in ["REPEATABLE READ", "SERIALIZABLE"] {
         database.run(&format!("BEGIN ISOLATION LEVEL {isolation}; UPDATE leads SET title = '{isolation}'; COMMIT"));
         assert_eq!(title(), isolation);
@@ -369,8 +373,8 @@ fn what_is_asked_often_is_ready_when_its_rows_change_and_when_a_process_starts()
 
     // What was written down is asked once by whoever starts.
     service.database.run(&format!(
-        "INSERT INTO cache_questions VALUES ('{0}', 'owner', 'leads', '?limit=7'), ('{0}', 'owner', 'leads', '{lead}?include=company'),
-         ('{0}', 'owner', 'gone', '?'), ('{0}', 'owner', 'leads', '?nonsense=1')",
+        "INSERT INTO cache_questions VALUES ('{0}', 'owner', 'leads', 'list ?limit=7'), ('{0}', 'owner', 'leads', 'one {lead}?include=company'),
+         ('{0}', 'owner', 'gone', 'list ?'), ('{0}', 'owner', 'leads', 'list ?nonsense=1')",
         service.business
     ));
     let started = replica(&service, &[]);

@@ -14,7 +14,7 @@ fn a_lead_lives() {
         api.post("leads", json!({ "title": "New office", "company_id": company, "value_minor": 100 })).expect(201);
     let id = made.json["id"].as_str().unwrap();
     assert_eq!(made.header("location"), format!("/api/v1/leads/{id}"));
-    assert_eq!(made.header("etag"), "\"1\"");
+    assert!(made.header("etag").starts_with("\"1."));
     assert_eq!(made.json["status"], "new");
     assert_eq!(made.json["currency"], "EUR", "money without a currency is in the business' own");
 
@@ -23,7 +23,7 @@ fn a_lead_lives() {
     assert_eq!(read.queries(), 1);
 
     let won = api.patch(&format!("leads/{id}"), json!({ "status": "won", "company_id": null })).expect(200);
-    assert_eq!(won.header("etag"), "\"2\"");
+    assert!(won.header("etag").starts_with("\"2."));
     assert!(won.json["closed_at"].is_string());
     assert!(won.json["company_id"].is_null());
     let reopened = api.patch(&format!("leads/{id}"), json!({ "status": "proposal" })).expect(200);

@@ -16,6 +16,7 @@ mod leads;
 mod life;
 mod lists;
 mod migrations;
+mod model;
 mod nouns;
 mod operations;
 mod overload;

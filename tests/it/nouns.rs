@@ -104,7 +104,10 @@ impl Walk<'_> {
         let made = self.api.post(plural, Value::Object(body.clone())).expect(201);
         assert_eq!(made.header("location"), format!("/api/v1/{}", self.one(&made.json)));
         let read = self.read(&made.json);
-        assert_eq!(read.header("etag"), made.header("etag"));
+        // A key is shown once, and so belongs to that answer only.
+        if made.json.get("key").is_none() {
+            assert_eq!(read.header("etag"), made.header("etag"));
+        }
         for field in self.noun.fields {
             assert_eq!(read.json[field.name], made.json[field.name], "{plural}.{}", field.name);
         }
@@ -137,7 +140,7 @@ impl Walk<'_> {
             let read = self.api.get(&path).expect(200);
             if query.is_empty() {
                 assert_eq!(members(&read.json), names);
-                assert_eq!(read.header("etag"), format!("\"{}\"", read.json["version"]));
+                assert!(read.header("etag").starts_with(&format!("\"{}.", read.json["version"])));
             }
             let etag = read.header("etag").to_owned();
             for known in [etag.clone(), format!("W/{etag}"), format!("\"0\", {etag}"), "*".to_owned()] {
