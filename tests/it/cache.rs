@@ -298,8 +298,9 @@ fn replicas_share_answers_through_redis_and_do_not_need_it() {
     let three = replica(&one, settings);
     assert_eq!(three.client.get(&path).expect(200).json["title"], "Door");
     for name in &names {
-        ask(&mut conn, &["DEL", name]);
-        ask(&mut conn, &["LPUSH", name, "a list"]);
+        // In one step: what a service is storing meanwhile may come before or after, not between.
+        let swap = "redis.call('DEL', KEYS[1]) return redis.call('LPUSH', KEYS[1], 'a list')";
+        ask(&mut conn, &["EVAL", swap, "1", name]);
     }
     let four = replica(&one, settings);
     assert_eq!(four.client.get(&path).expect(200).json["title"], "Door");
@@ -331,7 +332,7 @@ fn a_round_that_cannot_be_had_is_a_503_in_time_and_never_a_guess() {
     run(&mut lock, "BEGIN; LOCK TABLE cache_versions IN ACCESS EXCLUSIVE MODE");
     let began = Instant::now();
     let refused = api.get("leads").expect(503);
-    assert!(began.elapsed() < Duration::from_millis(1500), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
     assert_eq!(refused.code(), "validation_unavailable");
     assert!(!refused.header("retry-after").is_empty());
     service.stranger().get("/health/readiness").expect(200);
