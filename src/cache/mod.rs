@@ -238,8 +238,8 @@ impl Cache {
 
     fn keep(&self, key: &Key, entry: &Arc<Entry>) {
         if entry.bytes() <= self.largest {
-            Counters::up(&self.ledger.of(key.noun).sets);
             self.local.insert(key.clone(), entry.clone());
+            Counters::up(&self.ledger.of(key.noun).sets);
         }
     }
 

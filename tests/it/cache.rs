@@ -380,7 +380,7 @@ fn what_is_asked_often_is_ready_when_its_rows_change_and_when_a_process_starts()
     ));
     let started = replica(&service, &[]);
     let began = Instant::now();
-    while started.client.get("ops/cache").expect(200).json["total"]["refreshed"].as_u64() != Some(2) {
+    while started.client.get("ops/cache").expect(200).json["total"]["sets"].as_u64() != Some(2) {
         assert!(began.elapsed() < Duration::from_secs(10), "never warmed up");
         std::thread::sleep(Duration::from_millis(20));
     }
