@@ -97,7 +97,6 @@ fn asked_noun(body: &Bytes) -> Result<Option<&'static crate::noun::Noun>> {
     let mut found = None;
     for (name, value) in &members {
         match (name.as_str(), value) {
-            ("noun", Json::Null) => {}
             ("noun", Json::String(plural)) => match NOUNS.iter().find(|noun| noun.plural == plural) {
                 Some(noun) => found = Some(*noun),
                 None => {
