@@ -124,13 +124,20 @@ pub async fn refresh(engine: Data<Engine>, period: Duration) {
             remembered = Instant::now();
             remember(&engine).await;
         }
-        for (key, noted) in engine.hot.take() {
+        let hot = engine.hot.take();
+        let scopes: Arc<[_]> = hot.iter().flat_map(|(_, noted)| &noted.question.scopes).copied().collect();
+        if scopes.is_empty() {
+            continue;
+        }
+        // One round for all; each answer is computed after it.
+        let Ok(mut rest) = cache.validate(&scopes).await else { continue };
+        for (key, noted) in hot {
+            let stamp;
+            (stamp, rest) = rest.split(noted.question.scopes.len());
             // Readers come first.
             if engine.db.state().waiting > 0 {
                 break;
             }
-            let scopes: Arc<[_]> = noted.question.scopes.as_slice().into();
-            let Ok(stamp) = cache.validate(&scopes).await else { break };
             let (question, tenant) = (noted.question, noted.tenant);
             let ttl = engine.ttl(question.noun);
             let computing = cache.refresh(&key, ttl, stamp, || question.compute(engine.clone(), tenant));
