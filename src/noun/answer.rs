@@ -10,7 +10,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use super::question::Question;
 use super::{Engine, Noun};
 use crate::auth::{Action, Business, Tenant};
-use crate::cache::{Cache, Entry, Source, Stamp};
+use crate::cache::{Cache, Entry, Key, Source, Stamp};
 use crate::error::{Error, Result};
 use crate::http::caller::Claim;
 use crate::http::reply;
@@ -68,7 +68,7 @@ pub async fn answer(
             engine.hot.note(&key, &question, &tenant);
         }
         if matches!(source, Source::Local | Source::Redis) && cache.samples() {
-            actix_web::rt::spawn(sample(cache.clone(), engine.clone(), tenant, question, entry.clone()));
+            actix_web::rt::spawn(sample(cache.clone(), engine.clone(), tenant, question, key, entry.clone()));
         }
         return Ok(reply::entry(request, &entry, source, noun.packed));
     }
@@ -84,14 +84,15 @@ fn bypasses(request: &HttpRequest) -> bool {
 }
 
 /// Computes a hit again. It counts only when the versions were the same afterwards: then nothing changed meanwhile.
-async fn sample(cache: Arc<Cache>, engine: Data<Engine>, tenant: Tenant, question: Arc<Question>, entry: Arc<Entry>) {
+async fn sample(
+    cache: Arc<Cache>,
+    engine: Data<Engine>,
+    tenant: Tenant,
+    question: Arc<Question>,
+    key: Key,
+    entry: Arc<Entry>,
+) {
     let scopes: Arc<[_]> = question.scopes.as_slice().into();
-    let key = crate::cache::Key {
-        business: tenant.id(),
-        role: tenant.role().name(),
-        noun: question.noun.plural,
-        question: question.text(),
-    };
     if let Ok(again) = question.compute(engine, tenant).await
         && cache.validate(&scopes).await.is_ok_and(|stamp| stamp == entry.stamp)
     {

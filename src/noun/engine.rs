@@ -60,8 +60,7 @@ impl Engine {
 
     /// How long answers of `noun` are kept at most.
     pub fn ttl(&self, noun: &Noun) -> Duration {
-        let configured = self.ttl.iter().find(|(name, _)| name == noun.plural);
-        configured.map_or(noun.ttl, |(_, seconds)| Duration::from_secs(*seconds))
+        noun.kept(&self.ttl)
     }
 
     /// What `typed` asks of `noun`; `read` is only needed where it was not understood lately. Errors: those of `read`.

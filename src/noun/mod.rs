@@ -190,6 +190,12 @@ impl Noun {
         packed: true,
     };
 
+    /// How long its answers are kept at most: as `configured` (noun, seconds), or else its own.
+    pub fn kept(&self, configured: &[(String, u64)]) -> Duration {
+        let configured = configured.iter().find(|(name, _)| name == self.plural);
+        configured.map_or(self.ttl, |(_, seconds)| Duration::from_secs(*seconds))
+    }
+
     /// The tables that its rows are read from.
     pub fn reads(&'static self) -> &'static [&'static str] {
         if self.tables.is_empty() { std::slice::from_ref(&self.table) } else { self.tables }

@@ -73,10 +73,6 @@ impl Question {
         }
     }
 
-    pub fn text(&self) -> Arc<str> {
-        self.text.clone()
-    }
-
     /// The key of its answer to someone in `role`.
     pub fn key(&self, business: &Business, role: Role) -> Key {
         Key { business: business.id, role: role.name(), noun: self.noun.plural, question: self.text.clone() }

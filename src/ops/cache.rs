@@ -6,7 +6,7 @@ use serde_json::{Value as Json, json};
 
 use crate::app::App;
 use crate::auth::{Action, Area};
-use crate::cache::{Cache, Counts};
+use crate::cache::Counts;
 use crate::db::{Statement, Value};
 use crate::error::{Error, Fault, Result};
 use crate::http::caller::Caller;
@@ -18,10 +18,9 @@ pub async fn statistics(app: Data<App>, caller: Caller, _: HttpRequest, _: Bytes
     let Some(cache) = &app.cache else {
         return Ok(HttpResponse::Ok().json(json!({ "enabled": false })));
     };
-    let ttl = |noun: &str| {
-        let configured = app.config.cache_ttl.iter().find(|(name, _)| name == noun).map(|(_, seconds)| *seconds);
-        let own = NOUNS.iter().find(|known| known.plural == noun).map(|known| known.ttl.as_secs());
-        configured.or(own)
+    let ttl = |plural: &str| {
+        let noun = NOUNS.iter().find(|noun| noun.plural == plural);
+        noun.map(|noun| noun.kept(&app.config.cache_ttl).as_secs())
     };
     let mut total = Counts::default();
     let mut nouns = serde_json::Map::new();
@@ -75,14 +74,10 @@ pub async fn purge(app: Data<App>, caller: Caller, _: HttpRequest, body: Bytes) 
         })
         .await?;
     let (local, redis) = match &app.cache {
-        Some(cache) => purged(cache, business, noun.map(|noun| noun.plural)).await,
+        Some(cache) => cache.purge(Some(business), noun.map(|noun| noun.plural)).await,
         None => (0, Some(0)),
     };
     Ok(HttpResponse::Ok().json(json!({ "local": local, "redis": redis })))
-}
-
-async fn purged(cache: &Cache, business: uuid::Uuid, noun: Option<&str>) -> (u64, Option<u64>) {
-    cache.purge(Some(business), noun).await
 }
 
 fn asked_noun(body: &Bytes) -> Result<Option<&'static crate::noun::Noun>> {
