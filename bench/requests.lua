@@ -1,4 +1,6 @@
--- Walks the request lines of a file ("<path>\t<key>", and for a change its body), each thread some of them.
+-- Walks the request lines of a file, each thread some of them: "<path>\t<key>", for a change "\t<its body>", and for a
+-- question about what is known already "\t\t<its ETag>". Arguments: the file, the number of threads, milliseconds
+-- between an answer and the next request of a connection, and "browser" to take compressed answers.
 local requests = {}
 local place = 0
 local step = 1
@@ -11,7 +13,7 @@ end
 
 function init(args)
   for line in io.lines(args[1]) do
-    local path, key, body = line:match("([^\t]+)\t([^\t]+)\t?(.*)")
+    local path, key, body, known = line:match("([^\t]+)\t([^\t]+)\t?([^\t]*)\t?([^\t]*)")
     local headers = { ["Authorization"] = "Bearer " .. key }
     local method = "GET"
     if body ~= "" then
@@ -20,10 +22,22 @@ function init(args)
     else
       body = nil
     end
+    if args[4] == "browser" then
+      headers["Accept-Encoding"] = "gzip, deflate, br"
+    end
+    if known ~= "" then
+      headers["If-None-Match"] = known
+    end
     requests[#requests + 1] = wrk.format(method, path, headers, body)
   end
   place = offset
   step = tonumber(args[2])
+  local pause = tonumber(args[3])
+  if pause > 0 then
+    function delay()
+      return pause
+    end
+  end
 end
 
 function request()
@@ -33,7 +47,7 @@ end
 
 -- Anything but success spoils the figure, so it is counted and printed.
 function done(summary, latency, _)
-  io.write(string.format("RESULT %d %d %d %d %d %d\n",
-    summary.requests, summary.duration, latency:percentile(50), latency:percentile(99),
+  io.write(string.format("RESULT %d %d %d %d %d %d %d\n",
+    summary.requests, summary.duration, latency:percentile(50), latency:percentile(95), latency:percentile(99),
     summary.errors.status, summary.errors.connect + summary.errors.read + summary.errors.write + summary.errors.timeout))
 end

@@ -78,10 +78,11 @@ diesel::table! {
 }
 
 diesel::table! {
-    cache_versions (business_id, scope, bucket, slot) {
+    cache_versions (place, slot) {
         business_id -> Uuid,
         scope -> Text,
         bucket -> SmallInt,
+        place -> BigInt,
         slot -> BigInt,
         value -> BigInt,
         moved_by -> BigInt,

@@ -12,6 +12,7 @@ DROP FUNCTION rapport_moved_business();
 DROP FUNCTION rapport_moved();
 DROP FUNCTION rapport_move_all(uuid, text);
 DROP FUNCTION rapport_move(uuid, text, integer);
+DROP FUNCTION rapport_place(uuid, text, integer);
 DROP FUNCTION rapport_bucket(uuid);
 DROP TABLE cache_questions;
 DROP TABLE cache_incarnation;

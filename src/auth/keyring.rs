@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, RwLock};
@@ -29,6 +30,8 @@ pub struct Identity {
     access: Arc<[Scope]>,
     /// The versions of that, from before it was read; with a cache only.
     seen: Option<Stamp>,
+    /// The last generation of rounds that found these; 0: none yet.
+    confirmed: AtomicU64,
     /// When its use was last noted; `None`: longer ago than can be told.
     noted: Mutex<Option<Instant>>,
 }
@@ -36,6 +39,11 @@ pub struct Identity {
 impl Identity {
     pub fn access(&self) -> &Arc<[Scope]> {
         &self.access
+    }
+
+    /// The last generation of rounds that confirmed it; 0: none yet.
+    pub fn confirmed(&self) -> u64 {
+        self.confirmed.load(Ordering::Relaxed)
     }
 
     /// Read after `stamp` was, which is of `access`.
@@ -92,13 +100,20 @@ impl Keyring {
         self.remembered(hash, identity)
     }
 
-    /// Confirms a claim by the versions that a round found for its [`Identity::access`]. `None`: it is as claimed; else
-    /// whom the key speaks for now. Errors: 401 when it is no good any more.
-    pub async fn confirm(&self, hash: Hash, claimed: &Identity, now: &Stamp) -> Result<Option<Arc<Identity>>> {
-        if claimed.seen.as_ref() == Some(now) {
+    /// Confirms a claim by what a round of `generation` found for its [`Identity::access`]; no versions: they are those of
+    /// before. `None`: it is as claimed; else whom the key speaks for now. Errors: 401 when it is no good any more.
+    pub async fn confirm(
+        &self,
+        hash: Hash,
+        claimed: &Identity,
+        generation: u64,
+        now: Option<&Stamp>,
+    ) -> Result<Option<Arc<Identity>>> {
+        let Some(now) = now.filter(|now| claimed.seen.as_ref() != Some(now)) else {
+            claimed.confirmed.fetch_max(generation, Ordering::Relaxed);
             self.note_use(claimed);
             return Ok(None);
-        }
+        };
         let found = self.look_up(hash).await?;
         self.remembered(hash, found.map(|found| found.seen_at(&claimed.access, now.clone()))).map(Some)
     }
@@ -153,6 +168,7 @@ impl Keyring {
                 // The business moves its keys' versions too.
                 access: [Scope::row(business, "api_keys", key)].into(),
                 seen: None,
+                confirmed: AtomicU64::new(0),
                 noted: Mutex::new(Instant::now().checked_sub(unused)),
             };
             Ok(Some(identity))

@@ -25,11 +25,11 @@ use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 pub use self::counters::{Counters, Counts};
-pub use self::entry::{Entry, Fresh, Key, brotli, gzip};
+pub use self::entry::{Coding, Entry, Fresh, Key, brotli, gzip};
 use self::flight::{Boarding, Flights};
 pub use self::remote::{Remote, RemoteState};
-pub use self::rounds::RoundCounts;
 use self::rounds::Rounds;
+pub use self::rounds::{Found, RoundCounts};
 pub use self::scope::{Scope, Stamp};
 use crate::config::Config;
 use crate::context::{self, CONTEXT, Context};
@@ -40,6 +40,7 @@ const LARGEST_SHARE: u64 = 16;
 /// Entries that wait to be compressed.
 const MOST_TO_PACK: usize = 256;
 
+type ToPack = (Key, Arc<Entry>, Coding);
 type Local = moka::sync::Cache<Key, Arc<Entry>, xxhash_rust::xxh3::Xxh3DefaultBuilder>;
 
 pub struct Cache {
@@ -49,7 +50,7 @@ pub struct Cache {
     flights: Flights,
     remote: Option<Arc<Remote>>,
     ledger: Arc<counters::Ledger>,
-    to_pack: crossbeam_channel::Sender<(Key, Arc<Entry>)>,
+    to_pack: crossbeam_channel::Sender<ToPack>,
     sample_every: u64,
     hits: AtomicU64,
 }
@@ -131,16 +132,45 @@ impl Cache {
 
     /// How `scopes` stand: read after this call began. Errors: 503 when it cannot be had in time.
     pub async fn validate(&self, scopes: &Arc<[Scope]>) -> Result<Stamp> {
-        let began = Instant::now();
-        let stamp = self.rounds.join(scopes).await;
-        context::spent_in_cache(began.elapsed());
-        stamp
+        // No round is of generation 0.
+        self.check(scopes, 0).await?.stamp.ok_or_else(|| Error::Internal("a round without versions".into()))
     }
 
-    /// The answer to `key` as of `stamp`: kept, or computed. `compute` runs at most once, after `stamp` was read.
+    /// As [`Cache::validate`], for one who holds what rounds of the generation `since` have confirmed: if nothing at all was
+    /// committed since then, no versions are told, because they are the same.
+    pub async fn check(&self, scopes: &Arc<[Scope]>, since: u64) -> Result<Found> {
+        let began = Instant::now();
+        let found = self.rounds.join(scopes, since).await;
+        context::spent_in_cache(began.elapsed());
+        found
+    }
+
+    /// What this process has for `key`, whatever its versions.
+    pub fn kept(&self, key: &Key) -> Option<Arc<Entry>> {
+        self.local.get(key)
+    }
+
+    /// Counts `entry`, which is right, as a hit.
+    pub fn hit(&self, key: &Key, entry: Arc<Entry>) -> Arc<Entry> {
+        Counters::up(&self.ledger.of(key.noun).hits_local);
+        entry.hit();
+        entry
+    }
+
+    /// Compresses `entry` for those who take `coding`, without anyone waiting for it, if it is asked for often.
+    pub fn pack(&self, key: &Key, entry: &Arc<Entry>, coding: Coding) {
+        if entry.asks_to_be_packed(coding) {
+            // Full: it stays as it is until it is computed again.
+            let _ = self.to_pack.try_send((key.clone(), entry.clone(), coding));
+        }
+    }
+
+    /// The answer to `key` as of `stamp`: `kept`, from Redis, or computed. `compute` runs at most once, after `stamp` was
+    /// read.
     pub async fn answer<F>(
         self: &Arc<Self>,
         key: &Key,
+        kept: Option<Arc<Entry>>,
         ttl: Duration,
         stamp: Stamp,
         compute: impl FnOnce() -> F,
@@ -149,14 +179,9 @@ impl Cache {
         F: Future<Output = Result<Fresh>> + 'static,
     {
         let counters = self.ledger.of(key.noun);
-        if let Some(entry) = self.local.get(key) {
+        if let Some(entry) = kept {
             if entry.stamp == stamp {
-                Counters::up(&counters.hits_local);
-                if entry.hit() == 1 && entry.is_packable() {
-                    // Full: another hit will ask again after the next computation.
-                    let _ = self.to_pack.try_send((key.clone(), entry.clone()));
-                }
-                return Ok((entry, Source::Local));
+                return Ok((self.hit(key, entry), Source::Local));
             }
             Counters::up(&counters.invalidations);
         }
@@ -199,11 +224,12 @@ impl Cache {
     where
         F: Future<Output = Result<Fresh>> + 'static,
     {
-        if self.local.get(key).is_some_and(|entry| entry.stamp == stamp) {
+        let kept = self.kept(key);
+        if kept.as_ref().is_some_and(|entry| entry.stamp == stamp) {
             return Ok(());
         }
         Counters::up(&self.ledger.of(key.noun).refreshed);
-        self.answer(key, ttl, stamp, compute).await.map(|_| ())
+        self.answer(key, kept, ttl, stamp, compute).await.map(|_| ())
     }
 
     /// From Redis, or computed; and stored.
@@ -321,12 +347,12 @@ impl moka::Expiry<Key, Arc<Entry>> for Lifetime {
     }
 }
 
-/// Compresses entries on a thread of its own, after their first hit: what nobody asks for twice is not worth it.
-fn start_packing(local: Local) -> Result<crossbeam_channel::Sender<(Key, Arc<Entry>)>> {
-    let (sender, receiver) = crossbeam_channel::bounded::<(Key, Arc<Entry>)>(MOST_TO_PACK);
+/// Compresses entries on a thread of its own.
+fn start_packing(local: Local) -> Result<crossbeam_channel::Sender<ToPack>> {
+    let (sender, receiver) = crossbeam_channel::bounded::<ToPack>(MOST_TO_PACK);
     let pack = move || {
-        while let Ok((key, entry)) = receiver.recv() {
-            entry.pack();
+        while let Ok((key, entry, coding)) = receiver.recv() {
+            entry.pack(coding);
             // Put back, so that it is weighed again; unless another has its place by now.
             if local.get(&key).is_some_and(|known| Arc::ptr_eq(&known, &entry)) {
                 local.insert(key, entry);

@@ -23,15 +23,18 @@ pub enum Mutant {
     FlightWithoutVersion,
     /// The version is the largest slot instead of the sum.
     Maximum,
+    /// What a round knows is not forgotten when the snapshot moves.
+    KnownForever,
 }
 
-pub const ALL: [(&str, Mutant); 6] = [
+pub const ALL: [(&str, Mutant); 7] = [
     ("join-in-flight", Mutant::JoinInFlight),
     ("version-after-data", Mutant::VersionAfterData),
     ("bump-before", Mutant::BumpBefore),
     ("bump-after", Mutant::BumpAfter),
     ("flight-without-version", Mutant::FlightWithoutVersion),
     ("maximum", Mutant::Maximum),
+    ("known-forever", Mutant::KnownForever),
 ];
 
 static CHOSEN: LazyLock<Option<Mutant>> = LazyLock::new(|| {

@@ -3,9 +3,13 @@
 //! A thread with one connection of its own sends one round at a time. A reader joins the next round that has not been
 //! sent, never one in flight: its statement may have read the versions before the write that the reader must see. While a
 //! round is in flight others gather, so rounds grow with the load and each costs the database about the same.
+//!
+//! What a transaction sees is decided by its snapshot alone. So each round asks for its snapshot too, and as long as that
+//! is the one of the round before, nothing has been committed in between, and the versions that are known still hold. Such
+//! rounds are of one *generation*: whoever has confirmed what they hold in it need not compare versions again.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -23,14 +27,31 @@ use crate::error::{Error, Result};
 const LARGEST_ROUND: usize = 2_048;
 /// Readers that may wait for the next round; more are sent away.
 const MOST_WAITING: usize = 20_000;
+/// Versions that are remembered under one snapshot; past it, all are forgotten.
+const MOST_KNOWN: usize = 100_000;
 /// Pause between attempts to connect. Whoever asks meanwhile is sent away at once.
 const RECONNECT: Duration = Duration::from_millis(100);
 
-type Answer = Option<Stamp>;
-type Places = HashMap<Scope, usize, xxhash_rust::xxh3::Xxh3DefaultBuilder>;
+/// Above so many readers in a second a round waits for others before it is sent: it costs much the same for one as for
+/// twenty.
+const BUSY: f64 = 24_000.0;
+/// For so long, from the start of the round before.
+const GATHERING: Duration = Duration::from_micros(300);
+
+/// What a round has found.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// Grows whenever anything was committed since the round before; 0 is none.
+    pub generation: u64,
+    /// `None`: nothing was committed since the generation that the reader named.
+    pub stamp: Option<Stamp>,
+}
+
+type Answer = Option<Found>;
 
 struct Waiting {
     scopes: Arc<[Scope]>,
+    since: u64,
     answer: oneshot::Sender<Answer>,
     mailbox: Mailbox<Answer>,
 }
@@ -86,6 +107,8 @@ impl Rounds {
             timeout: deadline,
             session: None,
             connected_at: None,
+            generation: 0,
+            pace: Pace::default(),
         };
         std::thread::Builder::new()
             .name("rounds".into())
@@ -94,8 +117,9 @@ impl Rounds {
         Ok(Self { shared, deadline })
     }
 
-    /// The versions of `scopes`, read after this call began. Errors: 503 when the round fails or is late.
-    pub async fn join(&self, scopes: &Arc<[Scope]>) -> Result<Stamp> {
+    /// The versions of `scopes`, read after this call began, unless nothing has changed since the generation `since`.
+    /// Errors: 503 when the round fails or is late.
+    pub async fn join(&self, scopes: &Arc<[Scope]>, since: u64) -> Result<Found> {
         let (answer, answered) = oneshot::channel();
         let mailbox = MAILBOX.with(Mailbox::open);
         let first = {
@@ -103,7 +127,7 @@ impl Rounds {
             if queue.waiting.len() >= MOST_WAITING {
                 return Err(Error::busy());
             }
-            queue.waiting.push(Waiting { scopes: scopes.clone(), answer, mailbox });
+            queue.waiting.push(Waiting { scopes: scopes.clone(), since, answer, mailbox });
             queue.waiting.len() == 1
         };
         // The thread sleeps only when nobody waits.
@@ -111,7 +135,7 @@ impl Rounds {
             self.shared.wake.notify_one();
         }
         match tokio::time::timeout(self.deadline, answered).await {
-            Ok(Ok(Some(stamp))) => Ok(stamp),
+            Ok(Ok(Some(found))) => Ok(found),
             _ => Err(Error::Unavailable {
                 code: "validation_unavailable",
                 detail: "The database could not be asked whether the answer is still good. Try again shortly.".into(),
@@ -131,9 +155,87 @@ impl Rounds {
     }
 }
 
+/// A connection, and what is known from its last round.
 struct Session {
     conn: PgConnection,
     identity: u64,
+    moment: Moment,
+    known: HashMap<Scope, i64, xxhash_rust::xxh3::Xxh3DefaultBuilder>,
+    /// Whether the last round found what the one before had found, so that the next may, too.
+    quiet: bool,
+}
+
+impl Session {
+    /// Learns what `round` asks for; `generation` is that of the last. Returns whether anything was committed since.
+    fn ask(&mut self, round: &[Waiting], generation: u64) -> Result<bool, BoxError> {
+        if self.known.len() > MOST_KNOWN {
+            self.known.clear();
+        }
+        if self.quiet {
+            let changed = round.iter().filter(|waiting| waiting.since != generation);
+            let unknown = changed.flat_map(|waiting| waiting.scopes.iter()).filter(|s| !self.known.contains_key(s));
+            let unknown = each_once(unknown);
+            let (moment, versions) = versions(&mut self.conn, &unknown)?;
+            if moment == self.moment || trusts_forever() {
+                self.known.extend(unknown.into_iter().zip(versions));
+                return Ok(false);
+            }
+        }
+        let all = each_once(round.iter().flat_map(|waiting| waiting.scopes.iter()));
+        let (moment, versions) = versions(&mut self.conn, &all)?;
+        self.quiet = moment == self.moment || trusts_forever();
+        if !self.quiet {
+            self.moment = moment;
+            self.known.clear();
+        }
+        self.known.extend(all.into_iter().zip(versions));
+        Ok(!self.quiet)
+    }
+
+    fn stamp(&self, scopes: &[Scope]) -> Option<Stamp> {
+        let epoch = xxhash_rust::xxh3::xxh3_64_with_seed(self.moment.life.as_bytes(), self.identity);
+        let versions: Option<_> = scopes.iter().map(|scope| self.known.get(scope).copied()).collect();
+        Some(Stamp { epoch, versions: versions? })
+    }
+}
+
+fn each_once<'s>(scopes: impl Iterator<Item = &'s Scope>) -> Vec<Scope> {
+    let mut seen = HashSet::<Scope, xxhash_rust::xxh3::Xxh3DefaultBuilder>::default();
+    scopes.filter(|scope| seen.insert(**scope)).copied().collect()
+}
+
+/// Whether what was found once is believed for good: never.
+fn trusts_forever() -> bool {
+    #[cfg(feature = "mutants")]
+    return super::mutants::is(super::mutants::Mutant::KnownForever);
+    #[cfg(not(feature = "mutants"))]
+    false
+}
+
+/// How fast readers come.
+#[derive(Default)]
+struct Pace {
+    /// When the last round was sent.
+    sent: Option<Instant>,
+    /// Readers in a second, smoothed over some rounds.
+    rate: f64,
+}
+
+impl Pace {
+    /// Lets others gather while there are many.
+    fn gather(&self) {
+        if let (Some(sent), true) = (self.sent, self.rate > BUSY) {
+            std::thread::sleep(GATHERING.saturating_sub(sent.elapsed()));
+        }
+    }
+
+    fn sends(&mut self, readers: usize) {
+        let now = Instant::now();
+        if let Some(sent) = self.sent.replace(now) {
+            let rate = readers as f64 / now.duration_since(sent).as_secs_f64().max(1e-6);
+            self.rate += (rate - self.rate) / 8.0;
+        }
+    }
 }
 
 struct Thread {
@@ -142,6 +244,8 @@ struct Thread {
     timeout: Duration,
     session: Option<Session>,
     connected_at: Option<Instant>,
+    generation: u64,
+    pace: Pace,
 }
 
 impl Thread {
@@ -150,44 +254,41 @@ impl Thread {
             if round.is_empty() {
                 continue;
             }
-            let mut places = Places::default();
-            let mut asked: Vec<Scope> = Vec::new();
-            for scope in round.iter().flat_map(|waiting| waiting.scopes.iter()) {
-                places.entry(*scope).or_insert_with(|| {
-                    asked.push(*scope);
-                    asked.len() - 1
-                });
-            }
+            self.pace.sends(round.len());
             let began = Instant::now();
             // A broken connection says nothing about the question: it is asked once more, on another.
-            let found = self.ask(&asked).or_else(|_| self.ask(&asked));
+            let asked = self.ask(&round).or_else(|_| self.ask(&round));
             #[cfg(feature = "mutants")]
-            let round = self.late_comers(round, &places);
+            let round = self.late_comers(round);
             self.shared.rounds.fetch_add(1, Ordering::Relaxed);
             self.shared.micros.fetch_add(began.elapsed().as_micros() as u64, Ordering::Relaxed);
-            if let Err(error) = &found {
+            if let Err(error) = asked {
                 self.shared.failed.fetch_add(1, Ordering::Relaxed);
                 tracing::warn!(%error, "a validation round failed");
             }
-            let found = found.ok();
             Mailbox::deliver(round.into_iter().map(|waiting| {
-                let stamp = found.as_ref().map(|(epoch, versions)| Stamp {
-                    epoch: *epoch,
-                    versions: waiting.scopes.iter().map(|scope| versions[places[scope]]).collect(),
-                });
-                (waiting.mailbox, (waiting.answer, stamp))
+                let found = self.found(&waiting);
+                (waiting.mailbox, (waiting.answer, found))
             }));
+            self.pace.gather();
         }
+    }
+
+    /// What the last round says to one who asked. `None`: it failed.
+    fn found(&self, waiting: &Waiting) -> Answer {
+        let (session, generation) = (self.session.as_ref()?, self.generation);
+        let stamp = if waiting.since == generation { None } else { Some(session.stamp(&waiting.scopes)?) };
+        Some(Found { generation, stamp })
     }
 
     /// After the answer is there: lets those in who came too late for this round.
     #[cfg(feature = "mutants")]
-    fn late_comers(&self, mut round: Vec<Waiting>, places: &Places) -> Vec<Waiting> {
+    fn late_comers(&self, mut round: Vec<Waiting>) -> Vec<Waiting> {
         use super::mutants::{Mutant, is, stall};
         stall();
         if is(Mutant::JoinInFlight) {
             let mut queue = self.shared.queue.lock();
-            let known = |waiting: &Waiting| waiting.scopes.iter().all(|scope| places.contains_key(scope));
+            let known = |waiting: &Waiting| self.found(waiting).is_some();
             let (late, other) = queue.waiting.drain(..).partition(|waiting| known(waiting));
             queue.waiting = other;
             round.extend::<Vec<Waiting>>(late);
@@ -215,16 +316,17 @@ impl Thread {
         Some(queue.waiting.drain(..count).collect())
     }
 
-    fn ask(&mut self, scopes: &[Scope]) -> Result<(u64, Vec<i64>), BoxError> {
+    fn ask(&mut self, round: &[Waiting]) -> Result<(), BoxError> {
         let mut session = match self.session.take() {
             Some(session) => session,
             None => self.connect()?,
         };
-        let (life, versions) = versions(&mut session.conn, scopes)?;
-        let epoch = xxhash_rust::xxh3::xxh3_64_with_seed(life.as_bytes(), session.identity);
+        if session.ask(round, self.generation)? {
+            self.generation += 1;
+        }
         // Kept only now: a session that failed is gone.
         self.session = Some(session);
-        Ok((epoch, versions))
+        Ok(())
     }
 
     fn connect(&mut self) -> Result<Session, BoxError> {
@@ -240,7 +342,7 @@ impl Thread {
         ))?;
         let identity = identity(&mut conn)?;
         self.connected_at = None;
-        Ok(Session { conn, identity })
+        Ok(Session { conn, identity, moment: Moment::default(), known: HashMap::default(), quiet: false })
     }
 }
 
@@ -259,34 +361,48 @@ fn identity(conn: &mut PgConnection) -> Result<u64, BoxError> {
     Ok(xxhash_rust::xxh3::xxh3_64(text.as_bytes()))
 }
 
+/// What a round's statement saw, of everything that can decide what it sees.
+#[derive(Default, PartialEq)]
+struct Moment {
+    /// Which transactions are visible: `pg_current_snapshot()`. Every transaction that changes anything has a number, and
+    /// leaves the snapshot's list, or raises its end, when it ends; neither is ever taken back.
+    snapshot: String,
+    /// This life of the database, see [`LIFE`].
+    life: String,
+}
+
 /// Identifies this life of it: the server's start (files of before may have been put back), the table of versions (it may
 /// have been made anew or emptied), and the incarnation, which crash recovery and promotion empty. NULL when that is empty.
 const LIFE: &str = "(SELECT pg_postmaster_start_time()::text || '/' || pg_relation_filenode('cache_versions') || '/' || i.id \
                     FROM cache_incarnation i)";
 
-/// The bucket that stands for all rows.
-const WHOLE: i64 = -1;
-
-/// This life of the database, and the versions of `scopes` in their order. A version that has never moved is 0.
-fn versions(conn: &mut PgConnection, scopes: &[Scope]) -> Result<(String, Vec<i64>), BoxError> {
-    let (mut businesses, mut tables, mut buckets) = (Vec::new(), Vec::new(), Vec::new());
-    for scope in scopes {
-        businesses.push(scope.business);
-        tables.push(scope.table.to_owned());
-        buckets.push(scope.bucket.map_or(WHOLE, i64::from));
+/// One statement: its moment, and the versions of `scopes` in their order. A version that has never moved is 0.
+fn versions(conn: &mut PgConnection, scopes: &[Scope]) -> Result<(Moment, Vec<i64>), BoxError> {
+    let mut sql = Statement::new(format!("SELECT 0::bigint, 0::bigint, pg_current_snapshot()::text, {LIFE}"));
+    if !scopes.is_empty() {
+        sql.push(" UNION ALL SELECT place, value, NULL, NULL FROM cache_versions WHERE place = ANY(");
+        sql.bind(Value::Ints(scopes.iter().map(|scope| scope.place()).collect())).push(")");
     }
+    let (mut moment, mut slots) = (None, HashMap::<i64, i64>::new());
+    for row in sql.rows(conn)? {
+        match (row.text(2), row.text(3), row.int(0), row.int(1)) {
+            (Some(snapshot), Some(life), ..) => {
+                moment = Some(Moment { snapshot: snapshot.to_owned(), life: life.to_owned() });
+            }
+            (None, None, Some(place), Some(value)) => add(slots.entry(place).or_default(), value),
+            _ => return Err("the database has lost its incarnation".into()),
+        }
+    }
+    let moment = moment.ok_or("a round answered nothing")?;
+    Ok((moment, scopes.iter().map(|scope| slots.get(&scope.place()).copied().unwrap_or(0)).collect()))
+}
+
+/// The version is the sum of its slots.
+fn add(version: &mut i64, slot: i64) {
     #[cfg(feature = "mutants")]
-    let version = if super::mutants::is(super::mutants::Mutant::Maximum) { "max" } else { "sum" };
-    #[cfg(not(feature = "mutants"))]
-    let version = "sum";
-    let mut sql = Statement::new(format!(
-        "SELECT (SELECT coalesce({version}(v.value), 0)::bigint FROM cache_versions v WHERE v.business_id = k.business \
-         AND v.scope = k.scope AND v.bucket = k.bucket), CASE k.place WHEN 1 THEN {LIFE} END FROM unnest("
-    ));
-    sql.bind(Value::Uuids(businesses)).push(", ").bind(Value::Texts(tables)).push(", ").bind(Value::Ints(buckets));
-    sql.push(") WITH ORDINALITY AS k (business, scope, bucket, place) ORDER BY k.place");
-    let rows = sql.rows(conn)?;
-    let life = rows.first().and_then(|row| row.text(1)).ok_or("the database has lost its incarnation")?.to_owned();
-    let versions: Vec<i64> = rows.iter().filter_map(|row| row.int(0)).collect();
-    if versions.len() == scopes.len() { Ok((life, versions)) } else { Err("a round answered too little".into()) }
+    if super::mutants::is(super::mutants::Mutant::Maximum) {
+        *version = slot.max(*version);
+        return;
+    }
+    *version = version.wrapping_add(slot);
 }

@@ -35,10 +35,11 @@ impl Claim {
         &self.identity.business
     }
 
-    /// Confirms it by the versions that a round found for its identity's access. `None`: it is as claimed; else what is
-    /// true now. Errors: 401 when the credential is no good any more.
-    pub async fn confirm(&self, now: &Stamp) -> Result<Option<Self>> {
-        let renewed = self.keyring.confirm(self.hash, &self.identity, now).await?;
+    /// Confirms it by what a round of `generation` found for its identity's access; no versions: nothing has changed since
+    /// it was confirmed last. `None`: it is as claimed; else what is true now. Errors: 401 when the credential is no good
+    /// any more.
+    pub async fn confirm(&self, generation: u64, now: Option<&Stamp>) -> Result<Option<Self>> {
+        let renewed = self.keyring.confirm(self.hash, &self.identity, generation, now).await?;
         Ok(renewed.map(|identity| Self { identity, ..self.clone() }))
     }
 
@@ -47,8 +48,9 @@ impl Claim {
         let Some(cache) = self.keyring.cache() else {
             return Ok(Caller { identity: self.identity });
         };
-        let now = cache.validate(self.identity.access()).await?;
-        let identity = self.confirm(&now).await?.map_or(self.identity, |renewed| renewed.identity);
+        let found = cache.check(self.identity.access(), self.identity.confirmed()).await?;
+        let renewed = self.confirm(found.generation, found.stamp.as_ref()).await?;
+        let identity = renewed.map_or(self.identity, |renewed| renewed.identity);
         Ok(Caller { identity })
     }
 }

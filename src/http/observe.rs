@@ -10,7 +10,7 @@ use actix_web::error::InternalError;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
-use actix_web::web::Data;
+use actix_web::web::{Bytes, Data};
 use futures_util::FutureExt;
 use uuid::Uuid;
 
@@ -72,7 +72,8 @@ fn request_id(request: &ServiceRequest) -> Box<str> {
         (1..=LONGEST_REQUEST_ID).contains(&id.len())
             && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
     };
-    given.filter(plain).map_or_else(|| Uuid::now_v7().to_string().into(), Into::into)
+    let ours = || (*Uuid::now_v7().hyphenated().encode_lower(&mut Uuid::encode_buffer())).into();
+    given.filter(plain).map_or_else(ours, Into::into)
 }
 
 fn finish(
@@ -101,20 +102,7 @@ fn finish(
 
 fn dress(headers: &mut HeaderMap, began: Instant, documents: bool) {
     let _ = CONTEXT.try_with(|context| {
-        let (db, total) = (context.database.get().as_micros(), began.elapsed().as_micros());
-        let cache = context.cache.get().as_micros();
-        // Milliseconds, written as integers: this is on every answer.
-        let timing = format!(
-            "db;dur={}.{:03}, cache;dur={}.{:03}, total;dur={}.{:03}, queries;desc=\"{}\"",
-            db / 1000,
-            db % 1000,
-            cache / 1000,
-            cache % 1000,
-            total / 1000,
-            total % 1000,
-            context.statements.get()
-        );
-        if let Ok(value) = HeaderValue::try_from(timing) {
+        if let Ok(value) = HeaderValue::from_maybe_shared(timing(context, began.elapsed())) {
             headers.insert(SERVER_TIMING, value);
         }
         if let Ok(value) = HeaderValue::from_str(&context.request_id) {
@@ -135,6 +123,21 @@ fn dress(headers: &mut HeaderMap, began: Instant, documents: bool) {
     }
     // Beside what the CORS middleware may have said.
     headers.append(header::VARY, HeaderValue::from_static("Authorization, Origin, Accept-Encoding"));
+}
+
+/// The value of `Server-Timing`, written by hand: this is on every answer.
+fn timing(context: &Context, total: Duration) -> Bytes {
+    let mut value = String::with_capacity(96);
+    for (name, time) in [("db", context.database.get()), ("cache", context.cache.get()), ("total", total)] {
+        value.push_str(name);
+        value.push_str(";dur=");
+        access::push_millis(&mut value, time);
+        value.push_str(", ");
+    }
+    value.push_str("queries;desc=\"");
+    value.push_str(itoa::Buffer::new().format(context.statements.get()));
+    value.push('"');
+    value.into()
 }
 
 /// Counts the request and logs it: by its route, never by its path, which may carry what people typed.

@@ -1,22 +1,20 @@
 //! Answers: JSON with its ETag, as it is or compressed, and the preconditions of HTTP (RFC 9110, section 13).
 
 use actix_web::http::Method;
-use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
 
 use bytes::Bytes;
 
-use crate::cache::{Entry, Source};
+use crate::cache::{Coding, Entry, Source};
 use crate::error::{Error, Result};
 use crate::noun::store::Row;
 
-/// A read's answer, in the smallest form that the caller takes: compressed where that was done already and `packed`
-/// allows it.
-pub fn entry(request: &HttpRequest, entry: &Entry, source: Source, packed: bool) -> HttpResponse {
-    let headers = request.headers();
-    let known = headers.get(header::IF_NONE_MATCH).filter(|_| *request.method() != Method::POST);
+/// A read's answer; compressed where the caller takes `coding` and it was done already.
+pub fn entry(request: &HttpRequest, entry: &Entry, source: Source, coding: Option<Coding>) -> HttpResponse {
+    let known = request.headers().get(header::IF_NONE_MATCH).filter(|_| *request.method() != Method::POST);
     let fresh = known.and_then(|known| Some(matches_weakly(known.to_str().ok()?, entry.etag.to_str().ok()?)));
-    let form = if packed { Form::chosen(headers, entry) } else { Form::plain(entry) };
+    let form = Form::chosen(entry, coding);
     let mut reply = if fresh == Some(true) { HttpResponse::NotModified() } else { HttpResponse::Ok() };
     reply
         .insert_header((header::ETAG, form.etag))
@@ -40,27 +38,21 @@ struct Form {
 }
 
 impl Form {
-    fn plain(entry: &Entry) -> Self {
-        Self { coding: None, body: entry.body.clone(), etag: entry.etag.clone() }
-    }
-
-    fn chosen(headers: &HeaderMap, entry: &Entry) -> Self {
-        let Some((packed, accepted)) = entry.packed().zip(headers.get(header::ACCEPT_ENCODING)) else {
-            return Self::plain(entry);
+    fn chosen(entry: &Entry, coding: Option<Coding>) -> Self {
+        let Some((coding, body)) = coding.and_then(|coding| Some((coding, entry.packed(coding)?))) else {
+            return Self { coding: None, body: entry.body.clone(), etag: entry.etag.clone() };
         };
-        let accepted = accepted.to_str().unwrap_or_default();
-        let forms = [("br", &packed.brotli), ("gzip", &packed.gzip)];
-        let chosen = forms.into_iter().filter(|(coding, _)| accepts(accepted, coding));
-        match chosen.filter_map(|(coding, body)| Some((coding, body.as_ref()?))).next() {
-            // Not the same bytes: the tag is a weak one (RFC 9110, section 8.8.3.3).
-            Some((coding, body)) => {
-                let weak = [b"W/", entry.etag.as_bytes()].concat();
-                let etag = HeaderValue::from_bytes(&weak).unwrap_or_else(|_| entry.etag.clone());
-                Self { coding: Some(coding), body: body.clone(), etag }
-            }
-            None => Self::plain(entry),
-        }
+        // Not the same bytes: the tag is a weak one (RFC 9110, section 8.8.3.3).
+        let weak = [b"W/", entry.etag.as_bytes()].concat();
+        let etag = HeaderValue::from_bytes(&weak).unwrap_or_else(|_| entry.etag.clone());
+        Self { coding: Some(coding.name()), body: body.clone(), etag }
     }
+}
+
+/// The best coding that the caller takes, of those that we have.
+pub fn coding(request: &HttpRequest) -> Option<Coding> {
+    let accepted = request.headers().get(header::ACCEPT_ENCODING)?.to_str().ok()?;
+    Coding::ALL.into_iter().find(|coding| accepts(accepted, coding.name()))
 }
 
 /// Whether `Accept-Encoding` names `coding` with a weight above nothing (RFC 9110, section 12.5.3).

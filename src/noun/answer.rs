@@ -10,6 +10,8 @@ use actix_web::{HttpRequest, HttpResponse};
 use super::question::Question;
 use super::{Engine, Noun};
 use crate::auth::{Action, Business, Tenant};
+#[cfg(feature = "mutants")]
+use crate::cache::mutants::{self, Mutant};
 use crate::cache::{Cache, Entry, Key, Source, Stamp};
 use crate::error::{Error, Result};
 use crate::http::caller::Claim;
@@ -30,47 +32,75 @@ pub async fn answer(
         let tenant = claim.identity().may(noun.area, Action::Read)?;
         let question = ask(claim.business())?;
         let fresh = question.compute(engine.clone(), tenant).await?;
-        let nothing = Stamp { epoch: 0, versions: Box::default() };
-        return Ok(reply::entry(request, &Entry::new(nothing, fresh, Duration::ZERO), Source::Bypass, false));
+        return Ok(reply::entry(request, &Entry::new(Stamp::default(), fresh, Duration::ZERO), Source::Bypass, None));
     };
     for _ in 0..MOST_TURNS {
-        let asked = ask(claim.business());
+        let role = claim.identity().role;
+        let asked = ask(claim.business()).map(|question| (question.key(claim.business(), role), question));
+        let kept = match &asked {
+            Ok((key, _)) if !bypasses(request) => cache.kept(key),
+            _ => None,
+        };
         let access = claim.identity().access();
-        let data = asked.as_ref().map(|question| question.scopes.as_slice()).unwrap_or_default();
+        let data = asked.as_ref().map(|(_, question)| question.scopes.as_slice()).unwrap_or_default();
         let scopes: Arc<[_]> = access.iter().chain(data).copied().collect();
-        let (seen, stamp) = cache.validate(&scopes).await?.split(access.len());
+        // Where rounds of one generation have confirmed both, versions need not be compared if this round is of it, too.
+        let confirmed = claim.identity().confirmed();
+        let since = if kept.as_ref().is_some_and(|entry| entry.confirmed() == confirmed) { confirmed } else { 0 };
+        let found = cache.check(&scopes, since).await?;
+        let (seen, stamp) = found.stamp.map(|stamp| stamp.split(access.len())).unzip();
         // What was asked was understood with the business' settings of then.
-        if let Some(renewed) = claim.confirm(&seen).await? {
+        if let Some(renewed) = claim.confirm(found.generation, seen.as_ref()).await? {
             claim = renewed;
             continue;
         }
         let tenant = claim.identity().may(noun.area, Action::Read)?;
-        let question = asked?;
+        let (key, question) = asked?;
         if bypasses(request) {
             cache.bypassed(noun.plural);
             let fresh = question.compute(engine.clone(), tenant).await?;
-            return Ok(reply::entry(request, &Entry::new(stamp, fresh, Duration::ZERO), Source::Bypass, false));
+            return Ok(reply::entry(
+                request,
+                &Entry::new(Stamp::default(), fresh, Duration::ZERO),
+                Source::Bypass,
+                None,
+            ));
         }
-        #[cfg(feature = "mutants")]
-        if crate::cache::mutants::is(crate::cache::mutants::Mutant::VersionAfterData) {
-            let fresh = question.clone().compute(engine.clone(), tenant.clone()).await?;
-            crate::cache::mutants::linger().await;
-            let (_, late) = cache.validate(&scopes).await?.split(access.len());
-            let key = question.key(claim.business(), tenant.role());
-            let (entry, source) = cache.answer(&key, engine.ttl(noun), late, || async { Ok(fresh) }).await?;
-            return Ok(reply::entry(request, &entry, source, noun.packed));
+        let compute = || question.clone().compute(engine.clone(), tenant.clone());
+        let (entry, source) = match (stamp, kept) {
+            (None, Some(entry)) => (cache.hit(&key, entry), Source::Local),
+            (None, None) => return Err(Error::Internal("a round without versions".into())),
+            #[cfg(feature = "mutants")]
+            (Some(_), kept) if mutants::is(Mutant::VersionAfterData) => {
+                let fresh = compute().await?;
+                mutants::linger().await;
+                let late = cache.validate(&question.scopes.as_slice().into()).await?;
+                cache.answer(&key, kept, engine.ttl(noun), late, || async { Ok(fresh) }).await?
+            }
+            (Some(stamp), kept) => cache.answer(&key, kept, engine.ttl(noun), stamp, compute).await?,
+        };
+        entry.confirm(found.generation);
+        if source == Source::Local {
+            engine.remember(claim.business(), &question);
         }
-        let key = question.key(claim.business(), tenant.role());
-        let ttl = engine.ttl(noun);
-        let (entry, source) =
-            cache.answer(&key, ttl, stamp, || question.clone().compute(engine.clone(), tenant.clone())).await?;
         if engine.refreshes {
             engine.hot.note(&key, &question, &tenant);
         }
         if matches!(source, Source::Local | Source::Redis) && cache.samples() {
-            actix_web::rt::spawn(sample(cache.clone(), engine.clone(), tenant, question, key, entry.clone()));
+            actix_web::rt::spawn(sample(
+                cache.clone(),
+                engine.clone(),
+                tenant,
+                question.clone(),
+                key.clone(),
+                entry.clone(),
+            ));
         }
-        return Ok(reply::entry(request, &entry, source, noun.packed));
+        let coding = reply::coding(request).filter(|_| noun.packed);
+        if let Some(coding) = coding {
+            cache.pack(&key, &entry, coding);
+        }
+        return Ok(reply::entry(request, &entry, source, coding));
     }
     Err(Error::busy())
 }

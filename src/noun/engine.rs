@@ -1,6 +1,7 @@
 //! What the operations of every noun work with.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use uuid::Uuid;
@@ -75,8 +76,15 @@ impl Engine {
         if let Some(question) = self.understood.get(&typed) {
             return Ok(question);
         }
-        let question = Arc::new(Question::new(noun, read()?, business, &typed.3));
-        self.understood.insert(typed, question.clone());
-        Ok(question)
+        Ok(Arc::new(Question::new(noun, read()?, business, &typed.3)))
+    }
+
+    /// Remembers how `question` is to be understood, so that it need not be read again. For what is asked repeatedly: of
+    /// what is asked once there is much, and it is not worth it.
+    pub fn remember(&self, business: &Business, question: &Arc<Question>) {
+        if !question.remembered.swap(true, Ordering::Relaxed) && !question.typed.is_empty() {
+            let typed = (business.id, business.settings(), question.noun.plural, question.typed.clone());
+            self.understood.insert(typed, question.clone());
+        }
     }
 }

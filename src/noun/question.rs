@@ -1,6 +1,7 @@
 //! A question that can be answered from the cache: what is asked, what the answer depends on, and how it is computed.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use actix_web::web::Data;
 use uuid::Uuid;
@@ -31,6 +32,8 @@ pub struct Question {
     pub typed: String,
     /// The question in its normal form: two that ask for the same are the same.
     text: Arc<str>,
+    /// Whether the engine keeps it in mind.
+    pub remembered: AtomicBool,
 }
 
 impl Question {
@@ -54,7 +57,7 @@ impl Question {
             }
         }
         let text = normal_form(&what, view).into();
-        Self { noun, what, scopes, typed: typed.to_owned(), text }
+        Self { noun, what, scopes, typed: typed.to_owned(), text, remembered: AtomicBool::new(false) }
     }
 
     /// Whether it can be written down: it says nothing that someone has typed of a person.

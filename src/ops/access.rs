@@ -91,15 +91,20 @@ fn write(out: &mut String, line: &Line<'_>, now: DateTime<Utc>) {
     out.push_str(",\"status\":");
     out.push_str(digits.format(line.status));
     for (name, time) in [(",\"ms\":", line.took), (",\"db_ms\":", line.in_database)] {
-        let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
         out.push_str(name);
-        out.push_str(digits.format(micros / 1000));
-        out.push('.');
-        padded(out, micros % 1000, 3);
+        push_millis(out, time);
     }
     out.push_str(",\"queries\":");
     out.push_str(digits.format(line.queries));
     out.push_str("}\n");
+}
+
+/// Appends `time` in milliseconds, with three decimals.
+pub fn push_millis(out: &mut String, time: Duration) {
+    let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+    out.push_str(itoa::Buffer::new().format(micros / 1000));
+    out.push('.');
+    padded(out, micros % 1000, 3);
 }
 
 fn padded(out: &mut String, number: u64, width: usize) {

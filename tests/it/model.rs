@@ -9,6 +9,9 @@
 //! evicted entries, late ones, old ones that come back and those of another process are all among the orders of events;
 //! and what a leader finds in Redis, it and its followers could have hit.
 //!
+//! A snapshot is what `pg_current_snapshot` tells: which transactions have ended. A replica keeps what its last round found
+//! as long as that is the same.
+//!
 //! Some steps here are two in life, where having them apart adds nothing that is harder: a slot is taken and its value
 //! drawn; a read begins and joins a round (beginning late, it must show most); it gets its answer and ends (ending
 //! early, it demands most of others).
@@ -31,6 +34,8 @@ const NEVER_STALE: &str = "a read shows all that was acknowledged or shown befor
 /// A set of writes: bit n is that of writer n.
 type Writes = u8;
 type Version = u8;
+/// How many transactions of each writer have ended: two where its data and its version are not one.
+type Snapshot = [u8; WRITERS];
 
 /// A rule of the protocol that does not hold; those of `src/cache/mutants.rs`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +52,8 @@ enum Broken {
     FlightWithoutVersion,
     /// The version is the largest slot.
     MaximumInsteadOfSum,
+    /// What a round has found once is believed under every later snapshot.
+    KnownForever,
 }
 
 struct Protocol {
@@ -65,6 +72,8 @@ struct State {
     writers: [Writer; WRITERS],
     /// Of each replica, what the round in flight found.
     rounds: [Option<Version>; REPLICAS],
+    /// Of each replica, what its last round found, and the snapshot in which it did.
+    known: [Option<(Snapshot, Version)>; REPLICAS],
     /// All that was ever stored.
     entries: BTreeSet<(Version, Writes)>,
     readers: [Reader; READERS],
@@ -145,6 +154,14 @@ impl State {
         let acknowledged = (0..WRITERS).filter(|&writer| self.writers[writer] == Writer::Acknowledged);
         let shown = self.shown().map(|(_, shown, _)| shown);
         acknowledged.map(|writer| 1 << writer).chain(shown).fold(0, |all, some| all | some)
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        self.writers.map(|writer| match writer {
+            Writer::Idle | Writer::Open { .. } => 0,
+            Writer::Half { .. } => 1,
+            Writer::Committed | Writer::Acknowledged | Writer::RolledBack => 2,
+        })
     }
 
     /// The reads that have ended, what they showed and whether it was a hit.
@@ -262,6 +279,7 @@ impl Model for Protocol {
             next_value: 2,
             writers: [Writer::Idle; WRITERS],
             rounds: [None; REPLICAS],
+            known: [None; REPLICAS],
             // Somebody read before all this.
             entries: BTreeSet::from([(self.version(&slots), 0)]),
             readers: [NOBODY; READERS],
@@ -291,7 +309,12 @@ impl Model for Protocol {
                 state.readers[reader] = Reader { replica, required: last.required(), phase, early };
             }
             Action::Send { replica } => {
-                state.rounds[replica] = Some(self.version(&last.slots));
+                let snapshot = last.snapshot();
+                let still = |(known, _): &(Snapshot, Version)| *known == snapshot || self.breaks(Broken::KnownForever);
+                let version =
+                    last.known[replica].filter(still).map_or(self.version(&last.slots), |(_, version)| version);
+                state.known[replica] = Some((snapshot, version));
+                state.rounds[replica] = Some(version);
                 last.on(replica, Phase::Waiting).for_each(|reader| state.readers[reader].phase = Phase::Aboard);
             }
             Action::Deliver { replica } => {
@@ -353,6 +376,12 @@ impl Model for Protocol {
                 let leads = |reader: &&Reader| reader.replica == 0 && matches!(reader.phase, Phase::Leading { .. });
                 state.readers.iter().filter(leads).count() > 1
             }),
+            Property::sometimes("a version is known from an earlier round", |_, state: &State| {
+                (0..REPLICAS).any(|replica| {
+                    let known = state.known[replica].is_some_and(|(snapshot, _)| snapshot == state.snapshot());
+                    known && state.on(replica, Phase::Waiting).next().is_some()
+                })
+            }),
             Property::sometimes("what was drawn first is committed last", |_, state: &State| {
                 matches!(state.writers, [Writer::Open { .. }, Writer::Acknowledged])
             }),
@@ -372,8 +401,15 @@ fn no_order_of_events_makes_a_read_stale() {
 #[test]
 fn every_broken_rule_has_an_order_of_events_that_shows_it() {
     use Broken::*;
-    let rules =
-        [JoinInFlight, VersionAfterData, BumpBeforeCommit, BumpAfterCommit, FlightWithoutVersion, MaximumInsteadOfSum];
+    let rules = [
+        JoinInFlight,
+        VersionAfterData,
+        BumpBeforeCommit,
+        BumpAfterCommit,
+        FlightWithoutVersion,
+        MaximumInsteadOfSum,
+        KnownForever,
+    ];
     let enough = HasDiscoveries::AnyOf(BTreeSet::from([NEVER_STALE]));
     for broken in rules {
         // Two are enough: one that is early and one that is misled.
