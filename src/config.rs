@@ -161,6 +161,24 @@ pub struct Config {
     /// How long a verified API key is trusted before it is looked up again, in milliseconds
     #[arg(long, env = "RAPPORT_KEY_TRUST_MS", default_value_t = 1_000)]
     pub key_trust_ms: u64,
+    /// Signs access tokens, at least 32 characters [default: made once and kept in the database]
+    #[arg(long, env = "RAPPORT_TOKEN_SECRET", hide_env_values = true)]
+    pub token_secret: Option<Secret>,
+    /// How long an access token counts, in seconds; the refresh token renews it
+    #[arg(long, env = "RAPPORT_TOKEN_SECONDS", default_value_t = 600)]
+    pub token_seconds: u64,
+    /// How long a session lasts at most without being renewed, in days
+    #[arg(long, env = "RAPPORT_SESSION_DAYS", default_value_t = 30)]
+    pub session_days: u32,
+    /// Passwords that are checked at once; each takes 19 MiB and some 30 ms of a core
+    #[arg(long, env = "RAPPORT_PASSWORD_THREADS", default_value_t = 1)]
+    pub password_threads: usize,
+    /// Sign-ins that may wait for that; more are sent away with 503
+    #[arg(long, env = "RAPPORT_PASSWORD_QUEUE", default_value_t = 32)]
+    pub password_queue: usize,
+    /// Wrong passwords in 15 minutes, of one account or one address, after which it must wait
+    #[arg(long, env = "RAPPORT_SIGN_IN_ATTEMPTS", default_value_t = 10)]
+    pub sign_in_attempts: u32,
     /// Origins that browsers may call from, comma-separated; `*` for any
     #[arg(long, env = "RAPPORT_CORS_ORIGINS", value_delimiter = ',')]
     pub cors_origins: Vec<String>,
@@ -241,6 +259,15 @@ impl Config {
             "RAPPORT_CACHE_PREFIX may have letters, digits, `:`, `_` and `-`",
         );
         check(self.redis_timeout_ms >= 1, "RAPPORT_REDIS_TIMEOUT_MS must be at least 1");
+        check(
+            self.token_secret.as_ref().is_none_or(|secret| secret.expose().len() >= 32),
+            "RAPPORT_TOKEN_SECRET must have at least 32 characters",
+        );
+        check((30..=86_400).contains(&self.token_seconds), "RAPPORT_TOKEN_SECONDS must be 30 to 86400");
+        check((1..=3650).contains(&self.session_days), "RAPPORT_SESSION_DAYS must be 1 to 3650");
+        check((1..=64).contains(&self.password_threads), "RAPPORT_PASSWORD_THREADS must be 1 to 64");
+        check(self.password_queue >= 1, "RAPPORT_PASSWORD_QUEUE must be at least 1");
+        check(self.sign_in_attempts >= 1, "RAPPORT_SIGN_IN_ATTEMPTS must be at least 1");
         check(self.db_wait_ms >= 1, "RAPPORT_DB_WAIT_MS must be at least 1");
         check(
             self.database.database_url.is_none() || self.dev_api_key.is_none(),

@@ -20,6 +20,7 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 use crate::cache::{brotli, gzip};
 use crate::http::document::{PROBLEMS, problem, problems, reference};
 use crate::http::reply::accepts;
+use crate::identity;
 use crate::noun;
 use crate::nouns::NOUNS;
 
@@ -28,7 +29,8 @@ Every list has the same grammar: filters by field, `q`, `sort`, `limit`, `cursor
 error is a problem document (RFC 9457) with a stable `code`. Every GET of a noun has an ETag; send it back in `If-None-Match` to \
 save the answer, or in `If-Match` to change only what you have seen.\n\n\
 Fields of your own go into `metadata`; a list is narrowed by `metadata.<key>=<text>`.\n\n\
-Authorise with an API key: `Authorization: Bearer <key>`.";
+Authorise with `Authorization: Bearer <credential>`: the API key of a program, or the access token of a person, which \
+`POST /api/v1/auth/sessions` gives.";
 
 static JSON: LazyLock<String> = LazyLock::new(|| {
     let mut text = build().to_pretty_json().unwrap_or_default();
@@ -55,16 +57,18 @@ pub fn build() -> OpenApi {
         .license(Some(LicenseBuilder::new().name("MIT").identifier(Some("MIT")).build()));
     let tags = NOUNS.iter().map(|noun| TagBuilder::new().name(noun.plural).description(Some(noun.about)).build());
     let health = TagBuilder::new().name("health").description(Some("Probes for orchestrators and people.")).build();
+    let auth = TagBuilder::new().name("auth").description(Some("How people come in, and who is calling.")).build();
     let ops = TagBuilder::new().name("ops").description(Some("For whoever runs the service.")).build();
     let mut api = OpenApiBuilder::new()
         .info(info)
         .servers(Some([ServerBuilder::new().url("/").build()]))
-        .tags(Some(tags.chain([health, ops]).collect::<Vec<_>>()))
+        .tags(Some(tags.chain([auth, health, ops]).collect::<Vec<_>>()))
         .security(Some([SecurityRequirement::new("key", Vec::<String>::new())]))
         .components(Some(components().build()))
         .paths(Paths::new())
         .build();
     NOUNS.iter().for_each(|noun| noun::openapi::describe(noun, &mut api));
+    identity::forms::describe(&mut api);
     probes(&mut api);
     operators(&mut api);
     api
@@ -123,7 +127,10 @@ fn components() -> ComponentsBuilder {
         .property("status", text("`alive`, `ready`, `started`, `starting` or `draining`."))
         .required("status");
     let key = SecurityScheme::Http(
-        HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some("An API key: `rk_…`")).build(),
+        HttpBuilder::new()
+            .scheme(HttpAuthScheme::Bearer)
+            .description(Some("An API key (`rk_…`) or an access token"))
+            .build(),
     );
     let components = PROBLEMS
         .into_iter()

@@ -6,6 +6,7 @@ use actix_web::{HttpRequest, HttpResponse};
 
 use crate::error::Error;
 use crate::http::routing;
+use crate::identity;
 use crate::noun;
 use crate::noun::http::API;
 use crate::nouns::NOUNS;
@@ -33,6 +34,7 @@ pub fn configure(config: &mut ServiceConfig) {
     config.route("/", web::get().to(openapi::welcome));
     config.service(web::scope(API).configure(|api| {
         NOUNS.iter().for_each(|noun| noun::http::routes(noun, api));
+        identity::http::routes(api);
         routing::resource("/ops/cache").on(Method::GET, ops::cache::statistics).register(api);
         routing::resource("/ops/cache/purge").on(Method::POST, ops::cache::purge).register(api);
     }));

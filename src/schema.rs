@@ -14,6 +14,9 @@ diesel::table! {
         version -> BigInt,
         created_at -> Timestamptz,
         updated_at -> Timestamptz,
+        expires_at -> Nullable<Timestamptz>,
+        previous_hash -> Nullable<Binary>,
+        previous_until -> Nullable<Timestamptz>,
     }
 }
 
@@ -265,6 +268,34 @@ diesel::table! {
 }
 
 diesel::table! {
+    passwords (user_id) {
+        user_id -> Uuid,
+        hash -> Text,
+        changed_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    refresh_tokens (business_id, id) {
+        business_id -> Uuid,
+        id -> Uuid,
+        session_id -> Uuid,
+        parent_id -> Nullable<Uuid>,
+        hash -> Binary,
+        used_at -> Nullable<Timestamptz>,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    service_secrets (name) {
+        name -> Text,
+        secret -> Binary,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
     services (business_id, id) {
         business_id -> Uuid,
         id -> Uuid,
@@ -279,6 +310,19 @@ diesel::table! {
         created_at -> Timestamptz,
         updated_at -> Timestamptz,
         deleted_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    sessions (business_id, id) {
+        business_id -> Uuid,
+        id -> Uuid,
+        user_id -> Uuid,
+        user_agent -> Nullable<Text>,
+        address -> Nullable<Text>,
+        created_at -> Timestamptz,
+        last_used_at -> Timestamptz,
+        expires_at -> Timestamptz,
     }
 }
 

@@ -18,6 +18,7 @@ use crate::config::{self, Config, Metrics};
 use crate::db::migrate;
 use crate::http::observe::observe;
 use crate::http::payload::Limits;
+use crate::identity::sign_in::SignIn;
 use crate::noun::{self, Engine};
 use crate::nouns::NOUNS;
 use crate::ops::metrics;
@@ -100,8 +101,7 @@ fn api(app: Data<App>, listener: TcpListener) -> std::io::Result<actix_web::dev:
     let Config { header_timeout_ms, shutdown_grace_seconds, workers, .. } = app.config;
     let limits =
         Data::new(Limits { largest: app.config.body_limit, time: Duration::from_millis(app.config.body_timeout_ms) });
-    let keyring =
-        Data::new(Keyring::new(app.db.clone(), Duration::from_millis(app.config.key_trust_ms), app.cache.clone()));
+    let keyring = Data::new(Keyring::new(app.db.clone(), app.cache.clone(), &app.config));
     let engine = Data::new(Engine::new(app.db.clone(), app.cache.clone(), &app.config));
     if engine.refreshes {
         let period = Duration::from_millis(app.config.cache_refresh_ms);
@@ -110,9 +110,12 @@ fn api(app: Data<App>, listener: TcpListener) -> std::io::Result<actix_web::dev:
     actix_web::rt::spawn(warm_up_once_ready(app.clone(), engine.clone()));
     let single_reads = engine.clone();
     actix_web::rt::spawn(async move { single_reads.coalescer.keep_moving().await });
+    let sign_in = SignIn::open(app.db.clone(), keyring.clone(), &app.config).map_err(std::io::Error::other)?;
+    let sign_in = Data::new(sign_in);
     let server = HttpServer::new(move || {
         actix_web::App::new()
             .app_data(app.clone())
+            .app_data(sign_in.clone())
             .app_data(limits.clone())
             .app_data(keyring.clone())
             .app_data(engine.clone())

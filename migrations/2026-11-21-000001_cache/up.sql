@@ -117,8 +117,8 @@ BEGIN
     RETURN NULL;
 END $$;
 
--- The business itself is its own tenant. A change of its settings is a change of what its API keys say, so that whoever
--- asks about a key need not ask about the business too.
+-- The business itself is its own tenant. A change of its settings is a change of what its API keys and sessions say, so
+-- that whoever asks about one of them need not ask about the business too.
 CREATE FUNCTION rapport_moved_business() RETURNS trigger LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
 DECLARE
     changed uuid[];
@@ -130,7 +130,8 @@ BEGIN
     ELSE
         changed := ARRAY(SELECT id FROM before UNION SELECT id FROM after);
     END IF;
-    PERFORM rapport_move_all(business, TG_TABLE_NAME), rapport_move_all(business, 'api_keys') FROM unnest(changed) business;
+    PERFORM rapport_move_all(business, moved)
+    FROM unnest(changed) business, unnest(ARRAY[TG_TABLE_NAME::text, 'api_keys', 'sessions']) moved;
     RETURN NULL;
 END $$;
 

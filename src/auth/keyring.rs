@@ -1,4 +1,5 @@
-//! API keys verified: looked up by their hash, and trusted for a moment.
+//! Credentials verified: API keys and access tokens, looked up once and then trusted as long as a validation round says
+//! that nothing has changed about them.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,8 +11,10 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::Role;
+use super::token::{self, Ticket, Tokens};
 use crate::auth::Business;
 use crate::cache::{Cache, Scope, Stamp};
+use crate::config::{Config, Secret};
 use crate::db::{Db, Statement, Value};
 use crate::error::{Error, Result};
 
@@ -20,12 +23,23 @@ const MOST_ENTRIES: usize = 10_000;
 /// `last_used_at` is written at most this often for a key.
 const USED_EVERY: Duration = Duration::from_secs(60);
 
-/// What a good key says.
+/// Who is calling.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Principal {
+    /// A program, by the id of its API key.
+    Key(Uuid),
+    /// A person, signed in.
+    User { id: Uuid, session: Uuid },
+}
+
+/// What a good credential says.
 #[derive(Debug)]
 pub struct Identity {
-    pub key: Uuid,
+    pub principal: Principal,
     pub business: Business,
     pub role: Role,
+    /// When the credential ends by itself.
+    ends: Option<Instant>,
     /// What this depends on.
     access: Arc<[Scope]>,
     /// The versions of that, from before it was read; with a cache only.
@@ -37,6 +51,21 @@ pub struct Identity {
 }
 
 impl Identity {
+    fn has_ended(&self) -> bool {
+        self.ends.is_some_and(|ends| ends <= Instant::now())
+    }
+
+    /// The credential of this hash, which spoke for it.
+    fn credential(&self, hash: Hash) -> Credential {
+        match self.principal {
+            Principal::Key(_) => Credential::Key(hash),
+            Principal::User { id, session } => {
+                let left = self.ends.map_or(Duration::ZERO, |ends| ends.saturating_duration_since(Instant::now()));
+                Credential::Token(hash, Ticket { business: self.business.id, session, user: id }, left)
+            }
+        }
+    }
+
     pub fn access(&self) -> &Arc<[Scope]> {
         &self.access
     }
@@ -53,8 +82,24 @@ impl Identity {
     }
 }
 
-/// SHA-256 of a key.
+/// SHA-256 of a credential.
 pub type Hash = [u8; 32];
+
+/// What a request brought.
+#[derive(Clone, Copy, Debug)]
+pub enum Credential {
+    Key(Hash),
+    /// A token whose signature is good, and how long it counts.
+    Token(Hash, Ticket, Duration),
+}
+
+impl Credential {
+    fn hash(&self) -> Hash {
+        match self {
+            Self::Key(hash) | Self::Token(hash, ..) => *hash,
+        }
+    }
+}
 
 struct Entry {
     until: Instant,
@@ -67,41 +112,93 @@ pub struct Keyring {
     trust: Duration,
     cache: Option<Arc<Cache>>,
     known: RwLock<HashMap<Hash, Entry>>,
+    tokens: TokenSource,
+}
+
+/// Where the secret of access tokens is from.
+struct TokenSource {
+    configured: Option<Secret>,
+    life: Duration,
+    made: tokio::sync::OnceCell<Tokens>,
 }
 
 impl Keyring {
-    /// With a cache a key is validated with every request, in the round that validates the answer. Without one `trust` is
-    /// how long a verified key is believed, and so how long a revoked one can still be used. In both cases it is how
-    /// long a wrong one is not looked up again.
-    pub fn new(db: Db, trust: Duration, cache: Option<Arc<Cache>>) -> Self {
-        Self { db, trust, cache, known: RwLock::default() }
+    /// With a cache a credential is validated with every request, in the round that validates the answer. Without one
+    /// `key_trust_ms` is how long a verified one is believed, and so how long a revoked one can still be used. In both
+    /// cases it is how long a wrong key is not looked up again.
+    pub fn new(db: Db, cache: Option<Arc<Cache>>, config: &Config) -> Self {
+        let tokens = TokenSource {
+            configured: config.token_secret.clone(),
+            life: Duration::from_secs(config.token_seconds),
+            made: tokio::sync::OnceCell::new(),
+        };
+        let trust = Duration::from_millis(config.key_trust_ms);
+        Self { db, trust, cache, known: RwLock::default(), tokens }
     }
 
-    /// Whom the key of this hash speaks for, as far as is known here. With a cache that is still to be confirmed.
+    /// Makes and reads access tokens. Unless it is configured, their secret is made once and kept in the database, so that
+    /// all replicas share it. Errors: 503 when it cannot be read.
+    pub async fn tokens(&self) -> Result<&Tokens> {
+        let source = &self.tokens;
+        let make = || async {
+            let secret = match &source.configured {
+                Some(secret) => secret.expose().as_bytes().to_vec(),
+                None => self.shared_secret().await?,
+            };
+            Ok(Tokens::new(&secret, source.life))
+        };
+        source.made.get_or_try_init(make).await
+    }
+
+    async fn shared_secret(&self) -> Result<Vec<u8>> {
+        let made = crate::auth::random::<32>()?;
+        self.db
+            .write("token_secret", move |tx| {
+                let mut sql = Statement::new("INSERT INTO service_secrets (name, secret) VALUES ('access tokens', ");
+                sql.bind(Value::Bytes(made.to_vec())).push(") ON CONFLICT (name) DO NOTHING").run(tx)?;
+                let row = Statement::new("SELECT secret FROM service_secrets WHERE name = 'access tokens'").row(tx)?;
+                let secret = row.as_ref().and_then(|row| row.get(0)).map(<[u8]>::to_vec);
+                secret.ok_or_else(|| Error::Internal("the secret of access tokens is gone".into()))
+            })
+            .await
+    }
+
+    /// Whom the credential of this hash speaks for, as far as is known here. With a cache that is still to be confirmed.
     /// Errors: 401.
     pub fn known(&self, hash: &Hash) -> Option<Result<Arc<Identity>>> {
         let known = self.known.read();
         let entry = known.get(hash)?;
         match &entry.identity {
+            Some(identity) if identity.has_ended() => Some(Err(ended(identity))),
             Some(identity) if self.cache.is_some() || entry.until > Instant::now() => Some(Ok(identity.clone())),
             None if entry.until > Instant::now() => Some(Err(Error::Unauthenticated)),
             _ => None,
         }
     }
 
-    /// Whom the key of this hash speaks for. Errors: 401.
-    pub async fn of_hash(&self, hash: Hash) -> Result<Arc<Identity>> {
-        let mut identity = self.look_up(hash).await?;
+    /// Reads the credential `text`: a token's signature and time, nothing of a key. Errors: 401.
+    pub async fn read(&self, text: &str) -> Result<Credential> {
+        let hash = hash(text);
+        if !token::is_token(text) {
+            return Ok(Credential::Key(hash));
+        }
+        let (ticket, left) = self.tokens().await?.read(text)?;
+        Ok(Credential::Token(hash, ticket, left))
+    }
+
+    /// Whom `credential` speaks for. Errors: 401.
+    pub async fn identify(&self, credential: Credential) -> Result<Arc<Identity>> {
+        let mut identity = self.look_up(credential).await?;
         if let (Some(cache), Some(first)) = (&self.cache, &identity) {
             // Looked up again after its versions: only now is it known which to ask for.
             let seen = cache.validate(&first.access).await?;
-            identity = self.look_up(hash).await?.map(|identity| identity.seen_at(&first.access, seen));
+            identity = self.look_up(credential).await?.map(|identity| identity.seen_at(&first.access, seen));
         }
-        self.remembered(hash, identity)
+        self.remembered(credential.hash(), identity)
     }
 
     /// Confirms a claim by what a round of `generation` found for its [`Identity::access`]; no versions: they are those of
-    /// before. `None`: it is as claimed; else whom the key speaks for now. Errors: 401 when it is no good any more.
+    /// before. `None`: it is as claimed; else whom the credential speaks for now. Errors: 401 when it is no good any more.
     pub async fn confirm(
         &self,
         hash: Hash,
@@ -114,7 +211,7 @@ impl Keyring {
             self.note_use(claimed);
             return Ok(None);
         };
-        let found = self.look_up(hash).await?;
+        let found = self.look_up(claimed.credential(hash)).await?;
         self.remembered(hash, found.map(|found| found.seen_at(&claimed.access, now.clone()))).map(Some)
     }
 
@@ -122,7 +219,7 @@ impl Keyring {
         let mut noted = identity.noted.lock();
         if noted.is_none_or(|noted| noted.elapsed() > USED_EVERY) {
             *noted = Some(Instant::now());
-            used(self.db.clone(), identity.business.id, identity.key);
+            used(self.db.clone(), identity.business.id, identity.principal);
         }
     }
 
@@ -141,37 +238,40 @@ impl Keyring {
     }
 
     /// The one query without a tenant: it is what makes one.
-    async fn look_up(&self, hash: Hash) -> Result<Option<Identity>> {
+    async fn look_up(&self, credential: Credential) -> Result<Option<Identity>> {
         let db = self.db.clone();
         // In a task of its own: it is not part of what the request is charged for, and may outlive it.
         let looked_up = tokio::task::spawn(async move {
-            let found = db
-                .read("api_key", move |conn| {
-                    let mut sql = Statement::new(
-                        "SELECT k.id, k.role, b.id, b.country, b.time_zone, b.currency, \
-                         coalesce(extract(epoch FROM now() - k.last_used_at), 1e7)::bigint \
-                         FROM api_keys k JOIN businesses b ON b.id = k.business_id \
-                         WHERE k.hash = ",
-                    );
-                    sql.bind(Value::Bytes(hash.to_vec()));
-                    Ok(sql.row(conn)?)
-                })
-                .await?;
+            let sql = match credential {
+                Credential::Key(hash) => of_key(hash),
+                Credential::Token(_, ticket, _) => of_session(ticket),
+            };
+            let found = db.read("credential", move |conn| Ok(sql.row(conn)?)).await?;
             let Some(row) = found else { return Ok(None) };
             let text = |index| row.text(index).unwrap_or_default().to_owned();
-            let (key, business) = (row.uuid(0).unwrap_or_default(), row.uuid(2).unwrap_or_default());
-            let unused = Duration::from_secs(row.int(6).unwrap_or_default().max(0) as u64);
+            let seconds = |index| row.int(index).map(|seconds| Duration::from_secs(seconds.max(0) as u64));
+            let (id, other) = (row.uuid(0).unwrap_or_default(), row.uuid(7).unwrap_or_default());
+            let business = row.uuid(2).unwrap_or_default();
+            // The business moves the versions of both, too.
+            let (principal, access, left) = match credential {
+                Credential::Key(_) => (Principal::Key(id), [Scope::row(business, "api_keys", id)].into(), seconds(8)),
+                Credential::Token(_, ticket, left) => (
+                    Principal::User { id: ticket.user, session: id },
+                    [Scope::row(business, "sessions", id), Scope::row(business, "memberships", other)].into(),
+                    Some(seconds(8).map_or(left, |session| session.min(left))),
+                ),
+            };
             let identity = Identity {
-                key,
-                role: Role::named(&text(1)).ok_or_else(|| Error::Internal("an API key of no known role".into()))?,
+                principal,
+                role: Role::named(&text(1)).ok_or_else(|| Error::Internal("a credential of no known role".into()))?,
                 business: Business { id: business, country: text(3), time_zone: text(4), currency: text(5) },
-                // The business moves its keys' versions too.
-                access: [Scope::row(business, "api_keys", key)].into(),
+                ends: left.and_then(|left| Instant::now().checked_add(left)),
+                access,
                 seen: None,
                 confirmed: AtomicU64::new(0),
-                noted: Mutex::new(Instant::now().checked_sub(unused)),
+                noted: Mutex::new(Instant::now().checked_sub(seconds(6).unwrap_or_default())),
             };
-            Ok(Some(identity))
+            Ok(if identity.has_ended() { None } else { Some(identity) })
         });
         looked_up.await.map_err(|error| Error::Internal(error.to_string()))?
     }
@@ -189,13 +289,53 @@ impl Keyring {
     }
 }
 
-/// Notes that a key was used, without anyone waiting for it.
-fn used(db: Db, business: Uuid, key: Uuid) {
+/// The columns that both kinds of credential are looked up with: id, role, business, its settings, seconds since the last
+/// use, the membership, and seconds until it ends by itself.
+const BUSINESS: &str = "b.id, b.country, b.time_zone, b.currency";
+
+fn of_key(hash: Hash) -> Statement {
+    let mut sql = Statement::new(format!(
+        "SELECT k.id, k.role, {BUSINESS}, coalesce(extract(epoch FROM now() - k.last_used_at), 1e7)::bigint, NULL::uuid, \
+         extract(epoch FROM least(k.expires_at, CASE WHEN k.hash <> h.hash THEN k.previous_until END) - now())::bigint \
+         FROM (SELECT "
+    ));
+    sql.bind(Value::Bytes(hash.to_vec())).push(
+        " AS hash) h JOIN api_keys k ON k.hash = h.hash OR k.previous_hash = h.hash \
+         JOIN businesses b ON b.id = k.business_id",
+    );
+    sql
+}
+
+fn of_session(ticket: Ticket) -> Statement {
+    let mut sql = Statement::new(format!(
+        "SELECT s.id, m.role, {BUSINESS}, extract(epoch FROM now() - s.last_used_at)::bigint, m.id, \
+         extract(epoch FROM s.expires_at - now())::bigint \
+         FROM sessions s JOIN memberships m ON m.business_id = s.business_id AND m.user_id = s.user_id \
+         JOIN businesses b ON b.id = s.business_id WHERE s.business_id = "
+    ));
+    sql.bind(Value::Uuid(Some(ticket.business))).push(" AND s.id = ").bind(Value::Uuid(Some(ticket.session)));
+    sql.push(" AND s.user_id = ").bind(Value::Uuid(Some(ticket.user)));
+    sql
+}
+
+fn ended(identity: &Identity) -> Error {
+    match identity.principal {
+        Principal::Key(_) => Error::Unauthenticated,
+        Principal::User { .. } => Error::expired(),
+    }
+}
+
+/// Notes that a credential was used, without anyone waiting for it.
+fn used(db: Db, business: Uuid, principal: Principal) {
     tokio::task::spawn(async move {
-        let noted = db.write("api_key_used", move |tx| {
-            let mut sql = Statement::new("UPDATE api_keys SET last_used_at = now() WHERE business_id = ");
-            sql.bind(Value::Uuid(Some(business))).push(" AND id = ").bind(Value::Uuid(Some(key)));
-            // Once, however many processes notice: each note moves the key's version.
+        let noted = db.write("credential_used", move |tx| {
+            let (table, id) = match principal {
+                Principal::Key(id) => ("api_keys", id),
+                Principal::User { session, .. } => ("sessions", session),
+            };
+            let mut sql = Statement::new(format!("UPDATE {table} SET last_used_at = now() WHERE business_id = "));
+            sql.bind(Value::Uuid(Some(business))).push(" AND id = ").bind(Value::Uuid(Some(id)));
+            // Once, however many processes notice: each note moves the credential's version.
             sql.push(&format!(
                 " AND (last_used_at < now() - interval '{} seconds' OR last_used_at IS NULL)",
                 USED_EVERY.as_secs()
@@ -203,12 +343,12 @@ fn used(db: Db, business: Uuid, key: Uuid) {
             Ok(sql.run(tx)?)
         });
         if let Err(error) = noted.await {
-            tracing::warn!(%error, "cannot note the use of an API key");
+            tracing::warn!(%error, "cannot note the use of a credential");
         }
     });
 }
 
-/// SHA-256 of the whole key.
-pub fn hash(key: &str) -> Hash {
-    Sha256::digest(key.as_bytes()).into()
+/// SHA-256 of a whole credential.
+pub fn hash(credential: &str) -> Hash {
+    Sha256::digest(credential.as_bytes()).into()
 }

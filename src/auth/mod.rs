@@ -1,9 +1,23 @@
-//! Who is asking and what they may do: verified keys, roles, and the tenant that comes of both.
+//! Who is asking and what they may do: verified credentials, roles, and the tenant that comes of both.
 
 mod keyring;
 mod roles;
 mod tenant;
+mod token;
 
-pub use keyring::{Hash, Identity, Keyring, hash};
+use rand::TryRngCore;
+use rand::rngs::OsRng;
+
+use crate::error::{Error, Result};
+
+pub use keyring::{Credential, Hash, Identity, Keyring, Principal, hash};
 pub use roles::{Action, Area, Role};
 pub use tenant::{Business, Tenant};
+pub use token::{Ticket, Tokens};
+
+/// Random bytes from the operating system, for secrets. Errors: 500.
+pub fn random<const N: usize>() -> Result<[u8; N]> {
+    let mut bytes = [0; N];
+    OsRng.try_fill_bytes(&mut bytes).map_err(|error| Error::Internal(format!("no randomness: {error}")))?;
+    Ok(bytes)
+}

@@ -55,6 +55,12 @@ impl Role {
         self >= least
     }
 
+    /// All that it may do.
+    pub fn permissions(self) -> impl Iterator<Item = (Area, Action)> {
+        let all = Area::ALL.into_iter().flat_map(|area| Action::ALL.map(|action| (area, action)));
+        all.filter(move |(area, action)| self.may(*area, *action))
+    }
+
     pub fn name(self) -> &'static str {
         match self {
             Role::Owner => "owner",
@@ -69,6 +75,34 @@ impl Role {
         [Role::Owner, Role::Admin, Role::Manager, Role::Agent, Role::Viewer]
             .into_iter()
             .find(|role| role.name() == name)
+    }
+}
+
+impl Area {
+    pub const ALL: [Self; 5] = [Self::Crm, Self::Business, Self::People, Self::Keys, Self::Operations];
+
+    /// As permissions name it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Area::Crm => "crm",
+            Area::Business => "business",
+            Area::People => "people",
+            Area::Keys => "keys",
+            Area::Operations => "operations",
+        }
+    }
+}
+
+impl Action {
+    pub const ALL: [Self; 3] = [Self::Read, Self::Write, Self::Delete];
+
+    /// As permissions name it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Action::Read => "read",
+            Action::Write => "write",
+            Action::Delete => "delete",
+        }
     }
 }
 

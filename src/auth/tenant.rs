@@ -19,6 +19,11 @@ pub struct Business {
 }
 
 impl Business {
+    /// None at all, for input that does not depend on one.
+    pub fn nowhere() -> Self {
+        Self { id: Uuid::nil(), country: "US".into(), time_zone: "UTC".into(), currency: "EUR".into() }
+    }
+
     /// Identifies its settings: what is typed under the same settings is read the same.
     pub fn settings(&self) -> u64 {
         let hash = |text: &str, seed| xxhash_rust::xxh3::xxh3_64_with_seed(text.as_bytes(), seed);
@@ -56,6 +61,11 @@ impl Tenant {
 }
 
 impl Identity {
+    /// Its business, for what needs no permission because it is about the caller: see `Caller::person`.
+    pub fn own(&self) -> Tenant {
+        Tenant { id: self.business.id, role: self.role }
+    }
+
     /// Its business, if its role allows `action` in `area`. Errors: 403.
     pub fn may(&self, area: Area, action: Action) -> Result<Tenant> {
         let role = self.role;

@@ -6,7 +6,7 @@ use uuid::Uuid;
 use crate::auth::Tenant;
 use crate::config::DatabaseConfig;
 use crate::db::target::{BoxError, Target};
-use crate::db::{self, Statement, Value, migrate};
+use crate::db::{self, Statement, Value};
 use crate::{auth::Role, identity::api_keys};
 
 /// Makes a key for the business `slug` and prints it as the last word.
@@ -18,17 +18,8 @@ pub fn create(
     create_business: bool,
 ) -> Result<(), BoxError> {
     let target = Target::open(database)?;
-    if target.embedded.is_some() {
-        migrate::run(&target.url)?;
-    }
-    let mut conn = target.connect()?;
-    let business = match (business(&mut conn, slug)?, create_business) {
-        (Some(business), _) => business,
-        (None, true) => make_business(&mut conn, slug)?,
-        (None, false) => {
-            return Err(format!("there is no business `{slug}`; add --create-business to make it").into());
-        }
-    };
+    let mut conn = target.connect_migrated()?;
+    let business = business_or_new(&mut conn, slug, create_business)?;
     let key = api_keys::generate()?;
     store(&mut conn, business, name, role, &key)?;
     println!("API key of {slug} ({role}); it is not shown again: {key}");
@@ -47,6 +38,15 @@ pub fn business(conn: &mut PgConnection, slug: &str) -> Result<Option<Uuid>, Box
     let mut sql = Statement::new("SELECT id FROM businesses WHERE slug = ");
     sql.bind(Value::Text(Some(slug.to_owned())));
     Ok(sql.row(conn)?.and_then(|row| row.uuid(0)))
+}
+
+/// The id of the business `slug`, which is made if there is none and `create` says so. Errors: explained.
+pub fn business_or_new(conn: &mut PgConnection, slug: &str, create: bool) -> Result<Uuid, BoxError> {
+    match (business(conn, slug)?, create) {
+        (Some(business), _) => Ok(business),
+        (None, true) => make_business(conn, slug),
+        (None, false) => Err(format!("there is no business `{slug}`; add --create-business to make it").into()),
+    }
 }
 
 fn make_business(conn: &mut PgConnection, slug: &str) -> Result<Uuid, BoxError> {

@@ -3,6 +3,7 @@
 
 mod api_key;
 mod serve;
+mod user;
 
 use std::process::ExitCode;
 
@@ -43,6 +44,9 @@ enum Command {
     /// Makes API keys
     #[command(subcommand)]
     ApiKey(ApiKeyCommand),
+    /// Lets people in
+    #[command(subcommand)]
+    User(UserCommand),
     /// Exits 0 if the service at RAPPORT_BIND is ready; for container health checks
     Health {
         /// Address of the API
@@ -66,6 +70,33 @@ enum ApiKeyCommand {
         /// What the key is for
         #[arg(long, default_value = "command line")]
         name: String,
+        /// Makes the business if there is none of that slug
+        #[arg(long)]
+        create_business: bool,
+    },
+}
+
+#[derive(Subcommand, Debug)]
+enum UserCommand {
+    /// Makes a person a member of a business; prints a first password as the last word, unless one is given
+    Create {
+        #[command(flatten)]
+        database: DatabaseConfig,
+        /// Slug of the business
+        #[arg(long)]
+        business: String,
+        /// What they sign in with
+        #[arg(long)]
+        email: String,
+        /// As others see them
+        #[arg(long)]
+        name: String,
+        /// What they may do
+        #[arg(long)]
+        role: Role,
+        /// Reads the password from the first line of standard input
+        #[arg(long)]
+        password_stdin: bool,
         /// Makes the business if there is none of that slug
         #[arg(long)]
         create_business: bool,
@@ -101,6 +132,15 @@ pub fn run() -> ExitCode {
         Command::ApiKey(ApiKeyCommand::Create { database, business, role, name, create_business }) => {
             api_key::create(&database, &business, role, &name, create_business)
         }
+        Command::User(UserCommand::Create {
+            database,
+            business,
+            email,
+            name,
+            role,
+            password_stdin,
+            create_business,
+        }) => user::create(&database, &business, &user::Person { email, name, role }, password_stdin, create_business),
         Command::Health { bind } => health(bind),
     };
     match done {

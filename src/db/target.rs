@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use diesel::{Connection, PgConnection};
 
 use super::embedded::{Durability, Embedded};
+use super::migrate;
 use crate::config::DatabaseConfig;
 
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -30,6 +31,14 @@ impl Target {
         let server = Embedded::start(&state, config.postgres_bin.as_deref(), Durability::Full)?;
         server.ensure_database(EMBEDDED_DATABASE)?;
         Ok(Self { url: server.url(EMBEDDED_DATABASE), embedded: Some(server), state })
+    }
+
+    /// Connects; the embedded server's database is migrated first.
+    pub fn connect_migrated(&self) -> Result<PgConnection, BoxError> {
+        if self.embedded.is_some() {
+            migrate::run(&self.url)?;
+        }
+        self.connect()
     }
 
     pub fn connect(&self) -> Result<PgConnection, BoxError> {

@@ -39,6 +39,9 @@ pub enum Error {
     /// 401: no credential, or one that is not (any longer) good.
     #[error("unauthenticated")]
     Unauthenticated,
+    /// 401 that says more: what was good once, or could be.
+    #[error("refused: {code}")]
+    Refused { code: &'static str, detail: &'static str },
     /// 403: a good credential that may not do this.
     #[error("forbidden: {0}")]
     Forbidden(String),
@@ -66,6 +69,9 @@ pub enum Error {
     /// 422: understood and wrong.
     #[error("invalid")]
     Invalid(Vec<Fault>),
+    /// 429: too often. `after` is in seconds.
+    #[error("too many requests: {detail}")]
+    TooMany { code: &'static str, detail: String, after: u32 },
     /// 503: full, or the database is away. `after` is in seconds.
     #[error("unavailable: {detail}")]
     Unavailable { code: &'static str, detail: String, after: u32 },
@@ -93,6 +99,12 @@ impl Error {
 
     pub fn conflict(code: &'static str, detail: impl Into<String>) -> Self {
         Self::Conflict { code, detail: detail.into(), pointer: None, extra: Box::default() }
+    }
+
+    /// An access token whose time is over.
+    pub fn expired() -> Self {
+        let detail = "The access token has expired. Renew it: `POST /api/v1/auth/tokens` with the refresh token.";
+        Self::Refused { code: "token_expired", detail }
     }
 
     pub fn busy() -> Self {
@@ -145,8 +157,9 @@ impl Error {
                 S::UNAUTHORIZED,
                 "unauthenticated",
                 "Unauthorized",
-                "Send a valid API key: `Authorization: Bearer <key>`.".into(),
+                "Send a valid API key or access token: `Authorization: Bearer <credential>`.".into(),
             ),
+            Error::Refused { code, detail } => (S::UNAUTHORIZED, code, "Unauthorized", (*detail).into()),
             Error::Forbidden(detail) => (S::FORBIDDEN, "forbidden", "Forbidden", detail.clone()),
             Error::NotFound(detail) => (S::NOT_FOUND, "not_found", "Not found", detail.clone()),
             Error::MethodNotAllowed { allow } => (
@@ -179,6 +192,7 @@ impl Error {
                 };
                 (S::UNPROCESSABLE_ENTITY, "invalid", "Invalid", detail)
             }
+            Error::TooMany { code, detail, .. } => (S::TOO_MANY_REQUESTS, code, "Too many requests", detail.clone()),
             Error::Unavailable { code, detail, .. } => {
                 (S::SERVICE_UNAVAILABLE, code, "Service unavailable", detail.clone())
             }
@@ -250,10 +264,14 @@ impl ResponseError for Error {
             Error::Unauthenticated => {
                 reply.insert_header((header::WWW_AUTHENTICATE, "Bearer"));
             }
+            // RFC 6750, section 3.1.
+            Error::Refused { .. } => {
+                reply.insert_header((header::WWW_AUTHENTICATE, "Bearer error=\"invalid_token\""));
+            }
             Error::MethodNotAllowed { allow } => {
                 reply.insert_header((header::ALLOW, allow.as_str()));
             }
-            Error::Unavailable { after, .. } => {
+            Error::Unavailable { after, .. } | Error::TooMany { after, .. } => {
                 reply.insert_header((header::RETRY_AFTER, *after));
             }
             // The rest of the body was not read, so the connection cannot be used again.

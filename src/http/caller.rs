@@ -9,8 +9,9 @@ use actix_web::http::header;
 use actix_web::web::Data;
 use actix_web::{FromRequest, HttpRequest};
 use futures_util::future::Either;
+use uuid::Uuid;
 
-use crate::auth::{Action, Area, Business, Hash, Identity, Keyring, Tenant, hash};
+use crate::auth::{Action, Area, Business, Hash, Identity, Keyring, Principal, Role, Tenant, hash};
 use crate::cache::Stamp;
 use crate::error::{Error, Result};
 
@@ -60,18 +61,20 @@ impl FromRequest for Claim {
     type Future = Found<Self>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let Some(key) = bearer(request) else {
+        let Some(text) = bearer(request) else {
             return Either::Left(ready(Err(Error::Unauthenticated)));
         };
         let Some(keyring) = request.app_data::<Data<Keyring>>().cloned() else {
             return Either::Left(ready(Err(Error::Internal("no keyring".into()))));
         };
-        let hash = hash(key);
+        let hash = hash(text);
         if let Some(known) = keyring.known(&hash) {
             return Either::Left(ready(known.map(|identity| Self { keyring, hash, identity })));
         }
+        let text = text.to_owned();
         Either::Right(Box::pin(async move {
-            let identity = keyring.of_hash(hash).await?;
+            let credential = keyring.read(&text).await?;
+            let identity = keyring.identify(credential).await?;
             Ok(Self { keyring, hash, identity })
         }))
     }
@@ -91,6 +94,23 @@ impl Caller {
 
     pub fn business(&self) -> &Business {
         &self.identity.business
+    }
+
+    pub fn principal(&self) -> Principal {
+        self.identity.principal
+    }
+
+    pub fn role(&self) -> Role {
+        self.identity.role
+    }
+
+    /// The caller's own business, for what everyone may do about themselves: their sessions, their password.
+    /// Errors: 403 when the caller is a program.
+    pub fn person(&self) -> Result<(Tenant, Uuid, Uuid)> {
+        match self.identity.principal {
+            Principal::User { id, session } => Ok((self.identity.own(), id, session)),
+            Principal::Key(_) => Err(Error::Forbidden("An API key has no sessions and no password.".into())),
+        }
     }
 }
 

@@ -18,7 +18,7 @@ pub fn problems(operation: OperationBuilder, statuses: &[u16]) -> OperationBuild
 }
 
 /// The statuses that an answer can have when something is wrong.
-pub const PROBLEMS: [u16; 11] = [400, 401, 403, 404, 408, 409, 412, 413, 415, 422, 503];
+pub const PROBLEMS: [u16; 12] = [400, 401, 403, 404, 408, 409, 412, 413, 415, 422, 429, 503];
 
 /// The name of an error answer among the components, and the answer.
 pub fn problem(status: u16) -> (&'static str, Response) {
@@ -33,6 +33,7 @@ pub fn problem(status: u16) -> (&'static str, Response) {
         413 => "PayloadTooLarge",
         415 => "UnsupportedMediaType",
         422 => "Invalid",
+        429 => "TooManyRequests",
         _ => "Unavailable",
     };
     let (code, about) = match status {
@@ -46,6 +47,7 @@ pub fn problem(status: u16) -> (&'static str, Response) {
         413 => ("too_large", "The body is too large."),
         415 => ("unsupported_media_type", "The body is not JSON, or is compressed."),
         422 => ("invalid", "Fields are wrong; `errors` names all of them."),
+        429 => ("too_many_attempts", "Too often. `Retry-After` says when to try again."),
         _ => ("busy", "Full, or the database is away. `Retry-After` says when to try again."),
     };
     let example = json!({

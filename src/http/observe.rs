@@ -111,7 +111,9 @@ fn dress(headers: &mut HeaderMap, began: Instant, documents: bool) {
     });
     // No Strict-Transport-Security: it must not be sent over plain HTTP (RFC 6797, section 7.2); whoever ends TLS adds it.
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+    if !headers.contains_key(header::CACHE_CONTROL) {
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+    }
     let policy = match documents {
         // The explorer's page has styles and a script of its own, and calls the API it was served with.
         true => "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; frame-ancestors 'none'",

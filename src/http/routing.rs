@@ -34,6 +34,18 @@ impl Routes {
         })
     }
 
+    /// As [`Routes::on`], for whoever comes: there is no caller yet.
+    pub fn open<S, H, F>(self, method: Method, handler: H) -> Self
+    where
+        S: 'static,
+        H: Fn(Data<S>, HttpRequest, Bytes) -> F + Copy + 'static,
+        F: Future<Output = Result<HttpResponse>> + 'static,
+    {
+        self.route(method, move |state: Data<S>, request: HttpRequest, body: Body| {
+            handler(state, request, body.into_inner())
+        })
+    }
+
     /// As [`Routes::on`], for a read: the handler gets a claim, which is confirmed in the round that validates the answer.
     pub fn reads<S, H, F>(self, method: Method, handler: H) -> Self
     where

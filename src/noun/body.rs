@@ -297,9 +297,9 @@ fn is_domain(text: &str) -> bool {
     text.chars().count() <= 253 && text.contains('.') && text.split('.').all(label)
 }
 
-/// The shape that mail systems accept in practice; whether it exists only a mail can tell. At most 254 characters
-/// (RFC 5321, section 4.5.3.1.3, less the angle brackets).
-fn is_email(text: &str) -> bool {
+/// Whether `text` has the shape that mail systems accept in practice; whether it exists only a mail can tell. At most 254
+/// characters (RFC 5321, section 4.5.3.1.3, less the angle brackets).
+pub fn is_email(text: &str) -> bool {
     let Some((local, domain)) = text.split_once('@') else {
         return false;
     };

@@ -51,6 +51,7 @@ pub fn routes(noun: &'static Noun, api: &mut web::ServiceConfig) {
         if operations.restore {
             restoration.register(scope);
         }
+        (noun.routes)(scope);
     }));
 }
 

@@ -14,6 +14,7 @@ mod coalesce;
 mod cursor;
 mod engine;
 mod field;
+pub mod form;
 pub mod http;
 pub mod json;
 pub mod openapi;
@@ -154,6 +155,8 @@ pub struct Noun {
     pub operations: Operations,
     pub hooks: Hooks,
     pub writes: Writes,
+    /// Operations of its own, below its path; their document stands with its room's.
+    pub routes: fn(&mut actix_web::web::ServiceConfig),
     /// How long its answers are kept at most: it bounds memory, they are never stale.
     pub ttl: Duration,
     /// Whether its answers may be compressed: not where secrets stand beside what a caller can write (BREACH).
@@ -186,6 +189,7 @@ impl Noun {
         operations: Operations::ALL,
         hooks: Hooks::NONE,
         writes: Writes::PLAIN,
+        routes: |_| {},
         ttl: Duration::from_secs(600),
         packed: true,
     };

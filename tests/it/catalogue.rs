@@ -12,7 +12,9 @@ use uuid::Uuid;
 use crate::support::Database;
 
 /// Tables without a tenant, with the reason.
-const GLOBAL: [(&str, &str); 6] = [
+const GLOBAL: [(&str, &str); 8] = [
+    ("passwords", "a person has one for all their businesses"),
+    ("service_secrets", "they are the service's own"),
     ("cache_questions", "what processes remember to ask; no rows of a business"),
     ("cache_versions", "numbers about the rows of a business, and of people, who belong to none"),
     ("cache_incarnation", "it identifies the database itself"),

@@ -24,3 +24,4 @@ mod people;
 mod plans;
 mod queries;
 mod schema;
+mod sign_in;

@@ -1,5 +1,6 @@
 //! A noun's description as OpenAPI: its schemas, its parameters, its operations.
 
+mod acts;
 mod examples;
 mod operations;
 mod parameters;
@@ -8,6 +9,7 @@ mod schemas;
 use utoipa::openapi::path::{HttpMethod, OperationBuilder};
 use utoipa::openapi::{OpenApi, PathItem, RefOr, Schema};
 
+pub use self::acts::{Act, Gives};
 pub use self::examples::example;
 use self::operations::{batch_read, create, delete, list, read, restore, update};
 use self::schemas::{batch, body, created_schema, page, row, with_key};
@@ -36,13 +38,7 @@ fn paths(noun: &'static Noun, api: &mut OpenApi) {
     let base = format!("{}/{}", super::http::API, noun.plural);
     let operations = noun.operations;
     let mut add = |path: String, method: HttpMethod, operation: OperationBuilder| {
-        let item = PathItem::new(method, operation.tag(noun.plural));
-        match api.paths.paths.get_mut(&path) {
-            Some(known) => known.merge_operations(item),
-            None => {
-                api.paths.paths.insert(path, item);
-            }
-        }
+        insert(api, path, method, operation.tag(noun.plural));
     };
     add(base.clone(), HttpMethod::Get, list(noun));
     if operations.create {
@@ -58,5 +54,16 @@ fn paths(noun: &'static Noun, api: &mut OpenApi) {
     }
     if operations.restore {
         add(format!("{base}/{{id}}/restoration"), HttpMethod::Post, restore(noun));
+    }
+}
+
+/// Adds an operation beside those that its path has already.
+fn insert(api: &mut OpenApi, path: String, method: HttpMethod, operation: OperationBuilder) {
+    let item = PathItem::new(method, operation);
+    match api.paths.paths.get_mut(&path) {
+        Some(known) => known.merge_operations(item),
+        None => {
+            api.paths.paths.insert(path, item);
+        }
     }
 }

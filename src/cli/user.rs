@@ -1,0 +1,67 @@
+//! `rapport user create`
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use super::api_key::business_or_new;
+use crate::auth::{Role, Tenant, random};
+use crate::config::DatabaseConfig;
+use crate::db;
+use crate::db::target::{BoxError, Target};
+use crate::identity::{passwords, people};
+use crate::noun::body::is_email;
+
+/// Who comes in.
+pub struct Person {
+    pub email: String,
+    pub name: String,
+    pub role: Role,
+}
+
+/// Makes `person` a member of the business `slug`, with a password: the first line of standard input, or a random one,
+/// which is printed as the last word. Who is known by that address already joins as they are, and keeps their password
+/// unless one is given.
+pub fn create(
+    database: &DatabaseConfig,
+    slug: &str,
+    person: &Person,
+    from_stdin: bool,
+    create_business: bool,
+) -> Result<(), BoxError> {
+    let given = if from_stdin { Some(first_line()?) } else { None };
+    let target = Target::open(database)?;
+    let mut conn = target.connect_migrated()?;
+    let business = business_or_new(&mut conn, slug, create_business)?;
+    let tenant = Tenant::of_operator(business);
+    let password = match &given {
+        Some(password) => password.clone(),
+        None => URL_SAFE_NO_PAD.encode(random::<15>()?),
+    };
+    let hash = passwords::hash_now(&password)?;
+    let Person { email, name, role } = person;
+    if !is_email(email) {
+        return Err(format!("`{email}` is no e-mail address").into());
+    }
+    if name.trim().is_empty() {
+        return Err("the name is blank".into());
+    }
+    let joined =
+        db::in_transaction(&mut conn, |tx| people::admit(tx, &tenant, (email, name), *role, &hash, given.is_some()))?;
+    match (given, joined.has_new_password) {
+        (None, true) => println!("{email} may sign in to {slug} ({role}); the password is not shown again: {password}"),
+        (None, false) => println!("{email} may sign in to {slug} ({role}) with the password that they have."),
+        (Some(_), _) => println!("{email} may sign in to {slug} ({role})."),
+    }
+    Ok(())
+}
+
+fn first_line() -> Result<String, BoxError> {
+    let mut line = String::new();
+    std::io::stdin().read_line(&mut line)?;
+    let password = line.trim_end_matches(['\r', '\n']);
+    if !(passwords::SHORTEST..=passwords::LONGEST).contains(&password.chars().count()) {
+        let (least, most) = (passwords::SHORTEST, passwords::LONGEST);
+        return Err(format!("a password has {least} to {most} characters").into());
+    }
+    Ok(password.to_owned())
+}

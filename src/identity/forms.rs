@@ -1,0 +1,191 @@
+//! What `/auth` and `/me` take and give, field by field: for reading bodies and for the document.
+
+use utoipa::openapi::OpenApi;
+use utoipa::openapi::path::HttpMethod;
+
+use super::api_keys::API_KEYS;
+use super::passwords::{LONGEST, SHORTEST};
+use super::sessions;
+use crate::auth::Role;
+use crate::noun::openapi::{Act, Gives};
+use crate::noun::{Field, Kind};
+
+const EMAIL: Field = Field::new("email", Kind::Email, r#""amina@example.com""#, "Whatever its case.");
+
+pub static SIGN_IN: [Field; 3] = [
+    EMAIL.required(),
+    Field::text("password", LONGEST, r#""correct horse battery""#, "The password.").required(),
+    Field::text("business", 63, r#""demo""#, "Slug of the business, for who belongs to several."),
+];
+pub static RENEWAL: [Field; 1] =
+    [Field::text("refresh_token", 200, r#""rt_9Qa…""#, "The last one that was given. It counts once.").required()];
+pub static PASSWORD_CHANGE: [Field; 2] = [
+    Field::text("current_password", LONGEST, r#""correct horse battery""#, "The password until now.").required(),
+    Field::new(
+        "new_password",
+        Kind::Text { min: SHORTEST, max: LONGEST },
+        r#""a longer sentence is better""#,
+        "The password from now on.",
+    )
+    .required(),
+];
+pub static ROTATION: [Field; 1] = [Field::int(
+    "overlap_seconds",
+    0,
+    30 * 24 * 3600,
+    "86400",
+    "How long the old key still works; a day, if left out.",
+)];
+
+const ACCESS: Field =
+    Field::text("access_token", 2_000, r#""eyJhbGciOiJIUzI1NiJ9…""#, "Goes into `Authorization: Bearer`.").not_null();
+const TYPE: Field = Field::text("token_type", 10, r#""Bearer""#, "Always `Bearer`.").not_null();
+const EXPIRES: Field = Field::int("expires_in", 0, 86_400, "600", "Seconds until it must be renewed.").not_null();
+const REFRESH: Field = Field::text("refresh_token", 200, r#""rt_9Qa…""#, "Renews the pair, once.").not_null();
+const SESSION: Field =
+    Field::new("session_id", Kind::Uuid, r#""01939d5e-6f3a-7b21-9c4e-3f8a1d2b5c75""#, "The session.").not_null();
+
+static TOKENS: [Field; 5] = [ACCESS, TYPE, EXPIRES, REFRESH, SESSION];
+static SIGNED_IN: [Field; 8] = [
+    ACCESS,
+    TYPE,
+    EXPIRES,
+    REFRESH,
+    SESSION,
+    Field::new("user", Kind::Object, r#"{"id":"01939d5e-6f3a-7b21-9c4e-3f8a1d2b5c73","name":"Amina Diallo"}"#, "Who.")
+        .not_null(),
+    Field::new(
+        "business",
+        Kind::Object,
+        r#"{"id":"01939d5e-6f3a-7b21-9c4e-3f8a1d2b5c70","slug":"demo","name":"Demo"}"#,
+        "Where.",
+    )
+    .not_null(),
+    Field::choice("role", Role::NAMES, r#""agent""#, "The role in this business.").not_null(),
+];
+static ME: [Field; 4] = [
+    Field::new(
+        "principal",
+        Kind::Object,
+        r#"{"kind":"user","id":"01939d5e-6f3a-7b21-9c4e-3f8a1d2b5c73","name":"Amina Diallo","email":"amina@example.com","session_id":"01939d5e-6f3a-7b21-9c4e-3f8a1d2b5c75"}"#,
+        "A `user` with a session, or an `api_key`.",
+    )
+    .not_null(),
+    Field::new(
+        "business",
+        Kind::Object,
+        r#"{"id":"01939d5e-6f3a-7b21-9c4e-3f8a1d2b5c70","country":"DE","time_zone":"Europe/Berlin","currency":"EUR"}"#,
+        "The business that the credential is for.",
+    )
+    .not_null(),
+    Field::choice("role", Role::NAMES, r#""agent""#, "The role in this business.").not_null(),
+    Field::new("permissions", Kind::Tags, r#"["crm:read","crm:write"]"#, "What the role may do, as `area:action`.")
+        .not_null(),
+];
+static SESSIONS: [Field; 7] = {
+    let [id, agent, address, created, used, expires] = sessions::FIELDS;
+    let current = Field::new("current", Kind::Bool, "true", "Whether it is the one that asks.").not_null();
+    [id, agent, address, created, used, expires, current]
+};
+
+/// Adds the operations of people and keys to the document.
+pub fn describe(api: &mut OpenApi) {
+    let acts = [
+        Act {
+            method: HttpMethod::Get,
+            path: "/me",
+            tag: "auth",
+            id: "me",
+            summary: "Who is calling, and what they may do",
+            about: "Of the credential that the request carries: a person's access token or an API key.",
+            takes: &[],
+            status: 200,
+            gives: Gives::Object(&ME),
+            problems: &[401, 503],
+            open: false,
+        },
+        Act {
+            method: HttpMethod::Post,
+            path: "/auth/sessions",
+            tag: "auth",
+            id: "signIn",
+            summary: "Sign in",
+            about: "Answers with a short-lived access token and a refresh token. Who belongs to several businesses and \
+                    names none gets 409 `choose_business` with their slugs. Wrong passwords are counted by account and \
+                    by address; after too many, 429 says when to try again.",
+            takes: &SIGN_IN,
+            status: 201,
+            gives: Gives::Object(&SIGNED_IN),
+            problems: &[400, 401, 403, 408, 409, 413, 415, 422, 429, 503],
+            open: true,
+        },
+        Act {
+            method: HttpMethod::Get,
+            path: "/auth/sessions",
+            tag: "auth",
+            id: "listSessions",
+            summary: "List one's own sessions",
+            about: "Of this business, the last used first; at most 100. For people only.",
+            takes: &[],
+            status: 200,
+            gives: Gives::List(&SESSIONS),
+            problems: &[401, 403, 503],
+            open: false,
+        },
+        Act {
+            method: HttpMethod::Delete,
+            path: "/auth/sessions/{id}",
+            tag: "auth",
+            id: "signOut",
+            summary: "Sign out",
+            about: "Ends one's own session of this id, or the one that asks (`current`). Its tokens are refused from the \
+                    next request on, on every replica.",
+            takes: &[],
+            status: 204,
+            gives: Gives::Nothing,
+            problems: &[401, 403, 404, 503],
+            open: false,
+        },
+        Act {
+            method: HttpMethod::Post,
+            path: "/auth/tokens",
+            tag: "auth",
+            id: "renewTokens",
+            summary: "Renew the tokens",
+            about: "A refresh token counts once. One that comes again, later than a moment after, ends its session: \
+                    either the person or a thief has used it before.",
+            takes: &RENEWAL,
+            status: 200,
+            gives: Gives::Object(&TOKENS),
+            problems: &[400, 401, 408, 413, 415, 422, 503],
+            open: true,
+        },
+        Act {
+            method: HttpMethod::Post,
+            path: "/auth/password-changes",
+            tag: "auth",
+            id: "changePassword",
+            summary: "Change one's own password",
+            about: "Ends all other sessions of the person, in every business.",
+            takes: &PASSWORD_CHANGE,
+            status: 204,
+            gives: Gives::Nothing,
+            problems: &[400, 401, 403, 408, 413, 415, 422, 429, 503],
+            open: false,
+        },
+        Act {
+            method: HttpMethod::Post,
+            path: "/api-keys/{id}/rotation",
+            tag: "api-keys",
+            id: "rotateApiKey",
+            summary: "Give an API key a new secret",
+            about: "The new key is in the answer and is not shown again; the old one works for `overlap_seconds` more.",
+            takes: &ROTATION,
+            status: 200,
+            gives: Gives::Created(&API_KEYS),
+            problems: &[400, 401, 403, 404, 408, 413, 415, 422, 503],
+            open: false,
+        },
+    ];
+    acts.into_iter().for_each(|act| act.describe(api));
+}

@@ -1,0 +1,126 @@
+//! `/auth` and `/me` over HTTP.
+
+use actix_web::http::{Method, header};
+use actix_web::web::{Bytes, Data, ServiceConfig};
+use actix_web::{HttpRequest, HttpResponse};
+use serde_json::{Value as Json, json};
+use uuid::Uuid;
+
+use super::api_keys::{self, API_KEYS};
+use super::forms::{PASSWORD_CHANGE, RENEWAL, ROTATION, SIGN_IN};
+use super::sessions::{self, Device};
+use super::sign_in::SignIn;
+use crate::auth::{Action, Area, Principal, Role};
+use crate::db::{Db, Statement, Value};
+use crate::error::{Error, Result};
+use crate::http::caller::Caller;
+use crate::http::{reply, routing};
+use crate::noun::form::Form;
+use crate::noun::{json, store};
+
+/// How long the key before a rotation still works, in seconds, unless the request says otherwise.
+const OVERLAP: i64 = 24 * 3600;
+
+pub fn routes(api: &mut ServiceConfig) {
+    routing::resource("/me").on(Method::GET, me).register(api);
+    routing::resource("/auth/sessions").open(Method::POST, sign_in).on(Method::GET, list).register(api);
+    routing::resource("/auth/sessions/{id}").on(Method::DELETE, sign_out).register(api);
+    routing::resource("/auth/tokens").open(Method::POST, renew).register(api);
+    routing::resource("/auth/password-changes").on(Method::POST, change_password).register(api);
+}
+
+/// Below `/api-keys`.
+pub fn key_routes(scope: &mut ServiceConfig) {
+    routing::resource("/{id}/rotation").on(Method::POST, rotate).register(scope);
+}
+
+async fn rotate(state: Data<SignIn>, caller: Caller, request: HttpRequest, body: Bytes) -> Result<HttpResponse> {
+    let tenant = caller.may(Area::Keys, Action::Write)?;
+    let id = Uuid::try_parse(request.match_info().query("id")).map_err(|_| store::missing(&API_KEYS))?;
+    let overlap = Form::read(&body, &ROTATION)?.int("overlap_seconds").unwrap_or(OVERLAP);
+    let key = api_keys::generate()?;
+    let rotated = state.db.write("rotate_key", move |tx| api_keys::rotate(tx, &tenant, id, overlap, &key)).await?;
+    Ok(reply::updated(rotated))
+}
+
+async fn sign_in(state: Data<SignIn>, request: HttpRequest, body: Bytes) -> Result<HttpResponse> {
+    let form = Form::read(&body, &SIGN_IN)?;
+    let (email, password) = (form.required("email"), form.required("password"));
+    let agent = request.headers().get(header::USER_AGENT).and_then(|agent| agent.to_str().ok());
+    let device = Device::new(agent, request.peer_addr().map(|address| address.ip().to_string()));
+    Ok(secret(HttpResponse::Created(), &state.sign_in(&email, &password, form.text("business"), device).await?))
+}
+
+async fn renew(state: Data<SignIn>, _: HttpRequest, body: Bytes) -> Result<HttpResponse> {
+    let token = Form::read(&body, &RENEWAL)?.required("refresh_token");
+    Ok(secret(HttpResponse::Ok(), &state.renew(&token).await?))
+}
+
+async fn list(state: Data<SignIn>, caller: Caller, _: HttpRequest, _: Bytes) -> Result<HttpResponse> {
+    let (tenant, user, current) = caller.person()?;
+    let rows = state.db.read("sessions", move |conn| sessions::list(conn, &tenant, user)).await?;
+    let mut out = b"{\"data\":[".to_vec();
+    for (place, row) in rows.iter().enumerate() {
+        out.extend_from_slice(if place > 0 { b",{" } else { b"{" });
+        json::members(&mut out, &sessions::FIELDS, row, 0, None);
+        let mine = row.uuid(0) == Some(current);
+        out.extend_from_slice(format!(",\"current\":{mine}}}").as_bytes());
+    }
+    out.extend_from_slice(b"]}");
+    Ok(reply::json(HttpResponse::Ok(), out))
+}
+
+async fn sign_out(state: Data<SignIn>, caller: Caller, request: HttpRequest, _: Bytes) -> Result<HttpResponse> {
+    let (tenant, user, current) = caller.person()?;
+    let id = match request.match_info().query("id") {
+        "current" => current,
+        id => Uuid::try_parse(id).map_err(|_| Error::NotFound("You have no such session.".into()))?,
+    };
+    state.db.write("sign_out", move |tx| sessions::end_own(tx, &tenant, user, id)).await?;
+    Ok(HttpResponse::NoContent().finish())
+}
+
+async fn change_password(state: Data<SignIn>, caller: Caller, _: HttpRequest, body: Bytes) -> Result<HttpResponse> {
+    let (_, user, session) = caller.person()?;
+    let form = Form::read(&body, &PASSWORD_CHANGE)?;
+    let (current, new) = (form.required("current_password"), form.required("new_password"));
+    state.change_password(user, session, current, new).await?;
+    Ok(HttpResponse::NoContent().finish())
+}
+
+async fn me(state: Data<SignIn>, caller: Caller, _: HttpRequest, _: Bytes) -> Result<HttpResponse> {
+    let principal = described(&state.db, caller.principal()).await?;
+    let business = caller.business();
+    Ok(HttpResponse::Ok().json(json!({
+        "principal": principal,
+        "business": {
+            "id": business.id,
+            "country": business.country,
+            "time_zone": business.time_zone,
+            "currency": business.currency,
+        },
+        "role": caller.role().name(),
+        "permissions": permissions(caller.role()),
+    })))
+}
+
+/// `crm:read` and so on: what `role` may do, in the order of its table.
+pub fn permissions(role: Role) -> Vec<String> {
+    role.permissions().map(|(area, action)| format!("{}:{}", area.name(), action.name())).collect()
+}
+
+/// The caller themselves: what they are called, by themselves.
+async fn described(db: &Db, principal: Principal) -> Result<Json> {
+    let (kind, id, session, sql) = match principal {
+        Principal::Key(id) => ("api_key", id, None, "SELECT name, NULL::text FROM api_keys WHERE id = "),
+        Principal::User { id, session } => ("user", id, Some(session), "SELECT name, email FROM users WHERE id = "),
+    };
+    let row = db.read("me", move |conn| Ok(Statement::new(sql).bind(Value::Uuid(Some(id))).row(conn)?)).await?;
+    let text = |index| row.as_ref().and_then(|row| row.text(index)).map(str::to_owned);
+    Ok(json!({ "kind": kind, "id": id, "name": text(0), "email": text(1), "session_id": session }))
+}
+
+/// An answer that carries credentials: nobody may keep it (RFC 6749, section 5.1).
+fn secret(mut reply: actix_web::HttpResponseBuilder, body: &Json) -> HttpResponse {
+    reply.insert_header((header::CACHE_CONTROL, "no-store")).json(body)
+}

@@ -1,0 +1,47 @@
+//! How people are let in by whoever runs the service.
+
+use uuid::Uuid;
+
+use super::sessions;
+use crate::auth::{Role, Tenant};
+use crate::db::{Statement, Tx, Value};
+use crate::error::{Error, Result};
+
+/// Someone who was admitted.
+pub struct Admitted {
+    pub id: Uuid,
+    /// Whether the password is the one that was given.
+    pub has_new_password: bool,
+}
+
+/// Makes whoever has the address `email` a member in `role`; who is new is called `name`. The password of `hash` becomes
+/// theirs if they have none, or if `replaces`.
+pub fn admit(
+    tx: &mut Tx<'_>,
+    tenant: &Tenant,
+    (email, name): (&str, &str),
+    role: Role,
+    hash: &str,
+    replaces: bool,
+) -> Result<Admitted> {
+    let text = |text: &str| Value::Text(Some(text.to_owned()));
+    let mut person = Statement::new("INSERT INTO users (id, email, name) VALUES (");
+    person.bind(Value::Uuid(Some(Uuid::now_v7()))).push(", ").bind(text(email)).push(", ").bind(text(name));
+    // Changed to what it is, because nothing is returned of a row that was left alone.
+    person.push(") ON CONFLICT (lower(email)) DO UPDATE SET email = users.email RETURNING id");
+    let id = person.row(tx)?.and_then(|row| row.uuid(0));
+    let id = id.ok_or_else(|| Error::Internal("an insert returned no row".into()))?;
+    let mut member = Statement::new("INSERT INTO memberships (business_id, id, user_id, role) VALUES (");
+    member.bind(Value::Uuid(Some(tenant.id()))).push(", ").bind(Value::Uuid(Some(Uuid::now_v7()))).push(", ");
+    member.bind(Value::Uuid(Some(id))).push(", ").bind(text(role.name()));
+    member.push(
+        ") ON CONFLICT (business_id, user_id) DO UPDATE SET role = excluded.role, version = memberships.version + 1, \
+         updated_at = now() WHERE memberships.role <> excluded.role",
+    );
+    member.run(tx)?;
+    let has_new_password = replaces || sessions::password(tx, id)?.is_none();
+    if has_new_password {
+        sessions::set_password(tx, id, hash, None)?;
+    }
+    Ok(Admitted { id, has_new_password })
+}

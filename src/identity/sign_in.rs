@@ -1,0 +1,136 @@
+//! Signing in: passwords checked, sessions begun, renewed and ended.
+
+use std::sync::Arc;
+
+use actix_web::web::Data;
+use serde_json::{Value as Json, json};
+use uuid::Uuid;
+
+use super::passwords::Passwords;
+use super::sessions::{self, Device, Door, Renewal};
+use super::throttle::Throttle;
+use crate::auth::{Keyring, Ticket, hash};
+use crate::config::Config;
+use crate::db::Db;
+use crate::error::{Error, Fault, Result};
+
+/// How many accounts may share an address, as behind a company's router.
+const MANY: u32 = 20;
+
+const WRONG: Error = Error::Refused {
+    code: "wrong_password",
+    detail: "The address or the password is wrong. Try again, or ask for a new password.",
+};
+const OVER: Error = Error::Refused {
+    code: "session_over",
+    detail: "The session is over. Sign in again: `POST /api/v1/auth/sessions`.",
+};
+
+/// What signing in works with.
+pub struct SignIn {
+    pub db: Db,
+    pub passwords: Passwords,
+    accounts: Throttle,
+    addresses: Throttle,
+    keyring: Data<Keyring>,
+    days: u32,
+}
+
+impl SignIn {
+    /// Errors: 500 when threads cannot be started.
+    pub fn open(db: Db, keyring: Data<Keyring>, config: &Config) -> Result<Self> {
+        Ok(Self {
+            db,
+            keyring,
+            passwords: Passwords::start(config.password_threads, config.password_queue)?,
+            accounts: Throttle::new(config.sign_in_attempts),
+            addresses: Throttle::new(config.sign_in_attempts.saturating_mul(MANY)),
+            days: config.session_days,
+        })
+    }
+
+    /// Signs a person in to one of their businesses: the one of the slug `business`, or else their only one.
+    /// Errors: 401 whatever is wrong, 429 after too many of these; 409 when they must choose a business.
+    pub async fn sign_in(&self, email: &str, password: &str, business: Option<&str>, device: Device) -> Result<Json> {
+        let account = email.to_lowercase();
+        let address = device.address.clone().unwrap_or_default();
+        self.accounts.admit(&account)?;
+        self.addresses.admit(&address)?;
+        let asked = account.clone();
+        let person = self.db.read("person", move |conn| sessions::person(conn, &asked)).await?;
+        let stored = person.as_ref().and_then(|person| person.hash.clone());
+        let right = self.passwords.verify(stored, password.to_owned()).await?;
+        let Some(person) = person.filter(|_| right) else {
+            self.accounts.failed(&account);
+            self.addresses.failed(&address);
+            return Err(WRONG);
+        };
+        self.accounts.succeeded(&account);
+        let doors = self.db.read("doors", move |conn| sessions::doors(conn, person.id)).await?;
+        let door = choose(doors, business)?;
+        let ticket = Ticket { business: door.business, session: Uuid::now_v7(), user: person.id };
+        let (refresh, device, days) = (sessions::generate()?, Arc::new(device), self.days);
+        let hashed = hash(&refresh);
+        self.db.write("sign_in", move |tx| sessions::begin(tx, ticket, &device, &hashed, days)).await?;
+        let mut pair = self.pair(ticket, &refresh).await?;
+        pair["user"] = json!({ "id": person.id, "name": person.name });
+        pair["business"] = json!({ "id": door.business, "slug": door.slug, "name": door.name });
+        pair["role"] = json!(door.role);
+        Ok(pair)
+    }
+
+    /// A new pair of tokens for a refresh token, which counts once. Errors: 401.
+    pub async fn renew(&self, refresh: &str) -> Result<Json> {
+        let (fresh, used, days) = (sessions::generate()?, hash(refresh), self.days);
+        let hashed = hash(&fresh);
+        match self.db.write("renew_session", move |tx| sessions::renew(tx, &used, &hashed, days)).await? {
+            Renewal::Renewed(ticket) => self.pair(ticket, &fresh).await,
+            Renewal::Unknown => Err(OVER),
+            Renewal::Reused => {
+                tracing::warn!("a refresh token came twice; its session was ended");
+                Err(OVER)
+            }
+        }
+    }
+
+    /// Changes the password of `user`, who knows the `current` one, and ends their other sessions.
+    /// Errors: 422 when it is wrong.
+    pub async fn change_password(&self, user: Uuid, session: Uuid, current: String, new: String) -> Result<()> {
+        let account = user.to_string();
+        self.accounts.admit(&account)?;
+        let stored = self.db.read("password", move |conn| sessions::password(conn, user)).await?;
+        if !self.passwords.verify(stored, current).await? {
+            self.accounts.failed(&account);
+            let fault = Fault::new("/current_password", "wrong", "`current_password` is not your password.");
+            return Err(Error::Invalid(vec![fault]));
+        }
+        let hashed = self.passwords.hash(new).await?;
+        self.db.write("change_password", move |tx| sessions::set_password(tx, user, &hashed, Some(session))).await
+    }
+
+    async fn pair(&self, ticket: Ticket, refresh: &str) -> Result<Json> {
+        let tokens = self.keyring.tokens().await?;
+        Ok(json!({
+            "access_token": tokens.issue(ticket)?,
+            "token_type": "Bearer",
+            "expires_in": tokens.life().as_secs(),
+            "refresh_token": refresh,
+            "session_id": ticket.session,
+        }))
+    }
+}
+
+fn choose(doors: Vec<Door>, business: Option<&str>) -> Result<Door> {
+    let open: Vec<Json> = doors.iter().map(|door| json!({ "slug": door.slug, "name": door.name })).collect();
+    let mut fitting = doors.into_iter().filter(|door| business.is_none_or(|slug| door.slug == slug));
+    match (fitting.next(), fitting.next()) {
+        (Some(door), None) => Ok(door),
+        (Some(_), Some(_)) => Err(Error::Conflict {
+            code: "choose_business",
+            detail: "You belong to several businesses. Say which in `business`, by its slug.".into(),
+            pointer: Some("/business".into()),
+            extra: Box::new(json!({ "businesses": open })),
+        }),
+        (None, _) => Err(Error::Forbidden("You do not belong to this business.".into())),
+    }
+}

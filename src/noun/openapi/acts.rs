@@ -1,0 +1,123 @@
+//! Operations that are not those of every noun, in the document: described by their fields.
+
+use serde_json::{Map, Value as Json};
+use utoipa::openapi::path::{HttpMethod, OperationBuilder, Parameter, ParameterBuilder, ParameterIn};
+use utoipa::openapi::request_body::RequestBodyBuilder;
+use utoipa::openapi::response::ResponseBuilder;
+use utoipa::openapi::schema::{AdditionalProperties, ObjectBuilder, Type};
+use utoipa::openapi::security::SecurityRequirement;
+use utoipa::openapi::{ContentBuilder, OpenApi, Required, Schema};
+
+use super::examples::example;
+use super::{insert, schemas};
+use crate::http::document::{problems, reference};
+use crate::noun::http::API;
+use crate::noun::{Field, Noun};
+
+/// What an operation answers with.
+pub enum Gives {
+    Nothing,
+    /// An object of these fields.
+    Object(&'static [Field]),
+    /// `{"data":[…]}` of them.
+    List(&'static [Field]),
+    /// A row of this noun as its creation answers, with its secret.
+    Created(&'static Noun),
+}
+
+/// An operation that is not one of every noun.
+pub struct Act {
+    pub method: HttpMethod,
+    /// Below the API's base. `{id}` is its only parameter.
+    pub path: &'static str,
+    pub tag: &'static str,
+    pub id: &'static str,
+    pub summary: &'static str,
+    pub about: &'static str,
+    /// The fields of its body; none: it takes no body.
+    pub takes: &'static [Field],
+    pub status: u16,
+    pub gives: Gives,
+    /// What its answers can be when something is wrong.
+    pub problems: &'static [u16],
+    /// Whether it needs no credential.
+    pub open: bool,
+}
+
+impl Act {
+    /// Adds it to the document.
+    pub fn describe(self, api: &mut OpenApi) {
+        let mut operation = OperationBuilder::new()
+            .tag(self.tag)
+            .summary(Some(self.summary))
+            .description(Some(self.about))
+            .operation_id(Some(self.id))
+            .response(self.status.to_string(), self.answer());
+        if self.open {
+            operation = operation.securities(Some([SecurityRequirement::default()]));
+        }
+        if self.path.contains("{id}") {
+            operation = operation.parameter(id());
+        }
+        if !self.takes.is_empty() {
+            let schema = object(self.takes, true);
+            let body = ContentBuilder::new().schema(Some(schema)).example(Some(shown(self.takes))).build();
+            let needed = if self.takes.iter().any(|field| field.required) { Required::True } else { Required::False };
+            let body = RequestBodyBuilder::new().required(Some(needed)).content("application/json", body);
+            operation = operation.request_body(Some(body.build()));
+        }
+        insert(api, format!("{API}{}", self.path), self.method, problems(operation, self.problems));
+    }
+
+    fn answer(&self) -> ResponseBuilder {
+        let content = |schema, example| ContentBuilder::new().schema(Some(schema)).example(Some(example)).build();
+        let answer = ResponseBuilder::new();
+        match &self.gives {
+            Gives::Nothing => answer.description("Done."),
+            Gives::Object(fields) => answer
+                .description("Done.")
+                .content("application/json", content(object(fields, false).into(), shown(fields))),
+            Gives::List(fields) => {
+                let rows = utoipa::openapi::schema::ArrayBuilder::new()
+                    .items(utoipa::openapi::RefOr::T(object(fields, false)));
+                let list = ObjectBuilder::new().schema_type(Type::Object).property("data", rows).required("data");
+                let example = serde_json::json!({ "data": [shown(fields)] });
+                let schema = Schema::from(list.build());
+                answer.description("All of them.").content("application/json", content(schema.into(), example))
+            }
+            Gives::Created(noun) => {
+                let (schema, example) = (reference(&schemas::created_schema(noun)), schemas::with_key_example(noun));
+                answer.description("The row as it is now.").content("application/json", content(schema, example))
+            }
+        }
+    }
+}
+
+fn object(fields: &[Field], writing: bool) -> Schema {
+    let mut object = ObjectBuilder::new().schema_type(Type::Object);
+    if writing {
+        object = object.additional_properties(Some(AdditionalProperties::FreeForm(false)));
+    }
+    for field in fields {
+        object = object.property(field.name, schemas::field(field, writing));
+        if field.required || !writing {
+            object = object.required(field.name);
+        }
+    }
+    object.build().into()
+}
+
+fn shown(fields: &[Field]) -> Json {
+    let members: Map<String, Json> = fields.iter().map(|f| (f.name.to_owned(), example(f.example))).collect();
+    members.into()
+}
+
+fn id() -> Parameter {
+    ParameterBuilder::new()
+        .name("id")
+        .parameter_in(ParameterIn::Path)
+        .required(Required::True)
+        .description(Some("Its id."))
+        .schema(Some(Schema::from(ObjectBuilder::new().schema_type(Type::String).build())))
+        .build()
+}

@@ -1,0 +1,289 @@
+//! People come in with a password, stay in with tokens, and are out at once when they leave or are put out.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use rapport::auth::Role;
+use serde_json::{Value, json};
+
+use crate::support::{Answer, Client, Service, make_key};
+
+const PASSWORD: &str = "correct horse battery";
+
+fn text<'v>(value: &'v Value, name: &str) -> &'v str {
+    value[name].as_str().unwrap_or_else(|| panic!("no {name} in {value}"))
+}
+
+/// Lets `email` in as the command line does.
+fn admit(service: &Service, slug: &str, email: &str, role: &str) {
+    use std::io::Write;
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_rapport"))
+        .args(["user", "create", "--business", slug, "--email", email, "--name", "Amina", "--role", role])
+        .args(["--password-stdin", "--database-url", &service.database.url])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the binary");
+    child.stdin.take().expect("its input").write_all(format!("{PASSWORD}\n").as_bytes()).expect("a line");
+    let output = child.wait_with_output().expect("an end");
+    assert!(output.status.success(), "{output:?}");
+    assert!(!String::from_utf8_lossy(&output.stdout).contains(PASSWORD));
+}
+
+fn sign_in(service: &Service, email: &str) -> Answer {
+    service.stranger().post("auth/sessions", json!({ "email": email, "password": PASSWORD }))
+}
+
+fn client(service: &Service, pair: &Value) -> Client {
+    Client::new(service.address, text(pair, "access_token"))
+}
+
+#[test]
+fn a_person_signs_in_and_may_what_their_role_says_until_they_sign_out() {
+    let service = Service::start();
+    admit(&service, "acme", "amina@example.com", "agent");
+    let answer = sign_in(&service, "AMINA@example.com").expect(201);
+    assert_eq!((answer.header("cache-control"), text(&answer.json, "token_type")), ("no-store", "Bearer"));
+    assert_eq!((&answer.json["role"], &answer.json["business"]["slug"]), (&json!("agent"), &json!("acme")));
+    let amina = client(&service, &answer.json);
+
+    let me = amina.get("me").expect(200).json;
+    assert_eq!((&me["principal"]["kind"], &me["principal"]["email"]), (&json!("user"), &json!("amina@example.com")));
+    assert_eq!(me["permissions"], json!(["crm:read", "crm:write", "business:read", "people:read"]));
+    let lead = amina.make("leads", json!({ "title": "Roof" }));
+    assert_eq!(amina.get(&format!("leads/{lead}")).expect(200).json["title"], "Roof");
+    amina.delete(&format!("leads/{lead}")).expect(403);
+    amina.get("api-keys").expect(403);
+
+    // A hit costs a session no more queries than it costs a key.
+    for caller in [&amina, &service.client] {
+        caller.get("leads").expect(200);
+        let again = caller.get("leads").expect(200);
+        assert_eq!((again.header("cache-status"), again.queries()), ("rapport; hit; detail=local", 0));
+    }
+
+    // Another role counts with the next request, and so does the end of the session.
+    let user = text(&me["principal"], "id").to_owned();
+    service.client.patch(&format!("users/{user}"), json!({ "role": "viewer" })).expect(200);
+    amina.post("leads", json!({ "title": "Wall" })).expect(403);
+    amina.delete("auth/sessions/current").expect(204);
+    amina.get("leads").expect(401);
+    let refresh = json!({ "refresh_token": answer.json["refresh_token"] });
+    assert_eq!(service.stranger().post("auth/tokens", refresh).expect(401).code(), "session_over");
+}
+
+#[test]
+fn sessions_end_on_every_replica_with_the_next_request() {
+    let one = Service::start();
+    admit(&one, "acme", "amina@example.com", "agent");
+    let key = make_key(&one.database, one.business, Role::Owner);
+    let two = Service::on(crate::support::Database { url: one.database.url.clone() }, one.business, &key, &[]);
+    for round in 0..6 {
+        let pair = sign_in(&one, "amina@example.com").expect(201).json;
+        let (here, there) = (client(&one, &pair), client(&two, &pair));
+        here.get("leads").expect(200);
+        there.get("leads").expect(200);
+        let sessions = there.get("auth/sessions").expect(200).json;
+        assert_eq!(sessions["data"][0]["current"], true, "{sessions}");
+        match round % 3 {
+            0 => here.delete(&format!("auth/sessions/{}", text(&pair, "session_id"))).expect(204),
+            1 => {
+                let change = json!({ "current_password": PASSWORD, "new_password": PASSWORD });
+                let other = client(&one, &sign_in(&one, "amina@example.com").expect(201).json);
+                other.post("auth/password-changes", change).expect(204)
+            }
+            _ => {
+                let user = here.get("me").expect(200).json["principal"]["id"].as_str().expect("an id").to_owned();
+                one.client.delete(&format!("users/{user}")).expect(204);
+                admit(&one, "acme", "amina@example.com", "agent");
+                continue;
+            }
+        };
+        there.get("leads").expect(401);
+        here.get("leads").expect(401);
+    }
+}
+
+#[test]
+fn a_refresh_token_counts_once_and_ends_the_session_when_it_comes_again() {
+    let service = Service::start();
+    admit(&service, "acme", "amina@example.com", "agent");
+    let stranger = service.stranger();
+    let renew = |pair: &Value| stranger.post("auth/tokens", json!({ "refresh_token": pair["refresh_token"] }));
+    let first = sign_in(&service, "amina@example.com").expect(201).json;
+    let second = renew(&first).expect(200).json;
+    assert_eq!(first["session_id"], second["session_id"]);
+    // The answer was lost and the client asks again: for a moment that is fine.
+    let again = renew(&first).expect(200).json;
+    assert_ne!(second["refresh_token"], again["refresh_token"]);
+    // Once something has come of it, it is not.
+    renew(&second).expect(200);
+    let reader = client(&service, &again);
+    reader.get("leads").expect(200);
+    assert_eq!(renew(&first).expect(401).code(), "session_over");
+    reader.get("leads").expect(401);
+    renew(&again).expect(401);
+
+    // Nor later than a moment.
+    let first = sign_in(&service, "amina@example.com").expect(201).json;
+    renew(&first).expect(200);
+    service.database.run("UPDATE refresh_tokens SET used_at = used_at - interval '11 seconds'");
+    renew(&first).expect(401);
+    assert_eq!(service.database.ask("SELECT count(*)::text FROM sessions"), "0");
+    assert_eq!(service.database.ask("SELECT count(*)::text FROM refresh_tokens"), "0");
+}
+
+#[test]
+fn of_twenty_who_renew_at_once_nobody_is_put_out() {
+    let service = Service::with(&["--db-connections", "4"]);
+    admit(&service, "acme", "amina@example.com", "agent");
+    let first = sign_in(&service, "amina@example.com").expect(201).json;
+    let answers: Vec<Answer> = std::thread::scope(|scope| {
+        let renew = || service.stranger().post("auth/tokens", json!({ "refresh_token": first["refresh_token"] }));
+        let asked: Vec<_> = (0..20).map(|_| scope.spawn(renew)).collect();
+        asked.into_iter().map(|thread| thread.join().expect("an answer")).collect()
+    });
+    for answer in answers {
+        client(&service, &answer.expect(200).json).get("leads").expect(200);
+    }
+}
+
+#[test]
+fn who_belongs_to_several_businesses_says_which() {
+    let service = Service::start();
+    let (_, neighbour) = service.neighbour();
+    admit(&service, "acme", "amina@example.com", "agent");
+    admit(&service, "neighbour", "amina@example.com", "viewer");
+    let asked = sign_in(&service, "amina@example.com").expect(409);
+    assert_eq!((asked.code(), asked.json["businesses"].as_array().map(Vec::len)), ("choose_business", Some(2)));
+    let into = |slug: &str| {
+        let body = json!({ "email": "amina@example.com", "password": PASSWORD, "business": slug });
+        service.stranger().post("auth/sessions", body)
+    };
+    into("elsewhere").expect(403);
+    let at_the_neighbours = client(&service, &into("neighbour").expect(201).json);
+    let lead = neighbour.make("leads", json!({ "title": "Next door" }));
+    at_the_neighbours.get(&format!("leads/{lead}")).expect(200);
+    at_the_neighbours.patch(&format!("leads/{lead}"), json!({ "title": "Mine" })).expect(403);
+    client(&service, &into("acme").expect(201).json).get(&format!("leads/{lead}")).expect(404);
+}
+
+#[test]
+fn guessing_is_slow_and_tells_nothing() {
+    let service = Service::with(&["--sign-in-attempts", "3"]);
+    admit(&service, "acme", "amina@example.com", "agent");
+    let guess = |email: &str, password: &str| {
+        service.stranger().post("auth/sessions", json!({ "email": email, "password": password }))
+    };
+    let (there, nobody) =
+        (guess("amina@example.com", "wrong").expect(401), guess("bo@example.com", "wrong").expect(401));
+    let told = |answer: &Answer| {
+        let mut told = answer.json.clone();
+        told["request_id"] = Value::Null;
+        told
+    };
+    assert_eq!((told(&there), there.code()), (told(&nobody), "wrong_password"));
+    guess("amina@example.com", "wrong").expect(401);
+    guess("AMINA@example.com", "wrong").expect(401);
+    let refused = guess("amina@example.com", PASSWORD).expect(429);
+    assert!(refused.header("retry-after").parse::<u32>().is_ok_and(|seconds| (1..=900).contains(&seconds)));
+    admit(&service, "acme", "cy@example.com", "agent");
+    sign_in(&service, "cy@example.com").expect(201);
+}
+
+#[test]
+fn a_forged_token_is_no_token() {
+    use base64::Engine;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
+    let service = Service::with(&["--token-seconds", "30"]);
+    admit(&service, "acme", "amina@example.com", "owner");
+    let pair = sign_in(&service, "amina@example.com").expect(201).json;
+    let token = text(&pair, "access_token");
+    let [header, claims, signature] = token.split('.').collect::<Vec<_>>()[..] else { panic!("no token: {token}") };
+    let part = |json: Value| BASE64.encode(json.to_string());
+    let other = |name: &str, value: Value| {
+        let bytes = BASE64.decode(claims).expect("base64");
+        let mut claims: Value = serde_json::from_slice(&bytes).expect("JSON");
+        claims[name] = value;
+        part(claims)
+    };
+    let session = |claims: &str, header: Value| {
+        // Signed with what an attacker might hope the key to be.
+        use jsonwebtoken::{Algorithm, EncodingKey, crypto};
+        let message = format!("{}.{claims}", part(header));
+        let signed =
+            crypto::sign(message.as_bytes(), &EncodingKey::from_secret(b""), Algorithm::HS256).expect("a signature");
+        format!("{message}.{signed}")
+    };
+    let forged = [
+        format!("{}.{claims}.", part(json!({ "alg": "none", "typ": "JWT" }))),
+        format!("{}.{claims}.{signature}", part(json!({ "alg": "none" }))),
+        format!("{}.{claims}.{signature}", part(json!({ "alg": "HS512", "typ": "JWT" }))),
+        format!("{}.{claims}.{signature}", part(json!({ "alg": "RS256", "typ": "JWT" }))),
+        format!("{header}.{}.{signature}", other("exp", json!(4_102_444_800u64))),
+        format!("{header}.{}.{signature}", other("sub", json!(uuid::Uuid::nil()))),
+        format!("{header}.{claims}.{}", BASE64.encode([0; 32])),
+        format!("{header}.{claims}.{signature}A"),
+        format!("{header}.{claims}"),
+        session(claims, json!({ "alg": "HS256", "typ": "JWT" })),
+        session(claims, json!({ "alg": "HS256", "kid": "../../dev/null" })),
+        text(&pair, "refresh_token").to_owned(),
+    ];
+    for token in &forged {
+        let answer = Client::new(service.address, token).get("leads").expect(401);
+        assert_eq!(answer.header("www-authenticate"), "Bearer", "{token}");
+    }
+    client(&service, &pair).get("leads").expect(200);
+}
+
+#[test]
+fn a_token_of_before_is_refused_as_expired_and_renewed() {
+    let service = Service::with(&["--token-seconds", "30"]);
+    admit(&service, "acme", "amina@example.com", "agent");
+    let pair = sign_in(&service, "amina@example.com").expect(201).json;
+    // Time passes for the session, not for the test.
+    service.database.run("UPDATE sessions SET expires_at = now() + interval '1 second'");
+    let reader = client(&service, &pair);
+    reader.get("leads").expect(200);
+    std::thread::sleep(Duration::from_millis(1_600));
+    let over = reader.get("leads").expect(401);
+    assert_eq!((over.code(), over.header("www-authenticate")), ("token_expired", "Bearer error=\"invalid_token\""));
+    let refresh = json!({ "refresh_token": pair["refresh_token"] });
+    service.stranger().post("auth/tokens", refresh).expect(401);
+}
+
+#[test]
+fn a_key_ends_when_it_should_and_its_predecessor_a_while_after_it_was_replaced() {
+    let service = Service::start();
+    let api = &service.client;
+    let past = json!({ "name": "Late", "role": "agent", "expires_at": "2020-01-01T00:00:00Z" });
+    assert_eq!(api.post("api-keys", past).expect(422).faults(), ["/expires_at"]);
+    let soon = chrono::Utc::now() + Duration::from_millis(1_500);
+    let made = api.create("api-keys", json!({ "name": "Short", "role": "agent", "expires_at": soon.to_rfc3339() }));
+    let short = Client::new(service.address, text(&made, "key"));
+    short.get("leads").expect(200);
+
+    let made = api.create("api-keys", json!({ "name": "Site", "role": "agent" }));
+    let (id, old) = (text(&made, "id"), Client::new(service.address, text(&made, "key")));
+    old.get("leads").expect(200);
+    let rotated = api.post(&format!("api-keys/{id}/rotation"), json!({ "overlap_seconds": 1 })).expect(200).json;
+    assert_eq!((&rotated["id"], &rotated["role"]), (&made["id"], &made["role"]));
+    assert_ne!(rotated["prefix"], made["prefix"]);
+    let new = Client::new(service.address, text(&rotated, "key"));
+    new.get("leads").expect(200);
+    old.get("leads").expect(200);
+    std::thread::sleep(Duration::from_millis(2_200));
+    new.get("leads").expect(200);
+    old.get("leads").expect(401);
+    short.get("leads").expect(401);
+    let (admin, manager) = (service.client_as(Role::Admin), service.client_as(Role::Manager));
+    let owners = api.create("api-keys", json!({ "name": "Mine", "role": "owner" }));
+    let path = format!("api-keys/{}", text(&owners, "id"));
+    admin.post(&format!("{path}/rotation"), json!({})).expect(403);
+    admin.patch(&path, json!({ "expires_at": "2100-01-01T00:00:00Z" })).expect(403);
+    manager.post(&format!("{path}/rotation"), json!({})).expect(403);
+    api.post("api-keys/nonsense/rotation", json!({})).expect(404);
+    // Keys have no sessions.
+    api.get("auth/sessions").expect(403);
+    assert_eq!(api.get("me").expect(200).json["principal"]["kind"], "api_key");
+}
