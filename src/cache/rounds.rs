@@ -176,20 +176,29 @@ impl Session {
             let unknown = changed.flat_map(|waiting| waiting.scopes.iter()).filter(|s| !self.known.contains_key(s));
             let unknown = each_once(unknown);
             let (moment, versions) = versions(&mut self.conn, &unknown)?;
-            if moment == self.moment || trusts_forever() {
+            if self.stands(&moment) {
                 self.known.extend(unknown.into_iter().zip(versions));
                 return Ok(false);
             }
         }
         let all = each_once(round.iter().flat_map(|waiting| waiting.scopes.iter()));
         let (moment, versions) = versions(&mut self.conn, &all)?;
-        self.quiet = moment == self.moment || trusts_forever();
+        self.quiet = self.stands(&moment);
         if !self.quiet {
             self.moment = moment;
             self.known.clear();
         }
         self.known.extend(all.into_iter().zip(versions));
         Ok(!self.quiet)
+    }
+
+    /// Whether nothing was committed between the moment that is known and `moment`.
+    fn stands(&self, moment: &Moment) -> bool {
+        #[cfg(feature = "mutants")]
+        if super::mutants::is(super::mutants::Mutant::KnownForever) {
+            return self.moment.life == moment.life;
+        }
+        *moment == self.moment
     }
 
     fn stamp(&self, scopes: &[Scope]) -> Option<Stamp> {
@@ -202,14 +211,6 @@ impl Session {
 fn each_once<'s>(scopes: impl Iterator<Item = &'s Scope>) -> Vec<Scope> {
     let mut seen = HashSet::<Scope, xxhash_rust::xxh3::Xxh3DefaultBuilder>::default();
     scopes.filter(|scope| seen.insert(**scope)).copied().collect()
-}
-
-/// Whether what was found once is believed for good: never.
-fn trusts_forever() -> bool {
-    #[cfg(feature = "mutants")]
-    return super::mutants::is(super::mutants::Mutant::KnownForever);
-    #[cfg(not(feature = "mutants"))]
-    false
 }
 
 /// How fast readers come.

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use crate::support::{Client, Database, Samples, Service, link_target};
 
 /// A checksum of every row of `business`, in every table that has one.
-fn checksum(database: &Database, business: uuid::Uuid) -> String {
+pub fn checksum(database: &Database, business: uuid::Uuid) -> String {
     let union = database.ask(
         "SELECT string_agg(format(
              'SELECT %L || (to_jsonb(t) - ''last_used_at'')::text AS line FROM %I t WHERE t.%I = ''{business}''',

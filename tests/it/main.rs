@@ -8,6 +8,7 @@ mod bad_input;
 mod bookings;
 mod cache;
 mod catalogue;
+mod contract;
 mod conversations;
 mod history;
 mod import;

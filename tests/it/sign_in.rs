@@ -8,14 +8,14 @@ use serde_json::{Value, json};
 
 use crate::support::{Answer, Client, Service, make_key};
 
-const PASSWORD: &str = "correct horse battery";
+pub const PASSWORD: &str = "correct horse battery";
 
 fn text<'v>(value: &'v Value, name: &str) -> &'v str {
     value[name].as_str().unwrap_or_else(|| panic!("no {name} in {value}"))
 }
 
 /// Lets `email` in as the command line does.
-fn admit(service: &Service, slug: &str, email: &str, role: &str) {
+pub fn admit(service: &Service, slug: &str, email: &str, role: &str) {
     use std::io::Write;
     let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_rapport"))
         .args(["user", "create", "--business", slug, "--email", email, "--name", "Amina", "--role", role])
@@ -30,7 +30,7 @@ fn admit(service: &Service, slug: &str, email: &str, role: &str) {
     assert!(!String::from_utf8_lossy(&output.stdout).contains(PASSWORD));
 }
 
-fn sign_in(service: &Service, email: &str) -> Answer {
+pub fn sign_in(service: &Service, email: &str) -> Answer {
     service.stranger().post("auth/sessions", json!({ "email": email, "password": PASSWORD }))
 }
 

@@ -1,0 +1,187 @@
+//! Every operation of the document against everyone who must not do it. An operation that is not listed here fails the
+//! test, so that none comes without its row.
+
+use std::collections::BTreeSet;
+
+use rapport::auth::{Action, Area, Role};
+use rapport::nouns::NOUNS;
+use serde_json::{Value, json};
+
+use crate::isolation::checksum;
+use crate::sign_in::{PASSWORD, admit, sign_in};
+use crate::support::{Client, Samples, Service};
+
+/// Operations that need no credential, with the reason.
+const OPEN: [(&str, &str); 6] = [
+    ("GET /health", "probes come from machines that have no key"),
+    ("GET /health/liveness", "the same"),
+    ("GET /health/readiness", "the same"),
+    ("GET /health/startup", "the same"),
+    ("POST /api/v1/auth/sessions", "it is how people come in"),
+    ("POST /api/v1/auth/tokens", "the refresh token is its credential"),
+];
+
+/// What an operation needs besides a good credential.
+#[derive(Clone, Copy)]
+enum Needs {
+    Permission(Area, Action),
+    /// A person; what they ask about is their own.
+    Person,
+    Nothing,
+}
+
+/// Operations that are not those of every noun.
+const OTHERS: [(&str, Needs); 8] = [
+    ("GET /health/detailed", Needs::Permission(Area::Operations, Action::Read)),
+    ("GET /api/v1/ops/cache", Needs::Permission(Area::Operations, Action::Read)),
+    ("POST /api/v1/ops/cache/purge", Needs::Permission(Area::Operations, Action::Write)),
+    ("POST /api/v1/api-keys/{id}/rotation", Needs::Permission(Area::Keys, Action::Write)),
+    ("GET /api/v1/me", Needs::Nothing),
+    ("GET /api/v1/auth/sessions", Needs::Person),
+    ("DELETE /api/v1/auth/sessions/{id}", Needs::Person),
+    ("POST /api/v1/auth/password-changes", Needs::Person),
+];
+
+/// `GET /api/v1/leads/{id}` with what it needs, and the id of a row of the first business to put into its path.
+struct Operation {
+    name: String,
+    needs: Needs,
+    victim: String,
+}
+
+impl Operation {
+    fn call(&self, client: &Client) -> crate::support::Answer {
+        let (method, path) = self.name.split_once(' ').expect("a method and a path");
+        let request = client.request(method, &path.replace("{id}", &self.victim));
+        let takes_body = matches!(method, "POST" | "PATCH");
+        client.send(if takes_body { request.json(&self.body()) } else { request })
+    }
+
+    /// A good one where it matters, so that what refuses is not the body.
+    fn body(&self) -> Value {
+        match self.name.as_str() {
+            name if name.ends_with("/batch/read") => json!({ "ids": [self.victim] }),
+            name if name.ends_with("/password-changes") => {
+                json!({ "current_password": PASSWORD, "new_password": "another long password" })
+            }
+            _ => json!({}),
+        }
+    }
+}
+
+/// Every operation of the document that needs a credential. Fails for one that is known nowhere.
+fn operations(service: &Service) -> Vec<Operation> {
+    let mut samples = Samples::new(&service.client);
+    let rows: Vec<String> =
+        NOUNS.iter().map(|noun| samples.row(noun)["id"].as_str().expect("an id").to_owned()).collect();
+    let document = service.stranger().get("/openapi.json").expect(200).json;
+    let mut named = BTreeSet::new();
+    let mut found = Vec::new();
+    for (path, methods) in document["paths"].as_object().expect("paths") {
+        for method in methods.as_object().expect("methods").keys().filter(|name| *name != "parameters") {
+            let name = format!("{} {path}", method.to_uppercase());
+            named.insert(name.clone());
+            let open = OPEN.iter().any(|(open, _)| *open == name);
+            let declared = methods[method]["security"] == json!([{}]);
+            assert_eq!(open, declared, "{name}: whether it needs a credential");
+            if open {
+                continue;
+            }
+            let other = OTHERS.iter().find(|(known, _)| *known == name).map(|(_, needs)| *needs);
+            let noun = path.strip_prefix("/api/v1/").and_then(|rest| {
+                let plural = rest.split('/').next().unwrap_or_default();
+                NOUNS.iter().position(|noun| noun.plural == plural)
+            });
+            let needs = other.or_else(|| {
+                let area = NOUNS[noun?].area;
+                let action = match (method.as_str(), path.rsplit('/').next().unwrap_or_default()) {
+                    ("get", _) | ("post", "read") => Action::Read,
+                    ("delete", _) | ("post", "restoration") => Action::Delete,
+                    _ => Action::Write,
+                };
+                Some(Needs::Permission(area, action))
+            });
+            let needs = needs.unwrap_or_else(|| panic!("{name} has no row in this test"));
+            let victim = noun.map_or_else(|| uuid::Uuid::now_v7().to_string(), |place| rows[place].clone());
+            found.push(Operation { name, needs, victim });
+        }
+    }
+    for (name, _) in &OTHERS {
+        assert!(named.contains(*name), "{name} is not in the document any more");
+    }
+    found
+}
+
+#[test]
+fn no_operation_is_done_for_whoever_must_not_do_it() {
+    let service = Service::start();
+    let (_, neighbour) = service.neighbour();
+    admit(&service, "acme", "gone@example.com", "owner");
+    admit(&service, "acme", "amina@example.com", "owner");
+    admit(&service, "neighbour", "bo@example.com", "owner");
+    let token =
+        |email: &str| sign_in(&service, email).expect(201).json["access_token"].as_str().expect("a token").to_owned();
+    let bearer = |credential: &str| Client::new(service.address, credential);
+    let (gone, next_door) = (bearer(&token("gone@example.com")), bearer(&token("bo@example.com")));
+    let amina = token("amina@example.com");
+    let revoked = service.client.create("api-keys", json!({ "name": "Old", "role": "owner" }));
+    let mut operations = operations(&service);
+    // A session of one's own, to be ended by others.
+    let session =
+        bearer(&amina).get("auth/sessions").expect(200).json["data"][0]["id"].as_str().expect("an id").to_owned();
+    operations
+        .iter_mut()
+        .filter(|one| one.name.ends_with("/auth/sessions/{id}"))
+        .for_each(|one| one.victim = session.clone());
+    gone.delete("auth/sessions/current").expect(204);
+    service.client.delete(&format!("api-keys/{}", revoked["id"].as_str().expect("an id"))).expect(204);
+    let forged = {
+        let (signed, _) = amina.rsplit_once('.').expect("a token");
+        format!("{signed}.AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA")
+    };
+    let strangers = [
+        ("no credential", service.stranger()),
+        ("nonsense", bearer("rk_nonsense")),
+        ("a revoked key", bearer(revoked["key"].as_str().expect("a key"))),
+        ("an ended session", gone),
+        ("a forged token", bearer(&forged)),
+    ];
+    let roles = [Role::Viewer, Role::Agent, Role::Manager, Role::Admin].map(|role| (role, service.client_as(role)));
+    // That they were used is noted once, a moment later.
+    roles.iter().for_each(|(_, client)| drop(client.get("me").expect(200)));
+    let unnoted = "SELECT count(*)::text FROM api_keys k JOIN businesses b ON b.id = k.business_id
+                   WHERE b.slug = 'acme' AND k.name = 'test' AND k.last_used_at IS NULL";
+    let began = std::time::Instant::now();
+    while service.database.ask(unnoted) != "0" {
+        assert!(began.elapsed() < std::time::Duration::from_secs(10), "a use that is never noted");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    let before = checksum(&service.database, service.business);
+    let mut tried = 0;
+    for operation in &operations {
+        let name = &operation.name;
+        for (who, client) in &strangers {
+            assert_eq!(operation.call(client).status, 401, "{name} with {who}");
+        }
+        for (who, client) in [("a neighbour's key", &neighbour), ("a neighbour's session", &next_door)] {
+            let status = operation.call(client).status;
+            // Their own lists and figures are theirs to see; what names a victim's row finds nothing.
+            let foreign = name.contains("{id}");
+            assert!(!foreign || matches!(status, 403 | 404), "{name} with {who}: {status}");
+        }
+        for (role, client) in &roles {
+            let refused = match operation.needs {
+                Needs::Permission(area, action) => !role.may(area, action),
+                Needs::Person => true,
+                Needs::Nothing => false,
+            };
+            if refused {
+                assert_eq!(operation.call(client).status, 403, "{name} with a key of {role}");
+            }
+            tried += usize::from(refused);
+        }
+        tried += strangers.len() + 2;
+    }
+    assert_eq!(checksum(&service.database, service.business), before);
+    println!("{} operations, {tried} refusals", operations.len());
+}
