@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::auth::Role;
-use crate::config::{Config, DatabaseConfig, environment_faults};
+use crate::config::{Config, DatabaseConfig, environment_faults, read_secret_files};
 use crate::db::migrate;
 use crate::db::target::{BoxError, Target};
 use crate::{import, openapi, seed};
@@ -105,6 +105,10 @@ enum UserCommand {
 
 /// Runs the command line of this process.
 pub fn run() -> ExitCode {
+    let unread = read_secret_files();
+    if !unread.is_empty() {
+        return refuse(&unread);
+    }
     let mut command = Cli::command();
     let asked = std::env::args().nth(1).unwrap_or_default();
     let environment = command.find_subcommand(&asked).map(environment_faults).unwrap_or_default();

@@ -80,13 +80,14 @@ pub async fn answer(
             (Some(stamp), kept) => cache.answer(&key, kept, engine.ttl(noun), stamp, compute).await?,
         };
         entry.confirm(found.generation);
-        if source == Source::Local {
+        let hit = matches!(source, Source::Local | Source::Redis);
+        if hit {
             engine.remember(claim.business(), &question);
         }
         if engine.refreshes {
             engine.hot.note(&key, &question, &tenant);
         }
-        if matches!(source, Source::Local | Source::Redis) && cache.samples() {
+        if hit && cache.samples() {
             actix_web::rt::spawn(sample(
                 cache.clone(),
                 engine.clone(),

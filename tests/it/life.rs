@@ -379,3 +379,20 @@ fn the_health_command_exits_by_readiness() {
     assert!(began.elapsed() < Duration::from_secs(4));
     let _ = std::io::stdout().flush();
 }
+
+#[test]
+fn a_secret_can_be_a_file() {
+    let database = Database::create();
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("url");
+    std::fs::write(&file, format!("{}\n", database.url)).expect("a file");
+    let output = rapport(&["migrate"]).env("DATABASE_URL_FILE", &file).output().expect("the binary");
+    assert!(output.status.success() && said(&output).contains("up to date"), "{}", said(&output));
+
+    let both = rapport(&["migrate"]).env("DATABASE_URL_FILE", &file).env("DATABASE_URL", &database.url).output();
+    let both = both.expect("the binary");
+    assert!(both.status.code() == Some(2) && said(&both).contains("both set"), "{}", said(&both));
+    let absent =
+        rapport(&["migrate"]).env("DATABASE_URL_FILE", folder.path().join("none")).output().expect("the binary");
+    assert!(absent.status.code() == Some(2) && said(&absent).contains("DATABASE_URL_FILE"), "{}", said(&absent));
+}
