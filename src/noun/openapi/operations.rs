@@ -96,7 +96,7 @@ pub(super) fn restore(noun: &'static Noun) -> OperationBuilder {
         .operation_id(Some(format!("restore{}", noun.schema)))
         .parameter(id(noun))
         .response("200", row_answer(noun, noun.schema, "The row as it is now."));
-    problems(operation, &[401, 403, 404, 408, 409, 413, 415, 503])
+    problems(operation, &[401, 403, 404, 408, 409, 413, 415, 422, 503])
 }
 
 pub(super) fn batch_read(noun: &'static Noun) -> OperationBuilder {
