@@ -169,7 +169,11 @@ impl Keyring {
         let known = self.known.read();
         let entry = known.get(hash)?;
         match &entry.identity {
-            Some(identity) if identity.has_ended() => Some(Err(ended(identity))),
+            Some(identity) if identity.has_ended() => match identity.principal {
+                Principal::User { .. } => Some(Err(Error::expired())),
+                // Its end may have been put off meanwhile: it is looked up again, as a wrong one is.
+                Principal::Key(_) => (entry.until > Instant::now()).then_some(Err(Error::Unauthenticated)),
+            },
             Some(identity) if self.cache.is_some() || entry.until > Instant::now() => Some(Ok(identity.clone())),
             None if entry.until > Instant::now() => Some(Err(Error::Unauthenticated)),
             _ => None,
@@ -316,13 +320,6 @@ fn of_session(ticket: Ticket) -> Statement {
     sql.bind(Value::Uuid(Some(ticket.business))).push(" AND s.id = ").bind(Value::Uuid(Some(ticket.session)));
     sql.push(" AND s.user_id = ").bind(Value::Uuid(Some(ticket.user)));
     sql
-}
-
-fn ended(identity: &Identity) -> Error {
-    match identity.principal {
-        Principal::Key(_) => Error::Unauthenticated,
-        Principal::User { .. } => Error::expired(),
-    }
 }
 
 /// Notes that a credential was used, without anyone waiting for it.

@@ -89,8 +89,8 @@ async fn change_password(state: Data<SignIn>, caller: Caller, _: HttpRequest, bo
 }
 
 async fn me(state: Data<SignIn>, caller: Caller, _: HttpRequest, _: Bytes) -> Result<HttpResponse> {
-    let principal = described(&state.db, caller.principal()).await?;
     let business = caller.business();
+    let principal = described(&state.db, business.id, caller.principal()).await?;
     Ok(HttpResponse::Ok().json(json!({
         "principal": principal,
         "business": {
@@ -110,12 +110,20 @@ pub fn permissions(role: Role) -> Vec<String> {
 }
 
 /// The caller themselves: what they are called, by themselves.
-async fn described(db: &Db, principal: Principal) -> Result<Json> {
+async fn described(db: &Db, business: Uuid, principal: Principal) -> Result<Json> {
     let (kind, id, session, sql) = match principal {
-        Principal::Key(id) => ("api_key", id, None, "SELECT name, NULL::text FROM api_keys WHERE id = "),
-        Principal::User { id, session } => ("user", id, Some(session), "SELECT name, email FROM users WHERE id = "),
+        Principal::Key(id) => ("api_key", id, None, "SELECT k.name, NULL::text FROM api_keys k WHERE k.business_id = "),
+        Principal::User { id, session } => (
+            "user",
+            id,
+            Some(session),
+            "SELECT u.name, u.email FROM memberships m JOIN users u ON u.id = m.user_id WHERE m.business_id = ",
+        ),
     };
-    let row = db.read("me", move |conn| Ok(Statement::new(sql).bind(Value::Uuid(Some(id))).row(conn)?)).await?;
+    let column = if session.is_some() { " AND u.id = " } else { " AND k.id = " };
+    let mut asked = Statement::new(sql);
+    asked.bind(Value::Uuid(Some(business))).push(column).bind(Value::Uuid(Some(id)));
+    let row = db.read("me", move |conn| Ok(asked.row(conn)?)).await?;
     let text = |index| row.as_ref().and_then(|row| row.text(index)).map(str::to_owned);
     Ok(json!({ "kind": kind, "id": id, "name": text(0), "email": text(1), "session_id": session }))
 }

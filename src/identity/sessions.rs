@@ -113,6 +113,14 @@ pub fn doors(conn: &mut PgConnection, user: Uuid) -> Result<Vec<Door>> {
     Ok(rows.iter().map(door).collect())
 }
 
+/// Whether the password of `user` is still the one of `hash`, which was verified a while ago: from now on it stays so until
+/// the end of the transaction. Without this a session could begin, or a password be set, by one that was just replaced.
+pub fn still_has(tx: &mut Tx<'_>, user: Uuid, hash: &str) -> Result<bool> {
+    let mut sql = Statement::new("SELECT user_id FROM passwords WHERE user_id = ");
+    sql.bind(Value::Uuid(Some(user))).push(" AND hash = ").bind(text(hash)).push(" FOR UPDATE");
+    Ok(sql.row(tx)?.is_some())
+}
+
 /// Begins the session of `ticket`, which the token of hash `refresh` will renew.
 pub fn begin(tx: &mut Tx<'_>, ticket: Ticket, device: &Device, refresh: &Hash, days: u32) -> Result<()> {
     let mut sql =

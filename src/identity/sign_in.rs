@@ -59,8 +59,8 @@ impl SignIn {
         let asked = account.clone();
         let person = self.db.read("person", move |conn| sessions::person(conn, &asked)).await?;
         let stored = person.as_ref().and_then(|person| person.hash.clone());
-        let right = self.passwords.verify(stored, password.to_owned()).await?;
-        let Some(person) = person.filter(|_| right) else {
+        let right = self.passwords.verify(stored.clone(), password.to_owned()).await?;
+        let Some((person, verified)) = person.filter(|_| right).zip(stored) else {
             self.accounts.failed(&account);
             self.addresses.failed(&address);
             return Err(WRONG);
@@ -71,7 +71,16 @@ impl SignIn {
         let ticket = Ticket { business: door.business, session: Uuid::now_v7(), user: person.id };
         let (refresh, device, days) = (sessions::generate()?, Arc::new(device), self.days);
         let hashed = hash(&refresh);
-        self.db.write("sign_in", move |tx| sessions::begin(tx, ticket, &device, &hashed, days)).await?;
+        let begun = self.db.write("sign_in", move |tx| {
+            let still = sessions::still_has(tx, ticket.user, &verified)?;
+            if still {
+                sessions::begin(tx, ticket, &device, &hashed, days)?;
+            }
+            Ok(still)
+        });
+        if !begun.await? {
+            return Err(WRONG);
+        }
         let mut pair = self.pair(ticket, &refresh).await?;
         pair["user"] = json!({ "id": person.id, "name": person.name });
         pair["business"] = json!({ "id": door.business, "slug": door.slug, "name": door.name });
