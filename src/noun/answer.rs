@@ -34,11 +34,12 @@ pub async fn answer(
         let fresh = question.compute(engine.clone(), tenant).await?;
         return Ok(reply::entry(request, &Entry::new(Stamp::default(), fresh, Duration::ZERO), Source::Bypass, None));
     };
+    let bypasses = bypasses(request);
     for _ in 0..MOST_TURNS {
         let role = claim.identity().role;
         let asked = ask(claim.business()).map(|question| (question.key(claim.business(), role), question));
         let kept = match &asked {
-            Ok((key, _)) if !bypasses(request) => cache.kept(key),
+            Ok((key, _)) if !bypasses => cache.kept(key),
             _ => None,
         };
         let access = claim.identity().access();
@@ -56,7 +57,7 @@ pub async fn answer(
         }
         let tenant = claim.identity().may(noun.area, Action::Read)?;
         let (key, question) = asked?;
-        if bypasses(request) {
+        if bypasses {
             cache.bypassed(noun.plural);
             let fresh = question.compute(engine.clone(), tenant).await?;
             return Ok(reply::entry(
