@@ -45,9 +45,9 @@ pub fn create(
     if name.trim().is_empty() {
         return Err("the name is blank".into());
     }
-    let joined =
+    let has_new_password =
         db::in_transaction(&mut conn, |tx| people::admit(tx, &tenant, (email, name), *role, &hash, given.is_some()))?;
-    match (given, joined.has_new_password) {
+    match (given, has_new_password) {
         (None, true) => println!("{email} may sign in to {slug} ({role}); the password is not shown again: {password}"),
         (None, false) => println!("{email} may sign in to {slug} ({role}) with the password that they have."),
         (Some(_), _) => println!("{email} may sign in to {slug} ({role})."),

@@ -7,15 +7,8 @@ use crate::auth::{Role, Tenant};
 use crate::db::{Statement, Tx, Value};
 use crate::error::{Error, Result};
 
-/// Someone who was admitted.
-pub struct Admitted {
-    pub id: Uuid,
-    /// Whether the password is the one that was given.
-    pub has_new_password: bool,
-}
-
 /// Makes whoever has the address `email` a member in `role`; who is new is called `name`. The password of `hash` becomes
-/// theirs if they have none, or if `replaces`.
+/// theirs if they have none, or if `replaces`. Returns whether it did.
 pub fn admit(
     tx: &mut Tx<'_>,
     tenant: &Tenant,
@@ -23,7 +16,7 @@ pub fn admit(
     role: Role,
     hash: &str,
     replaces: bool,
-) -> Result<Admitted> {
+) -> Result<bool> {
     let text = |text: &str| Value::Text(Some(text.to_owned()));
     let mut person = Statement::new("INSERT INTO users (id, email, name) VALUES (");
     person.bind(Value::Uuid(Some(Uuid::now_v7()))).push(", ").bind(text(email)).push(", ").bind(text(name));
@@ -43,5 +36,5 @@ pub fn admit(
     if has_new_password {
         sessions::set_password(tx, id, hash, None)?;
     }
-    Ok(Admitted { id, has_new_password })
+    Ok(has_new_password)
 }
