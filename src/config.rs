@@ -170,7 +170,7 @@ pub struct Config {
     /// How long a session lasts at most without being renewed, in days
     #[arg(long, env = "RAPPORT_SESSION_DAYS", default_value_t = 30)]
     pub session_days: u32,
-    /// Passwords that are checked at once; each takes 19 MiB and some 30 ms of a core
+    /// Passwords that are checked at once; each takes 19 MiB and keeps a core busy
     #[arg(long, env = "RAPPORT_PASSWORD_THREADS", default_value_t = 1)]
     pub password_threads: usize,
     /// Sign-ins that may wait for that; more are sent away with 503
