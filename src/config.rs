@@ -7,6 +7,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Command, ValueEnum};
 
+use crate::db::RowSecurity;
+
 /// A value that is never printed: not in logs, not in errors, not in `/health/detailed`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
@@ -137,6 +139,9 @@ pub struct Config {
     /// Requests that may wait for a database connection before callers get 503
     #[arg(long, env = "RAPPORT_DB_QUEUE", default_value_t = 1024)]
     pub db_queue: usize,
+    /// Part of the connections and of the queue that one business may have while another is asking, in percent
+    #[arg(long, env = "RAPPORT_DB_SHARE", default_value_t = 75)]
+    pub db_share: u8,
     /// Longest wait for a database connection, in milliseconds
     #[arg(long, env = "RAPPORT_DB_WAIT_MS", default_value_t = 2_000)]
     pub db_wait_ms: u64,
@@ -152,6 +157,9 @@ pub struct Config {
     /// Longest wait for the body of a request, in milliseconds
     #[arg(long, env = "RAPPORT_BODY_TIMEOUT_MS", default_value_t = 10_000)]
     pub body_timeout_ms: u64,
+    /// Where row-level security holds as a second wall between businesses: `off`, `writes` or `all`
+    #[arg(long, env = "RAPPORT_ROW_SECURITY", default_value = "writes")]
+    pub row_security: RowSecurity,
     /// Largest body of a request, in bytes
     #[arg(long, env = "RAPPORT_BODY_LIMIT", default_value_t = 1024 * 1024)]
     pub body_limit: usize,
@@ -239,6 +247,7 @@ impl Config {
         };
         check((1..=256).contains(&self.db_connections), "RAPPORT_DB_CONNECTIONS must be 1 to 256");
         check(self.db_queue >= 1, "RAPPORT_DB_QUEUE must be at least 1");
+        check((1..=100).contains(&self.db_share), "RAPPORT_DB_SHARE must be 1 to 100");
         check(self.workers != Some(0), "RAPPORT_WORKERS must be at least 1");
         check(self.body_limit >= 1024, "RAPPORT_BODY_LIMIT must be at least 1024 bytes");
         check((2..=64).contains(&self.body_depth), "RAPPORT_BODY_DEPTH must be 2 to 64");

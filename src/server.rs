@@ -174,7 +174,7 @@ fn cors(origins: &[String]) -> Cors {
 async fn become_ready(app: Data<App>) {
     let mut told = false;
     loop {
-        let current = app.db.read("is_migrated", |conn| {
+        let current = app.db.across().read("is_migrated", |conn| {
             migrate::is_current(conn).map_err(|error| crate::error::Error::Internal(error.to_string()))
         });
         match current.await {

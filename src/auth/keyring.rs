@@ -153,6 +153,7 @@ impl Keyring {
     async fn shared_secret(&self) -> Result<Vec<u8>> {
         let made = crate::auth::random::<32>()?;
         self.db
+            .across()
             .write("token_secret", move |tx| {
                 let mut sql = Statement::new("INSERT INTO service_secrets (name, secret) VALUES ('access tokens', ");
                 sql.bind(Value::Bytes(made.to_vec())).push(") ON CONFLICT (name) DO NOTHING").run(tx)?;
@@ -250,7 +251,7 @@ impl Keyring {
                 Credential::Key(hash) => of_key(hash),
                 Credential::Token(_, ticket, _) => of_session(ticket),
             };
-            let found = db.read("credential", move |conn| Ok(sql.row(conn)?)).await?;
+            let found = db.across().read("credential", move |conn| Ok(sql.row(conn)?)).await?;
             let Some(row) = found else { return Ok(None) };
             let text = |index| row.text(index).unwrap_or_default().to_owned();
             let seconds = |index| row.int(index).map(|seconds| Duration::from_secs(seconds.max(0) as u64));
@@ -325,7 +326,7 @@ fn of_session(ticket: Ticket) -> Statement {
 /// Notes that a credential was used, without anyone waiting for it.
 fn used(db: Db, business: Uuid, principal: Principal) {
     tokio::task::spawn(async move {
-        let noted = db.write("credential_used", move |tx| {
+        let noted = db.across().write("credential_used", move |tx| {
             let (table, id) = match principal {
                 Principal::Key(id) => ("api_keys", id),
                 Principal::User { session, .. } => ("sessions", session),

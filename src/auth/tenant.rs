@@ -3,7 +3,8 @@
 
 use uuid::Uuid;
 
-use super::{Action, Area, Identity, Role};
+use super::{Action, Area, Identity, Principal, Role};
+use crate::db::{Actor, Bounds};
 use crate::error::{Error, Result};
 
 /// What of a business the reading of input depends on.
@@ -36,6 +37,13 @@ impl Business {
 pub struct Tenant {
     id: Uuid,
     role: Role,
+    actor: Option<Actor>,
+}
+
+impl From<&Tenant> for Bounds {
+    fn from(tenant: &Tenant) -> Self {
+        Bounds { business: Some(tenant.id), actor: tenant.actor }
+    }
 }
 
 impl Tenant {
@@ -51,19 +59,23 @@ impl Tenant {
     /// Whoever asked in this role before: to have the answer ready. It is shown to nobody who may not see it, because every
     /// reader's credential is validated first.
     pub fn of_memory(business: Uuid, role: Role) -> Self {
-        Self { id: business, role }
+        Self { id: business, role, actor: None }
     }
 
     /// The operator of this machine, who runs a command line on the database itself.
     pub fn of_operator(business: Uuid) -> Self {
-        Self { id: business, role: Role::Owner }
+        Self { id: business, role: Role::Owner, actor: None }
     }
 }
 
 impl Identity {
     /// Its business, for what needs no permission because it is about the caller: see `Caller::person`.
     pub fn own(&self) -> Tenant {
-        Tenant { id: self.business.id, role: self.role }
+        let actor = match self.principal {
+            Principal::Key(id) => Actor::Key(id),
+            Principal::User { id, .. } => Actor::User(id),
+        };
+        Tenant { id: self.business.id, role: self.role, actor: Some(actor) }
     }
 
     /// Its business, if its role allows `action` in `area`. Errors: 403.
@@ -74,6 +86,6 @@ impl Identity {
                 "The role `{role}` may not {action} {area}. Ask an owner of the business for a key with another role."
             )));
         }
-        Ok(Tenant { id: self.business.id, role })
+        Ok(self.own())
     }
 }

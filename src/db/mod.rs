@@ -1,13 +1,15 @@
-//! The database: two functions, [`Db::read`] and [`Db::write`], and nothing else reaches a connection.
+//! The database: [`Db::within`] a business or [`Db::across`] all, `read` or `write`, and nothing else reaches a connection.
 //!
 //! A few threads of our own run the work, each on a connection that it checks out of an r2d2 pool of the same size, so
 //! that no async thread ever blocks and a probe answers while every connection is stuck. What waits is bounded: past
 //! `db_queue` jobs, or after `db_wait_ms`, the answer is 503 with `Retry-After`. (`actix_web::web::block` instead of
 //! these threads reached 70 % of the throughput; see docs/PERFORMANCE.md.)
 
+mod bounds;
 pub mod embedded;
 mod mailbox;
 pub mod migrate;
+mod queue;
 pub mod statement;
 pub mod target;
 mod threads;
@@ -19,42 +21,94 @@ use std::time::Duration;
 
 use diesel::pg::PgConnection;
 
+pub use self::bounds::{Actor, Bounds, RowSecurity};
 pub use self::mailbox::Mailbox;
 pub use self::statement::{Cells, Statement, Value};
 pub use self::threads::Source;
 pub use self::tx::{Isolation, Tx, WriteOptions};
 use crate::config::Config;
+use crate::context;
 use crate::error::{Error, Result};
 use crate::ops::metrics;
 
 #[derive(Clone)]
 pub struct Db {
     threads: Arc<threads::Threads>,
+    walls: RowSecurity,
 }
 
 impl Db {
     /// Opens the pool and its threads; no connection is made yet, so a database that is away does not stop the start.
     pub fn open(config: &Config, url: &str) -> Result<Self> {
         let threads = threads::Threads::start(config, url)?;
-        Ok(Self { threads: Arc::new(threads) })
+        Ok(Self { threads: Arc::new(threads), walls: config.row_security })
     }
 
-    /// Runs `f` on one connection, outside a transaction, and once more if the connection turns out to be dead.
+    /// Work that is confined to one business, as all is that serves one: what it writes is held to that by row-level
+    /// security too, what it changes is recorded as done by its actor, and its share of the connections is that business'.
+    pub fn within(&self, bounds: impl Into<Bounds>) -> Confined {
+        Confined { db: self.clone(), bounds: bounds.into() }
+    }
+
+    /// Work that belongs to no business: what is on the way to one (credentials, signing in), and the service's own.
+    pub fn across(&self) -> Confined {
+        Confined { db: self.clone(), bounds: Bounds::default() }
+    }
+
+    /// Whether reads are held by row-level security too.
+    pub fn walls_reads(&self) -> bool {
+        self.walls == RowSecurity::All
+    }
+
+    /// Hands `job` to a database thread without waiting for it: for work that answers its callers itself, and says
+    /// whether it went well. `false` when the queue is full.
+    pub fn submit(&self, name: &'static str, job: impl FnOnce(&Source) -> bool + Send + 'static) -> bool {
+        self.threads.submit(name, None, job)
+    }
+
+    /// Answers whether a connection can be had and used within `limit`.
+    pub async fn ping(&self, limit: Duration) -> Result<Duration> {
+        let asked = std::time::Instant::now();
+        let ping = self.across().read("ping", |conn| Ok(Statement::new("SELECT 1").run(conn)?));
+        match tokio::time::timeout(limit, ping).await {
+            Ok(done) => done.map(|_| asked.elapsed()),
+            Err(_) => Err(Error::busy()),
+        }
+    }
+
+    pub fn state(&self) -> PoolState {
+        self.threads.state()
+    }
+}
+
+/// The database, as far as some work may go.
+pub struct Confined {
+    db: Db,
+    bounds: Bounds,
+}
+
+impl Confined {
+    /// Runs `f` on one connection, outside a transaction (unless reads are walled), and once more if the connection turns out to be dead.
     ///
     /// `name` is the query's name in `/metrics`. Errors: 503 when the queue is full or the wait too long, and whatever
     /// `f` returns.
-    pub async fn read<T, F>(&self, name: &'static str, f: F) -> Result<T>
+    pub async fn read<T, F>(self, name: &'static str, f: F) -> Result<T>
     where
         T: Send + 'static,
         F: FnMut(&mut PgConnection) -> Result<T> + Send + 'static,
     {
-        self.threads.run(name, move |source| source.read(f)).await
+        let (bounds, request) = (self.bounds, context::request_id());
+        let walled = self.db.walls_reads() && bounds.business.is_some();
+        let mut f = f;
+        let read =
+            move |conn: &mut PgConnection| if walled { tx::look(conn, &bounds, &request, &mut f) } else { f(conn) };
+        self.db.threads.run(name, self.bounds.business, move |source| source.read(read)).await
     }
 
     /// Runs `f` in one transaction and commits, or rolls back if it fails. When PostgreSQL reports a serialization
     /// failure or a deadlock, the whole transaction is tried again after a pause (exponential, with jitter) in which it
     /// holds neither a thread nor a connection; so `f` may run several times.
-    pub async fn write<T, F>(&self, name: &'static str, f: F) -> Result<T>
+    pub async fn write<T, F>(self, name: &'static str, f: F) -> Result<T>
     where
         T: Send + 'static,
         F: Fn(&mut Tx<'_>) -> Result<T> + Send + Sync + 'static,
@@ -63,7 +117,7 @@ impl Db {
     }
 
     /// [`Db::write`] with an isolation level and a number of attempts of its own.
-    pub async fn write_with<T, F>(&self, name: &'static str, options: WriteOptions, f: F) -> Result<T>
+    pub async fn write_with<T, F>(self, name: &'static str, options: WriteOptions, f: F) -> Result<T>
     where
         T: Send + 'static,
         F: Fn(&mut Tx<'_>) -> Result<T> + Send + Sync + 'static,
@@ -85,7 +139,7 @@ impl Db {
     /// Moves every version, apart from any write: what two of the mutants do instead of the triggers.
     #[cfg(feature = "mutants")]
     async fn move_everything(&self) -> Result<()> {
-        let moved = self.threads.run("mutant", |source| {
+        let moved = self.db.threads.run("mutant", None, |source| {
             source.read(|conn| {
                 let sql = "SELECT rapport_move_all(b.id, t) FROM businesses b, unnest(ARRAY['leads', 'companies']) t";
                 Ok(Statement::new(sql).run(conn)?)
@@ -100,19 +154,22 @@ impl Db {
         F: Fn(&mut Tx<'_>) -> Result<T> + Send + Sync + 'static,
     {
         let f = Arc::new(f);
+        let walled = self.db.walls != RowSecurity::Off;
+        let begin: Arc<str> = self.bounds.begin(options.isolation.mode(), walled, &context::request_id()).into();
         let mut pauses = options.pauses();
         loop {
-            let attempt = f.clone();
+            let (attempt, begin) = (f.clone(), begin.clone());
             let outcome = self
+                .db
                 .threads
-                .run(name, move |source| {
+                .run(name, self.bounds.business, move |source| {
                     // A connection that was dead before the transaction began has done nothing yet.
                     let begun = Cell::new(false);
                     let work = |tx: &mut Tx<'_>| {
                         begun.set(true);
                         attempt(tx)
                     };
-                    source.run(|conn| tx::transact(conn, options.isolation, work), || !begun.get())
+                    source.run(|conn| tx::transact(conn, &begin, work), || !begun.get())
                 })
                 .await;
             match outcome {
@@ -126,26 +183,6 @@ impl Db {
                 done => return done,
             }
         }
-    }
-
-    /// Hands `job` to a database thread without waiting for it: for work that answers its callers itself, and says
-    /// whether it went well. `false` when the queue is full.
-    pub fn submit(&self, name: &'static str, job: impl FnOnce(&Source) -> bool + Send + 'static) -> bool {
-        self.threads.submit(name, job)
-    }
-
-    /// Answers whether a connection can be had and used within `limit`.
-    pub async fn ping(&self, limit: Duration) -> Result<Duration> {
-        let asked = std::time::Instant::now();
-        let ping = self.read("ping", |conn| Ok(Statement::new("SELECT 1").run(conn)?));
-        match tokio::time::timeout(limit, ping).await {
-            Ok(done) => done.map(|_| asked.elapsed()),
-            Err(_) => Err(Error::busy()),
-        }
-    }
-
-    pub fn state(&self) -> PoolState {
-        self.threads.state()
     }
 }
 
@@ -166,5 +203,5 @@ pub struct PoolState {
 
 /// Runs `f` in one transaction on a connection of the caller's own, without retries: for the command line.
 pub fn in_transaction<T>(conn: &mut PgConnection, f: impl FnOnce(&mut Tx<'_>) -> Result<T>) -> Result<T> {
-    tx::transact(conn, Isolation::default(), f)
+    tx::transact(conn, &Bounds::default().begin(Isolation::default().mode(), false, "-"), f)
 }

@@ -1,4 +1,4 @@
-//! The database threads: as many as there are connections, fed from one bounded queue.
+//! The database threads: as many as there are connections, fed from one bounded queue with a line for each business.
 //!
 //! Every admission, wait and hand-back is here, so that the lints can forbid `Pool::get` and `web::block` elsewhere.
 
@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, TrySendError};
 use diesel::connection::{
     AnsiTransactionManager, InstrumentationEvent, SimpleConnection, TransactionManager, TransactionManagerStatus,
 };
@@ -14,6 +13,7 @@ use diesel::pg::PgConnection;
 use diesel::r2d2::{ConnectionManager, CustomizeConnection, Pool, PooledConnection};
 use tokio::sync::oneshot;
 
+use super::queue::{Limits, Party, Queue};
 use super::{PoolState, tx};
 use crate::config::Config;
 use crate::context;
@@ -29,7 +29,7 @@ thread_local! {
 }
 
 pub struct Threads {
-    jobs: Sender<Job>,
+    jobs: Arc<Queue<Job>>,
     pool: Pool<Manager>,
     wait: Duration,
     queue: usize,
@@ -104,12 +104,17 @@ impl Threads {
             .connection_customizer(Box::new(Session { statement_timeout_ms: config.statement_timeout_ms }))
             .error_handler(Box::new(LogErrors))
             .build_unchecked(Manager::new(url));
-        let (jobs, inbox) = crossbeam_channel::bounded::<Job>(config.db_queue);
+        let share = |of: usize| (of * usize::from(config.db_share)).div_ceil(100).clamp(1, of);
+        let jobs = Arc::new(Queue::new(Limits {
+            places: config.db_queue,
+            places_each: share(config.db_queue),
+            running_each: share(size as usize),
+        }));
         for number in 0..size {
-            let (inbox, source) = (inbox.clone(), Source { pool: pool.clone(), wait });
+            let (jobs, source) = (jobs.clone(), Source { pool: pool.clone(), wait });
             std::thread::Builder::new()
                 .name(format!("db-{number}"))
-                .spawn(move || work(&inbox, &source))
+                .spawn(move || work(&jobs, &source))
                 .map_err(|error| Error::Internal(format!("cannot start a database thread: {error}")))?;
         }
         Ok(Self { jobs, pool, wait, queue: config.db_queue })
@@ -120,21 +125,25 @@ impl Threads {
     pub async fn run<T: Send + 'static>(
         &self,
         name: &'static str,
+        party: Party,
         work: impl FnOnce(&Source) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let (answer, mut answered) = oneshot::channel();
         let state = Arc::new(AtomicU8::new(WAITING));
         let entered = state.clone();
-        self.enqueue(Box::new(move |source| {
-            if entered.compare_exchange(WAITING, RUNNING, Ordering::AcqRel, Ordering::Acquire).is_err() {
-                return;
-            }
-            let (sent, began) = (SENT.get(), Instant::now());
-            let outcome = work(source);
-            let spent = Spent { time: began.elapsed(), statements: SENT.get() - sent };
-            metrics::queried(name, spent.time, spent.statements, outcome.is_ok());
-            let _ = answer.send((outcome, spent));
-        }))?;
+        self.enqueue(
+            party,
+            Box::new(move |source| {
+                if entered.compare_exchange(WAITING, RUNNING, Ordering::AcqRel, Ordering::Acquire).is_err() {
+                    return;
+                }
+                let (sent, began) = (SENT.get(), Instant::now());
+                let outcome = work(source);
+                let spent = Spent { time: began.elapsed(), statements: SENT.get() - sent };
+                metrics::queried(name, spent.time, spent.statements, outcome.is_ok());
+                let _ = answer.send((outcome, spent));
+            }),
+        )?;
         let (outcome, spent) = match tokio::time::timeout(self.wait, &mut answered).await {
             Ok(done) => done,
             Err(_) if state.compare_exchange(WAITING, ABANDONED, Ordering::AcqRel, Ordering::Acquire).is_ok() => {
@@ -148,20 +157,20 @@ impl Threads {
     }
 
     /// `job` says whether it went well.
-    pub fn submit(&self, name: &'static str, job: impl FnOnce(&Source) -> bool + Send + 'static) -> bool {
-        self.enqueue(Box::new(move |source| {
-            let (sent, began) = (SENT.get(), Instant::now());
-            let good = job(source);
-            metrics::queried(name, began.elapsed(), SENT.get() - sent, good);
-        }))
+    pub fn submit(&self, name: &'static str, party: Party, job: impl FnOnce(&Source) -> bool + Send + 'static) -> bool {
+        self.enqueue(
+            party,
+            Box::new(move |source| {
+                let (sent, began) = (SENT.get(), Instant::now());
+                let good = job(source);
+                metrics::queried(name, began.elapsed(), SENT.get() - sent, good);
+            }),
+        )
         .is_ok()
     }
 
-    fn enqueue(&self, job: Job) -> Result<()> {
-        self.jobs.try_send(job).map_err(|error| match error {
-            TrySendError::Full(_) => Error::busy(),
-            TrySendError::Disconnected(_) => Error::Internal("the database threads are gone".into()),
-        })
+    fn enqueue(&self, party: Party, job: Job) -> Result<()> {
+        self.jobs.push(party, job).map_err(|_| Error::busy())
     }
 
     pub fn state(&self) -> PoolState {
@@ -176,17 +185,24 @@ impl Threads {
     }
 }
 
+impl Drop for Threads {
+    fn drop(&mut self) {
+        self.jobs.close();
+    }
+}
+
 struct Spent {
     time: Duration,
     statements: u64,
 }
 
-fn work(inbox: &Receiver<Job>, source: &Source) {
-    while let Ok(job) = inbox.recv() {
+fn work(jobs: &Queue<Job>, source: &Source) {
+    while let Some((party, job)) = jobs.pop() {
         // A panic in a job answers its own request (the channel drops) and must not cost a thread.
         if std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| job(source))).is_err() {
             tracing::error!("a database job panicked");
         }
+        jobs.done(party);
     }
 }
 

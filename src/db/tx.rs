@@ -4,10 +4,14 @@ use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
+use diesel::connection::{AnsiTransactionManager, SimpleConnection, TransactionManager};
 use diesel::pg::PgConnection;
 use diesel::result::DatabaseErrorKind as Kind;
 
+use super::Bounds;
 use crate::error::{Result, is_deadlock, is_shutdown};
+
+type Manager = AnsiTransactionManager;
 
 /// A connection inside a transaction. A function that takes `&mut Tx` writes.
 pub struct Tx<'c>(&'c mut PgConnection);
@@ -59,19 +63,44 @@ impl WriteOptions {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "the one place that opens transactions")]
-pub(super) fn transact<T>(
-    conn: &mut PgConnection,
-    isolation: Isolation,
-    f: impl FnOnce(&mut Tx<'_>) -> Result<T>,
-) -> Result<T> {
-    let transaction = conn.build_transaction();
-    match isolation {
-        Isolation::ReadCommitted => transaction.read_committed(),
-        Isolation::RepeatableRead => transaction.repeatable_read(),
-        Isolation::Serializable => transaction.serializable(),
+impl Isolation {
+    /// What follows `BEGIN`.
+    pub(super) fn mode(self) -> &'static str {
+        match self {
+            Isolation::ReadCommitted => "ISOLATION LEVEL READ COMMITTED",
+            Isolation::RepeatableRead => "ISOLATION LEVEL REPEATABLE READ",
+            Isolation::Serializable => "ISOLATION LEVEL SERIALIZABLE",
+        }
     }
-    .run(|conn| f(&mut Tx(conn)))
+}
+
+/// Runs `f` in the transaction that `begin` begins.
+pub(super) fn transact<T>(conn: &mut PgConnection, begin: &str, f: impl FnOnce(&mut Tx<'_>) -> Result<T>) -> Result<T> {
+    if let Err(error) = Manager::begin_transaction_sql(conn, begin) {
+        // It may have got as far as `BEGIN`; diesel does not know of that.
+        let _ = conn.batch_execute("ROLLBACK");
+        return Err(error.into());
+    }
+    match f(&mut Tx(conn)) {
+        Ok(done) => {
+            Manager::commit_transaction(conn)?;
+            Ok(done)
+        }
+        Err(failed) => match Manager::rollback_transaction(conn) {
+            Ok(()) | Err(diesel::result::Error::BrokenTransactionManager) => Err(failed),
+            Err(error) => Err(error.into()),
+        },
+    }
+}
+
+/// Runs `f`, which only reads, in a transaction within `bounds`.
+pub(super) fn look<T>(
+    conn: &mut PgConnection,
+    bounds: &Bounds,
+    request: &str,
+    f: impl FnOnce(&mut PgConnection) -> Result<T>,
+) -> Result<T> {
+    transact(conn, &bounds.begin("ISOLATION LEVEL READ COMMITTED, READ ONLY", true, request), |tx| f(tx))
 }
 
 /// Errors after which the same transaction, run again as a whole, can succeed: 40001, 40P01, and an exclusion

@@ -104,6 +104,11 @@ impl Caller {
         self.identity.role
     }
 
+    /// The caller's own business, for what everyone may ask about themselves.
+    pub fn own(&self) -> Tenant {
+        self.identity.own()
+    }
+
     /// The caller's own business, for what everyone may do about themselves: their sessions, their password.
     /// Errors: 403 when the caller is a program.
     pub fn person(&self) -> Result<(Tenant, Uuid, Uuid)> {

@@ -10,7 +10,7 @@ use super::api_keys::{self, API_KEYS};
 use super::forms::{PASSWORD_CHANGE, RENEWAL, ROTATION, SIGN_IN};
 use super::sessions::{self, Device};
 use super::sign_in::SignIn;
-use crate::auth::{Action, Area, Principal, Role};
+use crate::auth::{Action, Area, Principal, Role, Tenant};
 use crate::db::{Db, Statement, Value};
 use crate::error::{Error, Result};
 use crate::http::caller::Caller;
@@ -39,7 +39,11 @@ async fn rotate(state: Data<SignIn>, caller: Caller, request: HttpRequest, body:
     let id = Uuid::try_parse(request.match_info().query("id")).map_err(|_| store::missing(&API_KEYS))?;
     let overlap = Form::read(&body, &ROTATION)?.int("overlap_seconds").unwrap_or(OVERLAP);
     let key = api_keys::generate()?;
-    let rotated = state.db.write("rotate_key", move |tx| api_keys::rotate(tx, &tenant, id, overlap, &key)).await?;
+    let rotated = state
+        .db
+        .within(&tenant)
+        .write("rotate_key", move |tx| api_keys::rotate(tx, &tenant, id, overlap, &key))
+        .await?;
     Ok(reply::updated(rotated))
 }
 
@@ -58,7 +62,7 @@ async fn renew(state: Data<SignIn>, _: HttpRequest, body: Bytes) -> Result<HttpR
 
 async fn list(state: Data<SignIn>, caller: Caller, _: HttpRequest, _: Bytes) -> Result<HttpResponse> {
     let (tenant, user, current) = caller.person()?;
-    let rows = state.db.read("sessions", move |conn| sessions::list(conn, &tenant, user)).await?;
+    let rows = state.db.within(&tenant).read("sessions", move |conn| sessions::list(conn, &tenant, user)).await?;
     let mut out = b"{\"data\":[".to_vec();
     for (place, row) in rows.iter().enumerate() {
         out.extend_from_slice(if place > 0 { b",{" } else { b"{" });
@@ -76,7 +80,7 @@ async fn sign_out(state: Data<SignIn>, caller: Caller, request: HttpRequest, _: 
         "current" => current,
         id => Uuid::try_parse(id).map_err(|_| Error::NotFound("You have no such session.".into()))?,
     };
-    state.db.write("sign_out", move |tx| sessions::end_own(tx, &tenant, user, id)).await?;
+    state.db.within(&tenant).write("sign_out", move |tx| sessions::end_own(tx, &tenant, user, id)).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
@@ -90,7 +94,7 @@ async fn change_password(state: Data<SignIn>, caller: Caller, _: HttpRequest, bo
 
 async fn me(state: Data<SignIn>, caller: Caller, _: HttpRequest, _: Bytes) -> Result<HttpResponse> {
     let business = caller.business();
-    let principal = described(&state.db, business.id, caller.principal()).await?;
+    let principal = described(&state.db, &caller.own(), caller.principal()).await?;
     Ok(HttpResponse::Ok().json(json!({
         "principal": principal,
         "business": {
@@ -110,7 +114,7 @@ pub fn permissions(role: Role) -> Vec<String> {
 }
 
 /// The caller themselves: what they are called, by themselves.
-async fn described(db: &Db, business: Uuid, principal: Principal) -> Result<Json> {
+async fn described(db: &Db, own: &Tenant, principal: Principal) -> Result<Json> {
     let (kind, id, session, sql) = match principal {
         Principal::Key(id) => ("api_key", id, None, "SELECT k.name, NULL::text FROM api_keys k WHERE k.business_id = "),
         Principal::User { id, session } => (
@@ -122,8 +126,8 @@ async fn described(db: &Db, business: Uuid, principal: Principal) -> Result<Json
     };
     let column = if session.is_some() { " AND u.id = " } else { " AND k.id = " };
     let mut asked = Statement::new(sql);
-    asked.bind(Value::Uuid(Some(business))).push(column).bind(Value::Uuid(Some(id)));
-    let row = db.read("me", move |conn| Ok(asked.row(conn)?)).await?;
+    asked.bind(Value::Uuid(Some(own.id()))).push(column).bind(Value::Uuid(Some(id)));
+    let row = db.within(own).read("me", move |conn| Ok(asked.row(conn)?)).await?;
     let text = |index| row.as_ref().and_then(|row| row.text(index)).map(str::to_owned);
     Ok(json!({ "kind": kind, "id": id, "name": text(0), "email": text(1), "session_id": session }))
 }

@@ -57,7 +57,7 @@ impl SignIn {
         self.accounts.admit(&account)?;
         self.addresses.admit(&address)?;
         let asked = account.clone();
-        let person = self.db.read("person", move |conn| sessions::person(conn, &asked)).await?;
+        let person = self.db.across().read("person", move |conn| sessions::person(conn, &asked)).await?;
         let stored = person.as_ref().and_then(|person| person.hash.clone());
         let right = self.passwords.verify(stored.clone(), password.to_owned()).await?;
         let Some((person, verified)) = person.filter(|_| right).zip(stored) else {
@@ -66,12 +66,12 @@ impl SignIn {
             return Err(WRONG);
         };
         self.accounts.succeeded(&account);
-        let doors = self.db.read("doors", move |conn| sessions::doors(conn, person.id)).await?;
+        let doors = self.db.across().read("doors", move |conn| sessions::doors(conn, person.id)).await?;
         let door = choose(doors, business)?;
         let ticket = Ticket { business: door.business, session: Uuid::now_v7(), user: person.id };
         let (refresh, device, days) = (sessions::generate()?, Arc::new(device), self.days);
         let hashed = hash(&refresh);
-        let begun = self.db.write("sign_in", move |tx| {
+        let begun = self.db.across().write("sign_in", move |tx| {
             let still = sessions::still_has(tx, ticket.user, &verified)?;
             if still {
                 sessions::begin(tx, ticket, &device, &hashed, days)?;
@@ -92,7 +92,7 @@ impl SignIn {
     pub async fn renew(&self, refresh: &str) -> Result<Json> {
         let (fresh, used, days) = (sessions::generate()?, hash(refresh), self.days);
         let hashed = hash(&fresh);
-        match self.db.write("renew_session", move |tx| sessions::renew(tx, &used, &hashed, days)).await? {
+        match self.db.across().write("renew_session", move |tx| sessions::renew(tx, &used, &hashed, days)).await? {
             Renewal::Renewed(ticket) => self.pair(ticket, &fresh).await,
             Renewal::Unknown => Err(OVER),
             Renewal::Reused => {
@@ -107,14 +107,17 @@ impl SignIn {
     pub async fn change_password(&self, user: Uuid, session: Uuid, current: String, new: String) -> Result<()> {
         let account = user.to_string();
         self.accounts.admit(&account)?;
-        let stored = self.db.read("password", move |conn| sessions::password(conn, user)).await?;
+        let stored = self.db.across().read("password", move |conn| sessions::password(conn, user)).await?;
         if !self.passwords.verify(stored, current).await? {
             self.accounts.failed(&account);
             let fault = Fault::new("/current_password", "wrong", "`current_password` is not your password.");
             return Err(Error::Invalid(vec![fault]));
         }
         let hashed = self.passwords.hash(new).await?;
-        self.db.write("change_password", move |tx| sessions::set_password(tx, user, &hashed, Some(session))).await
+        self.db
+            .across()
+            .write("change_password", move |tx| sessions::set_password(tx, user, &hashed, Some(session)))
+            .await
     }
 
     async fn pair(&self, ticket: Ticket, refresh: &str) -> Result<Json> {

@@ -53,9 +53,9 @@ fn create(tx: &mut Tx<'_>, tenant: &Tenant, change: Change) -> Result<(Uuid, Row
     guard_role(tenant, change.text("role"))?;
     let given = |name| change.get(name).cloned().unwrap_or(Value::Text(None));
     let id = Uuid::now_v7();
-    let mut insert = Statement::new("INSERT INTO users (id, email, name) VALUES (");
+    let mut insert = Statement::new("SELECT rapport_add_person(");
     insert.bind(Value::Uuid(Some(id))).push(", ").bind(given("email")).push(", ").bind(given("name"));
-    if insert.push(") ON CONFLICT (lower(email)) DO NOTHING").run(tx)? == 0 {
+    if insert.push(")::int").row(tx)?.and_then(|row| row.int(0)) != Some(1) {
         return Err(Error::Conflict {
             code: "already_exists",
             detail: "A person with this address exists already, here or in another business.".into(),
@@ -78,8 +78,7 @@ fn update(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, change: Change, expected: 
     if let Some(name) = change.get("name") {
         let mut sql = Statement::new("UPDATE users SET version = version + 1, updated_at = now(), name = ");
         sql.bind(name.clone()).push(" WHERE id = ").bind(Value::Uuid(Some(id)));
-        sql.push(" AND NOT EXISTS (SELECT FROM memberships m WHERE m.user_id = users.id AND m.business_id <> ");
-        sql.bind(Value::Uuid(Some(tenant.id()))).push(")");
+        sql.push(" AND NOT rapport_belongs_elsewhere(id)");
         if sql.run(tx)? == 0 {
             return Err(Error::conflict(
                 "shared_person",

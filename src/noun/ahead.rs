@@ -154,7 +154,7 @@ async fn remember(engine: &Engine) {
     if busiest.is_empty() {
         return;
     }
-    let written = engine.db.write("cache_remember", move |tx| {
+    let written = engine.db.across().write("cache_remember", move |tx| {
         Statement::new("DELETE FROM cache_questions").run(tx)?;
         let mut sql =
             Statement::new("INSERT INTO cache_questions (business_id, role, noun, typed) SELECT * FROM unnest(");
@@ -175,7 +175,7 @@ async fn remember(engine: &Engine) {
 pub async fn warm_up(engine: Data<Engine>, nouns: &'static [&'static Noun]) {
     let (Some(cache), true) = (engine.cache.clone(), engine.warms > 0) else { return };
     let began = Instant::now();
-    let read = engine.db.read("cache_questions", |conn| {
+    let read = engine.db.across().read("cache_questions", |conn| {
         let sql = "SELECT b.id, b.country, b.time_zone, b.currency, q.role, q.noun, q.typed \
                    FROM cache_questions q JOIN businesses b ON b.id = q.business_id";
         Ok(Statement::new(sql).rows(conn)?)

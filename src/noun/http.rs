@@ -103,7 +103,8 @@ async fn create(
     let tenant = caller.may(noun.area, Action::Write)?;
     no_parameters(&request)?;
     let change = Change::parse(noun, body::json(&body, engine.body_depth)?, true, caller.business())?;
-    let (id, row) = engine.db.write("create", move |tx| (noun.writes.create)(tx, &tenant, change.clone())).await?;
+    let (id, row) =
+        engine.db.within(&tenant).write("create", move |tx| (noun.writes.create)(tx, &tenant, change.clone())).await?;
     Ok(reply::created(&format!("{API}/{}/{id}", noun.plural), row))
 }
 
@@ -119,8 +120,11 @@ async fn update(
     let (id, expected) = (id(noun, &request)?, reply::if_match(&request)?);
     let change = Change::parse(noun, body::json(&body, engine.body_depth)?, false, caller.business())?;
     let forgetful = tenant.clone();
-    let row =
-        engine.db.write("update", move |tx| (noun.writes.update)(tx, &tenant, id, change.clone(), expected)).await?;
+    let row = engine
+        .db
+        .within(&tenant)
+        .write("update", move |tx| (noun.writes.update)(tx, &tenant, id, change.clone(), expected))
+        .await?;
     superseded(&engine, noun, &forgetful, id);
     Ok(reply::updated(row))
 }
@@ -135,7 +139,7 @@ async fn delete(
     no_parameters(&request)?;
     let (id, expected) = (id(noun, &request)?, reply::if_match(&request)?);
     let forgetful = tenant.clone();
-    engine.db.write("delete", move |tx| (noun.writes.delete)(tx, &tenant, noun, id, expected)).await?;
+    engine.db.within(&tenant).write("delete", move |tx| (noun.writes.delete)(tx, &tenant, noun, id, expected)).await?;
     superseded(&engine, noun, &forgetful, id);
     Ok(HttpResponse::NoContent().finish())
 }
@@ -149,7 +153,8 @@ async fn restore(
     let tenant = caller.may(noun.area, Action::Delete)?;
     no_parameters(&request)?;
     let id = id(noun, &request)?;
-    let row = engine.db.write("restore", move |tx| (noun.writes.restore)(tx, &tenant, noun, id)).await?;
+    let row =
+        engine.db.within(&tenant).write("restore", move |tx| (noun.writes.restore)(tx, &tenant, noun, id)).await?;
     Ok(reply::updated(row))
 }
 

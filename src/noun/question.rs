@@ -93,7 +93,7 @@ impl Question {
         let noun = self.noun;
         match &self.what {
             What::List(_) => {
-                let body = engine.db.read("list", move |conn| {
+                let body = engine.db.within(&tenant).read("list", move |conn| {
                     let What::List(list) = &self.what else { return Ok(Vec::new()) };
                     store::list(conn, &tenant, list)
                 });
@@ -106,11 +106,14 @@ impl Question {
             }
             What::One(id, view) => {
                 let (id, asked) = (*id, view.clone());
-                let row = engine.db.read("one_with_relations", move |conn| store::one(conn, &tenant, noun, id, &asked));
+                let row = engine
+                    .db
+                    .within(&tenant)
+                    .read("one_with_relations", move |conn| store::one(conn, &tenant, noun, id, &asked));
                 Ok(of_row(row.await?.ok_or_else(|| store::missing(noun))?))
             }
             What::Batch(..) => {
-                let body = engine.db.read("batch_read", move |conn| {
+                let body = engine.db.within(&tenant).read("batch_read", move |conn| {
                     let What::Batch(ids, view) = &self.what else { return Ok(Vec::new()) };
                     store::batch(conn, &tenant, noun, ids, view)
                 });

@@ -64,6 +64,7 @@ pub async fn purge(app: Data<App>, caller: Caller, _: HttpRequest, body: Bytes) 
     };
     let business = tenant.id();
     app.db
+        .within(&tenant)
         .write("cache_purge", move |tx| {
             let mut sql = Statement::new("SELECT rapport_move_all(");
             sql.bind(Value::Uuid(Some(business)))

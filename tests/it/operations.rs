@@ -19,7 +19,7 @@ fn metrics_tell_requests_by_route_and_status_the_pool_queries_and_retries() {
 
     let db = open_db(&service.database, &[]);
     let options = WriteOptions { attempts: 3, ..WriteOptions::default() };
-    let hopeless = actix_web::rt::System::new().block_on(db.write_with("forced_retry", options, |tx| {
+    let hopeless = actix_web::rt::System::new().block_on(db.across().write_with("forced_retry", options, |tx| {
         Ok(Statement::new("DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = '40001'; END $$").run(tx)?)
     }));
     hopeless.expect_err("it never succeeds");

@@ -158,7 +158,7 @@ fn collide(
     let shared = std::sync::Arc::new((tries, both, work));
     let run = |side: usize| {
         let (mine, first) = (shared.clone(), AtomicUsize::new(0));
-        db.write_with("collide", options, move |tx| {
+        db.across().write_with("collide", options, move |tx| {
             let (tries, both, work) = &*mine;
             tries.fetch_add(1, Ordering::SeqCst);
             let again = first.fetch_add(1, Ordering::SeqCst) > 0;
@@ -217,7 +217,7 @@ fn a_transaction_that_never_succeeds_is_given_up_after_its_attempts() {
     let tries = std::sync::Arc::new(AtomicUsize::new(0));
     let counted = tries.clone();
     let options = WriteOptions { attempts: 4, ..WriteOptions::default() };
-    let outcome = actix_web::rt::System::new().block_on(db.write_with("hopeless", options, move |tx| {
+    let outcome = actix_web::rt::System::new().block_on(db.across().write_with("hopeless", options, move |tx| {
         counted.fetch_add(1, Ordering::SeqCst);
         Ok(Statement::new("DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = '40001'; END $$").run(tx)?)
     }));

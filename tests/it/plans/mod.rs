@@ -48,7 +48,7 @@ fn no_question_that_the_api_allows_reads_a_whole_table() {
     data::fill(&database);
     let db = open_db(&database, &["--statement-timeout-ms", "15000"]);
     let report = std::env::var_os("RAPPORT_PLANS").is_some();
-    let explained = actix_web::rt::System::new().block_on(db.read("explain", move |conn| {
+    let explained = actix_web::rt::System::new().block_on(db.across().read("explain", move |conn| {
         let questions = questions::all(conn);
         Ok(questions.iter().map(|question| explain(conn, question, report)).collect::<Vec<_>>())
     }));
