@@ -16,9 +16,10 @@ use crate::identity::api_keys::API_KEYS;
 use crate::identity::memberships::MEMBERSHIPS;
 use crate::identity::users::USERS;
 use crate::noun::Noun;
+use crate::noun::history::AUDIT_LOG;
 
 /// Every noun, in the order of the document.
-pub static NOUNS: [&Noun; 15] = [
+pub static NOUNS: [&Noun; 16] = [
     &LEADS,
     &COMPANIES,
     &CONTACTS,
@@ -34,6 +35,7 @@ pub static NOUNS: [&Noun; 15] = [
     &USERS,
     &MEMBERSHIPS,
     &API_KEYS,
+    &AUDIT_LOG,
 ];
 
 #[cfg(test)]

@@ -17,6 +17,22 @@ diesel::table! {
         expires_at -> Nullable<Timestamptz>,
         previous_hash -> Nullable<Binary>,
         previous_until -> Nullable<Timestamptz>,
+        permissions -> Nullable<Array<Text>>,
+    }
+}
+
+diesel::table! {
+    audit_log (business_id, id) {
+        business_id -> Uuid,
+        id -> Uuid,
+        created_at -> Timestamptz,
+        noun -> Text,
+        row_id -> Uuid,
+        action -> Text,
+        actor_kind -> Text,
+        actor_id -> Nullable<Uuid>,
+        request_id -> Nullable<Text>,
+        changes -> Jsonb,
     }
 }
 
@@ -61,6 +77,7 @@ diesel::table! {
         version -> BigInt,
         created_at -> Timestamptz,
         updated_at -> Timestamptz,
+        agents_see -> Text,
     }
 }
 

@@ -10,8 +10,8 @@ use parking_lot::{Mutex, RwLock};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use super::Role;
 use super::token::{self, Ticket, Tokens};
+use super::{Permissions, Role};
 use crate::auth::Business;
 use crate::cache::{Cache, Scope, Stamp};
 use crate::config::{Config, Secret};
@@ -38,6 +38,9 @@ pub struct Identity {
     pub principal: Principal,
     pub business: Business,
     pub role: Role,
+    pub permissions: Permissions,
+    /// The person whose own leads and conversations are all that it sees; `None`: no such limit.
+    pub sees_only: Option<Uuid>,
     /// When the credential ends by itself.
     ends: Option<Instant>,
     /// What this depends on.
@@ -266,9 +269,16 @@ impl Keyring {
                     Some(seconds(8).map_or(left, |session| session.min(left))),
                 ),
             };
+            let role = Role::named(&text(1)).ok_or_else(|| Error::Internal("a credential of no known role".into()))?;
+            let limited = role == Role::Agent && text(10) == "assigned";
             let identity = Identity {
                 principal,
-                role: Role::named(&text(1)).ok_or_else(|| Error::Internal("a credential of no known role".into()))?,
+                role,
+                // What this binary does not know is not permitted.
+                permissions: row.text(9).map_or(role.permissions(), |names| {
+                    names.split(' ').filter_map(Permissions::named).fold(Permissions::default(), Permissions::and)
+                }),
+                sees_only: if let (Principal::User { id, .. }, true) = (principal, limited) { Some(id) } else { None },
                 business: Business { id: business, country: text(3), time_zone: text(4), currency: text(5) },
                 ends: left.and_then(|left| Instant::now().checked_add(left)),
                 access,
@@ -295,14 +305,14 @@ impl Keyring {
 }
 
 /// The columns that both kinds of credential are looked up with: id, role, business, its settings, seconds since the last
-/// use, the membership, and seconds until it ends by itself.
+/// use, the membership, seconds until it ends by itself, its permissions if they are not its role's, and what agents see.
 const BUSINESS: &str = "b.id, b.country, b.time_zone, b.currency";
 
 fn of_key(hash: Hash) -> Statement {
     let mut sql = Statement::new(format!(
         "SELECT k.id, k.role, {BUSINESS}, coalesce(extract(epoch FROM now() - k.last_used_at), 1e7)::bigint, NULL::uuid, \
-         extract(epoch FROM least(k.expires_at, CASE WHEN k.hash <> h.hash THEN k.previous_until END) - now())::bigint \
-         FROM (SELECT "
+         extract(epoch FROM least(k.expires_at, CASE WHEN k.hash <> h.hash THEN k.previous_until END) - now())::bigint, \
+         array_to_string(k.permissions, ' '), b.agents_see FROM (SELECT "
     ));
     sql.bind(Value::Bytes(hash.to_vec())).push(
         " AS hash) h JOIN api_keys k ON k.hash = h.hash OR k.previous_hash = h.hash \
@@ -314,7 +324,7 @@ fn of_key(hash: Hash) -> Statement {
 fn of_session(ticket: Ticket) -> Statement {
     let mut sql = Statement::new(format!(
         "SELECT s.id, m.role, {BUSINESS}, extract(epoch FROM now() - s.last_used_at)::bigint, m.id, \
-         extract(epoch FROM s.expires_at - now())::bigint \
+         extract(epoch FROM s.expires_at - now())::bigint, NULL::text, b.agents_see \
          FROM sessions s JOIN memberships m ON m.business_id = s.business_id AND m.user_id = s.user_id \
          JOIN businesses b ON b.id = s.business_id WHERE s.business_id = "
     ));

@@ -11,7 +11,7 @@ use rand::rngs::OsRng;
 use crate::error::{Error, Result};
 
 pub use keyring::{Credential, Hash, Identity, Keyring, Principal, hash};
-pub use roles::{Action, Area, Role};
+pub use roles::{Action, Area, Permissions, Role};
 pub use tenant::{Business, Tenant};
 pub use token::{Ticket, Tokens};
 

@@ -13,6 +13,8 @@ pub enum Area {
     People,
     /// API keys.
     Keys,
+    /// Who did what.
+    Audit,
     /// The state of the service.
     Operations,
 }
@@ -43,6 +45,7 @@ impl Role {
     /// | business | read | read | read, write | all | all |
     /// | people | read | read | read | all | all |
     /// | keys | – | – | – | all | all |
+    /// | audit | – | – | – | read | read |
     /// | operations | – | – | read | all | all |
     pub fn may(self, area: Area, action: Action) -> bool {
         use Action::*;
@@ -51,14 +54,22 @@ impl Role {
             (Area::Crm, Write) => Role::Agent,
             (Area::Crm, Delete) | (Area::Business, Write) | (Area::Operations, Read) => Role::Manager,
             (Area::Business | Area::Operations, _) | (Area::People, Write | Delete) | (Area::Keys, _) => Role::Admin,
+            (Area::Audit, Read) => Role::Admin,
+            // It is written by what is done.
+            (Area::Audit, Write | Delete) => return false,
         };
         self >= least
     }
 
     /// All that it may do.
-    pub fn permissions(self) -> impl Iterator<Item = (Area, Action)> {
-        let all = Area::ALL.into_iter().flat_map(|area| Action::ALL.map(|action| (area, action)));
-        all.filter(move |(area, action)| self.may(*area, *action))
+    pub fn permissions(self) -> Permissions {
+        every().filter(|(area, action)| self.may(*area, *action)).collect()
+    }
+
+    /// The least role that has all of `permissions`.
+    pub fn least_with(permissions: Permissions) -> Option<Self> {
+        let roles = [Role::Viewer, Role::Agent, Role::Manager, Role::Admin, Role::Owner];
+        roles.into_iter().find(|role| role.permissions().contain(permissions))
     }
 
     pub fn name(self) -> &'static str {
@@ -78,8 +89,53 @@ impl Role {
     }
 }
 
+fn every() -> impl Iterator<Item = (Area, Action)> {
+    Area::ALL.into_iter().flat_map(|area| Action::ALL.map(|action| (area, action)))
+}
+
+/// What someone may do: a set of areas and actions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Permissions(u32);
+
+impl Permissions {
+    pub fn has(self, area: Area, action: Action) -> bool {
+        self.0 & bit(area, action) != 0
+    }
+
+    pub fn contain(self, others: Self) -> bool {
+        others.0 & !self.0 == 0
+    }
+
+    /// Each as `area:action`, in the order of the table of roles.
+    pub fn names(self) -> impl Iterator<Item = String> {
+        every()
+            .filter(move |(area, action)| self.has(*area, *action))
+            .map(|(area, action)| format!("{}:{}", area.name(), action.name()))
+    }
+
+    /// The one that is called `name`.
+    pub fn named(name: &str) -> Option<Self> {
+        let (area, action) = name.split_once(':')?;
+        every().filter(|(a, b)| a.name() == area && b.name() == action).map(|one| [one].into_iter().collect()).next()
+    }
+
+    pub fn and(self, others: Self) -> Self {
+        Self(self.0 | others.0)
+    }
+}
+
+impl FromIterator<(Area, Action)> for Permissions {
+    fn from_iter<T: IntoIterator<Item = (Area, Action)>>(all: T) -> Self {
+        Self(all.into_iter().fold(0, |bits, (area, action)| bits | bit(area, action)))
+    }
+}
+
+fn bit(area: Area, action: Action) -> u32 {
+    1 << (area as u32 * Action::ALL.len() as u32 + action as u32)
+}
+
 impl Area {
-    pub const ALL: [Self; 5] = [Self::Crm, Self::Business, Self::People, Self::Keys, Self::Operations];
+    pub const ALL: [Self; 6] = [Self::Crm, Self::Business, Self::People, Self::Keys, Self::Audit, Self::Operations];
 
     /// As permissions name it.
     pub fn name(self) -> &'static str {
@@ -88,6 +144,7 @@ impl Area {
             Area::Business => "business",
             Area::People => "people",
             Area::Keys => "keys",
+            Area::Audit => "audit",
             Area::Operations => "operations",
         }
     }
@@ -119,6 +176,7 @@ impl fmt::Display for Area {
             Area::Business => "the business and its offer",
             Area::People => "people and roles",
             Area::Keys => "API keys",
+            Area::Audit => "the audit log",
             Area::Operations => "the state of the service",
         })
     }

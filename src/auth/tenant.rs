@@ -3,7 +3,7 @@
 
 use uuid::Uuid;
 
-use super::{Action, Area, Identity, Principal, Role};
+use super::{Action, Area, Identity, Permissions, Principal, Role};
 use crate::db::{Actor, Bounds};
 use crate::error::{Error, Result};
 
@@ -37,6 +37,8 @@ impl Business {
 pub struct Tenant {
     id: Uuid,
     role: Role,
+    permissions: Permissions,
+    sees_only: Option<Uuid>,
     actor: Option<Actor>,
 }
 
@@ -56,15 +58,29 @@ impl Tenant {
         self.role
     }
 
+    /// All that whoever asks may do.
+    pub fn permissions(&self) -> Permissions {
+        self.permissions
+    }
+
+    /// The person whose own leads and conversations are all that is seen; `None`: no such limit.
+    pub fn sees_only(&self) -> Option<Uuid> {
+        self.sees_only
+    }
+
     /// Whoever asked in this role before: to have the answer ready. It is shown to nobody who may not see it, because every
     /// reader's credential is validated first.
     pub fn of_memory(business: Uuid, role: Role) -> Self {
-        Self { id: business, role, actor: None }
+        Self::unlimited(business, role)
     }
 
     /// The operator of this machine, who runs a command line on the database itself.
     pub fn of_operator(business: Uuid) -> Self {
-        Self { id: business, role: Role::Owner, actor: None }
+        Self::unlimited(business, Role::Owner)
+    }
+
+    fn unlimited(id: Uuid, role: Role) -> Self {
+        Self { id, role, permissions: role.permissions(), sees_only: None, actor: None }
     }
 }
 
@@ -75,16 +91,26 @@ impl Identity {
             Principal::Key(id) => Actor::Key(id),
             Principal::User { id, .. } => Actor::User(id),
         };
-        Tenant { id: self.business.id, role: self.role, actor: Some(actor) }
+        let Self { role, permissions, sees_only, .. } = *self;
+        Tenant { id: self.business.id, role, permissions, sees_only, actor: Some(actor) }
     }
 
-    /// Its business, if its role allows `action` in `area`. Errors: 403.
+    /// Its business, if it is permitted `action` in `area`. Errors: 403.
     pub fn may(&self, area: Area, action: Action) -> Result<Tenant> {
         let role = self.role;
-        if !role.may(area, action) {
-            return Err(Error::Forbidden(format!(
-                "The role `{role}` may not {action} {area}. Ask an owner of the business for a key with another role."
-            )));
+        if !self.permissions.has(area, action) {
+            let detail = if role.may(area, action) {
+                format!(
+                    "This key may not {action} {area}. Ask for one with the permission `{}:{}`.",
+                    area.name(),
+                    action.name()
+                )
+            } else {
+                format!(
+                    "The role `{role}` may not {action} {area}. Ask an owner of the business for another role or key."
+                )
+            };
+            return Err(Error::Forbidden(detail));
         }
         Ok(self.own())
     }

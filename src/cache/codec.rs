@@ -48,7 +48,8 @@ pub fn decode(key: &Key, bytes: &[u8], ttl: Duration) -> Option<Arc<Entry>> {
 fn checksum(key: &Key, bytes: &[u8]) -> u64 {
     let owner = xxhash_rust::xxh3::xxh3_64(key.business.as_bytes())
         ^ xxhash_rust::xxh3::xxh3_64(key.role.as_bytes()).rotate_left(1)
-        ^ xxhash_rust::xxh3::xxh3_64(key.noun.as_bytes()).rotate_left(2);
+        ^ xxhash_rust::xxh3::xxh3_64(key.noun.as_bytes()).rotate_left(2)
+        ^ key.sees_only.map_or(0, |person| xxhash_rust::xxh3::xxh3_64(person.as_bytes()).rotate_left(3));
     xxhash_rust::xxh3::xxh3_64_with_seed(bytes, owner)
 }
 
@@ -78,7 +79,13 @@ mod tests {
     use super::*;
 
     fn key(business: u128, question: &str) -> Key {
-        Key { business: Uuid::from_u128(business), role: "agent", noun: "leads", question: question.into() }
+        Key {
+            business: Uuid::from_u128(business),
+            role: "agent",
+            sees_only: None,
+            noun: "leads",
+            question: question.into(),
+        }
     }
 
     proptest! {

@@ -52,6 +52,8 @@ pub struct Key {
     pub business: uuid::Uuid,
     /// In which role it was asked for.
     pub role: &'static str,
+    /// Of whom it shows the rows, where whoever asked is limited to their own.
+    pub sees_only: Option<uuid::Uuid>,
     /// Whose answer: the noun's plural.
     pub noun: &'static str,
     /// The question in its normal form.

@@ -222,9 +222,11 @@ impl Remote {
         }
     }
 
-    /// `rapport:<shape>:<business>:<noun>:<role>:<hash of the question>`; the entry repeats the question whole.
+    /// `rapport:<shape>:<business>:<noun>:<role>:<hash of the question>`, with the person after the role where it shows only
+    /// what is theirs; the entry repeats the question whole.
     fn name(&self, key: &Key) -> String {
         let hash = xxhash_rust::xxh3::xxh3_128(key.question.as_bytes());
-        format!("{}{}:{}:{}:{hash:032x}", self.prefix, key.business, key.noun, key.role)
+        let person = key.sees_only.map(|person| format!("-{person}")).unwrap_or_default();
+        format!("{}{}:{}:{}{person}:{hash:032x}", self.prefix, key.business, key.noun, key.role)
     }
 }

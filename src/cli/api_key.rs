@@ -29,7 +29,7 @@ pub fn create(
 /// Stores `key`; the same key again is left as it is.
 pub fn store(conn: &mut PgConnection, business: Uuid, name: &str, role: Role, key: &str) -> Result<(), BoxError> {
     let tenant = Tenant::of_operator(business);
-    db::in_transaction(conn, |tx| api_keys::insert(tx, &tenant, name, role, key))?;
+    db::in_transaction(conn, |tx| api_keys::insert(tx, &tenant, name, role, key, Default::default()))?;
     Ok(())
 }
 

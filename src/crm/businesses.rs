@@ -29,6 +29,16 @@ pub static BUSINESSES: Noun = Noun {
         Field::new("country", Kind::Country, r#""DE""#, "How phone numbers without a country code are read.")
             .default(r#""US""#),
         Field::text("phone_number_id", 64, r#""106540352242922""#, "WhatsApp's id of its phone number."),
+        Field {
+            filter: false,
+            ..Field::choice(
+                "agents_see",
+                &["all", "assigned"],
+                r#""all""#,
+                "`assigned`: people with the role `agent` see only the leads and conversations that are assigned to them.",
+            )
+        }
+        .default(r#""all""#),
         Field { filter: false, ..Field::METADATA },
         Field::VERSION,
         Field::CREATED_AT,

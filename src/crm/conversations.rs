@@ -8,7 +8,7 @@ use super::messages::MESSAGES;
 use crate::auth::Business;
 use crate::db::Value;
 use crate::identity::users::USERS;
-use crate::noun::{Change, Faults, Field, Hooks, Noun, Relation, Sort, phone};
+use crate::noun::{Change, Faults, Field, Hooks, Noun, Relation, Sort, Visible, phone};
 
 pub const CHANNELS: &[&str] = &["whatsapp", "sms", "email", "web"];
 const STATUSES: &[&str] = &["active", "pending", "closed"];
@@ -66,6 +66,7 @@ pub static CONVERSATIONS: Noun = Noun {
     ],
     sorts: &[Sort::time("last_message_at", "t.last_message_at"), Sort::time("created_at", "t.created_at")],
     default_sort: "-last_message_at",
+    visible: Visible::Assigned("assignee_id"),
     hooks: Hooks { prepare, ..Hooks::NONE },
     ttl: Duration::from_secs(300),
     ..Noun::BASE

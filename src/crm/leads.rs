@@ -11,7 +11,7 @@ use super::tasks::TASKS;
 use crate::auth::Business;
 use crate::db::Value;
 use crate::identity::users::USERS;
-use crate::noun::{Change, Faults, Field, Hooks, Kind, Noun, Relation, Sort};
+use crate::noun::{Change, Faults, Field, Hooks, Kind, Noun, Relation, Sort, Visible};
 
 const STATUSES: &[&str] = &["new", "contacted", "qualified", "proposal", "won", "lost"];
 
@@ -65,6 +65,7 @@ pub static LEADS: Noun = Noun {
         Sort::int("score", "t.score"),
         Sort::int("value", "coalesce(t.value_minor, 0)"),
     ],
+    visible: Visible::Assigned("assignee_id"),
     hooks: Hooks { prepare, ..Hooks::NONE },
     ..Noun::BASE
 };

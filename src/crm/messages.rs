@@ -9,7 +9,7 @@ use crate::auth::{Business, Tenant};
 use crate::db::{Statement, Tx, Value};
 use crate::error::Result;
 use crate::identity::users::USERS;
-use crate::noun::{Change, Faults, Field, Hooks, Kind, Noun, Relation, Search, Sort};
+use crate::noun::{Change, Faults, Field, Hooks, Kind, Noun, Relation, Search, Sort, Visible};
 
 const DIRECTIONS: &[&str] = &["inbound", "outbound"];
 const AUTHORS: &[&str] = &["contact", "user", "ai", "system"];
@@ -99,6 +99,7 @@ pub static MESSAGES: Noun = Noun {
     sorts: &[Sort::time("sent_at", "t.sent_at")],
     default_sort: "-sent_at",
     search: Search::Words,
+    visible: Visible::Linked(&[("conversation_id", &CONVERSATIONS)]),
     hooks: Hooks { prepare, after, ..Hooks::NONE },
     ttl: Duration::from_secs(180),
     ..Noun::BASE

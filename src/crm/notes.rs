@@ -6,7 +6,7 @@ use super::contacts::CONTACTS;
 use super::conversations::CONVERSATIONS;
 use super::leads::LEADS;
 use crate::identity::users::USERS;
-use crate::noun::{Field, Kind, Noun, Relation, Search, Sort};
+use crate::noun::{Field, Kind, Noun, Relation, Search, Sort, Visible};
 
 pub static NOTES: Noun = Noun {
     name: "note",
@@ -39,5 +39,6 @@ pub static NOTES: Noun = Noun {
     ],
     sorts: &[Sort::time("created_at", "t.created_at")],
     search: Search::Words,
+    visible: Visible::Linked(&[("lead_id", &LEADS), ("conversation_id", &CONVERSATIONS)]),
     ..Noun::BASE
 };

@@ -8,7 +8,7 @@ use super::leads::LEADS;
 use crate::auth::Business;
 use crate::db::Value;
 use crate::identity::users::USERS;
-use crate::noun::{Change, Faults, Field, Hooks, Noun, Relation, Sort};
+use crate::noun::{Change, Faults, Field, Hooks, Noun, Relation, Sort, Visible};
 
 const STATUSES: &[&str] = &["open", "done", "cancelled"];
 const PRIORITIES: &[&str] = &["low", "normal", "high", "urgent"];
@@ -47,6 +47,7 @@ pub static TASKS: Noun = Noun {
         // what has no date comes last
         Sort::time("due_at", "coalesce(t.due_at, '9999-12-31 23:59:59+00'::timestamptz)"),
     ],
+    visible: Visible::Linked(&[("lead_id", &LEADS)]),
     hooks: Hooks { prepare, ..Hooks::NONE },
     ..Noun::BASE
 };

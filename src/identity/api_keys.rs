@@ -4,14 +4,15 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::memberships::guard_role;
-use crate::auth::{Area, Business, Role, Tenant, hash, random};
+use crate::auth::{Area, Business, Permissions, Role, Tenant, hash, random};
 use crate::db::{Statement, Tx, Value};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::noun::store::{self, Row};
-use crate::noun::{Change, Faults, Field, Hooks, Kind, Noun, Operations, Search, Sort, Writes};
+use crate::noun::{Change, Faults, Field, Hooks, Kind, Noun, Operations, Search, Sort, Writes, did_you_mean};
 
 /// Characters of a key that stay readable, so that people can tell keys apart.
 const PREFIX: usize = 10;
@@ -26,9 +27,21 @@ pub static API_KEYS: Noun = Noun {
     fields: &[
         Field::ID,
         Field::text("name", 100, r#""Website form""#, "What it is for.").required(),
-        Field::choice("role", Role::NAMES, r#""agent""#, "What it may do; at most what its maker may.")
-            .required()
-            .once(),
+        Field::choice(
+            "role",
+            Role::NAMES,
+            r#""agent""#,
+            "What it may do; at most what its maker may. The least that has its permissions, when left out.",
+        )
+        .not_null()
+        .once(),
+        Field::new(
+            "permissions",
+            Kind::Tags,
+            r#"["crm:read","crm:write"]"#,
+            "What it may do, as `GET /me` names it, where that is less than its role may; null: all that its role may.",
+        )
+        .once(),
         Field::text("prefix", 20, r#""rk_4fJx9Qa""#, "How the key begins, to recognise it by.").read_only().not_null(),
         Field::new("expires_at", Kind::Time, r#""2100-01-01T00:00:00Z""#, "When it ends by itself; never, if null."),
         Field::time("last_used_at", "When it was last used, to the minute.").read_only(),
@@ -50,6 +63,38 @@ pub static API_KEYS: Noun = Noun {
 
 /// A key that has ended already would only puzzle: it is revoked by deleting it.
 fn prepare(change: &mut Change, _: &Business, faults: &mut Faults) {
+    let permissions = match change.get("permissions") {
+        Some(Value::Texts(names)) if names.is_empty() => {
+            let detail =
+                "Name at least one permission, or leave `permissions` out: then the key may what its role may.";
+            return faults.field("permissions", "required", detail);
+        }
+        Some(Value::Texts(names)) => {
+            Some(names.iter().map(|name| Permissions::named(name).ok_or(name.clone())).collect::<Result<Vec<_>, _>>())
+        }
+        _ => None,
+    };
+    let role = change.text("role").and_then(Role::named);
+    match (permissions, role) {
+        (Some(Err(unknown)), _) => {
+            let known: Vec<String> = Role::Owner.permissions().names().collect();
+            let hint = did_you_mean(&unknown, known.iter().map(String::as_str));
+            faults.field("permissions", "not_a_choice", format!("There is no permission `{unknown}`.{hint}"));
+        }
+        (Some(Ok(all)), role) => {
+            let all = all.into_iter().fold(Permissions::default(), Permissions::and);
+            match (role, Role::least_with(all)) {
+                (Some(role), _) if !role.permissions().contain(all) => {
+                    let detail = format!("The role `{role}` has not all of these permissions; leave `role` out.");
+                    faults.field("permissions", "out_of_range", detail);
+                }
+                (None, Some(least)) => change.set_default("role", Value::Text(Some(least.name().to_owned()))),
+                _ => {}
+            }
+        }
+        (None, None) if change.creates => faults.field("role", "required", "Give a `role`, or `permissions`."),
+        (None, _) => {}
+    }
     if change.get("expires_at").and_then(Value::as_time).is_some_and(|time| time <= chrono::Utc::now()) {
         faults.field("expires_at", "past", "`expires_at` must be in the future. To end a key now, delete it.");
     }
@@ -58,14 +103,14 @@ fn prepare(change: &mut Change, _: &Business, faults: &mut Faults) {
 /// Makes a key and shows it, as the member `key` of the row.
 fn create(tx: &mut Tx<'_>, tenant: &Tenant, change: Change) -> Result<(Uuid, Row)> {
     let role = change.text("role").and_then(Role::named).unwrap_or(Role::Viewer);
-    guard_role(tenant, Some(role.name()))?;
+    let permissions = match change.get("permissions") {
+        Some(Value::Texts(names)) => Some(names.clone()),
+        _ => None,
+    };
+    guard(tenant, role, permissions.as_deref())?;
     let key = generate()?;
-    let id = insert(tx, tenant, change.text("name").unwrap_or_default(), role, &key)?;
-    if let Some(time) = change.get("expires_at") {
-        let mut sql = Statement::new("UPDATE api_keys SET expires_at = ");
-        sql.bind(time.clone()).push(" WHERE business_id = ").bind(Value::Uuid(Some(tenant.id())));
-        sql.push(" AND id = ").bind(Value::Uuid(Some(id))).run(tx)?;
-    }
+    let limits = Limits { permissions, expires_at: change.get("expires_at").and_then(Value::as_time) };
+    let id = insert(tx, tenant, change.text("name").unwrap_or_default(), role, &key, limits)?;
     Ok((id, shown_with(tx, tenant, id, &key)?))
 }
 
@@ -94,10 +139,21 @@ pub fn rotate(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, overlap: i64, key: &st
 }
 
 fn guard_key(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid) -> Result<()> {
-    let mut sql = Statement::new("SELECT role FROM api_keys WHERE business_id = ");
+    let mut sql = Statement::new("SELECT role, array_to_string(permissions, ' ') FROM api_keys WHERE business_id = ");
     sql.bind(Value::Uuid(Some(tenant.id()))).push(" AND id = ").bind(Value::Uuid(Some(id)));
-    let row = sql.row(tx)?;
-    guard_role(tenant, row.as_ref().and_then(|row| row.text(0)))
+    let Some(row) = sql.row(tx)? else { return Ok(()) };
+    let names: Option<Vec<String>> = row.text(1).map(|names| names.split(' ').map(str::to_owned).collect());
+    guard(tenant, row.text(0).and_then(Role::named).unwrap_or(Role::Owner), names.as_deref())
+}
+
+/// Nobody gives more than they have. Errors: 403.
+fn guard(tenant: &Tenant, role: Role, permissions: Option<&[String]>) -> Result<()> {
+    let Some(names) = permissions else { return guard_role(tenant, Some(role.name())) };
+    let asked = names.iter().filter_map(|name| Permissions::named(name)).fold(Permissions::default(), Permissions::and);
+    if role > tenant.role() || !tenant.permissions().contain(asked) {
+        return Err(Error::Forbidden("A key may do at most what its maker may do.".into()));
+    }
+    Ok(())
 }
 
 /// The row of the key `id`, with the key itself.
@@ -118,15 +174,30 @@ pub fn generate() -> Result<String> {
     Ok(format!("rk_{}", URL_SAFE_NO_PAD.encode(random::<32>()?)))
 }
 
+/// How far a key goes.
+#[derive(Debug, Default)]
+pub struct Limits {
+    /// What it may do, if not all that its role may.
+    pub permissions: Option<Vec<String>>,
+    /// When it ends by itself.
+    pub expires_at: Option<DateTime<Utc>>,
+}
+
 /// Stores `key` for the tenant. The same key again is left as it is.
-pub fn insert(tx: &mut Tx<'_>, tenant: &Tenant, name: &str, role: Role, key: &str) -> Result<Uuid> {
+pub fn insert(tx: &mut Tx<'_>, tenant: &Tenant, name: &str, role: Role, key: &str, limits: Limits) -> Result<Uuid> {
     let id = Uuid::now_v7();
     let text = |text: &str| Value::Text(Some(text.to_owned()));
-    let mut sql = Statement::new("INSERT INTO api_keys (business_id, id, name, role, prefix, hash) VALUES (");
+    let mut sql = Statement::new(
+        "INSERT INTO api_keys (business_id, id, name, role, prefix, hash, expires_at, permissions) VALUES (",
+    );
     sql.bind(Value::Uuid(Some(tenant.id()))).push(", ").bind(Value::Uuid(Some(id))).push(", ");
     sql.bind(text(name)).push(", ").bind(text(role.name())).push(", ");
     sql.bind(prefix(key)).push(", ").bind(Value::Bytes(hash(key).to_vec()));
-    sql.push(") ON CONFLICT (hash) DO NOTHING");
-    sql.run(tx)?;
+    sql.push(", ").bind(Value::Time(limits.expires_at)).push(", ");
+    match limits.permissions {
+        Some(names) => sql.bind(Value::Texts(names)),
+        None => sql.push("NULL"),
+    };
+    sql.push(") ON CONFLICT (hash) DO NOTHING").run(tx)?;
     Ok(id)
 }

@@ -63,7 +63,7 @@ static SIGNED_IN: [Field; 8] = [
     .not_null(),
     Field::choice("role", Role::NAMES, r#""agent""#, "The role in this business.").not_null(),
 ];
-static ME: [Field; 4] = [
+static ME: [Field; 5] = [
     Field::new(
         "principal",
         Kind::Object,
@@ -79,8 +79,15 @@ static ME: [Field; 4] = [
     )
     .not_null(),
     Field::choice("role", Role::NAMES, r#""agent""#, "The role in this business.").not_null(),
-    Field::new("permissions", Kind::Tags, r#"["crm:read","crm:write"]"#, "What the role may do, as `area:action`.")
+    Field::new("permissions", Kind::Tags, r#"["crm:read","crm:write"]"#, "What the caller may do, as `area:action`.")
         .not_null(),
+    Field::choice(
+        "sees",
+        &["all", "assigned"],
+        r#""all""#,
+        "`assigned`: of leads and conversations only those that are assigned to the caller, and what belongs to them.",
+    )
+    .not_null(),
 ];
 static SESSIONS: [Field; 7] = {
     let [id, agent, address, created, used, expires] = sessions::FIELDS;

@@ -10,7 +10,7 @@ use super::api_keys::{self, API_KEYS};
 use super::forms::{PASSWORD_CHANGE, RENEWAL, ROTATION, SIGN_IN};
 use super::sessions::{self, Device};
 use super::sign_in::SignIn;
-use crate::auth::{Action, Area, Principal, Role, Tenant};
+use crate::auth::{Action, Area, Principal, Tenant};
 use crate::db::{Db, Statement, Value};
 use crate::error::{Error, Result};
 use crate::http::caller::Caller;
@@ -104,13 +104,9 @@ async fn me(state: Data<SignIn>, caller: Caller, _: HttpRequest, _: Bytes) -> Re
             "currency": business.currency,
         },
         "role": caller.role().name(),
-        "permissions": permissions(caller.role()),
+        "permissions": caller.own().permissions().names().collect::<Vec<_>>(),
+        "sees": if caller.own().sees_only().is_some() { "assigned" } else { "all" },
     })))
-}
-
-/// `crm:read` and so on: what `role` may do, in the order of its table.
-pub fn permissions(role: Role) -> Vec<String> {
-    role.permissions().map(|(area, action)| format!("{}:{}", area.name(), action.name())).collect()
 }
 
 /// The caller themselves: what they are called, by themselves.

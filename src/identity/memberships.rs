@@ -71,8 +71,8 @@ pub fn forget(tx: &mut Tx<'_>, user: Uuid) -> Result<()> {
 /// Nobody gives more than they have. Errors: 403.
 pub fn guard_role(tenant: &Tenant, role: Option<&str>) -> Result<()> {
     match role.and_then(Role::named) {
-        Some(role) if role > tenant.role() => {
-            Err(Error::Forbidden(format!("The role `{}` cannot give or take the role `{role}`.", tenant.role())))
+        Some(role) if role > tenant.role() || !tenant.permissions().contain(role.permissions()) => {
+            Err(Error::Forbidden(format!("Whoever has not all that the role `{role}` may do cannot give or take it.")))
         }
         _ => Ok(()),
     }

@@ -204,7 +204,7 @@ pub async fn warm_up(engine: Data<Engine>, nouns: &'static [&'static Noun]) {
         let scopes: Arc<[_]> = question.scopes.as_slice().into();
         let Ok(stamp) = cache.validate(&scopes).await else { break };
         let tenant = Tenant::of_memory(business.id, role);
-        let key = question.key(&business, role);
+        let key = question.key(&business, role, None);
         let ttl = engine.ttl(noun);
         warmed +=
             usize::from(cache.refresh(&key, ttl, stamp, || question.compute(engine.clone(), tenant)).await.is_ok());

@@ -31,20 +31,26 @@ pub async fn answer(
     let Some(cache) = &engine.cache else {
         let tenant = claim.identity().may(noun.area, Action::Read)?;
         let question = ask(claim.business())?;
+        may_include(&claim, &question)?;
         let fresh = question.compute(engine.clone(), tenant).await?;
         return Ok(reply::entry(request, &Entry::new(Stamp::default(), fresh, Duration::ZERO), Source::Bypass, None));
     };
     let bypasses = bypasses(request);
     for _ in 0..MOST_TURNS {
-        let role = claim.identity().role;
-        let asked = ask(claim.business()).map(|question| (question.key(claim.business(), role), question));
+        let (role, sees_only) = (claim.identity().role, claim.identity().sees_only);
+        let asked = ask(claim.business()).map(|question| (question.key(claim.business(), role, sees_only), question));
+        let bypasses = bypasses || asked.as_ref().is_ok_and(|(_, question)| !question.noun.cached);
         let kept = match &asked {
             Ok((key, _)) if !bypasses => cache.kept(key),
             _ => None,
         };
         let access = claim.identity().access();
         let data = asked.as_ref().map(|(_, question)| question.scopes.as_slice()).unwrap_or_default();
-        let scopes: Arc<[_]> = access.iter().chain(data).copied().collect();
+        let through = match (&asked, sees_only) {
+            (Ok((_, question)), Some(_)) => question.seen_through(claim.business()),
+            _ => Vec::new(),
+        };
+        let scopes: Arc<[_]> = access.iter().chain(data).chain(&through).copied().collect();
         // Where rounds of one generation have confirmed both, versions need not be compared if this round is of it, too.
         let confirmed = claim.identity().confirmed();
         let since = if kept.as_ref().is_some_and(|entry| entry.confirmed() == confirmed) { confirmed } else { 0 };
@@ -57,6 +63,7 @@ pub async fn answer(
         }
         let tenant = claim.identity().may(noun.area, Action::Read)?;
         let (key, question) = asked?;
+        may_include(&claim, &question)?;
         if bypasses {
             cache.bypassed(noun.plural);
             let fresh = question.compute(engine.clone(), tenant).await?;
@@ -85,7 +92,8 @@ pub async fn answer(
         if hit {
             engine.remember(claim.business(), &question);
         }
-        if engine.refreshes {
+        // What one person sees is not made ready for others.
+        if engine.refreshes && sees_only.is_none() {
             engine.hot.note(&key, &question, &tenant);
         }
         if hit && cache.samples() {
@@ -105,6 +113,14 @@ pub async fn answer(
         return Ok(reply::entry(request, &entry, source, coding));
     }
     Err(Error::busy())
+}
+
+/// What is shown with the rows needs a permission of its own. Errors: 403.
+fn may_include(claim: &Claim, question: &Question) -> Result<()> {
+    let areas = question.view().include.iter().map(|(relation, _)| relation.noun.area);
+    areas
+        .filter(|area| *area != question.noun.area)
+        .try_for_each(|area| claim.identity().may(area, Action::Read).map(drop))
 }
 
 /// Whether the request wants the database's word (RFC 9111, section 5.2.1.5).

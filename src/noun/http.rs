@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::answer::answer;
 use super::params::{List, View};
 use super::question::{Question, What};
-use super::{Change, Engine, Noun, body, store};
+use super::{Change, Engine, Noun, body, history, store};
 use crate::auth::{Action, Business, Tenant};
 use crate::error::{Error, Fault, Result};
 use crate::http::caller::{Caller, Claim};
@@ -39,6 +39,8 @@ pub fn routes(noun: &'static Noun, api: &mut web::ServiceConfig) {
         });
     let batch = routing::resource("/batch/read")
         .reads(Method::POST, move |engine, claim, request, body| batch_read(noun, engine, claim, request, body));
+    let history = routing::resource("/{id}/history")
+        .reads(Method::GET, move |engine, claim, request, _| history(noun, engine, claim, request));
     let restoration = routing::resource("/{id}/restoration").on_if(
         operations.restore,
         Method::POST,
@@ -48,6 +50,9 @@ pub fn routes(noun: &'static Noun, api: &mut web::ServiceConfig) {
         one.register(scope);
         many.register(scope);
         batch.register(scope);
+        if noun.has_history() {
+            history.register(scope);
+        }
         if operations.restore {
             restoration.register(scope);
         }
@@ -65,6 +70,17 @@ async fn read(noun: &'static Noun, engine: Data<Engine>, claim: Claim, request: 
     let asked = format!("one {}?{}", request.match_info().query("id"), request.query_string());
     let ask = |business: &Business| engine.understand(noun, business, &asked, || typed(noun, &asked, business));
     answer(engine.clone(), claim, &request, noun, ask).await
+}
+
+async fn history(
+    noun: &'static Noun,
+    engine: Data<Engine>,
+    claim: Claim,
+    request: HttpRequest,
+) -> Result<HttpResponse> {
+    let (id, query) = (request.match_info().query("id"), request.query_string());
+    answer(engine.clone(), claim, &request, noun, |business: &Business| history::of_row(noun, id, query, business))
+        .await
 }
 
 /// What `list ?query` or `one id?query` asks of `noun`.

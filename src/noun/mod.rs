@@ -15,6 +15,7 @@ mod cursor;
 mod engine;
 mod field;
 pub mod form;
+pub mod history;
 pub mod http;
 pub mod json;
 pub mod openapi;
@@ -103,6 +104,16 @@ impl Hooks {
     pub const NONE: Self = Self { prepare: |_, _, _| {}, before: |_, _, _, _| Ok(()), after: |_, _, _, _| Ok(()) };
 }
 
+/// Which rows someone sees who is limited to what is assigned to them (`businesses.agents_see`).
+#[derive(Clone, Copy, Debug)]
+pub enum Visible {
+    All,
+    /// Those whose column says so.
+    Assigned(&'static str),
+    /// Those whose links, where they have them, lead to rows that are seen.
+    Linked(&'static [(&'static str, &'static Noun)]),
+}
+
 /// How a noun's rows are written; a noun that is no plain row puts functions of its own in.
 #[derive(Clone, Copy)]
 pub struct Writes {
@@ -159,6 +170,10 @@ pub struct Noun {
     pub routes: fn(&mut actix_web::web::ServiceConfig),
     /// How long its answers are kept at most: it bounds memory, they are never stale.
     pub ttl: Duration,
+    /// Whether its answers are kept at all. They can be where a trigger moves their versions.
+    pub cached: bool,
+    /// Which rows are seen by someone who is limited to their own.
+    pub visible: Visible,
     /// Whether its answers may be compressed: not where secrets stand beside what a caller can write (BREACH).
     pub packed: bool,
 }
@@ -191,6 +206,8 @@ impl Noun {
         writes: Writes::PLAIN,
         routes: |_| {},
         ttl: Duration::from_secs(600),
+        cached: true,
+        visible: Visible::All,
         packed: true,
     };
 
@@ -215,6 +232,11 @@ impl Noun {
 
     pub fn relation(&self, name: &str) -> Option<&'static Relation> {
         self.relations.iter().find(|relation| relation.name == name)
+    }
+
+    /// Whether what happens to its rows is recorded; of the record itself it is not.
+    pub fn has_history(&self) -> bool {
+        !std::ptr::eq(self, &history::AUDIT_LOG)
     }
 
     /// Whether rows are marked deleted rather than removed.

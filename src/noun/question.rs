@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::field::Kind;
 use super::json::Shown;
 use super::params::{List, View};
-use super::{Engine, Noun, store};
+use super::{Engine, Noun, Visible, store};
 use crate::auth::{Business, Role, Tenant};
 use crate::cache::{Fresh, Key, Scope};
 use crate::error::Result;
@@ -20,6 +20,17 @@ pub enum What {
     List(List),
     One(Uuid, View),
     Batch(Vec<Uuid>, View),
+    /// What happened to a row of a noun: a list of the audit log.
+    History(&'static Noun, Uuid, List),
+}
+
+impl What {
+    fn view(&self) -> &View {
+        match self {
+            What::List(list) | What::History(_, _, list) => &list.view,
+            What::One(_, view) | What::Batch(_, view) => view,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -38,10 +49,7 @@ pub struct Question {
 
 impl Question {
     pub fn new(noun: &'static Noun, what: What, business: &Business, typed: &str) -> Self {
-        let view = match &what {
-            What::List(list) => &list.view,
-            What::One(_, view) | What::Batch(_, view) => view,
-        };
+        let view = what.view();
         let own = noun.reads().iter().enumerate().map(|(place, table)| match &what {
             // The ids of a view are those of its first table.
             What::One(id, _) if place == 0 => Scope::row(business.id, table, *id),
@@ -60,6 +68,11 @@ impl Question {
         Self { noun, what, scopes, typed: typed.to_owned(), text, remembered: AtomicBool::new(false) }
     }
 
+    /// What of its rows is shown.
+    pub fn view(&self) -> &View {
+        self.what.view()
+    }
+
     /// Whether it can be written down: it says nothing that someone has typed of a person.
     pub fn is_impersonal(&self) -> bool {
         let closed = |kind| {
@@ -72,25 +85,37 @@ impl Question {
                     && list.filters.iter().all(|filter| closed(filter.field.kind))
             }
             What::One(..) => true,
-            What::Batch(..) => false,
+            What::Batch(..) | What::History(..) => false,
         }
     }
 
     /// The key of its answer to someone in `role`.
-    pub fn key(&self, business: &Business, role: Role) -> Key {
-        Key { business: business.id, role: role.name(), noun: self.noun.plural, question: self.text.clone() }
+    pub fn key(&self, business: &Business, role: Role, sees_only: Option<Uuid>) -> Key {
+        let question = self.text.clone();
+        Key { business: business.id, role: role.name(), sees_only, noun: self.noun.plural, question }
+    }
+
+    /// What else the answer depends on for someone who is limited to their own: the rows through which others are seen.
+    pub fn seen_through(&self, business: &Business) -> Vec<Scope> {
+        let nouns = self.view().include.iter().map(|(relation, _)| relation.noun).chain([self.noun]);
+        let through =
+            nouns.filter_map(|noun| if let Visible::Linked(links) = noun.visible { Some(links) } else { None });
+        through.flatten().flat_map(|(_, noun)| noun.reads()).map(|table| Scope::table(business.id, table)).collect()
     }
 
     /// The key of the plain answer about a row, which a write of that row supersedes.
     pub fn of_row(noun: &'static Noun, tenant: &Tenant, id: Uuid) -> Key {
         let what = What::One(id, View::default());
         let text = normal_form(&what, &View::default());
-        Key { business: tenant.id(), role: tenant.role().name(), noun: noun.plural, question: text.into() }
+        let (role, sees_only) = (tenant.role().name(), tenant.sees_only());
+        Key { business: tenant.id(), role, sees_only, noun: noun.plural, question: text.into() }
     }
 
     /// Asks the database.
     pub async fn compute(self: Arc<Self>, engine: Data<Engine>, tenant: Tenant) -> Result<Fresh> {
         let noun = self.noun;
+        // Fetched alone: with those of other readers only what everyone in the business sees, and within no wall.
+        let alone = tenant.sees_only().is_some() || engine.db.walls_reads();
         match &self.what {
             What::List(_) => {
                 let body = engine.db.within(&tenant).read("list", move |conn| {
@@ -99,7 +124,7 @@ impl Question {
                 });
                 Ok(hashed(body.await?))
             }
-            What::One(id, view) if view.include.is_empty() => {
+            What::One(id, view) if view.include.is_empty() && !alone => {
                 let cells = engine.coalescer.one(noun, &tenant, *id).await?;
                 let row = cells.map(|cells| store::row(noun, view, &cells, &store::Related::default()));
                 Ok(of_row(row.ok_or_else(|| store::missing(noun))?))
@@ -111,6 +136,13 @@ impl Question {
                     .within(&tenant)
                     .read("one_with_relations", move |conn| store::one(conn, &tenant, noun, id, &asked));
                 Ok(of_row(row.await?.ok_or_else(|| store::missing(noun))?))
+            }
+            What::History(..) => {
+                let body = engine.db.within(&tenant).read("history", move |conn| {
+                    let What::History(noun, id, list) = &self.what else { return Ok(Vec::new()) };
+                    store::history(conn, &tenant, noun, *id, list)
+                });
+                Ok(hashed(body.await?))
             }
             What::Batch(..) => {
                 let body = engine.db.within(&tenant).read("batch_read", move |conn| {
@@ -151,6 +183,8 @@ fn normal_form(what: &What, view: &View) -> String {
             list.cursor
         ),
         What::One(id, _) => format!("one {id}"),
+        // Never kept.
+        What::History(noun, id, _) => format!("history {} {id}", noun.plural),
         What::Batch(ids, _) => format!("batch {ids:?}"),
     };
     format!("{} [{include}] {what}", shown(view.shown))

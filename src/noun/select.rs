@@ -1,7 +1,7 @@
 //! A noun's reads as SQL. Every statement here begins with the tenant's predicate.
 
 use super::params::{Filter, List, Test, View};
-use super::{Arity, Kind, Noun, Relation, Search};
+use super::{Arity, Kind, Noun, Relation, Search, Visible};
 use crate::auth::Tenant;
 use crate::db::{Statement, Value};
 use uuid::Uuid;
@@ -21,7 +21,7 @@ pub fn page(list: &List, tenant: &Tenant) -> Statement {
     sql.push(&columns(noun, "t"));
     joined_columns(&mut sql, &list.view);
     sql.push(", ").push(list.sort.expression);
-    from(&mut sql, noun, &list.view);
+    from(&mut sql, noun, &list.view, tenant);
     narrow(&mut sql, list, tenant);
     if let Some(cursor) = &list.cursor {
         // A row comparison, which walks the index; the equivalent with OR does not.
@@ -59,7 +59,7 @@ pub fn by_ids(noun: &Noun, tenant: &Tenant, view: &View, ids: Vec<Uuid>) -> Stat
     let mut sql = Statement::new("SELECT ");
     sql.push(&columns(noun, "t"));
     joined_columns(&mut sql, view);
-    from(&mut sql, noun, view);
+    from(&mut sql, noun, view, tenant);
     sql.append(scoped(noun, tenant));
     match ids.as_slice() {
         [only] => sql.push(" AND t.id = ").bind(Value::Uuid(Some(*only))),
@@ -109,11 +109,36 @@ pub fn columns(noun: &Noun, alias: &str) -> String {
     noun.fields.iter().map(|field| field.expression(alias)).collect::<Vec<_>>().join(", ")
 }
 
-/// ` WHERE t.business_id = $1`: the one predicate that select, update and delete share.
+/// ` WHERE t.business_id = $1`: the one predicate that select, update and delete share; and, for someone who is limited to
+/// their own, what they see of it.
 pub fn scoped(noun: &Noun, tenant: &Tenant) -> Statement {
     let mut sql = Statement::new(" WHERE t.");
     sql.push(noun.tenant).push(" = ").bind(Value::Uuid(Some(tenant.id())));
+    seen(&mut sql, noun, tenant, "t");
     sql
+}
+
+/// Leaves out what the tenant's person does not see of `noun` under `alias`.
+fn seen(sql: &mut Statement, noun: &Noun, tenant: &Tenant, alias: &str) {
+    let Some(person) = tenant.sees_only() else { return };
+    match noun.visible {
+        Visible::All => {}
+        Visible::Assigned(column) => {
+            sql.push(&format!(" AND {alias}.{column} = ")).bind(Value::Uuid(Some(person)));
+        }
+        Visible::Linked(links) => {
+            for (number, (column, other)) in links.iter().enumerate() {
+                let inner = format!("{alias}_{number}");
+                sql.push(&format!(
+                    " AND ({alias}.{column} IS NULL OR EXISTS (SELECT FROM {} {inner} WHERE {inner}.{} = {alias}.{} \
+                     AND {inner}.id = {alias}.{column}",
+                    other.table, other.tenant, noun.tenant
+                ));
+                seen(sql, other, tenant, &inner);
+                sql.push("))");
+            }
+        }
+    }
 }
 
 /// Leaves deleted rows out.
@@ -134,7 +159,7 @@ fn joined_columns(sql: &mut Statement, view: &View) {
     }
 }
 
-fn from(sql: &mut Statement, noun: &Noun, view: &View) {
+fn from(sql: &mut Statement, noun: &Noun, view: &View, tenant: &Tenant) {
     sql.push(" FROM ").push(noun.table).push(" t");
     for (number, relation) in joined(view) {
         let other = relation.noun;
@@ -145,6 +170,7 @@ fn from(sql: &mut Statement, noun: &Noun, view: &View) {
         if other.soft_delete() {
             sql.push(&format!(" AND r{number}.deleted_at IS NULL"));
         }
+        seen(sql, other, tenant, &format!("r{number}"));
     }
 }
 

@@ -4,7 +4,7 @@ use diesel::pg::PgConnection;
 use uuid::Uuid;
 
 use super::params::{COUNT_CAP, Count, List, View};
-use super::{Arity, Change, Noun, Relation, cursor::Cursor, json, select};
+use super::{Arity, Change, Noun, Relation, Visible, cursor::Cursor, json, select};
 use crate::auth::Tenant;
 use crate::db::{Cells, Statement, Tx, Value};
 use crate::error::{Error, Fault, Result};
@@ -116,9 +116,28 @@ pub fn batch(
     Ok(out)
 }
 
+/// What happened to the row `id` of `noun`, deleted or not, as the page that `list` asks for. Queries: one more than a list.
+/// Errors: 404.
+pub fn history(
+    conn: &mut PgConnection,
+    tenant: &Tenant,
+    noun: &'static Noun,
+    id: Uuid,
+    list: &List,
+) -> Result<Vec<u8>> {
+    let mut sql = Statement::new(format!("SELECT t.id FROM {} t", noun.table));
+    sql.append(select::scoped(noun, tenant)).push(" AND t.id = ").bind(Value::Uuid(Some(id)));
+    sql.row(conn)?.ok_or_else(|| missing(noun))?;
+    self::list(conn, tenant, list)
+}
+
 /// Makes a row. Errors: 409 and 422 from constraints, and those of the noun's hooks.
 pub fn create(tx: &mut Tx<'_>, tenant: &Tenant, mut change: Change) -> Result<(Uuid, Row)> {
     let noun = change.noun;
+    if let (Some(person), Visible::Assigned(column)) = (tenant.sees_only(), noun.visible) {
+        // Or they would not see what they made.
+        change.set_default(column, Value::Uuid(Some(person)));
+    }
     follow_links(tx, tenant, &change)?;
     (noun.hooks.before)(tx, tenant, None, &mut change)?;
     let id = Uuid::now_v7();

@@ -125,7 +125,8 @@ fn every_table_moves_its_version_at_every_kind_of_write() {
         database.run(sql);
         assert!(versions()[table] > before, "{table}: {sql}");
     };
-    let tables: std::collections::BTreeSet<&str> = NOUNS.iter().flat_map(|noun| noun.reads()).copied().collect();
+    let tables: std::collections::BTreeSet<&str> =
+        NOUNS.iter().filter(|noun| noun.cached).flat_map(|noun| noun.reads()).copied().collect();
     for table in &tables {
         moves(table, &format!("UPDATE {table} SET version = version + 1"));
         // No row, no move: nothing that anyone has read is different.

@@ -337,7 +337,7 @@ fn every_table_that_answers_are_made_of_moves_its_versions_whatever_happens_to_i
         .into_iter()
         .map(|[table, trigger]| (table, trigger))
         .collect();
-    let read: BTreeSet<&str> = NOUNS.iter().flat_map(|noun| noun.reads()).copied().collect();
+    let read: BTreeSet<&str> = NOUNS.iter().filter(|noun| noun.cached).flat_map(|noun| noun.reads()).copied().collect();
     let mut faults = Vec::new();
     for table in read {
         for event in ["insert", "update", "delete", "truncate"] {

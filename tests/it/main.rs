@@ -4,6 +4,7 @@
 
 mod support;
 
+mod audit;
 mod bad_input;
 mod bookings;
 mod cache;
@@ -26,3 +27,4 @@ mod plans;
 mod queries;
 mod schema;
 mod sign_in;
+mod visibility;

@@ -34,7 +34,7 @@ pub fn sign_in(service: &Service, email: &str) -> Answer {
     service.stranger().post("auth/sessions", json!({ "email": email, "password": PASSWORD }))
 }
 
-fn client(service: &Service, pair: &Value) -> Client {
+pub fn client(service: &Service, pair: &Value) -> Client {
     Client::new(service.address, text(pair, "access_token"))
 }
 

@@ -11,7 +11,7 @@ use utoipa::openapi::{OpenApi, PathItem, RefOr, Schema};
 
 pub use self::acts::{Act, Gives};
 pub use self::examples::example;
-use self::operations::{batch_read, create, delete, list, read, restore, update};
+use self::operations::{batch_read, create, delete, history, list, read, restore, update};
 use self::schemas::{batch, body, created_schema, page, row, with_key};
 use super::Noun;
 
@@ -51,6 +51,9 @@ fn paths(noun: &'static Noun, api: &mut OpenApi) {
     }
     if operations.delete {
         add(format!("{base}/{{id}}"), HttpMethod::Delete, delete(noun));
+    }
+    if noun.has_history() {
+        add(super::history::path(noun), HttpMethod::Get, history(noun));
     }
     if operations.restore {
         add(format!("{base}/{{id}}/restoration"), HttpMethod::Post, restore(noun));

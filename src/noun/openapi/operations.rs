@@ -12,21 +12,15 @@ use super::examples::{article, body_example, example, many, page_example, row_ex
 use super::parameters::{id, if_match, if_none_match, list_parameters, view_parameters};
 use super::schemas::{batch_schema, created_schema, with_key_example};
 use crate::http::document::{problems, reference};
+use crate::noun::history::AUDIT_LOG;
 use crate::noun::{Noun, store};
 
 pub(super) fn list(noun: &'static Noun) -> OperationBuilder {
-    let page = ContentBuilder::new()
-        .schema(Some(reference(&format!("{}Page", noun.schema))))
-        .example(Some(page_example(noun)));
-    let answer = ResponseBuilder::new()
-        .description(format!("A page of {}.", spaced(noun.plural)))
-        .header("ETag", etag())
-        .content("application/json", page.build());
     let operation = OperationBuilder::new()
         .summary(Some(format!("List {}", spaced(noun.plural))))
         .description(Some(format!("{} The default order is `{}`.", noun.about, noun.default_sort)))
         .operation_id(Some(format!("list{}", many(noun))))
-        .response("200", answer)
+        .response("200", page_answer(noun))
         .response("304", not_modified());
     let operation =
         list_parameters(noun).into_iter().chain([if_none_match()]).fold(operation, OperationBuilder::parameter);
@@ -117,6 +111,30 @@ pub(super) fn batch_read(noun: &'static Noun) -> OperationBuilder {
         .request_body(Some(request_of(batch_schema(noun), example, "application/json")))
         .response("200", answer);
     problems(operation, &[400, 401, 403, 408, 413, 415, 422, 503])
+}
+
+/// What happened to a row: a list of the audit log, without what narrows it to the row.
+pub(super) fn history(noun: &'static Noun) -> OperationBuilder {
+    let operation = OperationBuilder::new()
+        .summary(Some(format!("List what happened to {}", article(noun))))
+        .description(Some(
+            "Who changed what and when, the newest first; of a deleted row too, as long as it can be restored.",
+        ))
+        .operation_id(Some(format!("list{}History", noun.schema)))
+        .parameter(id(noun))
+        .response("200", page_answer(&AUDIT_LOG));
+    let narrowing = list_parameters(&AUDIT_LOG).into_iter().filter(|parameter| parameter.name != "row_id");
+    problems(narrowing.fold(operation, OperationBuilder::parameter), &[400, 401, 403, 404, 503])
+}
+
+fn page_answer(noun: &'static Noun) -> ResponseBuilder {
+    let page = ContentBuilder::new()
+        .schema(Some(reference(&format!("{}Page", noun.schema))))
+        .example(Some(page_example(noun)));
+    ResponseBuilder::new()
+        .description(format!("A page of {}.", spaced(noun.plural)))
+        .header("ETag", etag())
+        .content("application/json", page.build())
 }
 
 fn row_answer(noun: &Noun, schema: &str, about: &str) -> ResponseBuilder {

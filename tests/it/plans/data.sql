@@ -89,6 +89,12 @@ SELECT pg_temp.business_id(i), pg_temp.row_id(13, i), 'Likes ' || pg_temp.word(i
     pg_temp.metadata(i), pg_temp.born(i, 50000), pg_temp.gone(i)
 FROM generate_series(0, 49999) AS i
 
+-- table: audit_log
+INSERT INTO audit_log (business_id, id, created_at, noun, row_id, action, actor_kind, actor_id, changes)
+SELECT pg_temp.business_id(i), pg_temp.row_id(15, i), pg_temp.born(i, 200000), 'leads', pg_temp.other(7, i, 5000), 'updated',
+    CASE WHEN i / 20 % 3 = 0 THEN 'api_key' ELSE 'user' END, pg_temp.other(1, i, 50), '{"score": {"old": 1, "new": 2}}'
+FROM generate_series(0, 199999) AS i
+
 -- table: messages
 INSERT INTO messages (business_id, id, conversation_id, direction, author, author_id, kind, body, external_id, status, sent_at, created_at, updated_at, deleted_at)
 SELECT pg_temp.business_id(i), pg_temp.row_id(14, i), pg_temp.other(8, i, 1000), CASE WHEN i / 20 % 2 = 0 THEN 'inbound' ELSE 'outbound' END, (ARRAY['contact', 'user', 'contact', 'ai'])[1 + i / 20 % 4],

@@ -93,6 +93,12 @@ impl Database {
     }
 
     /// The rows of a query whose cells are all text; NULL is the empty text.
+    /// What is wrong with `sql`, which must fail.
+    pub fn fails(&self, sql: &str) -> String {
+        let failed = self.connect().batch_execute(sql);
+        failed.expect_err("it should have failed").to_string()
+    }
+
     pub fn rows<const N: usize>(&self, sql: &str) -> Vec<[String; N]> {
         let rows = Statement::new(sql).rows(&mut self.connect());
         rows.unwrap_or_else(|error| panic!("{sql}: {error}"))

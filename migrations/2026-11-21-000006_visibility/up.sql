@@ -1,0 +1,7 @@
+-- What agents see, and keys that may do less than their role.
+
+ALTER TABLE businesses ADD COLUMN agents_see text NOT NULL DEFAULT 'all'
+    CONSTRAINT businesses_agents_see_check CHECK (agents_see IN ('all', 'assigned'));
+
+-- `area:action`, as the service names them; null: all that the role may
+ALTER TABLE api_keys ADD COLUMN permissions text[];

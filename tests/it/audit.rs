@@ -1,0 +1,182 @@
+//! The audit log: whatever changes a row is told, by whatever way it came; and nothing is told that did not happen.
+
+use rapport::auth::Role;
+use serde_json::{Value, json};
+
+use crate::sign_in::{admit, client, sign_in};
+use crate::support::{Answer, Client, Service};
+
+fn entries(api: &Client, path: &str) -> Vec<Value> {
+    api.get(path).expect(200).rows().to_vec()
+}
+
+fn told(entries: &[Value]) -> Vec<(&str, &str)> {
+    entries
+        .iter()
+        .map(|e| (e["action"].as_str().expect("an action"), e["actor_kind"].as_str().expect("a kind")))
+        .collect()
+}
+
+#[test]
+fn the_history_of_a_row_tells_who_changed_what_and_when() {
+    let service = Service::start();
+    admit(&service, "acme", "amina@example.com", "manager");
+    let session = sign_in(&service, "amina@example.com").expect(201).json;
+    let amina = client(&service, &session);
+    let lead = service.client.create("leads", json!({ "title": "Desks", "score": 10 }));
+    let id = lead["id"].as_str().expect("an id");
+    let one = format!("leads/{id}");
+    let request = amina.request("PATCH", &one).header("X-Request-Id", "quote-me");
+    amina.send(request.json(&json!({ "status": "won", "score": 10, "metadata": { "plan": null } }))).expect(200);
+    amina.send(amina.request("PATCH", &one).json(&json!({}))).expect(200);
+    service.database.run(&format!("UPDATE leads SET score = 99, title = 'Desks' WHERE id = '{id}'"));
+    service.client.delete(&one).expect(204);
+    service.client.post(&format!("{one}/restoration"), json!({})).expect(200);
+
+    let history = entries(&service.client_as(Role::Viewer), &format!("{one}/history?sort=created_at"));
+    let expected = [
+        ("created", "api_key"),
+        ("updated", "user"),
+        ("updated", "system"),
+        ("deleted", "api_key"),
+        ("restored", "api_key"),
+    ];
+    assert_eq!(told(&history), expected);
+    assert_eq!(history[0]["changes"], json!({}), "the row itself tells");
+    let won = &history[1];
+    assert_eq!(won["actor_id"], session["user"]["id"]);
+    assert_eq!(won["request_id"], "quote-me");
+    let changes = won["changes"].as_object().expect("changes");
+    assert_eq!(changes.keys().collect::<Vec<_>>(), ["status", "metadata", "closed_at"]);
+    assert_eq!(changes["status"], json!({ "old": "new", "new": "won" }));
+    assert_eq!(changes["metadata"], json!({ "old": {}, "new": { "plan": null } }));
+    assert_eq!(changes["closed_at"]["old"], Value::Null);
+    assert_eq!(history[2]["changes"], json!({ "score": { "old": 10, "new": 99 } }), "and who was that? nobody of ours");
+
+    // It is paged and narrowed as any list is.
+    let page = service.client.get(&format!("{one}/history?limit=2&action=updated,deleted&count=true")).expect(200).json;
+    assert_eq!(
+        (told(page["data"].as_array().expect("rows")), &page["page"]["total"]),
+        (vec![("deleted", "api_key"), ("updated", "system")], &json!(3))
+    );
+    let next = page["page"]["next"].as_str().expect("another page");
+    let rest = entries(&service.client, &format!("{one}/history?limit=2&action=updated,deleted&cursor={next}"));
+    assert_eq!(told(&rest), [("updated", "user")]);
+    let other = service.client.make("leads", json!({ "title": "Other" }));
+    for smuggled in ["row_id", "row%5Fid"] {
+        service.client.get(&format!("{one}/history?{smuggled}={other}")).expect(400);
+    }
+    service.client.get(&format!("leads/{}/history", uuid::Uuid::now_v7())).expect(404);
+    service.client.get("leads/nonsense/history").expect(404);
+    let (_, neighbour) = service.neighbour();
+    neighbour.get(&format!("{one}/history")).expect(404);
+}
+
+#[test]
+fn the_log_tells_all_nouns_who_signed_in_and_no_secret() {
+    let service = Service::start();
+    admit(&service, "acme", "amina@example.com", "admin");
+    let session = sign_in(&service, "amina@example.com").expect(201).json;
+    let amina = client(&service, &session);
+    let key = amina.create("api-keys", json!({ "name": "Old", "role": "viewer" }));
+    let id = key["id"].as_str().expect("an id");
+    let fresh = amina.post(&format!("api-keys/{id}/rotation"), json!({})).expect(200).json;
+    amina.delete(&format!("api-keys/{id}")).expect(204);
+    amina
+        .send(amina.request("PATCH", &format!("businesses/{}", service.business)).json(&json!({ "name": "Acme & Co" })))
+        .expect(200);
+    let person = amina.create("users", json!({ "email": "bo@example.com", "name": "Bo", "role": "viewer" }));
+    amina
+        .send(
+            amina
+                .request("PATCH", &format!("users/{}", person["id"].as_str().expect("an id")))
+                .json(&json!({ "role": "agent" })),
+        )
+        .expect(200);
+    amina.delete("auth/sessions/current").expect(204);
+
+    let log = entries(&service.client, "audit-log?limit=500");
+    let has = |noun: &str, action: &str| log.iter().filter(|e| e["noun"] == noun && e["action"] == action).count();
+    assert_eq!((has("sessions", "created"), has("sessions", "deleted")), (1, 1));
+    assert_eq!((has("api-keys", "updated"), has("api-keys", "deleted")), (1, 1));
+    assert_eq!((has("businesses", "updated"), has("users", "created"), has("memberships", "updated")), (1, 1, 1));
+    let by_amina =
+        entries(&service.client, &format!("audit-log?actor_id={}", session["user"]["id"].as_str().expect("an id")));
+    assert!(by_amina.len() >= 7, "{by_amina:?}");
+    let text = serde_json::to_string(&log).expect("JSON");
+    for secret in [&key["key"], &fresh["key"], &session["access_token"], &session["refresh_token"]] {
+        assert!(!text.contains(secret.as_str().expect("a secret")));
+    }
+    assert!(!text.contains("hash"), "{text}");
+    // The log of what programs and people did is for admins; nobody changes it.
+    for role in [Role::Viewer, Role::Agent, Role::Manager] {
+        assert_eq!(service.client_as(role).get("audit-log").expect(403).code(), "forbidden");
+    }
+    let entry = format!("audit-log/{}", log[0]["id"].as_str().expect("an id"));
+    service.client.get(&entry).expect(200);
+    for method in ["PATCH", "DELETE", "POST"] {
+        service.client.send(service.client.request(method, &entry).json(&json!({}))).expect(405);
+    }
+    let (_, neighbour) = service.neighbour();
+    neighbour.get(&entry).expect(404);
+    assert!(entries(&neighbour, "audit-log").iter().all(|e| e["noun"] != "businesses" || e["action"] == "created"));
+}
+
+#[test]
+fn what_was_rolled_back_is_not_told_and_the_service_cannot_rewrite_what_was() {
+    let service = Service::start();
+    let lead = service.client.create("leads", json!({ "title": "Desks" }));
+    let id = lead["id"].as_str().expect("an id");
+    let before = service.database.ask("SELECT count(*)::text FROM audit_log");
+    // Refused after the row was locked, and by a constraint.
+    service
+        .client
+        .send(
+            service
+                .client
+                .request("PATCH", &format!("leads/{id}"))
+                .header("If-Match", "\"7.0000000000000000\"")
+                .json(&json!({ "score": 5 })),
+        )
+        .expect(412);
+    service
+        .client
+        .send(
+            service
+                .client
+                .request("PATCH", &format!("leads/{id}"))
+                .json(&json!({ "assignee_id": uuid::Uuid::now_v7() })),
+        )
+        .expect(422);
+    assert_eq!(service.database.ask("SELECT count(*)::text FROM audit_log"), before);
+
+    let within = format!("BEGIN; SET LOCAL ROLE rapport_tenant; SET LOCAL rapport.business = '{}';", service.business);
+    for (statement, allowed) in [
+        ("PERFORM count(*) FROM audit_log", true),
+        ("UPDATE audit_log SET action = 'created'", false),
+        ("DELETE FROM audit_log", false),
+        (
+            "INSERT INTO audit_log (business_id, noun, row_id, action, actor_kind) SELECT business_id, 'leads', id, 'created', 'user' FROM leads",
+            false,
+        ),
+        ("TRUNCATE audit_log", false),
+    ] {
+        let sql = format!(
+            "{within} DO $$ BEGIN {statement}; RAISE EXCEPTION 'done';
+             EXCEPTION WHEN insufficient_privilege THEN RAISE EXCEPTION 'refused'; END $$"
+        );
+        let outcome = service.database.fails(&sql);
+        assert!(outcome.contains(if allowed { "done" } else { "refused" }), "{statement}: {outcome}");
+    }
+}
+
+#[test]
+fn many_rows_changed_by_one_statement_are_told_each() {
+    let service = Service::start();
+    for number in 0..20 {
+        service.client.create("leads", json!({ "title": format!("Lead {number}") }));
+    }
+    service.database.run("UPDATE leads SET score = 50 WHERE title <> 'Lead 3'");
+    let page: Answer = service.client.get("audit-log?noun=leads&action=updated&count=exact").expect(200);
+    assert_eq!(page.json["page"]["total"], 19);
+}

@@ -1,0 +1,191 @@
+//! Agents who see only what is assigned to them, and keys that may do less than their role.
+
+use rapport::auth::Role;
+use serde_json::{Value, json};
+
+use crate::sign_in::{admit, client, sign_in};
+use crate::support::{Client, Service};
+
+struct Office {
+    service: Service,
+    amina: Client,
+    /// Her id.
+    her: String,
+    bo: Client,
+}
+
+impl Office {
+    /// Two agents of a business in which agents see what is assigned to them.
+    fn open() -> Self {
+        let service = Service::start();
+        let enter = |email: &str| {
+            admit(&service, "acme", email, "agent");
+            let session = sign_in(&service, email).expect(201).json;
+            (client(&service, &session), session["user"]["id"].as_str().expect("an id").to_owned())
+        };
+        let ((amina, her), (bo, _)) = (enter("amina@example.com"), enter("bo@example.com"));
+        let office = Self { service, amina, her, bo };
+        office.see("assigned");
+        office
+    }
+
+    fn see(&self, what: &str) {
+        let business = format!("businesses/{}", self.service.business);
+        self.service.client.patch(&business, json!({ "agents_see": what })).expect(200);
+    }
+}
+
+fn ids(api: &Client, path: &str) -> Vec<String> {
+    api.get(path).expect(200).rows().iter().map(|row| row["id"].as_str().expect("an id").to_owned()).collect()
+}
+
+#[test]
+fn an_agent_sees_what_is_assigned_to_them_wherever_it_could_be_seen() {
+    let office = Office::open();
+    let Office { service, amina, her, bo } = &office;
+    let boss = &service.client;
+    assert_eq!(
+        (&amina.get("me").expect(200).json["sees"], &boss.get("me").expect(200).json["sees"]),
+        (&json!("assigned"), &json!("all"))
+    );
+    let hers = boss.make("leads", json!({ "title": "Hers", "assignee_id": her }));
+    let other = boss.make("leads", json!({ "title": "Nobody's" }));
+    let talk = |lead: &str, address: &str, assignee: Value| {
+        let body = json!({ "channel": "web", "address": address, "lead_id": lead, "assignee_id": assignee });
+        let id = boss.make("conversations", body);
+        let said = json!({ "conversation_id": id, "direction": "inbound", "body": format!("I am {address}") });
+        (id, boss.make("messages", said))
+    };
+    let (her_talk, her_message) = talk(&hers, "one", json!(her));
+    let (other_talk, other_message) = talk(&other, "two", Value::Null);
+    let her_note = boss.make("notes", json!({ "body": "Likes tea", "lead_id": hers }));
+    let other_note = boss.make("notes", json!({ "body": "Likes coffee", "lead_id": other }));
+    let her_task = boss.make("tasks", json!({ "title": "Call", "lead_id": hers }));
+    let other_task = boss.make("tasks", json!({ "title": "Write", "lead_id": other, "assignee_id": her }));
+    let free_task = boss.make("tasks", json!({ "title": "Water the plants" }));
+
+    for (noun, seen, unseen) in [
+        ("leads", &hers, &other),
+        ("conversations", &her_talk, &other_talk),
+        ("messages", &her_message, &other_message),
+        ("notes", &her_note, &other_note),
+        ("tasks", &her_task, &other_task),
+    ] {
+        // Twice: the second answer comes from the cache.
+        for _ in 0..2 {
+            amina.get(&format!("{noun}/{seen}")).expect(200);
+            amina.get(&format!("{noun}/{unseen}")).expect(404);
+            boss.get(&format!("{noun}/{unseen}")).expect(200);
+            let list = ids(amina, noun);
+            assert!(list.contains(seen) && !list.contains(unseen), "{noun}: {list:?}");
+            assert!(ids(boss, noun).contains(unseen));
+            assert!(!ids(bo, noun).contains(seen), "{noun}");
+        }
+        let count = amina.get(&format!("{noun}?count=exact")).expect(200).json["page"]["total"].clone();
+        assert_eq!(count, ids(amina, noun).len(), "{noun}");
+        let batch = amina.post(&format!("{noun}/batch/read"), json!({ "ids": [seen, unseen] })).expect(200).json;
+        assert_eq!((batch["data"][0]["id"].as_str(), &batch["missing"]), (Some(seen.as_str()), &json!([unseen])));
+        amina.get(&format!("{noun}/{seen}/history")).expect(200);
+        amina.get(&format!("{noun}/{unseen}/history")).expect(404);
+        amina.patch(&format!("{noun}/{unseen}"), json!({ "metadata": {} })).expect(404);
+    }
+    assert!(ids(amina, "tasks").contains(&free_task));
+    amina.get("leads?q=Nobody").expect(200);
+    assert_eq!(ids(amina, "leads?q=Nobody"), Vec::<String>::new());
+    assert_eq!(ids(amina, "messages?q=two"), Vec::<String>::new());
+
+    // Not through the relations of what is seen either, in both directions.
+    boss.patch(&format!("conversations/{other_talk}"), json!({ "lead_id": hers })).expect(200);
+    boss.patch(&format!("conversations/{her_talk}"), json!({ "lead_id": other })).expect(200);
+    let lead = amina.get(&format!("leads/{hers}?include=conversations,tasks")).expect(200).json;
+    assert_eq!((&lead["conversations"], lead["tasks"].as_array().map(Vec::len)), (&json!([]), Some(1)));
+    let thread = amina.get(&format!("conversations/{her_talk}?include=lead,messages")).expect(200).json;
+    assert_eq!((&thread["lead"], thread["messages"].as_array().map(Vec::len)), (&Value::Null, Some(1)));
+    assert_eq!(amina.get("conversations?include=lead,last_message").expect(200).rows()[0]["lead"], Value::Null);
+    // And nothing is hung onto what is not seen.
+    let refused =
+        amina.post("messages", json!({ "conversation_id": other_talk, "direction": "outbound", "body": "Hi" }));
+    assert_eq!(refused.expect(422).faults(), ["/conversation_id"]);
+}
+
+#[test]
+fn what_is_handed_over_is_seen_by_the_other_with_the_next_request() {
+    let office = Office::open();
+    let Office { service, amina, bo, her } = &office;
+    // What she makes is hers.
+    let lead = amina.create("leads", json!({ "title": "Roof" }));
+    assert_eq!(lead["assignee_id"].as_str(), Some(her.as_str()));
+    let one = format!("leads/{}", lead["id"].as_str().expect("an id"));
+    let thread = amina.make("conversations", json!({ "channel": "web", "address": "x" }));
+    let said = amina.make("messages", json!({ "conversation_id": thread, "direction": "outbound", "body": "Hello" }));
+    let his = bo.get("me").expect(200).json["principal"]["id"].clone();
+    for api in [amina, bo] {
+        (api.get("leads"), api.get(&one), api.get("messages"), api.get(&format!("messages/{said}")));
+    }
+    bo.get(&format!("messages/{said}")).expect(404);
+    amina.patch(&one, json!({ "assignee_id": his })).expect(200);
+    amina.patch(&format!("conversations/{thread}"), json!({ "assignee_id": his })).expect(200);
+    amina.get(&one).expect(404);
+    amina.get(&format!("messages/{said}")).expect(404);
+    assert_eq!((ids(amina, "leads").len(), ids(amina, "messages").len()), (0, 0));
+    bo.get(&one).expect(200);
+    bo.get(&format!("messages/{said}")).expect(200);
+    assert_eq!((ids(bo, "leads").len(), ids(bo, "messages").len()), (1, 1));
+
+    // The rule itself counts from the next request on, and so does a role.
+    office.see("all");
+    amina.get(&one).expect(200);
+    office.see("assigned");
+    amina.get(&one).expect(404);
+    service.client.patch(&format!("users/{her}"), json!({ "role": "manager" })).expect(200);
+    amina.get(&one).expect(200);
+}
+
+#[test]
+fn a_key_may_do_what_it_was_given_and_its_maker_has() {
+    let service = Service::start();
+    let owner = &service.client;
+    let made = owner.create("api-keys", json!({ "name": "Website", "permissions": ["crm:read", "keys:write"] }));
+    assert_eq!((&made["role"], &made["permissions"]), (&json!("admin"), &json!(["crm:read", "keys:write"])));
+    let site = Client::new(service.address, made["key"].as_str().expect("a key"));
+    let me = site.get("me").expect(200).json;
+    assert_eq!(me["permissions"], made["permissions"]);
+    let lead = owner.make("leads", json!({ "title": "Roof" }));
+    for _ in 0..2 {
+        site.get(&format!("leads/{lead}")).expect(200);
+        // Who works on it is about people.
+        let refused = site.get(&format!("leads/{lead}?include=assignee")).expect(403);
+        assert!(refused.text.contains("people:read"), "{}", refused.text);
+        owner.get(&format!("leads/{lead}?include=assignee")).expect(200);
+    }
+    site.post("leads", json!({ "title": "No" })).expect(403);
+    site.get("users").expect(403);
+    site.get("businesses").expect(403);
+    // Nobody gives what they have not got, whatever the role of their key is called.
+    for body in [
+        json!({ "name": "More", "permissions": ["crm:write"] }),
+        json!({ "name": "More", "role": "viewer" }),
+        json!({ "name": "More", "role": "admin" }),
+    ] {
+        site.post("api-keys", body).expect(403);
+    }
+    site.create("api-keys", json!({ "name": "Same", "permissions": ["crm:read"] }));
+    let mighty = owner.create("api-keys", json!({ "name": "Mighty", "role": "manager" }));
+    let mighty = format!("api-keys/{}", mighty["id"].as_str().expect("an id"));
+    site.patch(&mighty, json!({ "name": "Mine" })).expect(403);
+    site.post(&format!("{mighty}/rotation"), json!({})).expect(403);
+
+    for (body, pointer) in [
+        (json!({ "name": "X" }), "/role"),
+        (json!({ "name": "X", "permissions": [] }), "/permissions"),
+        (json!({ "name": "X", "permissions": ["crm:reed"] }), "/permissions"),
+        (json!({ "name": "X", "role": "agent", "permissions": ["keys:read"] }), "/permissions"),
+    ] {
+        assert_eq!(owner.post("api-keys", body.clone()).expect(422).faults(), [pointer], "{body}");
+    }
+    let unlimited = owner.create("api-keys", json!({ "name": "Agent", "role": "agent" }));
+    assert_eq!(unlimited["permissions"], Value::Null);
+    // An agent's program is nobody, so nothing could be assigned to it: it sees what the business has.
+    owner.patch(&format!("businesses/{}", service.business), json!({ "agents_see": "assigned" })).expect(200);
+    service.client_as(Role::Agent).get(&format!("leads/{lead}")).expect(200);
+}
