@@ -187,6 +187,9 @@ pub struct Config {
     /// Wrong passwords in 15 minutes, of one account or one address, after which it must wait
     #[arg(long, env = "RAPPORT_SIGN_IN_ATTEMPTS", default_value_t = 10)]
     pub sign_in_attempts: u32,
+    /// Rows that the export of all about one contact has at most
+    #[arg(long, env = "RAPPORT_EXPORT_ROWS", default_value_t = 50_000)]
+    pub export_rows: usize,
     /// Origins that browsers may call from, comma-separated; `*` for any
     #[arg(long, env = "RAPPORT_CORS_ORIGINS", value_delimiter = ',')]
     pub cors_origins: Vec<String>,

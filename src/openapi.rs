@@ -18,6 +18,7 @@ use utoipa::openapi::{
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use crate::cache::{brotli, gzip};
+use crate::crm;
 use crate::http::document::{PROBLEMS, problem, problems, reference};
 use crate::http::reply::accepts;
 use crate::identity;
@@ -69,6 +70,7 @@ pub fn build() -> OpenApi {
         .build();
     NOUNS.iter().for_each(|noun| noun::openapi::describe(noun, &mut api));
     identity::forms::describe(&mut api);
+    crm::privacy::http::describe(&mut api);
     probes(&mut api);
     operators(&mut api);
     api

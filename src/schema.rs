@@ -78,6 +78,7 @@ diesel::table! {
         created_at -> Timestamptz,
         updated_at -> Timestamptz,
         agents_see -> Text,
+        erasure -> Text,
     }
 }
 

@@ -44,7 +44,12 @@ DECLARE
     kind constant text := coalesce(actor[1], 'system');
     request constant text := nullif(nullif(current_setting('rapport.request', true), ''), '-');
 BEGIN
-    IF TG_OP = 'UPDATE' THEN
+    IF current_setting('rapport.erasing', true) = 'on' AND TG_OP IN ('UPDATE', 'DELETE') THEN
+        -- A person is forgotten: that, and not what was known of them.
+        INSERT INTO audit_log (business_id, noun, row_id, action, actor_kind, actor_id, request_id)
+        SELECT coalesce((row_was ->> tenant)::uuid, here), noun, (row_was ->> 'id')::uuid, 'erased', kind, actor[2]::uuid, request
+        FROM (SELECT to_jsonb(b) AS row_was FROM before b) b;
+    ELSIF TG_OP = 'UPDATE' THEN
         INSERT INTO audit_log (business_id, noun, row_id, action, actor_kind, actor_id, request_id, changes)
         SELECT coalesce((row_is ->> tenant)::uuid, here), noun, (row_is ->> 'id')::uuid,
             CASE WHEN (row_was ->> 'deleted_at') IS NOT DISTINCT FROM (row_is ->> 'deleted_at') THEN 'updated'
@@ -73,6 +78,13 @@ BEGIN
     END IF;
     RETURN NULL;
 END $$;
+
+-- Takes out what was known of `forgotten` rows; that something was done to them stays.
+CREATE FUNCTION rapport_erase_audit(forgotten uuid[]) RETURNS void LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+    UPDATE audit_log SET changes = '{}' WHERE business_id = rapport_business() AND row_id = ANY (forgotten) AND changes <> '{}'
+$$;
+REVOKE EXECUTE ON FUNCTION rapport_erase_audit(uuid[]) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION rapport_erase_audit(uuid[]) TO rapport_tenant;
 
 -- Gives `audited` its triggers; `tenant` is the column that names its business.
 CREATE FUNCTION rapport_audit(audited regclass, tenant text DEFAULT 'business_id', events text DEFAULT 'INSERT UPDATE DELETE') RETURNS void LANGUAGE plpgsql AS $$

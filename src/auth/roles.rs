@@ -15,6 +15,8 @@ pub enum Area {
     Keys,
     /// Who did what.
     Audit,
+    /// Everything about a person, on their request: export and erasure.
+    Privacy,
     /// The state of the service.
     Operations,
 }
@@ -46,17 +48,18 @@ impl Role {
     /// | people | read | read | read | all | all |
     /// | keys | – | – | – | all | all |
     /// | audit | – | – | – | read | read |
+    /// | privacy | – | – | read | read, delete | read, delete |
     /// | operations | – | – | read | all | all |
     pub fn may(self, area: Area, action: Action) -> bool {
         use Action::*;
         let least = match (area, action) {
             (Area::Crm | Area::Business | Area::People, Read) => Role::Viewer,
             (Area::Crm, Write) => Role::Agent,
-            (Area::Crm, Delete) | (Area::Business, Write) | (Area::Operations, Read) => Role::Manager,
+            (Area::Crm, Delete) | (Area::Business, Write) | (Area::Operations | Area::Privacy, Read) => Role::Manager,
             (Area::Business | Area::Operations, _) | (Area::People, Write | Delete) | (Area::Keys, _) => Role::Admin,
-            (Area::Audit, Read) => Role::Admin,
-            // It is written by what is done.
-            (Area::Audit, Write | Delete) => return false,
+            (Area::Audit, Read) | (Area::Privacy, Delete) => Role::Admin,
+            // The one is written by what is done, the other is no rows of its own.
+            (Area::Audit, Write | Delete) | (Area::Privacy, Write) => return false,
         };
         self >= least
     }
@@ -135,7 +138,8 @@ fn bit(area: Area, action: Action) -> u32 {
 }
 
 impl Area {
-    pub const ALL: [Self; 6] = [Self::Crm, Self::Business, Self::People, Self::Keys, Self::Audit, Self::Operations];
+    pub const ALL: [Self; 7] =
+        [Self::Crm, Self::Business, Self::People, Self::Keys, Self::Audit, Self::Privacy, Self::Operations];
 
     /// As permissions name it.
     pub fn name(self) -> &'static str {
@@ -145,6 +149,7 @@ impl Area {
             Area::People => "people",
             Area::Keys => "keys",
             Area::Audit => "audit",
+            Area::Privacy => "privacy",
             Area::Operations => "operations",
         }
     }
@@ -177,6 +182,7 @@ impl fmt::Display for Area {
             Area::People => "people and roles",
             Area::Keys => "API keys",
             Area::Audit => "the audit log",
+            Area::Privacy => "everything about a person",
             Area::Operations => "the state of the service",
         })
     }

@@ -39,6 +39,16 @@ pub static BUSINESSES: Noun = Noun {
             )
         }
         .default(r#""all""#),
+        Field {
+            filter: false,
+            ..Field::choice(
+                "erasure",
+                &["anonymise", "delete"],
+                r#""anonymise""#,
+                "How contacts are forgotten: rows kept for the figures, or nothing.",
+            )
+        }
+        .default(r#""anonymise""#),
         Field { filter: false, ..Field::METADATA },
         Field::VERSION,
         Field::CREATED_AT,

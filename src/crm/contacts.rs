@@ -53,6 +53,7 @@ pub static CONTACTS: Noun = Noun {
         Sort::text("name", "t.sort_name"),
     ],
     hooks: Hooks { prepare, ..Hooks::NONE },
+    routes: super::privacy::http::routes,
     ..Noun::BASE
 };
 

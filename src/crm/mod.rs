@@ -9,6 +9,7 @@ pub mod conversations;
 pub mod leads;
 pub mod messages;
 pub mod notes;
+pub mod privacy;
 pub mod services;
 pub mod staff;
 pub mod tasks;

@@ -131,6 +131,29 @@ pub fn history(
     self::list(conn, tenant, list)
 }
 
+/// Appends the rows of `noun` whose `column` is one of `ids` as a JSON array: whole, deleted ones too, the oldest first.
+pub fn whole(
+    conn: &mut PgConnection,
+    tenant: &Tenant,
+    noun: &'static Noun,
+    column: &'static str,
+    ids: Vec<Uuid>,
+    out: &mut Vec<u8>,
+) -> Result<()> {
+    let mut sql = Statement::new(format!("SELECT {} FROM {} t", select::columns(noun, "t"), noun.table));
+    sql.append(select::scoped(noun, tenant)).push(&format!(" AND t.{column} = ANY(")).bind(Value::Uuids(ids));
+    sql.push(") ORDER BY t.created_at, t.id");
+    out.push(b'[');
+    for (place, cells) in sql.rows(conn)?.iter().enumerate() {
+        if place > 0 {
+            out.push(b',');
+        }
+        object(out, noun, &View::default(), cells, &Related::default());
+    }
+    out.push(b']');
+    Ok(())
+}
+
 /// Makes a row. Errors: 409 and 422 from constraints, and those of the noun's hooks.
 pub fn create(tx: &mut Tx<'_>, tenant: &Tenant, mut change: Change) -> Result<(Uuid, Row)> {
     let noun = change.noun;

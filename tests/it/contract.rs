@@ -31,7 +31,9 @@ enum Needs {
 }
 
 /// Operations that are not those of every noun.
-const OTHERS: [(&str, Needs); 8] = [
+const OTHERS: [(&str, Needs); 10] = [
+    ("GET /api/v1/contacts/{id}/export", Needs::Permission(Area::Privacy, Action::Read)),
+    ("POST /api/v1/contacts/{id}/erasure", Needs::Permission(Area::Privacy, Action::Delete)),
     ("GET /health/detailed", Needs::Permission(Area::Operations, Action::Read)),
     ("GET /api/v1/ops/cache", Needs::Permission(Area::Operations, Action::Read)),
     ("POST /api/v1/ops/cache/purge", Needs::Permission(Area::Operations, Action::Write)),

@@ -24,6 +24,7 @@ mod operations;
 mod overload;
 mod people;
 mod plans;
+mod privacy;
 mod queries;
 mod schema;
 mod sign_in;

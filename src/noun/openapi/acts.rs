@@ -4,11 +4,11 @@ use serde_json::{Map, Value as Json};
 use utoipa::openapi::path::{HttpMethod, OperationBuilder, Parameter, ParameterBuilder, ParameterIn};
 use utoipa::openapi::request_body::RequestBodyBuilder;
 use utoipa::openapi::response::ResponseBuilder;
-use utoipa::openapi::schema::{AdditionalProperties, ObjectBuilder, Type};
+use utoipa::openapi::schema::{AdditionalProperties, ArrayBuilder, ObjectBuilder, Type};
 use utoipa::openapi::security::SecurityRequirement;
 use utoipa::openapi::{ContentBuilder, OpenApi, Required, Schema};
 
-use super::examples::example;
+use super::examples::{example, row_example};
 use super::{insert, schemas};
 use crate::http::document::{problems, reference};
 use crate::noun::http::API;
@@ -21,6 +21,8 @@ pub enum Gives {
     Object(&'static [Field]),
     /// `{"data":[…]}` of them.
     List(&'static [Field]),
+    /// An object with the rows of each of these nouns.
+    Rows(&'static [&'static Noun]),
     /// A row of this noun as its creation answers, with its secret.
     Created(&'static Noun),
 }
@@ -78,12 +80,22 @@ impl Act {
                 .description("Done.")
                 .content("application/json", content(object(fields, false).into(), shown(fields))),
             Gives::List(fields) => {
-                let rows = utoipa::openapi::schema::ArrayBuilder::new()
-                    .items(utoipa::openapi::RefOr::T(object(fields, false)));
+                let rows = ArrayBuilder::new().items(utoipa::openapi::RefOr::T(object(fields, false)));
                 let list = ObjectBuilder::new().schema_type(Type::Object).property("data", rows).required("data");
                 let example = serde_json::json!({ "data": [shown(fields)] });
                 let schema = Schema::from(list.build());
                 answer.description("All of them.").content("application/json", content(schema.into(), example))
+            }
+            Gives::Rows(nouns) => {
+                let mut object = ObjectBuilder::new().schema_type(Type::Object);
+                let mut example = Map::new();
+                for noun in *nouns {
+                    let rows = ArrayBuilder::new().items(reference(noun.schema));
+                    object = object.property(noun.plural, rows).required(noun.plural);
+                    example.insert(noun.plural.to_owned(), Json::Array(vec![row_example(noun)]));
+                }
+                let schema = Schema::from(object.build());
+                answer.description("All of them.").content("application/json", content(schema.into(), example.into()))
             }
             Gives::Created(noun) => {
                 let (schema, example) = (reference(&schemas::created_schema(noun)), schemas::with_key_example(noun));

@@ -1,0 +1,112 @@
+//! `GET /contacts/{id}/export` and `POST /contacts/{id}/erasure`.
+
+use std::time::Duration;
+
+use actix_web::http::{Method, header};
+use actix_web::web::{Bytes, Data, ServiceConfig};
+use actix_web::{HttpRequest, HttpResponse};
+use serde_json::json;
+use utoipa::openapi::OpenApi;
+use utoipa::openapi::path::HttpMethod;
+
+use super::{erasure, export, reach};
+use crate::app::App;
+use crate::auth::{Action, Area};
+use crate::crm::contacts::CONTACTS;
+use crate::db::{Isolation, WriteOptions};
+use crate::error::Result;
+use crate::http::caller::Caller;
+use crate::http::{reply, routing};
+use crate::noun::form::Form;
+use crate::noun::http::id;
+use crate::noun::openapi::{Act, Gives};
+use crate::noun::{Field, Kind};
+
+static ERASURE: [Field; 1] = [Field::choice(
+    "mode",
+    erasure::MODES,
+    r#""anonymise""#,
+    "`anonymise` keeps rows for the figures, `delete` nothing; as the business has it, when left out.",
+)];
+static ERASED: [Field; 2] = [
+    Field::choice("mode", erasure::MODES, r#""anonymise""#, "What was done.").not_null(),
+    Field::new("rows", Kind::Object, r#"{"contacts":1,"leads":2,"messages":31}"#, "How many of each noun.").not_null(),
+];
+
+/// Below `/contacts`.
+pub fn routes(scope: &mut ServiceConfig) {
+    routing::resource("/{id}/export").on(Method::GET, download).register(scope);
+    routing::resource("/{id}/erasure").on(Method::POST, erase).register(scope);
+}
+
+async fn download(app: Data<App>, caller: Caller, request: HttpRequest, _: Bytes) -> Result<HttpResponse> {
+    let tenant = caller.may(Area::Privacy, Action::Read)?;
+    let (id, most) = (id(&CONTACTS, &request)?, app.config.export_rows);
+    // All of it from one moment.
+    let options = WriteOptions { isolation: Isolation::RepeatableRead, ..WriteOptions::default() };
+    let db = app.db.within(&tenant);
+    let body = db.write_with("privacy_export", options, move |tx| export::export(tx, &tenant, id, most)).await?;
+    let mut reply = HttpResponse::Ok();
+    reply.insert_header((header::CONTENT_DISPOSITION, format!("attachment; filename=\"contact-{id}.json\"")));
+    reply.insert_header((header::CACHE_CONTROL, "no-store"));
+    Ok(reply::json(reply, body))
+}
+
+async fn erase(app: Data<App>, caller: Caller, request: HttpRequest, body: Bytes) -> Result<HttpResponse> {
+    let tenant = caller.may(Area::Privacy, Action::Delete)?;
+    let id = id(&CONTACTS, &request)?;
+    let mode = Form::read(&body, &ERASURE)?.text("mode").map(str::to_owned);
+    let (db, business) = (app.db.within(&tenant), tenant.id());
+    let (mode, rows) = db.write("privacy_erasure", move |tx| erasure::erase(tx, &tenant, id, mode.as_deref())).await?;
+    forget(&app, business).await;
+    Ok(HttpResponse::Ok().json(json!({ "mode": mode, "rows": rows })))
+}
+
+/// Nobody is shown what was cached of the business before; but it must not lie around either. What was being read
+/// meanwhile is put into the cache a little later, so that is emptied once more when every request of now is over.
+async fn forget(app: &Data<App>, business: uuid::Uuid) {
+    let Some(cache) = app.cache.clone() else { return };
+    cache.purge(Some(business), None).await;
+    let over = Duration::from_millis(app.config.request_timeout_ms + app.config.redis_timeout_ms);
+    actix_web::rt::spawn(async move {
+        tokio::time::sleep(over).await;
+        cache.purge(Some(business), None).await;
+    });
+}
+
+/// Adds both to the document.
+pub fn describe(api: &mut OpenApi) {
+    let acts = [
+        Act {
+            method: HttpMethod::Get,
+            path: "/contacts/{id}/export",
+            tag: CONTACTS.plural,
+            id: "exportContact",
+            summary: "Export all about a contact",
+            about: "Everything that is known about them, as they may ask for: the contact, and every lead, conversation, \
+                    message, booking, task and note that is about them, whole, with what the audit log tells of these. \
+                    Deleted rows too. From one moment.",
+            takes: &[],
+            status: 200,
+            gives: Gives::Rows(&reach::NOUNS),
+            problems: &[401, 403, 404, 409, 503],
+            open: false,
+        },
+        Act {
+            method: HttpMethod::Post,
+            path: "/contacts/{id}/erasure",
+            tag: CONTACTS.plural,
+            id: "eraseContact",
+            summary: "Forget a contact",
+            about: "In one transaction: every row about them is deleted, or emptied of all that someone has written into it; \
+                    what the audit log tells of their fields, and what is cached, is gone too. It cannot be undone. \
+                    Backups keep what they have until they are overwritten.",
+            takes: &ERASURE,
+            status: 200,
+            gives: Gives::Object(&ERASED),
+            problems: &[400, 401, 403, 404, 408, 413, 415, 422, 503],
+            open: false,
+        },
+    ];
+    acts.into_iter().for_each(|act| act.describe(api));
+}

@@ -1,0 +1,252 @@
+//! What is known of a person, given to them whole and forgotten without a trace.
+
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use deadpool_redis::redis;
+use rapport::auth::Role;
+use rapport::nouns::NOUNS;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::support::{Client, Database, Service, make_business, make_key};
+
+/// Stands in every field that someone can write into; in lower case, as search texts have it.
+const CANARY: &str = "canary7f3c";
+
+/// A contact and everything that can be about them. Returns ids by noun, the contact's first.
+fn known(api: &Client, canary: &str, number: u32) -> Vec<(&'static str, String)> {
+    let free = |extra: Value| {
+        let mut body = json!({ "metadata": { "plan": canary } });
+        body.as_object_mut().expect("an object").extend(extra.as_object().expect("an object").clone());
+        body
+    };
+    let email = format!("{canary}@example.com");
+    let phone = format!("+4915112345{number:03}");
+    let contact = api.make(
+        "contacts",
+        free(json!({ "first_name": canary, "last_name": canary, "email": email, "phone": phone, "title": canary,
+                     "external_id": canary, "tags": [canary] })),
+    );
+    let lead = api
+        .make("leads", free(json!({ "title": canary, "contact_id": contact, "tags": [canary], "source": "website" })));
+    api.patch(&format!("leads/{lead}"), json!({ "status": "lost", "lost_reason": canary })).expect(200);
+    let mut rows = vec![("contacts", contact.clone()), ("leads", lead.clone())];
+    let talk = |body: Value| api.make("conversations", free(body));
+    let linked = talk(json!({ "contact_id": contact, "channel": "web", "address": canary, "subject": canary }));
+    // Linked to nobody, but it is their number, and their address.
+    let numbered = talk(json!({ "channel": "whatsapp", "address": phone }));
+    let addressed = talk(json!({ "channel": "email", "address": email.to_uppercase() }));
+    let through = talk(json!({ "channel": "sms", "address": format!("{canary} too"), "lead_id": lead }));
+    for talk in [linked, numbered, addressed, through] {
+        for direction in ["inbound", "outbound"] {
+            let message = api.make(
+                "messages",
+                free(json!({ "conversation_id": talk, "direction": direction, "body": format!("I am {canary}"),
+                             "media": { "url": canary }, "external_id": format!("{canary} {direction} {talk}") })),
+            );
+            api.patch(&format!("messages/{message}"), json!({ "failed_reason": canary })).expect(200);
+            rows.push(("messages", message));
+        }
+        rows.push(("conversations", talk));
+    }
+    let customer = |body: Value| {
+        let mut body = free(body);
+        body["starts_at"] = json!(format!("2099-01-{:02}T{:02}:00:00Z", 1 + number % 28, rows.len() % 24));
+        body["ends_at"] = json!(format!("2099-01-{:02}T{:02}:30:00Z", 1 + number % 28, rows.len() % 24));
+        body["time_zone"] = json!("UTC");
+        api.make("bookings", body)
+    };
+    let booking = customer(json!({ "contact_id": contact, "customer_name": canary, "notes": canary }));
+    let walk_in = customer(json!({ "customer_name": canary, "customer_email": email, "customer_phone": phone }));
+    let note = api.make("notes", free(json!({ "body": canary, "contact_id": contact })));
+    api.delete(&format!("notes/{note}")).expect(204);
+    let on_booking = api.make("notes", free(json!({ "body": canary, "booking_id": walk_in })));
+    let task = api.make("tasks", free(json!({ "title": canary, "description": canary, "lead_id": lead })));
+    rows.extend([
+        ("bookings", booking),
+        ("bookings", walk_in),
+        ("notes", note),
+        ("notes", on_booking),
+        ("tasks", task),
+    ]);
+    rows
+}
+
+/// Tables that have `text` in some row, and how many rows.
+fn found(database: &Database, text: &str) -> Vec<String> {
+    let tables = database.rows::<1>("SELECT tablename::text FROM pg_tables WHERE schemaname = 'public'");
+    let count =
+        |table: &str| database.ask(&format!("SELECT count(*)::text FROM {table} x WHERE x::text ILIKE '%{text}%'"));
+    let found = tables.iter().map(|[table]| (table, count(table))).filter(|(_, count)| count != "0");
+    found.map(|(table, count)| format!("{table}: {count}")).collect()
+}
+
+/// The service as it runs, with all that it says.
+struct Process(Child, tempfile::TempDir);
+
+impl Process {
+    fn start(database: &Database, redis: &str) -> (Self, std::net::SocketAddr) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let log = std::fs::File::create(folder.path().join("log")).expect("a file");
+        let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a port").port();
+        let address: std::net::SocketAddr = ([127, 0, 0, 1], port).into();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_rapport"));
+        command.args(["serve", "--log", "debug", "--metrics-bind", "off", "--bind", &address.to_string()]);
+        command.args(["--database-url", &database.url, "--redis-url", redis, "--shutdown-drain-seconds", "0"]);
+        command.stdout(log.try_clone().expect("a handle")).stderr(log).stdin(Stdio::null());
+        let process = Self(command.spawn().expect("the binary"), folder);
+        let (api, began) = (Client::new(address, ""), Instant::now());
+        while api.try_get("/health/readiness").is_none_or(|answer| answer.status != 200) {
+            assert!(began.elapsed() < Duration::from_secs(20), "{}", process.log());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        (process, address)
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.1.path().join("log")).expect("its log")
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Everything in Redis that is of `business`, as text.
+fn kept(redis: &str, business: Uuid) -> Vec<String> {
+    let mut conn = redis::Client::open(redis).and_then(|client| client.get_connection()).expect("Redis");
+    let keys: Vec<String> = redis::cmd("KEYS").arg(format!("*{business}*")).query(&mut conn).expect("keys");
+    let value = |key: &String| {
+        let value: Option<Vec<u8>> = redis::cmd("GET").arg(key).query(&mut conn).unwrap_or_default();
+        format!("{key} {}", String::from_utf8_lossy(&value.unwrap_or_default()))
+    };
+    keys.iter().map(value).collect()
+}
+
+fn forgotten_everywhere(mode: &str) {
+    let redis = crate::support::redis().expect("no redis-server: see scripts/redis.sh");
+    let database = Database::create();
+    let business = make_business(&database, "acme");
+    let (process, address) = Process::start(&database, &redis);
+    let owner = Client::new(address, &make_key(&database, business, Role::Owner));
+    let rows = known(&owner, CANARY, 1);
+    let bystander = known(&owner, "bystander", 2);
+    // What is read is kept: lists, searches, single rows with all that is around them.
+    let read = |searches: bool| {
+        for noun in NOUNS.iter().filter(|noun| rows.iter().any(|(plural, _)| *plural == noun.plural)) {
+            let all: Vec<&str> = noun.relations.iter().map(|relation| relation.name).collect();
+            owner.get(&format!("{}?include={}", noun.plural, all.join(","))).expect(200);
+            if searches {
+                owner.get(&format!("{}?q={CANARY}", noun.plural)).expect(200);
+            }
+        }
+        rows.iter().for_each(|(noun, id)| drop(owner.get(&format!("{noun}/{id}"))));
+    };
+    read(true);
+    read(true);
+    let before = found(&database, CANARY);
+    assert!(before.len() >= 8 && before.iter().any(|table| table.starts_with("audit_log")), "{before:?}");
+    let began = Instant::now();
+    while !kept(&redis, business).iter().any(|entry| entry.contains(CANARY)) {
+        assert!(began.elapsed() < Duration::from_secs(5), "nothing of it ever came to Redis");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let untouched = |noun: &str, id: &str| {
+        Some(owner.get(&format!("{noun}/{id}"))).filter(|answer| answer.status == 200).map(|answer| answer.json)
+    };
+    let theirs: Vec<Option<Value>> = bystander.iter().map(|(noun, id)| untouched(noun, id)).collect();
+
+    let contact = &rows[0].1;
+    let answer = owner.post(&format!("contacts/{contact}/erasure"), json!({ "mode": mode })).expect(200).json;
+    let expected =
+        json!({ "contacts": 1, "leads": 1, "conversations": 4, "messages": 8, "bookings": 2, "tasks": 1, "notes": 2 });
+    assert_eq!((&answer["mode"], &answer["rows"]), (&json!(mode), &expected));
+
+    assert_eq!(found(&database, CANARY), Vec::<String>::new());
+    assert_eq!(found(&database, "+4915112345001"), Vec::<String>::new());
+    assert_eq!(kept(&redis, business).iter().filter(|entry| entry.contains(CANARY)).count(), 0);
+    // No version is believed any more, and nothing of it comes back by reading.
+    read(false);
+    assert_eq!(kept(&redis, business).iter().filter(|entry| entry.contains(CANARY)).count(), 0);
+    let log = process.log();
+    assert!(log.contains("served") && !log.contains(CANARY), "{log}");
+    for (noun, id) in &rows {
+        let answer = owner.get(&format!("{noun}/{id}"));
+        let gone = mode == "delete" || *noun == "contacts" || answer.status == 404;
+        assert_eq!(answer.status, if gone { 404 } else { 200 }, "{noun}");
+        assert!(!answer.text.contains(CANARY), "{}", answer.text);
+    }
+    let after: Vec<Option<Value>> = bystander.iter().map(|(noun, id)| untouched(noun, id)).collect();
+    assert!(after == theirs, "who was not meant is left alone");
+    // That it was done is told, of each row, with who did it.
+    let told = owner.get("audit-log?action=erased&limit=500").expect(200);
+    assert_eq!(told.rows().len(), rows.len());
+    assert!(told.rows().iter().all(|entry| entry["actor_kind"] == "api_key" && entry["changes"] == json!({})));
+    let lead = rows.iter().find(|(noun, _)| *noun == "leads").map(|(_, id)| id).expect("a lead");
+    if mode == "anonymise" {
+        let lead = owner.get(&format!("leads/{lead}")).expect(200).json;
+        assert_eq!(
+            (&lead["status"], &lead["source"], &lead["title"]),
+            (&json!("lost"), &json!("website"), &json!("erased"))
+        );
+        // Once more is no harm.
+        owner.post(&format!("contacts/{contact}/erasure"), json!({})).expect(200);
+    } else {
+        owner.post(&format!("contacts/{contact}/erasure"), json!({})).expect(404);
+    }
+}
+
+#[test]
+fn a_contact_is_anonymised_and_nothing_of_them_is_left_anywhere() {
+    forgotten_everywhere("anonymise");
+}
+
+#[test]
+fn a_contact_is_deleted_and_nothing_of_them_is_left_anywhere() {
+    forgotten_everywhere("delete");
+}
+
+#[test]
+fn an_export_has_every_row_about_a_contact_and_no_other() {
+    let service = Service::start();
+    let owner = &service.client;
+    let rows = known(owner, CANARY, 1);
+    known(owner, "bystander", 2);
+    let contact = &rows[0].1;
+    let answer = owner.get(&format!("contacts/{contact}/export")).expect(200);
+    assert_eq!(answer.header("cache-control"), "no-store");
+    assert_eq!(answer.header("content-disposition"), format!("attachment; filename=\"contact-{contact}.json\""));
+    let mut exported: Vec<(String, String)> = Vec::new();
+    for (noun, list) in answer.json.as_object().expect("an object").iter().filter(|(noun, _)| *noun != "audit-log") {
+        let ids = list.as_array().expect("rows").iter().map(|row| row["id"].as_str().expect("an id").to_owned());
+        exported.extend(ids.map(|id| (noun.clone(), id)));
+    }
+    let mut expected: Vec<(String, String)> = rows.iter().map(|(noun, id)| ((*noun).to_owned(), id.clone())).collect();
+    exported.sort();
+    expected.sort();
+    assert_eq!(exported, expected);
+    assert!(!answer.text.contains("bystander"));
+    assert_eq!(answer.json["leads"][0], owner.get(&format!("leads/{}", rows[1].1)).expect(200).json, "whole");
+    assert!(answer.json["audit-log"].as_array().is_some_and(|log| log.len() > rows.len()));
+
+    for (role, exports, erases) in [(Role::Agent, 403, 403), (Role::Manager, 200, 403), (Role::Admin, 200, 200)] {
+        let api = service.client_as(role);
+        assert_eq!(api.get(&format!("contacts/{contact}/export")).status, exports, "{role}");
+        assert_eq!(api.post(&format!("contacts/{contact}/erasure"), json!({})).status, erases, "{role}");
+    }
+    let (_, neighbour) = service.neighbour();
+    neighbour.get(&format!("contacts/{contact}/export")).expect(404);
+    neighbour.post(&format!("contacts/{contact}/erasure"), json!({})).expect(404);
+    owner.post(&format!("contacts/{contact}/erasure"), json!({ "mode": "shred" })).expect(422);
+    // The business says what is done when the request does not.
+    owner.patch(&format!("businesses/{}", service.business), json!({ "erasure": "delete" })).expect(200);
+    assert_eq!(owner.post(&format!("contacts/{contact}/erasure"), json!({})).expect(200).json["mode"], "delete");
+    let small = Service::with(&["--export-rows", "3"]);
+    let rows = known(&small.client, CANARY, 3);
+    let refused = small.client.get(&format!("contacts/{}/export", rows[0].1)).expect(409);
+    assert!(refused.code() == "too_much" && refused.text.contains("RAPPORT_EXPORT_ROWS"), "{}", refused.text);
+}
