@@ -14,6 +14,8 @@ use crate::error::{Error, Result};
 const ISSUER: &str = "rapport";
 /// How far the clocks of replicas may differ.
 const LEEWAY: Duration = Duration::from_secs(10);
+/// The longest that a token may be configured to live: one that would live longer is none of ours, whoever signed it.
+pub const LONGEST_LIFE: Duration = Duration::from_secs(86_400);
 
 /// The session that a token belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +52,8 @@ impl Tokens {
         validation.set_issuer(&[ISSUER]);
         validation.set_required_spec_claims(&["exp", "iss", "sub"]);
         validation.leeway = LEEWAY.as_secs();
+        // Ours have no beginning; one that has, and is not yet good, is not good.
+        validation.validate_nbf = true;
         Self { signing: EncodingKey::from_secret(secret), reading: DecodingKey::from_secret(secret), validation, life }
     }
 
@@ -82,8 +86,13 @@ impl Tokens {
             _ => Error::Unauthenticated,
         })?;
         let Claims { sub, biz, sid, exp, .. } = claims.claims;
-        let left = (exp + LEEWAY.as_secs()).saturating_sub(jsonwebtoken::get_current_timestamp());
-        Ok((Ticket { business: biz, session: sid, user: sub }, Duration::from_secs(left)))
+        let left = exp.saturating_add(LEEWAY.as_secs()).saturating_sub(jsonwebtoken::get_current_timestamp());
+        let left = Duration::from_secs(left);
+        // As far as clocks may differ, twice: the one that signed may be ahead.
+        if left > LONGEST_LIFE + LEEWAY * 2 {
+            return Err(Error::Unauthenticated);
+        }
+        Ok((Ticket { business: biz, session: sid, user: sub }, left))
     }
 }
 

@@ -28,4 +28,5 @@ mod privacy;
 mod queries;
 mod schema;
 mod sign_in;
+mod tokens;
 mod visibility;
