@@ -27,6 +27,7 @@ mod plans;
 mod privacy;
 mod queries;
 mod schema;
+mod secrets;
 mod sign_in;
 mod tokens;
 mod visibility;

@@ -2,12 +2,14 @@
 
 mod cases;
 mod client;
+mod program;
 mod samples;
 mod servers;
 mod service;
 
 pub use cases::for_cases;
 pub use client::{Answer, Client};
+pub use program::Program;
 pub use samples::{Samples, link_target};
 pub use servers::{Database, redis};
 pub use service::{Service, make_business, make_key, open_db};

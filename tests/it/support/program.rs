@@ -1,0 +1,117 @@
+//! The binary as a process of its own: for what is chosen per process, and for all that it says.
+
+use std::io::Read;
+use std::net::SocketAddr;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use super::Client;
+
+/// A running `rapport serve`, killed when the test is over.
+pub struct Program {
+    pub address: SocketAddr,
+    pub metrics: SocketAddr,
+    child: Child,
+    said: Arc<Mutex<Vec<u8>>>,
+    readers: Vec<JoinHandle<()>>,
+}
+
+impl Program {
+    /// Starts the service with `settings`, environment variables, and nothing else of this process' environment.
+    pub fn serve(settings: &[(&str, &str)]) -> Self {
+        let mut child = Self::command(&["serve", "--bind", "127.0.0.1:0", "--metrics-bind", "127.0.0.1:0"], settings)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary");
+        let said = Arc::new(Mutex::new(Vec::new()));
+        let readers = vec![
+            listen(child.stdout.take().expect("a pipe"), said.clone()),
+            listen(child.stderr.take().expect("a pipe"), said.clone()),
+        ];
+        let nowhere = ([127, 0, 0, 1], 0).into();
+        let mut program = Self { address: nowhere, metrics: nowhere, child, said, readers };
+        program.until_said("/metrics\n");
+        let said = program.said();
+        let after = |label: &str| {
+            let rest = said.split(label).nth(1).unwrap_or_else(|| panic!("no {label} in {said}"));
+            rest.split(['\n', '/']).next().and_then(|text| text.parse().ok()).expect("an address")
+        };
+        program.address = after("listening on http://");
+        program.metrics = after("metrics   http://");
+        program
+    }
+
+    /// Any command of the binary.
+    pub fn command(arguments: &[&str], settings: &[(&str, &str)]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_rapport"));
+        command.args(arguments).env_clear().envs(settings.iter().copied()).stdin(Stdio::null());
+        command
+    }
+
+    /// Runs a command to its end: whether it went well, and what it said.
+    pub fn run(arguments: &[&str], settings: &[(&str, &str)]) -> (bool, String) {
+        let output = Self::command(arguments, settings).output().expect("the binary");
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.success(), String::from_utf8_lossy(&said).into_owned())
+    }
+
+    pub fn client(&self, key: &str) -> Client {
+        Client::new(self.address, key)
+    }
+
+    pub fn is_ready(&self) -> bool {
+        self.client("").try_get("/health/readiness").is_some_and(|answer| answer.status == 200)
+    }
+
+    pub fn until_ready(&self) {
+        self.until("be ready", |program| program.is_ready());
+    }
+
+    /// What it has said so far, to whomever.
+    pub fn said(&self) -> String {
+        String::from_utf8_lossy(&self.said.lock()).into_owned()
+    }
+
+    pub fn until_said(&self, text: &str) {
+        self.until(text, |program| program.said().contains(text));
+    }
+
+    fn until(&self, what: &str, holds: impl Fn(&Self) -> bool) {
+        let began = Instant::now();
+        while !holds(self) {
+            assert!(began.elapsed() < Duration::from_secs(20), "it does not {what}:\n{}", self.said());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Stops it, as Ctrl-C does, and returns all that it has said.
+    pub fn stop(mut self) -> String {
+        // SAFETY: a signal to a child that has not been waited for.
+        unsafe { libc::kill(self.child.id() as i32, libc::SIGINT) };
+        let _ = self.child.wait();
+        self.readers.drain(..).for_each(|reader| reader.join().expect("all that was said"));
+        self.said()
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Reads to the end, so that the process never waits for a reader.
+fn listen(mut from: impl Read + Send + 'static, into: Arc<Mutex<Vec<u8>>>) -> JoinHandle<()> {
+    std::thread::spawn(move || {
+        let mut some = [0; 4096];
+        while let Ok(read @ 1..) = from.read(&mut some) {
+            into.lock().extend_from_slice(&some[..read]);
+        }
+    })
+}
