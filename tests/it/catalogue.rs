@@ -9,7 +9,7 @@ use rapport::noun::{Field, Kind, Noun, Written};
 use rapport::nouns::NOUNS;
 use uuid::Uuid;
 
-use crate::support::Database;
+use crate::support::{Database, Samples, Service};
 
 /// Tables without a tenant, with the reason.
 const GLOBAL: [(&str, &str); 8] = [
@@ -35,6 +35,17 @@ pub const UNINDEXED_SORTS: [(&str, &str); 2] =
 
 /// Tables with `deleted_at` whose rows cannot be restored, with the reason.
 const NEVER_RESTORED: [(&str, &str); 0] = [];
+
+/// What the role of the second wall (docs/SECURITY.md) may do with a table where that is not all of select, insert, update
+/// and delete, with the reason. Tables that are not here and without a tenant: nothing at all.
+const GRANTED: [(&str, &[&str], &str); 6] = [
+    ("businesses", &["SELECT", "UPDATE"], "the tenant itself: its settings; it is made and removed by operators"),
+    ("users", &["SELECT", "UPDATE"], "members; they are added and forgotten by functions that look beyond the wall"),
+    ("business_users", &["SELECT"], "a view of members, by the rights of whoever asks"),
+    ("sessions", &["SELECT", "DELETE"], "begun and renewed by signing in, which belongs to no business"),
+    ("refresh_tokens", &[], "how a session is renewed is nobody's business but the service's"),
+    ("cache_versions", &["SELECT", "INSERT", "UPDATE"], "moved by the triggers of whoever writes; never deleted"),
+];
 
 struct Column {
     kind: String,
@@ -350,6 +361,141 @@ fn every_table_that_answers_are_made_of_moves_its_versions_whatever_happens_to_i
         let behind = VIEWS.iter().find(|(view, _)| *view == noun.table).map_or(vec![noun.table], |(_, t)| t.to_vec());
         if noun.reads() != behind {
             faults.push(format!("{} is read from {behind:?}, but says {:?}", noun.plural, noun.reads()));
+        }
+    }
+    assert_none(faults);
+}
+
+/// The rights of the second wall's role on `table`.
+fn granted(table: &str) -> &'static [&'static str] {
+    let listed = GRANTED.iter().find(|(name, ..)| *name == table).map(|(_, rights, _)| *rights);
+    let global = GLOBAL.iter().any(|(name, _)| *name == table);
+    listed.unwrap_or(if global { &[] } else { &["SELECT", "INSERT", "UPDATE", "DELETE"] })
+}
+
+#[test]
+fn every_table_of_a_business_has_the_second_wall_and_nothing_else_is_within_reach_of_it() {
+    let catalogue = Catalogue::read();
+    // `true` for a wall that holds whoever does not own the table, by the business, for every command, read and written.
+    let walls: BTreeMap<String, String> = catalogue
+        .database
+        .rows::<2>(
+            "SELECT c.relname::text, (c.relrowsecurity AND p.polpermissive AND p.polcmd = '*' AND p.polwithcheck IS NULL
+                    AND p.polroles = ARRAY['rapport_tenant'::regrole::oid]
+                    AND (SELECT count(*) = 1 FROM pg_policy o WHERE o.polrelid = c.oid)
+                    AND pg_get_expr(p.polqual, c.oid) ~ '( = \\( SELECT rapport_business\\(\\) AS rapport_business\\))')::text
+             FROM pg_class c JOIN pg_policy p ON p.polrelid = c.oid WHERE c.relnamespace = 'public'::regnamespace",
+        )
+        .into_iter()
+        .map(|[table, good]| (table, good))
+        .collect();
+    let mut faults = Vec::new();
+    for table in catalogue.tenants().chain(["businesses", "users"]) {
+        if walls.get(table).map(String::as_str) != Some("true") {
+            faults.push(format!("{table}: no wall; its migration lacks `SELECT rapport_wall('{table}')`"));
+        }
+    }
+    // The names of the columns, too, because rights can be given for some of them.
+    let rights = catalogue.database.rows::<2>(
+        "SELECT c.relname::text, string_agg(r, ',' ORDER BY place) FILTER (WHERE has_table_privilege('rapport_tenant', c.oid, r)
+                OR r IN ('SELECT', 'INSERT', 'UPDATE') AND has_any_column_privilege('rapport_tenant', c.oid, r))
+         FROM pg_class c, unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'TRUNCATE', 'TRIGGER']) WITH ORDINALITY r (r, place)
+         WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'v', 'm', 'p') GROUP BY 1",
+    );
+    assert!(rights.len() > 20, "the query found the tables");
+    for [table, rights] in &rights {
+        let expected = granted(table).join(",");
+        if *rights != expected {
+            faults.push(format!("{table}: rapport_tenant may {rights:?}, and should {expected:?}"));
+        }
+    }
+    // What looks beyond the wall is called by the service alone, and finds its tables where they are.
+    let definers = catalogue.database.rows::<1>(
+        "SELECT proname::text FROM pg_proc WHERE pronamespace = 'public'::regnamespace AND prosecdef AND (
+             NOT coalesce(proconfig, '{}') @> ARRAY['search_path=public, pg_temp']
+             OR has_function_privilege('public', oid, 'EXECUTE'))",
+    );
+    faults
+        .extend(definers.iter().map(|[name]| format!("{name}: SECURITY DEFINER for everybody, or by any search path")));
+    // And nothing of the role is more than a role.
+    let role = catalogue.database.ask(
+        "SELECT (rolsuper OR rolcanlogin OR rolbypassrls OR rolcreaterole OR rolcreatedb OR rolinherit)::text
+         FROM pg_roles WHERE rolname = 'rapport_tenant'",
+    );
+    assert_eq!(role, "false", "rapport_tenant may log in, or go past the wall");
+    assert_none(faults);
+}
+
+#[test]
+fn behind_the_second_wall_only_what_is_granted_can_be_done_and_only_to_one_business() {
+    let service = Service::start();
+    let (other, neighbour) = service.neighbour();
+    let mut both = [Samples::new(&service.client), Samples::new(&neighbour)];
+    for noun in NOUNS {
+        both.iter_mut().for_each(|samples| drop(samples.row(noun)));
+    }
+    crate::sign_in::admit(&service, "acme", "amina@example.com", "agent");
+    crate::sign_in::sign_in(&service, "amina@example.com").expect(201);
+    let catalogue = Catalogue::read();
+    let database = &service.database;
+    let mut conn = database.connect();
+    let mut try_as = |business: Option<Uuid>, sql: &str| -> Result<i64, String> {
+        let run = |sql: &str, conn: &mut diesel::PgConnection| Statement::new(sql).once().run(conn);
+        let business = business.map_or(String::new(), |id| id.to_string());
+        let done = run("BEGIN", &mut conn)
+            .and_then(|_| run("SET LOCAL ROLE rapport_tenant", &mut conn))
+            .and_then(|_| run(&format!("SET LOCAL rapport.business = '{business}'"), &mut conn))
+            .and_then(|_| run(sql, &mut conn));
+        run("ROLLBACK", &mut conn).expect("the end");
+        done.map(|rows| rows as i64).map_err(|error| error.to_string())
+    };
+    let mut faults = Vec::new();
+    let views = VIEWS.iter().map(|(view, _)| *view);
+    for table in catalogue.tables.iter().map(String::as_str).chain(views) {
+        let columns = &catalogue.columns[table];
+        let key = if table == "businesses" { "id" } else { "business_id" };
+        let some = columns.keys().next().expect("a column");
+        let statements = [
+            ("SELECT", format!("SELECT * FROM {table}")),
+            ("INSERT", format!("INSERT INTO {table} DEFAULT VALUES")),
+            ("UPDATE", format!("UPDATE {table} SET {some} = {some}")),
+            ("DELETE", format!("DELETE FROM {table}")),
+            ("TRUNCATE", format!("TRUNCATE {table} CASCADE")),
+        ];
+        let is_table = catalogue.tables.contains(table);
+        for (right, sql) in statements.iter().filter(|(right, _)| is_table || *right == "SELECT") {
+            let allowed = granted(table).contains(right);
+            for business in [None, Some(service.business)] {
+                match try_as(business, sql) {
+                    Err(error) if !allowed && !error.contains("permission denied") => {
+                        faults.push(format!("{sql}: refused for another reason: {error}"));
+                    }
+                    Ok(_) if !allowed => faults.push(format!("{sql}: was not refused")),
+                    Ok(rows @ 1..) if business.is_none() && table != "cache_versions" => {
+                        faults.push(format!("{sql}: reached {rows} rows of no business"));
+                    }
+                    Err(error) if error.contains("permission denied") && allowed => {
+                        faults.push(format!("{sql}: {error}"))
+                    }
+                    _ => {}
+                }
+            }
+        }
+        if !columns.contains_key(key) || GLOBAL.iter().any(|(name, _)| *name == table && table != "businesses") {
+            continue;
+        }
+        // One business sees itself, not its neighbour, and gives nothing away.
+        let count = |id: Uuid| database.ask(&format!("SELECT count(*)::text FROM {table} WHERE {key} = '{id}'"));
+        if granted(table).contains(&"SELECT") {
+            let seen = try_as(Some(other), &format!("SELECT * FROM {table}"));
+            assert_eq!(seen, Ok(count(other).parse().expect("a number")), "{table}");
+            if is_table {
+                assert_ne!(count(service.business), "0", "{table}: there is nothing to see");
+            }
+        }
+        if granted(table).contains(&"UPDATE") && count(other) != "0" {
+            let given = try_as(Some(other), &format!("UPDATE {table} SET {key} = '{}'", service.business));
+            assert!(given.as_ref().is_err_and(|error| error.contains("row-level security")), "{table}: {given:?}");
         }
     }
     assert_none(faults);
