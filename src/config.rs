@@ -91,6 +91,9 @@ pub struct Config {
     /// Redis (shared cache tier); the service works without it
     #[arg(long, env = "REDIS_URL", hide_env_values = true)]
     pub redis_url: Option<Secret>,
+    /// PEM file with the authorities that the certificate of a `rediss://` server is verified by, instead of the system's
+    #[arg(long, env = "RAPPORT_REDIS_CA")]
+    pub redis_ca: Option<PathBuf>,
     /// `off` answers everything from the database
     #[arg(long, env = "RAPPORT_CACHE", default_value = "on", value_parser = parse_switch, action = clap::ArgAction::Set)]
     pub cache: bool,
@@ -312,6 +315,16 @@ impl Config {
         if cfg!(not(feature = "tls")) && self.redis_url.as_ref().is_some_and(|url| url.expose().starts_with("rediss:"))
         {
             faults.push("REDIS_URL asks for TLS, and this program was built without it".to_owned());
+        }
+        if self.redis_url.as_ref().is_some_and(|url| url.expose().ends_with("#insecure")) {
+            faults.push(
+                "REDIS_URL ends in #insecure, which verifies nothing; name the authority with RAPPORT_REDIS_CA"
+                    .to_owned(),
+            );
+        }
+        let verified = self.redis_url.as_ref().is_some_and(|url| url.expose().starts_with("rediss:"));
+        if self.redis_ca.is_some() && !verified {
+            faults.push("RAPPORT_REDIS_CA is for a REDIS_URL that starts with rediss://".to_owned());
         }
         faults
     }

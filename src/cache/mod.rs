@@ -104,7 +104,9 @@ impl Cache {
         let budget = Duration::from_millis(config.redis_timeout_ms);
         let remote = match &config.redis_url {
             None => None,
-            Some(url) => Some(Arc::new(Remote::new(url.expose(), prefix, budget).map_err(Error::Internal)?)),
+            Some(url) => Some(Arc::new(
+                Remote::new(url.expose(), config.redis_ca.as_deref(), prefix, budget).map_err(Error::Internal)?,
+            )),
         };
         let to_pack = start_packing(local.clone())?;
         Ok(Self {

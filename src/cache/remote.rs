@@ -1,14 +1,15 @@
 //! The shared tier: answers in Redis, for all replicas. Never trusted (an entry counts only if its versions are the
 //! round's) and never waited for: absent, slow, full or broken, it costs misses and nothing else.
 
+use std::path::Path;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 use deadpool_redis::redis::aio::MultiplexedConnection;
-use deadpool_redis::redis::{Cmd, FromRedisValue, cmd};
-use deadpool_redis::{Pool, Runtime};
+use deadpool_redis::redis::{Cmd, ConnectionInfo, FromRedisValue, IntoConnectionInfo, RedisResult, cmd};
+use deadpool_redis::{Manager, Pool, Runtime};
 use parking_lot::RwLock;
 use serde::Serialize;
 use tokio::sync::{Notify, Semaphore};
@@ -35,6 +36,8 @@ pub struct Remote {
     lost: Notify,
     writes: Arc<Semaphore>,
     errors: AtomicU64,
+    /// Why it cannot be reached.
+    reason: RwLock<Option<String>>,
 }
 
 /// How Redis is, for people.
@@ -47,15 +50,18 @@ pub struct RemoteState {
     pub used_memory_bytes: Option<u64>,
     /// Errors and timeouts since the process started.
     pub errors: u64,
+    /// Why it cannot be reached, as far as is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 impl Remote {
-    /// `prefix` begins every key; `budget` bounds every command.
-    /// Errors: the URL, explained.
-    pub fn new(url: &str, prefix: String, budget: Duration) -> Result<Self, String> {
-        let pool = deadpool_redis::Config::from_url(url)
-            .builder()
-            .map_err(|error| error.to_string())?
+    /// `ca` is a file with the authorities that its certificate is verified by, instead of the system's; `prefix` begins
+    /// every key; `budget` bounds every command.
+    /// Errors: the URL or the file, explained.
+    pub fn new(url: &str, ca: Option<&Path>, prefix: String, budget: Duration) -> Result<Self, String> {
+        let manager = Manager::new(address(url, ca)?).map_err(|error| error.to_string())?;
+        let pool = Pool::builder(manager)
             .max_size(1)
             .runtime(Runtime::Tokio1)
             .wait_timeout(Some(PATIENCE))
@@ -71,6 +77,7 @@ impl Remote {
             lost: Notify::new(),
             writes: Arc::new(Semaphore::new(MOST_WRITES)),
             errors: AtomicU64::new(0),
+            reason: RwLock::new(None),
         })
     }
 
@@ -87,6 +94,7 @@ impl Remote {
                 Ok(link) => {
                     *remote.link.write() = Some(link);
                     remote.failures.store(0, Ordering::Relaxed);
+                    *remote.reason.write() = None;
                     tracing::info!("Redis is connected");
                     pause = pauses();
                     drop(remote);
@@ -97,8 +105,11 @@ impl Remote {
                 }
                 Err(error) => {
                     remote.errors.fetch_add(1, Ordering::Relaxed);
+                    // Once for each reason: it is tried for as long as the process lives.
+                    if remote.reason.write().replace(error.clone()).as_ref() != Some(&error) {
+                        tracing::warn!(%error, "Redis cannot be reached; the cache goes on without it");
+                    }
                     drop(remote);
-                    tracing::debug!(%error, "Redis cannot be reached");
                 }
             }
             tokio::time::sleep(pause.next().unwrap_or(PATIENCE)).await;
@@ -219,6 +230,7 @@ impl Remote {
             uptime_seconds: line("uptime_in_seconds"),
             used_memory_bytes: line("used_memory"),
             errors: self.errors(),
+            reason: self.reason.read().clone(),
         }
     }
 
@@ -229,4 +241,29 @@ impl Remote {
         let person = key.sees_only.map(|person| format!("-{person}")).unwrap_or_default();
         format!("{}{}:{}:{}{person}:{hash:032x}", self.prefix, key.business, key.noun, key.role)
     }
+}
+
+/// Where Redis is and how its certificate is verified.
+fn address(url: &str, ca: Option<&Path>) -> Result<ConnectionInfo, String> {
+    let explained = |info: RedisResult<ConnectionInfo>| info.map_err(|error| error.to_string());
+    match ca {
+        None => explained(url.into_connection_info()),
+        Some(ca) => {
+            let pem = std::fs::read(ca).map_err(|error| format!("RAPPORT_REDIS_CA: {}: {error}", ca.display()))?;
+            explained(trusting(url, pem)).map_err(|error| format!("RAPPORT_REDIS_CA: {}: {error}", ca.display()))
+        }
+    }
+}
+
+#[cfg(feature = "tls")]
+fn trusting(url: &str, pem: Vec<u8>) -> RedisResult<ConnectionInfo> {
+    use deadpool_redis::redis::{Client, TlsCertificates};
+    let client = Client::build_with_tls(url, TlsCertificates { client_tls: None, root_cert: Some(pem) })?;
+    Ok(client.get_connection_info().clone())
+}
+
+/// Such a URL is refused at start.
+#[cfg(not(feature = "tls"))]
+fn trusting(url: &str, _: Vec<u8>) -> RedisResult<ConnectionInfo> {
+    url.into_connection_info()
 }

@@ -73,6 +73,7 @@ async fn redis(app: &App) -> Value {
     let began = std::time::Instant::now();
     match tokio::time::timeout(PATIENCE, remote.state()).await {
         Ok(state) if state.connected => json!({ "status": "up", "latency_ms": began.elapsed().as_secs_f64() * 1e3 }),
-        _ => json!({ "status": "down", "latency_ms": null }),
+        Ok(state) => json!({ "status": "down", "latency_ms": null, "reason": state.reason }),
+        Err(_) => json!({ "status": "down", "latency_ms": null, "reason": "no answer" }),
     }
 }

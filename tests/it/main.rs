@@ -29,5 +29,7 @@ mod queries;
 mod schema;
 mod secrets;
 mod sign_in;
+#[cfg(feature = "tls")]
+mod tls;
 mod tokens;
 mod visibility;
