@@ -1,6 +1,6 @@
 # `make` prints what there is. CONTRIBUTING.md tells the rest.
 .DEFAULT_GOAL := help
-.PHONY: help run test prove-cache check contract fmt lint openapi bench deny deploy features
+.PHONY: help run test prove-cache prove-walls check contract fmt lint openapi bench deny deploy features
 
 # Options for the program behind `run`, `test`, `bench` and `contract`: make run ARGS="--bind 127.0.0.1:9000"
 ARGS ?=
@@ -42,6 +42,10 @@ prove-cache: features ## the cache against histories under faults, and against b
 	RAPPORT_TEST_REDIS_SERVER=$$(scripts/redis.sh) || exit 1; export RAPPORT_TEST_REDIS_SERVER; \
 	export RAPPORT_HISTORY_SECONDS=$${RAPPORT_HISTORY_SECONDS:-120}; \
 	exec cargo test --locked $(FEATURES) --features mutants --test it $(ARGS) -- history --nocapture --test-threads 1
+
+prove-walls: features ## the second wall between businesses against a build without the first (a minute, after its build)
+	@RAPPORT_TEST_POSTGRES_BIN=$$(scripts/postgres.sh) || exit 1; export RAPPORT_TEST_POSTGRES_BIN; \
+	exec cargo test --locked $(FEATURES) --features mutants --test it $(ARGS) -- walls
 
 # The cheap before the dear, and one after the other: they share two cores and one target folder.
 check: ## everything that must hold before a commit: lint, deny, deploy, test, contract

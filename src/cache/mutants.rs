@@ -1,4 +1,5 @@
-//! Deliberate breakages, for the test that must catch them (`make prove-cache`); compiled with the feature `mutants` only.
+//! Deliberate breakages, for the tests that must catch them (`make prove-cache`, `make prove-walls`); compiled with the
+//! feature `mutants` only.
 //!
 //! With that feature, also of the real thing, what happens between two steps of the protocol takes a random moment
 //! longer, so that what can go wrong between them does.
@@ -8,7 +9,7 @@ use std::time::Duration;
 
 use rand::Rng;
 
-/// A rule of the protocol, broken.
+/// A rule, broken: all but the last are the protocol's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mutant {
     /// Readers join a round whose statement has been sent.
@@ -25,8 +26,11 @@ pub enum Mutant {
     Maximum,
     /// What a round knows is not forgotten when the snapshot moves.
     KnownForever,
+    /// Statements leave the tenant's predicate out.
+    WithoutTenant,
 }
 
+/// The protocol's.
 pub const ALL: [(&str, Mutant); 7] = [
     ("join-in-flight", Mutant::JoinInFlight),
     ("version-after-data", Mutant::VersionAfterData),
@@ -37,9 +41,12 @@ pub const ALL: [(&str, Mutant); 7] = [
     ("known-forever", Mutant::KnownForever),
 ];
 
+/// Those that the second wall must hold against.
+pub const WALLS: [(&str, Mutant); 1] = [("without-tenant", Mutant::WithoutTenant)];
+
 static CHOSEN: LazyLock<Option<Mutant>> = LazyLock::new(|| {
     let name = std::env::var("RAPPORT_MUTANT").ok()?;
-    ALL.iter().find(|(known, _)| *known == name).map(|(_, mutant)| *mutant)
+    ALL.iter().chain(&WALLS).find(|(known, _)| *known == name).map(|(_, mutant)| *mutant)
 });
 
 pub fn is(mutant: Mutant) -> bool {

@@ -114,7 +114,7 @@ impl Question {
     /// Asks the database.
     pub async fn compute(self: Arc<Self>, engine: Data<Engine>, tenant: Tenant) -> Result<Fresh> {
         let noun = self.noun;
-        // Fetched alone: with those of other readers only what everyone in the business sees, and within no wall.
+        // Fetched alone, and not in a round: rounds serve several businesses and everyone in them, in one statement.
         let alone = tenant.sees_only().is_some() || engine.db.walls_reads();
         match &self.what {
             What::List(_) => {

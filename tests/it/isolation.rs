@@ -26,9 +26,14 @@ pub fn checksum(database: &Database, business: uuid::Uuid) -> String {
 fn a_neighbours_rows_can_neither_be_seen_nor_changed() {
     let service = Service::start();
     let (_, neighbour) = service.neighbour();
+    nothing_crosses(&service, &neighbour);
+}
+
+/// Tries everything on the rows of `service`'s first business as `neighbour`, the client of another.
+pub fn nothing_crosses(service: &Service, neighbour: &Client) {
     let mut samples = Samples::new(&service.client);
     let victims: Vec<Value> = NOUNS.iter().map(|noun| samples.row(noun)).collect();
-    let mut own_samples = Samples::new(&neighbour);
+    let mut own_samples = Samples::new(neighbour);
     let own: Vec<Value> = NOUNS.iter().map(|noun| own_samples.row(noun)).collect();
     let before = checksum(&service.database, service.business);
 

@@ -33,3 +33,5 @@ mod sign_in;
 mod tls;
 mod tokens;
 mod visibility;
+#[cfg(feature = "mutants")]
+mod walls;
