@@ -2,7 +2,8 @@
 //! table from end to end, and no index may stand idle.
 //!
 //! The statements are the service's own, planned on a connection of its own pool. `RAPPORT_PLANS=1` runs them as well
-//! and prints the dearest, with time and pages.
+//! and prints the dearest, with time and pages. `RAPPORT_PLANS_WALLED=1` plans them behind row-level security as well, and
+//! prints which lose their index to it.
 
 mod data;
 mod questions;
@@ -50,7 +51,13 @@ fn no_question_that_the_api_allows_reads_a_whole_table() {
     let report = std::env::var_os("RAPPORT_PLANS").is_some();
     let explained = actix_web::rt::System::new().block_on(db.across().read("explain", move |conn| {
         let questions = questions::all(conn);
-        Ok(questions.iter().map(|question| explain(conn, question, report)).collect::<Vec<_>>())
+        let explained = questions.iter().map(|question| explain(conn, question, report)).collect::<Vec<_>>();
+        if std::env::var_os("RAPPORT_PLANS_WALLED").is_some() {
+            conn.batch_execute(&format!("SET ROLE rapport_tenant; SET rapport.business = '{}'", questions::BUSY))?;
+            print_lost(&questions, &explained, conn);
+            conn.batch_execute("RESET ROLE; RESET rapport.business")?;
+        }
+        Ok(explained)
     }));
     let explained = explained.expect("plans");
     if report {
@@ -189,6 +196,27 @@ fn kept_for_reads(database: &Database) -> Vec<String> {
          WHERE c.relnamespace = 'public'::regnamespace AND NOT i.indisunique AND NOT i.indisexclusion ORDER BY 1",
     );
     indexes.into_iter().map(|[name]| name).collect()
+}
+
+/// Questions that walk fewer indexes behind the second wall, or read a whole table there.
+fn print_lost(questions: &[Question], before: &[Explained], conn: &mut PgConnection) {
+    let (mut lost, mut whole, mut dearer) = (0, 0, 0);
+    for (question, before) in questions.iter().zip(before) {
+        let walled = explain(conn, question, false);
+        let own: BTreeSet<&String> = before.indexes.difference(&walled.indexes).collect();
+        lost += usize::from(!own.is_empty());
+        whole += usize::from(!walled.scanned.is_subset(&before.scanned));
+        dearer += usize::from(walled.cost > before.cost * 2.0);
+        if !own.is_empty() || walled.cost > before.cost * 2.0 {
+            let costs = format!("{:9.0} → {:9.0}", before.cost, walled.cost);
+            println!("{costs}  {} |{} →{} {:?}", question.name, before.shape, walled.shape, walled.scanned);
+        }
+    }
+    println!(
+        "of {} questions, {lost} walk other indexes behind the wall, {dearer} cost twice as much or more",
+        before.len()
+    );
+    println!("and {whole} read a whole table that they did not read without");
 }
 
 /// The dearest questions, and how often each index is used.

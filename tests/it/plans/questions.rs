@@ -19,7 +19,7 @@ pub struct Question {
 }
 
 /// The business that has most of the rows.
-const BUSY: &str = "01939d5e-0000-7000-8000-000000000000";
+pub const BUSY: &str = "01939d5e-0000-7000-8000-000000000000";
 
 pub fn all(conn: &mut PgConnection) -> Vec<Question> {
     let id: Uuid = BUSY.parse().expect("a UUID");
