@@ -38,7 +38,8 @@ const NEVER_RESTORED: [(&str, &str); 0] = [];
 
 /// What the role of the second wall (docs/SECURITY.md) may do with a table where that is not all of select, insert, update
 /// and delete, with the reason. Tables that are not here and without a tenant: nothing at all.
-const GRANTED: [(&str, &[&str], &str); 6] = [
+const GRANTED: [(&str, &[&str], &str); 7] = [
+    ("audit_log", &["SELECT"], "written by triggers as its owner, never by the service; erasure is a function"),
     ("businesses", &["SELECT", "UPDATE"], "the tenant itself: its settings; it is made and removed by operators"),
     ("users", &["SELECT", "UPDATE"], "members; they are added and forgotten by functions that look beyond the wall"),
     ("business_users", &["SELECT"], "a view of members, by the rights of whoever asks"),
