@@ -8,12 +8,14 @@ use crate::cache::Cache;
 use crate::config::Config;
 use crate::db::Db;
 use crate::error::Result;
+use crate::limits::Limits;
 
 pub struct App {
     pub config: Config,
     pub db: Db,
     /// None when it is switched off.
     pub cache: Option<Arc<Cache>>,
+    pub limits: Arc<Limits>,
     pub life: Life,
 }
 
@@ -26,7 +28,8 @@ impl App {
             true => Some(Arc::new(Cache::open(&config, database_url, shape)?)),
             false => None,
         };
-        Ok(Self { db, cache, life: Life::default(), config })
+        let limits = Arc::new(Limits::open(&config)?);
+        Ok(Self { db, cache, limits, life: Life::default(), config })
     }
 }
 

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Command, ValueEnum};
+use ipnet::IpNet;
 
 use crate::db::RowSecurity;
 
@@ -193,6 +194,18 @@ pub struct Config {
     /// Rows that the export of all about one contact has at most
     #[arg(long, env = "RAPPORT_EXPORT_ROWS", default_value_t = 50_000)]
     pub export_rows: usize,
+    /// Requests a minute of one API key or session; 0 for no limit
+    #[arg(long, env = "RAPPORT_RATE_LIMIT", default_value_t = 0)]
+    pub rate_limit: u32,
+    /// Of these, how many may come at once [default: a tenth, at least 10]
+    #[arg(long, env = "RAPPORT_RATE_BURST")]
+    pub rate_burst: Option<u32>,
+    /// Requests a minute without a good credential from one address; 0 for no limit
+    #[arg(long, env = "RAPPORT_RATE_LIMIT_ADDRESS", default_value_t = 600)]
+    pub rate_limit_address: u32,
+    /// Proxies whose word on a client's address counts, comma-separated: `10.0.0.0/8,192.0.2.7`
+    #[arg(long, env = "RAPPORT_TRUSTED_PROXIES", value_delimiter = ',', value_parser = parse_network)]
+    pub trusted_proxies: Vec<IpNet>,
     /// Origins that browsers may call from, comma-separated; `*` for any
     #[arg(long, env = "RAPPORT_CORS_ORIGINS", value_delimiter = ',')]
     pub cors_origins: Vec<String>,
@@ -203,6 +216,10 @@ pub struct Config {
     #[arg(long, env = "RAPPORT_SHUTDOWN_GRACE_SECONDS", default_value_t = 15)]
     pub shutdown_grace_seconds: u64,
 }
+
+/// Largest rate limit: one request in a microsecond, the unit in which replicas tell each other.
+const MOST_A_MINUTE: u32 = 60_000_000;
+const MOST_AT_ONCE: u32 = 1_000_000;
 
 /// Where `/metrics` is served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -225,6 +242,12 @@ fn parse_ttl(text: &str) -> Result<(String, u64), String> {
         Ok(seconds @ 1..) => Ok((noun.trim().to_owned(), seconds)),
         _ => Err(format!("`{seconds}` is not a number of seconds from 1 on")),
     }
+}
+
+fn parse_network(text: &str) -> Result<IpNet, String> {
+    let one = text.trim().parse().map(|address: std::net::IpAddr| IpNet::from(address));
+    one.or_else(|_| text.trim().parse())
+        .map_err(|_| "an address like 192.0.2.7, or a network like 10.0.0.0/8".to_owned())
 }
 
 fn parse_metrics_bind(text: &str) -> Result<Metrics, String> {
@@ -283,6 +306,14 @@ impl Config {
         check((1..=64).contains(&self.password_threads), "RAPPORT_PASSWORD_THREADS must be 1 to 64");
         check(self.password_queue >= 1, "RAPPORT_PASSWORD_QUEUE must be at least 1");
         check(self.sign_in_attempts >= 1, "RAPPORT_SIGN_IN_ATTEMPTS must be at least 1");
+        check(
+            self.rate_limit.max(self.rate_limit_address) <= MOST_A_MINUTE,
+            "RAPPORT_RATE_LIMIT and RAPPORT_RATE_LIMIT_ADDRESS must be 0 to 60000000",
+        );
+        check(
+            self.rate_burst.is_none_or(|burst| (1..=MOST_AT_ONCE).contains(&burst)),
+            "RAPPORT_RATE_BURST must be 1 to 1000000",
+        );
         check(self.db_wait_ms >= 1, "RAPPORT_DB_WAIT_MS must be at least 1");
         check(
             self.database.database_url.is_none() || self.dev_api_key.is_none(),

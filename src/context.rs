@@ -16,11 +16,49 @@ pub struct Context {
     pub statements: Cell<u64>,
     /// Time spent waiting for a validation round.
     pub cache: Cell<Duration>,
+    pub quota: Cell<Option<Quota>>,
+}
+
+/// Whose requests are counted together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Counted {
+    Key,
+    Session,
+    /// Whoever has no good credential.
+    Address,
+}
+
+impl Counted {
+    pub const ALL: [Self; 3] = [Self::Key, Self::Session, Self::Address];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Key => "key",
+            Self::Session => "session",
+            Self::Address => "address",
+        }
+    }
+}
+
+/// What is left of a quota.
+#[derive(Clone, Copy, Debug)]
+pub struct Quota {
+    pub of: Counted,
+    /// Requests.
+    pub left: u64,
+    /// Nanoseconds until all of it is there again.
+    pub full_in: u64,
 }
 
 impl Context {
     pub fn new(request_id: Box<str>) -> Self {
-        Self { request_id, database: Cell::default(), statements: Cell::default(), cache: Cell::default() }
+        Self {
+            request_id,
+            database: Cell::default(),
+            statements: Cell::default(),
+            cache: Cell::default(),
+            quota: Cell::default(),
+        }
     }
 }
 
@@ -32,6 +70,11 @@ pub fn request_id() -> String {
 /// Charges the request being served, if any.
 pub fn spent_in_cache(time: Duration) {
     let _ = CONTEXT.try_with(|context| context.cache.set(context.cache.get() + time));
+}
+
+/// Notes what is left of the quota that the request being served counts against, if any.
+pub fn counted(quota: Quota) {
+    let _ = CONTEXT.try_with(|context| context.quota.set(Some(quota)));
 }
 
 /// What the request being served has spent in the database.

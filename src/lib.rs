@@ -11,6 +11,7 @@
 //! http/                  callers, bodies, replies, what every request passes
 //! app                    what every request shares
 //! auth/                  verified keys, roles, the tenant
+//! limits/                how often one may ask
 //! cache/                 versions, validation rounds, the local tier, the Redis tier, single-flight
 //! db/                    reads and writes, transactions, migrations, the embedded server
 //! error/, ops/, config   one error shape; metrics and logs; configuration
@@ -31,6 +32,7 @@ pub mod error;
 pub mod http;
 pub mod identity;
 pub mod import;
+pub mod limits;
 pub mod noun;
 pub mod nouns;
 pub mod openapi;

@@ -17,8 +17,9 @@ use crate::auth::Keyring;
 use crate::config::{self, Config, Metrics};
 use crate::db::migrate;
 use crate::http::observe::observe;
-use crate::http::payload::Limits;
+use crate::http::payload;
 use crate::identity::sign_in::SignIn;
+use crate::limits::Limits;
 use crate::noun::{self, Engine};
 use crate::nouns::NOUNS;
 use crate::ops::metrics;
@@ -59,6 +60,7 @@ pub fn start(app: App) -> std::io::Result<Running> {
     if let Some(cache) = &app.cache {
         actix_web::rt::spawn(cache.keep_connected());
     }
+    actix_web::rt::spawn(Limits::keep_up(Arc::downgrade(&app.limits)));
     Ok(Running { address, metrics_address, app, handles, servers })
 }
 
@@ -99,8 +101,10 @@ fn bind(address: SocketAddr, option: &str) -> std::io::Result<TcpListener> {
 
 fn api(app: Data<App>, listener: TcpListener) -> std::io::Result<actix_web::dev::Server> {
     let Config { header_timeout_ms, shutdown_grace_seconds, workers, .. } = app.config;
-    let limits =
-        Data::new(Limits { largest: app.config.body_limit, time: Duration::from_millis(app.config.body_timeout_ms) });
+    let limits = Data::new(payload::Limits {
+        largest: app.config.body_limit,
+        time: Duration::from_millis(app.config.body_timeout_ms),
+    });
     let keyring = Data::new(Keyring::new(app.db.clone(), app.cache.clone(), &app.config));
     let engine = Data::new(Engine::new(app.db.clone(), app.cache.clone(), &app.config));
     if engine.refreshes {
@@ -162,7 +166,16 @@ fn cors(origins: &[String]) -> Cors {
             header::CACHE_CONTROL,
             header::HeaderName::from_static("x-request-id"),
         ])
-        .expose_headers(["Cache-Status", "ETag", "Location", "Retry-After", "Server-Timing", "X-Request-Id"])
+        .expose_headers([
+            "Cache-Status",
+            "ETag",
+            "Location",
+            "RateLimit",
+            "RateLimit-Policy",
+            "Retry-After",
+            "Server-Timing",
+            "X-Request-Id",
+        ])
         .max_age(3600);
     origins.iter().fold(cors, |cors, origin| match origin.as_str() {
         "*" => cors.allow_any_origin(),

@@ -18,7 +18,7 @@ use crate::config::{Config, Secret};
 use crate::db::{Db, Statement, Value};
 use crate::error::{Error, Result};
 
-/// Entries kept, good and bad; past it, the expired ones go, then all.
+/// Entries kept, good and bad; past it, the bad ones go that have expired, then all that have, then all.
 const MOST_ENTRIES: usize = 10_000;
 /// `last_used_at` is written at most this often for a key.
 const USED_EVERY: Duration = Duration::from_secs(60);
@@ -294,6 +294,9 @@ impl Keyring {
     fn remember(&self, hash: Hash, identity: Option<Arc<Identity>>) {
         let now = Instant::now();
         let mut known = self.known.write();
+        if known.len() >= MOST_ENTRIES {
+            known.retain(|_, entry| entry.identity.is_some() || entry.until > now);
+        }
         if known.len() >= MOST_ENTRIES {
             known.retain(|_, entry| entry.until > now);
         }

@@ -144,7 +144,8 @@ impl Remote {
         self.link.read().is_some()
     }
 
-    async fn ask<T: FromRedisValue>(&self, command: &Cmd, budget: Duration) -> Option<T> {
+    /// The answer to `command`; `None` when there is none within `budget`, or Redis is left alone.
+    pub async fn ask<T: FromRedisValue>(&self, command: &Cmd, budget: Duration) -> Option<T> {
         let mut link = self.link.read().clone()?;
         match tokio::time::timeout(budget, command.query_async::<T>(&mut link)).await {
             Ok(Ok(answer)) => {

@@ -11,7 +11,8 @@ use actix_web::{FromRequest, HttpRequest};
 use futures_util::future::Either;
 use uuid::Uuid;
 
-use crate::auth::{Action, Area, Business, Hash, Identity, Keyring, Principal, Role, Tenant, hash};
+use super::quota::{self, Stranger};
+use crate::auth::{Action, Area, Business, Credential, Hash, Identity, Keyring, Principal, Role, Tenant, hash};
 use crate::cache::Stamp;
 use crate::error::{Error, Result};
 
@@ -62,19 +63,22 @@ impl FromRequest for Claim {
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let Some(text) = bearer(request) else {
-            return Either::Left(ready(Err(Error::Unauthenticated)));
+            return Either::Left(ready(Err(quota::refused(request, Error::Unauthenticated))));
         };
         let Some(keyring) = request.app_data::<Data<Keyring>>().cloned() else {
             return Either::Left(ready(Err(Error::Internal("no keyring".into()))));
         };
         let hash = hash(text);
         if let Some(known) = keyring.known(&hash) {
-            return Either::Left(ready(known.map(|identity| Self { keyring, hash, identity })));
+            let known = known.map_err(|error| quota::refused(request, error));
+            let counted = known.and_then(|identity| quota::count(request, &identity).map(|()| identity));
+            return Either::Left(ready(counted.map(|identity| Self { keyring, hash, identity })));
         }
-        let text = text.to_owned();
+        let (text, stranger) = (text.to_owned(), Stranger::of(request));
         Either::Right(Box::pin(async move {
-            let credential = keyring.read(&text).await?;
-            let identity = keyring.identify(credential).await?;
+            let stranger = stranger?;
+            let identity = recognise(&keyring, &text, &stranger).await.map_err(|error| stranger.refused(error))?;
+            stranger.is(&identity)?;
             Ok(Self { keyring, hash, identity })
         }))
     }
@@ -124,9 +128,20 @@ impl FromRequest for Caller {
     type Future = Pin<Box<dyn Future<Output = Result<Self>>>>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let claim = Claim::from_request(request, payload);
-        Box::pin(async move { claim.await?.confirmed().await })
+        let (claim, request) = (Claim::from_request(request, payload), request.clone());
+        Box::pin(async move { claim.await?.confirmed().await.map_err(|error| quota::refused(&request, error)) })
     }
+}
+
+/// Whom a credential speaks for that is not known here yet. Errors: 401.
+async fn recognise(keyring: &Keyring, text: &str, stranger: &Stranger) -> Result<Arc<Identity>> {
+    let credential = keyring.read(text).await?;
+    // A token has proved by its signature that it is none of the made up ones.
+    let _turn = match credential {
+        Credential::Key(_) => stranger.doubt().await?,
+        Credential::Token(..) => None,
+    };
+    keyring.identify(credential).await
 }
 
 /// The credential of `Authorization: Bearer <credential>`.

@@ -3,15 +3,18 @@
 use serde_json::json;
 use utoipa::openapi::path::OperationBuilder;
 use utoipa::openapi::response::ResponseBuilder;
-use utoipa::openapi::{ContentBuilder, Ref, RefOr, Response, Schema};
+use utoipa::openapi::schema::{ObjectBuilder, Type};
+use utoipa::openapi::{ContentBuilder, Header, HeaderBuilder, Ref, RefOr, Response, Schema};
 
 /// A reference to the schema `name`.
 pub fn reference(name: &str) -> RefOr<Schema> {
     RefOr::Ref(Ref::from_schema_name(name))
 }
 
-/// Adds the error answers `statuses` to `operation`.
+/// Adds the error answers `statuses` to `operation`, and 429, which every operation can give.
 pub fn problems(operation: OperationBuilder, statuses: &[u16]) -> OperationBuilder {
+    let mut statuses: Vec<u16> = statuses.iter().copied().chain([429]).collect();
+    statuses.sort_unstable();
     statuses.iter().fold(operation, |operation, status| {
         operation.response(status.to_string(), RefOr::Ref(Ref::from_response_name(problem(*status).0)))
     })
@@ -47,7 +50,11 @@ pub fn problem(status: u16) -> (&'static str, Response) {
         413 => ("too_large", "The body is too large."),
         415 => ("unsupported_media_type", "The body is not JSON, or is compressed."),
         422 => ("invalid", "Fields are wrong; `errors` names all of them."),
-        429 => ("too_many_attempts", "Too often. `Retry-After` says when to try again."),
+        429 => (
+            "rate_limited",
+            "Too often: the quota of the credential, or of an address without one, is used up, or there were too many wrong \
+             passwords. `Retry-After` says when to try again.",
+        ),
         _ => ("busy", "Full, or the database is away. `Retry-After` says when to try again."),
     };
     let example = json!({
@@ -56,5 +63,25 @@ pub fn problem(status: u16) -> (&'static str, Response) {
     });
     let content = ContentBuilder::new().schema(Some(reference("Problem"))).example(Some(example)).build();
     let answer = ResponseBuilder::new().description(about).content("application/problem+json", content);
+    let headers: &[(&str, &str)] = if status == 429 { &LIMIT_HEADERS } else { &[] };
+    let answer = headers.iter().fold(answer, |answer, (name, about)| answer.header(*name, text_header(about)));
     (name, answer.build())
+}
+
+/// What an answer says about quotas (draft-ietf-httpapi-ratelimit-headers).
+const LIMIT_HEADERS: [(&str, &str); 3] = [
+    ("Retry-After", "Seconds after which to try again."),
+    (
+        "RateLimit-Policy",
+        "Whose requests are counted together, how many they may be (`q`), in how many seconds (`w`): `\"key\";q=6000;w=60`.",
+    ),
+    (
+        "RateLimit",
+        "How many may come now (`r`), and in how many seconds as many as can be (`t`): `\"key\";r=590;t=1`. On every answer that counts.",
+    ),
+];
+
+fn text_header(about: &str) -> Header {
+    let text = ObjectBuilder::new().schema_type(Type::String).build();
+    HeaderBuilder::new().schema(Some(text)).description(Some(about)).build()
 }

@@ -1,8 +1,10 @@
 //! What every request passes: who is calling, how bodies arrive, how answers leave.
 
 pub mod caller;
+pub mod client;
 pub mod document;
 pub mod observe;
 pub mod payload;
+pub mod quota;
 pub mod reply;
 pub mod routing;

@@ -17,7 +17,9 @@ use uuid::Uuid;
 use crate::app::App;
 use crate::context::{CONTEXT, Context};
 use crate::error::Error;
+use crate::http::quota;
 use crate::http::reply::CACHE_STATUS;
+use crate::limits::Limits;
 use crate::ops::{access, metrics};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -45,7 +47,10 @@ pub async fn observe(
                 Err(_) => Err(Error::Internal("a handler panicked".into()).into()),
             };
             match outcome {
-                Ok(response) => Ok(finish(response.map_into_boxed_body(), &method, began, draining)),
+                Ok(response) => {
+                    let limits = app.as_ref().map(|app| &*app.limits);
+                    Ok(finish(response.map_into_boxed_body(), &method, began, draining, limits))
+                }
                 Err(error) => {
                     let response = error.error_response();
                     record(method.as_str(), "-", response.status(), began);
@@ -81,6 +86,7 @@ fn finish(
     method: &actix_web::http::Method,
     began: Instant,
     draining: bool,
+    limits: Option<&Limits>,
 ) -> ServiceResponse<BoxBody> {
     let status = response.status();
     let route = response.request().match_pattern();
@@ -96,17 +102,20 @@ fn finish(
         let status = if method.is_safe() { "rapport; fwd=bypass" } else { "rapport; fwd=method" };
         head.headers.insert(CACHE_STATUS, HeaderValue::from_static(status));
     }
-    dress(&mut head.headers, began, documents);
+    dress(&mut head.headers, began, documents, limits);
     response
 }
 
-fn dress(headers: &mut HeaderMap, began: Instant, documents: bool) {
+fn dress(headers: &mut HeaderMap, began: Instant, documents: bool, limits: Option<&Limits>) {
     let _ = CONTEXT.try_with(|context| {
         if let Ok(value) = HeaderValue::from_maybe_shared(timing(context, began.elapsed())) {
             headers.insert(SERVER_TIMING, value);
         }
         if let Ok(value) = HeaderValue::from_str(&context.request_id) {
             headers.insert(REQUEST_ID, value);
+        }
+        if let (Some(limits), Some(quota)) = (limits, context.quota.get()) {
+            quota::tell(headers, limits, quota);
         }
     });
     // No Strict-Transport-Security: it must not be sent over plain HTTP (RFC 6797, section 7.2); whoever ends TLS adds it.

@@ -9,6 +9,7 @@ use actix_web::{FromRequest, Handler, HttpRequest, HttpResponse, Resource, Respo
 
 use super::caller::{Caller, Claim};
 use super::payload::Body;
+use super::quota::Anyone;
 use crate::error::{Error, Result};
 
 /// A resource under construction.
@@ -34,14 +35,14 @@ impl Routes {
         })
     }
 
-    /// As [`Routes::on`], for whoever comes: there is no caller yet.
+    /// As [`Routes::on`], for whoever comes: there is no caller yet, so their address is counted.
     pub fn open<S, H, F>(self, method: Method, handler: H) -> Self
     where
         S: 'static,
         H: Fn(Data<S>, HttpRequest, Bytes) -> F + Copy + 'static,
         F: Future<Output = Result<HttpResponse>> + 'static,
     {
-        self.route(method, move |state: Data<S>, request: HttpRequest, body: Body| {
+        self.route(method, move |state: Data<S>, _: Anyone, request: HttpRequest, body: Body| {
             handler(state, request, body.into_inner())
         })
     }

@@ -14,7 +14,7 @@ use crate::auth::{Action, Area, Principal, Tenant};
 use crate::db::{Db, Statement, Value};
 use crate::error::{Error, Result};
 use crate::http::caller::Caller;
-use crate::http::{reply, routing};
+use crate::http::{client, reply, routing};
 use crate::noun::form::Form;
 use crate::noun::{json, store};
 
@@ -51,7 +51,7 @@ async fn sign_in(state: Data<SignIn>, request: HttpRequest, body: Bytes) -> Resu
     let form = Form::read(&body, &SIGN_IN)?;
     let (email, password) = (form.required("email"), form.required("password"));
     let agent = request.headers().get(header::USER_AGENT).and_then(|agent| agent.to_str().ok());
-    let device = Device::new(agent, request.peer_addr().map(|address| address.ip().to_string()));
+    let device = Device::new(agent, Some(client::address(&request).to_string()));
     Ok(secret(HttpResponse::Created(), &state.sign_in(&email, &password, form.text("business"), device).await?))
 }
 

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::passwords::Passwords;
 use super::sessions::{self, Device, Door, Renewal};
-use super::throttle::Throttle;
+use super::throttle::{self, Attempt, Throttle};
 use crate::auth::{Keyring, Ticket, hash};
 use crate::config::Config;
 use crate::db::Db;
@@ -53,16 +53,14 @@ impl SignIn {
     /// Errors: 401 whatever is wrong, 429 after too many of these; 409 when they must choose a business.
     pub async fn sign_in(&self, email: &str, password: &str, business: Option<&str>, device: Device) -> Result<Json> {
         let account = email.to_lowercase();
-        let address = device.address.clone().unwrap_or_default();
-        self.accounts.admit(&account)?;
-        self.addresses.admit(&address)?;
+        let attempts =
+            [self.accounts.reserve(&account)?, self.addresses.reserve(&throttle::place(device.address.as_deref()))?];
         let asked = account.clone();
         let person = self.db.across().read("person", move |conn| sessions::person(conn, &asked)).await?;
         let stored = person.as_ref().and_then(|person| person.hash.clone());
         let right = self.passwords.verify(stored.clone(), password.to_owned()).await?;
         let Some((person, verified)) = person.filter(|_| right).zip(stored) else {
-            self.accounts.failed(&account);
-            self.addresses.failed(&address);
+            attempts.into_iter().for_each(Attempt::failed);
             return Err(WRONG);
         };
         self.accounts.succeeded(&account);
@@ -106,10 +104,10 @@ impl SignIn {
     /// Errors: 422 when it is wrong.
     pub async fn change_password(&self, user: Uuid, session: Uuid, current: String, new: String) -> Result<()> {
         let account = user.to_string();
-        self.accounts.admit(&account)?;
+        let attempt = self.accounts.reserve(&account)?;
         let stored = self.db.across().read("password", move |conn| sessions::password(conn, user)).await?;
         if !self.passwords.verify(stored, current).await? {
-            self.accounts.failed(&account);
+            attempt.failed();
             let fault = Fault::new("/current_password", "wrong", "`current_password` is not your password.");
             return Err(Error::Invalid(vec![fault]));
         }

@@ -15,6 +15,7 @@ const REQUESTS: &str = "rapport_http_request_duration_seconds";
 const QUERIES: &str = "rapport_db_work_duration_seconds";
 const STATEMENTS: &str = "rapport_db_statements_total";
 const FAILURES: &str = "rapport_db_failures_total";
+const REFUSED: &str = "rapport_refused_total";
 const RETRIES: &str = "rapport_db_retries_total";
 
 /// Seconds; from a cached read to a request at its limit.
@@ -35,6 +36,7 @@ pub fn install() {
         describe_histogram!(QUERIES, "Time on a database thread, by name of the work");
         describe_counter!(STATEMENTS, "Statements sent, by name of the work");
         describe_counter!(FAILURES, "Work that failed, by name");
+        describe_counter!(REFUSED, "Requests answered with 429, by what there was too much of");
         describe_counter!(RETRIES, "Transactions tried again after a conflict, by name");
         describe_gauge!("rapport_db_connections", "Database connections, by state");
         describe_gauge!("rapport_db_waiting", "Jobs that wait for a database thread");
@@ -138,4 +140,9 @@ pub fn queried(name: &'static str, took: Duration, statements: u64, good: bool) 
 /// Counts a transaction that is tried again.
 pub fn retried(name: &'static str) {
     counter!(RETRIES, "name" => name).increment(1);
+}
+
+/// Counts a refusal with 429 for too many requests of one `key`, `session` or `address`, or too many wrong passwords.
+pub fn refused(kind: &'static str) {
+    counter!(REFUSED, "kind" => kind).increment(1);
 }

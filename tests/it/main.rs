@@ -16,6 +16,7 @@ mod import;
 mod isolation;
 mod leads;
 mod life;
+mod limits;
 mod lists;
 mod migrations;
 mod model;
