@@ -62,6 +62,10 @@ impl Db {
 
     /// Hands `job` to a database thread without waiting for it: for work that answers its callers itself, and says
     /// whether it went well. `false` when the queue is full.
+    ///
+    /// As work of no business: it is a round of single reads of many (`noun::coalesce`), of which two run at once for each
+    /// noun, so whoever sends much makes rounds larger, not more. Were it the work of whoever came first, others in the
+    /// round would wait for that one's share. What is not fair is the line in front of a round: it has no places for each.
     pub fn submit(&self, name: &'static str, job: impl FnOnce(&Source) -> bool + Send + 'static) -> bool {
         self.threads.submit(name, None, job)
     }

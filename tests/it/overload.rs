@@ -338,3 +338,43 @@ fn single_reads_that_wait_together_are_fetched_together_each_for_its_own_busines
     println!("{} reads cost at most {statements} transactions, those of the test included", 2 * EACH + 1);
     assert!(statements < EACH, "{statements} transactions");
 }
+
+#[test]
+fn a_business_that_holds_every_connection_it_may_have_leaves_others_theirs() {
+    let settings = [
+        "--cache",
+        "off",
+        "--db-connections",
+        "4",
+        "--db-queue",
+        "8",
+        "--statement-timeout-ms",
+        "10000",
+        "--db-wait-ms",
+        "10000",
+        "--key-trust-ms",
+        "60000",
+    ];
+    let service = Service::with(&settings);
+    let (_, quiet) = service.neighbour();
+    let loud = &service.client;
+    let lead = quiet.make("leads", json!({ "title": "Next door" }));
+    // From now on each knows that there is another.
+    loud.get("leads").expect(200);
+    quiet.get("leads").expect(200);
+
+    let held = Held::tables(&service.database, "companies");
+    let flood: Vec<_> = (0..12).map(|number| meanwhile(loud, &format!("companies?limit={}", number + 1))).collect();
+    until_stuck(&service.database, 3);
+    for _ in 0..5 {
+        quiet.get("leads").expect(200);
+        quiet.get(&format!("leads/{lead}")).expect(200);
+        quiet.patch(&format!("leads/{lead}"), json!({ "title": "Heard" })).expect(200);
+    }
+    until_stuck(&service.database, 3);
+    held.release();
+    // Those for whom there was a place have waited; the rest were told so.
+    let answers: Vec<u16> = flood.into_iter().map(|answer| answer.join().expect("an answer").status).collect();
+    assert!(answers.iter().filter(|status| **status == 200).count() >= 6, "{answers:?}");
+    assert!(answers.iter().all(|status| [200, 503].contains(status)), "{answers:?}");
+}
