@@ -18,7 +18,7 @@ use crate::config::{Config, Secret};
 use crate::db::{Db, Statement, Value};
 use crate::error::{Error, Result};
 
-/// Entries kept, good and bad; past it, the bad ones go that have expired, then all that have, then all.
+/// Entries kept, good and bad; past it, those that let nobody in go first.
 const MOST_ENTRIES: usize = 10_000;
 /// `last_used_at` is written at most this often for a key.
 const USED_EVERY: Duration = Duration::from_secs(60);
@@ -258,15 +258,16 @@ impl Keyring {
             let Some(row) = found else { return Ok(None) };
             let text = |index| row.text(index).unwrap_or_default().to_owned();
             let seconds = |index| row.int(index).map(|seconds| Duration::from_secs(seconds.max(0) as u64));
+            let millis = |index| row.int(index).map(|millis| Duration::from_millis(millis.max(0) as u64));
             let (id, other) = (row.uuid(0).unwrap_or_default(), row.uuid(7).unwrap_or_default());
             let business = row.uuid(2).unwrap_or_default();
             // The business moves the versions of both, too.
             let (principal, access, left) = match credential {
-                Credential::Key(_) => (Principal::Key(id), [Scope::row(business, "api_keys", id)].into(), seconds(8)),
+                Credential::Key(_) => (Principal::Key(id), [Scope::row(business, "api_keys", id)].into(), millis(8)),
                 Credential::Token(_, ticket, left) => (
                     Principal::User { id: ticket.user, session: id },
                     [Scope::row(business, "sessions", id), Scope::row(business, "memberships", other)].into(),
-                    Some(seconds(8).map_or(left, |session| session.min(left))),
+                    Some(millis(8).map_or(left, |session| session.min(left))),
                 ),
             };
             let role = Role::named(&text(1)).ok_or_else(|| Error::Internal("a credential of no known role".into()))?;
@@ -295,26 +296,32 @@ impl Keyring {
         let now = Instant::now();
         let mut known = self.known.write();
         if known.len() >= MOST_ENTRIES {
-            known.retain(|_, entry| entry.identity.is_some() || entry.until > now);
-        }
-        if known.len() >= MOST_ENTRIES {
-            known.retain(|_, entry| entry.until > now);
-        }
-        if known.len() >= MOST_ENTRIES {
-            known.clear();
+            make_room(&mut known);
         }
         known.insert(hash, Entry { until: now + self.trust, identity });
     }
 }
 
+/// Drops what lets nobody in: wrong credentials, and those that have ended. Where most of them are good, all go: dropping a
+/// few for each that comes would cost more than looking all up again.
+fn make_room(known: &mut HashMap<Hash, Entry>) {
+    let before = known.len();
+    known.retain(|_, entry| entry.identity.as_ref().is_some_and(|identity| !identity.has_ended()));
+    if known.len() > before / 4 * 3 {
+        known.clear();
+    }
+}
+
 /// The columns that both kinds of credential are looked up with: id, role, business, its settings, seconds since the last
-/// use, the membership, seconds until it ends by itself, its permissions if they are not its role's, and what agents see.
+/// use, the membership, milliseconds until it ends by itself (rounded down: it never counts longer), its permissions if they
+/// are not its role's, and what agents see.
 const BUSINESS: &str = "b.id, b.country, b.time_zone, b.currency";
 
 fn of_key(hash: Hash) -> Statement {
     let mut sql = Statement::new(format!(
         "SELECT k.id, k.role, {BUSINESS}, coalesce(extract(epoch FROM now() - k.last_used_at), 1e7)::bigint, NULL::uuid, \
-         extract(epoch FROM least(k.expires_at, CASE WHEN k.hash <> h.hash THEN k.previous_until END) - now())::bigint, \
+         floor(1000 * extract(epoch FROM \
+             least(k.expires_at, CASE WHEN k.hash <> h.hash THEN k.previous_until END) - now()))::bigint, \
          array_to_string(k.permissions, ' '), b.agents_see FROM (SELECT "
     ));
     sql.bind(Value::Bytes(hash.to_vec())).push(
@@ -327,7 +334,7 @@ fn of_key(hash: Hash) -> Statement {
 fn of_session(ticket: Ticket) -> Statement {
     let mut sql = Statement::new(format!(
         "SELECT s.id, m.role, {BUSINESS}, extract(epoch FROM now() - s.last_used_at)::bigint, m.id, \
-         extract(epoch FROM s.expires_at - now())::bigint, NULL::text, b.agents_see \
+         floor(1000 * extract(epoch FROM s.expires_at - now()))::bigint, NULL::text, b.agents_see \
          FROM sessions s JOIN memberships m ON m.business_id = s.business_id AND m.user_id = s.user_id \
          JOIN businesses b ON b.id = s.business_id WHERE s.business_id = "
     ));
@@ -362,4 +369,35 @@ fn used(db: Db, business: Uuid, principal: Principal) {
 /// SHA-256 of a whole credential.
 pub fn hash(credential: &str) -> Hash {
     Sha256::digest(credential.as_bytes()).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_of_wrong_keys_drops_no_good_one() {
+        let entry = |ends: Option<Option<Instant>>| {
+            let identity = ends.map(|ends| Identity {
+                principal: Principal::Key(Uuid::nil()),
+                business: Business::nowhere(),
+                role: Role::Viewer,
+                ends,
+                access: [].into(),
+                seen: None,
+                confirmed: AtomicU64::new(0),
+                noted: Mutex::new(None),
+            });
+            // Long since to be validated again: with a cache that makes it no worse.
+            Entry { until: Instant::now(), identity: identity.map(Arc::new) }
+        };
+        let mut known: HashMap<Hash, Entry> =
+            (0..8).map(|number| (hash(&format!("wrong {number}")), entry(None))).collect();
+        known.insert(hash("ended"), entry(Some(Some(Instant::now()))));
+        known.insert(hash("good"), entry(Some(None)));
+        make_room(&mut known);
+        assert_eq!(known.keys().collect::<Vec<_>>(), [&hash("good")]);
+        make_room(&mut known);
+        assert!(known.is_empty(), "room is made, whatever is there");
+    }
 }

@@ -63,5 +63,8 @@ fn first_line() -> Result<String, BoxError> {
         let (least, most) = (passwords::SHORTEST, passwords::LONGEST);
         return Err(format!("a password has {least} to {most} characters").into());
     }
+    if password.trim().is_empty() {
+        return Err("the password is blank".into());
+    }
     Ok(password.to_owned())
 }

@@ -2,13 +2,11 @@
 
 use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::memberships::guard_role;
-use crate::auth::{Area, Business, Permissions, Role, Tenant, hash, random};
+use crate::auth::{Area, Business, Permissions, Role, Tenant, hash, secret};
 use crate::db::{Statement, Tx, Value};
 use crate::error::{Error, Result};
 use crate::noun::store::{self, Row};
@@ -127,15 +125,29 @@ fn delete(tx: &mut Tx<'_>, tenant: &Tenant, noun: &'static Noun, id: Uuid, expec
 }
 
 /// Puts `key` in the place of the key `id`, which still works for `overlap` seconds, so that programs can be told one
-/// after the other. Errors: 404; 403 when it may do more than who asks.
+/// after the other; without any, all that were before end now. Errors: 404; 403 when it may do more than who asks; 409
+/// while the key before the last rotation still works, because this one would end it before its time.
 pub fn rotate(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, overlap: i64, key: &str) -> Result<Row> {
     guard_key(tx, tenant, id)?;
     let mut sql =
         Statement::new("UPDATE api_keys SET version = version + 1, updated_at = now(), previous_hash = hash, ");
     sql.push("previous_until = now() + make_interval(secs => ").bind(Value::Int(Some(overlap))).push("), hash = ");
     sql.bind(Value::Bytes(hash(key).to_vec())).push(", prefix = ").bind(prefix(key)).push(" WHERE business_id = ");
-    sql.bind(Value::Uuid(Some(tenant.id()))).push(" AND id = ").bind(Value::Uuid(Some(id))).run(tx)?;
-    shown_with(tx, tenant, id, key)
+    sql.bind(Value::Uuid(Some(tenant.id()))).push(" AND id = ").bind(Value::Uuid(Some(id)));
+    if overlap > 0 {
+        sql.push(" AND (previous_until IS NULL OR previous_until <= now())");
+    }
+    let rotated = sql.run(tx)? > 0;
+    let row = shown_with(tx, tenant, id, key)?;
+    if rotated { Ok(row) } else { Err(still_rotating()) }
+}
+
+fn still_rotating() -> Error {
+    Error::conflict(
+        "rotation_running",
+        "The key before the last rotation still works, and this rotation would end it. Wait for the end of that overlap, \
+         or send `\"overlap_seconds\": 0`, which ends both keys of before at once.",
+    )
 }
 
 fn guard_key(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid) -> Result<()> {
@@ -171,7 +183,7 @@ fn prefix(key: &str) -> Value {
 
 /// A new key: `rk_` and 256 random bits.
 pub fn generate() -> Result<String> {
-    Ok(format!("rk_{}", URL_SAFE_NO_PAD.encode(random::<32>()?)))
+    secret("rk_")
 }
 
 /// How far a key goes.

@@ -160,7 +160,8 @@ pub fn describe(api: &mut OpenApi) {
             id: "renewTokens",
             summary: "Renew the tokens",
             about: "A refresh token counts once. One that comes again, later than a moment after, ends its session: \
-                    either the person or a thief has used it before.",
+                    either the person or a thief has used it before. Where one was sent twice within that moment, only one \
+                    of the two that it gave may go on; so programs that share a session share its tokens.",
             takes: &RENEWAL,
             status: 200,
             gives: Gives::Object(&TOKENS),
@@ -186,11 +187,13 @@ pub fn describe(api: &mut OpenApi) {
             tag: "api-keys",
             id: "rotateApiKey",
             summary: "Give an API key a new secret",
-            about: "The new key is in the answer and is not shown again; the old one works for `overlap_seconds` more.",
+            about: "The new key is in the answer and is not shown again; the old one works for `overlap_seconds` more. \
+                    While the one before that still does, another rotation is refused (409 `rotation_running`), unless \
+                    `overlap_seconds` is 0: that ends both at once.",
             takes: &ROTATION,
             status: 200,
             gives: Gives::Created(&API_KEYS),
-            problems: &[400, 401, 403, 404, 408, 413, 415, 422, 503],
+            problems: &[400, 401, 403, 404, 408, 409, 413, 415, 422, 503],
             open: false,
         },
     ];

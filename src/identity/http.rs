@@ -1,6 +1,7 @@
 //! `/auth` and `/me` over HTTP.
 
-use actix_web::http::{Method, header};
+use actix_web::http::Method;
+use actix_web::http::header::{self, HeaderValue};
 use actix_web::web::{Bytes, Data, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 use serde_json::{Value as Json, json};
@@ -44,7 +45,7 @@ async fn rotate(state: Data<SignIn>, caller: Caller, request: HttpRequest, body:
         .within(&tenant)
         .write("rotate_key", move |tx| api_keys::rotate(tx, &tenant, id, overlap, &key))
         .await?;
-    Ok(reply::updated(rotated))
+    Ok(unkept(reply::updated(rotated)))
 }
 
 async fn sign_in(state: Data<SignIn>, request: HttpRequest, body: Bytes) -> Result<HttpResponse> {
@@ -128,7 +129,13 @@ async fn described(db: &Db, own: &Tenant, principal: Principal) -> Result<Json> 
     Ok(json!({ "kind": kind, "id": id, "name": text(0), "email": text(1), "session_id": session }))
 }
 
-/// An answer that carries credentials: nobody may keep it (RFC 6749, section 5.1).
+/// An answer that carries credentials.
 fn secret(mut reply: actix_web::HttpResponseBuilder, body: &Json) -> HttpResponse {
-    reply.insert_header((header::CACHE_CONTROL, "no-store")).json(body)
+    unkept(reply.json(body))
+}
+
+/// Nobody may keep it (RFC 6749, section 5.1).
+fn unkept(mut reply: HttpResponse) -> HttpResponse {
+    reply.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    reply
 }

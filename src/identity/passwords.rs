@@ -1,5 +1,7 @@
 //! Passwords: hashed with argon2id, on threads of their own and a few at a time, so that sign-in cannot starve the service.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use argon2::password_hash::phc::PasswordHash;
 use argon2::{Algorithm, Argon2, Params, PasswordHasher, PasswordVerifier, Version};
 use crossbeam_channel::{Sender, bounded};
@@ -32,7 +34,8 @@ impl Passwords {
             let (inbox, hasher) = (inbox.clone(), hasher()?);
             std::thread::Builder::new()
                 .name(format!("passwords-{number}"))
-                .spawn(move || inbox.iter().for_each(|job| job(&hasher)))
+                // One job's panic is an answer of 500, not the end of the thread that all who sign in wait for.
+                .spawn(move || inbox.iter().for_each(|job| drop(catch_unwind(AssertUnwindSafe(|| job(&hasher))))))
                 .map_err(|error| Error::Internal(format!("cannot start a thread: {error}")))?;
         }
         Ok(Self { jobs })
@@ -61,7 +64,7 @@ impl Passwords {
             detail: "Too many people are signing in at once. Try again shortly.".into(),
             after: 2,
         })?;
-        answered.await.map_err(|_| Error::Internal("a password thread has ended".into()))
+        answered.await.map_err(|_| Error::Internal("a password could not be worked on".into()))
     }
 }
 
@@ -98,5 +101,16 @@ mod tests {
         // Not refused as malformed, which would be quick.
         assert!(PasswordHash::new(NOBODY).is_ok());
         assert!(!verifies(&hasher, "no hash at all", "correct horse"));
+    }
+
+    #[test]
+    fn a_job_that_panics_takes_nobody_with_it() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        runtime.block_on(async {
+            let passwords = Passwords::start(1, 1).expect("a thread");
+            let failed = passwords.run(|_| -> () { panic!("on purpose") }).await;
+            assert!(matches!(failed, Err(Error::Internal(_))), "{failed:?}");
+            assert!(passwords.hash("correct horse".into()).await.is_ok());
+        });
     }
 }

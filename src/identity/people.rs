@@ -2,13 +2,14 @@
 
 use uuid::Uuid;
 
+use super::memberships::{keep_an_owner, role_of};
 use super::sessions;
 use crate::auth::{Role, Tenant};
 use crate::db::{Statement, Tx, Value};
 use crate::error::{Error, Result};
 
 /// Makes whoever has the address `email` a member in `role`; who is new is called `name`. The password of `hash` becomes
-/// theirs if they have none, or if `replaces`. Returns whether it did.
+/// theirs if they have none, or if `replaces`. Returns whether it did. Errors: 409 when it would take the last owner away.
 pub fn admit(
     tx: &mut Tx<'_>,
     tenant: &Tenant,
@@ -18,12 +19,8 @@ pub fn admit(
     replaces: bool,
 ) -> Result<bool> {
     let text = |text: &str| Value::Text(Some(text.to_owned()));
-    let mut person = Statement::new("INSERT INTO users (id, email, name) VALUES (");
-    person.bind(Value::Uuid(Some(Uuid::now_v7()))).push(", ").bind(text(email)).push(", ").bind(text(name));
-    // Changed to what it is, because nothing is returned of a row that was left alone.
-    person.push(") ON CONFLICT (lower(email)) DO UPDATE SET email = users.email RETURNING id");
-    let id = person.row(tx)?.and_then(|row| row.uuid(0));
-    let id = id.ok_or_else(|| Error::Internal("an insert returned no row".into()))?;
+    let (id, _) = known_as(tx, email, name)?;
+    let before = role_of(tx, tenant, "user_id", id)?;
     let mut member = Statement::new("INSERT INTO memberships (business_id, id, user_id, role) VALUES (");
     member.bind(Value::Uuid(Some(tenant.id()))).push(", ").bind(Value::Uuid(Some(Uuid::now_v7()))).push(", ");
     member.bind(Value::Uuid(Some(id))).push(", ").bind(text(role.name()));
@@ -32,9 +29,23 @@ pub fn admit(
          updated_at = now() WHERE memberships.role <> excluded.role",
     );
     member.run(tx)?;
+    keep_an_owner(tx, tenant, before)?;
     let has_new_password = replaces || sessions::password(tx, id)?.is_none();
     if has_new_password {
         sessions::set_password(tx, id, hash, None)?;
     }
     Ok(has_new_password)
+}
+
+/// Whoever has the address `email`, their id and name; who is new is called `name`. They stay who they are until the end of
+/// the transaction.
+pub fn known_as(tx: &mut Tx<'_>, email: &str, name: &str) -> Result<(Uuid, String)> {
+    let text = |text: &str| Value::Text(Some(text.to_owned()));
+    let mut person = Statement::new("INSERT INTO users (id, email, name) VALUES (");
+    person.bind(Value::Uuid(Some(Uuid::now_v7()))).push(", ").bind(text(email)).push(", ").bind(text(name));
+    // Changed to what it is, because nothing is returned of a row that was left alone.
+    person.push(") ON CONFLICT (lower(email)) DO UPDATE SET email = users.email RETURNING id, name");
+    let row = person.row(tx)?;
+    let known = row.as_ref().and_then(|row| Some((row.uuid(0)?, row.text(1)?.to_owned())));
+    known.ok_or_else(|| Error::Internal("an insert returned no row".into()))
 }

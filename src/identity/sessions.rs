@@ -2,20 +2,23 @@
 //!
 //! A refresh token is used once and gives a new one. One that comes back later was stolen from somebody, the person or the
 //! thief, and it cannot be told from whom: the session ends (RFC 9700, section 4.14.2). For a moment the same token may
-//! come twice, because answers get lost and tabs race; but only until a token that it gave was used.
+//! come twice, because answers get lost and tabs race; but only until a token that it gave was used. Of the tokens that it
+//! gave then, one may go on: a second would be a chain of somebody else's, and nobody could tell whose.
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use diesel::pg::PgConnection;
 use uuid::Uuid;
 
-use crate::auth::{Hash, Tenant, Ticket, random};
+use crate::auth::{Hash, Tenant, Ticket, secret};
 use crate::db::{Cells, Statement, Tx, Value};
 use crate::error::{Error, Result};
 use crate::noun::Field;
 
 /// How long a token that was used may come again, in seconds.
 const GRACE_SECONDS: u32 = 10;
+/// Sessions that a person may have in a business; who signs in once more ends the one that was used longest ago.
+const MOST_LIVE: usize = 50;
+/// Sessions whose time is over that a sign-in clears away, of whoever they were.
+const MOST_SWEPT: usize = 100;
 /// Sessions that a person is shown.
 const MOST_SHOWN: usize = 100;
 /// Characters of a user agent that are kept.
@@ -72,7 +75,7 @@ impl Device {
 
 /// A new refresh token: `rt_` and 256 random bits. Errors: 500.
 pub fn generate() -> Result<String> {
-    Ok(format!("rt_{}", URL_SAFE_NO_PAD.encode(random::<32>()?)))
+    secret("rt_")
 }
 
 /// Who has this address. Before there is a tenant: it is on the way to one.
@@ -121,8 +124,16 @@ pub fn still_has(tx: &mut Tx<'_>, user: Uuid, hash: &str) -> Result<bool> {
     Ok(sql.row(tx)?.is_some())
 }
 
-/// Begins the session of `ticket`, which the token of hash `refresh` will renew.
+/// Begins the session of `ticket`, which the token of hash `refresh` will renew. Errors: 403 when the person has left the
+/// business meanwhile.
 pub fn begin(tx: &mut Tx<'_>, ticket: Ticket, device: &Device, refresh: &Hash, days: u32) -> Result<()> {
+    // Whoever ends the membership waits here, or is waited for.
+    let mut member = Statement::new("SELECT id FROM memberships WHERE business_id = ");
+    member.bind(Value::Uuid(Some(ticket.business))).push(" AND user_id = ").bind(Value::Uuid(Some(ticket.user)));
+    if member.push(" FOR KEY SHARE").row(tx)?.is_none() {
+        return Err(not_a_member());
+    }
+    make_room(tx, &ticket)?;
     let mut sql =
         Statement::new("INSERT INTO sessions (business_id, id, user_id, user_agent, address, expires_at) VALUES (");
     sql.bind(Value::Uuid(Some(ticket.business))).push(", ").bind(Value::Uuid(Some(ticket.session))).push(", ");
@@ -130,6 +141,28 @@ pub fn begin(tx: &mut Tx<'_>, ticket: Ticket, device: &Device, refresh: &Hash, d
     sql.bind(Value::Text(device.address.clone())).push(&format!(", now() + interval '{days} days')"));
     sql.run(tx)?;
     add_token(tx, ticket, None, refresh)
+}
+
+pub fn not_a_member() -> Error {
+    Error::Forbidden("You do not belong to this business.".into())
+}
+
+/// Ends the person's sessions that are one too many, and clears away some of anybody's whose time is over; their refresh
+/// tokens go with them.
+fn make_room(tx: &mut Tx<'_>, ticket: &Ticket) -> Result<()> {
+    let kept = MOST_LIVE - 1;
+    let mut old = Statement::new(
+        "DELETE FROM sessions WHERE (business_id, id) IN (SELECT business_id, id FROM sessions WHERE business_id = ",
+    );
+    old.bind(Value::Uuid(Some(ticket.business))).push(" AND user_id = ").bind(Value::Uuid(Some(ticket.user)));
+    old.push(&format!(" AND expires_at > now() ORDER BY last_used_at DESC, id DESC OFFSET {kept})")).run(tx)?;
+    // What another sign-in clears away at this moment is not waited for.
+    Statement::new(format!(
+        "DELETE FROM sessions WHERE (business_id, id) IN (SELECT business_id, id FROM sessions \
+         WHERE expires_at <= now() ORDER BY expires_at LIMIT {MOST_SWEPT} FOR UPDATE SKIP LOCKED)"
+    ))
+    .run(tx)?;
+    Ok(())
 }
 
 /// Uses the token of hash `used` and gives that of hash `fresh` in its place.
@@ -160,12 +193,19 @@ pub fn renew(tx: &mut Tx<'_>, used: &Hash, fresh: &Hash, days: u32) -> Result<Re
     Ok(Renewal::Renewed(ticket))
 }
 
-/// Whether the token is unused, or was used a moment ago and nothing has come of it yet.
+/// Whether the token is unused, or was used a moment ago and nothing has come of it yet; and no other token that was given
+/// for the same one was used.
 fn may_be_used(tx: &mut Tx<'_>, ticket: Ticket, token: Uuid) -> Result<bool> {
+    let used = |condition: &str| {
+        format!(
+            "EXISTS (SELECT FROM refresh_tokens o WHERE o.business_id = t.business_id AND o.session_id = t.session_id \
+             AND {condition} AND o.used_at IS NOT NULL)"
+        )
+    };
+    let (child, sibling) = (used("o.parent_id = t.id"), used("o.parent_id = t.parent_id AND o.id <> t.id"));
     let mut sql = Statement::new(format!(
-        "SELECT (used_at IS NULL OR (used_at > now() - interval '{GRACE_SECONDS} seconds' AND NOT EXISTS (\
-         SELECT FROM refresh_tokens c WHERE c.business_id = t.business_id AND c.session_id = t.session_id \
-         AND c.parent_id = t.id AND c.used_at IS NOT NULL)))::int FROM refresh_tokens t WHERE business_id = "
+        "SELECT (NOT {sibling} AND (used_at IS NULL OR (used_at > now() - interval '{GRACE_SECONDS} seconds' \
+         AND NOT {child})))::int FROM refresh_tokens t WHERE business_id = "
     ));
     sql.bind(Value::Uuid(Some(ticket.business))).push(" AND id = ").bind(Value::Uuid(Some(token)));
     Ok(sql.row(tx)?.and_then(|row| row.int(0)) == Some(1))

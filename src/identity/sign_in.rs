@@ -106,16 +106,18 @@ impl SignIn {
         let account = user.to_string();
         let attempt = self.accounts.reserve(&account)?;
         let stored = self.db.across().read("password", move |conn| sessions::password(conn, user)).await?;
-        if !self.passwords.verify(stored, current).await? {
+        let right = self.passwords.verify(stored.clone(), current).await?;
+        let Some(verified) = stored.filter(|_| right) else {
             attempt.failed();
-            let fault = Fault::new("/current_password", "wrong", "`current_password` is not your password.");
-            return Err(Error::Invalid(vec![fault]));
-        }
+            return Err(not_yours());
+        };
         let hashed = self.passwords.hash(new).await?;
-        self.db
-            .across()
-            .write("change_password", move |tx| sessions::set_password(tx, user, &hashed, Some(session)))
-            .await
+        let changed =
+            self.db.across().write("change_password", move |tx| match sessions::still_has(tx, user, &verified)? {
+                true => sessions::set_password(tx, user, &hashed, Some(session)),
+                false => Err(not_yours()),
+            });
+        changed.await
     }
 
     async fn pair(&self, ticket: Ticket, refresh: &str) -> Result<Json> {
@@ -130,6 +132,10 @@ impl SignIn {
     }
 }
 
+fn not_yours() -> Error {
+    Error::Invalid(vec![Fault::new("/current_password", "wrong", "`current_password` is not your password.")])
+}
+
 fn choose(doors: Vec<Door>, business: Option<&str>) -> Result<Door> {
     let open: Vec<Json> = doors.iter().map(|door| json!({ "slug": door.slug, "name": door.name })).collect();
     let mut fitting = doors.into_iter().filter(|door| business.is_none_or(|slug| door.slug == slug));
@@ -141,6 +147,6 @@ fn choose(doors: Vec<Door>, business: Option<&str>) -> Result<Door> {
             pointer: Some("/business".into()),
             extra: Box::new(json!({ "businesses": open })),
         }),
-        (None, _) => Err(Error::Forbidden("You do not belong to this business.".into())),
+        (None, _) => Err(sessions::not_a_member()),
     }
 }

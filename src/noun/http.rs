@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use actix_web::http::Method;
+use actix_web::http::header::{self, HeaderValue};
 use actix_web::web::{self, Bytes, Data};
 use actix_web::{HttpRequest, HttpResponse};
 use serde_json::Value as Json;
@@ -121,7 +122,12 @@ async fn create(
     let change = Change::parse(noun, body::json(&body, engine.body_depth)?, true, caller.business())?;
     let (id, row) =
         engine.db.within(&tenant).write("create", move |tx| (noun.writes.create)(tx, &tenant, change.clone())).await?;
-    Ok(reply::created(&format!("{API}/{}/{id}", noun.plural), row))
+    let mut reply = reply::created(&format!("{API}/{}/{id}", noun.plural), row);
+    if !noun.packed {
+        // Where secrets may stand, nobody may keep them.
+        reply.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
+    Ok(reply)
 }
 
 async fn update(

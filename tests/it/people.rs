@@ -125,7 +125,9 @@ fn a_person_of_two_businesses_is_renamed_by_neither() {
 fn a_key_is_shown_once_and_gives_at_most_what_its_maker_has() {
     let service = Service::with(&["--key-trust-ms", "1"]);
     let api = &service.client;
-    let made = api.create("api-keys", json!({ "name": "Form", "role": "agent" }));
+    let made = api.post("api-keys", json!({ "name": "Form", "role": "agent" })).expect(201);
+    assert_eq!(made.header("cache-control"), "no-store");
+    let made = made.json;
     let key = made["key"].as_str().unwrap();
     assert!(key.starts_with(made["prefix"].as_str().unwrap()));
     let id = made["id"].as_str().unwrap();

@@ -1,8 +1,9 @@
 //! People come in with a password, stay in with tokens, and are out at once when they leave or are put out.
 
-use std::process::Stdio;
+use std::process::{Output, Stdio};
 use std::time::Duration;
 
+use diesel::connection::SimpleConnection;
 use rapport::auth::Role;
 use serde_json::{Value, json};
 
@@ -16,18 +17,23 @@ fn text<'v>(value: &'v Value, name: &str) -> &'v str {
 
 /// Lets `email` in as the command line does.
 pub fn admit(service: &Service, slug: &str, email: &str, role: &str) {
+    let output = create_user(service, (slug, email, role), PASSWORD);
+    assert!(output.status.success(), "{output:?}");
+    assert!(!String::from_utf8_lossy(&output.stdout).contains(PASSWORD));
+}
+
+fn create_user(service: &Service, (slug, email, role): (&str, &str, &str), password: &str) -> Output {
     use std::io::Write;
     let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_rapport"))
         .args(["user", "create", "--business", slug, "--email", email, "--name", "Amina", "--role", role])
         .args(["--password-stdin", "--database-url", &service.database.url])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
         .spawn()
         .expect("the binary");
-    child.stdin.take().expect("its input").write_all(format!("{PASSWORD}\n").as_bytes()).expect("a line");
-    let output = child.wait_with_output().expect("an end");
-    assert!(output.status.success(), "{output:?}");
-    assert!(!String::from_utf8_lossy(&output.stdout).contains(PASSWORD));
+    child.stdin.take().expect("its input").write_all(format!("{password}\n").as_bytes()).expect("a line");
+    child.wait_with_output().expect("an end")
 }
 
 pub fn sign_in(service: &Service, email: &str) -> Answer {
@@ -131,6 +137,23 @@ fn a_refresh_token_counts_once_and_ends_the_session_when_it_comes_again() {
     renew(&first).expect(401);
     assert_eq!(service.database.ask("SELECT count(*)::text FROM sessions"), "0");
     assert_eq!(service.database.ask("SELECT count(*)::text FROM refresh_tokens"), "0");
+}
+
+#[test]
+fn of_two_tokens_that_one_gave_only_one_goes_on() {
+    let service = Service::start();
+    admit(&service, "acme", "amina@example.com", "agent");
+    let renew =
+        |pair: &Value| service.stranger().post("auth/tokens", json!({ "refresh_token": pair["refresh_token"] }));
+    let first = sign_in(&service, "amina@example.com").expect(201).json;
+    // A person and a thief came at the same moment.
+    let (one, other) = (renew(&first).expect(200).json, renew(&first).expect(200).json);
+    let next = renew(&one).expect(200).json;
+    renew(&next).expect(200);
+    let reader = client(&service, &next);
+    reader.get("leads").expect(200);
+    assert_eq!(renew(&other).expect(401).code(), "session_over");
+    reader.get("leads").expect(401);
 }
 
 #[test]
@@ -276,6 +299,18 @@ fn a_key_ends_when_it_should_and_its_predecessor_a_while_after_it_was_replaced()
     new.get("leads").expect(200);
     old.get("leads").expect(401);
     short.get("leads").expect(401);
+    // No rotation ends the overlap of another, unless all of before is to end.
+    let rotate = |body: Value| api.post(&format!("api-keys/{id}/rotation"), body);
+    let rotated = rotate(json!({})).expect(200);
+    assert_eq!(rotated.header("cache-control"), "no-store");
+    let newer = Client::new(service.address, text(&rotated.json, "key"));
+    assert_eq!(rotate(json!({ "overlap_seconds": 60 })).expect(409).code(), "rotation_running");
+    new.get("leads").expect(200);
+    newer.get("leads").expect(200);
+    let newest = Client::new(service.address, text(&rotate(json!({ "overlap_seconds": 0 })).expect(200).json, "key"));
+    newest.get("leads").expect(200);
+    new.get("leads").expect(401);
+    newer.get("leads").expect(401);
     let (admin, manager) = (service.client_as(Role::Admin), service.client_as(Role::Manager));
     let owners = api.create("api-keys", json!({ "name": "Mine", "role": "owner" }));
     let path = format!("api-keys/{}", text(&owners, "id"));
@@ -286,4 +321,93 @@ fn a_key_ends_when_it_should_and_its_predecessor_a_while_after_it_was_replaced()
     // Keys have no sessions.
     api.get("auth/sessions").expect(403);
     assert_eq!(api.get("me").expect(200).json["principal"]["kind"], "api_key");
+}
+
+/// Waits until somebody waits for a lock in the service's database.
+fn until_somebody_waits(service: &Service) {
+    let waiting =
+        "SELECT count(*)::text FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    let began = std::time::Instant::now();
+    while service.database.ask(waiting) == "0" {
+        assert!(began.elapsed() < Duration::from_secs(10), "nobody waits");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// What `request` is answered with when `change` is committed in its midst: after what it has read, before what it writes.
+fn answered_amid(service: &Service, change: &str, request: impl FnOnce() -> Answer + Send) -> Answer {
+    let mut other = service.database.connect();
+    other.batch_execute(&format!("BEGIN; {change}")).expect("a change");
+    std::thread::scope(|scope| {
+        let answer = scope.spawn(request);
+        until_somebody_waits(service);
+        other.batch_execute("COMMIT").expect("an end");
+        answer.join().expect("an answer")
+    })
+}
+
+#[test]
+fn a_password_that_is_replaced_while_it_is_checked_lets_nobody_in() {
+    let service = Service::start();
+    admit(&service, "acme", "amina@example.com", "agent");
+    let amina = client(&service, &sign_in(&service, "amina@example.com").expect(201).json);
+    let sessions = || service.database.ask("SELECT count(*)::text FROM sessions");
+    let replaced = "UPDATE passwords SET hash = hash || 'another'";
+    let answer = answered_amid(&service, replaced, || sign_in(&service, "amina@example.com"));
+    assert_eq!((answer.expect(401).code(), sessions().as_str()), ("wrong_password", "1"));
+
+    admit(&service, "acme", "bo@example.com", "agent");
+    let bo = client(&service, &sign_in(&service, "bo@example.com").expect(201).json);
+    let change = json!({ "current_password": PASSWORD, "new_password": "another long password" });
+    let answer = answered_amid(&service, replaced, || bo.post("auth/password-changes", change));
+    assert_eq!(answer.expect(422).faults(), ["/current_password"]);
+    let kept = "SELECT bool_and(hash LIKE '%another')::text FROM passwords";
+    assert_eq!(service.database.ask(kept), "true");
+    amina.get("leads").expect(200);
+}
+
+#[test]
+fn who_leaves_while_signing_in_is_not_in() {
+    let service = Service::start();
+    admit(&service, "acme", "amina@example.com", "agent");
+    let answer = answered_amid(&service, "DELETE FROM memberships", || sign_in(&service, "amina@example.com"));
+    assert_eq!(answer.expect(403).code(), "forbidden");
+}
+
+#[test]
+fn sessions_are_bounded_and_those_that_are_over_are_cleared_away() {
+    let service = Service::start();
+    let (_, neighbour) = service.neighbour();
+    admit(&service, "acme", "amina@example.com", "agent");
+    admit(&service, "neighbour", "bo@example.com", "agent");
+    service.database.run(
+        "INSERT INTO sessions (business_id, id, user_id, last_used_at, expires_at)
+             SELECT m.business_id, rapport_uuid_v7(), m.user_id, now() - n * interval '1 minute', now() + interval '1 day'
+             FROM memberships m JOIN users u ON u.id = m.user_id, generate_series(1, 60) n WHERE u.email LIKE 'amina%';
+         INSERT INTO sessions (business_id, id, user_id, expires_at)
+             SELECT business_id, rapport_uuid_v7(), user_id, now() - interval '1 minute' FROM memberships",
+    );
+    let pair = sign_in(&service, "amina@example.com").expect(201).json;
+    assert_eq!(service.database.ask("SELECT count(*)::text FROM sessions"), "50");
+    let oldest = "SELECT (min(last_used_at) > now() - interval '50 minutes')::text FROM sessions";
+    assert_eq!(service.database.ask(oldest), "true", "those that were used longest ago");
+    let listed = client(&service, &pair).get("auth/sessions").expect(200);
+    assert!(listed.rows().iter().any(|session| session["current"] == true));
+    neighbour.get("users").expect(200);
+}
+
+#[test]
+fn the_command_line_takes_no_last_owner_away_and_no_blank_password() {
+    let service = Service::start();
+    admit(&service, "acme", "amina@example.com", "owner");
+    let refused = |email: &str, role: &str, password: &str, why: &str| {
+        let output = create_user(&service, ("acme", email, role), password);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && said.contains(why), "{said}");
+    };
+    refused("amina@example.com", "agent", PASSWORD, "at least one owner");
+    refused("bo@example.com", "agent", "            ", "blank");
+    assert_eq!(service.client.get("users?role=owner").expect(200).rows().len(), 1);
+    admit(&service, "acme", "cy@example.com", "owner");
+    admit(&service, "acme", "amina@example.com", "agent");
 }
