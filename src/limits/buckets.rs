@@ -16,6 +16,8 @@ const SHARDS: usize = 16;
 /// it was of.
 const MOST: usize = 6_250;
 
+/// A bucket with its number.
+pub type Numbered = (u128, Arc<Bucket>);
 type Shard = RwLock<HashMap<u128, Arc<Bucket>>>;
 
 pub struct Buckets {
@@ -23,7 +25,7 @@ pub struct Buckets {
     shards: [Shard; SHARDS],
     began: Instant,
     /// Those that were taken from since the other replicas were told; only where there may be others.
-    active: Option<Mutex<Vec<(u128, Arc<Bucket>)>>>,
+    active: Option<Mutex<Vec<Numbered>>>,
 }
 
 impl Buckets {
@@ -64,7 +66,7 @@ impl Buckets {
     }
 
     /// Those that were taken from since this was last asked.
-    pub fn active(&self) -> Vec<(u128, Arc<Bucket>)> {
+    pub fn active(&self) -> Vec<Numbered> {
         self.active.as_ref().map(|active| std::mem::take(&mut *active.lock())).unwrap_or_default()
     }
 

@@ -4,13 +4,12 @@
 //! No request waits for this. A few times a second all that is new goes in one command, as a script, so that replicas do
 //! not overwrite each other. Times are those of Redis and only ever differences of them are sent, so clocks do not matter.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use deadpool_redis::redis::cmd;
 
-use super::bucket::{Bucket, DEEPEST};
-use super::buckets::Buckets;
+use super::bucket::DEEPEST;
+use super::buckets::{Buckets, Numbered};
 use crate::cache::Remote;
 
 /// How often the others are told.
@@ -44,7 +43,7 @@ pub async fn exchange(remote: &Remote, prefix: &str, buckets: &Buckets) {
     }
 }
 
-async fn tell(remote: &Remote, prefix: &str, buckets: &Buckets, some: &[(u128, Arc<Bucket>)]) {
+async fn tell(remote: &Remote, prefix: &str, buckets: &Buckets, some: &[Numbered]) {
     let rate = &buckets.rate;
     let mut eval = cmd("EVAL");
     eval.arg(SCRIPT).arg(some.len());
