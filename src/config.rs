@@ -206,6 +206,23 @@ pub struct Config {
     /// Proxies whose word on a client's address counts, comma-separated: `10.0.0.0/8,192.0.2.7`
     #[arg(long, env = "RAPPORT_TRUSTED_PROXIES", value_delimiter = ',', value_parser = parse_network)]
     pub trusted_proxies: Vec<IpNet>,
+    /// SMTP server for mails to people: `smtps://user:password@host`, or `smtp://…?tls=required` for STARTTLS; without it the
+    /// private server prints them to its log, and with DATABASE_URL what needs mail answers 503
+    #[arg(long, env = "RAPPORT_SMTP_URL", hide_env_values = true)]
+    pub smtp_url: Option<Secret>,
+    /// Who mails are from: `Rapport <crm@example.com>`
+    #[arg(long, env = "RAPPORT_MAIL_FROM", value_parser = parse_sender)]
+    pub mail_from: Option<Sender>,
+    /// Address of the front end, whose pages `passwords` and `invitations` get the token of a mail in the fragment of their
+    /// address: `https://app.example.com/passwords#token=…` [default: http://localhost:3000, where mails are printed]
+    #[arg(long, env = "RAPPORT_APP_URL")]
+    pub app_url: Option<String>,
+    /// How long a link to a new password counts, in minutes
+    #[arg(long, env = "RAPPORT_PASSWORD_RESET_MINUTES", default_value_t = 60)]
+    pub password_reset_minutes: u32,
+    /// How long an invitation counts, in days
+    #[arg(long, env = "RAPPORT_INVITATION_DAYS", default_value_t = 7)]
+    pub invitation_days: u32,
     /// Origins that browsers may call from, comma-separated; `*` for any
     #[arg(long, env = "RAPPORT_CORS_ORIGINS", value_delimiter = ',')]
     pub cors_origins: Vec<String>,
@@ -226,6 +243,35 @@ const MOST_AT_ONCE: u32 = 1_000_000;
 pub enum Metrics {
     Off,
     On(SocketAddr),
+}
+
+/// Who mails are from.
+#[derive(Clone, Debug)]
+pub struct Sender {
+    pub address: lettre::Address,
+    name: String,
+}
+
+/// As in a mail's header (RFC 5322, section 3.4).
+impl fmt::Display for Sender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.name.as_str() {
+            "" => write!(f, "<{}>", self.address),
+            name => write!(f, "\"{name}\" <{}>", self.address),
+        }
+    }
+}
+
+fn parse_sender(text: &str) -> Result<Sender, String> {
+    let (name, address) = match text.strip_suffix('>').and_then(|text| text.rsplit_once('<')) {
+        Some((name, address)) => (name.trim().trim_matches('"').to_owned(), address),
+        None => (String::new(), text),
+    };
+    let plain = name.bytes().all(|byte| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\'));
+    match address.parse() {
+        Ok(address) if plain => Ok(Sender { address, name }),
+        _ => Err("an address such as `Rapport <crm@example.com>`, its name in ASCII".to_owned()),
+    }
 }
 
 fn parse_switch(text: &str) -> Result<bool, String> {
@@ -314,6 +360,24 @@ impl Config {
             self.rate_burst.is_none_or(|burst| (1..=MOST_AT_ONCE).contains(&burst)),
             "RAPPORT_RATE_BURST must be 1 to 1000000",
         );
+        check((5..=1440).contains(&self.password_reset_minutes), "RAPPORT_PASSWORD_RESET_MINUTES must be 5 to 1440");
+        check((1..=90).contains(&self.invitation_days), "RAPPORT_INVITATION_DAYS must be 1 to 90");
+        check(
+            self.smtp_url.is_none() || (self.mail_from.is_some() && self.app_url.is_some()),
+            "RAPPORT_SMTP_URL needs RAPPORT_MAIL_FROM and RAPPORT_APP_URL",
+        );
+        check(
+            self.app_url.as_ref().is_none_or(|url| is_base(url)),
+            "RAPPORT_APP_URL must be an address such as https://app.example.com, without `?` and `#`",
+        );
+        check(
+            self.smtp_url.as_ref().is_none_or(|url| is_smtp(url.expose())),
+            "RAPPORT_SMTP_URL must be smtps://host, smtp://host?tls=required, or smtp://host for a server that takes no TLS",
+        );
+        check(
+            cfg!(feature = "tls") || self.smtp_url.as_ref().is_none_or(|url| !asks_for_tls(url.expose())),
+            "RAPPORT_SMTP_URL asks for TLS, and this program was built without it",
+        );
         check(self.db_wait_ms >= 1, "RAPPORT_DB_WAIT_MS must be at least 1");
         check(
             self.database.database_url.is_none() || self.dev_api_key.is_none(),
@@ -361,8 +425,25 @@ impl Config {
     }
 }
 
+/// Whether pages can be found below it.
+fn is_base(text: &str) -> bool {
+    let url = url::Url::parse(text);
+    url.is_ok_and(|url| {
+        matches!(url.scheme(), "https" | "http") && url.host().is_some() && url.query().or(url.fragment()).is_none()
+    })
+}
+
+fn is_smtp(text: &str) -> bool {
+    url::Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "smtps" | "smtp") && url.host().is_some())
+}
+
+fn asks_for_tls(smtp: &str) -> bool {
+    smtp.starts_with("smtps:") || smtp.contains("tls=")
+}
+
 /// Options that are secrets. Each can also be a file, as container platforms mount them: `DATABASE_URL_FILE=/run/secrets/db`.
-const SECRETS: [&str; 4] = ["DATABASE_URL", "REDIS_URL", "RAPPORT_TOKEN_SECRET", "RAPPORT_DEV_API_KEY"];
+const SECRETS: [&str; 5] =
+    ["DATABASE_URL", "REDIS_URL", "RAPPORT_TOKEN_SECRET", "RAPPORT_DEV_API_KEY", "RAPPORT_SMTP_URL"];
 
 /// Puts the contents of the secrets' files into the environment, where options are read from; without the line break at
 /// their end. Must be called before there are threads. Returns what is wrong.

@@ -12,6 +12,7 @@
 //! app                    what every request shares
 //! auth/                  verified keys, roles, the tenant
 //! limits/                how often one may ask
+//! mail                   letters to people, off the path of requests
 //! cache/                 versions, validation rounds, the local tier, the Redis tier, single-flight
 //! db/                    reads and writes, transactions, migrations, the embedded server
 //! error/, ops/, config   one error shape; metrics and logs; configuration
@@ -33,6 +34,7 @@ pub mod http;
 pub mod identity;
 pub mod import;
 pub mod limits;
+pub mod mail;
 pub mod noun;
 pub mod nouns;
 pub mod openapi;

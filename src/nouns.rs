@@ -13,13 +13,14 @@ use crate::crm::services::SERVICES;
 use crate::crm::staff::STAFF;
 use crate::crm::tasks::TASKS;
 use crate::identity::api_keys::API_KEYS;
+use crate::identity::invitations::INVITATIONS;
 use crate::identity::memberships::MEMBERSHIPS;
 use crate::identity::users::USERS;
 use crate::noun::Noun;
 use crate::noun::history::AUDIT_LOG;
 
 /// Every noun, in the order of the document.
-pub static NOUNS: [&Noun; 16] = [
+pub static NOUNS: [&Noun; 17] = [
     &LEADS,
     &COMPANIES,
     &CONTACTS,
@@ -34,6 +35,7 @@ pub static NOUNS: [&Noun; 16] = [
     &BUSINESSES,
     &USERS,
     &MEMBERSHIPS,
+    &INVITATIONS,
     &API_KEYS,
     &AUDIT_LOG,
 ];

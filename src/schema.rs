@@ -196,6 +196,21 @@ diesel::table! {
 }
 
 diesel::table! {
+    invitations (business_id, id) {
+        business_id -> Uuid,
+        id -> Uuid,
+        email -> Text,
+        name -> Text,
+        role -> Text,
+        hash -> Binary,
+        expires_at -> Timestamptz,
+        version -> BigInt,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
     leads (business_id, id) {
         business_id -> Uuid,
         id -> Uuid,
@@ -282,6 +297,15 @@ diesel::table! {
         created_at -> Timestamptz,
         updated_at -> Timestamptz,
         deleted_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    password_tokens (hash) {
+        hash -> Binary,
+        user_id -> Uuid,
+        expires_at -> Timestamptz,
+        created_at -> Timestamptz,
     }
 }
 

@@ -4,13 +4,19 @@ use utoipa::openapi::OpenApi;
 use utoipa::openapi::path::HttpMethod;
 
 use super::api_keys::API_KEYS;
+use super::by_mail;
 use super::passwords::{LONGEST, SHORTEST};
 use super::sessions;
 use crate::auth::Role;
 use crate::noun::openapi::{Act, Gives};
 use crate::noun::{Field, Kind};
 
-const EMAIL: Field = Field::new("email", Kind::Email, r#""amina@example.com""#, "Whatever its case.");
+pub const EMAIL: Field = Field::new("email", Kind::Email, r#""amina@example.com""#, "Whatever its case.");
+
+/// A password that is chosen.
+pub const fn new_password(name: &'static str, about: &'static str) -> Field {
+    Field::new(name, Kind::Text { min: SHORTEST, max: LONGEST }, r#""a longer sentence is better""#, about)
+}
 
 pub static SIGN_IN: [Field; 3] = [
     EMAIL.required(),
@@ -21,13 +27,7 @@ pub static RENEWAL: [Field; 1] =
     [Field::text("refresh_token", 200, r#""rt_9Qa…""#, "The last one that was given. It counts once.").required()];
 pub static PASSWORD_CHANGE: [Field; 2] = [
     Field::text("current_password", LONGEST, r#""correct horse battery""#, "The password until now.").required(),
-    Field::new(
-        "new_password",
-        Kind::Text { min: SHORTEST, max: LONGEST },
-        r#""a longer sentence is better""#,
-        "The password from now on.",
-    )
-    .required(),
+    new_password("new_password", "The password from now on.").required(),
 ];
 pub static ROTATION: [Field; 1] = [Field::int(
     "overlap_seconds",
@@ -46,7 +46,7 @@ const SESSION: Field =
     Field::new("session_id", Kind::Uuid, r#""01939d5e-6f3a-7b21-9c4e-3f8a1d2b5c75""#, "The session.").not_null();
 
 static TOKENS: [Field; 5] = [ACCESS, TYPE, EXPIRES, REFRESH, SESSION];
-static SIGNED_IN: [Field; 8] = [
+pub static SIGNED_IN: [Field; 8] = [
     ACCESS,
     TYPE,
     EXPIRES,
@@ -198,4 +198,5 @@ pub fn describe(api: &mut OpenApi) {
         },
     ];
     acts.into_iter().for_each(|act| act.describe(api));
+    by_mail::describe(api);
 }

@@ -8,6 +8,7 @@ use serde_json::{Value as Json, json};
 use uuid::Uuid;
 
 use super::api_keys::{self, API_KEYS};
+use super::by_mail;
 use super::forms::{PASSWORD_CHANGE, RENEWAL, ROTATION, SIGN_IN};
 use super::sessions::{self, Device};
 use super::sign_in::SignIn;
@@ -28,6 +29,7 @@ pub fn routes(api: &mut ServiceConfig) {
     routing::resource("/auth/sessions/{id}").on(Method::DELETE, sign_out).register(api);
     routing::resource("/auth/tokens").open(Method::POST, renew).register(api);
     routing::resource("/auth/password-changes").on(Method::POST, change_password).register(api);
+    by_mail::routes(api);
 }
 
 /// Below `/api-keys`.
@@ -51,9 +53,14 @@ async fn rotate(state: Data<SignIn>, caller: Caller, request: HttpRequest, body:
 async fn sign_in(state: Data<SignIn>, request: HttpRequest, body: Bytes) -> Result<HttpResponse> {
     let form = Form::read(&body, &SIGN_IN)?;
     let (email, password) = (form.required("email"), form.required("password"));
+    let session = state.sign_in(&email, &password, form.text("business"), device(&request)).await?;
+    Ok(secret(HttpResponse::Created(), &session))
+}
+
+/// Whence `request` comes.
+pub(super) fn device(request: &HttpRequest) -> Device {
     let agent = request.headers().get(header::USER_AGENT).and_then(|agent| agent.to_str().ok());
-    let device = Device::new(agent, Some(client::address(&request).to_string()));
-    Ok(secret(HttpResponse::Created(), &state.sign_in(&email, &password, form.text("business"), device).await?))
+    Device::new(agent, Some(client::address(request).to_string()))
 }
 
 async fn renew(state: Data<SignIn>, _: HttpRequest, body: Bytes) -> Result<HttpResponse> {
@@ -130,7 +137,7 @@ async fn described(db: &Db, own: &Tenant, principal: Principal) -> Result<Json> 
 }
 
 /// An answer that carries credentials.
-fn secret(mut reply: actix_web::HttpResponseBuilder, body: &Json) -> HttpResponse {
+pub(super) fn secret(mut reply: actix_web::HttpResponseBuilder, body: &Json) -> HttpResponse {
     unkept(reply.json(body))
 }
 

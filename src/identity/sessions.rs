@@ -38,6 +38,7 @@ pub const FIELDS: [Field; 6] = [
 pub struct Person {
     pub id: Uuid,
     pub name: String,
+    pub email: String,
     /// Of the password; none: they have not set one yet.
     pub hash: Option<String>,
 }
@@ -81,13 +82,14 @@ pub fn generate() -> Result<String> {
 /// Who has this address. Before there is a tenant: it is on the way to one.
 pub fn person(conn: &mut PgConnection, email: &str) -> Result<Option<Person>> {
     let mut sql = Statement::new(
-        "SELECT u.id, u.name, p.hash FROM users u LEFT JOIN passwords p ON p.user_id = u.id WHERE lower(u.email) = lower(",
+        "SELECT u.id, u.name, p.hash, u.email FROM users u LEFT JOIN passwords p ON p.user_id = u.id WHERE lower(u.email) = lower(",
     );
     sql.bind(text(email)).push(")");
     Ok(sql.row(conn)?.map(|row| Person {
         id: row.uuid(0).unwrap_or_default(),
         name: row.text(1).unwrap_or_default().to_owned(),
         hash: row.text(2).map(str::to_owned),
+        email: row.text(3).unwrap_or_default().to_owned(),
     }))
 }
 
@@ -246,11 +248,14 @@ pub fn end_own(tx: &mut Tx<'_>, tenant: &Tenant, user: Uuid, id: Uuid) -> Result
     Ok(())
 }
 
-/// Gives `user` the password of `hash` and ends their sessions in every business, except `kept`.
+/// Gives `user` the password of `hash`, and ends their sessions in every business, except `kept`, and what they were mailed
+/// to choose another.
 pub fn set_password(tx: &mut Tx<'_>, user: Uuid, hash: &str, kept: Option<Uuid>) -> Result<()> {
     let mut sql = Statement::new("INSERT INTO passwords (user_id, hash) VALUES (");
     sql.bind(Value::Uuid(Some(user))).push(", ").bind(text(hash));
     sql.push(") ON CONFLICT (user_id) DO UPDATE SET hash = excluded.hash, changed_at = now()").run(tx)?;
+    let mut sql = Statement::new("DELETE FROM password_tokens WHERE user_id = ");
+    sql.bind(Value::Uuid(Some(user))).run(tx)?;
     let mut sql = Statement::new("DELETE FROM sessions WHERE user_id = ");
     sql.bind(Value::Uuid(Some(user))).push(" AND id IS DISTINCT FROM ").bind(Value::Uuid(kept)).run(tx)?;
     Ok(())

@@ -7,12 +7,14 @@ use serde_json::{Value as Json, json};
 use uuid::Uuid;
 
 use super::passwords::Passwords;
+use super::resets::Asked;
 use super::sessions::{self, Device, Door, Renewal};
 use super::throttle::{self, Attempt, Throttle};
 use crate::auth::{Keyring, Ticket, hash};
 use crate::config::Config;
 use crate::db::Db;
 use crate::error::{Error, Fault, Result};
+use crate::mail::Mailer;
 
 /// How many accounts may share an address, as behind a company's router.
 const MANY: u32 = 20;
@@ -25,19 +27,29 @@ const OVER: Error = Error::Refused {
     code: "session_over",
     detail: "The session is over. Sign in again: `POST /api/v1/auth/sessions`.",
 };
+pub(super) const TOKEN_OVER: Error = Error::Refused {
+    code: "token_over",
+    detail: "The link was used, replaced or withdrawn, or its time is over. Ask for another: \
+             `POST /api/v1/auth/password-resets`, or whoever invited you.",
+};
 
 /// What signing in works with.
 pub struct SignIn {
     pub db: Db,
     pub passwords: Passwords,
-    accounts: Throttle,
+    pub(super) mail: Arc<Mailer>,
+    pub(super) accounts: Throttle,
     addresses: Throttle,
+    pub(super) resets: Asked,
+    pub(super) invitations: Asked,
     keyring: Data<Keyring>,
-    days: u32,
+    pub(super) days: u32,
+    pub(super) reset_minutes: u32,
+    pub(super) invitation_days: u32,
 }
 
 impl SignIn {
-    /// Errors: 500 when threads cannot be started.
+    /// Errors: 500 when threads cannot be started, or the options of mail are no good.
     pub fn open(db: Db, keyring: Data<Keyring>, config: &Config) -> Result<Self> {
         Ok(Self {
             db,
@@ -46,6 +58,11 @@ impl SignIn {
             accounts: Throttle::new(config.sign_in_attempts),
             addresses: Throttle::new(config.sign_in_attempts.saturating_mul(MANY)),
             days: config.session_days,
+            mail: Arc::new(Mailer::open(config)?),
+            resets: Asked::new(),
+            invitations: Asked::new(),
+            reset_minutes: config.password_reset_minutes,
+            invitation_days: config.invitation_days,
         })
     }
 
@@ -79,8 +96,13 @@ impl SignIn {
         if !begun.await? {
             return Err(WRONG);
         }
-        let mut pair = self.pair(ticket, &refresh).await?;
-        pair["user"] = json!({ "id": person.id, "name": person.name });
+        self.entered(ticket, &refresh, &person.name, &door).await
+    }
+
+    /// What a session begins with: its tokens, and who came in where.
+    pub(super) async fn entered(&self, ticket: Ticket, refresh: &str, name: &str, door: &Door) -> Result<Json> {
+        let mut pair = self.pair(ticket, refresh).await?;
+        pair["user"] = json!({ "id": ticket.user, "name": name });
         pair["business"] = json!({ "id": door.business, "slug": door.slug, "name": door.name });
         pair["role"] = json!(door.role);
         Ok(pair)

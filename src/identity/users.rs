@@ -48,7 +48,7 @@ pub static USERS: Noun = Noun {
 };
 
 /// Adds a new person to the business. Who is known by that address already is not shown, let alone taken over: members
-/// are told of (409), and people of other businesses would have to agree, which they cannot before they can sign in.
+/// are told of (409), and people of other businesses have to agree: they are invited.
 fn create(tx: &mut Tx<'_>, tenant: &Tenant, change: Change) -> Result<(Uuid, Row)> {
     guard_role(tenant, change.text("role"))?;
     let given = |name| change.get(name).cloned().unwrap_or(Value::Text(None));
@@ -58,7 +58,9 @@ fn create(tx: &mut Tx<'_>, tenant: &Tenant, change: Change) -> Result<(Uuid, Row
     if insert.push(")::int").row(tx)?.and_then(|row| row.int(0)) != Some(1) {
         return Err(Error::Conflict {
             code: "already_exists",
-            detail: "A person with this address exists already, here or in another business.".into(),
+            detail: "A person with this address exists already, here or in another business. Who is elsewhere can be invited: \
+                     `POST /api/v1/invitations`."
+                .into(),
             pointer: Some("/email".into()),
             extra: Box::default(),
         });

@@ -33,11 +33,14 @@ pub fn routes(noun: &'static Noun, api: &mut web::ServiceConfig) {
         .on_if(operations.delete, Method::DELETE, move |engine, caller, request, _| {
             delete(noun, engine, caller, request)
         });
-    let many = routing::resource("")
-        .reads(Method::GET, move |engine, claim, request, _| list(noun, engine, claim, request))
-        .on_if(operations.create, Method::POST, move |engine, caller, request, body| {
+    let many =
+        routing::resource("").reads(Method::GET, move |engine, claim, request, _| list(noun, engine, claim, request));
+    let many = match noun.creation {
+        Some(own) => own(many),
+        None => many.on_if(operations.create, Method::POST, move |engine, caller, request, body| {
             create(noun, engine, caller, request, body)
-        });
+        }),
+    };
     let batch = routing::resource("/batch/read")
         .reads(Method::POST, move |engine, claim, request, body| batch_read(noun, engine, claim, request, body));
     let history = routing::resource("/{id}/history")
@@ -188,7 +191,7 @@ fn superseded(engine: &Engine, noun: &'static Noun, tenant: &Tenant, id: Uuid) {
 }
 
 /// A parameter that would be ignored is refused: whoever sent it believes that it does something.
-fn no_parameters(request: &HttpRequest) -> Result<()> {
+pub fn no_parameters(request: &HttpRequest) -> Result<()> {
     match request.query_string() {
         "" => Ok(()),
         _ => Err(Error::malformed(

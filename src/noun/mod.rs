@@ -34,6 +34,7 @@ use crate::auth::Area;
 use crate::auth::{Business, Tenant};
 use crate::db::Tx;
 use crate::error::Result;
+use crate::http::routing::Routes;
 use std::time::Duration;
 
 use uuid::Uuid;
@@ -166,6 +167,8 @@ pub struct Noun {
     pub operations: Operations,
     pub hooks: Hooks,
     pub writes: Writes,
+    /// Registers its creation itself, where that takes more than a transaction; it is described like any other.
+    pub creation: Option<fn(Routes) -> Routes>,
     /// Operations of its own, below its path; their document stands with its room's.
     pub routes: fn(&mut actix_web::web::ServiceConfig),
     /// How long its answers are kept at most: it bounds memory, they are never stale.
@@ -204,6 +207,7 @@ impl Noun {
         operations: Operations::ALL,
         hooks: Hooks::NONE,
         writes: Writes::PLAIN,
+        creation: None,
         routes: |_| {},
         ttl: Duration::from_secs(600),
         cached: true,

@@ -17,6 +17,7 @@ const STATEMENTS: &str = "rapport_db_statements_total";
 const FAILURES: &str = "rapport_db_failures_total";
 const REFUSED: &str = "rapport_refused_total";
 const RETRIES: &str = "rapport_db_retries_total";
+const MAILS: &str = "rapport_mails_total";
 
 /// Seconds; from a cached read to a request at its limit.
 const BUCKETS: [f64; 14] = [0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
@@ -38,6 +39,7 @@ pub fn install() {
         describe_counter!(FAILURES, "Work that failed, by name");
         describe_counter!(REFUSED, "Requests answered with 429, by what there was too much of");
         describe_counter!(RETRIES, "Transactions tried again after a conflict, by name");
+        describe_counter!(MAILS, "Mails, by what became of them");
         describe_gauge!("rapport_db_connections", "Database connections, by state");
         describe_gauge!("rapport_db_waiting", "Jobs that wait for a database thread");
         describe_gauge!("rapport_ready", "Whether readiness succeeds");
@@ -145,4 +147,9 @@ pub fn retried(name: &'static str) {
 /// Counts a refusal with 429 for too many requests of one `key`, `session` or `address`, or too many wrong passwords.
 pub fn refused(kind: &'static str) {
     counter!(REFUSED, "kind" => kind).increment(1);
+}
+
+/// Counts a mail that was `sent` or `failed`.
+pub fn mailed(outcome: &'static str) {
+    counter!(MAILS, "outcome" => outcome).increment(1);
 }

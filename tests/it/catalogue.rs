@@ -12,8 +12,9 @@ use uuid::Uuid;
 use crate::support::{Database, Samples, Service};
 
 /// Tables without a tenant, with the reason.
-const GLOBAL: [(&str, &str); 8] = [
+const GLOBAL: [(&str, &str); 9] = [
     ("passwords", "a person has one for all their businesses"),
+    ("password_tokens", "they lead to a password"),
     ("service_secrets", "they are the service's own"),
     ("cache_questions", "what processes remember to ask; no rows of a business"),
     ("cache_versions", "numbers about the rows of a business, and of people, who belong to none"),

@@ -12,13 +12,16 @@ use crate::sign_in::{PASSWORD, admit, sign_in};
 use crate::support::{Client, Samples, Service};
 
 /// Operations that need no credential, with the reason.
-const OPEN: [(&str, &str); 6] = [
+const OPEN: [(&str, &str); 9] = [
     ("GET /health", "probes come from machines that have no key"),
     ("GET /health/liveness", "the same"),
     ("GET /health/readiness", "the same"),
     ("GET /health/startup", "the same"),
     ("POST /api/v1/auth/sessions", "it is how people come in"),
     ("POST /api/v1/auth/tokens", "the refresh token is its credential"),
+    ("POST /api/v1/auth/password-resets", "who forgot their password has no other way in"),
+    ("POST /api/v1/auth/passwords", "the token of a mail is its credential"),
+    ("POST /api/v1/auth/invitations", "the same"),
 ];
 
 /// What an operation needs besides a good credential.

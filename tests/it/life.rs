@@ -293,6 +293,8 @@ fn all_that_is_wrong_with_the_configuration_is_said_at_once() {
         .env("RAPPORT_STATEMENT_TIMEOUT_MS", "60000")
         .env("RAPPORT_CORS_ORIGINS", "app.example.com")
         .env("RAPPORT_DEV_API_KEY", "short-secret")
+        .env("RAPPORT_SMTP_URL", "http://mailer:short-secret@localhost")
+        .env("RAPPORT_APP_URL", "app.example.com#")
         .output()
         .expect("the binary");
     assert_eq!(output.status.code(), Some(2));
@@ -304,6 +306,9 @@ fn all_that_is_wrong_with_the_configuration_is_said_at_once() {
         "RAPPORT_STATEMENT_TIMEOUT_MS",
         "RAPPORT_CORS_ORIGINS",
         "RAPPORT_DEV_API_KEY",
+        "RAPPORT_SMTP_URL must be",
+        "RAPPORT_SMTP_URL needs RAPPORT_MAIL_FROM",
+        "RAPPORT_APP_URL must be",
     ] {
         assert!(text.contains(name), "no word of {name} in\n{text}");
     }
@@ -313,11 +318,12 @@ fn all_that_is_wrong_with_the_configuration_is_said_at_once() {
         .env("RAPPORT_BIND", "here")
         .env("RAPPORT_DB_QUEUE", "many")
         .env("RAPPORT_LOG_FORMAT", "xml")
+        .env("RAPPORT_MAIL_FROM", "nobody")
         .output()
         .expect("the binary");
     assert_eq!(unreadable.status.code(), Some(2));
     let text = said(&unreadable);
-    for name in ["RAPPORT_BIND", "RAPPORT_DB_QUEUE", "RAPPORT_LOG_FORMAT"] {
+    for name in ["RAPPORT_BIND", "RAPPORT_DB_QUEUE", "RAPPORT_LOG_FORMAT", "RAPPORT_MAIL_FROM"] {
         assert!(text.contains(name), "no word of {name} in\n{text}");
     }
 }

@@ -18,6 +18,7 @@ mod leads;
 mod life;
 mod limits;
 mod lists;
+mod mail;
 mod migrations;
 mod model;
 mod nouns;

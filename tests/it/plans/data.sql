@@ -20,6 +20,11 @@ INSERT INTO api_keys (business_id, id, name, role, prefix, hash, created_at)
 SELECT pg_temp.business_id(i), pg_temp.row_id(3, i), 'Key ' || i, (ARRAY['owner', 'admin', 'manager', 'agent', 'viewer'])[1 + i / 20 % 5], 'rk_' || i, sha256(i::text::bytea), pg_temp.born(i, 10000)
 FROM generate_series(0, 9999) AS i
 
+-- table: invitations
+INSERT INTO invitations (business_id, id, email, name, role, hash, expires_at, created_at)
+SELECT pg_temp.business_id(i), pg_temp.row_id(20, i), 'guest' || i || '@example.com', 'Guest ' || i, (ARRAY['owner', 'admin', 'manager', 'agent', 'viewer'])[1 + i / 20 % 5], sha256(i::text::bytea), now(), pg_temp.born(i, 10000)
+FROM generate_series(0, 9999) AS i
+
 -- table: companies
 INSERT INTO companies (business_id, id, name, domain, industry, size, owner_id, external_id, tags, metadata, created_at, updated_at, deleted_at)
 SELECT pg_temp.business_id(i), pg_temp.row_id(4, i), pg_temp.word(i) || ' ' || pg_temp.word(i / 20) || ' ' || i, 'company' || i || '.example', pg_temp.word(i / 7),

@@ -19,13 +19,16 @@ use crate::support::{Database, open_db};
 use questions::Question;
 
 /// Indexes that no read of the API uses, with the reason.
-const FOR_WRITES: [(&str, &str); 3] = [
+const FOR_WRITES: [(&str, &str); 6] = [
     (
         "refresh_tokens_session_id_idx",
         "tokens end with their session, and a renewal looks for those that one has given",
     ),
     ("sessions_user_id_idx", "sessions end with the membership; their list is no noun's"),
     ("sessions_person_idx", "a new password ends them in every business"),
+    ("sessions_expires_at_idx", "those that are over are cleared away"),
+    ("password_tokens_user_id_idx", "they end with their person, and with a new password"),
+    ("password_tokens_expires_at_idx", "those that are over are cleared away"),
 ];
 
 /// Reads that may scan, with the reason.

@@ -2,6 +2,7 @@
 
 mod cases;
 mod client;
+pub mod post;
 mod program;
 mod samples;
 mod servers;
@@ -9,6 +10,7 @@ mod service;
 
 pub use cases::for_cases;
 pub use client::{Answer, Client};
+pub use post::Post;
 pub use program::Program;
 pub use samples::{Samples, link_target};
 pub use servers::{Database, redis};

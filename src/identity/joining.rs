@@ -1,0 +1,67 @@
+//! Joining a business: somebody is invited, and accepts.
+
+use std::sync::Arc;
+
+use serde_json::Value as Json;
+use uuid::Uuid;
+
+use super::invitations::{self, Joined};
+use super::letters;
+use super::sessions::{self, Device};
+use super::sign_in::{SignIn, TOKEN_OVER};
+use crate::auth::{Tenant, Ticket, hash, secret};
+use crate::error::Result;
+use crate::noun::Change;
+use crate::noun::store::Row;
+
+impl SignIn {
+    /// Invites whom `change` names to the tenant's business. Errors: those of [`invitations::invite`]; 429 when too
+    /// many were sent there; 503 when mail cannot be sent.
+    pub async fn invite(&self, tenant: Tenant, change: Change) -> Result<(Uuid, Row)> {
+        let place = self.mail.place()?;
+        let to = change.text("email").unwrap_or_default().to_owned();
+        self.invitations.admit(&to, &tenant.id().to_string())?;
+        let (token, days) = (secret("in_")?, self.invitation_days);
+        let hashed = hash(&token);
+        let invited = self.db.within(&tenant).write("invite", move |tx| {
+            let made = invitations::invite(tx, &tenant, &change, &hashed, days)?;
+            Ok((made, invitations::business_name(tx, &tenant)?))
+        });
+        let (made, business) = invited.await?;
+        let letter = letters::invitation(to, &business, &self.mail.link("invitations", &token), days);
+        place.send(async { Ok(Some(letter)) });
+        Ok(made)
+    }
+
+    /// Makes whom `token` was mailed to a member, and signs them in. Who has no password needs one; who is known keeps name
+    /// and password. Errors: 401 when the token does not count (any more); 422.
+    pub async fn join(
+        &self,
+        token: &str,
+        password: Option<String>,
+        name: Option<String>,
+        device: Device,
+    ) -> Result<Json> {
+        let hashed = hash(token);
+        let asked = self.db.across().read("invitation", move |conn| invitations::has_password(conn, &hashed)).await?;
+        // Before a password is hashed, which is dear.
+        let password = match (asked.ok_or(TOKEN_OVER)?, password) {
+            (true, Some(_)) => return Err(invitations::keeps_password()),
+            (false, None) => return Err(invitations::needs_password()),
+            (false, Some(password)) => Some(self.passwords.hash(password).await?),
+            (true, None) => None,
+        };
+        let (session, refresh, device, days) = (Uuid::now_v7(), sessions::generate()?, Arc::new(device), self.days);
+        let renewal = hash(&refresh);
+        let joined = self.db.across().write("join", move |tx| {
+            let Some(joined) = invitations::accept(tx, &hashed, name.as_deref(), password.as_deref())? else {
+                return Ok(None);
+            };
+            let ticket = Ticket { business: joined.door.business, session, user: joined.user };
+            sessions::begin(tx, ticket, &device, &renewal, days)?;
+            Ok(Some((ticket, joined)))
+        });
+        let (ticket, Joined { name, door, .. }) = joined.await?.ok_or(TOKEN_OVER)?;
+        self.entered(ticket, &refresh, &name, &door).await
+    }
+}

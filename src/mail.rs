@@ -1,0 +1,221 @@
+//! Mail: letters that leave by an SMTP server, off the path of the request that asks for them, so that the time of an
+//! answer does not tell whether anything was sent.
+//!
+//! What waits is bounded, each letter is tried a few times, and what fails is logged without its address or its text. A
+//! letter that is under way when the process stops is lost: whoever waits for it asks again.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use backon::{BackoffBuilder, ExponentialBuilder};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use lettre::address::Envelope;
+use lettre::transport::smtp::{AsyncSmtpTransportBuilder, Error as SmtpError};
+use lettre::{Address, AsyncSmtpTransport, AsyncTransport, Tokio1Executor};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use uuid::Uuid;
+
+use crate::config::{Config, Sender};
+use crate::error::{Error, Result};
+use crate::ops::metrics;
+
+/// Letters that may be under way; whoever wants to send more gets 503.
+const MOST_WAITING: usize = 256;
+/// Connections to the SMTP server at once.
+const AT_ONCE: usize = 4;
+/// Longest wait for an answer of the SMTP server.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// How often a letter is tried in all.
+const ATTEMPTS: usize = 4;
+/// Where links of printed letters lead, unless it is configured.
+const LOCAL_APP: &str = "http://localhost:3000";
+
+/// A letter to one person.
+#[derive(Debug)]
+pub struct Letter {
+    pub to: String,
+    pub subject: &'static str,
+    pub text: String,
+}
+
+enum Way {
+    Smtp {
+        server: Box<AsyncSmtpTransport<Tokio1Executor>>,
+        from: Sender,
+    },
+    /// Into the log: on the private server only, where whoever reads the log is the one who tries things.
+    Log,
+    Nowhere,
+}
+
+pub struct Mailer {
+    way: Way,
+    app: String,
+    waiting: Arc<Semaphore>,
+    sending: Semaphore,
+}
+
+/// A place among the letters that are under way.
+pub struct Place {
+    mailer: Arc<Mailer>,
+    permit: OwnedSemaphorePermit,
+}
+
+impl Mailer {
+    /// Nothing is connected yet. Errors: 500 when the options are no good.
+    pub fn open(config: &Config) -> Result<Self> {
+        let way = match (&config.smtp_url, &config.mail_from) {
+            (Some(url), Some(from)) => {
+                let server =
+                    transport(url.expose()).map_err(|error| Error::Internal(format!("RAPPORT_SMTP_URL: {error}")))?;
+                Way::Smtp { server: Box::new(server.timeout(Some(TIMEOUT)).build()), from: from.clone() }
+            }
+            _ if config.database.database_url.is_none() => {
+                tracing::info!("RAPPORT_SMTP_URL is not set: mails are printed here, as on the private server only");
+                Way::Log
+            }
+            _ => Way::Nowhere,
+        };
+        let app = config.app_url.as_deref().unwrap_or(LOCAL_APP).trim_end_matches('/').to_owned();
+        Ok(Self { way, app, waiting: Arc::new(Semaphore::new(MOST_WAITING)), sending: Semaphore::new(AT_ONCE) })
+    }
+
+    /// A place for a letter, to be had before anything is done that the letter is needed for.
+    /// Errors: 503 when there is no SMTP server, or too many letters are under way.
+    pub fn place(self: &Arc<Self>) -> Result<Place> {
+        if matches!(self.way, Way::Nowhere) {
+            return Err(Error::Unavailable {
+                code: "mail_not_configured",
+                detail:
+                    "This service sends no mail yet. Its operator has to set RAPPORT_SMTP_URL, RAPPORT_MAIL_FROM and \
+                         RAPPORT_APP_URL."
+                        .into(),
+                after: 3600,
+            });
+        }
+        let permit = self.waiting.clone().try_acquire_owned().map_err(|_| Error::Unavailable {
+            code: "busy",
+            detail: "Too many mails are under way. Try again shortly.".into(),
+            after: 30,
+        })?;
+        Ok(Place { mailer: self.clone(), permit })
+    }
+
+    /// The address of the front end's `page` that is given `token`: in the fragment, which browsers send to nobody, so that
+    /// it stands in no server's log and no `Referer`.
+    pub fn link(&self, page: &str, token: &str) -> String {
+        format!("{}/{page}#token={token}", self.app)
+    }
+
+    async fn deliver(&self, letter: Letter) {
+        let (server, from) = match &self.way {
+            Way::Smtp { server, from } => (server, from),
+            Way::Log => return tracing::info!(to = letter.to, text = letter.text, "a mail: {}", letter.subject),
+            Way::Nowhere => return,
+        };
+        let Some((envelope, message)) = compose(from, &letter) else {
+            metrics::mailed("failed");
+            return tracing::error!("a mail was not sent: its address is none that mail can be sent to");
+        };
+        let mut pauses = pauses();
+        loop {
+            let Err(error) = self.attempt(server, &envelope, &message).await else { return metrics::mailed("sent") };
+            let Some(pause) = pauses.next().filter(|_| !error.is_permanent()) else {
+                metrics::mailed("failed");
+                return tracing::error!(reason = reason(&error), "a mail was not sent");
+            };
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    async fn attempt(
+        &self,
+        server: &AsyncSmtpTransport<Tokio1Executor>,
+        envelope: &Envelope,
+        message: &[u8],
+    ) -> Result<(), SmtpError> {
+        // Held for the attempt only: a letter that waits for its next one keeps no other waiting.
+        let _turn = self.sending.acquire().await;
+        server.send_raw(envelope, message).await.map(|_| ())
+    }
+}
+
+impl Place {
+    /// Sends what `letter` comes to, if anything, without anyone waiting for it.
+    pub fn send(self, letter: impl Future<Output = Result<Option<Letter>>> + Send + 'static) {
+        tokio::task::spawn(async move {
+            match letter.await {
+                Ok(Some(letter)) => self.mailer.deliver(letter).await,
+                Ok(None) => {}
+                Err(error) => tracing::error!(%error, "a mail was not written"),
+            }
+            drop(self.permit);
+        });
+    }
+}
+
+/// Whether mail can be sent to `address`.
+pub fn is_reachable(address: &str) -> bool {
+    address.parse::<Address>().is_ok()
+}
+
+/// A message (RFC 5322) of one plain text; in base64, whatever its characters and the length of its lines. `None`: the
+/// address is none that mail can be sent to.
+fn compose(from: &Sender, letter: &Letter) -> Option<(Envelope, Vec<u8>)> {
+    /// Characters of a line (RFC 2045, section 6.8).
+    const LINE: usize = 76;
+    let to: Address = letter.to.parse().ok()?;
+    let (id, domain, date) = (Uuid::now_v7(), from.address.domain(), chrono::Utc::now().to_rfc2822());
+    let mut message = format!(
+        "From: {from}\r\nTo: <{to}>\r\nSubject: {}\r\nDate: {date}\r\nMessage-ID: <{id}@{domain}>\r\n\
+         Auto-Submitted: auto-generated\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n\
+         Content-Transfer-Encoding: base64\r\n\r\n",
+        letter.subject
+    )
+    .into_bytes();
+    for line in STANDARD.encode(letter.text.replace('\n', "\r\n")).as_bytes().chunks(LINE) {
+        message.extend_from_slice(line);
+        message.extend_from_slice(b"\r\n");
+    }
+    Some((Envelope::new(Some(from.address.clone()), vec![to]).ok()?, message))
+}
+
+/// One second, four, sixteen; with jitter, so that letters that failed together part ways.
+fn pauses() -> impl Iterator<Item = Duration> {
+    ExponentialBuilder::default()
+        .with_min_delay(Duration::from_secs(1))
+        .with_factor(4.0)
+        .with_max_times(ATTEMPTS - 1)
+        .with_jitter()
+        .build()
+}
+
+/// What went wrong, without what the server said: it repeats the address.
+fn reason(error: &SmtpError) -> String {
+    match error.status() {
+        Some(status) => format!("the SMTP server answered {status}"),
+        None if error.is_timeout() => "the SMTP server did not answer in time".into(),
+        None if error.is_tls() => "no TLS connection to the SMTP server".into(),
+        None => "the SMTP server cannot be reached".into(),
+    }
+}
+
+#[cfg(feature = "tls")]
+fn transport(url: &str) -> Result<AsyncSmtpTransportBuilder, SmtpError> {
+    AsyncSmtpTransport::<Tokio1Executor>::from_url(url)
+}
+
+/// Without TLS lettre reads no URLs; what asks for TLS was refused with the configuration.
+#[cfg(not(feature = "tls"))]
+fn transport(url: &str) -> Result<AsyncSmtpTransportBuilder, String> {
+    let url = url::Url::parse(url).map_err(|error| error.to_string())?;
+    let server = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(url.host_str().unwrap_or("localhost"));
+    let server = server.port(url.port().unwrap_or(25));
+    let plain = |text: &str| percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned();
+    Ok(match url.password() {
+        Some(password) => server.credentials((plain(url.username()), plain(password)).into()),
+        None => server,
+    })
+}
