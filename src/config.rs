@@ -144,7 +144,7 @@ pub struct Config {
     #[arg(long, env = "RAPPORT_DB_QUEUE", default_value_t = 1024)]
     pub db_queue: usize,
     /// Part of the connections and of the queue that one business may have while another is asking, in percent
-    #[arg(long, env = "RAPPORT_DB_SHARE", default_value_t = 75)]
+    #[arg(long, env = "RAPPORT_DB_SHARE", default_value_t = 50)]
     pub db_share: u8,
     /// Longest wait for a database connection, in milliseconds
     #[arg(long, env = "RAPPORT_DB_WAIT_MS", default_value_t = 2_000)]
@@ -217,6 +217,18 @@ pub struct Config {
     /// address: `https://app.example.com/passwords#token=…` [default: http://localhost:3000, where mails are printed]
     #[arg(long, env = "RAPPORT_APP_URL")]
     pub app_url: Option<String>,
+    /// Identity provider for signing in (OpenID Connect): its issuer, as it writes it
+    #[arg(long, env = "RAPPORT_OIDC_ISSUER")]
+    pub oidc_issuer: Option<String>,
+    /// Id of this service as a client of the identity provider
+    #[arg(long, env = "RAPPORT_OIDC_CLIENT_ID")]
+    pub oidc_client_id: Option<String>,
+    /// Secret of that client, if it has one
+    #[arg(long, env = "RAPPORT_OIDC_CLIENT_SECRET", hide_env_values = true)]
+    pub oidc_client_secret: Option<Secret>,
+    /// Page of the front end that the identity provider sends browsers back to: `https://app.example.com/oidc`
+    #[arg(long, env = "RAPPORT_OIDC_REDIRECT_URL")]
+    pub oidc_redirect_url: Option<String>,
     /// How long a link to a new password counts, in minutes
     #[arg(long, env = "RAPPORT_PASSWORD_RESET_MINUTES", default_value_t = 60)]
     pub password_reset_minutes: u32,
@@ -360,6 +372,21 @@ impl Config {
             self.rate_burst.is_none_or(|burst| (1..=MOST_AT_ONCE).contains(&burst)),
             "RAPPORT_RATE_BURST must be 1 to 1000000",
         );
+        check(
+            self.oidc_issuer.is_none() == self.oidc_client_id.is_none()
+                && self.oidc_issuer.is_none() == self.oidc_redirect_url.is_none(),
+            "RAPPORT_OIDC_ISSUER, RAPPORT_OIDC_CLIENT_ID and RAPPORT_OIDC_REDIRECT_URL are set together",
+        );
+        for url in [&self.oidc_issuer, &self.oidc_redirect_url].into_iter().flatten() {
+            check(
+                is_base(url),
+                "RAPPORT_OIDC_ISSUER and RAPPORT_OIDC_REDIRECT_URL must be addresses such as https://id.example.com",
+            );
+        }
+        check(
+            cfg!(feature = "tls") || self.oidc_issuer.as_ref().is_none_or(|url| !url.starts_with("https:")),
+            "RAPPORT_OIDC_ISSUER asks for TLS, and this program was built without it",
+        );
         check((5..=1440).contains(&self.password_reset_minutes), "RAPPORT_PASSWORD_RESET_MINUTES must be 5 to 1440");
         check((1..=90).contains(&self.invitation_days), "RAPPORT_INVITATION_DAYS must be 1 to 90");
         check(
@@ -442,8 +469,14 @@ fn asks_for_tls(smtp: &str) -> bool {
 }
 
 /// Options that are secrets. Each can also be a file, as container platforms mount them: `DATABASE_URL_FILE=/run/secrets/db`.
-const SECRETS: [&str; 5] =
-    ["DATABASE_URL", "REDIS_URL", "RAPPORT_TOKEN_SECRET", "RAPPORT_DEV_API_KEY", "RAPPORT_SMTP_URL"];
+const SECRETS: [&str; 6] = [
+    "RAPPORT_OIDC_CLIENT_SECRET",
+    "DATABASE_URL",
+    "REDIS_URL",
+    "RAPPORT_TOKEN_SECRET",
+    "RAPPORT_DEV_API_KEY",
+    "RAPPORT_SMTP_URL",
+];
 
 /// Puts the contents of the secrets' files into the environment, where options are read from; without the line break at
 /// their end. Must be called before there are threads. Returns what is wrong.

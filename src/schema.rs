@@ -196,6 +196,15 @@ diesel::table! {
 }
 
 diesel::table! {
+    identities (issuer, subject) {
+        issuer -> Text,
+        subject -> Text,
+        user_id -> Uuid,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
     invitations (business_id, id) {
         business_id -> Uuid,
         id -> Uuid,
@@ -297,6 +306,16 @@ diesel::table! {
         created_at -> Timestamptz,
         updated_at -> Timestamptz,
         deleted_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    oidc_departures (state) {
+        state -> Binary,
+        secret -> Binary,
+        nonce -> Text,
+        verifier -> Text,
+        expires_at -> Timestamptz,
     }
 }
 

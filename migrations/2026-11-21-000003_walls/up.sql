@@ -9,18 +9,26 @@
 DO $$
 BEGIN
     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'rapport_tenant') THEN
-        CREATE ROLE rapport_tenant NOLOGIN NOINHERIT;
+        BEGIN
+            CREATE ROLE rapport_tenant NOLOGIN NOINHERIT;
+        EXCEPTION
+            -- Another database's migration was faster.
+            WHEN duplicate_object OR unique_violation THEN NULL;
+        END;
     END IF;
-    IF NOT pg_has_role(current_user, 'rapport_tenant', 'MEMBER') THEN
+    -- Whoever makes a role may hand it out from PostgreSQL 16 on, and only then take it on.
+    IF NOT pg_has_role(current_user, 'rapport_tenant',
+                       CASE WHEN current_setting('server_version_num')::int >= 160000 THEN 'SET' ELSE 'MEMBER' END) THEN
         EXECUTE format('GRANT rapport_tenant TO %I', current_user);
     END IF;
 EXCEPTION
-    -- Another database's migration was faster.
-    WHEN duplicate_object OR unique_violation THEN NULL;
     WHEN insufficient_privilege THEN
-        RAISE EXCEPTION 'the role rapport_tenant is missing, and % may not make it', current_user
-        USING HINT = format('As an administrator: CREATE ROLE rapport_tenant NOLOGIN NOINHERIT; GRANT rapport_tenant TO %I;', current_user);
+        RAISE EXCEPTION '% may not make the role rapport_tenant or take it on', current_user
+        USING HINT = format('As an administrator: CREATE ROLE rapport_tenant NOLOGIN NOINHERIT (unless it is there); GRANT rapport_tenant TO %I;', current_user);
 END $$;
+-- Tried now, and not by the first write.
+SET LOCAL ROLE rapport_tenant;
+RESET ROLE;
 GRANT USAGE ON SCHEMA public TO rapport_tenant;
 
 -- The business that the transaction is confined to; none: no rows.

@@ -6,6 +6,7 @@ BEGIN
         EXECUTE format('DROP TRIGGER %I ON %s', found.tgname, found.audited);
     END LOOP;
 END $$;
+DROP FUNCTION rapport_tell_export(uuid);
 DROP FUNCTION rapport_erase_audit(uuid[]);
 DROP FUNCTION rapport_audit(regclass, text, text);
 DROP FUNCTION rapport_audited();

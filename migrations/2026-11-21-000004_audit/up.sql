@@ -10,7 +10,7 @@ CREATE TABLE audit_log (
     -- the noun as the API has it, and its row
     noun text NOT NULL,
     row_id uuid NOT NULL,
-    action text NOT NULL CONSTRAINT audit_log_action_check CHECK (action IN ('created', 'updated', 'deleted', 'restored', 'erased')),
+    action text NOT NULL CONSTRAINT audit_log_action_check CHECK (action IN ('created', 'updated', 'deleted', 'restored', 'erased', 'exported')),
     -- `system`: whoever works on the database itself
     actor_kind text NOT NULL CONSTRAINT audit_log_actor_kind_check CHECK (actor_kind IN ('user', 'api_key', 'system')),
     actor_id uuid,
@@ -34,7 +34,10 @@ $$;
 
 -- The triggers' function: `before` and `after` are the rows as they were and as they are. As the owner of the log, which
 -- the service's role may only read. The business of a row is its `business_id`, unless the trigger says otherwise.
-CREATE FUNCTION rapport_audited() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+-- No nested loops: how many rows a transition table has is guessed once for a connection, by its first statement, as a rule of
+-- one row; thousands would then be compared with each other. (What a loop would cost on paper must not wake the JIT either.)
+CREATE FUNCTION rapport_audited() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = public, pg_temp SET enable_nestloop = off SET jit = off AS $$
 DECLARE
     noun constant text := replace(TG_TABLE_NAME, '_', '-');
     tenant constant text := coalesce(TG_ARGV[0], 'business_id');
@@ -44,8 +47,9 @@ DECLARE
     kind constant text := coalesce(actor[1], 'system');
     request constant text := nullif(nullif(current_setting('rapport.request', true), ''), '-');
 BEGIN
-    IF current_setting('rapport.erasing', true) = 'on' AND TG_OP IN ('UPDATE', 'DELETE') THEN
-        -- A person is forgotten: that, and not what was known of them.
+    IF (current_setting('rapport.erasing', true), TG_OP) IN (('anonymise', 'UPDATE'), ('delete', 'DELETE')) THEN
+        -- A person is forgotten: that, and not what was known of them. (Rows of others, whose links to what is deleted are
+        -- emptied, are told of as ever.)
         INSERT INTO audit_log (business_id, noun, row_id, action, actor_kind, actor_id, request_id)
         SELECT coalesce((row_was ->> tenant)::uuid, here), noun, (row_was ->> 'id')::uuid, 'erased', kind, actor[2]::uuid, request
         FROM (SELECT to_jsonb(b) AS row_was FROM before b) b;
@@ -71,8 +75,9 @@ BEGIN
     ELSE
         INSERT INTO audit_log (business_id, noun, row_id, action, actor_kind, actor_id, request_id, changes)
         SELECT coalesce((row_was ->> tenant)::uuid, here), noun, (row_was ->> 'id')::uuid, 'deleted', kind, actor[2]::uuid, request,
+            -- of a session no address: it is nobody's business any more
             coalesce((SELECT jsonb_object_agg(key, value - 'new') FROM jsonb_each(rapport_changes(row_was, '{}'))
-                      WHERE value -> 'old' <> 'null'), '{}')
+                      WHERE value -> 'old' <> 'null' AND noun <> 'sessions'), '{}')
         FROM (SELECT to_jsonb(b) AS row_was FROM before b) b
         WHERE coalesce((row_was ->> tenant)::uuid, here) IS NOT NULL;
     END IF;
@@ -87,6 +92,16 @@ CREATE FUNCTION rapport_erase_audit(forgotten uuid[]) RETURNS void LANGUAGE sql 
 $$;
 REVOKE EXECUTE ON FUNCTION rapport_erase_audit(uuid[]) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION rapport_erase_audit(uuid[]) TO rapport_tenant;
+
+-- Tells that all about a contact was taken away: the one read that is told of.
+CREATE FUNCTION rapport_tell_export(contact uuid) RETURNS void LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+    INSERT INTO audit_log (business_id, noun, row_id, action, actor_kind, actor_id, request_id)
+    SELECT rapport_business(), 'contacts', contact, 'exported', coalesce(actor[1], 'system'), actor[2]::uuid,
+        nullif(nullif(current_setting('rapport.request', true), ''), '-')
+    FROM (SELECT string_to_array(nullif(current_setting('rapport.actor', true), ''), ' ') AS actor) acting
+$$;
+REVOKE EXECUTE ON FUNCTION rapport_tell_export(uuid) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION rapport_tell_export(uuid) TO rapport_tenant;
 
 -- Gives `audited` its triggers; `tenant` is the column that names its business.
 CREATE FUNCTION rapport_audit(audited regclass, tenant text DEFAULT 'business_id', events text DEFAULT 'INSERT UPDATE DELETE') RETURNS void LANGUAGE plpgsql AS $$

@@ -277,7 +277,8 @@ impl Keyring {
                 role,
                 // What this binary does not know is not permitted.
                 permissions: row.text(9).map_or(role.permissions(), |names| {
-                    names.split(' ').filter_map(Permissions::named).fold(Permissions::default(), Permissions::and)
+                    let named = names.split(' ').filter_map(Permissions::named);
+                    role.permissions().of(named.fold(Permissions::default(), Permissions::and))
                 }),
                 sees_only: if let (Principal::User { id, .. }, true) = (principal, limited) { Some(id) } else { None },
                 business: Business { id: business, country: text(3), time_zone: text(4), currency: text(5) },

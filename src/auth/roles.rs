@@ -122,6 +122,11 @@ impl Permissions {
         every().filter(|(a, b)| a.name() == area && b.name() == action).map(|one| [one].into_iter().collect()).next()
     }
 
+    /// Those of `others` that are among these.
+    pub fn of(self, others: Self) -> Self {
+        Self(self.0 & others.0)
+    }
+
     pub fn and(self, others: Self) -> Self {
         Self(self.0 | others.0)
     }

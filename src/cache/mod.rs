@@ -105,7 +105,8 @@ impl Cache {
         let remote = match &config.redis_url {
             None => None,
             Some(url) => Some(Arc::new(
-                Remote::new(url.expose(), config.redis_ca.as_deref(), prefix, budget).map_err(Error::Internal)?,
+                Remote::new("the cache", url.expose(), config.redis_ca.as_deref(), prefix, budget)
+                    .map_err(Error::Internal)?,
             )),
         };
         let to_pack = start_packing(local.clone())?;

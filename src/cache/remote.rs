@@ -27,6 +27,7 @@ const MOST_WRITES: usize = 256;
 const SCAN_STEP: usize = 1_000;
 
 pub struct Remote {
+    serves: &'static str,
     pool: Pool,
     prefix: String,
     budget: Duration,
@@ -56,10 +57,16 @@ pub struct RemoteState {
 }
 
 impl Remote {
-    /// `ca` is a file with the authorities that its certificate is verified by, instead of the system's; `prefix` begins
+    /// `serves` is what goes on without it when it is away, for the log; `ca` is a file with the authorities that its certificate is verified by, instead of the system's; `prefix` begins
     /// every key; `budget` bounds every command.
     /// Errors: the URL or the file, explained.
-    pub fn new(url: &str, ca: Option<&Path>, prefix: String, budget: Duration) -> Result<Self, String> {
+    pub fn new(
+        serves: &'static str,
+        url: &str,
+        ca: Option<&Path>,
+        prefix: String,
+        budget: Duration,
+    ) -> Result<Self, String> {
         let manager = Manager::new(address(url, ca)?).map_err(|error| error.to_string())?;
         let pool = Pool::builder(manager)
             .max_size(1)
@@ -69,6 +76,7 @@ impl Remote {
             .build()
             .map_err(|error| error.to_string())?;
         Ok(Self {
+            serves,
             pool,
             prefix,
             budget,
@@ -107,7 +115,7 @@ impl Remote {
                     remote.errors.fetch_add(1, Ordering::Relaxed);
                     // Once for each reason: it is tried for as long as the process lives.
                     if remote.reason.write().replace(error.clone()).as_ref() != Some(&error) {
-                        tracing::warn!(%error, "Redis cannot be reached; the cache goes on without it");
+                        tracing::warn!(%error, "Redis cannot be reached; {} goes on without it", remote.serves);
                     }
                     drop(remote);
                 }

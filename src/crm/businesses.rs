@@ -2,8 +2,12 @@
 
 use std::time::Duration;
 
-use crate::auth::Area;
-use crate::noun::{Field, Kind, Noun, Operations, Search, Sort};
+use uuid::Uuid;
+
+use crate::auth::{Action, Area, Tenant};
+use crate::db::Tx;
+use crate::error::{Error, Result};
+use crate::noun::{Change, Field, Hooks, Kind, Noun, Operations, Search, Sort};
 
 pub static BUSINESSES: Noun = Noun {
     name: "business",
@@ -57,6 +61,15 @@ pub static BUSINESSES: Noun = Noun {
     sorts: &[Sort::time("created_at", "t.created_at")],
     search: Search::None,
     operations: Operations { update: true, ..Operations::NONE },
+    hooks: Hooks { before, ..Hooks::NONE },
     ttl: Duration::from_secs(1800),
     ..Noun::BASE
 };
+
+/// How people are forgotten is decided by who may forget them. Errors: 403.
+fn before(_: &mut Tx<'_>, tenant: &Tenant, _: Option<Uuid>, change: &mut Change) -> Result<()> {
+    if change.get("erasure").is_some() && !tenant.permissions().has(Area::Privacy, Action::Delete) {
+        return Err(Error::Forbidden("Whoever may not erase a contact cannot decide how it is done.".into()));
+    }
+    Ok(())
+}

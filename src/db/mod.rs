@@ -92,6 +92,12 @@ pub struct Confined {
 }
 
 impl Confined {
+    /// On behalf of `actor`, as the audit log will tell.
+    pub fn by(mut self, actor: Actor) -> Self {
+        self.bounds.actor = Some(actor);
+        self
+    }
+
     /// Runs `f` on one connection, outside a transaction (unless reads are walled), and once more if the connection turns out to be dead.
     ///
     /// `name` is the query's name in `/metrics`. Errors: 503 when the queue is full or the wait too long, and whatever

@@ -2,7 +2,7 @@
 //! behind themselves and not in front of others.
 //!
 //! A business that is alone has every thread. As soon as another asks, it has its share of them and of the places in line;
-//! what belongs to no business (credentials, signing in) is one party more, without a share.
+//! what belongs to no business (credentials, signing in) is one party more, with its share of the places only.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -59,8 +59,7 @@ impl<J> Queue<J> {
     /// Puts `job` in line; gives it back when there is no place.
     pub fn push(&self, party: Party, job: J) -> Result<(), J> {
         let mut state = self.state.lock();
-        let places =
-            if party.is_some() && state.is_shared(party) { self.limits.places_each } else { self.limits.places };
+        let places = if state.is_shared_by(party) { self.limits.places_each } else { self.limits.places };
         let mine = state.lines.get(&party).map_or(0, |line| line.jobs.len());
         if state.waiting >= self.limits.places || mine >= places {
             return Err(job);
@@ -99,6 +98,10 @@ impl<J> Queue<J> {
 
     pub fn done(&self, party: Party) {
         let mut state = self.state.lock();
+        if state.closed {
+            // Who waits for a share may wait for nothing.
+            self.ready.notify_all();
+        }
         let Some(line) = state.lines.get_mut(&party) else { return };
         line.running -= 1;
         if line.running == 0 && line.jobs.is_empty() {
@@ -117,17 +120,22 @@ impl<J> Queue<J> {
 
 impl<J> State<J> {
     /// Whether there are several businesses; `party` asks now.
-    fn is_shared(&mut self, party: Party) -> bool {
-        let now = Instant::now();
-        if self.last != party && self.last.is_some() {
-            self.mixed = Some(now);
+    fn is_shared_by(&mut self, party: Party) -> bool {
+        if party.is_some() {
+            if self.last.is_some_and(|last| Some(last) != party) {
+                self.mixed = Some(Instant::now());
+            }
+            self.last = party;
         }
-        self.last = party;
-        self.mixed.is_some_and(|mixed| now.duration_since(mixed) < PRESENT)
+        self.is_shared()
+    }
+
+    fn is_shared(&self) -> bool {
+        self.mixed.is_some_and(|mixed| mixed.elapsed() < PRESENT)
     }
 
     fn next(&mut self, share: usize) -> Option<(Party, J)> {
-        let shared = self.mixed.is_some_and(|mixed| mixed.elapsed() < PRESENT);
+        let shared = self.is_shared();
         let lines = &self.lines;
         let may_run = |party: &Party| {
             let running = lines.get(party).map_or(0, |line| line.running);

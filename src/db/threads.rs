@@ -104,7 +104,7 @@ impl Threads {
             .connection_customizer(Box::new(Session { statement_timeout_ms: config.statement_timeout_ms }))
             .error_handler(Box::new(LogErrors))
             .build_unchecked(Manager::new(url));
-        let share = |of: usize| (of * usize::from(config.db_share)).div_ceil(100).clamp(1, of);
+        let share = |of: usize| (of * usize::from(config.db_share) / 100).clamp(1, of);
         let jobs = Arc::new(Queue::new(Limits {
             places: config.db_queue,
             places_each: share(config.db_queue),

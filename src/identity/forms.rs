@@ -4,9 +4,9 @@ use utoipa::openapi::OpenApi;
 use utoipa::openapi::path::HttpMethod;
 
 use super::api_keys::API_KEYS;
-use super::by_mail;
 use super::passwords::{LONGEST, SHORTEST};
 use super::sessions;
+use super::{by_mail, oidc};
 use crate::auth::Role;
 use crate::noun::openapi::{Act, Gives};
 use crate::noun::{Field, Kind};
@@ -199,4 +199,5 @@ pub fn describe(api: &mut OpenApi) {
     ];
     acts.into_iter().for_each(|act| act.describe(api));
     by_mail::describe(api);
+    oidc::http::describe(api);
 }

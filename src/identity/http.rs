@@ -8,10 +8,10 @@ use serde_json::{Value as Json, json};
 use uuid::Uuid;
 
 use super::api_keys::{self, API_KEYS};
-use super::by_mail;
 use super::forms::{PASSWORD_CHANGE, RENEWAL, ROTATION, SIGN_IN};
 use super::sessions::{self, Device};
 use super::sign_in::SignIn;
+use super::{by_mail, oidc};
 use crate::auth::{Action, Area, Principal, Tenant};
 use crate::db::{Db, Statement, Value};
 use crate::error::{Error, Result};
@@ -30,6 +30,7 @@ pub fn routes(api: &mut ServiceConfig) {
     routing::resource("/auth/tokens").open(Method::POST, renew).register(api);
     routing::resource("/auth/password-changes").on(Method::POST, change_password).register(api);
     by_mail::routes(api);
+    oidc::http::routes(api);
 }
 
 /// Below `/api-keys`.

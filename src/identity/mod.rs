@@ -8,6 +8,7 @@ pub mod invitations;
 mod joining;
 mod letters;
 pub mod memberships;
+pub mod oidc;
 pub mod passwords;
 pub mod people;
 mod resets;

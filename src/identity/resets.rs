@@ -29,7 +29,8 @@ impl Asked {
     /// Counts a mail to `email` that `caller` asks for, whether it will be sent or not. Errors: 429.
     pub fn admit(&self, email: &str, caller: &str) -> Result<()> {
         let mailbox = email.to_lowercase();
-        let attempts = [self.mailboxes.reserve(&mailbox).map_err(too_many)?, self.callers.reserve(caller).map_err(too_many)?];
+        let attempts =
+            [self.mailboxes.reserve(&mailbox).map_err(too_many)?, self.callers.reserve(caller).map_err(too_many)?];
         attempts.into_iter().for_each(Attempt::failed);
         Ok(())
     }

@@ -6,13 +6,14 @@ use actix_web::web::Data;
 use serde_json::{Value as Json, json};
 use uuid::Uuid;
 
+use super::oidc::Provider;
 use super::passwords::Passwords;
 use super::resets::Asked;
 use super::sessions::{self, Device, Door, Renewal};
 use super::throttle::{self, Attempt, Throttle};
 use crate::auth::{Keyring, Ticket, hash};
 use crate::config::Config;
-use crate::db::Db;
+use crate::db::{Actor, Db, Tx};
 use crate::error::{Error, Fault, Result};
 use crate::mail::Mailer;
 
@@ -38,6 +39,8 @@ pub struct SignIn {
     pub db: Db,
     pub passwords: Passwords,
     pub(super) mail: Arc<Mailer>,
+    /// None is configured.
+    pub(super) provider: Option<Provider>,
     pub(super) accounts: Throttle,
     addresses: Throttle,
     pub(super) resets: Asked,
@@ -59,6 +62,7 @@ impl SignIn {
             addresses: Throttle::new(config.sign_in_attempts.saturating_mul(MANY)),
             days: config.session_days,
             mail: Arc::new(Mailer::open(config)?),
+            provider: Provider::open(config)?,
             resets: Asked::new(),
             invitations: Asked::new(),
             reset_minutes: config.password_reset_minutes,
@@ -81,22 +85,36 @@ impl SignIn {
             return Err(WRONG);
         };
         self.accounts.succeeded(&account);
-        let doors = self.db.across().read("doors", move |conn| sessions::doors(conn, person.id)).await?;
+        let user = person.id;
+        self.enter((user, &person.name), business, device, move |tx| sessions::still_has(tx, user, &verified)).await
+    }
+
+    /// Begins a session of a person, by id and name, who has shown who they are, in the business of the slug `business` or
+    /// else their only one. `still` says, in the transaction that begins it, whether what they have shown still holds.
+    /// Errors: 401 when it does not; 403 when they belong to no such business; 409 when they must choose one.
+    pub(super) async fn enter(
+        &self,
+        (user, name): (Uuid, &str),
+        business: Option<&str>,
+        device: Device,
+        still: impl Fn(&mut Tx<'_>) -> Result<bool> + Send + Sync + 'static,
+    ) -> Result<Json> {
+        let doors = self.db.across().read("doors", move |conn| sessions::doors(conn, user)).await?;
         let door = choose(doors, business)?;
-        let ticket = Ticket { business: door.business, session: Uuid::now_v7(), user: person.id };
+        let ticket = Ticket { business: door.business, session: Uuid::now_v7(), user };
         let (refresh, device, days) = (sessions::generate()?, Arc::new(device), self.days);
         let hashed = hash(&refresh);
         let begun = self.db.across().write("sign_in", move |tx| {
-            let still = sessions::still_has(tx, ticket.user, &verified)?;
-            if still {
+            let holds = still(tx)?;
+            if holds {
                 sessions::begin(tx, ticket, &device, &hashed, days)?;
             }
-            Ok(still)
+            Ok(holds)
         });
         if !begun.await? {
             return Err(WRONG);
         }
-        self.entered(ticket, &refresh, &person.name, &door).await
+        self.entered(ticket, &refresh, name, &door).await
     }
 
     /// What a session begins with: its tokens, and who came in where.
@@ -134,11 +152,12 @@ impl SignIn {
             return Err(not_yours());
         };
         let hashed = self.passwords.hash(new).await?;
-        let changed =
-            self.db.across().write("change_password", move |tx| match sessions::still_has(tx, user, &verified)? {
+        let changed = self.db.across().by(Actor::User(user)).write("change_password", move |tx| {
+            match sessions::still_has(tx, user, &verified)? {
                 true => sessions::set_password(tx, user, &hashed, Some(session)),
                 false => Err(not_yours()),
-            });
+            }
+        });
         changed.await
     }
 

@@ -73,10 +73,11 @@ fn create(tx: &mut Tx<'_>, tenant: &Tenant, change: Change) -> Result<(Uuid, Row
 
 /// Changes a member's role, and their name if they belong to this business alone.
 fn update(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, change: Change, expected: Option<i64>) -> Result<Row> {
-    let before = lock(tx, tenant, id)?;
-    if expected.is_some_and(|expected| expected != before) {
+    let version = lock(tx, tenant, id)?;
+    if expected.is_some_and(|expected| expected != version) {
         return Err(Error::Stale);
     }
+    let before = role_of(tx, tenant, "user_id", id)?;
     if let Some(name) = change.get("name") {
         let mut sql = Statement::new("UPDATE users SET version = version + 1, updated_at = now(), name = ");
         sql.bind(name.clone()).push(" WHERE id = ").bind(Value::Uuid(Some(id)));
@@ -90,7 +91,6 @@ fn update(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, change: Change, expected: 
     }
     if let Some(role) = change.get("role") {
         guard_role(tenant, role.as_text())?;
-        let before = role_of(tx, tenant, "user_id", id)?;
         let mut sql = Statement::new("UPDATE memberships AS t SET version = version + 1, updated_at = now(), role = ");
         sql.bind(role.clone()).push(" WHERE t.business_id = ").bind(Value::Uuid(Some(tenant.id())));
         sql.push(" AND t.user_id = ").bind(Value::Uuid(Some(id)));

@@ -50,7 +50,14 @@ impl Limits {
         let remote = match &config.redis_url {
             Some(url) if credentials.or(addresses).is_some() => {
                 // A connection of its own: the cache may be off, and neither should wait for the other.
-                let remote = Remote::new(url.expose(), config.redis_ca.as_deref(), String::new(), budget).map_err(Error::Internal)?;
+                let remote = Remote::new(
+                    "the count of requests",
+                    url.expose(),
+                    config.redis_ca.as_deref(),
+                    String::new(),
+                    budget,
+                )
+                .map_err(Error::Internal)?;
                 Some(Arc::new(remote))
             }
             _ => None,

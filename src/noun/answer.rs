@@ -1,5 +1,6 @@
 //! How every read of a noun is answered: validated, from the cache or computed, by nobody who may not.
 
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,10 +10,10 @@ use actix_web::{HttpRequest, HttpResponse};
 
 use super::question::Question;
 use super::{Engine, Noun};
-use crate::auth::{Action, Business, Tenant};
+use crate::auth::{Action, Business};
 #[cfg(feature = "mutants")]
 use crate::cache::mutants::{self, Mutant};
-use crate::cache::{Cache, Entry, Key, Source, Stamp};
+use crate::cache::{Cache, Entry, Fresh, Key, Scope, Source, Stamp};
 use crate::error::{Error, Result};
 use crate::http::caller::Claim;
 use crate::http::reply;
@@ -99,9 +100,8 @@ pub async fn answer(
         if hit && cache.samples() {
             actix_web::rt::spawn(sample(
                 cache.clone(),
-                engine.clone(),
-                tenant,
-                question.clone(),
+                scopes[access.len()..].into(),
+                question.clone().compute(engine.clone(), tenant),
                 key.clone(),
                 entry.clone(),
             ));
@@ -134,14 +134,12 @@ fn bypasses(request: &HttpRequest) -> bool {
 /// Computes a hit again. It counts only when the versions were the same afterwards: then nothing changed meanwhile.
 async fn sample(
     cache: Arc<Cache>,
-    engine: Data<Engine>,
-    tenant: Tenant,
-    question: Arc<Question>,
+    scopes: Arc<[Scope]>,
+    computing: impl Future<Output = Result<Fresh>>,
     key: Key,
     entry: Arc<Entry>,
 ) {
-    let scopes: Arc<[_]> = question.scopes.as_slice().into();
-    if let Ok(again) = question.compute(engine, tenant).await
+    if let Ok(again) = computing.await
         && cache.validate(&scopes).await.is_ok_and(|stamp| stamp == entry.stamp)
     {
         cache.sampled(&key, &entry, &again);

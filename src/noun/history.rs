@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-const ACTIONS: &[&str] = &["created", "updated", "deleted", "restored", "erased"];
+const ACTIONS: &[&str] = &["created", "updated", "deleted", "restored", "erased", "exported"];
 const ACTORS: &[&str] = &["user", "api_key", "system"];
 
 pub static AUDIT_LOG: Noun = Noun {

@@ -140,7 +140,7 @@ async fn update(
     request: HttpRequest,
     body: Bytes,
 ) -> Result<HttpResponse> {
-    let tenant = caller.may(noun.area, Action::Write)?;
+    let tenant = may_change(&caller, noun, Action::Write)?;
     no_parameters(&request)?;
     let (id, expected) = (id(noun, &request)?, reply::if_match(&request)?);
     let change = Change::parse(noun, body::json(&body, engine.body_depth)?, false, caller.business())?;
@@ -175,12 +175,18 @@ async fn restore(
     caller: Caller,
     request: HttpRequest,
 ) -> Result<HttpResponse> {
-    let tenant = caller.may(noun.area, Action::Delete)?;
+    let tenant = may_change(&caller, noun, Action::Delete)?;
     no_parameters(&request)?;
     let id = id(noun, &request)?;
     let row =
         engine.db.within(&tenant).write("restore", move |tx| (noun.writes.restore)(tx, &tenant, noun, id)).await?;
     Ok(reply::updated(row))
+}
+
+/// As `Caller::may`, for what answers with the row: that needs the permission to read it, too. Errors: 403.
+fn may_change(caller: &Caller, noun: &Noun, action: Action) -> Result<Tenant> {
+    caller.may(noun.area, Action::Read)?;
+    caller.may(noun.area, action)
 }
 
 /// After the commit: what is cached of the row has had its day. Its versions say so already; this frees memory.

@@ -97,10 +97,17 @@ impl Question {
 
     /// What else the answer depends on for someone who is limited to their own: the rows through which others are seen.
     pub fn seen_through(&self, business: &Business) -> Vec<Scope> {
-        let nouns = self.view().include.iter().map(|(relation, _)| relation.noun).chain([self.noun]);
-        let through =
-            nouns.filter_map(|noun| if let Visible::Linked(links) = noun.visible { Some(links) } else { None });
-        through.flatten().flat_map(|(_, noun)| noun.reads()).map(|table| Scope::table(business.id, table)).collect()
+        let mut nouns: Vec<&Noun> = self.view().include.iter().map(|(relation, _)| relation.noun).collect();
+        nouns.push(self.noun);
+        let mut scopes = Vec::new();
+        while let Some(noun) = nouns.pop() {
+            let Visible::Linked(links) = noun.visible else { continue };
+            for (_, other) in links {
+                scopes.extend(other.reads().iter().map(|table| Scope::table(business.id, table)));
+                nouns.push(other);
+            }
+        }
+        scopes
     }
 
     /// The key of the plain answer about a row, which a write of that row supersedes.

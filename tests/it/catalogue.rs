@@ -12,7 +12,9 @@ use uuid::Uuid;
 use crate::support::{Database, Samples, Service};
 
 /// Tables without a tenant, with the reason.
-const GLOBAL: [(&str, &str); 9] = [
+const GLOBAL: [(&str, &str); 11] = [
+    ("identities", "a person's, with whoever provides them"),
+    ("oidc_departures", "before it is known who comes back"),
     ("passwords", "a person has one for all their businesses"),
     ("password_tokens", "they lead to a password"),
     ("service_secrets", "they are the service's own"),

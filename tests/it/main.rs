@@ -22,6 +22,7 @@ mod mail;
 mod migrations;
 mod model;
 mod nouns;
+mod oidc;
 mod operations;
 mod overload;
 mod people;

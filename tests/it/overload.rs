@@ -346,6 +346,8 @@ fn a_business_that_holds_every_connection_it_may_have_leaves_others_theirs() {
         "off",
         "--db-connections",
         "4",
+        "--db-share",
+        "75",
         "--db-queue",
         "8",
         "--statement-timeout-ms",

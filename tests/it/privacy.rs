@@ -58,12 +58,18 @@ fn known(api: &Client, canary: &str, number: u32) -> Vec<(&'static str, String)>
         api.make("bookings", body)
     };
     let booking = customer(json!({ "contact_id": contact, "customer_name": canary, "notes": canary }));
-    let walk_in = customer(json!({ "customer_name": canary, "customer_email": email, "customer_phone": phone }));
+    let walk_in = customer(json!({ "customer_name": canary, "customer_email": email }));
+    // Their number with its extension, and one that they had before.
+    let extended = customer(json!({ "customer_name": canary, "customer_phone": format!("{phone};ext=12") }));
+    api.patch(&format!("contacts/{contact}"), json!({ "phone": format!("+4915112399{number:03}") })).expect(200);
+    let renumbered = customer(json!({ "customer_name": canary, "customer_phone": format!("+4915112399{number:03}") }));
     let note = api.make("notes", free(json!({ "body": canary, "contact_id": contact })));
     api.delete(&format!("notes/{note}")).expect(204);
     let on_booking = api.make("notes", free(json!({ "body": canary, "booking_id": walk_in })));
     let task = api.make("tasks", free(json!({ "title": canary, "description": canary, "lead_id": lead })));
     rows.extend([
+        ("bookings", extended),
+        ("bookings", renumbered),
         ("bookings", booking),
         ("bookings", walk_in),
         ("notes", note),
@@ -158,16 +164,21 @@ fn forgotten_everywhere(mode: &str) {
     let untouched = |noun: &str, id: &str| {
         Some(owner.get(&format!("{noun}/{id}"))).filter(|answer| answer.status == 200).map(|answer| answer.json)
     };
+    // A task of somebody else's that hangs on the lead, too.
+    let somebody = &bystander[0].1;
+    let lead = rows.iter().find(|(noun, _)| *noun == "leads").map(|(_, id)| id.clone()).expect("a lead");
+    let shared = owner.make("tasks", json!({ "title": "Of both", "contact_id": somebody, "lead_id": lead }));
     let theirs: Vec<Option<Value>> = bystander.iter().map(|(noun, id)| untouched(noun, id)).collect();
 
     let contact = &rows[0].1;
     let answer = owner.post(&format!("contacts/{contact}/erasure"), json!({ "mode": mode })).expect(200).json;
     let expected =
-        json!({ "contacts": 1, "leads": 1, "conversations": 4, "messages": 8, "bookings": 2, "tasks": 1, "notes": 2 });
+        json!({ "contacts": 1, "leads": 1, "conversations": 4, "messages": 8, "bookings": 4, "tasks": 1, "notes": 2 });
     assert_eq!((&answer["mode"], &answer["rows"]), (&json!(mode), &expected));
 
     assert_eq!(found(&database, CANARY), Vec::<String>::new());
     assert_eq!(found(&database, "+4915112345001"), Vec::<String>::new());
+    assert_eq!(found(&database, "+4915112399001"), Vec::<String>::new());
     assert_eq!(kept(&redis, business).iter().filter(|entry| entry.contains(CANARY)).count(), 0);
     // No version is believed any more, and nothing of it comes back by reading.
     read(false);
@@ -186,7 +197,11 @@ fn forgotten_everywhere(mode: &str) {
     let told = owner.get("audit-log?action=erased&limit=500").expect(200);
     assert_eq!(told.rows().len(), rows.len());
     assert!(told.rows().iter().all(|entry| entry["actor_kind"] == "api_key" && entry["changes"] == json!({})));
-    let lead = rows.iter().find(|(noun, _)| *noun == "leads").map(|(_, id)| id).expect("a lead");
+    let task = owner.get(&format!("tasks/{shared}")).expect(200).json;
+    assert_eq!((&task["title"], task["lead_id"].is_null()), (&json!("Of both"), mode == "delete"));
+    let history = owner.get(&format!("tasks/{shared}/history?action=updated,erased")).expect(200);
+    assert!(history.rows().iter().all(|entry| entry["action"] == "updated"), "{}", history.text);
+    assert_eq!(history.rows().len(), usize::from(mode == "delete"), "that its link was emptied is told as such");
     if mode == "anonymise" {
         let lead = owner.get(&format!("leads/{lead}")).expect(200).json;
         assert_eq!(
@@ -233,6 +248,9 @@ fn an_export_has_every_row_about_a_contact_and_no_other() {
     assert_eq!(answer.json["leads"][0], owner.get(&format!("leads/{}", rows[1].1)).expect(200).json, "whole");
     assert!(answer.json["audit-log"].as_array().is_some_and(|log| log.len() > rows.len()));
 
+    let told = owner.get("audit-log?action=exported").expect(200);
+    assert_eq!((told.rows().len(), &told.rows()[0]["row_id"]), (1, &json!(contact)), "who took it is told");
+
     for (role, exports, erases) in [(Role::Agent, 403, 403), (Role::Manager, 200, 403), (Role::Admin, 200, 200)] {
         let api = service.client_as(role);
         assert_eq!(api.get(&format!("contacts/{contact}/export")).status, exports, "{role}");
@@ -243,7 +261,9 @@ fn an_export_has_every_row_about_a_contact_and_no_other() {
     neighbour.post(&format!("contacts/{contact}/erasure"), json!({})).expect(404);
     owner.post(&format!("contacts/{contact}/erasure"), json!({ "mode": "shred" })).expect(422);
     // The business says what is done when the request does not.
-    owner.patch(&format!("businesses/{}", service.business), json!({ "erasure": "delete" })).expect(200);
+    let business = format!("businesses/{}", service.business);
+    service.client_as(Role::Manager).patch(&business, json!({ "erasure": "delete" })).expect(403);
+    owner.patch(&business, json!({ "erasure": "delete" })).expect(200);
     assert_eq!(owner.post(&format!("contacts/{contact}/erasure"), json!({})).expect(200).json["mode"], "delete");
     let small = Service::with(&["--export-rows", "3"]);
     let rows = known(&small.client, CANARY, 3);

@@ -1,6 +1,8 @@
 //! Erasure: the rows about a contact are deleted, or emptied of all that someone has written into them, and with them what
 //! the audit log tells of their fields.
 
+use std::collections::HashSet;
+
 use serde_json::{Map, Value as Json};
 use uuid::Uuid;
 
@@ -17,16 +19,27 @@ const KEPT: [(&str, &str); 3] = [("leads", "source"), ("messages", "model"), ("b
 /// What stands where something must.
 const ERASED: &str = "erased";
 
-/// Forgets the contact `id`: with `deletes` nothing of them is left; otherwise rows stay for the figures, without a word of
-/// whom they were about. `None`: as the business has it. Returns how many rows of each noun. Errors: 404.
-pub fn erase(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, mode: Option<&str>) -> Result<(String, Map<String, Json>)> {
-    // The audit log tells that it was done, and nothing of what was there.
-    Statement::new("SELECT set_config('rapport.erasing', 'on', true)").run(tx)?;
+/// What was forgotten.
+pub struct Erased {
+    pub mode: String,
+    /// How many rows of each noun.
+    pub rows: Map<String, Json>,
+    /// Their ids.
+    pub ids: HashSet<Uuid>,
+}
+
+/// Forgets the contact `id`: to `delete` leaves nothing of them; to `anonymise` keeps rows for the figures, without a word of
+/// whom they were about. `None`: as the business has it. What is `done` already is left as it is. Errors: 404.
+pub fn erase(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, mode: Option<&str>, done: &HashSet<Uuid>) -> Result<Erased> {
     let mut sql = Statement::new("SELECT erasure FROM businesses WHERE id = ");
     let configured = sql.bind(Value::Uuid(Some(tenant.id()))).row(tx)?;
     let configured = configured.as_ref().and_then(|row| row.text(0)).unwrap_or(MODES[0]);
     let mode = mode.unwrap_or(configured).to_owned();
-    let reach = Reach::find(tx, tenant, id)?;
+    // The audit log tells that it was done, and nothing of what was there.
+    let mut erasing = Statement::new("SELECT set_config('rapport.erasing', ");
+    erasing.bind(Value::Text(Some(mode.clone()))).push(", true)").run(tx)?;
+    let mut reach = Reach::find(tx, tenant, id, true)?;
+    reach.0.iter_mut().for_each(|(_, ids)| ids.retain(|id| !done.contains(id)));
     // What hangs on others first.
     for (noun, ids) in reach.0.iter().rev().filter(|(_, ids)| !ids.is_empty()) {
         let mut sql = match mode.as_str() {
@@ -37,8 +50,8 @@ pub fn erase(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, mode: Option<&str>) -> 
         sql.run(tx)?;
     }
     Statement::new("SELECT rapport_erase_audit(").bind(Value::Uuids(reach.ids())).push(")").run(tx)?;
-    let counts = reach.0.iter().map(|(noun, ids)| (noun.plural.to_owned(), ids.len().into())).collect();
-    Ok((mode, counts))
+    let rows = reach.0.iter().map(|(noun, ids)| (noun.plural.to_owned(), ids.len().into())).collect();
+    Ok(Erased { mode, rows, ids: reach.ids().into_iter().collect() })
 }
 
 /// `UPDATE … SET` every field that someone could have written into.

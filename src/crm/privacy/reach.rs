@@ -55,15 +55,14 @@ static PATHS: [Path; 6] = [
 pub struct Reach(pub Vec<(&'static Noun, Vec<Uuid>)>);
 
 impl Reach {
-    /// Finds them, in one query for each noun. Errors: 404 when there is no such contact.
-    pub fn find(conn: &mut PgConnection, tenant: &Tenant, contact: Uuid) -> Result<Self> {
-        let mut sql = Statement::new("SELECT t.id, lower(t.email), t.phone FROM contacts t");
-        sql.append(select::scoped(&CONTACTS, tenant)).push(" AND t.id = ").bind(Value::Uuid(Some(contact)));
-        let row = sql.row(conn)?.ok_or_else(|| store::missing(&CONTACTS))?;
-        let addresses: Vec<String> = [1, 2].into_iter().filter_map(|cell| row.text(cell).map(str::to_owned)).collect();
+    /// Finds them, in one query for each noun, and with `locks` keeps them, so that nothing is hung on them meanwhile.
+    /// Errors: 404 when there is no such contact.
+    pub fn find(conn: &mut PgConnection, tenant: &Tenant, contact: Uuid, locks: bool) -> Result<Self> {
+        let addresses = addresses(conn, tenant, contact, locks)?;
         let mut found = Self(vec![(&CONTACTS, vec![contact])]);
         for path in &PATHS {
-            let rows = path.rows(tenant, contact, &addresses, &found).rows(conn)?;
+            let mut sql = path.rows(tenant, contact, &addresses, &found);
+            let rows = sql.push(if locks { " FOR UPDATE" } else { "" }).rows(conn)?;
             found.0.push((path.noun, rows.iter().filter_map(|row| row.uuid(0)).collect()));
         }
         Ok(found)
@@ -80,6 +79,23 @@ impl Reach {
     }
 }
 
+/// The e-mail addresses and phone numbers that `contact` has, and has had as far as the audit log tells. Errors: 404.
+fn addresses(conn: &mut PgConnection, tenant: &Tenant, contact: Uuid, locks: bool) -> Result<Vec<String>> {
+    let mut sql = Statement::new("SELECT lower(t.email), t.phone FROM contacts t");
+    sql.append(select::scoped(&CONTACTS, tenant)).push(" AND t.id = ").bind(Value::Uuid(Some(contact)));
+    let row = sql.push(if locks { " FOR UPDATE" } else { "" }).row(conn)?.ok_or_else(|| store::missing(&CONTACTS))?;
+    let mut addresses: Vec<String> = [0, 1].into_iter().filter_map(|cell| row.text(cell).map(str::to_owned)).collect();
+    let mut before = Statement::new(
+        "SELECT lower(t.changes #>> ARRAY[field, 'old']) FROM audit_log t CROSS JOIN unnest(ARRAY['email', 'phone']) field",
+    );
+    before.append(select::scoped(&AUDIT_LOG, tenant)).push(" AND t.row_id = ").bind(Value::Uuid(Some(contact)));
+    let rows = before.push(" AND t.changes #>> ARRAY[field, 'old'] IS NOT NULL").rows(conn)?;
+    addresses.extend(rows.iter().filter_map(|row| row.text(0).map(str::to_owned)));
+    addresses.sort();
+    addresses.dedup();
+    Ok(addresses)
+}
+
 impl Path {
     fn rows(&self, tenant: &Tenant, contact: Uuid, addresses: &[String], found: &Reach) -> Statement {
         let mut sql = Statement::new(format!("SELECT t.id FROM {} t", self.noun.table));
@@ -93,9 +109,9 @@ impl Path {
             sql.push(&format!(" OR ({nobody}t.{column} = ANY(")).bind(Value::Uuids(found.of(noun))).push("))");
         }
         for column in self.addresses.iter().filter(|_| !addresses.is_empty()) {
-            sql.push(&format!(" OR ({nobody}lower(t.{column}) = ANY("))
-                .bind(Value::Texts(addresses.to_vec()))
-                .push("))");
+            // A number may have been written with its extension.
+            sql.push(&format!(" OR ({nobody}split_part(lower(t.{column}), ';ext=', 1) = ANY("));
+            sql.bind(Value::Texts(addresses.to_vec())).push("))");
         }
         sql.push(") ORDER BY t.id");
         sql

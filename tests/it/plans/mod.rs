@@ -19,7 +19,9 @@ use crate::support::{Database, open_db};
 use questions::Question;
 
 /// Indexes that no read of the API uses, with the reason.
-const FOR_WRITES: [(&str, &str); 6] = [
+const FOR_WRITES: [(&str, &str); 8] = [
+    ("identities_user_id_idx", "a person who is forgotten takes them along"),
+    ("oidc_departures_expires_at_idx", "those that are over are swept"),
     (
         "refresh_tokens_session_id_idx",
         "tokens end with their session, and a renewal looks for those that one has given",

@@ -4,6 +4,7 @@ mod cases;
 mod client;
 pub mod post;
 mod program;
+pub mod provider;
 mod samples;
 mod servers;
 mod service;

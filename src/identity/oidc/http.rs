@@ -1,0 +1,81 @@
+//! `/auth/oidc` over HTTP.
+
+use actix_web::http::Method;
+use actix_web::web::{Bytes, Data, ServiceConfig};
+use actix_web::{HttpRequest, HttpResponse};
+use utoipa::openapi::OpenApi;
+use utoipa::openapi::path::HttpMethod;
+
+use crate::error::Result;
+use crate::http::routing;
+use crate::identity::forms::SIGNED_IN;
+use crate::identity::http::{device, secret};
+use crate::identity::sign_in::SignIn;
+use crate::noun::form::Form;
+use crate::noun::openapi::{Act, Gives};
+use crate::noun::{Field, Kind};
+
+static ARRIVAL: [Field; 4] = [
+    Field::text("code", 4_000, r#""SplxlOBeZQQYbYS6WxSbIA""#, "As the provider sent it back.").required(),
+    Field::text("state", 200, r#""af0ifjsldkj""#, "As the provider sent it back.").required(),
+    Field::text("secret", 200, r#""oi_9Qa…""#, "Of the departure; only the browser that left has it.").required(),
+    Field::text("business", 63, r#""demo""#, "Slug of the business, for who belongs to several."),
+];
+static DEPARTURE: [Field; 3] = [
+    Field::text("authorization_url", 4_000, r#""https://id.example.com/authorize?…""#, "Send the browser there.")
+        .not_null(),
+    Field::text("secret", 200, r#""oi_9Qa…""#, "Keep it in the browser until it is back.").not_null(),
+    Field::new("expires_in", Kind::Int { min: 0, max: 86_400 }, "600", "Seconds until it must be back.").not_null(),
+];
+
+pub fn routes(api: &mut ServiceConfig) {
+    routing::resource("/auth/oidc/departures").open(Method::POST, depart).register(api);
+    routing::resource("/auth/oidc/sessions").open(Method::POST, arrive).register(api);
+}
+
+async fn depart(state: Data<SignIn>, _: HttpRequest, body: Bytes) -> Result<HttpResponse> {
+    Form::read(&body, &[])?;
+    Ok(secret(HttpResponse::Created(), &state.depart().await?))
+}
+
+async fn arrive(state: Data<SignIn>, request: HttpRequest, body: Bytes) -> Result<HttpResponse> {
+    let form = Form::read(&body, &ARRIVAL)?;
+    let (code, returned, key) = (form.required("code"), form.required("state"), form.required("secret"));
+    let session = state.arrive((&code, &returned, &key), form.text("business"), device(&request)).await?;
+    Ok(secret(HttpResponse::Created(), &session))
+}
+
+/// Adds these operations to the document.
+pub fn describe(api: &mut OpenApi) {
+    let acts = [
+        Act {
+            method: HttpMethod::Post,
+            path: "/auth/oidc/departures",
+            tag: "auth",
+            id: "departToProvider",
+            summary: "Begin to sign in with an identity provider",
+            about: "Answers with the provider's address to send the browser to (OpenID Connect, authorization code with PKCE). \
+                    The provider sends it back to the front end's page for it with `code` and `state`.",
+            takes: &[],
+            status: 201,
+            gives: Gives::Object(&DEPARTURE),
+            problems: &[400, 408, 413, 415, 422, 503],
+            open: true,
+        },
+        Act {
+            method: HttpMethod::Post,
+            path: "/auth/oidc/sessions",
+            tag: "auth",
+            id: "arriveFromProvider",
+            summary: "Sign in with what an identity provider sent back",
+            about: "Counts once. Whoever the provider names is recognised by its name for them, the first time by the e-mail \
+                    address that it has verified. Answers like signing in with a password.",
+            takes: &ARRIVAL,
+            status: 201,
+            gives: Gives::Object(&SIGNED_IN),
+            problems: &[400, 401, 403, 408, 409, 413, 415, 422, 503],
+            open: true,
+        },
+    ];
+    acts.into_iter().for_each(|act| act.describe(api));
+}

@@ -1,0 +1,184 @@
+//! The identity provider: found by its issuer (OpenID Connect Discovery), its keys fetched, its tokens verified.
+
+use std::time::{Duration, Instant};
+
+use openidconnect::core::{CoreAuthenticationFlow, CoreClient, CoreProviderMetadata};
+use openidconnect::{
+    AuthorizationCode, ClientId, ClientSecret, CsrfToken, EndpointMaybeSet, EndpointNotSet, EndpointSet, HttpRequest,
+    HttpResponse, IssuerUrl, Nonce, PkceCodeChallenge, PkceCodeVerifier, RedirectUrl, Scope, TokenResponse,
+};
+use tokio::sync::Mutex;
+
+use crate::config::Config;
+use crate::error::{Error, Result};
+
+/// How long what the provider says of itself, its keys among it, is believed.
+const BELIEVED: Duration = Duration::from_secs(3600);
+/// How often it is asked again because a token did not fit: keys change.
+const ASKED_AGAIN: Duration = Duration::from_secs(60);
+/// How long it may take to answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Largest answer, in bytes.
+const LARGEST: usize = 1024 * 1024;
+
+const REFUSED: Error = Error::Refused {
+    code: "sign_in_refused",
+    detail: "The identity provider's answer was no good. Begin again: `POST /api/v1/auth/oidc/departures`.",
+};
+
+pub struct Provider {
+    issuer: IssuerUrl,
+    client: ClientId,
+    secret: Option<ClientSecret>,
+    back: RedirectUrl,
+    http: reqwest::Client,
+    found: Mutex<Option<(Instant, CoreProviderMetadata)>>,
+}
+
+/// As the provider's own word on itself makes it.
+type Client =
+    CoreClient<EndpointSet, EndpointNotSet, EndpointNotSet, EndpointNotSet, EndpointMaybeSet, EndpointMaybeSet>;
+
+/// A way to the provider.
+pub struct Way {
+    pub url: String,
+    pub state: String,
+    pub nonce: String,
+    pub verifier: String,
+}
+
+/// Who someone is, as the provider says.
+pub struct Someone {
+    pub issuer: String,
+    pub subject: String,
+    /// None, unless the provider says that it is theirs.
+    pub verified_email: Option<String>,
+}
+
+impl Provider {
+    /// The one that is configured; `None`: none is. Errors: 500 for addresses that the configuration should have refused.
+    pub fn open(config: &Config) -> Result<Option<Self>> {
+        let (Some(issuer), Some(client)) = (&config.oidc_issuer, &config.oidc_client_id) else { return Ok(None) };
+        let wrong =
+            |error: &dyn std::fmt::Display| Error::Internal(format!("the identity provider's options: {error}"));
+        let back = config.oidc_redirect_url.clone().unwrap_or_default();
+        let http = reqwest::Client::builder()
+            // What it says is fetched from where it says, and nowhere else.
+            .redirect(reqwest::redirect::Policy::none())
+            .timeout(PATIENCE)
+            .build()
+            .map_err(|error| wrong(&error))?;
+        Ok(Some(Self {
+            issuer: IssuerUrl::new(issuer.clone()).map_err(|error| wrong(&error))?,
+            client: ClientId::new(client.clone()),
+            secret: config.oidc_client_secret.as_ref().map(|secret| ClientSecret::new(secret.expose().to_owned())),
+            back: RedirectUrl::new(back).map_err(|error| wrong(&error))?,
+            http,
+            found: Mutex::default(),
+        }))
+    }
+
+    fn client(&self, metadata: CoreProviderMetadata) -> Client {
+        CoreClient::from_provider_metadata(metadata, self.client.clone(), self.secret.clone())
+            .set_redirect_uri(self.back.clone())
+    }
+
+    /// A new way there. Errors: 503 when the provider does not answer.
+    pub async fn way(&self) -> Result<Way> {
+        let client = self.client(self.metadata(BELIEVED).await?);
+        let (challenge, verifier) = PkceCodeChallenge::new_random_sha256();
+        let (url, state, nonce) = client
+            .authorize_url(CoreAuthenticationFlow::AuthorizationCode, CsrfToken::new_random, Nonce::new_random)
+            .add_scope(Scope::new("email".into()))
+            .add_scope(Scope::new("profile".into()))
+            .set_pkce_challenge(challenge)
+            .url();
+        Ok(Way {
+            url: url.into(),
+            state: state.into_secret(),
+            nonce: nonce.secret().clone(),
+            verifier: verifier.into_secret(),
+        })
+    }
+
+    /// Whom `code` is of, for who left with `nonce` and `verifier`. Errors: 401 when the provider refuses it or its token is
+    /// not one for us; 503.
+    pub async fn identify(&self, code: &str, nonce: String, verifier: String) -> Result<Someone> {
+        let known = self.client(self.metadata(BELIEVED).await?);
+        let request = known.exchange_code(AuthorizationCode::new(code.to_owned())).map_err(|_| REFUSED)?;
+        let http = |request| send(self.http.clone(), request);
+        let answer = request.set_pkce_verifier(PkceCodeVerifier::new(verifier)).request_async(&http).await;
+        let answer = answer.map_err(|error| match error {
+            openidconnect::RequestTokenError::Request(_) => unreachable(),
+            _ => REFUSED,
+        })?;
+        let token = answer.id_token().ok_or(REFUSED)?;
+        let nonce = Nonce::new(nonce);
+        let claims = match token.claims(&known.id_token_verifier(), &nonce) {
+            Ok(claims) => claims.clone(),
+            // Signed by a key that is newer than what we know, perhaps.
+            Err(_) => {
+                let renewed = self.client(self.metadata(ASKED_AGAIN).await?);
+                let claims = token.claims(&renewed.id_token_verifier(), &nonce).cloned();
+                claims.map_err(|error| {
+                    tracing::warn!(%error, "an identity token was refused");
+                    REFUSED
+                })?
+            }
+        };
+        let verified = claims.email_verified() == Some(true);
+        Ok(Someone {
+            issuer: claims.issuer().to_string(),
+            subject: claims.subject().to_string(),
+            verified_email: claims.email().filter(|_| verified).map(|email| email.to_string()),
+        })
+    }
+
+    /// What the provider says of itself, at most `age` old.
+    async fn metadata(&self, age: Duration) -> Result<CoreProviderMetadata> {
+        // Whoever else wants it waits, instead of asking too.
+        let mut found = self.found.lock().await;
+        if let Some((_, metadata)) = found.as_ref().filter(|(when, _)| when.elapsed() < age) {
+            return Ok(metadata.clone());
+        }
+        let http = |request| send(self.http.clone(), request);
+        let metadata = CoreProviderMetadata::discover_async(self.issuer.clone(), &http).await.map_err(|error| {
+            tracing::warn!(%error, "the identity provider cannot be asked");
+            unreachable()
+        })?;
+        *found = Some((Instant::now(), metadata.clone()));
+        Ok(metadata)
+    }
+}
+
+fn unreachable() -> Error {
+    Error::Unavailable {
+        code: "provider_unavailable",
+        detail: "The identity provider does not answer. Try again shortly.".into(),
+        after: 5,
+    }
+}
+
+/// Why the provider could not be asked.
+#[derive(Debug, thiserror::Error)]
+enum Failed {
+    #[error(transparent)]
+    Http(#[from] reqwest::Error),
+    #[error("the answer is larger than {LARGEST} bytes")]
+    TooLarge,
+}
+
+async fn send(client: reqwest::Client, request: HttpRequest) -> Result<HttpResponse, Failed> {
+    let mut answer = client.execute(request.try_into()?).await?;
+    let mut body = Vec::new();
+    while let Some(chunk) = answer.chunk().await? {
+        body.extend_from_slice(&chunk);
+        if body.len() > LARGEST {
+            return Err(Failed::TooLarge);
+        }
+    }
+    let mut response = HttpResponse::new(body);
+    *response.status_mut() = answer.status();
+    *response.headers_mut() = std::mem::take(answer.headers_mut());
+    Ok(response)
+}
