@@ -383,6 +383,8 @@ mod tests {
                 principal: Principal::Key(Uuid::nil()),
                 business: Business::nowhere(),
                 role: Role::Viewer,
+                permissions: Role::Viewer.permissions(),
+                sees_only: None,
                 ends,
                 access: [].into(),
                 seen: None,

@@ -162,3 +162,21 @@ fn a_provider_that_is_not_there_or_not_configured_is_said_so() {
     assert_eq!(service.stranger().post("auth/oidc/departures", json!({})).expect(503).code(), "provider_unavailable");
     service.client.get("leads").expect(200);
 }
+
+#[test]
+fn keys_that_the_provider_has_changed_are_fetched_again() {
+    let front = Front::open();
+    front.round(json!({})).expect(201);
+    front.provider.change_keys();
+    let signed_with = |key: usize| {
+        let (url, secret) = front.depart();
+        let (code, state) = front.provider.consent_with(&url, json!({}), key, None);
+        front.arrive(&code, &state, &secret).status
+    };
+    let began = std::time::Instant::now();
+    while signed_with(1) != 201 {
+        assert!(began.elapsed() < std::time::Duration::from_secs(15), "the new key is never believed");
+        std::thread::sleep(std::time::Duration::from_millis(500));
+    }
+    assert_eq!(signed_with(0), 401, "and the old one no longer");
+}

@@ -120,7 +120,9 @@ fn what_is_handed_over_is_seen_by_the_other_with_the_next_request() {
     let said = amina.make("messages", json!({ "conversation_id": thread, "direction": "outbound", "body": "Hello" }));
     let his = bo.get("me").expect(200).json["principal"]["id"].clone();
     for api in [amina, bo] {
-        (api.get("leads"), api.get(&one), api.get("messages"), api.get(&format!("messages/{said}")));
+        for path in ["leads", &one, "messages", &format!("messages/{said}")] {
+            api.get(path);
+        }
     }
     bo.get(&format!("messages/{said}")).expect(404);
     amina.patch(&one, json!({ "assignee_id": his })).expect(200);

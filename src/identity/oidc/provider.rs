@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 /// How long what the provider says of itself, its keys among it, is believed.
 const BELIEVED: Duration = Duration::from_secs(3600);
 /// How often it is asked again because a token did not fit: keys change.
-const ASKED_AGAIN: Duration = Duration::from_secs(60);
+const ASKED_AGAIN: Duration = Duration::from_secs(5);
 /// How long it may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Largest answer, in bytes.
