@@ -10,5 +10,4 @@ DROP FUNCTION rapport_tell_export(uuid);
 DROP FUNCTION rapport_erase_audit(uuid[]);
 DROP FUNCTION rapport_audit(regclass, text, text);
 DROP FUNCTION rapport_audited();
-DROP FUNCTION rapport_changes(jsonb, jsonb);
 DROP TABLE audit_log;

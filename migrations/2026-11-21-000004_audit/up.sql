@@ -24,14 +24,6 @@ CREATE INDEX audit_log_row_id_idx ON audit_log (business_id, row_id, created_at,
 CREATE INDEX audit_log_actor_id_idx ON audit_log (business_id, actor_id, created_at, id);
 SELECT rapport_wall('audit_log', 'SELECT');
 
--- What differs between two states of a row, as `changes` has it. Not what the database derives, and no secrets.
-CREATE FUNCTION rapport_changes(before jsonb, after jsonb) RETURNS jsonb LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
-    SELECT jsonb_object_agg(key, jsonb_build_object('old', before -> key, 'new', after -> key))
-    FROM jsonb_object_keys(before) key
-    WHERE before -> key IS DISTINCT FROM after -> key AND key <> ALL (ARRAY['version', 'created_at', 'updated_at', 'search',
-        'sort_name', 'hash', 'previous_hash', 'last_used_at', 'last_message_at', 'unread_count', 'window_expires_at', 'deleted_at'])
-$$;
-
 -- The triggers' function: `before` and `after` are the rows as they were and as they are. As the owner of the log, which
 -- the service's role may only read. The business of a row is its `business_id`, unless the trigger says otherwise.
 -- No nested loops: how many rows a transition table has is guessed once for a connection, by its first statement, as a rule of
@@ -46,6 +38,9 @@ DECLARE
     actor constant text[] := string_to_array(nullif(current_setting('rapport.actor', true), ''), ' ');
     kind constant text := coalesce(actor[1], 'system');
     request constant text := nullif(nullif(current_setting('rapport.request', true), ''), '-');
+    -- what the database derives, and secrets
+    untold constant text[] := ARRAY['version', 'created_at', 'updated_at', 'search', 'sort_name', 'hash', 'previous_hash',
+        'last_used_at', 'last_message_at', 'unread_count', 'window_expires_at', 'deleted_at'];
 BEGIN
     IF (current_setting('rapport.erasing', true), TG_OP) IN (('anonymise', 'UPDATE'), ('delete', 'DELETE')) THEN
         -- A person is forgotten: that, and not what was known of them. (Rows of others, whose links to what is deleted are
@@ -59,9 +54,9 @@ BEGIN
             CASE WHEN (row_was ->> 'deleted_at') IS NOT DISTINCT FROM (row_is ->> 'deleted_at') THEN 'updated'
                  WHEN (row_is ->> 'deleted_at') IS NULL THEN 'restored' ELSE 'deleted' END,
             kind, actor[2]::uuid, request, coalesce(changed, '{}')
-        FROM (SELECT to_jsonb(a) AS row_is FROM after a) a
-        JOIN (SELECT to_jsonb(b) AS row_was FROM before b) b ON row_is ->> 'id' = row_was ->> 'id',
-        LATERAL (SELECT rapport_changes(row_was, row_is) AS changed OFFSET 0) c
+        FROM (SELECT to_jsonb(a) AS row_is, to_jsonb(b) AS row_was FROM after a JOIN before b ON a.id = b.id) changing,
+        LATERAL (SELECT jsonb_object_agg(key, jsonb_build_object('old', row_was -> key, 'new', value)) AS changed
+                 FROM jsonb_each(row_is) WHERE value IS DISTINCT FROM row_was -> key AND key <> ALL (untold)) c
         WHERE coalesce((row_is ->> tenant)::uuid, here) IS NOT NULL
           AND (changed IS NOT NULL OR (row_was ->> 'deleted_at') IS DISTINCT FROM (row_is ->> 'deleted_at'));
     ELSIF TG_OP = 'INSERT' THEN
@@ -76,8 +71,8 @@ BEGIN
         INSERT INTO audit_log (business_id, noun, row_id, action, actor_kind, actor_id, request_id, changes)
         SELECT coalesce((row_was ->> tenant)::uuid, here), noun, (row_was ->> 'id')::uuid, 'deleted', kind, actor[2]::uuid, request,
             -- of a session no address: it is nobody's business any more
-            coalesce((SELECT jsonb_object_agg(key, value - 'new') FROM jsonb_each(rapport_changes(row_was, '{}'))
-                      WHERE value -> 'old' <> 'null' AND noun <> 'sessions'), '{}')
+            coalesce((SELECT jsonb_object_agg(key, jsonb_build_object('old', value)) FROM jsonb_each(row_was)
+                      WHERE value <> 'null' AND key <> ALL (untold) AND noun <> 'sessions'), '{}')
         FROM (SELECT to_jsonb(b) AS row_was FROM before b) b
         WHERE coalesce((row_was ->> tenant)::uuid, here) IS NOT NULL;
     END IF;

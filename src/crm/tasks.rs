@@ -47,7 +47,7 @@ pub static TASKS: Noun = Noun {
         // what has no date comes last
         Sort::time("due_at", "coalesce(t.due_at, '9999-12-31 23:59:59+00'::timestamptz)"),
     ],
-    visible: Visible::Linked(&[("lead_id", &LEADS)]),
+    visible: Visible::AssignedOrLinked("assignee_id", &[("lead_id", &LEADS)]),
     hooks: Hooks { prepare, ..Hooks::NONE },
     ..Noun::BASE
 };

@@ -8,13 +8,26 @@ use diesel::connection::{AnsiTransactionManager, SimpleConnection, TransactionMa
 use diesel::pg::PgConnection;
 use diesel::result::DatabaseErrorKind as Kind;
 
-use super::Bounds;
+use uuid::Uuid;
+
+use super::{Actor, Bounds, Statement, Value};
 use crate::error::{Result, is_deadlock, is_shutdown};
 
 type Manager = AnsiTransactionManager;
 
 /// A connection inside a transaction. A function that takes `&mut Tx` writes.
 pub struct Tx<'c>(&'c mut PgConnection);
+
+impl Tx<'_> {
+    /// What is done from here on is told of as done in `business` by `actor`, where that was not known when it began.
+    pub fn tell_of(&mut self, business: Uuid, actor: Option<Actor>) -> Result<()> {
+        let actor = actor.map(Actor::parts).map(|(kind, id)| format!("{kind} {id}")).unwrap_or_default();
+        let mut sql = Statement::new("SELECT set_config('rapport.business', ");
+        sql.bind(Value::Text(Some(business.to_string()))).push(", true), set_config('rapport.actor', ");
+        sql.bind(Value::Text(Some(actor))).push(", true)").run(self)?;
+        Ok(())
+    }
+}
 
 impl Deref for Tx<'_> {
     type Target = PgConnection;

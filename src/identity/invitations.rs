@@ -11,7 +11,7 @@ use super::memberships::guard_role;
 use super::people::known_as;
 use super::sessions::{self, Door};
 use crate::auth::{Area, Business, Hash, Role, Tenant};
-use crate::db::{Statement, Tx, Value};
+use crate::db::{Actor, Statement, Tx, Value};
 use crate::error::{Error, Fault, Result};
 use crate::mail;
 use crate::noun::store::{self, Row};
@@ -140,7 +140,9 @@ pub fn accept(tx: &mut Tx<'_>, token: &Hash, name: Option<&str>, password: Optio
     let Some(invitation) = used.row(tx)? else { return Ok(None) };
     let text = |index| invitation.text(index).unwrap_or_default();
     let business = invitation.uuid(0).unwrap_or_default();
+    tx.tell_of(business, None)?;
     let (user, name) = known_as(tx, text(1), name.unwrap_or(text(2)))?;
+    tx.tell_of(business, Some(Actor::User(user)))?;
     first_password(tx, user, password)?;
     let mut join = Statement::new("INSERT INTO memberships (business_id, id, user_id, role) VALUES (");
     join.bind(Value::Uuid(Some(business))).push(", ").bind(Value::Uuid(Some(Uuid::now_v7()))).push(", ");

@@ -306,7 +306,8 @@ pub fn is_email(text: &str) -> bool {
     let clean =
         |part: &str| !part.is_empty() && !part.contains(|c: char| c == '@' || c.is_whitespace() || c.is_control());
     let dotted = domain.split('.').count() > 1 && domain.split('.').all(|label| !label.is_empty());
-    text.chars().count() <= 254 && clean(local) && clean(domain) && dotted
+    // No address literals (`a@[127.0.0.1]`): they lead a mail server to hosts of someone's choice.
+    text.chars().count() <= 254 && clean(local) && clean(domain) && dotted && !domain.contains(['[', ']', ':'])
 }
 
 fn is_phone(text: &str) -> bool {

@@ -113,6 +113,8 @@ pub enum Visible {
     Assigned(&'static str),
     /// Those whose links, where they have them, lead to rows that are seen.
     Linked(&'static [(&'static str, &'static Noun)]),
+    /// Those whose column says so, and those whose links lead there.
+    AssignedOrLinked(&'static str, &'static [(&'static str, &'static Noun)]),
 }
 
 /// How a noun's rows are written; a noun that is no plain row puts functions of its own in.

@@ -101,7 +101,7 @@ impl Question {
         nouns.push(self.noun);
         let mut scopes = Vec::new();
         while let Some(noun) = nouns.pop() {
-            let Visible::Linked(links) = noun.visible else { continue };
+            let (Visible::Linked(links) | Visible::AssignedOrLinked(_, links)) = noun.visible else { continue };
             for (_, other) in links {
                 scopes.extend(other.reads().iter().map(|table| Scope::table(business.id, table)));
                 nouns.push(other);

@@ -130,18 +130,32 @@ fn seen(sql: &mut Statement, noun: &Noun, tenant: &Tenant, alias: &str) {
         Visible::Assigned(column) => {
             sql.push(&format!(" AND {alias}.{column} = ")).bind(Value::Uuid(Some(person)));
         }
-        Visible::Linked(links) => {
-            for (number, (column, other)) in links.iter().enumerate() {
-                let inner = format!("{alias}_{number}");
-                sql.push(&format!(
-                    " AND ({alias}.{column} IS NULL OR EXISTS (SELECT FROM {} {inner} WHERE {inner}.{} = {alias}.{} \
-                     AND {inner}.id = {alias}.{column}",
-                    other.table, other.tenant, noun.tenant
-                ));
-                seen(sql, other, tenant, &inner);
-                sql.push("))");
-            }
+        Visible::AssignedOrLinked(column, links) => {
+            sql.push(&format!(" AND ({alias}.{column} = ")).bind(Value::Uuid(Some(person))).push(" OR (true");
+            seen_through(sql, noun, tenant, alias, links);
+            sql.push("))");
         }
+        Visible::Linked(links) => seen_through(sql, noun, tenant, alias, links),
+    }
+}
+
+/// Leaves out the rows of `noun` whose `links` lead to rows that the tenant's person does not see.
+fn seen_through(
+    sql: &mut Statement,
+    noun: &Noun,
+    tenant: &Tenant,
+    alias: &str,
+    links: &'static [(&'static str, &'static Noun)],
+) {
+    for (number, (column, other)) in links.iter().enumerate() {
+        let inner = format!("{alias}_{number}");
+        sql.push(&format!(
+            " AND ({alias}.{column} IS NULL OR EXISTS (SELECT FROM {} {inner} WHERE {inner}.{} = {alias}.{} \
+             AND {inner}.id = {alias}.{column}",
+            other.table, other.tenant, noun.tenant
+        ));
+        seen(sql, other, tenant, &inner);
+        sql.push("))");
     }
 }
 

@@ -133,6 +133,8 @@ fn no_operation_is_done_for_whoever_must_not_do_it() {
     let (gone, next_door) = (bearer(&token("gone@example.com")), bearer(&token("bo@example.com")));
     let amina = token("amina@example.com");
     let revoked = service.client.create("api-keys", json!({ "name": "Old", "role": "owner" }));
+    let ended = service.client.create("api-keys", json!({ "name": "Ended", "role": "owner" }));
+    service.database.run("UPDATE api_keys SET expires_at = now() - interval '1 hour' WHERE name = 'Ended'");
     let mut operations = operations(&service);
     // A session of one's own, to be ended by others.
     let session =
@@ -151,6 +153,7 @@ fn no_operation_is_done_for_whoever_must_not_do_it() {
         ("no credential", service.stranger()),
         ("nonsense", bearer("rk_nonsense")),
         ("a revoked key", bearer(revoked["key"].as_str().expect("a key"))),
+        ("a key that has ended", bearer(ended["key"].as_str().expect("a key"))),
         ("an ended session", gone),
         ("a forged token", bearer(&forged)),
     ];

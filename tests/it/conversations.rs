@@ -187,3 +187,19 @@ fn a_message_is_by_someone_of_its_side_and_as_far_as_its_side_can_get() {
     assert_eq!(api.patch(&path, json!({ "status": "delivered" })).expect(422).faults(), ["/status"]);
     api.patch(&path, json!({ "status": "read" })).expect(200);
 }
+
+#[test]
+fn a_number_is_one_thread_whether_whatsapp_wrote_it_or_someone_else() {
+    let service = Service::start();
+    let talk = |address: &str| json!({ "channel": "whatsapp", "address": address });
+    // Whole and without its sign, from another country than the business'.
+    let thread = service.client.create("conversations", talk("16045550177"));
+    assert_eq!(thread["address"], "+16045550177");
+    for written in ["+16045550177", "+1 604 555-0177"] {
+        assert_eq!(
+            service.client.post("conversations", talk(written)).expect(409).code(),
+            "already_exists",
+            "{written}"
+        );
+    }
+}

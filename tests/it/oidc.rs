@@ -151,12 +151,8 @@ fn the_way_back_is_used_once_by_the_browser_that_left() {
 #[test]
 fn a_provider_that_is_not_there_or_not_configured_is_said_so() {
     let service = Service::start();
-    let refused = service.stranger().post("auth/oidc/departures", json!({})).expect(503);
-    assert!(
-        refused.code() == "oidc_not_configured" && refused.text.contains("RAPPORT_OIDC_ISSUER"),
-        "{}",
-        refused.text
-    );
+    let refused = service.stranger().post("auth/oidc/departures", json!({})).expect(404);
+    assert!(refused.code() == "not_found" && refused.text.contains("RAPPORT_OIDC_ISSUER"), "{}", refused.text);
     let settings = ["--oidc-issuer", "http://127.0.0.1:9", "--oidc-client-id", CLIENT, "--oidc-redirect-url", BACK];
     let service = Service::with(&settings);
     assert_eq!(service.stranger().post("auth/oidc/departures", json!({})).expect(503).code(), "provider_unavailable");

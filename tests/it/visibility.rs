@@ -61,7 +61,11 @@ fn an_agent_sees_what_is_assigned_to_them_wherever_it_could_be_seen() {
     let her_note = boss.make("notes", json!({ "body": "Likes tea", "lead_id": hers }));
     let other_note = boss.make("notes", json!({ "body": "Likes coffee", "lead_id": other }));
     let her_task = boss.make("tasks", json!({ "title": "Call", "lead_id": hers }));
-    let other_task = boss.make("tasks", json!({ "title": "Write", "lead_id": other, "assignee_id": her }));
+    let other_task = boss.make("tasks", json!({ "title": "Write", "lead_id": other }));
+    // Whatever it is about, she is to do it.
+    let given = boss.make("tasks", json!({ "title": "Ring", "lead_id": other, "assignee_id": her }));
+    let task = amina.get(&format!("tasks/{given}?include=lead")).expect(200).json;
+    assert_eq!((&task["title"], &task["lead"]), (&json!("Ring"), &Value::Null));
     let free_task = boss.make("tasks", json!({ "title": "Water the plants" }));
 
     for (noun, seen, unseen) in [

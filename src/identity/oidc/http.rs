@@ -55,11 +55,11 @@ pub fn describe(api: &mut OpenApi) {
             id: "departToProvider",
             summary: "Begin to sign in with an identity provider",
             about: "Answers with the provider's address to send the browser to (OpenID Connect, authorization code with PKCE). \
-                    The provider sends it back to the front end's page for it with `code` and `state`.",
+                    The provider sends it back to the front end's page for it with `code` and `state`. 404 where no provider is configured.",
             takes: &[],
             status: 201,
             gives: Gives::Object(&DEPARTURE),
-            problems: &[400, 408, 413, 415, 422, 503],
+            problems: &[400, 404, 408, 413, 415, 422, 503],
             open: true,
         },
         Act {
@@ -73,7 +73,7 @@ pub fn describe(api: &mut OpenApi) {
             takes: &ARRIVAL,
             status: 201,
             gives: Gives::Object(&SIGNED_IN),
-            problems: &[400, 401, 403, 408, 409, 413, 415, 422, 503],
+            problems: &[400, 401, 403, 404, 408, 409, 413, 415, 422, 503],
             open: true,
         },
     ];

@@ -27,7 +27,7 @@ const OVER: Error = Error::Refused {
 };
 
 impl SignIn {
-    /// Where to send a browser, and the secret with which its way back is used. Errors: 503 when there is no provider, or it
+    /// Where to send a browser, and the secret with which its way back is used. Errors: 404 when there is no provider, 503 when it
     /// does not answer.
     pub async fn depart(&self) -> Result<Json> {
         let way = self.provider()?.way().await?;
@@ -60,10 +60,10 @@ impl SignIn {
     }
 
     fn provider(&self) -> Result<&Provider> {
-        self.provider.as_ref().ok_or(Error::Unavailable {
-            code: "oidc_not_configured",
-            detail: "No identity provider is configured: set RAPPORT_OIDC_ISSUER and RAPPORT_OIDC_CLIENT_ID.".into(),
-            after: 3600,
+        self.provider.as_ref().ok_or_else(|| {
+            let detail = "No identity provider is configured: set RAPPORT_OIDC_ISSUER, RAPPORT_OIDC_CLIENT_ID and \
+                          RAPPORT_OIDC_REDIRECT_URL.";
+            Error::NotFound(detail.into())
         })
     }
 }

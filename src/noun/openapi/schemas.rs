@@ -60,6 +60,9 @@ pub(super) fn text(min: usize, max: usize) -> Schema {
 pub(super) fn field(field: &Field, writing: bool) -> Schema {
     if field.kind == Kind::Tags {
         let tags = ArrayBuilder::new().items(RefOr::T(text(1, 50))).max_items(Some(50)).description(Some(field.about));
+        // Written are some, or it is left out.
+        let or_null = if field.nullable && !writing { vec![Type::Array, Type::Null] } else { vec![Type::Array] };
+        let tags = tags.schema_type(SchemaType::from_iter(or_null));
         return Schema::Array(tags.examples([example(field.example)]).build());
     }
     let mut schema = match field.kind {
