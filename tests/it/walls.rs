@@ -31,6 +31,10 @@ impl World {
             ("RAPPORT_WORKERS", "1"),
             ("RAPPORT_DB_CONNECTIONS", "2"),
             ("RAPPORT_LOG", "error"),
+            // So that people can be invited; their mails go nowhere.
+            ("RAPPORT_SMTP_URL", "smtp://127.0.0.1:9"),
+            ("RAPPORT_MAIL_FROM", "Rapport <crm@example.com>"),
+            ("RAPPORT_APP_URL", "http://localhost:3000"),
         ]);
         program.until_ready();
         let (honest, neighbour) = (Client::new(service.address, &key), program.client(&key));
