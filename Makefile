@@ -56,9 +56,11 @@ check: ## everything that must hold before a commit: lint, deny, deploy, test, c
 	@$(MAKE) --no-print-directory contract
 	@echo "check: everything holds"
 
-lint: features ## formatting, and clippy with warnings denied
+lint: features ## formatting, clippy with warnings denied, and that it builds without TLS
 	cargo fmt --all --check
 	cargo clippy --locked $(FEATURES) --all-targets -- -D warnings
+	@# What machines without OpenSSL's headers build.
+	cargo check --locked --no-default-features --features plain --all-targets
 
 fmt: ## format the code
 	cargo fmt --all

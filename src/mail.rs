@@ -197,6 +197,7 @@ fn reason(error: &SmtpError) -> String {
     match error.status() {
         Some(status) => format!("the SMTP server answered {status}"),
         None if error.is_timeout() => "the SMTP server did not answer in time".into(),
+        #[cfg(feature = "tls")]
         None if error.is_tls() => "no TLS connection to the SMTP server".into(),
         None => "the SMTP server cannot be reached".into(),
     }
