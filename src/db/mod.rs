@@ -65,7 +65,7 @@ impl Db {
     ///
     /// As work of no business: it is a round of single reads of many (`noun::coalesce`), of which two run at once for each
     /// noun, so whoever sends much makes rounds larger, not more. Were it the work of whoever came first, others in the
-    /// round would wait for that one's share. What is not fair is the line in front of a round: it has no places for each.
+    /// round would wait for that one's share.
     pub fn submit(&self, name: &'static str, job: impl FnOnce(&Source) -> bool + Send + 'static) -> bool {
         self.threads.submit(name, None, job)
     }
@@ -98,21 +98,23 @@ impl Confined {
         self
     }
 
-    /// Runs `f` on one connection, outside a transaction (unless reads are walled), and once more if the connection turns out to be dead.
+    /// Runs `f` on one connection, outside a transaction (unless reads are walled), and once more if the connection turns out
+    /// to be dead.
     ///
     /// `name` is the query's name in `/metrics`. Errors: 503 when the queue is full or the wait too long, and whatever
     /// `f` returns.
-    pub async fn read<T, F>(self, name: &'static str, f: F) -> Result<T>
+    pub async fn read<T, F>(self, name: &'static str, mut f: F) -> Result<T>
     where
         T: Send + 'static,
         F: FnMut(&mut PgConnection) -> Result<T> + Send + 'static,
     {
+        let party = self.bounds.business;
+        if !self.db.walls_reads() || party.is_none() {
+            return self.db.threads.run(name, party, move |source| source.read(f)).await;
+        }
         let (bounds, request) = (self.bounds, context::request_id());
-        let walled = self.db.walls_reads() && bounds.business.is_some();
-        let mut f = f;
-        let read =
-            move |conn: &mut PgConnection| if walled { tx::look(conn, &bounds, &request, &mut f) } else { f(conn) };
-        self.db.threads.run(name, self.bounds.business, move |source| source.read(read)).await
+        let look = move |conn: &mut PgConnection| tx::look(conn, &bounds, &request, &mut f);
+        self.db.threads.run(name, party, move |source| source.read(look)).await
     }
 
     /// Runs `f` in one transaction and commits, or rolls back if it fails. When PostgreSQL reports a serialization
