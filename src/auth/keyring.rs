@@ -277,8 +277,7 @@ impl Keyring {
                 role,
                 // What this binary does not know is not permitted.
                 permissions: row.text(9).map_or(role.permissions(), |names| {
-                    let named = names.split(' ').filter_map(Permissions::named);
-                    role.permissions().of(named.fold(Permissions::default(), Permissions::and))
+                    role.permissions().of(names.split(' ').filter_map(Permissions::named).collect())
                 }),
                 sees_only: if let (Principal::User { id, .. }, true) = (principal, limited) { Some(id) } else { None },
                 business: Business { id: business, country: text(3), time_zone: text(4), currency: text(5) },

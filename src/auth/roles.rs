@@ -126,9 +126,11 @@ impl Permissions {
     pub fn of(self, others: Self) -> Self {
         Self(self.0 & others.0)
     }
+}
 
-    pub fn and(self, others: Self) -> Self {
-        Self(self.0 | others.0)
+impl FromIterator<Permissions> for Permissions {
+    fn from_iter<T: IntoIterator<Item = Permissions>>(all: T) -> Self {
+        Self(all.into_iter().fold(0, |bits, one| bits | one.0))
     }
 }
 

@@ -67,9 +67,9 @@ fn prepare(change: &mut Change, _: &Business, faults: &mut Faults) {
                 "Name at least one permission, or leave `permissions` out: then the key may what its role may.";
             return faults.field("permissions", "required", detail);
         }
-        Some(Value::Texts(names)) => {
-            Some(names.iter().map(|name| Permissions::named(name).ok_or(name.clone())).collect::<Result<Vec<_>, _>>())
-        }
+        Some(Value::Texts(names)) => Some(
+            names.iter().map(|name| Permissions::named(name).ok_or(name.clone())).collect::<Result<Permissions, _>>(),
+        ),
         _ => None,
     };
     let role = change.text("role").and_then(Role::named);
@@ -79,17 +79,14 @@ fn prepare(change: &mut Change, _: &Business, faults: &mut Faults) {
             let hint = did_you_mean(&unknown, known.iter().map(String::as_str));
             faults.field("permissions", "not_a_choice", format!("There is no permission `{unknown}`.{hint}"));
         }
-        (Some(Ok(all)), role) => {
-            let all = all.into_iter().fold(Permissions::default(), Permissions::and);
-            match (role, Role::least_with(all)) {
-                (Some(role), _) if !role.permissions().contain(all) => {
-                    let detail = format!("The role `{role}` has not all of these permissions; leave `role` out.");
-                    faults.field("permissions", "out_of_range", detail);
-                }
-                (None, Some(least)) => change.set_default("role", Value::Text(Some(least.name().to_owned()))),
-                _ => {}
+        (Some(Ok(all)), role) => match (role, Role::least_with(all)) {
+            (Some(role), _) if !role.permissions().contain(all) => {
+                let detail = format!("The role `{role}` has not all of these permissions; leave `role` out.");
+                faults.field("permissions", "out_of_range", detail);
             }
-        }
+            (None, Some(least)) => change.set_default("role", Value::Text(Some(least.name().to_owned()))),
+            _ => {}
+        },
         (None, None) if change.creates => faults.field("role", "required", "Give a `role`, or `permissions`."),
         (None, _) => {}
     }
@@ -161,7 +158,7 @@ fn guard_key(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid) -> Result<()> {
 /// Nobody gives more than they have. Errors: 403.
 fn guard(tenant: &Tenant, role: Role, permissions: Option<&[String]>) -> Result<()> {
     let Some(names) = permissions else { return guard_role(tenant, Some(role.name())) };
-    let asked = names.iter().filter_map(|name| Permissions::named(name)).fold(Permissions::default(), Permissions::and);
+    let asked: Permissions = names.iter().filter_map(|name| Permissions::named(name)).collect();
     if role > tenant.role() || !tenant.permissions().contain(asked) {
         return Err(Error::Forbidden("A key may do at most what its maker may do.".into()));
     }
