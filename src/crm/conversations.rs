@@ -75,13 +75,10 @@ pub static CONVERSATIONS: Noun = Noun {
 /// One number is one thread, however it is written.
 fn prepare(change: &mut Change, business: &Business, _: &mut Faults) {
     if let (Some("whatsapp" | "sms"), Some(address)) = (change.text("channel"), change.text("address")) {
-        let mut normal = phone::normalise(address, &business.country);
-        // WhatsApp itself writes numbers whole, but for the sign.
-        if !normal.starts_with('+') && normal.bytes().all(|byte| byte.is_ascii_digit()) {
-            normal = Some(phone::normalise(&format!("+{normal}"), &business.country))
-                .filter(|whole| whole.starts_with('+'))
-                .unwrap_or(normal);
-        }
-        change.set("address", Value::Text(Some(normal)));
+        let address = match change.text("channel") {
+            Some("whatsapp") => phone::normalise_unsigned(address, &business.country),
+            _ => phone::normalise(address, &business.country),
+        };
+        change.set("address", Value::Text(Some(address)));
     }
 }

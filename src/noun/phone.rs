@@ -24,6 +24,18 @@ pub fn normalise(text: &str, country: &str) -> String {
     }
 }
 
+/// As [`normalise`], where a number may also be whole but for its `+`, as WhatsApp writes it. What could be dialled in
+/// `country` is taken for a number of it, because people write those.
+pub fn normalise_unsigned(text: &str, country: &str) -> String {
+    let known = normalise(text, country);
+    if known.starts_with('+') || !known.bytes().all(|byte| byte.is_ascii_digit()) {
+        return known;
+    }
+    let whole = format!("+{known}");
+    let is_number = phonenumber::parse(None, &whole).is_ok_and(|number| plausible(&number));
+    if is_number { normalise(&whole, country) } else { known }
+}
+
 /// Length, not numbering plan: plans change faster than the library's tables, and a number that people wrote down is
 /// worth finding again. E.164 (ITU-T, section 6.2.1) allows 15 digits; none in use has fewer than 7.
 fn plausible(number: &phonenumber::PhoneNumber) -> bool {
@@ -37,7 +49,7 @@ fn plausible(number: &phonenumber::PhoneNumber) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::normalise;
+    use super::{normalise, normalise_unsigned};
 
     #[test]
     fn numbers_are_normalised_where_they_can_be() {
@@ -54,6 +66,22 @@ mod tests {
             assert_eq!(normalise(written, "US"), expected);
         }
         assert_eq!(normalise("030 123456", "DE"), "+4930123456");
+    }
+
+    #[test]
+    fn a_number_without_its_sign_is_whole_only_where_it_can_be() {
+        for (written, expected) in [
+            ("16045550177", "+16045550177"),
+            ("4915112345678", "+4915112345678"),
+            ("(415) 293-3313", "+14152933313"),
+            ("+49 1511 2345678", "+4915112345678"),
+            // Of no country: as written.
+            ("12", "12"),
+            ("72345", "72345"),
+            ("ask for Tom", "ask for Tom"),
+        ] {
+            assert_eq!(normalise_unsigned(written, "US"), expected, "{written}");
+        }
     }
 
     #[test]
