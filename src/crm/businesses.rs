@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
+use super::privacy;
 use crate::auth::{Action, Area, Tenant};
 use crate::db::Tx;
 use crate::error::{Error, Result};
@@ -47,7 +48,7 @@ pub static BUSINESSES: Noun = Noun {
             filter: false,
             ..Field::choice(
                 "erasure",
-                &["anonymise", "delete"],
+                privacy::MODES,
                 r#""anonymise""#,
                 "How contacts are forgotten: rows kept for the figures, or nothing.",
             )

@@ -4,3 +4,5 @@ mod erasure;
 mod export;
 pub mod http;
 mod reach;
+
+pub use erasure::MODES;
