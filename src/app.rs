@@ -8,6 +8,7 @@ use crate::cache::Cache;
 use crate::config::Config;
 use crate::db::Db;
 use crate::error::Result;
+use crate::jobs::Bells;
 use crate::limits::Limits;
 
 pub struct App {
@@ -17,6 +18,7 @@ pub struct App {
     pub cache: Option<Arc<Cache>>,
     pub limits: Arc<Limits>,
     pub life: Life,
+    pub bells: Bells,
 }
 
 impl App {
@@ -29,7 +31,7 @@ impl App {
             false => None,
         };
         let limits = Arc::new(Limits::open(&config)?);
-        Ok(Self { db, cache, limits, life: Life::default(), config })
+        Ok(Self { db, cache, limits, life: Life::default(), bells: Bells::default(), config })
     }
 }
 

@@ -2,13 +2,14 @@
 //!
 //! ```text
 //! main, cli              what can be asked of the binary
-//! server, routes         the service's life; every path on one page
+//! server, routes, duties the service's life; every path on one page, and all that is done beside requests
 //! openapi, ops/          the document; probes, and what operators see of the cache
 //! import/, seed/         data from elsewhere; data to try things with
 //! nouns                  every noun of the API
 //! crm/, identity/        the nouns: customers and their business; people and API keys
 //! noun/                  what a noun is: one description gives grammar, SQL, JSON, validation, operations, document
 //! http/                  callers, bodies, replies, what every request passes
+//! jobs/                  what is done beside requests
 //! app                    what every request shares
 //! auth/                  verified keys, roles, the tenant
 //! limits/                how often one may ask
@@ -29,10 +30,12 @@ pub mod config;
 pub mod context;
 pub mod crm;
 pub mod db;
+pub mod duties;
 pub mod error;
 pub mod http;
 pub mod identity;
 pub mod import;
+pub mod jobs;
 pub mod limits;
 pub mod mail;
 pub mod noun;

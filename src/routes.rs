@@ -13,7 +13,8 @@ use crate::nouns::NOUNS;
 use crate::openapi;
 use crate::ops::{self, health};
 
-pub fn configure(config: &mut ServiceConfig) {
+/// What tells whether this process is well.
+pub fn probes(config: &mut ServiceConfig) {
     for (path, probe) in health::PROBES {
         config.service(
             web::resource(path)
@@ -22,6 +23,10 @@ pub fn configure(config: &mut ServiceConfig) {
                 .default_service(routing::refuse(&[Method::GET, Method::HEAD])),
         );
     }
+}
+
+pub fn configure(config: &mut ServiceConfig) {
+    probes(config);
     routing::resource("/health/detailed").on(Method::GET, health::detailed).register(config);
     config.service(
         web::resource("/openapi.json")

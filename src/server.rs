@@ -16,6 +16,7 @@ use crate::app::App;
 use crate::auth::Keyring;
 use crate::config::{self, Config, Metrics};
 use crate::db::migrate;
+use crate::duties;
 use crate::http::observe::observe;
 use crate::http::payload;
 use crate::identity::sign_in::SignIn;
@@ -55,13 +56,38 @@ pub fn start(app: App) -> std::io::Result<Running> {
         }
     };
     let handles = servers.iter().map(actix_web::dev::Server::handle).collect();
+    tend(&app);
+    if app.config.worker {
+        duties::take_up(&app);
+    }
+    actix_web::rt::spawn(Limits::keep_up(Arc::downgrade(&app.limits)));
+    Ok(Running { address, metrics_address, app, handles, servers })
+}
+
+/// Binds `/metrics` and the probes only, and does what is done beside requests.
+/// Errors: an address that cannot be bound, explained; no address for the probes.
+pub fn start_worker(app: App) -> std::io::Result<Running> {
+    metrics::install();
+    let app = Data::from(Arc::new(app));
+    let Metrics::On(address) = app.config.metrics_bind else {
+        return Err(std::io::Error::other("a worker answers its probes at RAPPORT_METRICS_BIND, which is off"));
+    };
+    let listener = bind(address, "RAPPORT_METRICS_BIND")?;
+    let address = listener.local_addr()?;
+    let servers = vec![metrics_page(app.clone(), listener)?];
+    let handles = servers.iter().map(actix_web::dev::Server::handle).collect();
+    tend(&app);
+    duties::take_up(&app);
+    Ok(Running { address, metrics_address: Some(address), app, handles, servers })
+}
+
+/// What every process does.
+fn tend(app: &Data<App>) {
     actix_web::rt::spawn(become_ready(app.clone()));
     actix_web::rt::spawn(metrics::keep_up());
     if let Some(cache) = &app.cache {
         actix_web::rt::spawn(cache.keep_connected());
     }
-    actix_web::rt::spawn(Limits::keep_up(Arc::downgrade(&app.limits)));
-    Ok(Running { address, metrics_address, app, handles, servers })
 }
 
 impl Running {
@@ -150,8 +176,11 @@ fn metrics_page(app: Data<App>, listener: TcpListener) -> std::io::Result<actix_
             .insert_header((header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8"))
             .body(metrics::render(app.db.state(), app.life.is_ready(), app.cache.as_deref()))
     }
-    let server =
-        HttpServer::new(move || actix_web::App::new().app_data(app.clone()).route("/metrics", web::get().to(page)));
+    let server = HttpServer::new(move || {
+        // The probes as well: a worker has no other page, and whoever scrapes may ask both at one address.
+        let metrics = actix_web::App::new().app_data(app.clone()).route("/metrics", web::get().to(page));
+        metrics.configure(routes::probes)
+    });
     Ok(server.workers(1).shutdown_timeout(1).disable_signals().listen(listener)?.run())
 }
 

@@ -27,6 +27,9 @@ struct Cli {
 enum Command {
     /// Serves the API; without DATABASE_URL on a private PostgreSQL with a demo business
     Serve(Box<Config>),
+    /// Does what is done beside requests (events, webhooks, imports and other jobs), and answers probes and `/metrics` at
+    /// RAPPORT_METRICS_BIND; any number of these may run
+    Worker(Box<Config>),
     /// Brings the database to this binary's schema
     Migrate(DatabaseConfig),
     /// Fills the database with a demo business, or with the dataset of the benchmarks
@@ -118,7 +121,7 @@ pub fn run() -> ExitCode {
     }
     let cli = Cli::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit());
     let mut faults: Vec<String> = environment.into_iter().map(|(_, fault)| fault).collect();
-    if let Command::Serve(config) = &cli.command {
+    if let Command::Serve(config) | Command::Worker(config) = &cli.command {
         faults.extend(config.faults());
     }
     if !faults.is_empty() {
@@ -126,6 +129,7 @@ pub fn run() -> ExitCode {
     }
     let done = match cli.command {
         Command::Serve(config) => serve::run(*config),
+        Command::Worker(config) => serve::work(*config),
         Command::Migrate(database) => migrate(&database),
         Command::Seed { database, scale } => seed(&database, scale),
         Command::Openapi => {

@@ -46,6 +46,22 @@ pub fn run(config: Config) -> Result<(), BoxError> {
     })
 }
 
+/// `rapport worker`
+pub fn work(config: Config) -> Result<(), BoxError> {
+    let Some(url) = config.database.database_url.clone() else {
+        return Err("a worker shares its database with the service: set DATABASE_URL. (On its private server, the \
+                    service does this work itself.)"
+            .into());
+    };
+    let _logs = telemetry::start(&config.log, config.log_format)?;
+    let app = App::open(config, url.expose(), openapi::shape())?;
+    actix_web::rt::System::new().block_on(async move {
+        let running = server::start_worker(app)?;
+        println!("Rapport is working; its probes and metrics are at http://{}", running.address);
+        Ok(running.until_told_to_stop().await?)
+    })
+}
+
 /// The demo business and its key: made at the first start, the same ever after.
 fn demo(target: &Target, fixed: Option<&Secret>) -> Result<String, BoxError> {
     let mut conn = target.connect()?;

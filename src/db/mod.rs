@@ -20,6 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use diesel::pg::PgConnection;
+use tokio::sync::Notify;
 
 pub use self::bounds::{Actor, Bounds, RowSecurity};
 pub use self::mailbox::Mailbox;
@@ -35,13 +36,14 @@ use crate::ops::metrics;
 pub struct Db {
     threads: Arc<threads::Threads>,
     walls: RowSecurity,
+    committed: Arc<Notify>,
 }
 
 impl Db {
     /// Opens the pool and its threads; no connection is made yet, so a database that is away does not stop the start.
     pub fn open(config: &Config, url: &str) -> Result<Self> {
         let threads = threads::Threads::start(config, url)?;
-        Ok(Self { threads: Arc::new(threads), walls: config.row_security })
+        Ok(Self { threads: Arc::new(threads), walls: config.row_security, committed: Arc::default() })
     }
 
     /// Work that is confined to one business, as all is that serves one: what it writes is held to that by row-level
@@ -53,6 +55,11 @@ impl Db {
     /// Work that belongs to no business: what is on the way to one (credentials, signing in), and the service's own.
     pub fn across(&self) -> Confined {
         Confined { db: self.clone(), bounds: Bounds::default() }
+    }
+
+    /// Rings when work of a business was committed by this process.
+    pub fn committed(&self) -> &Notify {
+        &self.committed
     }
 
     /// Whether reads are held by row-level security too.
@@ -192,7 +199,12 @@ impl Confined {
                     }
                     None => return Err(Error::Database(error)),
                 },
-                done => return done,
+                done => {
+                    if done.is_ok() && self.bounds.business.is_some() {
+                        self.db.committed.notify_one();
+                    }
+                    return done;
+                }
             }
         }
     }

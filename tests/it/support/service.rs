@@ -115,6 +115,9 @@ fn configuration(settings: Settings) -> Config {
         "1",
         "--db-connections",
         "2",
+        // Tests of what is done beside requests switch it on.
+        "--worker",
+        "off",
         // What is computed ahead of readers would make their first answer a hit now and then.
         "--cache-refresh-ms",
         "0",

@@ -1,0 +1,235 @@
+//! Configuration: every option is a flag and an environment variable, has a default, and is checked before anything
+//! starts. `rapport serve --help` is the reference.
+
+mod environment;
+mod faults;
+mod values;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use ipnet::IpNet;
+
+pub use self::environment::{environment_faults, read_secret_files};
+pub use self::values::{Metrics, Secret, Sender};
+use self::values::{metrics_bind, network, sender, switch, ttl};
+
+use crate::db::RowSecurity;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line, for collectors.
+    Json,
+}
+
+/// Where the data is. Shared by every command that touches the database.
+#[derive(Args, Clone, Debug)]
+pub struct DatabaseConfig {
+    /// PostgreSQL (15 or newer); without it a private server is started under the state folder
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
+    pub database_url: Option<Secret>,
+    /// Folder of the private server and its files [default: /var/lib/rapport as root, else ~/.local/state/rapport]
+    #[arg(long, env = "RAPPORT_STATE_DIR")]
+    pub state_dir: Option<PathBuf>,
+    /// Folder that holds PostgreSQL's `initdb` and `postgres`, for the private server
+    #[arg(long, env = "RAPPORT_POSTGRES_BIN")]
+    pub postgres_bin: Option<PathBuf>,
+}
+
+impl DatabaseConfig {
+    /// The state folder, by configuration or by convention.
+    pub fn state_dir(&self) -> PathBuf {
+        if let Some(folder) = &self.state_dir {
+            return folder.clone();
+        }
+        // SAFETY: geteuid has no preconditions.
+        if unsafe { libc::geteuid() } == 0 {
+            // Not under root's home: the server runs as another user and could not reach it.
+            return PathBuf::from("/var/lib/rapport");
+        }
+        let home = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/state"));
+        let state = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from).or(home);
+        state.unwrap_or_else(|| PathBuf::from("/var/tmp")).join("rapport")
+    }
+}
+
+#[derive(Args, Clone, Debug)]
+pub struct Config {
+    #[command(flatten)]
+    pub database: DatabaseConfig,
+    /// Address of the API
+    #[arg(long, env = "RAPPORT_BIND", default_value = "127.0.0.1:8080")]
+    pub bind: SocketAddr,
+    /// Address of Prometheus' `/metrics`, or `off`
+    #[arg(long, env = "RAPPORT_METRICS_BIND", default_value = "127.0.0.1:9090", value_parser = metrics_bind)]
+    pub metrics_bind: Metrics,
+    /// Redis (shared cache tier); the service works without it
+    #[arg(long, env = "REDIS_URL", hide_env_values = true)]
+    pub redis_url: Option<Secret>,
+    /// PEM file with the authorities that the certificate of a `rediss://` server is verified by, instead of the system's
+    #[arg(long, env = "RAPPORT_REDIS_CA")]
+    pub redis_ca: Option<PathBuf>,
+    /// `off` answers everything from the database
+    #[arg(long, env = "RAPPORT_CACHE", default_value = "on", value_parser = switch, action = clap::ArgAction::Set)]
+    pub cache: bool,
+    /// Memory of the cache in this process, in bytes; 0 keeps answers in Redis only
+    #[arg(long, env = "RAPPORT_CACHE_BYTES", default_value_t = 64 * 1024 * 1024)]
+    pub cache_bytes: u64,
+    /// Longest wait for a validation round, in milliseconds
+    #[arg(long, env = "RAPPORT_CACHE_ROUND_MS", default_value_t = 2_000)]
+    pub cache_round_ms: u64,
+    /// Begins every key in Redis
+    #[arg(long, env = "RAPPORT_CACHE_PREFIX", default_value = "rapport:")]
+    pub cache_prefix: String,
+    /// How long answers of a noun are kept at most, in seconds: `leads=600,messages=60` [default: 180 to 1800]
+    #[arg(long, env = "RAPPORT_CACHE_TTL", value_delimiter = ',', value_parser = ttl)]
+    pub cache_ttl: Vec<(String, u64)>,
+    /// One in so many hits is computed again and compared; 0 for none
+    #[arg(long, env = "RAPPORT_CACHE_SAMPLE", default_value_t = 1_000)]
+    pub cache_sample: u64,
+    /// How often hot answers whose rows have changed are computed again ahead of readers, in milliseconds; 0 for never
+    #[arg(long, env = "RAPPORT_CACHE_REFRESH_MS", default_value_t = 500)]
+    pub cache_refresh_ms: u64,
+    /// How many of the busiest questions of before are asked when a process starts; 0 for none
+    #[arg(long, env = "RAPPORT_CACHE_WARM", default_value_t = 200)]
+    pub cache_warm: usize,
+    /// Longest wait for Redis, in milliseconds
+    #[arg(long, env = "RAPPORT_REDIS_TIMEOUT_MS", default_value_t = 30)]
+    pub redis_timeout_ms: u64,
+    /// Fixes the API key of the demo business; honoured on the private server only
+    #[arg(long, env = "RAPPORT_DEV_API_KEY", hide_env_values = true)]
+    pub dev_api_key: Option<Secret>,
+    /// Migrate before serving [default: only on the private server]
+    #[arg(long, env = "RAPPORT_MIGRATE_ON_START")]
+    pub migrate_on_start: Option<bool>,
+    /// What is logged, as a tracing filter: `info`, `rapport=debug,warn`, …
+    #[arg(long, env = "RAPPORT_LOG", default_value = "info")]
+    pub log: String,
+    /// `text` for people, `json` for collectors [default: text on a terminal, else json]
+    #[arg(long, env = "RAPPORT_LOG_FORMAT")]
+    pub log_format: Option<LogFormat>,
+    /// Threads that serve HTTP [default: one per core]
+    #[arg(long, env = "RAPPORT_WORKERS")]
+    pub workers: Option<usize>,
+    /// Database connections, each with a thread [default: twice the cores, 4 to 16]
+    #[arg(long, env = "RAPPORT_DB_CONNECTIONS", default_value_t = default_connections())]
+    pub db_connections: u32,
+    /// Requests that may wait for a database connection before callers get 503
+    #[arg(long, env = "RAPPORT_DB_QUEUE", default_value_t = 1024)]
+    pub db_queue: usize,
+    /// Part of the connections and of the queue that one business may have while another is asking, in percent
+    #[arg(long, env = "RAPPORT_DB_SHARE", default_value_t = 50)]
+    pub db_share: u8,
+    /// Longest wait for a database connection, in milliseconds
+    #[arg(long, env = "RAPPORT_DB_WAIT_MS", default_value_t = 2_000)]
+    pub db_wait_ms: u64,
+    /// Longest a single statement may run, in milliseconds
+    #[arg(long, env = "RAPPORT_STATEMENT_TIMEOUT_MS", default_value_t = 5_000)]
+    pub statement_timeout_ms: u64,
+    /// Longest a request may take in all, in milliseconds
+    #[arg(long, env = "RAPPORT_REQUEST_TIMEOUT_MS", default_value_t = 15_000)]
+    pub request_timeout_ms: u64,
+    /// Longest wait for the headers of a request, in milliseconds
+    #[arg(long, env = "RAPPORT_HEADER_TIMEOUT_MS", default_value_t = 5_000)]
+    pub header_timeout_ms: u64,
+    /// Longest wait for the body of a request, in milliseconds
+    #[arg(long, env = "RAPPORT_BODY_TIMEOUT_MS", default_value_t = 10_000)]
+    pub body_timeout_ms: u64,
+    /// Where row-level security holds as a second wall between businesses: `off`, `writes` or `all`
+    #[arg(long, env = "RAPPORT_ROW_SECURITY", default_value = "writes")]
+    pub row_security: RowSecurity,
+    /// Largest body of a request, in bytes
+    #[arg(long, env = "RAPPORT_BODY_LIMIT", default_value_t = 1024 * 1024)]
+    pub body_limit: usize,
+    /// Deepest nesting of a JSON body
+    #[arg(long, env = "RAPPORT_BODY_DEPTH", default_value_t = 16)]
+    pub body_depth: usize,
+    /// How long a verified API key is trusted before it is looked up again, in milliseconds
+    #[arg(long, env = "RAPPORT_KEY_TRUST_MS", default_value_t = 1_000)]
+    pub key_trust_ms: u64,
+    /// Signs access tokens, at least 32 characters [default: made once and kept in the database]
+    #[arg(long, env = "RAPPORT_TOKEN_SECRET", hide_env_values = true)]
+    pub token_secret: Option<Secret>,
+    /// How long an access token counts, in seconds; the refresh token renews it
+    #[arg(long, env = "RAPPORT_TOKEN_SECONDS", default_value_t = 600)]
+    pub token_seconds: u64,
+    /// How long a session lasts at most without being renewed, in days
+    #[arg(long, env = "RAPPORT_SESSION_DAYS", default_value_t = 30)]
+    pub session_days: u32,
+    /// Passwords that are checked at once; each takes 19 MiB and keeps a core busy
+    #[arg(long, env = "RAPPORT_PASSWORD_THREADS", default_value_t = 1)]
+    pub password_threads: usize,
+    /// Sign-ins that may wait for that; more are sent away with 503
+    #[arg(long, env = "RAPPORT_PASSWORD_QUEUE", default_value_t = 32)]
+    pub password_queue: usize,
+    /// Wrong passwords in 15 minutes, of one account or one address, after which it must wait
+    #[arg(long, env = "RAPPORT_SIGN_IN_ATTEMPTS", default_value_t = 10)]
+    pub sign_in_attempts: u32,
+    /// Rows that the export of all about one contact has at most
+    #[arg(long, env = "RAPPORT_EXPORT_ROWS", default_value_t = 50_000)]
+    pub export_rows: usize,
+    /// Requests a minute of one API key or session; 0 for no limit
+    #[arg(long, env = "RAPPORT_RATE_LIMIT", default_value_t = 0)]
+    pub rate_limit: u32,
+    /// Of these, how many may come at once [default: a tenth, at least 10]
+    #[arg(long, env = "RAPPORT_RATE_BURST")]
+    pub rate_burst: Option<u32>,
+    /// Requests a minute without a good credential from one address; 0 for no limit
+    #[arg(long, env = "RAPPORT_RATE_LIMIT_ADDRESS", default_value_t = 600)]
+    pub rate_limit_address: u32,
+    /// Proxies whose word on a client's address counts, comma-separated: `10.0.0.0/8,192.0.2.7`
+    #[arg(long, env = "RAPPORT_TRUSTED_PROXIES", value_delimiter = ',', value_parser = network)]
+    pub trusted_proxies: Vec<IpNet>,
+    /// SMTP server for mails to people: `smtps://user:password@host`, or `smtp://…?tls=required` for STARTTLS; without it the
+    /// private server prints them to its log, and with DATABASE_URL what needs mail answers 503
+    #[arg(long, env = "RAPPORT_SMTP_URL", hide_env_values = true)]
+    pub smtp_url: Option<Secret>,
+    /// Who mails are from: `Rapport <crm@example.com>`
+    #[arg(long, env = "RAPPORT_MAIL_FROM", value_parser = sender)]
+    pub mail_from: Option<Sender>,
+    /// Address of the front end, whose pages `passwords` and `invitations` get the token of a mail in the fragment of their
+    /// address: `https://app.example.com/passwords#token=…` [default: http://localhost:3000, where mails are printed]
+    #[arg(long, env = "RAPPORT_APP_URL")]
+    pub app_url: Option<String>,
+    /// Identity provider for signing in (OpenID Connect): its issuer, as it writes it
+    #[arg(long, env = "RAPPORT_OIDC_ISSUER")]
+    pub oidc_issuer: Option<String>,
+    /// Id of this service as a client of the identity provider
+    #[arg(long, env = "RAPPORT_OIDC_CLIENT_ID")]
+    pub oidc_client_id: Option<String>,
+    /// Secret of that client, if it has one
+    #[arg(long, env = "RAPPORT_OIDC_CLIENT_SECRET", hide_env_values = true)]
+    pub oidc_client_secret: Option<Secret>,
+    /// Page of the front end that the identity provider sends browsers back to: `https://app.example.com/oidc`
+    #[arg(long, env = "RAPPORT_OIDC_REDIRECT_URL")]
+    pub oidc_redirect_url: Option<String>,
+    /// How long a link to a new password counts, in minutes
+    #[arg(long, env = "RAPPORT_PASSWORD_RESET_MINUTES", default_value_t = 60)]
+    pub password_reset_minutes: u32,
+    /// How long an invitation counts, in days
+    #[arg(long, env = "RAPPORT_INVITATION_DAYS", default_value_t = 7)]
+    pub invitation_days: u32,
+    /// `off` leaves what is done beside requests (events, webhooks, imports and other jobs) to other processes
+    #[arg(long, env = "RAPPORT_WORKER", default_value = "on", value_parser = switch, action = clap::ArgAction::Set)]
+    pub worker: bool,
+    /// Origins that browsers may call from, comma-separated; `*` for any
+    #[arg(long, env = "RAPPORT_CORS_ORIGINS", value_delimiter = ',')]
+    pub cors_origins: Vec<String>,
+    /// After SIGTERM: how long readiness fails while requests are still served, in seconds
+    #[arg(long, env = "RAPPORT_SHUTDOWN_DRAIN_SECONDS", default_value_t = 5)]
+    pub shutdown_drain_seconds: u64,
+    /// After the drain: how long requests in flight may take to finish, in seconds
+    #[arg(long, env = "RAPPORT_SHUTDOWN_GRACE_SECONDS", default_value_t = 15)]
+    pub shutdown_grace_seconds: u64,
+}
+
+pub fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+fn default_connections() -> u32 {
+    (cores() as u32 * 2).clamp(4, 16)
+}

@@ -1,0 +1,101 @@
+//! The values of options that are more than a number or a text.
+
+use std::fmt;
+use std::net::SocketAddr;
+
+use ipnet::IpNet;
+
+/// A value that is never printed: not in logs, not in errors, not in `/health/detailed`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
+
+impl From<String> for Secret {
+    fn from(value: String) -> Self {
+        Self(value)
+    }
+}
+
+impl std::str::FromStr for Secret {
+    type Err = std::convert::Infallible;
+
+    fn from_str(value: &str) -> Result<Self, Self::Err> {
+        Ok(Self(value.to_owned()))
+    }
+}
+
+/// Where `/metrics` is served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Metrics {
+    Off,
+    On(SocketAddr),
+}
+
+/// Who mails are from.
+#[derive(Clone, Debug)]
+pub struct Sender {
+    pub address: lettre::Address,
+    name: String,
+}
+
+/// As in a mail's header (RFC 5322, section 3.4).
+impl fmt::Display for Sender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.name.as_str() {
+            "" => write!(f, "<{}>", self.address),
+            name => write!(f, "\"{name}\" <{}>", self.address),
+        }
+    }
+}
+
+pub fn sender(text: &str) -> Result<Sender, String> {
+    let (name, address) = match text.strip_suffix('>').and_then(|text| text.rsplit_once('<')) {
+        Some((name, address)) => (name.trim().trim_matches('"').to_owned(), address),
+        None => (String::new(), text),
+    };
+    let plain = name.bytes().all(|byte| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\'));
+    match address.parse() {
+        Ok(address) if plain => Ok(Sender { address, name }),
+        _ => Err("an address such as `Rapport <crm@example.com>`, its name in ASCII".to_owned()),
+    }
+}
+
+pub fn switch(text: &str) -> Result<bool, String> {
+    match text {
+        "on" | "true" => Ok(true),
+        "off" | "false" => Ok(false),
+        _ => Err("`on` or `off`".to_owned()),
+    }
+}
+
+pub fn ttl(text: &str) -> Result<(String, u64), String> {
+    let (noun, seconds) = text.split_once('=').ok_or("a noun and seconds, such as leads=600")?;
+    match seconds.parse() {
+        Ok(seconds @ 1..) => Ok((noun.trim().to_owned(), seconds)),
+        _ => Err(format!("`{seconds}` is not a number of seconds from 1 on")),
+    }
+}
+
+pub fn network(text: &str) -> Result<IpNet, String> {
+    let one = text.trim().parse().map(|address: std::net::IpAddr| IpNet::from(address));
+    one.or_else(|_| text.trim().parse())
+        .map_err(|_| "an address like 192.0.2.7, or a network like 10.0.0.0/8".to_owned())
+}
+
+pub fn metrics_bind(text: &str) -> Result<Metrics, String> {
+    match text {
+        "off" => Ok(Metrics::Off),
+        address => address.parse().map(Metrics::On).map_err(|_| "an address like 127.0.0.1:9090, or `off`".to_owned()),
+    }
+}

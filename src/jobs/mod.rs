@@ -1,0 +1,65 @@
+//! What is done beside requests: by [`Duty`], each a loop of its own in every process that works (`RAPPORT_WORKER`, or
+//! `rapport worker`). Processes share by what they lock in the database, so any number of them may run.
+
+use std::time::Duration;
+
+use actix_web::web::Data;
+use futures_util::future::LocalBoxFuture;
+use tokio::sync::Notify;
+
+use crate::app::App;
+use crate::error::Result;
+
+/// How long a duty rests after it failed: the database is away, or something is wrong that a log must show.
+const AFTER_FAILURE: Duration = Duration::from_secs(1);
+
+/// Whether there is more to do at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pace {
+    Again,
+    Rest,
+}
+
+/// What wakes duties before their rest is over; each rings for one duty of this process.
+#[derive(Debug, Default)]
+pub struct Bells {
+    /// A job was made.
+    pub jobs: Notify,
+    /// There is something to deliver.
+    pub deliveries: Notify,
+}
+
+/// Work that comes up again and again.
+pub struct Duty {
+    /// As logs name it.
+    pub name: &'static str,
+    /// How long it rests when there was nothing to do, unless it is woken.
+    pub rest: Duration,
+    /// What wakes it: as a rule that this process has written something.
+    pub woken_by: Option<fn(&App) -> &Notify>,
+    /// Does a little of it. What was begun and not finished must be found again by whoever comes next.
+    pub run: fn(Data<App>) -> LocalBoxFuture<'static, Result<Pace>>,
+}
+
+impl Duty {
+    /// Does it from when the service is ready until it drains.
+    pub async fn keep(&'static self, app: Data<App>) {
+        while !app.life.is_started() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        while !app.life.is_draining() {
+            let rest = match (self.run)(app.clone()).await {
+                Ok(Pace::Again) => continue,
+                Ok(Pace::Rest) => self.rest,
+                Err(error) => {
+                    tracing::warn!(duty = self.name, %error, "could not be done");
+                    AFTER_FAILURE
+                }
+            };
+            match self.woken_by {
+                Some(bell) => drop(tokio::time::timeout(rest, bell(&app).notified()).await),
+                None => tokio::time::sleep(rest).await,
+            }
+        }
+    }
+}
