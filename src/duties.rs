@@ -2,10 +2,13 @@
 
 use actix_web::web::Data;
 
+use std::time::Duration;
+
 use crate::app::App;
+use crate::http::once;
 use crate::jobs::Duty;
 
-static DUTIES: [Duty; 0] = [];
+static DUTIES: [Duty; 1] = [Duty { name: "answers", rest: Duration::from_secs(600), woken_by: None, run: once::clear }];
 
 /// Takes them all up, on this thread.
 pub fn take_up(app: &Data<App>) {

@@ -19,7 +19,7 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use crate::cache::{brotli, gzip};
 use crate::crm;
-use crate::http::document::{PROBLEMS, problem, problems, reference};
+use crate::http::document::{self, PROBLEMS, problem, problems, reference};
 use crate::http::reply::accepts;
 use crate::identity;
 use crate::noun;
@@ -29,9 +29,13 @@ const ABOUT: &str = "A CRM back end: leads, companies, contacts, conversations a
 Every list has the same grammar: filters by field, `q`, `sort`, `limit`, `cursor`, `include`, `fields`, `count`. Every \
 error is a problem document (RFC 9457) with a stable `code`. Every GET of a noun has an ETag; send it back in `If-None-Match` to \
 save the answer, or in `If-Match` to change only what you have seen.\n\n\
+Send a new `Idempotency-Key` with every POST, and it can be sent again safely when its answer was lost.\n\n\
 Fields of your own go into `metadata`; a list is narrowed by `metadata.<key>=<text>`.\n\n\
 Authorise with `Authorization: Bearer <credential>`: the API key of a program, or the access token of a person, which \
 `POST /api/v1/auth/sessions` gives.";
+
+/// Ends of the paths whose POST needs no `Idempotency-Key`: it reads, or doing it again is doing it once.
+const DONE_ANYHOW: [&str; 3] = ["/batch/read", "/auth/password-changes", "/ops/cache/purge"];
 
 static JSON: LazyLock<String> = LazyLock::new(|| {
     let mut text = build().to_pretty_json().unwrap_or_default();
@@ -73,6 +77,7 @@ pub fn build() -> OpenApi {
     crm::privacy::http::describe(&mut api);
     probes(&mut api);
     operators(&mut api);
+    document::once(&mut api, |path| DONE_ANYHOW.iter().any(|end| path.ends_with(end)));
     api
 }
 

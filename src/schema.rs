@@ -196,6 +196,19 @@ diesel::table! {
 }
 
 diesel::table! {
+    idempotency_keys (business_id, id) {
+        business_id -> Uuid,
+        id -> Uuid,
+        fingerprint -> Binary,
+        status -> Integer,
+        location -> Nullable<Text>,
+        etag -> Nullable<Text>,
+        body -> Nullable<Binary>,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
     identities (issuer, subject) {
         issuer -> Text,
         subject -> Text,

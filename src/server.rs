@@ -18,7 +18,7 @@ use crate::config::{self, Config, Metrics};
 use crate::db::migrate;
 use crate::duties;
 use crate::http::observe::observe;
-use crate::http::payload;
+use crate::http::{once, payload};
 use crate::identity::sign_in::SignIn;
 use crate::limits::Limits;
 use crate::noun::{self, Engine};
@@ -194,10 +194,12 @@ fn cors(origins: &[String]) -> Cors {
             header::IF_NONE_MATCH,
             header::CACHE_CONTROL,
             header::HeaderName::from_static("x-request-id"),
+            once::IDEMPOTENCY_KEY,
         ])
         .expose_headers([
             "Cache-Status",
             "ETag",
+            "Idempotency-Replayed",
             "Location",
             "RateLimit",
             "RateLimit-Policy",

@@ -205,6 +205,15 @@ impl Keyring {
         self.remembered(credential.hash(), identity)
     }
 
+    /// Whom the credential of `hash`, which spoke for `before`, speaks for: as far as is known here, or else looked up. With a
+    /// cache that is still to be confirmed. Errors: 401.
+    pub async fn again(&self, hash: Hash, before: &Identity) -> Result<Arc<Identity>> {
+        match self.known(&hash) {
+            Some(known) => known,
+            None => self.identify(before.credential(hash)).await,
+        }
+    }
+
     /// Confirms a claim by what a round of `generation` found for its [`Identity::access`]; no versions: they are those of
     /// before. `None`: it is as claimed; else whom the credential speaks for now. Errors: 401 when it is no good any more.
     pub async fn confirm(

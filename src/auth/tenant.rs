@@ -68,6 +68,11 @@ impl Tenant {
         self.sees_only
     }
 
+    /// Who acts: `user` or `api_key`, and the id.
+    pub fn actor(&self) -> Option<(&'static str, Uuid)> {
+        self.actor.map(Actor::parts)
+    }
+
     /// Whoever asked in this role before: to have the answer ready. It is shown to nobody who may not see it, because every
     /// reader's credential is validated first.
     pub fn of_memory(business: Uuid, role: Role) -> Self {

@@ -45,6 +45,13 @@ impl Claim {
         Ok(renewed.map(|identity| Self { identity, ..self.clone() }))
     }
 
+    /// Whom it speaks for now, confirmed: for what goes on longer than a request. Errors: 401; 503 when that cannot be known.
+    pub async fn again(&self) -> Result<Self> {
+        let identity = self.keyring.again(self.hash, &self.identity).await?;
+        let caller = Self { identity, ..self.clone() }.confirmed().await?;
+        Ok(Self { identity: caller.identity, ..self.clone() })
+    }
+
     /// Confirms it by a round of its own.
     async fn confirmed(self) -> Result<Caller> {
         let Some(cache) = self.keyring.cache() else {

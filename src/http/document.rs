@@ -1,10 +1,12 @@
 //! How answers that something is wrong look in the OpenAPI document, for all operations alike.
 
 use serde_json::json;
-use utoipa::openapi::path::OperationBuilder;
+use utoipa::openapi::path::{OperationBuilder, ParameterBuilder, ParameterIn};
 use utoipa::openapi::response::ResponseBuilder;
 use utoipa::openapi::schema::{ObjectBuilder, Type};
-use utoipa::openapi::{ContentBuilder, Header, HeaderBuilder, Ref, RefOr, Response, Schema};
+use utoipa::openapi::{ContentBuilder, Header, HeaderBuilder, OpenApi, Ref, RefOr, Response, Schema};
+
+use super::once::{KEPT, LONGEST_KEY};
 
 /// A reference to the schema `name`.
 pub fn reference(name: &str) -> RefOr<Schema> {
@@ -66,6 +68,38 @@ pub fn problem(status: u16) -> (&'static str, Response) {
     let headers: &[(&str, &str)] = if status == 429 { &LIMIT_HEADERS } else { &[] };
     let answer = headers.iter().fold(answer, |answer, (name, about)| answer.header(*name, text_header(about)));
     (name, answer.build())
+}
+
+/// Lets every POST of a caller that has an effect take an `Idempotency-Key`, and says so. `without` are paths of those that
+/// need none.
+pub fn once(api: &mut OpenApi, without: impl Fn(&str) -> bool) {
+    let posts = api.paths.paths.iter_mut().filter(|(path, _)| !without(path));
+    for operation in posts.filter_map(|(_, item)| item.post.as_mut()) {
+        // An operation without a caller says that it needs no credential.
+        if operation.security.is_some() {
+            continue;
+        }
+        let text = ObjectBuilder::new().schema_type(Type::String).min_length(Some(1)).max_length(Some(LONGEST_KEY));
+        let about = format!(
+            "Names this request, best with a new UUID: sent again within {} hours with the same key and body, it is answered \
+             as the first time and not done again (`Idempotency-Replayed: true`). With another body: 422 \
+             `idempotency_key_reused`; while the first is being served: 409 `idempotency_in_progress`. Refusals are not \
+             kept.",
+            KEPT.as_secs() / 3600
+        );
+        let key = ParameterBuilder::new()
+            .name("Idempotency-Key")
+            .parameter_in(ParameterIn::Header)
+            .description(Some(about))
+            .schema(Some(Schema::from(text.build())))
+            .example(Some(json!("5f3c1f0e-8f5e-4a52-9a3b-2f4f1f6f9b1d")));
+        operation.parameters.get_or_insert_default().push(RefOr::T(key.build()));
+        for status in ["409", "422"] {
+            let number = if status == "409" { 409 } else { 422 };
+            let answer = || RefOr::Ref(Ref::from_response_name(problem(number).0));
+            operation.responses.responses.entry(status.to_owned()).or_insert_with(answer);
+        }
+    }
 }
 
 /// What an answer says about quotas (draft-ietf-httpapi-ratelimit-headers).

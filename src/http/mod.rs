@@ -4,6 +4,7 @@ pub mod caller;
 pub mod client;
 pub mod document;
 pub mod observe;
+pub mod once;
 pub mod payload;
 pub mod quota;
 pub mod reply;

@@ -8,7 +8,6 @@ use bytes::Bytes;
 
 use crate::cache::{Coding, Entry, Source};
 use crate::error::{Error, Result};
-use crate::noun::store::Row;
 
 /// A read's answer; compressed where the caller takes `coding` and it was done already.
 pub fn entry(request: &HttpRequest, entry: &Entry, source: Source, coding: Option<Coding>) -> HttpResponse {
@@ -63,18 +62,6 @@ pub fn accepts(accepted: &str, coding: &str) -> bool {
         let refused = |weight: &str| weight.strip_prefix("q=").is_some_and(|q| q.parse().is_ok_and(|q: f32| q <= 0.0));
         named && !parts.any(refused)
     })
-}
-
-pub fn created(location: &str, row: Row) -> HttpResponse {
-    let mut reply = HttpResponse::Created();
-    reply.insert_header((header::LOCATION, location)).insert_header((header::ETAG, row.etag()));
-    json(reply, row.json)
-}
-
-pub fn updated(row: Row) -> HttpResponse {
-    let mut reply = HttpResponse::Ok();
-    reply.insert_header((header::ETAG, row.etag()));
-    json(reply, row.json)
 }
 
 pub fn json(mut reply: HttpResponseBuilder, body: Vec<u8>) -> HttpResponse {

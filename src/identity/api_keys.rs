@@ -15,6 +15,8 @@ use crate::noun::{Change, Faults, Field, Hooks, Kind, Noun, Operations, Search, 
 /// Characters of a key that stay readable, so that people can tell keys apart.
 const PREFIX: usize = 10;
 
+static KEY: Field = Field::text("key", 60, r#""rk_4fJx9QaT0m3v…""#, "The key. It is not shown again.").not_null();
+
 pub static API_KEYS: Noun = Noun {
     name: "api_key",
     plural: "api-keys",
@@ -55,6 +57,7 @@ pub static API_KEYS: Noun = Noun {
     writes: Writes { create, update, delete, ..Writes::PLAIN },
     routes: super::http::key_routes,
     ttl: Duration::from_secs(900),
+    secret: Some(&KEY),
     packed: false,
     ..Noun::BASE
 };

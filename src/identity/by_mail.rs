@@ -13,10 +13,9 @@ use super::sign_in::SignIn;
 use crate::auth::Action;
 use crate::error::Result;
 use crate::http::caller::Caller;
-use crate::http::reply;
 use crate::http::routing::{self, Routes};
 use crate::noun::form::Form;
-use crate::noun::http::{API, no_parameters};
+use crate::noun::http::no_parameters;
 use crate::noun::openapi::{Act, Gives};
 use crate::noun::{Change, Field, body};
 
@@ -66,8 +65,7 @@ async fn invite(state: Data<SignIn>, caller: Caller, request: HttpRequest, body:
     let tenant = caller.may(INVITATIONS.area, Action::Write)?;
     no_parameters(&request)?;
     let change = Change::parse(&INVITATIONS, body::json(&body, DEPTH)?, true, caller.business())?;
-    let (id, row) = state.invite(tenant, change).await?;
-    Ok(reply::created(&format!("{API}/{}/{id}", INVITATIONS.plural), row))
+    state.invite(tenant, &request, &body, change).await
 }
 
 async fn join(state: Data<SignIn>, request: HttpRequest, body: Bytes) -> Result<HttpResponse> {

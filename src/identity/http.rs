@@ -16,7 +16,7 @@ use crate::auth::{Action, Area, Principal, Tenant};
 use crate::db::{Db, Statement, Value};
 use crate::error::{Error, Result};
 use crate::http::caller::Caller;
-use crate::http::{client, reply, routing};
+use crate::http::{client, once, reply, routing};
 use crate::noun::form::Form;
 use crate::noun::{json, store};
 
@@ -42,13 +42,11 @@ async fn rotate(state: Data<SignIn>, caller: Caller, request: HttpRequest, body:
     let tenant = caller.may(Area::Keys, Action::Write)?;
     let id = Uuid::try_parse(request.match_info().query("id")).map_err(|_| store::missing(&API_KEYS))?;
     let overlap = Form::read(&body, &ROTATION)?.int("overlap_seconds").unwrap_or(OVERLAP);
-    let key = api_keys::generate()?;
-    let rotated = state
-        .db
-        .within(&tenant)
-        .write("rotate_key", move |tx| api_keys::rotate(tx, &tenant, id, overlap, &key))
-        .await?;
-    Ok(unkept(reply::updated(rotated)))
+    let (key, own) = (api_keys::generate()?, tenant.clone());
+    once::write(&state.db, &tenant, &request, &body, "rotate_key", move |tx| {
+        Ok(api_keys::rotate(tx, &own, id, overlap, &key)?.answer().secret())
+    })
+    .await
 }
 
 async fn sign_in(state: Data<SignIn>, request: HttpRequest, body: Bytes) -> Result<HttpResponse> {

@@ -2,35 +2,48 @@
 
 use std::sync::Arc;
 
+use actix_web::{HttpRequest, HttpResponse};
 use serde_json::Value as Json;
 use uuid::Uuid;
 
-use super::invitations::{self, Joined};
+use super::invitations::{self, INVITATIONS, Joined};
 use super::letters;
 use super::sessions::{self, Device};
 use super::sign_in::{SignIn, TOKEN_OVER};
 use crate::auth::{Tenant, Ticket, hash, secret};
 use crate::error::Result;
+use crate::http::once;
 use crate::noun::Change;
-use crate::noun::store::Row;
+use crate::noun::http::API;
 
 impl SignIn {
-    /// Invites whom `change` names to the tenant's business. Errors: those of [`invitations::invite`]; 429 when too
-    /// many were sent there; 503 when mail cannot be sent.
-    pub async fn invite(&self, tenant: Tenant, change: Change) -> Result<(Uuid, Row)> {
+    /// Invites whom `change` names to the tenant's business, as `request` with its `body` asks: once. Errors: those of
+    /// [`invitations::invite`]; 429 when too many were sent there; 503 when mail cannot be sent.
+    pub async fn invite(
+        &self,
+        tenant: Tenant,
+        request: &HttpRequest,
+        body: &[u8],
+        change: Change,
+    ) -> Result<HttpResponse> {
         let place = self.mail.place()?;
         let to = change.text("email").unwrap_or_default().to_owned();
         self.invitations.admit(&to, &tenant.id().to_string())?;
         let (token, days) = (secret("in_")?, self.invitation_days);
         let hashed = hash(&token);
-        let invited = self.db.within(&tenant).write("invite", move |tx| {
-            let made = invitations::invite(tx, &tenant, &change, &hashed, days)?;
-            Ok((made, invitations::business_name(tx, &tenant)?))
-        });
-        let (made, business) = invited.await?;
-        let letter = letters::invitation(to, &business, &self.mail.link("invitations", &token), days);
-        place.send(async { Ok(Some(letter)) });
-        Ok(made)
+        let own = tenant.clone();
+        let named = self.db.within(&tenant).read("invite", move |conn| invitations::business_name(conn, &own));
+        let (business, own) = (named.await?, tenant.clone());
+        let (reply, replayed) = once::write_or_replay(&self.db, &tenant, request, body, "invite", move |tx| {
+            let (id, row) = invitations::invite(tx, &own, &change, &hashed, days)?;
+            Ok(row.created(format!("{API}/{}/{id}", INVITATIONS.plural)))
+        })
+        .await?;
+        if !replayed {
+            let letter = letters::invitation(to, &business, &self.mail.link("invitations", &token), days);
+            place.send(async { Ok(Some(letter)) });
+        }
+        Ok(reply)
     }
 
     /// Makes whom `token` was mailed to a member, and signs them in. Who has no password needs one; who is known keeps name

@@ -8,6 +8,7 @@ use actix_web::http::header;
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 
+use super::params::View;
 use super::question::Question;
 use super::{Engine, Noun};
 use crate::auth::{Action, Business};
@@ -32,7 +33,7 @@ pub async fn answer(
     let Some(cache) = &engine.cache else {
         let tenant = claim.identity().may(noun.area, Action::Read)?;
         let question = ask(claim.business())?;
-        may_include(&claim, &question)?;
+        may_include(&claim, question.noun, question.view())?;
         let fresh = question.compute(engine.clone(), tenant).await?;
         return Ok(reply::entry(request, &Entry::new(Stamp::default(), fresh, Duration::ZERO), Source::Bypass, None));
     };
@@ -64,7 +65,7 @@ pub async fn answer(
         }
         let tenant = claim.identity().may(noun.area, Action::Read)?;
         let (key, question) = asked?;
-        may_include(&claim, &question)?;
+        may_include(&claim, question.noun, question.view())?;
         if bypasses {
             cache.bypassed(noun.plural);
             let fresh = question.compute(engine.clone(), tenant).await?;
@@ -116,11 +117,9 @@ pub async fn answer(
 }
 
 /// What is shown with the rows needs a permission of its own. Errors: 403.
-fn may_include(claim: &Claim, question: &Question) -> Result<()> {
-    let areas = question.view().include.iter().map(|(relation, _)| relation.noun.area);
-    areas
-        .filter(|area| *area != question.noun.area)
-        .try_for_each(|area| claim.identity().may(area, Action::Read).map(drop))
+pub(super) fn may_include(claim: &Claim, noun: &Noun, view: &View) -> Result<()> {
+    let areas = view.include.iter().map(|(relation, _)| relation.noun.area);
+    areas.filter(|area| *area != noun.area).try_for_each(|area| claim.identity().may(area, Action::Read).map(drop))
 }
 
 /// Whether the request wants the database's word (RFC 9111, section 5.2.1.5).

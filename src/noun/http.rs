@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use actix_web::http::Method;
-use actix_web::http::header::{self, HeaderValue};
 use actix_web::web::{self, Bytes, Data};
 use actix_web::{HttpRequest, HttpResponse};
 use serde_json::Value as Json;
@@ -12,11 +11,12 @@ use uuid::Uuid;
 use super::answer::answer;
 use super::params::{List, View};
 use super::question::{Question, What};
-use super::{Change, Engine, Noun, body, history, store};
+use super::{Change, Engine, Noun, body, export, history, store};
 use crate::auth::{Action, Business, Tenant};
+use crate::db::Tx;
 use crate::error::{Error, Fault, Result};
 use crate::http::caller::{Caller, Claim};
-use crate::http::{reply, routing};
+use crate::http::{once, reply, routing};
 
 /// Base of the API's paths.
 pub const API: &str = "/api/v1";
@@ -41,6 +41,8 @@ pub fn routes(noun: &'static Noun, api: &mut web::ServiceConfig) {
             create(noun, engine, caller, request, body)
         }),
     };
+    let export = routing::resource("/export")
+        .reads(Method::GET, move |engine, claim, request, _| export::export(noun, engine, claim, request));
     let batch = routing::resource("/batch/read")
         .reads(Method::POST, move |engine, claim, request, body| batch_read(noun, engine, claim, request, body));
     let history = routing::resource("/{id}/history")
@@ -48,9 +50,11 @@ pub fn routes(noun: &'static Noun, api: &mut web::ServiceConfig) {
     let restoration = routing::resource("/{id}/restoration").on_if(
         operations.restore,
         Method::POST,
-        move |engine, caller, request, _| restore(noun, engine, caller, request),
+        move |engine, caller, request, body| restore(noun, engine, caller, request, body),
     );
     api.service(web::scope(&format!("/{}", noun.plural)).configure(|scope| {
+        // Before the pattern, which it is also an example of.
+        export.register(scope);
         one.register(scope);
         many.register(scope);
         batch.register(scope);
@@ -123,14 +127,13 @@ async fn create(
     let tenant = caller.may(noun.area, Action::Write)?;
     no_parameters(&request)?;
     let change = Change::parse(noun, body::json(&body, engine.body_depth)?, true, caller.business())?;
-    let (id, row) =
-        engine.db.within(&tenant).write("create", move |tx| (noun.writes.create)(tx, &tenant, change.clone())).await?;
-    let mut reply = reply::created(&format!("{API}/{}/{id}", noun.plural), row);
-    if !noun.packed {
-        // Where secrets may stand, nobody may keep them.
-        reply.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    }
-    Ok(reply)
+    let own = tenant.clone();
+    once::write(&engine.db, &tenant, &request, &body, "create", move |tx| {
+        let (id, row) = (noun.writes.create)(tx, &own, change.clone())?;
+        let answer = row.created(format!("{API}/{}/{id}", noun.plural));
+        Ok(if noun.secret.is_none() { answer } else { answer.secret() })
+    })
+    .await
 }
 
 async fn update(
@@ -151,7 +154,7 @@ async fn update(
         .write("update", move |tx| (noun.writes.update)(tx, &tenant, id, change.clone(), expected))
         .await?;
     superseded(&engine, noun, &forgetful, id);
-    Ok(reply::updated(row))
+    Ok(row.answer().reply())
 }
 
 async fn delete(
@@ -174,13 +177,13 @@ async fn restore(
     engine: Data<Engine>,
     caller: Caller,
     request: HttpRequest,
+    body: Bytes,
 ) -> Result<HttpResponse> {
     let tenant = may_change(&caller, noun, Action::Delete)?;
     no_parameters(&request)?;
-    let id = id(noun, &request)?;
-    let row =
-        engine.db.within(&tenant).write("restore", move |tx| (noun.writes.restore)(tx, &tenant, noun, id)).await?;
-    Ok(reply::updated(row))
+    let (id, own) = (id(noun, &request)?, tenant.clone());
+    let restore = move |tx: &mut Tx<'_>| Ok((noun.writes.restore)(tx, &own, noun, id)?.answer());
+    once::write(&engine.db, &tenant, &request, &body, "restore", restore).await
 }
 
 /// As `Caller::may`, for what answers with the row: that needs the permission to read it, too. Errors: 403.

@@ -62,6 +62,21 @@ fn value(out: &mut Vec<u8>, kind: Kind, cell: &[u8]) {
     }
 }
 
+/// A cell as text of its own: what JSON would write between quotes, unescaped, and as JSON what has none.
+pub fn plain(kind: Kind, cell: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    match kind {
+        Kind::Uuid | Kind::Time | Kind::Date => {
+            value(&mut out, kind, cell);
+            out.pop();
+            out.remove(0);
+        }
+        Kind::Int { .. } | Kind::Bool | Kind::Tags | Kind::Object => value(&mut out, kind, cell),
+        _ => out.extend_from_slice(cell),
+    }
+    out
+}
+
 /// A JSON string. PostgreSQL sends valid UTF-8; escaping is needed for few bytes (RFC 8259, section 7).
 fn string(out: &mut Vec<u8>, text: &[u8]) {
     out.push(b'"');
@@ -150,20 +165,26 @@ fn digits(text: &mut [u8], mut number: i64) {
 
 /// A `text[]`: dimensions, has-null flag, element type, then length and lower bound of the one dimension, then the
 /// elements, each after its length.
-fn texts(out: &mut Vec<u8>, cell: &[u8]) {
-    out.push(b'[');
+pub fn labels(cell: &[u8]) -> Vec<&[u8]> {
+    let mut labels = Vec::new();
     let mut rest = cell.get(20..).unwrap_or_default();
-    let mut first = true;
     while let Some((length, tail)) = rest.split_first_chunk::<4>() {
         let Some((element, after)) = tail.split_at_checked(u32::from_be_bytes(*length) as usize) else {
             break;
         };
-        if !first {
+        labels.push(element);
+        rest = after;
+    }
+    labels
+}
+
+fn texts(out: &mut Vec<u8>, cell: &[u8]) {
+    out.push(b'[');
+    for (place, label) in labels(cell).into_iter().enumerate() {
+        if place > 0 {
             out.push(b',');
         }
-        first = false;
-        string(out, element);
-        rest = after;
+        string(out, label);
     }
     out.push(b']');
 }

@@ -13,6 +13,7 @@ pub mod body;
 mod coalesce;
 mod cursor;
 mod engine;
+pub mod export;
 mod field;
 pub mod form;
 pub mod history;
@@ -179,6 +180,8 @@ pub struct Noun {
     pub cached: bool,
     /// Which rows are seen by someone who is limited to their own.
     pub visible: Visible,
+    /// What the answer to its creation shows besides, once and never again.
+    pub secret: Option<&'static Field>,
     /// Whether its answers may be compressed: not where secrets stand beside what a caller can write (BREACH).
     pub packed: bool,
 }
@@ -214,6 +217,7 @@ impl Noun {
         ttl: Duration::from_secs(600),
         cached: true,
         visible: Visible::All,
+        secret: None,
         packed: true,
     };
 

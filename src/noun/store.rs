@@ -1,5 +1,6 @@
 //! A noun's reads and writes against one connection. Every function takes the [`Tenant`].
 
+use actix_web::http::StatusCode;
 use diesel::pg::PgConnection;
 use uuid::Uuid;
 
@@ -8,6 +9,7 @@ use super::{Arity, Change, Noun, Relation, Visible, cursor::Cursor, json, select
 use crate::auth::Tenant;
 use crate::db::{Cells, Statement, Tx, Value};
 use crate::error::{Error, Fault, Result};
+use crate::http::once::Answer;
 
 /// How long a deleted row can be brought back.
 pub const RESTORABLE_DAYS: i64 = 30;
@@ -26,14 +28,47 @@ impl Row {
     pub fn etag(&self) -> String {
         format!("\"{}.{:016x}\"", self.version, xxhash_rust::xxh3::xxh3_64(&self.json))
     }
+
+    /// 201, at `path`.
+    pub fn created(self, path: String) -> Answer {
+        let etag = self.etag();
+        Answer::new(StatusCode::CREATED, self.json).location(path).etag(etag)
+    }
+
+    /// 200.
+    pub fn answer(self) -> Answer {
+        let etag = self.etag();
+        Answer::new(StatusCode::OK, self.json).etag(etag)
+    }
 }
 
-/// A page as its JSON document. Queries: one, one for each relation of many, one for a count.
-pub fn list(conn: &mut PgConnection, tenant: &Tenant, list: &List) -> Result<Vec<u8>> {
+/// The rows of a page, with what they are shown with.
+pub struct Page {
+    pub rows: Vec<Cells>,
+    pub related: Related,
+    /// Where the next page begins, if there is one.
+    pub next: Option<String>,
+}
+
+/// Reads a page. Queries: one, and one for each relation of many.
+pub fn page(conn: &mut PgConnection, tenant: &Tenant, list: &List) -> Result<Page> {
     let mut rows = select::page(list, tenant).rows(conn)?;
     let more = rows.len() > list.limit as usize;
     rows.truncate(list.limit as usize);
     let related = Related::load(conn, tenant, &list.view, &rows)?;
+    let next = match rows.last().filter(|_| more) {
+        Some(last) => {
+            let id = last.uuid(0).ok_or_else(|| Error::Internal("a row without id".into()))?;
+            Some(Cursor::encode(list, id, last, width(list.noun, &list.view)))
+        }
+        None => None,
+    };
+    Ok(Page { rows, related, next })
+}
+
+/// A page as its JSON document. Queries: those of [`page`], and one for a count.
+pub fn list(conn: &mut PgConnection, tenant: &Tenant, list: &List) -> Result<Vec<u8>> {
+    let Page { rows, related, next } = page(conn, tenant, list)?;
     let mut out = Vec::with_capacity(256 + rows.len() * 1024);
     out.extend_from_slice(b"{\"data\":[");
     for (place, row) in rows.iter().enumerate() {
@@ -45,12 +80,8 @@ pub fn list(conn: &mut PgConnection, tenant: &Tenant, list: &List) -> Result<Vec
     out.extend_from_slice(b"],\"page\":{\"limit\":");
     out.extend_from_slice(list.limit.to_string().as_bytes());
     out.extend_from_slice(b",\"next\":");
-    match rows.last().filter(|_| more) {
-        Some(last) => {
-            let id = last.uuid(0).ok_or_else(|| Error::Internal("a row without id".into()))?;
-            let cursor = Cursor::encode(list, id, last, width(list.noun, &list.view));
-            out.extend_from_slice(format!("\"{cursor}\"").as_bytes());
-        }
+    match next {
+        Some(cursor) => out.extend_from_slice(format!("\"{cursor}\"").as_bytes()),
         None => out.extend_from_slice(b"null"),
     }
     total(conn, tenant, list, &mut out)?;

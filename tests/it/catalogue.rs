@@ -41,7 +41,8 @@ const NEVER_RESTORED: [(&str, &str); 0] = [];
 
 /// What the role of the second wall (docs/SECURITY.md) may do with a table where that is not all of select, insert, update
 /// and delete, with the reason. Tables that are not here and without a tenant: nothing at all.
-const GRANTED: [(&str, &[&str], &str); 7] = [
+const GRANTED: [(&str, &[&str], &str); 8] = [
+    ("idempotency_keys", &["SELECT", "INSERT", "UPDATE"], "their time is over for all businesses at once"),
     ("audit_log", &["SELECT"], "written by triggers as its owner, never by the service; erasure is a function"),
     ("businesses", &["SELECT", "UPDATE"], "the tenant itself: its settings; it is made and removed by operators"),
     ("users", &["SELECT", "UPDATE"], "members; they are added and forgotten by functions that look beyond the wall"),
@@ -437,6 +438,10 @@ fn behind_the_second_wall_only_what_is_granted_can_be_done_and_only_to_one_busin
     let mut both = [Samples::new(&service.client), Samples::new(&neighbour)];
     for noun in NOUNS {
         both.iter_mut().for_each(|samples| drop(samples.row(noun)));
+    }
+    for client in [&service.client, &neighbour] {
+        let once = client.request("POST", "campaigns").header("Idempotency-Key", "once");
+        client.send(once.json(&serde_json::json!({ "name": "Once" }))).expect(201);
     }
     crate::sign_in::admit(&service, "acme", "amina@example.com", "agent");
     crate::sign_in::sign_in(&service, "amina@example.com").expect(201);

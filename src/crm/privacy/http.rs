@@ -1,11 +1,13 @@
 //! `GET /contacts/{id}/export` and `POST /contacts/{id}/erasure`.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::http::{Method, header};
+use actix_web::http::{Method, StatusCode, header};
 use actix_web::web::{Bytes, Data, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
+use parking_lot::Mutex;
 use serde_json::json;
 use utoipa::openapi::OpenApi;
 use utoipa::openapi::path::HttpMethod;
@@ -15,8 +17,9 @@ use crate::app::App;
 use crate::auth::{Action, Area};
 use crate::crm::contacts::CONTACTS;
 use crate::db::{Isolation, WriteOptions};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::http::caller::Caller;
+use crate::http::once::{self, Answer, Once};
 use crate::http::{reply, routing};
 use crate::noun::form::Form;
 use crate::noun::http::id;
@@ -57,18 +60,32 @@ async fn erase(app: Data<App>, caller: Caller, request: HttpRequest, body: Bytes
     let tenant = caller.may(Area::Privacy, Action::Delete)?;
     let id = id(&CONTACTS, &request)?;
     let mode = Form::read(&body, &ERASURE)?.text("mode").map(str::to_owned);
-    let (own, asked) = (tenant.clone(), mode.clone());
-    let db = app.db.within(&tenant);
-    let first = db.write("erasure", move |tx| erasure::erase(tx, &own, id, asked.as_deref(), &HashSet::new()));
-    let erased = first.await?;
-    if erased.mode != "delete" {
-        // What was being hung on these rows has waited for us, and is there now.
-        let (own, done) = (tenant.clone(), erased.ids);
-        let db = app.db.within(&tenant);
-        db.write("erasure", move |tx| erasure::erase(tx, &own, id, mode.as_deref(), &done)).await?;
+    let (own, asked, done) = (tenant.clone(), mode.clone(), Arc::new(Mutex::new(HashSet::new())));
+    let (first, once) = (done.clone(), Once::asked(&tenant, &request, &body)?);
+    let (reply, replayed) = once::write_or_replay(&app.db, &tenant, &request, &body, "erasure", move |tx| {
+        let erased = erasure::erase(tx, &own, id, asked.as_deref(), &HashSet::new())?;
+        once::forget(tx, &own, None)?;
+        let answer = json!({ "mode": erased.mode, "rows": erased.rows }).to_string();
+        if erased.mode != "delete" {
+            *first.lock() = erased.ids;
+        }
+        Ok(Answer::new(StatusCode::OK, answer.into_bytes()))
+    })
+    .await?;
+    let done = std::mem::take(&mut *done.lock());
+    if replayed || !done.is_empty() {
+        // What was being hung on these rows has waited for us, and is there now. (Of what was answered before it is not known
+        // how far it came; a contact that was deleted is not found again.)
+        let own = tenant.clone();
+        let again = app.db.within(&tenant);
+        let again = again.write("erasure", move |tx| {
+            erasure::erase(tx, &own, id, mode.as_deref(), &done)?;
+            once::forget(tx, &own, once.as_ref())
+        });
+        again.await.or_else(|error| if matches!(error, Error::NotFound(_)) { Ok(()) } else { Err(error) })?;
     }
     forget(&app, tenant.id()).await;
-    Ok(HttpResponse::Ok().json(json!({ "mode": erased.mode, "rows": erased.rows })))
+    Ok(reply)
 }
 
 /// Nobody is shown what was cached of the business before; but it must not lie around either. What was being read

@@ -98,7 +98,7 @@ impl Act {
                 answer.description("All of them.").content("application/json", content(schema.into(), example.into()))
             }
             Gives::Created(noun) => {
-                let (schema, example) = (reference(&schemas::created_schema(noun)), schemas::with_key_example(noun));
+                let (schema, example) = (reference(&schemas::created_schema(noun)), schemas::created_example(noun));
                 answer.description("The row as it is now.").content("application/json", content(schema, example))
             }
         }

@@ -11,8 +11,8 @@ use utoipa::openapi::{OpenApi, PathItem, RefOr, Schema};
 
 pub use self::acts::{Act, Gives};
 pub use self::examples::example;
-use self::operations::{batch_read, create, delete, history, list, read, restore, update};
-use self::schemas::{batch, body, created_schema, page, row, with_key};
+use self::operations::{batch_read, create, delete, export, history, list, read, restore, update};
+use self::schemas::{batch, body, created_schema, page, row, with_secret};
 use super::Noun;
 
 /// Adds everything that `noun` has to the document.
@@ -29,7 +29,7 @@ pub fn describe(noun: &'static Noun, api: &mut OpenApi) {
         schema(format!("{}Update", noun.schema), body(noun, false));
     }
     if created_schema(noun) != noun.schema {
-        schema(created_schema(noun), with_key(noun));
+        schema(created_schema(noun), with_secret(noun));
     }
     paths(noun, api);
 }
@@ -44,6 +44,7 @@ fn paths(noun: &'static Noun, api: &mut OpenApi) {
     if operations.create {
         add(base.clone(), HttpMethod::Post, create(noun));
     }
+    add(format!("{base}/export"), HttpMethod::Get, export(noun));
     add(format!("{base}/batch/read"), HttpMethod::Post, batch_read(noun));
     add(format!("{base}/{{id}}"), HttpMethod::Get, read(noun));
     if operations.update {

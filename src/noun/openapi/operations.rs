@@ -9,11 +9,11 @@ use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
 use utoipa::openapi::{ContentBuilder, Header, HeaderBuilder};
 
 use super::examples::{article, body_example, example, many, page_example, row_example, spaced};
-use super::parameters::{id, if_match, if_none_match, list_parameters, view_parameters};
-use super::schemas::{batch_schema, created_schema, with_key_example};
+use super::parameters::{id, if_match, if_none_match, list_parameters, query, view_parameters};
+use super::schemas::{batch_schema, created_example, created_schema};
 use crate::http::document::{problems, reference};
 use crate::noun::history::AUDIT_LOG;
-use crate::noun::{Noun, store};
+use crate::noun::{Noun, export, store};
 
 pub(super) fn list(noun: &'static Noun) -> OperationBuilder {
     let operation = OperationBuilder::new()
@@ -113,6 +113,38 @@ pub(super) fn batch_read(noun: &'static Noun) -> OperationBuilder {
     problems(operation, &[400, 401, 403, 408, 413, 415, 422, 503])
 }
 
+/// All rows of a list as a file.
+pub(super) fn export(noun: &'static Noun) -> OperationBuilder {
+    let format = ObjectBuilder::new()
+        .schema_type(Type::String)
+        .enum_values(Some(export::FORMATS))
+        .default(Some(json!(export::FORMATS[0])))
+        .build();
+    let line = row_example(noun);
+    let names: Vec<&str> = noun.fields.iter().map(|field| field.name).collect();
+    let text = |example: String| {
+        let schema = Schema::from(ObjectBuilder::new().schema_type(Type::String).build());
+        ContentBuilder::new().schema(Some(schema)).example(Some(example.into())).build()
+    };
+    let answer = ResponseBuilder::new()
+        .description("All rows that the parameters leave, as a file.")
+        .content("text/csv", text(format!("{}\r\n", names.join(","))))
+        .content("application/x-ndjson", text(format!("{line}\n")));
+    let operation = OperationBuilder::new()
+        .summary(Some(format!("Export {}", spaced(noun.plural))))
+        .description(Some(
+            "Every row of the list as CSV (with a header line; `include` adds columns such as `company.name`) or as one JSON \
+             object a line, streamed while it is read. A text that a spreadsheet would take for a formula begins with an \
+             apostrophe. Rows that change while it runs are as they were when their page was read; when the credential ends, \
+             so does the file, without its last chunk.",
+        ))
+        .operation_id(Some(format!("export{}", many(noun))))
+        .parameter(query("format", format, "How it is written."))
+        .response("200", answer);
+    let whole = list_parameters(noun).into_iter().filter(|one| !export::WITHOUT.contains(&one.name.as_str()));
+    problems(whole.fold(operation, OperationBuilder::parameter), &[400, 401, 403, 503])
+}
+
 /// What happened to a row: a list of the audit log, without what narrows it to the row.
 pub(super) fn history(noun: &'static Noun) -> OperationBuilder {
     let operation = OperationBuilder::new()
@@ -138,7 +170,7 @@ fn page_answer(noun: &'static Noun) -> ResponseBuilder {
 }
 
 fn row_answer(noun: &Noun, schema: &str, about: &str) -> ResponseBuilder {
-    let shown = if schema == noun.schema { row_example(noun) } else { with_key_example(noun) };
+    let shown = if schema == noun.schema { row_example(noun) } else { created_example(noun) };
     let content = ContentBuilder::new().schema(Some(reference(schema))).example(Some(shown));
     ResponseBuilder::new().description(about).header("ETag", etag()).content("application/json", content.build())
 }

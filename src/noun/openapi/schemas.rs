@@ -217,27 +217,25 @@ pub(super) fn relation_names(noun: &Noun) -> Schema {
     ObjectBuilder::new().schema_type(Type::String).enum_values(Some(names)).build().into()
 }
 
-/// An API key is shown once, in the answer that made it.
+/// A secret is shown once, in the answer that made it.
 pub(super) fn created_schema(noun: &Noun) -> String {
-    if noun.schema == "ApiKey" { "ApiKeyCreated".to_owned() } else { noun.schema.to_owned() }
+    if noun.secret.is_some() { format!("{}Created", noun.schema) } else { noun.schema.to_owned() }
 }
 
-pub(super) fn with_key(noun: &Noun) -> Schema {
-    let Schema::Object(mut object) = row(noun) else {
+pub(super) fn with_secret(noun: &Noun) -> Schema {
+    let (Schema::Object(mut object), Some(secret)) = (row(noun), noun.secret) else {
         return row(noun);
     };
-    let key = ObjectBuilder::new()
-        .schema_type(Type::String)
-        .description(Some("The key. It is not shown again."))
-        .examples([json!("rk_4fJx9QaT0m3v…")]);
-    object.examples = vec![with_key_example(noun)];
-    object.properties.insert("key".to_owned(), RefOr::T(key.build().into()));
-    object.required.push("key".to_owned());
+    object.examples = vec![created_example(noun)];
+    object.properties.insert(secret.name.to_owned(), RefOr::T(field(secret, false)));
+    object.required.push(secret.name.to_owned());
     Schema::Object(object)
 }
 
-pub(super) fn with_key_example(noun: &Noun) -> Json {
-    let mut example = row_example(noun);
-    example["key"] = json!("rk_4fJx9QaT0m3v…");
-    example
+pub(super) fn created_example(noun: &Noun) -> Json {
+    let mut shown = row_example(noun);
+    if let Some(secret) = noun.secret {
+        shown[secret.name] = example(secret.example);
+    }
+    shown
 }

@@ -19,7 +19,8 @@ use crate::support::{Database, open_db};
 use questions::Question;
 
 /// Indexes that no read of the API uses, with the reason.
-const FOR_WRITES: [(&str, &str); 8] = [
+const FOR_WRITES: [(&str, &str); 9] = [
+    ("idempotency_keys_created_at_idx", "those whose time is over are cleared away"),
     ("identities_user_id_idx", "a person who is forgotten takes them along"),
     ("oidc_departures_expires_at_idx", "those that are over are swept"),
     (

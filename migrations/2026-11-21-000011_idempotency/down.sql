@@ -1,0 +1,2 @@
+DROP FUNCTION rapport_answered(uuid);
+DROP TABLE idempotency_keys;

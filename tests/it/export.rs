@@ -1,0 +1,136 @@
+//! All rows of a list as a file.
+
+use std::collections::BTreeSet;
+use std::io::Read;
+
+use rapport::auth::Role;
+use rapport::noun::Arity;
+use rapport::nouns::NOUNS;
+use serde_json::{Value, json};
+
+use crate::support::{Answer, Client, Samples, Service};
+
+fn lines(answer: &Answer) -> Vec<Value> {
+    answer.text.lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect()
+}
+
+fn table(answer: &Answer) -> Vec<csv::StringRecord> {
+    let mut reader = csv::ReaderBuilder::new().has_headers(false).from_reader(answer.text.as_bytes());
+    reader.records().map(|record| record.expect("a line of CSV")).collect()
+}
+
+#[test]
+fn every_noun_is_exported_as_it_is_listed() {
+    let service = Service::start();
+    let (_, neighbour) = service.neighbour();
+    let mut samples = Samples::new(&service.client);
+    for noun in NOUNS {
+        (0..3).for_each(|_| drop(samples.row(noun)));
+    }
+    for noun in NOUNS {
+        let listed = service.client.all(&format!("{}?sort={}", noun.plural, noun.default_sort));
+        let asked = format!("{}/export?format=ndjson", noun.plural);
+        // What asking does to the key itself is not what is asked about.
+        let exported = lines(&service.client.get(&asked).expect(200));
+        let ids = |rows: &[Value]| rows.iter().map(|row| row["id"].clone()).collect::<Vec<_>>();
+        assert_eq!(ids(&exported), ids(&listed), "{}", noun.plural);
+        if noun.plural != "api-keys" {
+            assert_eq!(exported, listed, "{}", noun.plural);
+        }
+        let file = service.client.get(&format!("{}/export", noun.plural)).expect(200);
+        assert_eq!(file.header("content-type"), "text/csv; charset=utf-8");
+        assert!(file.header("content-disposition").starts_with(&format!("attachment; filename=\"{}-", noun.plural)));
+        let table = table(&file);
+        let names: Vec<&str> = noun.fields.iter().map(|field| field.name).collect();
+        assert_eq!(table[0].iter().collect::<Vec<_>>(), names, "{}", noun.plural);
+        let firsts: Vec<Value> = table[1..].iter().map(|record| json!(record[0])).collect();
+        assert_eq!(firsts, ids(&listed), "{}", noun.plural);
+        let others = lines(&neighbour.get(&asked).expect(200));
+        let ours: BTreeSet<String> = listed.iter().map(|row| row["id"].to_string()).collect();
+        assert!(others.iter().all(|row| !ours.contains(&row["id"].to_string())), "{}", noun.plural);
+    }
+}
+
+#[test]
+fn a_file_has_what_was_asked_for_and_no_formulas() {
+    let service = Service::start();
+    let client = &service.client;
+    let company = client.make("companies", json!({ "name": "=HYPERLINK(\"http://evil\")", "domain": "acme.example" }));
+    let tags = json!(["vip", "new"]);
+    client.create(
+        "contacts",
+        json!({ "first_name": "Ann, \"A\"", "last_name": "@SUM(1)", "phone": "+4915112345678", "company_id": company, "tags": tags,
+                "metadata": { "plan": "gold" } }),
+    );
+    client.create("contacts", json!({ "first_name": "Line\nbreak", "phone": "-1 later" }));
+    let asked =
+        "contacts/export?sort=created_at&fields=first_name,last_name,phone,tags,metadata,company.name&include=company";
+    let table = table(&client.get(asked).expect(200));
+    assert_eq!(
+        table[0].iter().collect::<Vec<_>>(),
+        ["first_name", "last_name", "phone", "tags", "metadata", "company.name"]
+    );
+    let row =
+        ["Ann, \"A\"", "'@SUM(1)", "+4915112345678", "vip;new", r#"{"plan": "gold"}"#, "'=HYPERLINK(\"http://evil\")"];
+    assert_eq!(table[1].iter().collect::<Vec<_>>(), row);
+    assert_eq!(table[2].iter().collect::<Vec<_>>(), ["Line\nbreak", "", "'-1 later", "", "{}", ""]);
+    // JSON has no formulas.
+    let rows = lines(&client.get("contacts/export?format=ndjson&tags=vip&include=company,leads").expect(200));
+    assert_eq!((rows.len(), &rows[0]["last_name"], &rows[0]["leads"]), (1, &json!("@SUM(1)"), &json!([])));
+    assert_eq!(rows[0]["company"]["id"], json!(company));
+}
+
+#[test]
+fn many_rows_come_each_once_in_any_order() {
+    let service = Service::start();
+    fill(&service, 1_700);
+    for sort in ["created_at", "-created_at", "name", "-updated_at"] {
+        let file = service.client.get(&format!("contacts/export?format=ndjson&sort={sort}")).expect(200);
+        let names: BTreeSet<String> = lines(&file).iter().map(|row| row["last_name"].to_string()).collect();
+        assert_eq!((file.text.lines().count(), names.len()), (1_700, 1_700), "{sort}");
+        assert_eq!(table(&service.client.get(&format!("contacts/export?sort={sort}")).expect(200)).len(), 1_701);
+    }
+    let narrowed = service.client.get("contacts/export?format=ndjson&q=name0000").expect(200);
+    assert_eq!(narrowed.text.lines().count(), 9);
+}
+
+fn fill(service: &Service, rows: usize) {
+    service.database.run(&format!(
+        "INSERT INTO contacts (business_id, id, first_name, last_name, metadata)
+         SELECT '{}', rapport_uuid_v7(), 'Ann', 'name' || lpad(n::text, 5, '0'), jsonb_build_object('note', repeat('x', 1000))
+         FROM generate_series(1, {rows}) n",
+        service.business
+    ));
+}
+
+#[test]
+fn a_file_ends_with_the_credential() {
+    let service = Service::start();
+    fill(&service, 30_000);
+    let client = service.client_as(Role::Agent);
+    let mut file = client.request("GET", "contacts/export?format=ndjson").send().expect("an answer");
+    let mut some = [0; 1000];
+    file.read_exact(&mut some).expect("its beginning");
+    service.database.run("DELETE FROM api_keys WHERE role = 'agent'");
+    let mut rest = Vec::new();
+    // Not as a file that is whole: its last chunk never comes.
+    file.read_to_end(&mut rest).expect_err("the end that is missing");
+    assert!(rest.len() < 25_000_000, "{} bytes were shown", rest.len());
+    assert_eq!(service.client.get("contacts/export?format=ndjson").expect(200).text.lines().count(), 30_000);
+}
+
+#[test]
+fn what_makes_no_sense_is_refused() {
+    let service = Service::start();
+    let get = |query: &str| service.client.get(&format!("leads/export?{query}")).expect(400);
+    let wrong = get("format=xls&limit=5&cursor=x&count=true&stats=new");
+    let all = ["/query/count", "/query/cursor", "/query/format", "/query/limit", "/query/stats"];
+    assert_eq!(wrong.faults(), all);
+    assert!(wrong.text.contains("`status`"), "{}", wrong.text);
+    assert_eq!(get("include=tasks").faults(), ["/query/include"]);
+    assert!(NOUNS.iter().any(|noun| noun.relations.iter().any(|relation| relation.arity != Arity::One)));
+    let none: Client = service.stranger();
+    none.get("leads/export").expect(401);
+    service.client_as(Role::Viewer).get("audit-log/export").expect(403);
+    service.client.post("leads/export", json!({})).expect(405);
+}
