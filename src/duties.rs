@@ -1,14 +1,38 @@
-//! Every duty on one page: what a process does beside requests.
-
-use actix_web::web::Data;
+//! Every duty, and every kind of job, on one page: what a process does beside requests.
 
 use std::time::Duration;
 
-use crate::app::App;
-use crate::http::once;
-use crate::jobs::Duty;
+use actix_web::web::Data;
 
-static DUTIES: [Duty; 1] = [Duty { name: "answers", rest: Duration::from_secs(600), woken_by: None, run: once::clear }];
+use crate::app::App;
+use crate::crm::reminders;
+use crate::http::once;
+use crate::jobs::{self, Duty, Kind};
+
+/// What jobs there are.
+static KINDS: [&Kind; 0] = [];
+
+static DUTIES: [Duty; 4] = [
+    Duty { name: "answers", rest: Duration::from_secs(600), woken_by: None, run: once::clear },
+    Duty {
+        name: "jobs",
+        rest: Duration::from_secs(1),
+        woken_by: Some(|app| &app.bells.jobs),
+        run: |app| Box::pin(jobs::work(app, &KINDS)),
+    },
+    Duty {
+        name: "tidy jobs",
+        rest: Duration::from_secs(30),
+        woken_by: None,
+        run: |app| Box::pin(jobs::tidy(app, &KINDS)),
+    },
+    Duty {
+        name: "reminders",
+        rest: Duration::from_secs(10),
+        woken_by: None,
+        run: |app| Box::pin(reminders::remind(app)),
+    },
+];
 
 /// Takes them all up, on this thread.
 pub fn take_up(app: &Data<App>) {

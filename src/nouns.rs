@@ -18,9 +18,10 @@ use crate::identity::memberships::MEMBERSHIPS;
 use crate::identity::users::USERS;
 use crate::noun::Noun;
 use crate::noun::history::AUDIT_LOG;
+use crate::ops::jobs::JOBS;
 
 /// Every noun, in the order of the document.
-pub static NOUNS: [&Noun; 17] = [
+pub static NOUNS: [&Noun; 18] = [
     &LEADS,
     &COMPANIES,
     &CONTACTS,
@@ -38,6 +39,7 @@ pub static NOUNS: [&Noun; 17] = [
     &INVITATIONS,
     &API_KEYS,
     &AUDIT_LOG,
+    &JOBS,
 ];
 
 #[cfg(test)]

@@ -24,6 +24,7 @@ use crate::http::reply::accepts;
 use crate::identity;
 use crate::noun;
 use crate::nouns::NOUNS;
+use crate::ops;
 
 const ABOUT: &str = "A CRM back end: leads, companies, contacts, conversations and bookings.\n\n\
 Every list has the same grammar: filters by field, `q`, `sort`, `limit`, `cursor`, `include`, `fields`, `count`. Every \
@@ -75,6 +76,7 @@ pub fn build() -> OpenApi {
     NOUNS.iter().for_each(|noun| noun::openapi::describe(noun, &mut api));
     identity::forms::describe(&mut api);
     crm::privacy::http::describe(&mut api);
+    ops::jobs::describe(&mut api);
     probes(&mut api);
     operators(&mut api);
     document::once(&mut api, |path| DONE_ANYHOW.iter().any(|end| path.ends_with(end)));

@@ -61,6 +61,7 @@ diesel::table! {
         created_at -> Timestamptz,
         updated_at -> Timestamptz,
         deleted_at -> Nullable<Timestamptz>,
+        reminded_at -> Nullable<Timestamptz>,
     }
 }
 
@@ -226,6 +227,49 @@ diesel::table! {
         role -> Text,
         hash -> Binary,
         expires_at -> Timestamptz,
+        version -> BigInt,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    job_runs (business_id, id) {
+        business_id -> Uuid,
+        id -> Uuid,
+        kind -> Text,
+        input -> Jsonb,
+        cursor -> Jsonb,
+        total -> Nullable<BigInt>,
+        done -> BigInt,
+        failed -> BigInt,
+        role -> Text,
+        permissions -> Array<Text>,
+        sees_only -> Nullable<Uuid>,
+        token -> BigInt,
+        attempts -> Integer,
+        run_at -> Timestamptz,
+        served_at -> Nullable<Timestamptz>,
+        leased_until -> Nullable<Timestamptz>,
+        told_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    jobs (business_id, id) {
+        business_id -> Uuid,
+        id -> Uuid,
+        kind -> Text,
+        state -> Text,
+        total -> Nullable<BigInt>,
+        done -> BigInt,
+        failed -> BigInt,
+        result -> Nullable<Jsonb>,
+        error -> Nullable<Jsonb>,
+        actor_kind -> Text,
+        actor_id -> Nullable<Uuid>,
+        started_at -> Nullable<Timestamptz>,
+        finished_at -> Nullable<Timestamptz>,
         version -> BigInt,
         created_at -> Timestamptz,
         updated_at -> Timestamptz,
@@ -437,6 +481,7 @@ diesel::table! {
         created_at -> Timestamptz,
         updated_at -> Timestamptz,
         deleted_at -> Nullable<Timestamptz>,
+        reminded_at -> Nullable<Timestamptz>,
     }
 }
 

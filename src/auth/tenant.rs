@@ -68,9 +68,20 @@ impl Tenant {
         self.sees_only
     }
 
-    /// Who acts: `user` or `api_key`, and the id.
-    pub fn actor(&self) -> Option<(&'static str, Uuid)> {
-        self.actor.map(Actor::parts)
+    /// Whoever acts.
+    pub fn actor(&self) -> Option<Actor> {
+        self.actor
+    }
+
+    /// Whoever made a job, as they were then: it is done as them.
+    pub fn of_job(
+        id: Uuid,
+        role: Role,
+        permissions: Permissions,
+        sees_only: Option<Uuid>,
+        actor: Option<Actor>,
+    ) -> Self {
+        Self { id, role, permissions, sees_only, actor }
     }
 
     /// Whoever asked in this role before: to have the answer ready. It is shown to nobody who may not see it, because every

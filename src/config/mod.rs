@@ -215,6 +215,18 @@ pub struct Config {
     /// `off` leaves what is done beside requests (events, webhooks, imports and other jobs) to other processes
     #[arg(long, env = "RAPPORT_WORKER", default_value = "on", value_parser = switch, action = clap::ArgAction::Set)]
     pub worker: bool,
+    /// Jobs that this process works on at once, each on one database connection at a time
+    #[arg(long, env = "RAPPORT_JOBS_AT_ONCE", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..))]
+    pub jobs_at_once: u32,
+    /// Jobs of one business that are worked on at once, by all processes together
+    #[arg(long, env = "RAPPORT_JOBS_PER_BUSINESS", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub jobs_per_business: u32,
+    /// How long a process that is not heard of keeps a job, in seconds
+    #[arg(long, env = "RAPPORT_JOBS_LEASE_SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..))]
+    pub jobs_lease_seconds: u32,
+    /// How long a job that has ended can be looked at, in days
+    #[arg(long, env = "RAPPORT_JOBS_DAYS", default_value_t = 30)]
+    pub jobs_days: u32,
     /// Origins that browsers may call from, comma-separated; `*` for any
     #[arg(long, env = "RAPPORT_CORS_ORIGINS", value_delimiter = ',')]
     pub cors_origins: Vec<String>,

@@ -10,6 +10,7 @@ pub mod leads;
 pub mod messages;
 pub mod notes;
 pub mod privacy;
+pub mod reminders;
 pub mod services;
 pub mod staff;
 pub mod tasks;

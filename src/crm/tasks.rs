@@ -5,6 +5,7 @@ use chrono::Utc;
 use super::companies::COMPANIES;
 use super::contacts::CONTACTS;
 use super::leads::LEADS;
+use super::reminders;
 use crate::auth::Business;
 use crate::db::Value;
 use crate::identity::users::USERS;
@@ -27,6 +28,7 @@ pub static TASKS: Noun = Noun {
         Field::choice("priority", PRIORITIES, r#""high""#, "How urgent it is.").default(r#""normal""#),
         Field::time("due_at", "Until when.").filter(),
         Field::time("completed_at", "When it was done; set with the status.").read_only(),
+        Field::time("reminded_at", "When it was told that it is due; a new `due_at` is told of anew.").read_only(),
         Field::link("assignee_id", "The member who is to do it."),
         Field::link("lead_id", "The lead it is about."),
         Field::link("contact_id", "The person it is about."),
@@ -53,6 +55,7 @@ pub static TASKS: Noun = Noun {
 };
 
 fn prepare(change: &mut Change, _: &Business, _: &mut Faults) {
+    reminders::forget(change, "due_at");
     let done = match change.text("status") {
         Some("done") => Some(Utc::now()),
         Some(_) => None,

@@ -149,6 +149,37 @@ impl Error {
         })
     }
 
+    /// As a problem document (RFC 9457): nothing of SQL in it.
+    pub fn problem(&self) -> Json {
+        if let Some(known) = self.resolved() {
+            return known.problem();
+        }
+        let (status, code, title, detail) = self.parts();
+        let mut problem = json!({
+            "type": format!("urn:rapport:problem:{code}"),
+            "title": title,
+            "status": status.as_u16(),
+            "detail": detail,
+            "code": code,
+            "request_id": context::request_id(),
+        });
+        match self {
+            Error::Malformed { faults, .. } | Error::Invalid(faults) if !faults.is_empty() => {
+                problem["errors"] = json!(faults);
+            }
+            Error::Conflict { code, detail, pointer, extra } => {
+                if let Some(pointer) = pointer {
+                    problem["errors"] = json!([Fault::new(pointer.as_str(), code, detail.as_str())]);
+                }
+                if let Json::Object(members) = extra.as_ref() {
+                    problem.as_object_mut().into_iter().for_each(|p| p.extend(members.clone()));
+                }
+            }
+            _ => {}
+        }
+        problem
+    }
+
     fn parts(&self) -> (StatusCode, &'static str, &'static str, String) {
         use StatusCode as S;
         match self {
@@ -236,31 +267,13 @@ impl ResponseError for Error {
         if let Some(known) = self.resolved() {
             return known.error_response();
         }
-        let (status, code, title, detail) = self.parts();
+        let status = self.parts().0;
         if status == StatusCode::INTERNAL_SERVER_ERROR {
             tracing::error!(request_id = %context::request_id(), error = %self, "request failed");
         }
-        let mut problem = json!({
-            "type": format!("urn:rapport:problem:{code}"),
-            "title": title,
-            "status": status.as_u16(),
-            "detail": detail,
-            "code": code,
-            "request_id": context::request_id(),
-        });
+        let problem = self.problem();
         let mut reply = HttpResponse::build(status);
         match self {
-            Error::Malformed { faults, .. } | Error::Invalid(faults) if !faults.is_empty() => {
-                problem["errors"] = json!(faults);
-            }
-            Error::Conflict { code, detail, pointer, extra } => {
-                if let Some(pointer) = pointer {
-                    problem["errors"] = json!([Fault::new(pointer.as_str(), code, detail.as_str())]);
-                }
-                if let Json::Object(members) = extra.as_ref() {
-                    problem.as_object_mut().into_iter().for_each(|p| p.extend(members.clone()));
-                }
-            }
             Error::Unauthenticated => {
                 reply.insert_header((header::WWW_AUTHENTICATE, "Bearer"));
             }

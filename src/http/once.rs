@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use crate::app::App;
 use crate::auth::Tenant;
-use crate::db::{Cells, Db, Statement, Tx, Value};
+use crate::db::{Actor, Cells, Db, Statement, Tx, Value};
 use crate::error::{Error, Fault, Result};
 use crate::jobs::Pace;
 
@@ -106,7 +106,7 @@ impl Once {
             );
             return Err(Error::malformed("invalid_idempotency_key", detail));
         }
-        let Some((kind, principal)) = tenant.actor() else { return Ok(None) };
+        let Some((kind, principal)) = tenant.actor().map(Actor::parts) else { return Ok(None) };
         let route = format!("{kind} {principal} {} {}\n{text}", request.method(), request.path());
         let [named, fingerprint] = [
             Sha256::new_with_prefix(route),

@@ -1,5 +1,13 @@
 //! What is done beside requests: by [`Duty`], each a loop of its own in every process that works (`RAPPORT_WORKER`, or
 //! `rapport worker`). Processes share by what they lock in the database, so any number of them may run.
+//!
+//! A job ([`Kind`], [`enqueue`]) is work that a request asked for and did not wait for. Its steps are transactions that change
+//! rows and the job's own place together, so that each is done exactly once, whatever becomes of the process: docs/JOBS.md.
+
+mod kind;
+pub mod store;
+mod tidy;
+mod work;
 
 use std::time::Duration;
 
@@ -7,6 +15,10 @@ use actix_web::web::Data;
 use futures_util::future::LocalBoxFuture;
 use tokio::sync::Notify;
 
+pub use self::kind::{Job, Kind, Step};
+pub use self::store::enqueue;
+pub use self::tidy::tidy;
+pub use self::work::work;
 use crate::app::App;
 use crate::error::Result;
 

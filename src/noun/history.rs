@@ -73,5 +73,5 @@ pub fn of_row(noun: &'static Noun, id: &str, query: &str, business: &Business) -
 
 /// Path of the history of a row of `noun`, for the document.
 pub fn path(noun: &Noun) -> String {
-    format!("{}/{}/{{id}}/history", http::API, noun.plural)
+    format!("{}/{}/{{id}}/history", http::API, noun.path())
 }

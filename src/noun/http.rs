@@ -21,7 +21,7 @@ use crate::http::{once, reply, routing};
 /// Base of the API's paths.
 pub const API: &str = "/api/v1";
 
-/// Registers `noun`'s operations under its plural. In a scope of its own, whose name is compared before any pattern is
+/// Registers `noun`'s operations under its path. In a scope of its own, whose name is compared before any pattern is
 /// tried; what is asked most comes first.
 pub fn routes(noun: &'static Noun, api: &mut web::ServiceConfig) {
     let operations = noun.operations;
@@ -52,7 +52,7 @@ pub fn routes(noun: &'static Noun, api: &mut web::ServiceConfig) {
         Method::POST,
         move |engine, caller, request, body| restore(noun, engine, caller, request, body),
     );
-    api.service(web::scope(&format!("/{}", noun.plural)).configure(|scope| {
+    api.service(web::scope(&format!("/{}", noun.path())).configure(|scope| {
         // Before the pattern, which it is also an example of.
         export.register(scope);
         one.register(scope);
@@ -130,7 +130,7 @@ async fn create(
     let own = tenant.clone();
     once::write(&engine.db, &tenant, &request, &body, "create", move |tx| {
         let (id, row) = (noun.writes.create)(tx, &own, change.clone())?;
-        let answer = row.created(format!("{API}/{}/{id}", noun.plural));
+        let answer = row.created(format!("{API}/{}/{id}", noun.path()));
         Ok(if noun.secret.is_none() { answer } else { answer.secret() })
     })
     .await

@@ -149,6 +149,8 @@ pub struct Noun {
     pub name: &'static str,
     /// `leads`: the path's segment and the OpenAPI tag.
     pub plural: &'static str,
+    /// Its path below the API's base, where that is not its plural; see [`Noun::path`].
+    pub served_at: Option<&'static str>,
     /// `Lead`: the name of its schema.
     pub schema: &'static str,
     /// One sentence for readers of the API.
@@ -198,6 +200,7 @@ impl Noun {
     pub const BASE: Noun = Noun {
         name: "",
         plural: "",
+        served_at: None,
         schema: "",
         about: "",
         table: "",
@@ -220,6 +223,11 @@ impl Noun {
         secret: None,
         packed: true,
     };
+
+    /// Its path below the API's base.
+    pub fn path(&self) -> &'static str {
+        self.served_at.unwrap_or(self.plural)
+    }
 
     /// How long its answers are kept at most: as `configured` (noun, seconds), or else its own.
     pub fn kept(&self, configured: &[(String, u64)]) -> Duration {

@@ -17,6 +17,9 @@ const STATEMENTS: &str = "rapport_db_statements_total";
 const FAILURES: &str = "rapport_db_failures_total";
 const REFUSED: &str = "rapport_refused_total";
 const RETRIES: &str = "rapport_db_retries_total";
+const STEPS: &str = "rapport_job_step_duration_seconds";
+const JOBS_ENDED: &str = "rapport_jobs_ended_total";
+const JOBS: &str = "rapport_jobs";
 const MAILS: &str = "rapport_mails_total";
 
 /// Seconds; from a cached read to a request at its limit.
@@ -27,7 +30,7 @@ static HANDLE: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
 /// Installs the recorder, once for the process.
 pub fn install() {
     HANDLE.get_or_init(|| {
-        let builder = [REQUESTS, QUERIES].into_iter().try_fold(PrometheusBuilder::new(), |builder, name| {
+        let builder = [REQUESTS, QUERIES, STEPS].into_iter().try_fold(PrometheusBuilder::new(), |builder, name| {
             builder.set_buckets_for_metric(Matcher::Full(name.to_owned()), &BUCKETS)
         });
         let recorder = builder.ok()?.build_recorder();
@@ -39,6 +42,9 @@ pub fn install() {
         describe_counter!(FAILURES, "Work that failed, by name");
         describe_counter!(REFUSED, "Requests answered with 429, by what there was too much of");
         describe_counter!(RETRIES, "Transactions tried again after a conflict, by name");
+        describe_histogram!(STEPS, "Time of a job's step, its wait for a connection included, by kind");
+        describe_counter!(JOBS_ENDED, "Jobs that ended in this process, by kind and state");
+        describe_gauge!(JOBS, "Jobs that have not ended, by kind and state, in the database as a whole");
         describe_counter!(MAILS, "Mails, by what became of them");
         describe_gauge!("rapport_db_connections", "Database connections, by state");
         describe_gauge!("rapport_db_waiting", "Jobs that wait for a database thread");
@@ -152,4 +158,19 @@ pub fn refused(kind: &'static str) {
 /// Counts a mail that was `sent` or `failed`.
 pub fn mailed(outcome: &'static str) {
     counter!(MAILS, "outcome" => outcome).increment(1);
+}
+
+/// Counts a step of a job.
+pub fn job_stepped(kind: &'static str, took: Duration) {
+    histogram!(STEPS, "kind" => kind).record(took);
+}
+
+/// Counts a job that has `succeeded` or `failed`.
+pub fn job_ended(kind: &'static str, state: &'static str) {
+    counter!(JOBS_ENDED, "kind" => kind, "state" => state).increment(1);
+}
+
+/// How many jobs of `kind` are `queued` or `running` now.
+pub fn jobs(kind: &'static str, state: &'static str, count: i64) {
+    gauge!(JOBS, "kind" => kind, "state" => state).set(count as f64);
 }

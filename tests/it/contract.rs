@@ -36,7 +36,8 @@ enum Needs {
 }
 
 /// Operations that are not those of every noun.
-const OTHERS: [(&str, Needs); 10] = [
+const OTHERS: [(&str, Needs); 11] = [
+    ("POST /api/v1/ops/jobs/{id}/cancellation", Needs::Permission(Area::Operations, Action::Write)),
     ("GET /api/v1/contacts/{id}/export", Needs::Permission(Area::Privacy, Action::Read)),
     ("POST /api/v1/contacts/{id}/erasure", Needs::Permission(Area::Privacy, Action::Delete)),
     ("GET /health/detailed", Needs::Permission(Area::Operations, Action::Read)),
@@ -96,8 +97,9 @@ fn operations(service: &Service) -> Vec<Operation> {
             }
             let other = OTHERS.iter().find(|(known, _)| *known == name).map(|(_, needs)| *needs);
             let noun = path.strip_prefix("/api/v1/").and_then(|rest| {
-                let plural = rest.split('/').next().unwrap_or_default();
-                NOUNS.iter().position(|noun| noun.plural == plural)
+                let below =
+                    |path: &str| rest.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+                NOUNS.iter().position(|noun| below(noun.path()))
             });
             let needs = other.or_else(|| {
                 let area = NOUNS[noun?].area;

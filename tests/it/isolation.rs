@@ -38,7 +38,7 @@ pub fn nothing_crosses(service: &Service, neighbour: &Client) {
     let before = checksum(&service.database, service.business);
 
     for (noun, (victim, own)) in NOUNS.iter().zip(victims.iter().zip(&own)) {
-        let (plural, id) = (noun.plural, victim["id"].as_str().expect("an id"));
+        let (plural, id) = (noun.path(), victim["id"].as_str().expect("an id"));
         // In the path.
         let all: Vec<&str> = noun.relations.iter().map(|relation| relation.name).collect();
         neighbour.get(&format!("{plural}/{id}")).expect(404);
@@ -119,7 +119,7 @@ fn without_a_good_key_nothing_is_answered() {
     ];
     for client in &clients {
         for noun in NOUNS {
-            let plural = noun.plural;
+            let plural = noun.path();
             client.get(plural).expect(401);
             client.get(&format!("{plural}/{id}")).expect(401);
             client.post(&format!("{plural}/batch/read"), json!({ "ids": [id] })).expect(401);
@@ -157,7 +157,7 @@ fn a_role_may_do_what_its_table_says_for_every_noun() {
     for role in [Role::Viewer, Role::Agent, Role::Manager, Role::Admin, Role::Owner] {
         let client = service.client_as(role);
         for noun in NOUNS {
-            let (plural, operations) = (noun.plural, noun.operations);
+            let (plural, operations) = (noun.path(), noun.operations);
             let row = samples.row(noun);
             let path = format!("{plural}/{}", row["id"].as_str().expect("an id"));
             let allowed = |action, status: u16| if role.may(noun.area, action) { status } else { 403 };

@@ -16,6 +16,7 @@ mod history;
 mod idempotency;
 mod import;
 mod isolation;
+mod jobs;
 mod leads;
 mod life;
 mod limits;

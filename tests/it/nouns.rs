@@ -44,7 +44,7 @@ struct Walk<'a> {
 
 impl Walk<'_> {
     fn one(&self, row: &Value) -> String {
-        format!("{}/{}", self.noun.plural, id(row))
+        format!("{}/{}", self.noun.path(), id(row))
     }
 
     fn read(&self, row: &Value) -> Answer {
@@ -67,16 +67,16 @@ impl Walk<'_> {
         let count = names.len();
         names.sort_unstable();
         names.dedup();
-        assert_eq!(names.len(), count, "{} uses a name twice", self.noun.plural);
+        assert_eq!(names.len(), count, "{} uses a name twice", self.noun.path());
         let mut parameters = rapport::noun::params::names(self.noun);
         let count = parameters.len();
         parameters.sort_unstable();
         parameters.dedup();
-        assert_eq!(parameters.len(), count, "{} uses a parameter twice", self.noun.plural);
+        assert_eq!(parameters.len(), count, "{} uses a parameter twice", self.noun.path());
     }
 
     fn is_created(&self, samples: &mut Samples) {
-        let plural = self.noun.plural;
+        let plural = self.noun.path();
         // Nothing given: what is missing is said, and adding that is enough.
         let mut body = Map::new();
         let mut answer = self.api.post(plural, json!({})).expect(422);
@@ -128,7 +128,7 @@ impl Walk<'_> {
                 let shown = row[name].as_str().expect("a decimal").trim_end_matches('0');
                 assert_eq!(shown, given.as_str().expect("a decimal").trim_end_matches('0'));
             }
-            _ => assert_eq!(&row[name], given, "{}.{name}", self.noun.plural),
+            _ => assert_eq!(&row[name], given, "{}.{name}", self.noun.path()),
         }
     }
 
@@ -156,11 +156,11 @@ impl Walk<'_> {
             assert_eq!((head.header("etag"), head.text.as_str()), (etag.as_str(), ""));
             assert_eq!(head.header("content-length"), read.text.len().to_string());
         }
-        self.api.get(&format!("{}/{}", self.noun.plural, Uuid::now_v7())).expect(404);
+        self.api.get(&format!("{}/{}", self.noun.path(), Uuid::now_v7())).expect(404);
     }
 
     fn is_listed(&self, row: &Value) {
-        let (plural, wanted) = (self.noun.plural, id(row));
+        let (plural, wanted) = (self.noun.path(), id(row));
         let shown = self.read(row).json;
         let list = |query: &str| self.api.get(&format!("{plural}?limit=500&{query}")).expect(200);
         let whole = list("");
@@ -201,7 +201,7 @@ impl Walk<'_> {
     }
 
     fn is_expanded(&self, row: &Value) {
-        let plural = self.noun.plural;
+        let plural = self.noun.path();
         let shown = self.read(row).json;
         let all: Vec<&str> = self.noun.relations.iter().map(|relation| relation.name).collect();
         for include in all.iter().copied().map(str::to_owned).chain((!all.is_empty()).then(|| all.join(","))) {
@@ -219,9 +219,9 @@ impl Walk<'_> {
                     Arity::One if shown[relation.column].is_null() => assert!(related.is_null()),
                     Arity::One => {
                         let field = self.noun.field(relation.column).expect("a column that is shown");
-                        assert_eq!(link_target(self.noun, field).plural, relation.noun.plural);
+                        assert_eq!(link_target(self.noun, field).path(), relation.noun.path());
                         assert_eq!(related["id"], shown[relation.column], "{plural}.{}", relation.name);
-                        let path = format!("{}/{}", relation.noun.plural, id(related));
+                        let path = format!("{}/{}", relation.noun.path(), id(related));
                         assert_eq!(*related, self.api.get(&path).expect(200).json);
                     }
                     Arity::Many { .. } => assert!(related.is_array(), "{plural}.{}", relation.name),
@@ -232,7 +232,7 @@ impl Walk<'_> {
     }
 
     fn is_read_in_batches(&self, row: &Value, samples: &mut Samples) {
-        let path = format!("{}/batch/read", self.noun.plural);
+        let path = format!("{}/batch/read", self.noun.path());
         let (mine, nobody) = (id(row), Uuid::now_v7().to_string());
         let other = id(&samples.row(self.noun));
         let answer = self.api.post(&path, json!({ "ids": [other, nobody, mine, other], "fields": ["id"] })).expect(200);
@@ -242,7 +242,7 @@ impl Walk<'_> {
     }
 
     fn refuses_other_methods(&self, row: &Value) {
-        let (plural, operations) = (self.noun.plural, self.noun.operations);
+        let (plural, operations) = (self.noun.path(), self.noun.operations);
         let one = self.one(row);
         let offered = |offers: &[(&'static str, bool)]| -> Vec<&'static str> {
             offers.iter().filter(|(_, offered)| *offered).map(|(method, _)| *method).collect()
@@ -303,13 +303,13 @@ impl Walk<'_> {
         assert_eq!(after.header("etag"), self.read(row).header("etag"));
         for field in fields().filter(|field| !["version", "updated_at"].contains(&field.name)) {
             let expected = if empty.contains_key(field.name) { &Value::Null } else { &before[field.name] };
-            assert_eq!(&after.json[field.name], expected, "{}.{}", self.noun.plural, field.name);
+            assert_eq!(&after.json[field.name], expected, "{}.{}", self.noun.path(), field.name);
         }
         // And each value that was read can be written back; one by one, because some decide about others.
         let mut back = after;
         for field in fields().filter(|field| field.written == Written::Always) {
             back = self.api.patch(&self.one(row), json!({ field.name: before[field.name] })).expect(200);
-            assert_eq!(back.json[field.name], before[field.name], "{}.{}", self.noun.plural, field.name);
+            assert_eq!(back.json[field.name], before[field.name], "{}.{}", self.noun.path(), field.name);
         }
         assert!(back.json["version"].as_i64() > before["version"].as_i64());
         assert!(back.json["updated_at"].as_str() > before["updated_at"].as_str());
@@ -335,13 +335,13 @@ impl Walk<'_> {
         }
         self.with("PATCH", row, ("If-Match", "*")).expect(200);
         assert_eq!(self.with("PATCH", row, ("If-Match", "yesterday")).expect(400).code(), "invalid_etag");
-        let nobody = format!("{}/{}", self.noun.plural, Uuid::now_v7());
+        let nobody = format!("{}/{}", self.noun.path(), Uuid::now_v7());
         let request = self.api.request("PATCH", &nobody).header("If-Match", "\"1\"");
         self.api.send(request.json(&json!({}))).expect(404);
     }
 
     fn is_deleted(&self, row: &Value) {
-        let (plural, wanted) = (self.noun.plural, id(row));
+        let (plural, wanted) = (self.noun.path(), id(row));
         let lists = |query: &str| ids(&self.api.all(&format!("{plural}?limit=500{query}"))).contains(&wanted);
         self.with("DELETE", row, ("If-Match", "\"999\"")).expect(412);
         let before = self.read(row);

@@ -20,10 +20,10 @@ fn every_list_and_batch_read_costs_the_same_at_any_number_of_rows() {
     }
     fill(&service.database);
     for noun in NOUNS {
-        let most = if noun.plural == "businesses" { 1 } else { 500 };
-        let whole = api.get(&format!("{}?limit=500&fields=id", noun.plural)).expect(200);
+        let most = if noun.path() == "businesses" { 1 } else { 500 };
+        let whole = api.get(&format!("{}?limit=500&fields=id", noun.path())).expect(200);
         let ids: Vec<&str> = whole.rows().iter().filter_map(|row| row["id"].as_str()).collect();
-        assert_eq!(ids.len(), most, "{}", noun.plural);
+        assert_eq!(ids.len(), most, "{}", noun.path());
         for include in includes(noun) {
             // One with its joins, and one for each relation that is not joined.
             let expected = 1 + noun
@@ -32,16 +32,16 @@ fn every_list_and_batch_read_costs_the_same_at_any_number_of_rows() {
                 .filter(|relation| include.contains(&relation.name) && relation.arity != Arity::One)
                 .count() as u32;
             for rows in ROWS.map(|rows| rows.min(most)) {
-                let about = format!("{rows} {} with {include:?}", noun.plural);
+                let about = format!("{rows} {} with {include:?}", noun.path());
                 let asked = if include.is_empty() { String::new() } else { format!("&include={}", include.join(",")) };
-                let list = api.get(&format!("{}?limit={rows}{asked}", noun.plural)).expect(200);
+                let list = api.get(&format!("{}?limit={rows}{asked}", noun.path())).expect(200);
                 assert_eq!((list.rows().len(), list.queries()), (rows, expected), "a list of {about}");
                 let body = json!({ "ids": &ids[..rows], "include": include });
-                let batch = api.post(&format!("{}/batch/read", noun.plural), body).expect(200);
+                let batch = api.post(&format!("{}/batch/read", noun.path()), body).expect(200);
                 assert_eq!((batch.rows().len(), batch.queries()), (rows, expected), "a batch of {about}");
             }
         }
-        let counted = api.get(&format!("{}?limit=50&count=true", noun.plural)).expect(200);
+        let counted = api.get(&format!("{}?limit=50&count=true", noun.path())).expect(200);
         assert_eq!(counted.queries(), 2, "a count is one query more");
     }
 }

@@ -67,10 +67,10 @@ fn without_the_wall_a_forgotten_predicate_shows_and_changes_everything() {
         for noun in NOUNS {
             let id = samples.id(noun);
             let body = json!({ "ids": [id] });
-            let batch = world.neighbour.post(&format!("{}/batch/read", noun.plural), body).expect(200);
-            assert!(batch.rows().len() == 1, "{name} harms no {}: {}", noun.plural, batch.text);
-            let list = world.neighbour.get(&format!("{}?limit=500", noun.plural)).expect(200);
-            assert!(list.text.contains(&id), "{name} lists no {}", noun.plural);
+            let batch = world.neighbour.post(&format!("{}/batch/read", noun.path()), body).expect(200);
+            assert!(batch.rows().len() == 1, "{name} harms no {}: {}", noun.path(), batch.text);
+            let list = world.neighbour.get(&format!("{}?limit=500", noun.path())).expect(200);
+            assert!(list.text.contains(&id), "{name} lists no {}", noun.path());
         }
         let lead = samples.id(&rapport::crm::leads::LEADS);
         let before = checksum(&world.service.database, world.service.business);
@@ -84,7 +84,7 @@ fn no_write_crosses(world: &World) {
     let victims: Vec<Value> = NOUNS.iter().map(|noun| samples.row(noun)).collect();
     let before = checksum(&world.service.database, world.service.business);
     for (noun, victim) in NOUNS.iter().zip(&victims) {
-        let path = format!("{}/{}", noun.plural, victim["id"].as_str().expect("an id"));
+        let path = format!("{}/{}", noun.path(), victim["id"].as_str().expect("an id"));
         if noun.operations.update {
             let mut change: Map<String, Value> = own.body(noun);
             change.retain(|name, _| {
@@ -104,7 +104,7 @@ fn no_write_crosses(world: &World) {
         for field in noun.fields.iter().filter(|field| field.kind == Kind::Uuid && field.written != Written::Never) {
             let mut body: Map<String, Value> = own.body(noun);
             body.insert(field.name.to_owned(), victim[field.name].clone());
-            world.neighbour.post(noun.plural, Value::Object(body)).expect(422);
+            world.neighbour.post(noun.path(), Value::Object(body)).expect(422);
         }
     }
     assert_eq!(checksum(&world.service.database, world.service.business), before);

@@ -10,6 +10,7 @@ use uuid::Uuid;
 use super::code;
 use crate::auth::{Business, Tenant};
 use crate::crm::campaigns::default_currency;
+use crate::crm::reminders;
 use crate::db::{Tx, Value};
 use crate::error::{Error, Fault, Result};
 use crate::noun::store::{self, Row};
@@ -35,6 +36,7 @@ pub fn prepare(change: &mut Change, business: &Business, faults: &mut Faults) {
         faults.field("ends_at", "out_of_range", detail);
     }
     default_currency(change, "price_minor", business);
+    reminders::forget(change, "starts_at");
 }
 
 fn lasts(start: DateTime<Utc>, end: DateTime<Utc>) -> Result<(), &'static str> {

@@ -23,6 +23,8 @@ pub enum Gives {
     List(&'static [Field]),
     /// An object with the rows of each of these nouns.
     Rows(&'static [&'static Noun]),
+    /// A row of this noun.
+    Row(&'static Noun),
     /// A row of this noun as its creation answers, with its secret.
     Created(&'static Noun),
 }
@@ -97,6 +99,9 @@ impl Act {
                 let schema = Schema::from(object.build());
                 answer.description("All of them.").content("application/json", content(schema.into(), example.into()))
             }
+            Gives::Row(noun) => answer
+                .description("The row as it is now.")
+                .content("application/json", content(reference(noun.schema), row_example(noun))),
             Gives::Created(noun) => {
                 let (schema, example) = (reference(&schemas::created_schema(noun)), schemas::created_example(noun));
                 answer.description("The row as it is now.").content("application/json", content(schema, example))

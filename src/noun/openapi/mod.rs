@@ -35,7 +35,7 @@ pub fn describe(noun: &'static Noun, api: &mut OpenApi) {
 }
 
 fn paths(noun: &'static Noun, api: &mut OpenApi) {
-    let base = format!("{}/{}", super::http::API, noun.plural);
+    let base = format!("{}/{}", super::http::API, noun.path());
     let operations = noun.operations;
     let mut add = |path: String, method: HttpMethod, operation: OperationBuilder| {
         insert(api, path, method, operation.tag(noun.plural));

@@ -100,6 +100,12 @@ SELECT pg_temp.business_id(i), pg_temp.row_id(15, i), pg_temp.born(i, 200000), '
     CASE WHEN i / 20 % 3 = 0 THEN 'api_key' ELSE 'user' END, pg_temp.other(1, i, 50), '{"score": {"old": 1, "new": 2}}'
 FROM generate_series(0, 199999) AS i
 
+-- table: jobs
+INSERT INTO jobs (business_id, id, kind, state, total, done, actor_kind, actor_id, started_at, finished_at, created_at)
+SELECT pg_temp.business_id(i), pg_temp.row_id(21, i), 'kind' || i / 20 % 3, (ARRAY['queued', 'running', 'succeeded', 'failed', 'cancelled'])[1 + i / 20 % 5], 1000, 500,
+    'user', pg_temp.other(1, i, 50), pg_temp.born(i, 10000), CASE WHEN i / 20 % 5 > 1 THEN pg_temp.born(i, 10000) END, pg_temp.born(i, 10000)
+FROM generate_series(0, 9999) AS i
+
 -- table: messages
 INSERT INTO messages (business_id, id, conversation_id, direction, author, author_id, kind, body, external_id, status, sent_at, created_at, updated_at, deleted_at)
 SELECT pg_temp.business_id(i), pg_temp.row_id(14, i), pg_temp.other(8, i, 1000), CASE WHEN i / 20 % 2 = 0 THEN 'inbound' ELSE 'outbound' END, (ARRAY['contact', 'user', 'contact', 'ai'])[1 + i / 20 % 4],

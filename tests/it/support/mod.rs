@@ -15,4 +15,4 @@ pub use post::Post;
 pub use program::Program;
 pub use samples::{Samples, link_target};
 pub use servers::{Database, redis};
-pub use service::{Service, make_business, make_key, open_db};
+pub use service::{Service, make_business, make_key, open_app, open_db};

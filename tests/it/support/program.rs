@@ -23,7 +23,25 @@ pub struct Program {
 impl Program {
     /// Starts the service with `settings`, environment variables, and nothing else of this process' environment.
     pub fn serve(settings: &[(&str, &str)]) -> Self {
-        let mut child = Self::command(&["serve", "--bind", "127.0.0.1:0", "--metrics-bind", "127.0.0.1:0"], settings)
+        let mut program = Self::start(&["serve", "--bind", "127.0.0.1:0", "--metrics-bind", "127.0.0.1:0"], settings);
+        program.until_said("/metrics\n");
+        (program.address, program.metrics) =
+            (program.after("listening on http://"), program.after("metrics   http://"));
+        program
+    }
+
+    /// Starts a worker, likewise. Dropping it is `kill -9`.
+    pub fn work(settings: &[(&str, &str)]) -> Self {
+        let mut program = Self::start(&["worker", "--metrics-bind", "127.0.0.1:0"], settings);
+        program.until_said("metrics are at http://");
+        program.until("say where", |program| program.said().contains("at http://") && program.said().ends_with('\n'));
+        program.metrics = program.after("metrics are at http://");
+        program.address = program.metrics;
+        program
+    }
+
+    fn start(arguments: &[&str], settings: &[(&str, &str)]) -> Self {
+        let mut child = Self::command(arguments, settings)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -34,16 +52,14 @@ impl Program {
             listen(child.stderr.take().expect("a pipe"), said.clone()),
         ];
         let nowhere = ([127, 0, 0, 1], 0).into();
-        let mut program = Self { address: nowhere, metrics: nowhere, child, said, readers };
-        program.until_said("/metrics\n");
-        let said = program.said();
-        let after = |label: &str| {
-            let rest = said.split(label).nth(1).unwrap_or_else(|| panic!("no {label} in {said}"));
-            rest.split(['\n', '/']).next().and_then(|text| text.parse().ok()).expect("an address")
-        };
-        program.address = after("listening on http://");
-        program.metrics = after("metrics   http://");
-        program
+        Self { address: nowhere, metrics: nowhere, child, said, readers }
+    }
+
+    /// The address that it said after `label`.
+    fn after(&self, label: &str) -> SocketAddr {
+        let said = self.said();
+        let rest = said.split(label).nth(1).unwrap_or_else(|| panic!("no {label} in {said}"));
+        rest.split(['\n', '/']).next().and_then(|text| text.parse().ok()).expect("an address")
     }
 
     /// Any command of the binary.

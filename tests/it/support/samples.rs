@@ -42,7 +42,7 @@ impl Samples {
     pub fn row(&mut self, noun: &'static Noun) -> Value {
         if noun.operations.create {
             let body = self.body(noun);
-            return self.client.create(noun.plural, Value::Object(body));
+            return self.client.create(noun.path(), Value::Object(body));
         }
         if noun.plural == "memberships" {
             // Made along with a person.
@@ -50,7 +50,7 @@ impl Samples {
             let id = user["membership_id"].as_str().expect("a membership");
             return self.client.get(&format!("memberships/{id}")).expect(200).json;
         }
-        self.client.get(noun.plural).expect(200).rows()[0].clone()
+        self.client.get(noun.path()).expect(200).rows()[0].clone()
     }
 
     /// A body with every field that a caller may give when a row is made; links lead to rows that exist.

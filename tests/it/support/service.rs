@@ -136,12 +136,25 @@ pub fn open_db(database: &Database, settings: Settings) -> Db {
     Db::open(&configuration(settings), &database.url).expect("a pool")
 }
 
-/// A business in Berlin that writes phone numbers as Americans do.
+/// What a process has, for tests of what is done beside requests.
+pub fn open_app(database: &Database, settings: Settings) -> App {
+    App::open(configuration(settings), &database.url, rapport::openapi::shape()).expect("an application")
+}
+
+/// A business in Berlin that writes phone numbers as Americans do. A job of it waits, of a kind that nobody knows, so that
+/// whoever walks all nouns has a row to look at.
 pub fn make_business(database: &Database, slug: &str) -> Uuid {
     let id = Uuid::now_v7();
     database.run(&format!(
         "INSERT INTO businesses (id, name, slug, time_zone, currency, country)
          VALUES ('{id}', '{slug}', '{slug}', 'Europe/Berlin', 'EUR', 'US')"
+    ));
+    let job = Uuid::now_v7();
+    // Not by anybody, and not told of.
+    database.run(&format!(
+        "SET session_replication_role = replica;
+         INSERT INTO jobs (business_id, id, kind, actor_kind, actor_id) VALUES ('{id}', '{job}', 'sample', 'user', '{job}');
+         INSERT INTO job_runs (business_id, id, kind, input, role, permissions) VALUES ('{id}', '{job}', 'sample', '{{}}', 'viewer', '{{}}')"
     ));
     id
 }
