@@ -6,27 +6,30 @@ use actix_web::web::Data;
 
 use crate::app::App;
 use crate::crm::reminders;
+use crate::events::order;
 use crate::http::once;
 use crate::jobs::{self, Duty, Kind};
 
 /// What jobs there are.
 static KINDS: [&Kind; 0] = [];
 
-static DUTIES: [Duty; 4] = [
-    Duty { name: "answers", rest: Duration::from_secs(600), woken_by: None, run: once::clear },
-    Duty {
+static DUTIES: [&Duty; 6] = [
+    &order::ORDERING,
+    &order::FORGETTING,
+    &Duty { name: "answers", rest: Duration::from_secs(600), woken_by: None, run: once::clear },
+    &Duty {
         name: "jobs",
         rest: Duration::from_secs(1),
         woken_by: Some(|app| &app.bells.jobs),
         run: |app| Box::pin(jobs::work(app, &KINDS)),
     },
-    Duty {
+    &Duty {
         name: "tidy jobs",
         rest: Duration::from_secs(30),
         woken_by: None,
         run: |app| Box::pin(jobs::tidy(app, &KINDS)),
     },
-    Duty {
+    &Duty {
         name: "reminders",
         rest: Duration::from_secs(10),
         woken_by: None,

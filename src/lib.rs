@@ -5,6 +5,7 @@
 //! server, routes, duties the service's life; every path on one page, and all that is done beside requests
 //! openapi, ops/          the document; probes, and what operators see of the cache
 //! import/, seed/         data from elsewhere; data to try things with
+//! events/                what happened, in order, page by page or as it comes
 //! nouns                  every noun of the API
 //! crm/, identity/        the nouns: customers and their business; people and API keys
 //! noun/                  what a noun is: one description gives grammar, SQL, JSON, validation, operations, document
@@ -32,6 +33,7 @@ pub mod crm;
 pub mod db;
 pub mod duties;
 pub mod error;
+pub mod events;
 pub mod http;
 pub mod identity;
 pub mod import;

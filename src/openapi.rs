@@ -19,6 +19,7 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use crate::cache::{brotli, gzip};
 use crate::crm;
+use crate::events;
 use crate::http::document::{self, PROBLEMS, problem, problems, reference};
 use crate::http::reply::accepts;
 use crate::identity;
@@ -64,11 +65,12 @@ pub fn build() -> OpenApi {
     let tags = NOUNS.iter().map(|noun| TagBuilder::new().name(noun.plural).description(Some(noun.about)).build());
     let health = TagBuilder::new().name("health").description(Some("Probes for orchestrators and people.")).build();
     let auth = TagBuilder::new().name("auth").description(Some("How people come in, and who is calling.")).build();
+    let events = TagBuilder::new().name("events").description(Some("What happened, in order.")).build();
     let ops = TagBuilder::new().name("ops").description(Some("For whoever runs the service.")).build();
     let mut api = OpenApiBuilder::new()
         .info(info)
         .servers(Some([ServerBuilder::new().url("/").build()]))
-        .tags(Some(tags.chain([auth, health, ops]).collect::<Vec<_>>()))
+        .tags(Some(tags.chain([auth, events, health, ops]).collect::<Vec<_>>()))
         .security(Some([SecurityRequirement::new("key", Vec::<String>::new())]))
         .components(Some(components().build()))
         .paths(Paths::new())
@@ -77,6 +79,7 @@ pub fn build() -> OpenApi {
     identity::forms::describe(&mut api);
     crm::privacy::http::describe(&mut api);
     ops::jobs::describe(&mut api);
+    events::http::describe(&mut api);
     probes(&mut api);
     operators(&mut api);
     document::once(&mut api, |path| DONE_ANYHOW.iter().any(|end| path.ends_with(end)));

@@ -5,6 +5,7 @@ use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 
 use crate::error::Error;
+use crate::events;
 use crate::http::routing;
 use crate::identity;
 use crate::noun;
@@ -40,6 +41,7 @@ pub fn configure(config: &mut ServiceConfig) {
     config.service(web::scope(API).configure(|api| {
         NOUNS.iter().for_each(|noun| noun::http::routes(noun, api));
         identity::http::routes(api);
+        events::http::routes(api);
         routing::resource("/ops/cache").on(Method::GET, ops::cache::statistics).register(api);
         routing::resource("/ops/cache/purge").on(Method::POST, ops::cache::purge).register(api);
     }));

@@ -197,14 +197,21 @@ diesel::table! {
 }
 
 diesel::table! {
-    idempotency_keys (business_id, id) {
+    event_queue (place) {
+        place -> BigInt,
         business_id -> Uuid,
         id -> Uuid,
-        fingerprint -> Binary,
-        status -> Integer,
-        location -> Nullable<Text>,
-        etag -> Nullable<Text>,
-        body -> Nullable<Binary>,
+    }
+}
+
+diesel::table! {
+    events (business_id, id) {
+        business_id -> Uuid,
+        id -> Uuid,
+        sequence -> BigInt,
+        noun -> Text,
+        action -> Text,
+        row_id -> Uuid,
         created_at -> Timestamptz,
     }
 }

@@ -17,6 +17,7 @@ use crate::auth::Keyring;
 use crate::config::{self, Config, Metrics};
 use crate::db::migrate;
 use crate::duties;
+use crate::events;
 use crate::http::observe::observe;
 use crate::http::{once, payload};
 use crate::identity::sign_in::SignIn;
@@ -142,6 +143,8 @@ fn api(app: Data<App>, listener: TcpListener) -> std::io::Result<actix_web::dev:
     actix_web::rt::spawn(async move { single_reads.coalescer.keep_moving().await });
     let sign_in = SignIn::open(app.db.clone(), keyring.clone(), &app.config).map_err(std::io::Error::other)?;
     let sign_in = Data::new(sign_in);
+    let hub = Data::new(events::Hub::open(app.clone()));
+    actix_web::rt::spawn(events::keep_reading(hub.clone()));
     let server = HttpServer::new(move || {
         actix_web::App::new()
             .app_data(app.clone())
@@ -149,6 +152,7 @@ fn api(app: Data<App>, listener: TcpListener) -> std::io::Result<actix_web::dev:
             .app_data(limits.clone())
             .app_data(keyring.clone())
             .app_data(engine.clone())
+            .app_data(hub.clone())
             .wrap(Condition::new(!app.config.cors_origins.is_empty(), cors(&app.config.cors_origins)))
             .wrap(from_fn(observe))
             .configure(routes::configure)

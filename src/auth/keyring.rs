@@ -69,6 +69,12 @@ impl Identity {
         }
     }
 
+    /// Whether it may do and see the same as `other`.
+    pub fn is_as(&self, other: &Self) -> bool {
+        let all = |one: &Self| (one.principal, one.business.id, one.role, one.permissions, one.sees_only);
+        all(self) == all(other)
+    }
+
     pub fn access(&self) -> &Arc<[Scope]> {
         &self.access
     }

@@ -88,6 +88,14 @@ impl Config {
             cfg!(feature = "tls") || self.smtp_url.as_ref().is_none_or(|url| !asks_for_tls(url.expose())),
             "RAPPORT_SMTP_URL asks for TLS, and this program was built without it",
         );
+        check((1..=3650).contains(&self.events_days), "RAPPORT_EVENTS_DAYS must be 1 to 3650");
+        check(
+            self.streams_per_business >= 1 && self.streams_per_business <= self.streams,
+            "RAPPORT_STREAMS_PER_BUSINESS must be at least 1 and not above RAPPORT_STREAMS",
+        );
+        check((1..=300).contains(&self.stream_heartbeat_seconds), "RAPPORT_STREAM_HEARTBEAT_SECONDS must be 1 to 300");
+        check((1..=1440).contains(&self.stream_minutes), "RAPPORT_STREAM_MINUTES must be 1 to 1440");
+        check((10..=10_000).contains(&self.stream_poll_ms), "RAPPORT_STREAM_POLL_MS must be 10 to 10000");
         check(self.db_wait_ms >= 1, "RAPPORT_DB_WAIT_MS must be at least 1");
         check(
             self.database.database_url.is_none() || self.dev_api_key.is_none(),

@@ -227,6 +227,27 @@ pub struct Config {
     /// How long a job that has ended can be looked at, in days
     #[arg(long, env = "RAPPORT_JOBS_DAYS", default_value_t = 30)]
     pub jobs_days: u32,
+    /// How long events are kept, in days
+    #[arg(long, env = "RAPPORT_EVENTS_DAYS", default_value_t = 30)]
+    pub events_days: u32,
+    /// Streams of events that this process keeps at most
+    #[arg(long, env = "RAPPORT_STREAMS", default_value_t = 4_000)]
+    pub streams: usize,
+    /// Of these, those of one business
+    #[arg(long, env = "RAPPORT_STREAMS_PER_BUSINESS", default_value_t = 500)]
+    pub streams_per_business: usize,
+    /// Events that a stream may be behind before it is ended; who followed it goes on from where they were
+    #[arg(long, env = "RAPPORT_STREAM_BUFFER", default_value_t = 1_000)]
+    pub stream_buffer: usize,
+    /// How often a stream says that it is alive, and its credential is looked at again, in seconds
+    #[arg(long, env = "RAPPORT_STREAM_HEARTBEAT_SECONDS", default_value_t = 15)]
+    pub stream_heartbeat_seconds: u64,
+    /// How long a stream lasts at most, in minutes
+    #[arg(long, env = "RAPPORT_STREAM_MINUTES", default_value_t = 60)]
+    pub stream_minutes: u64,
+    /// How often streams look for events that other processes have ordered, in milliseconds
+    #[arg(long, env = "RAPPORT_STREAM_POLL_MS", default_value_t = 200)]
+    pub stream_poll_ms: u64,
     /// Origins that browsers may call from, comma-separated; `*` for any
     #[arg(long, env = "RAPPORT_CORS_ORIGINS", value_delimiter = ',')]
     pub cors_origins: Vec<String>,

@@ -57,6 +57,9 @@ pub enum Error {
     /// 409: it would break a rule between rows; `extra` members are added to the problem document.
     #[error("conflict: {detail}")]
     Conflict { code: &'static str, detail: String, pointer: Option<String>, extra: Box<Json> },
+    /// 410: it was there, or could have been, and is not kept any more.
+    #[error("gone: {detail}")]
+    Gone { code: &'static str, detail: String },
     /// 412: `If-Match` lost.
     #[error("precondition failed")]
     Stale,
@@ -206,6 +209,7 @@ impl Error {
                 "The body did not arrive in time. Send it faster or in smaller parts.".into(),
             ),
             Error::Conflict { code, detail, .. } => (S::CONFLICT, code, "Conflict", detail.clone()),
+            Error::Gone { code, detail } => (S::GONE, code, "Gone", detail.clone()),
             Error::Stale => (
                 S::PRECONDITION_FAILED,
                 "precondition_failed",

@@ -23,7 +23,7 @@ pub fn problems(operation: OperationBuilder, statuses: &[u16]) -> OperationBuild
 }
 
 /// The statuses that an answer can have when something is wrong.
-pub const PROBLEMS: [u16; 12] = [400, 401, 403, 404, 408, 409, 412, 413, 415, 422, 429, 503];
+pub const PROBLEMS: [u16; 13] = [400, 401, 403, 404, 408, 409, 410, 412, 413, 415, 422, 429, 503];
 
 /// The name of an error answer among the components, and the answer.
 pub fn problem(status: u16) -> (&'static str, Response) {
@@ -34,6 +34,7 @@ pub fn problem(status: u16) -> (&'static str, Response) {
         404 => "NotFound",
         408 => "RequestTimeout",
         409 => "Conflict",
+        410 => "Gone",
         412 => "PreconditionFailed",
         413 => "PayloadTooLarge",
         415 => "UnsupportedMediaType",
@@ -48,6 +49,7 @@ pub fn problem(status: u16) -> (&'static str, Response) {
         404 => ("not_found", "There is no such row, or it is not yours."),
         408 => ("request_timeout", "The body did not arrive in time."),
         409 => ("already_exists", "It would break a rule between rows, such as uniqueness."),
+        410 => ("events_expired", "What was asked for is not kept any more."),
         412 => ("precondition_failed", "The row has changed since it was read."),
         413 => ("too_large", "The body is too large."),
         415 => ("unsupported_media_type", "The body is not JSON, or is compressed."),

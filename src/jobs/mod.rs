@@ -39,6 +39,8 @@ pub struct Bells {
     pub jobs: Notify,
     /// There is something to deliver.
     pub deliveries: Notify,
+    /// Events were ordered: whoever reads for streams may look.
+    pub events: Notify,
 }
 
 /// Work that comes up again and again.

@@ -151,6 +151,7 @@ fn is_hopeless(error: &Error) -> bool {
         | Error::Forbidden(_)
         | Error::NotFound(_)
         | Error::Conflict { .. }
+        | Error::Gone { .. }
         | Error::Stale
         | Error::TooLarge(_)
         | Error::Unsupported(_)

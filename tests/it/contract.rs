@@ -36,8 +36,11 @@ enum Needs {
 }
 
 /// Operations that are not those of every noun.
-const OTHERS: [(&str, Needs); 11] = [
+const OTHERS: [(&str, Needs); 13] = [
     ("POST /api/v1/ops/jobs/{id}/cancellation", Needs::Permission(Area::Operations, Action::Write)),
+    // Whoever may read anything sees the events of that.
+    ("GET /api/v1/events", Needs::Nothing),
+    ("GET /api/v1/events/stream", Needs::Nothing),
     ("GET /api/v1/contacts/{id}/export", Needs::Permission(Area::Privacy, Action::Read)),
     ("POST /api/v1/contacts/{id}/erasure", Needs::Permission(Area::Privacy, Action::Delete)),
     ("GET /health/detailed", Needs::Permission(Area::Operations, Action::Read)),
@@ -60,6 +63,8 @@ struct Operation {
 impl Operation {
     fn call(&self, client: &Client) -> crate::support::Answer {
         let (method, path) = self.name.split_once(' ').expect("a method and a path");
+        // A stream does not end by itself, unless there is nothing to follow.
+        let path = if path.ends_with("/events/stream") { format!("{path}?after=999999999") } else { path.to_owned() };
         let request = client.request(method, &path.replace("{id}", &self.victim));
         let takes_body = matches!(method, "POST" | "PATCH");
         client.send(if takes_body { request.json(&self.body()) } else { request })

@@ -11,6 +11,7 @@ mod cache;
 mod catalogue;
 mod contract;
 mod conversations;
+mod events;
 mod export;
 mod history;
 mod idempotency;

@@ -1,0 +1,106 @@
+//! `GET /events` and `GET /events/stream`.
+
+use std::time::Duration;
+
+use actix_web::http::{Method, header};
+use actix_web::web::{Bytes, Data, ServiceConfig};
+use actix_web::{HttpRequest, HttpResponse};
+use utoipa::openapi::OpenApi;
+
+use super::document;
+use super::hub::Hub;
+use super::kinds::Kinds;
+use super::log::{self, Page};
+use super::query::{self, After, Asked};
+use super::stream::Follower;
+use crate::app::App;
+use crate::auth::{Identity, Tenant};
+use crate::cache::{Entry, Fresh, Source, Stamp};
+use crate::error::{Error, Fault, Result};
+use crate::http::caller::Claim;
+use crate::http::{reply, routing};
+
+const LIST: [&str; 4] = ["after", "noun", "type", "limit"];
+const STREAM: [&str; 3] = ["after", "noun", "type"];
+/// How a reader that comes back names the last event that it has (HTML, section 9.2.4).
+const LAST_EVENT_ID: &str = "last-event-id";
+
+pub fn routes(api: &mut ServiceConfig) {
+    routing::resource("/events").reads(Method::GET, list).register(api);
+    routing::resource("/events/stream").reads(Method::GET, stream).register(api);
+}
+
+async fn list(app: Data<App>, claim: Claim, request: HttpRequest, _: Bytes) -> Result<HttpResponse> {
+    let claim = claim.again().await?;
+    let (asked, kinds, tenant) = understood(&request, &LIST, claim.identity())?;
+    let (after, limit) = (asked.after.unwrap_or(After::Nothing), asked.limit);
+    let db = app.db.within(&tenant);
+    let page = db.read("events", move |conn| log::page(conn, &tenant, after, &kinds, limit)).await?;
+    let body = written(&page, limit);
+    let etag = format!("\"{:016x}\"", xxhash_rust::xxh3::xxh3_64(&body));
+    let entry = Entry::new(Stamp::default(), Fresh { body, etag }, Duration::ZERO);
+    Ok(reply::entry(&request, &entry, Source::Bypass, None))
+}
+
+async fn stream(hub: Data<Hub>, claim: Claim, request: HttpRequest, _: Bytes) -> Result<HttpResponse> {
+    let claim = claim.again().await?;
+    let (asked, kinds, tenant) = understood(&request, &STREAM, claim.identity())?;
+    let after = last_event_id(&request)?.or(asked.after).unwrap_or(After::Latest);
+    let place = Hub::enter(&hub, tenant.id(), kinds.clone())?;
+    let (whose, wanted) = (tenant.clone(), kinds.clone());
+    let db = hub.app.db.within(&tenant);
+    let page = db.read("events_from", move |conn| log::page(conn, &whose, after, &wanted, 1)).await?;
+    let position = if let After::Number(number) = after { number } else { page.last };
+    let mut reply = HttpResponse::Ok();
+    reply.insert_header((header::CONTENT_TYPE, "text/event-stream"));
+    // Proxies such as nginx would otherwise gather what should be on its way.
+    reply.insert_header(("x-accel-buffering", "no"));
+    if *request.method() == Method::HEAD {
+        return Ok(reply.finish());
+    }
+    Ok(reply.streaming(Follower { hub, place, claim, tenant, kinds, position }.stream()))
+}
+
+/// What is asked, the types that are told, and the tenant. Errors: 400 with every fault; 403 for what was asked and may not be
+/// read.
+fn understood(request: &HttpRequest, names: &[&str], identity: &Identity) -> Result<(Asked, Kinds, Tenant)> {
+    let (readable, tenant) = Kinds::readable(identity)?;
+    let asked = Asked::read(request.query_string(), names)?;
+    let kinds = match &asked.kinds {
+        None => readable,
+        Some(wanted) => {
+            wanted.must_be_readable(identity)?;
+            wanted.clone()
+        }
+    };
+    Ok((asked, kinds, tenant))
+}
+
+fn last_event_id(request: &HttpRequest) -> Result<Option<After>> {
+    let Some(value) = request.headers().get(LAST_EVENT_ID).filter(|value| !value.is_empty()) else { return Ok(None) };
+    let after = value.to_str().ok().and_then(query::after);
+    let detail = "`Last-Event-ID` is the number of an event. Leave it out to begin with what happens from now on.";
+    let fault = || Error::parameters(vec![Fault::new("/headers/Last-Event-ID", "invalid", detail)]);
+    after.map(Some).ok_or_else(fault)
+}
+
+fn written(page: &Page, limit: u32) -> Vec<u8> {
+    let mut out = Vec::with_capacity(128 + page.events.len() * 512);
+    out.extend_from_slice(b"{\"data\":[");
+    for (place, event) in page.events.iter().enumerate() {
+        if place > 0 {
+            out.push(b',');
+        }
+        out.extend_from_slice(&event.json);
+    }
+    let next = page.next().map_or("null".to_owned(), |next| next.to_string());
+    out.extend_from_slice(
+        format!("],\"page\":{{\"limit\":{limit},\"next\":{next},\"last\":{}}}}}", page.last).as_bytes(),
+    );
+    out
+}
+
+/// Adds both to the document.
+pub fn describe(api: &mut OpenApi) {
+    document::describe(api);
+}

@@ -1,0 +1,189 @@
+//! Reading the log: what was ordered, with what the audit log tells of it.
+
+use std::collections::{HashMap, HashSet};
+
+use diesel::pg::PgConnection;
+use uuid::Uuid;
+
+use super::kinds::{About, Kind, Kinds};
+use super::query::After;
+use crate::auth::Tenant;
+use crate::db::{Cells, Statement, Value};
+use crate::error::{Error, Result};
+use crate::noun::{Field, Kind as Holds, Visible, json, select};
+use crate::nouns::NOUNS;
+
+/// How many events one read looks at for those that are wanted. Numbers have no gaps, so whoever wants few goes on from there.
+const FARTHEST: i64 = 10_000;
+/// Page sizes whose statement is kept prepared.
+const USUAL_LIMITS: [u32; 4] = [1, 50, 100, 500];
+
+/// What an event shows, in the order of [`columns`]; its type stands before `noun`, and the actor's in an object of their own.
+pub static FIELDS: [Field; 10] = [
+    Field::ID,
+    Field::int("sequence", 1, i64::MAX, "4711", "Its number: 1, 2, 3 … in each business, without gaps.").not_null(),
+    Field::text("noun", 60, r#""leads""#, "What kind of row.").not_null(),
+    Field::new("row_id", Holds::Uuid, r#""01939d5e-6f3a-7b21-9c4e-3f8a1d2b5c71""#, "Which row.").not_null(),
+    Field::new("changed", Holds::Tags, r#"["status"]"#, "The fields that changed; of an update.").not_null(),
+    Field::new(
+        "changes",
+        Holds::Object,
+        r#"{"status":{"old":"new","new":"won"}}"#,
+        "Each of them as it was and as it is. Empty for a new row, a deleted one, and one that was forgotten since.",
+    )
+    .not_null(),
+    Field::choice("kind", &["user", "api_key", "system"], r#""user""#, "A person, a program, or the database's own.")
+        .not_null(),
+    Field::new("id", Holds::Uuid, r#""01939d5e-6f3a-7b21-9c4e-3f8a1d2b5c73""#, "Of the person or the key."),
+    Field::text("request_id", 64, r#""01939d5e-6f3a-7b21-9c4e-3f8a1d2b5c79""#, "The request that did it."),
+    Field::time("created_at", "When it was done.").not_null(),
+];
+
+/// The cells of [`FIELDS`], and the action. What a deleted row held is the audit log's to tell.
+pub fn columns() -> String {
+    let changes = "CASE WHEN e.action <> 'deleted' THEN coalesce(a.changes, '{}') ELSE '{}' END";
+    format!(
+        "e.id, e.sequence, e.noun, e.row_id, ARRAY(SELECT jsonb_object_keys({changes})), {changes}, a.actor_kind, \
+         a.actor_id, a.request_id, e.created_at, e.action"
+    )
+}
+
+/// One event.
+#[derive(Debug)]
+pub struct Event {
+    pub sequence: i64,
+    pub about: About,
+    pub json: Vec<u8>,
+}
+
+impl Event {
+    /// Reads the cells from `offset` on. `None`: none there, or of a type that this binary does not know.
+    pub fn read(cells: &Cells, offset: usize) -> Option<Self> {
+        let sequence = cells.int(offset + 1)?;
+        let kind = Kind::kept(cells.text(offset + 2)?, cells.text(offset + 10)?)?;
+        let about = About { kind, row: cells.uuid(offset + 3)? };
+        let mut json = Vec::with_capacity(512);
+        let mut part = |begins: &str, from: usize, to: usize| {
+            json.extend_from_slice(begins.as_bytes());
+            json::members(&mut json, &FIELDS[from..to], cells, offset + from, None);
+        };
+        part("{", 0, 2);
+        part(&format!(",\"type\":\"{}\",", kind.name()), 2, 6);
+        part(",\"actor\":{", 6, 8);
+        part("},", 8, 10);
+        json.push(b'}');
+        Some(Self { sequence, about, json })
+    }
+}
+
+/// A part of the log.
+#[derive(Debug)]
+pub struct Page {
+    pub events: Vec<Event>,
+    /// All that was wanted up to this number is on this page or was before.
+    pub reached: i64,
+    /// The newest number there is.
+    pub last: i64,
+}
+
+impl Page {
+    /// After which number the next page begins; `None`: there is no more now.
+    pub fn next(&self) -> Option<i64> {
+        (self.reached < self.last).then_some(self.reached)
+    }
+}
+
+/// Up to `limit` events of `kinds` that the tenant sees, from `after` on. Queries: one, and for someone who sees only their
+/// own one more for each noun. Errors: 410 when what comes next is not kept any more, or never was.
+pub fn page(conn: &mut PgConnection, tenant: &Tenant, after: After, kinds: &Kinds, limit: u32) -> Result<Page> {
+    let from = match after {
+        After::Nothing => 0,
+        After::Number(number) => number,
+        After::Latest => i64::MAX / 2,
+    };
+    let mut sql = Statement::new(format!(
+        "SELECT h.oldest, h.last, {} FROM (SELECT b.id, b.after, \
+         (SELECT min(sequence) FROM events m WHERE m.business_id = b.id) AS oldest, \
+         (SELECT max(sequence) FROM events m WHERE m.business_id = b.id) AS last FROM (SELECT ",
+        columns()
+    ));
+    sql.bind(Value::Uuid(Some(tenant.id()))).push(" AS id, ").bind(Value::Int(Some(from)));
+    sql.push(&format!(
+        " AS after) b OFFSET 0) h LEFT JOIN LATERAL (SELECT * FROM events e WHERE e.business_id = h.id \
+         AND e.sequence > greatest(h.after, h.oldest - 1) AND e.sequence <= greatest(h.after, h.oldest - 1) + {FARTHEST} \
+         AND e.noun || '.' || e.action = ANY("
+    ));
+    sql.bind(Value::Texts(kinds.kept_as()));
+    sql.push(&format!(
+        ") ORDER BY e.sequence LIMIT {limit}) e ON true \
+         LEFT JOIN audit_log a ON a.business_id = e.business_id AND a.id = e.id ORDER BY e.sequence"
+    ));
+    if !USUAL_LIMITS.contains(&limit) {
+        sql.once();
+    }
+    let rows = sql.rows(conn)?;
+    let bound = |index| rows.first().and_then(|row| row.int(index));
+    let (oldest, last) = (bound(0).unwrap_or(1), bound(1).unwrap_or(0));
+    if let After::Number(number) = after {
+        is_kept(number, oldest, last)?;
+    }
+    let mut events: Vec<Event> = rows.iter().filter_map(|row| Event::read(row, 2)).collect();
+    let reached = match events.last().filter(|_| events.len() == limit as usize) {
+        Some(event) => event.sequence,
+        None => from.max(oldest - 1).saturating_add(FARTHEST).min(last),
+    };
+    let seen = Seen::of(conn, tenant, events.iter().map(|event| event.about))?;
+    events.retain(|event| seen.has(event.about));
+    Ok(Page { events, reached, last })
+}
+
+/// Errors: 410 when what follows `number` is not all there.
+fn is_kept(number: i64, oldest: i64, last: i64) -> Result<()> {
+    let gone = |code, what: String| {
+        let detail = format!("{what} Read the rows themselves again, and go on with `after=latest` as of before that.");
+        Err(Error::Gone { code, detail })
+    };
+    if number + 1 < oldest {
+        return gone(
+            "events_expired",
+            format!("The events after {number} are not kept any more; the oldest is {oldest}."),
+        );
+    }
+    if number > last {
+        return gone("events_unknown", format!("There was no event {number}; the newest is {last}."));
+    }
+    Ok(())
+}
+
+/// Which rows someone sees who is limited to their own.
+pub struct Seen(Option<HashSet<(usize, Uuid)>>);
+
+impl Seen {
+    /// Of the rows that events are `about`. Queries: none, or one for each noun whose rows are not seen by all.
+    pub fn of(conn: &mut PgConnection, tenant: &Tenant, about: impl Iterator<Item = About>) -> Result<Self> {
+        if tenant.sees_only().is_none() {
+            return Ok(Self(None));
+        }
+        let mut asked: HashMap<usize, HashSet<Uuid>> = HashMap::new();
+        for about in about {
+            asked.entry(about.kind.noun).or_default().insert(about.row);
+        }
+        let mut seen = HashSet::new();
+        for (place, rows) in asked {
+            let noun = NOUNS[place];
+            if matches!(noun.visible, Visible::All) {
+                seen.extend(rows.into_iter().map(|row| (place, row)));
+                continue;
+            }
+            let mut sql = Statement::new(format!("SELECT t.id FROM {} t", noun.table));
+            sql.append(select::scoped(noun, tenant)).push(" AND t.id = ANY(");
+            sql.bind(Value::Uuids(rows.into_iter().collect())).push(")");
+            seen.extend(sql.rows(conn)?.iter().filter_map(|row| Some((place, row.uuid(0)?))));
+        }
+        Ok(Self(Some(seen)))
+    }
+
+    pub fn has(&self, about: About) -> bool {
+        self.0.as_ref().is_none_or(|seen| seen.contains(&(about.kind.noun, about.row)))
+    }
+}

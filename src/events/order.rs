@@ -1,0 +1,63 @@
+//! Gives committed changes their numbers, and forgets what is old.
+
+use std::time::Duration;
+
+use actix_web::web::Data;
+use futures_util::future::LocalBoxFuture;
+
+use crate::app::App;
+use crate::db::{Statement, Tx, Value};
+use crate::error::Result;
+use crate::jobs::{Duty, Pace};
+
+/// Changes that are ordered in one transaction: a fraction of a second's work, so that it ends well within the statement
+/// timeout and what came first is soon seen.
+const MOST_ORDERED: i64 = 5_000;
+/// While changes keep coming they are gathered for so long, so that ordering costs a hundred transactions a second at most.
+const GATHERING: Duration = Duration::from_millis(10);
+/// Events that are forgotten in one transaction.
+const MOST_FORGOTTEN: i64 = 5_000;
+
+pub static ORDERING: Duty =
+    Duty { name: "events", rest: Duration::from_millis(200), woken_by: Some(|app| app.db.committed()), run: order };
+
+pub static FORGETTING: Duty = Duty { name: "old events", rest: Duration::from_secs(60), woken_by: None, run: forget };
+
+fn order(app: Data<App>) -> LocalBoxFuture<'static, Result<Pace>> {
+    Box::pin(async move {
+        let waits = Statement::new("SELECT 1 FROM event_queue LIMIT 1");
+        if app.db.across().read("events_wait", move |conn| Ok(waits.row(conn)?)).await?.is_none() {
+            return Ok(Pace::Rest);
+        }
+        let ordered = app.db.across().write("events_order", |tx| some(tx, MOST_ORDERED)).await?;
+        match ordered {
+            // Somebody else does it.
+            0 => return Ok(Pace::Rest),
+            _ => app.bells.events.notify_one(),
+        }
+        if ordered >= MOST_ORDERED {
+            return Ok(Pace::Again);
+        }
+        tokio::time::sleep(GATHERING).await;
+        Ok(Pace::Rest)
+    })
+}
+
+/// Orders up to `most` changes, and says how many.
+pub fn some(tx: &mut Tx<'_>, most: i64) -> Result<i64> {
+    let mut sql = Statement::new("SELECT rapport_order_events(");
+    let row = sql.bind(Value::Int(Some(most))).push("::integer)").row(tx)?;
+    Ok(row.and_then(|row| row.int(0)).unwrap_or_default())
+}
+
+fn forget(app: Data<App>) -> LocalBoxFuture<'static, Result<Pace>> {
+    Box::pin(async move {
+        let days = app.config.events_days;
+        let forgotten = app.db.across().write("events_forget", move |tx| {
+            let mut sql = Statement::new(format!("SELECT rapport_trim_events(now() - interval '{days} days', "));
+            let row = sql.bind(Value::Int(Some(MOST_FORGOTTEN))).push("::integer)").row(tx)?;
+            Ok(row.and_then(|row| row.int(0)).unwrap_or_default())
+        });
+        Ok(if forgotten.await? > 0 { Pace::Again } else { Pace::Rest })
+    })
+}
