@@ -18,6 +18,7 @@
 //! cache/                 versions, validation rounds, the local tier, the Redis tier, single-flight
 //! db/                    reads and writes, transactions, migrations, the embedded server
 //! error/, ops/, config   one error shape; metrics and logs; configuration
+//! hint                   what was probably meant by an unknown name
 //! context                what a request carries with it
 //! ```
 //!
@@ -34,6 +35,7 @@ pub mod db;
 pub mod duties;
 pub mod error;
 pub mod events;
+pub mod hint;
 pub mod http;
 pub mod identity;
 pub mod import;

@@ -15,7 +15,7 @@ pub use self::environment::{environment_faults, read_secret_files};
 pub use self::values::{Metrics, Secret, Sender};
 use self::values::{metrics_bind, network, sender, switch, ttl};
 
-use crate::db::RowSecurity;
+use crate::db::{Isolation, RowSecurity, levels};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
@@ -141,6 +141,11 @@ pub struct Config {
     /// Where row-level security holds as a second wall between businesses: `off`, `writes` or `all`
     #[arg(long, env = "RAPPORT_ROW_SECURITY", default_value = "writes")]
     pub row_security: RowSecurity,
+    /// Isolation level of transactions by their name: `processing=serializable,conversion=repeatable-read`. Names: create,
+    /// update, delete, restore, processing, conversion. Levels: read-committed, repeatable-read,
+    /// serializable. Above read-committed, writers of the same rows make each other try again [default: read-committed]
+    #[arg(long, env = "RAPPORT_ISOLATION", value_delimiter = ',', value_parser = levels::parse)]
+    pub isolation: Vec<(&'static str, Isolation)>,
     /// Largest body of a request, in bytes
     #[arg(long, env = "RAPPORT_BODY_LIMIT", default_value_t = 1024 * 1024)]
     pub body_limit: usize,

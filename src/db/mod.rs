@@ -7,6 +7,7 @@
 
 mod bounds;
 pub mod embedded;
+pub mod levels;
 mod mailbox;
 pub mod migrate;
 mod queue;
@@ -37,13 +38,16 @@ pub struct Db {
     threads: Arc<threads::Threads>,
     walls: RowSecurity,
     committed: Arc<Notify>,
+    /// Levels that the operator has chosen, by the transaction's name.
+    levels: Arc<[(&'static str, Isolation)]>,
 }
 
 impl Db {
     /// Opens the pool and its threads; no connection is made yet, so a database that is away does not stop the start.
     pub fn open(config: &Config, url: &str) -> Result<Self> {
         let threads = threads::Threads::start(config, url)?;
-        Ok(Self { threads: Arc::new(threads), walls: config.row_security, committed: Arc::default() })
+        let levels = config.isolation.clone().into();
+        Ok(Self { threads: Arc::new(threads), walls: config.row_security, levels, committed: Arc::default() })
     }
 
     /// Work that is confined to one business, as all is that serves one: what it writes is held to that by row-level
@@ -60,6 +64,15 @@ impl Db {
     /// Rings when work of a business was committed by this process.
     pub fn committed(&self) -> &Notify {
         &self.committed
+    }
+
+    /// As the operator has it for `name`, else as it is.
+    fn configured(&self, name: &str, options: WriteOptions) -> WriteOptions {
+        match self.levels.iter().find(|(known, _)| *known == name) {
+            Some((_, Isolation::ReadCommitted)) => WriteOptions { isolation: Isolation::ReadCommitted, ..options },
+            Some((_, isolation)) => WriteOptions { isolation: *isolation, attempts: levels::ATTEMPTS },
+            None => options,
+        }
     }
 
     /// Whether reads are held by row-level security too.
@@ -172,7 +185,7 @@ impl Confined {
         T: Send + 'static,
         F: Fn(&mut Tx<'_>) -> Result<T> + Send + Sync + 'static,
     {
-        let f = Arc::new(f);
+        let (f, options) = (Arc::new(f), self.db.configured(name, options));
         let walled = self.db.walls != RowSecurity::Off;
         let begin: Arc<str> = self.bounds.begin(options.isolation.mode(), walled, &context::request_id()).into();
         let mut pauses = options.pauses();

@@ -77,6 +77,13 @@ impl WriteOptions {
 }
 
 impl Isolation {
+    /// As operators write them.
+    pub const LEVELS: [(&'static str, Self); 3] = [
+        ("read-committed", Self::ReadCommitted),
+        ("repeatable-read", Self::RepeatableRead),
+        ("serializable", Self::Serializable),
+    ];
+
     /// What follows `BEGIN`.
     pub(super) fn mode(self) -> &'static str {
         match self {
