@@ -6,6 +6,7 @@ use crate::crm::campaigns::CAMPAIGNS;
 use crate::crm::companies::COMPANIES;
 use crate::crm::contacts::CONTACTS;
 use crate::crm::conversations::CONVERSATIONS;
+use crate::crm::decisions::DECISIONS;
 use crate::crm::leads::LEADS;
 use crate::crm::messages::MESSAGES;
 use crate::crm::notes::NOTES;
@@ -21,12 +22,13 @@ use crate::noun::history::AUDIT_LOG;
 use crate::ops::jobs::JOBS;
 
 /// Every noun, in the order of the document.
-pub static NOUNS: [&Noun; 18] = [
+pub static NOUNS: [&Noun; 19] = [
     &LEADS,
     &COMPANIES,
     &CONTACTS,
     &CONVERSATIONS,
     &MESSAGES,
+    &DECISIONS,
     &BOOKINGS,
     &SERVICES,
     &STAFF,

@@ -80,6 +80,7 @@ pub fn build() -> OpenApi {
     crm::privacy::http::describe(&mut api);
     ops::jobs::describe(&mut api);
     events::http::describe(&mut api);
+    crm::leads::http::describe(&mut api);
     probes(&mut api);
     operators(&mut api);
     document::once(&mut api, |path| DONE_ANYHOW.iter().any(|end| path.ends_with(end)));

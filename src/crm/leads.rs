@@ -1,5 +1,10 @@
 //! Leads: chances to sell, from the first contact to won or lost.
 
+mod conversion;
+pub mod http;
+pub mod locks;
+mod processing;
+
 use chrono::Utc;
 
 use super::bookings::BOOKINGS;
@@ -7,6 +12,7 @@ use super::campaigns::{CAMPAIGNS, default_currency};
 use super::companies::COMPANIES;
 use super::contacts::CONTACTS;
 use super::conversations::CONVERSATIONS;
+use super::decisions::DECISIONS;
 use super::tasks::TASKS;
 use crate::auth::Business;
 use crate::db::Value;
@@ -58,6 +64,7 @@ pub static LEADS: Noun = Noun {
         Relation::many("conversations", &CONVERSATIONS, "lead_id", "-last_message_at", "Its latest conversations."),
         Relation::many("bookings", &BOOKINGS, "lead_id", "-starts_at", "Its latest bookings."),
         Relation::many("tasks", &TASKS, "lead_id", "-created_at", "Its newest tasks."),
+        Relation::many("decisions", &DECISIONS, "lead_id", "-created_at", "What was decided about it last."),
     ],
     sorts: &[
         Sort::time("created_at", "t.created_at"),
@@ -67,6 +74,7 @@ pub static LEADS: Noun = Noun {
     ],
     visible: Visible::Assigned("assignee_id"),
     hooks: Hooks { prepare, ..Hooks::NONE },
+    routes: http::routes,
     ..Noun::BASE
 };
 

@@ -6,6 +6,7 @@ pub mod campaigns;
 pub mod companies;
 pub mod contacts;
 pub mod conversations;
+pub mod decisions;
 pub mod leads;
 pub mod messages;
 pub mod notes;

@@ -7,7 +7,7 @@ pub mod constraint;
 
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpResponse, ResponseError};
-use diesel::result::DatabaseErrorKind as Kind;
+use diesel::result::{DatabaseErrorInformation, DatabaseErrorKind as Kind};
 use serde_json::{Value as Json, json};
 
 use crate::context;
@@ -108,6 +108,44 @@ impl Error {
     pub fn expired() -> Self {
         let detail = "The access token has expired. Renew it: `POST /api/v1/auth/tokens` with the refresh token.";
         Self::Refused { code: "token_expired", detail }
+    }
+
+    /// The same, of what stands in the member `name` of the body. What may be tried again stays as it is.
+    pub fn of_member(self, name: &str) -> Self {
+        let below = |pointer: String| format!("/{name}{pointer}");
+        match self {
+            Self::Invalid(faults) => {
+                Self::Invalid(faults.into_iter().map(|f| Fault { pointer: below(f.pointer), ..f }).collect())
+            }
+            Self::Malformed { code: code @ "not_an_object", detail, .. } => Self::Invalid(vec![Fault::new(
+                below(String::new()),
+                code,
+                detail.replace("The body", &format!("`{name}`")),
+            )]),
+            Self::Conflict { code, detail, pointer, extra } => {
+                Self::Conflict { code, detail, pointer: pointer.map(below), extra }
+            }
+            Self::Database(diesel::result::Error::DatabaseError(kind, info)) => match kind {
+                Kind::UniqueViolation | Kind::ForeignKeyViolation | Kind::CheckViolation | Kind::NotNullViolation => {
+                    constraint::explain(&kind, info.as_ref()).of_member(name)
+                }
+                _ => Self::Database(diesel::result::Error::DatabaseError(kind, info)),
+            },
+            other => other,
+        }
+    }
+
+    /// Another transaction did first what this one was about to do: it is tried again as a whole, and sees what is there.
+    pub fn outrun() -> Self {
+        let info: Box<dyn DatabaseErrorInformation + Send + Sync> =
+            Box::new("another transaction was faster".to_owned());
+        Self::Database(diesel::result::Error::DatabaseError(Kind::SerializationFailure, info))
+    }
+
+    /// Whether it is that the unique key `name` refused a row.
+    pub fn is_taken(&self, name: &str) -> bool {
+        use diesel::result::Error::DatabaseError;
+        matches!(self, Self::Database(DatabaseError(Kind::UniqueViolation, info)) if info.constraint_name() == Some(name))
     }
 
     pub fn busy() -> Self {

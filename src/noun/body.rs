@@ -27,6 +27,31 @@ impl Faults {
         self.0.push(Fault::new(format!("/{}", name.replace('~', "~0").replace('/', "~1")), code, detail));
     }
 
+    /// What was read, or written, of the member `name`; nothing, and its faults are added, where it has some.
+    /// Errors: those after which nothing more can be tried, as when the database refused.
+    pub fn member<T>(&mut self, name: &str, read: Result<T>) -> Result<Option<T>> {
+        let refused = matches!(read, Err(Error::Database(_)));
+        match read.map_err(|error| error.of_member(name)) {
+            Ok(read) => Ok(Some(read)),
+            Err(Error::Invalid(faults)) => {
+                self.0.extend(faults);
+                if refused { Err(Error::Invalid(std::mem::take(&mut self.0))) } else { Ok(None) }
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What was read last, if neither it nor anything before is at fault. Errors: 422 with the faults of all.
+    pub fn and<T>(mut self, read: Result<T>) -> Result<T> {
+        if let Err(Error::Invalid(faults)) = read {
+            self.0.extend(faults);
+            self.0.truncate(MOST_FAULTS);
+            return Err(Error::Invalid(self.0));
+        }
+        self.into_result()?;
+        read
+    }
+
     pub fn into_result(mut self) -> Result<()> {
         self.0.truncate(MOST_FAULTS);
         if self.0.is_empty() { Ok(()) } else { Err(Error::Invalid(self.0)) }
@@ -43,6 +68,11 @@ pub struct Change {
 }
 
 impl Change {
+    /// Nothing yet, of a row of `noun` that is there.
+    pub fn none(noun: &'static Noun) -> Self {
+        Self { noun, creates: false, values: Vec::new() }
+    }
+
     /// Reads the body of a creation or of a merge patch. Errors: 422 with every fault of type, range, presence, and
     /// between fields; 400 if it is no object.
     pub fn parse(noun: &'static Noun, body: Json, creates: bool, business: &Business) -> Result<Self> {

@@ -15,17 +15,61 @@ const DEPTH: usize = 4;
 /// A body that was read.
 pub struct Form(Vec<(&'static str, Value)>);
 
+fn whole(body: &Bytes, depth: usize) -> Result<Map<String, Json>> {
+    if body.is_empty() {
+        return Ok(Map::new());
+    }
+    match body::json(body, depth)? {
+        Json::Object(members) => Ok(members),
+        _ => Err(Error::malformed("not_an_object", "The body must be a JSON object.")),
+    }
+}
+
+/// The members of a body that is an object of objects, of which it may have `known`; an empty body has none. What is unknown
+/// is among the faults. Errors: 400 when it is no JSON object.
+pub fn members(body: &Bytes, depth: usize, known: &[&str]) -> Result<(Map<String, Json>, Faults)> {
+    let mut faults = Faults::default();
+    let mut members = whole(body, depth)?;
+    only(&mut members, known, &mut faults);
+    Ok((members, faults))
+}
+
+/// Takes the object `name` out of `members`; null is the same as nothing. Errors: 422 when it is something else.
+pub fn object(members: &mut Map<String, Json>, name: &str, faults: &mut Faults) -> Option<Map<String, Json>> {
+    match members.shift_remove(name)? {
+        Json::Object(object) => Some(object),
+        Json::Null => None,
+        _ => {
+            faults.field(name, "type", format!("`{name}` must be an object."));
+            None
+        }
+    }
+}
+
+/// Takes away, as unknown, what is not among `known`.
+pub fn only(members: &mut Map<String, Json>, known: &[&str], faults: &mut Faults) {
+    members.retain(|name, _| {
+        let knows = known.contains(&name.as_str());
+        if !knows {
+            let hint = did_you_mean(name, known.iter().copied());
+            faults.field(name, "unknown_field", format!("There is no field `{name}`.{hint}"));
+        }
+        knows
+    });
+}
+
+/// Refuses the members that the operation itself sets.
+pub fn refuse(members: &mut Map<String, Json>, names: &[&str], faults: &mut Faults) {
+    for name in names.iter().filter(|name| members.shift_remove(**name).is_some()) {
+        faults.field(name, "read_only", format!("`{name}` is set by this operation. Leave it out."));
+    }
+}
+
 impl Form {
     /// Reads `body`, which has the members `fields`; an empty body has none.
     /// Errors: 400 when it is no JSON object; 422 with every fault.
     pub fn read(body: &Bytes, fields: &'static [Field]) -> Result<Self> {
-        let mut members = match body.is_empty() {
-            true => Map::new(),
-            false => match body::json(body, DEPTH)? {
-                Json::Object(members) => members,
-                _ => return Err(Error::malformed("not_an_object", "The body must be a JSON object.")),
-            },
-        };
+        let mut members = whole(body, DEPTH)?;
         let mut faults = Faults::default();
         let mut values = Vec::new();
         for field in fields {

@@ -187,7 +187,7 @@ async fn restore(
 }
 
 /// As `Caller::may`, for what answers with the row: that needs the permission to read it, too. Errors: 403.
-fn may_change(caller: &Caller, noun: &Noun, action: Action) -> Result<Tenant> {
+pub fn may_change(caller: &Caller, noun: &Noun, action: Action) -> Result<Tenant> {
     caller.may(noun.area, Action::Read)?;
     caller.may(noun.area, action)
 }

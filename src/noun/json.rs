@@ -1,6 +1,7 @@
 //! Rows to JSON, straight from PostgreSQL's binary format into the answer's buffer.
 
 use super::field::{Field, Kind};
+use super::store::Row;
 use crate::db::Cells;
 
 /// Microseconds from 1970-01-01 to 2000-01-01, PostgreSQL's epoch.
@@ -212,4 +213,18 @@ mod tests {
             prop_assert_eq!(serde_json::from_slice::<String>(&out).unwrap(), text);
         }
     }
+}
+
+/// `{"lead":{…},"contact":null}`: rows under their names.
+pub fn document(members: &[(&str, Option<&Row>)]) -> Vec<u8> {
+    let mut out = vec![b'{'];
+    for (place, (name, row)) in members.iter().enumerate() {
+        if place > 0 {
+            out.push(b',');
+        }
+        key(&mut out, name);
+        out.extend_from_slice(row.map_or(b"null".as_slice(), |row| &row.json));
+    }
+    out.push(b'}');
+    out
 }

@@ -523,5 +523,21 @@ SELECT demo, pg_temp.seed_id(made, 'demo note ' || l.k), (ARRAY['Decides togethe
 FROM demo_lead l JOIN leads x ON x.business_id = demo AND x.id = l.id LEFT JOIN demo_talk t ON t.lead = l.k,
     LATERAL (SELECT greatest(x.first_touch_at, t.last) + (now() - greatest(x.first_touch_at, t.last)) * 0.05 AS made) AS m
 WHERE l.status <> 'new' AND (l.k % 5 = 0 OR t.k % 2 = 0);
+
+-- What was made of them: the assistant looks at every talk, people decide the rest.
+INSERT INTO decisions (business_id, id, lead_id, conversation_id, author, author_id, decision, reason, score, model, confidence, payload,
+    created_at, updated_at)
+SELECT demo, pg_temp.seed_id(made, 'demo decision ' || l.k), x.id, t.id, CASE WHEN ai THEN 'ai' ELSE 'user' END,
+    CASE WHEN NOT ai THEN coalesce(x.assignee_id, people[3]) END, w.decision, w.reason, x.score, CASE WHEN ai THEN 'gpt-5-mini' END,
+    CASE WHEN ai THEN (60 + l.k % 40) / 100.0 END, CASE WHEN ai THEN jsonb_build_object('intent', w.intent) ELSE '{}' END, made, made
+FROM demo_lead l JOIN leads x ON x.business_id = demo AND x.id = l.id LEFT JOIN demo_talk t ON t.lead = l.k
+    JOIN (VALUES ('contacted', 'follow_up', 'Answered, and has not said how many bikes they need.', 'question'),
+        ('qualified', 'qualify', 'Has a date and a number in mind, and asks for an offer.', 'order'),
+        ('proposal', 'send_proposal', 'Everything that an offer needs is known.', 'order'),
+        ('won', 'accept', 'Agreed to the offer in writing.', 'order'),
+        ('lost', 'drop', 'No answer to the last two messages.', 'none')) AS w (status, decision, reason, intent) ON w.status = l.status,
+    LATERAL (SELECT t.id IS NOT NULL AND l.k % 3 > 0 AS ai, greatest(x.first_touch_at, l.entered) AS first) AS f,
+    LATERAL (SELECT first + (now() - first) * 0.1 AS made) AS m
+WHERE t.id IS NOT NULL OR l.k % 4 = 0;
 PERFORM set_config('rapport.seeded', 'yes', false);
 END $demo$;

@@ -39,6 +39,7 @@ mod sign_in;
 #[cfg(feature = "tls")]
 mod tls;
 mod tokens;
+mod transactions;
 mod visibility;
 #[cfg(feature = "mutants")]
 mod walls;

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use deadpool_redis::redis;
 use rapport::auth::Role;
+use rapport::noun::Search;
 use rapport::nouns::NOUNS;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -66,6 +67,11 @@ fn known(api: &Client, canary: &str, number: u32) -> Vec<(&'static str, String)>
     let note = api.make("notes", free(json!({ "body": canary, "contact_id": contact })));
     api.delete(&format!("notes/{note}")).expect(204);
     let on_booking = api.make("notes", free(json!({ "body": canary, "booking_id": walk_in })));
+    let decided = api.make(
+        "decisions",
+        json!({ "lead_id": lead, "author": "ai", "model": "gpt-5-mini", "decision": canary, "reason": canary,
+                "payload": { "said": canary } }),
+    );
     let task = api.make("tasks", free(json!({ "title": canary, "description": canary, "lead_id": lead })));
     rows.extend([
         ("bookings", extended),
@@ -75,6 +81,7 @@ fn known(api: &Client, canary: &str, number: u32) -> Vec<(&'static str, String)>
         ("notes", note),
         ("notes", on_booking),
         ("tasks", task),
+        ("decisions", decided),
     ]);
     rows
 }
@@ -146,7 +153,7 @@ fn forgotten_everywhere(mode: &str) {
         for noun in NOUNS.iter().filter(|noun| rows.iter().any(|(plural, _)| *plural == noun.plural)) {
             let all: Vec<&str> = noun.relations.iter().map(|relation| relation.name).collect();
             owner.get(&format!("{}?include={}", noun.plural, all.join(","))).expect(200);
-            if searches {
+            if searches && noun.search != Search::None {
                 owner.get(&format!("{}?q={CANARY}", noun.plural)).expect(200);
             }
         }
@@ -172,8 +179,7 @@ fn forgotten_everywhere(mode: &str) {
 
     let contact = &rows[0].1;
     let answer = owner.post(&format!("contacts/{contact}/erasure"), json!({ "mode": mode })).expect(200).json;
-    let expected =
-        json!({ "contacts": 1, "leads": 1, "conversations": 4, "messages": 8, "bookings": 4, "tasks": 1, "notes": 2 });
+    let expected = json!({ "contacts": 1, "leads": 1, "conversations": 4, "messages": 8, "decisions": 1, "bookings": 4, "tasks": 1, "notes": 2 });
     assert_eq!((&answer["mode"], &answer["rows"]), (&json!(mode), &expected));
 
     assert_eq!(found(&database, CANARY), Vec::<String>::new());

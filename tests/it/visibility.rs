@@ -60,6 +60,8 @@ fn an_agent_sees_what_is_assigned_to_them_wherever_it_could_be_seen() {
     let (other_talk, other_message) = talk(&other, "two", Value::Null);
     let her_note = boss.make("notes", json!({ "body": "Likes tea", "lead_id": hers }));
     let other_note = boss.make("notes", json!({ "body": "Likes coffee", "lead_id": other }));
+    let decision = |lead: &str| boss.make("decisions", json!({ "decision": "qualify", "lead_id": lead }));
+    let (her_decision, other_decision) = (decision(&hers), decision(&other));
     let her_task = boss.make("tasks", json!({ "title": "Call", "lead_id": hers }));
     let other_task = boss.make("tasks", json!({ "title": "Write", "lead_id": other }));
     // Whatever it is about, she is to do it.
@@ -74,6 +76,7 @@ fn an_agent_sees_what_is_assigned_to_them_wherever_it_could_be_seen() {
         ("messages", &her_message, &other_message),
         ("notes", &her_note, &other_note),
         ("tasks", &her_task, &other_task),
+        ("decisions", &her_decision, &other_decision),
     ] {
         // Twice: the second answer comes from the cache.
         for _ in 0..2 {
@@ -91,7 +94,9 @@ fn an_agent_sees_what_is_assigned_to_them_wherever_it_could_be_seen() {
         assert_eq!((batch["data"][0]["id"].as_str(), &batch["missing"]), (Some(seen.as_str()), &json!([unseen])));
         amina.get(&format!("{noun}/{seen}/history")).expect(200);
         amina.get(&format!("{noun}/{unseen}/history")).expect(404);
-        amina.patch(&format!("{noun}/{unseen}"), json!({ "metadata": {} })).expect(404);
+        if noun != "decisions" {
+            amina.patch(&format!("{noun}/{unseen}"), json!({ "metadata": {} })).expect(404);
+        }
     }
     assert!(ids(amina, "tasks").contains(&free_task));
     amina.get("leads?q=Nobody").expect(200);

@@ -15,7 +15,8 @@ use crate::noun::{Field, Kind, Noun, Written, select};
 pub const MODES: &[&str] = &["anonymise", "delete"];
 
 /// Fields that are kept although they could hold any text: they say nothing of a person.
-const KEPT: [(&str, &str); 3] = [("leads", "source"), ("messages", "model"), ("bookings", "code")];
+const KEPT: [(&str, &str); 4] =
+    [("leads", "source"), ("messages", "model"), ("decisions", "model"), ("bookings", "code")];
 /// What stands where something must.
 const ERASED: &str = "erased";
 

@@ -114,8 +114,8 @@ pub fn describe(api: &mut OpenApi) {
             id: "exportContact",
             summary: "Export all about a contact",
             about: "Everything that is known about them, as they may ask for: the contact, and every lead, conversation, \
-                    message, booking, task and note that is about them, whole, with what the audit log tells of these. \
-                    Deleted rows too. From one moment.",
+                    message, decision, booking, task and note that is about them, whole, with what the audit log tells of \
+                    these. Deleted rows too. From one moment.",
             takes: &[],
             status: 200,
             gives: Gives::Rows(&reach::NOUNS),

@@ -8,6 +8,7 @@ use crate::auth::Tenant;
 use crate::crm::bookings::BOOKINGS;
 use crate::crm::contacts::CONTACTS;
 use crate::crm::conversations::CONVERSATIONS;
+use crate::crm::decisions::DECISIONS;
 use crate::crm::leads::LEADS;
 use crate::crm::messages::MESSAGES;
 use crate::crm::notes::NOTES;
@@ -18,7 +19,8 @@ use crate::noun::history::AUDIT_LOG;
 use crate::noun::{Noun, select, store};
 
 /// What an export has rows of.
-pub static NOUNS: [&Noun; 8] = [&CONTACTS, &LEADS, &CONVERSATIONS, &MESSAGES, &BOOKINGS, &TASKS, &NOTES, &AUDIT_LOG];
+pub static NOUNS: [&Noun; 9] =
+    [&CONTACTS, &LEADS, &CONVERSATIONS, &MESSAGES, &DECISIONS, &BOOKINGS, &TASKS, &NOTES, &AUDIT_LOG];
 
 /// How rows of a noun lead to a contact.
 struct Path {
@@ -32,10 +34,16 @@ struct Path {
 }
 
 /// In an order in which each leads through those before.
-static PATHS: [Path; 6] = [
+static PATHS: [Path; 7] = [
     Path { noun: &LEADS, through: &[], named: true, addresses: &[] },
     Path { noun: &CONVERSATIONS, through: &[("lead_id", &LEADS)], named: true, addresses: &["address"] },
     Path { noun: &MESSAGES, through: &[("conversation_id", &CONVERSATIONS)], named: false, addresses: &[] },
+    Path {
+        noun: &DECISIONS,
+        through: &[("lead_id", &LEADS), ("conversation_id", &CONVERSATIONS)],
+        named: false,
+        addresses: &[],
+    },
     Path {
         noun: &BOOKINGS,
         through: &[("lead_id", &LEADS)],

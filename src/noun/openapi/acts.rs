@@ -9,6 +9,8 @@ use utoipa::openapi::security::SecurityRequirement;
 use utoipa::openapi::{ContentBuilder, OpenApi, Required, Schema};
 
 use super::examples::{example, row_example};
+use super::parameters::if_match;
+use super::parts::{self, Part};
 use super::{insert, schemas};
 use crate::http::document::{problems, reference};
 use crate::noun::http::API;
@@ -25,6 +27,8 @@ pub enum Gives {
     Rows(&'static [&'static Noun]),
     /// A row of this noun.
     Row(&'static Noun),
+    /// An object of these parts.
+    Parts(&'static [Part]),
     /// A row of this noun as its creation answers, with its secret.
     Created(&'static Noun),
 }
@@ -51,6 +55,11 @@ pub struct Act {
 impl Act {
     /// Adds it to the document.
     pub fn describe(self, api: &mut OpenApi) {
+        self.describe_with(&[], api);
+    }
+
+    /// Adds it to the document, with a body of `parts`. What may be refused with 412 takes `If-Match`.
+    pub fn describe_with(self, takes: &[Part], api: &mut OpenApi) {
         let mut operation = OperationBuilder::new()
             .tag(self.tag)
             .summary(Some(self.summary))
@@ -69,6 +78,16 @@ impl Act {
             let needed = if self.takes.iter().any(|field| field.required) { Required::True } else { Required::False };
             let body = RequestBodyBuilder::new().required(Some(needed)).content("application/json", body);
             operation = operation.request_body(Some(body.build()));
+        }
+        if !takes.is_empty() {
+            let (schema, example) = parts::object(takes, true);
+            let body = ContentBuilder::new().schema(Some(schema)).example(Some(example)).build();
+            let needed = if takes.iter().any(|part| part.needed) { Required::True } else { Required::False };
+            let body = RequestBodyBuilder::new().required(Some(needed)).content("application/json", body);
+            operation = operation.request_body(Some(body.build()));
+        }
+        if self.problems.contains(&412) {
+            operation = operation.parameter(if_match());
         }
         insert(api, format!("{API}{}", self.path), self.method, problems(operation, self.problems));
     }
@@ -102,6 +121,10 @@ impl Act {
             Gives::Row(noun) => answer
                 .description("The row as it is now.")
                 .content("application/json", content(reference(noun.schema), row_example(noun))),
+            Gives::Parts(parts) => {
+                let (schema, example) = parts::object(parts, false);
+                answer.description("Done.").content("application/json", content(schema.into(), example))
+            }
             Gives::Created(noun) => {
                 let (schema, example) = (reference(&schemas::created_schema(noun)), schemas::created_example(noun));
                 answer.description("The row as it is now.").content("application/json", content(schema, example))

@@ -4,6 +4,7 @@ mod acts;
 mod examples;
 mod operations;
 mod parameters;
+mod parts;
 mod schemas;
 
 use utoipa::openapi::path::{HttpMethod, OperationBuilder};
@@ -12,6 +13,7 @@ use utoipa::openapi::{OpenApi, PathItem, RefOr, Schema};
 pub use self::acts::{Act, Gives};
 pub use self::examples::example;
 use self::operations::{batch_read, create, delete, export, history, list, read, restore, update};
+pub use self::parts::{Part, Shape};
 use self::schemas::{batch, body, created_schema, page, row, with_secret};
 use super::Noun;
 

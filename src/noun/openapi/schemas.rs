@@ -87,7 +87,7 @@ pub(super) fn field(field: &Field, writing: bool) -> Schema {
 }
 
 /// A field's schema in a body. A default belongs to a creation: in a patch what is left out stays as it is.
-fn written(known: &Field, creates: bool) -> Schema {
+pub(super) fn written(known: &Field, creates: bool) -> Schema {
     match field(known, true) {
         // Times default to now, which no document can say.
         Schema::Object(mut object) if !creates || known.kind == Kind::Time => {

@@ -94,6 +94,14 @@ SELECT pg_temp.business_id(i), pg_temp.row_id(13, i), 'Likes ' || pg_temp.word(i
     pg_temp.metadata(i), pg_temp.born(i, 50000), pg_temp.gone(i)
 FROM generate_series(0, 49999) AS i
 
+-- table: decisions
+INSERT INTO decisions (business_id, id, lead_id, conversation_id, author, author_id, decision, reason, score, model, confidence, payload, created_at, updated_at)
+SELECT pg_temp.business_id(i), pg_temp.row_id(16, i), pg_temp.other(7, i, 5000), CASE WHEN i % 2 = 0 THEN pg_temp.other(8, i, 1000) END, (ARRAY['user', 'ai', 'system'])[1 + i / 20 % 3],
+    CASE WHEN i / 20 % 3 = 0 THEN pg_temp.other(1, i, 50) END, (ARRAY['qualify', 'drop', 'wait', 'follow_up'])[1 + i / 60 % 4] || CASE WHEN i % 200 = 0 THEN i::text ELSE '' END,
+    'Likes ' || pg_temp.word(i / 3), CASE WHEN i % 4 > 0 THEN i / 20 * 37 % 101 END, CASE WHEN i / 20 % 3 = 1 THEN 'gpt-5-mini' END, i % 100 / 100.0, pg_temp.metadata(i),
+    pg_temp.born(i, 50000), pg_temp.born(i, 50000)
+FROM generate_series(0, 49999) AS i
+
 -- table: audit_log
 INSERT INTO audit_log (business_id, id, created_at, noun, row_id, action, actor_kind, actor_id, changes)
 SELECT pg_temp.business_id(i), pg_temp.row_id(15, i), pg_temp.born(i, 200000), 'leads', pg_temp.other(7, i, 5000), 'updated',
