@@ -197,6 +197,26 @@ diesel::table! {
 }
 
 diesel::table! {
+    decisions (business_id, id) {
+        business_id -> Uuid,
+        id -> Uuid,
+        lead_id -> Uuid,
+        conversation_id -> Nullable<Uuid>,
+        author -> Text,
+        author_id -> Nullable<Uuid>,
+        decision -> Text,
+        reason -> Nullable<Text>,
+        score -> Nullable<Integer>,
+        model -> Nullable<Text>,
+        confidence -> Nullable<Numeric>,
+        payload -> Jsonb,
+        version -> BigInt,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
     event_queue (place) {
         place -> BigInt,
         business_id -> Uuid,
@@ -212,6 +232,19 @@ diesel::table! {
         noun -> Text,
         action -> Text,
         row_id -> Uuid,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    idempotency_keys (business_id, id) {
+        business_id -> Uuid,
+        id -> Uuid,
+        fingerprint -> Binary,
+        status -> Integer,
+        location -> Nullable<Text>,
+        etag -> Nullable<Text>,
+        body -> Nullable<Binary>,
         created_at -> Timestamptz,
     }
 }
