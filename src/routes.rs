@@ -51,6 +51,6 @@ pub fn configure(config: &mut ServiceConfig) {
 async fn nowhere(request: HttpRequest) -> Result<HttpResponse, Error> {
     let path = request.path();
     let asked = path.trim_start_matches(API).trim_matches('/');
-    let hint = noun::did_you_mean(asked, NOUNS.iter().map(|noun| noun.plural));
+    let hint = noun::did_you_mean(asked, NOUNS.iter().map(|noun| noun.path()));
     Err(Error::NotFound(format!("There is nothing at this path.{hint} Every path is listed under /docs.")))
 }

@@ -28,8 +28,8 @@ fn every_noun_is_exported_as_it_is_listed() {
         (0..3).for_each(|_| drop(samples.row(noun)));
     }
     for noun in NOUNS {
-        let listed = service.client.all(&format!("{}?sort={}", noun.plural, noun.default_sort));
-        let asked = format!("{}/export?format=ndjson", noun.plural);
+        let listed = service.client.all(&format!("{}?sort={}", noun.path(), noun.default_sort));
+        let asked = format!("{}/export?format=ndjson", noun.path());
         // What asking does to the key itself is not what is asked about.
         let exported = lines(&service.client.get(&asked).expect(200));
         let ids = |rows: &[Value]| rows.iter().map(|row| row["id"].clone()).collect::<Vec<_>>();
@@ -37,7 +37,7 @@ fn every_noun_is_exported_as_it_is_listed() {
         if noun.plural != "api-keys" {
             assert_eq!(exported, listed, "{}", noun.plural);
         }
-        let file = service.client.get(&format!("{}/export", noun.plural)).expect(200);
+        let file = service.client.get(&format!("{}/export", noun.path())).expect(200);
         assert_eq!(file.header("content-type"), "text/csv; charset=utf-8");
         assert!(file.header("content-disposition").starts_with(&format!("attachment; filename=\"{}-", noun.plural)));
         let table = table(&file);
