@@ -32,6 +32,8 @@ Every list has the same grammar: filters by field, `q`, `sort`, `limit`, `cursor
 error is a problem document (RFC 9457) with a stable `code`. Every GET of a noun has an ETag; send it back in `If-None-Match` to \
 save the answer, or in `If-Match` to change only what you have seen.\n\n\
 Send a new `Idempotency-Key` with every POST, and it can be sent again safely when its answer was lost.\n\n\
+Most nouns are written in batches too: `POST` of `batch/create`, `batch/update`, `batch/upsert` or `batch/delete` below their \
+path takes up to 1,000 rows in one transaction.\n\n\
 Fields of your own go into `metadata`; a list is narrowed by `metadata.<key>=<text>`.\n\n\
 Authorise with `Authorization: Bearer <credential>`: the API key of a program, or the access token of a person, which \
 `POST /api/v1/auth/sessions` gives.";

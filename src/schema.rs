@@ -62,6 +62,7 @@ diesel::table! {
         updated_at -> Timestamptz,
         deleted_at -> Nullable<Timestamptz>,
         reminded_at -> Nullable<Timestamptz>,
+        external_id -> Nullable<Text>,
     }
 }
 
@@ -127,6 +128,7 @@ diesel::table! {
         created_at -> Timestamptz,
         updated_at -> Timestamptz,
         deleted_at -> Nullable<Timestamptz>,
+        external_id -> Nullable<Text>,
     }
 }
 
@@ -193,6 +195,7 @@ diesel::table! {
         created_at -> Timestamptz,
         updated_at -> Timestamptz,
         deleted_at -> Nullable<Timestamptz>,
+        external_id -> Nullable<Text>,
     }
 }
 
@@ -340,6 +343,7 @@ diesel::table! {
         created_at -> Timestamptz,
         updated_at -> Timestamptz,
         deleted_at -> Nullable<Timestamptz>,
+        external_id -> Nullable<Text>,
     }
 }
 
@@ -403,6 +407,7 @@ diesel::table! {
         created_at -> Timestamptz,
         updated_at -> Timestamptz,
         deleted_at -> Nullable<Timestamptz>,
+        external_id -> Nullable<Text>,
     }
 }
 
@@ -468,6 +473,7 @@ diesel::table! {
         created_at -> Timestamptz,
         updated_at -> Timestamptz,
         deleted_at -> Nullable<Timestamptz>,
+        external_id -> Nullable<Text>,
     }
 }
 
@@ -499,6 +505,7 @@ diesel::table! {
         created_at -> Timestamptz,
         updated_at -> Timestamptz,
         deleted_at -> Nullable<Timestamptz>,
+        external_id -> Nullable<Text>,
     }
 }
 
@@ -522,6 +529,7 @@ diesel::table! {
         updated_at -> Timestamptz,
         deleted_at -> Nullable<Timestamptz>,
         reminded_at -> Nullable<Timestamptz>,
+        external_id -> Nullable<Text>,
     }
 }
 

@@ -130,6 +130,7 @@ fn api(app: Data<App>, listener: TcpListener) -> std::io::Result<actix_web::dev:
     let Config { header_timeout_ms, shutdown_grace_seconds, workers, .. } = app.config;
     let limits = Data::new(payload::Limits {
         largest: app.config.body_limit,
+        largest_batch: app.config.batch_body_limit.max(app.config.body_limit),
         time: Duration::from_millis(app.config.body_timeout_ms),
     });
     let keyring = Data::new(Keyring::new(app.db.clone(), app.cache.clone(), &app.config));

@@ -149,6 +149,9 @@ pub struct Config {
     /// Largest body of a request, in bytes
     #[arg(long, env = "RAPPORT_BODY_LIMIT", default_value_t = 1024 * 1024)]
     pub body_limit: usize,
+    /// Largest body of a batch of writes, in bytes: 1,000 rows of 4 KiB; never below RAPPORT_BODY_LIMIT
+    #[arg(long, env = "RAPPORT_BATCH_BODY_LIMIT", default_value_t = 4 * 1024 * 1024)]
+    pub batch_body_limit: usize,
     /// Deepest nesting of a JSON body
     #[arg(long, env = "RAPPORT_BODY_DEPTH", default_value_t = 16)]
     pub body_depth: usize,

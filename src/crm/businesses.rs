@@ -2,13 +2,11 @@
 
 use std::time::Duration;
 
-use uuid::Uuid;
-
 use super::privacy;
 use crate::auth::{Action, Area, Tenant};
 use crate::db::Tx;
 use crate::error::{Error, Result};
-use crate::noun::{Change, Field, Hooks, Kind, Noun, Operations, Search, Sort};
+use crate::noun::{Draft, Field, Hooks, Kind, Noun, Operations, Search, Sort};
 
 pub static BUSINESSES: Noun = Noun {
     name: "business",
@@ -68,8 +66,9 @@ pub static BUSINESSES: Noun = Noun {
 };
 
 /// How people are forgotten is decided by who may forget them. Errors: 403.
-fn before(_: &mut Tx<'_>, tenant: &Tenant, _: Option<Uuid>, change: &mut Change) -> Result<()> {
-    if change.get("erasure").is_some() && !tenant.permissions().has(Area::Privacy, Action::Delete) {
+fn before(_: &mut Tx<'_>, tenant: &Tenant, drafts: &mut [Draft]) -> Result<()> {
+    let decides = drafts.iter().any(|draft| draft.change.get("erasure").is_some());
+    if decides && !tenant.permissions().has(Area::Privacy, Action::Delete) {
         return Err(Error::Forbidden("Whoever may not erase a contact cannot decide how it is done.".into()));
     }
     Ok(())

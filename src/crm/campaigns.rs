@@ -26,6 +26,7 @@ pub static CAMPAIGNS: Noun = Noun {
         Field::new("ends_on", Kind::Date, r#""2026-03-31""#, "Its last day; not before the first.").filter(),
         Field::money("budget_minor", "250000", "Its budget in minor units."),
         Field::new("currency", Kind::Currency, r#""EUR""#, "Of the budget; the business' own when left out."),
+        Field::EXTERNAL_ID,
         Field::METADATA,
         Field::VERSION,
         Field::CREATED_AT,

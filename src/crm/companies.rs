@@ -23,7 +23,8 @@ pub static COMPANIES: Noun = Noun {
             "Its web domain; unique in the business, whatever the case.",
         )
         .filter()
-        .fold_case(),
+        .fold_case()
+        .unique(),
         Field::text("industry", 100, r#""Architecture""#, "What it does.").filter(),
         Field::choice("size", SIZES, r#""11-50""#, "How many people work there."),
         Field::new("phone", Kind::Phone, r#""+4930901820""#, "E.164 where it can be, else as written."),

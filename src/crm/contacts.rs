@@ -22,7 +22,8 @@ pub static CONTACTS: Noun = Noun {
         Field::text("last_name", 100, r#""Kerluke""#, "Family name."),
         Field::new("email", Kind::Email, r#""shelley@example.com""#, "Unique in the business, whatever the case.")
             .filter()
-            .fold_case(),
+            .fold_case()
+            .unique(),
         Field::new("phone", Kind::Phone, r#""+19553710847""#, "E.164 where it can be, else as written.").filter(),
         Field::text("phone_extension", 20, r#""371""#, "Taken off the phone number where one was written with it."),
         Field::text("title", 200, r#""Head of Sales""#, "What they do."),

@@ -52,6 +52,7 @@ pub static CONVERSATIONS: Noun = Noun {
             "Until when WhatsApp lets free text through: 24 hours after the last inbound message.",
         )
         .read_only(),
+        Field::EXTERNAL_ID,
         Field::METADATA,
         Field::VERSION,
         Field::CREATED_AT,

@@ -40,6 +40,7 @@ pub static LEADS: Noun = Noun {
         Field::text("source", 100, r#""website""#, "Where it came from.").filter(),
         Field::money("value_minor", "1250000", "What it is worth, in minor units.").filter(),
         Field::new("currency", Kind::Currency, r#""EUR""#, "Of the value; the business' own when left out.").filter(),
+        Field::EXTERNAL_ID,
         Field::TAGS,
         Field {
             default: Some(r#""2026-11-20T09:30:00Z""#),

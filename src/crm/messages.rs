@@ -9,7 +9,7 @@ use crate::auth::{Business, Tenant};
 use crate::db::{Statement, Tx, Value};
 use crate::error::Result;
 use crate::identity::users::USERS;
-use crate::noun::{Change, Faults, Field, Hooks, Kind, Noun, Relation, Search, Sort, Visible};
+use crate::noun::{Change, Draft, Faults, Field, Hooks, Kind, Noun, Relation, Search, Sort, Visible};
 
 const DIRECTIONS: &[&str] = &["inbound", "outbound"];
 const AUTHORS: &[&str] = &["contact", "user", "ai", "system"];
@@ -61,7 +61,8 @@ pub static MESSAGES: Noun = Noun {
         ),
         Field::text("external_id", 200, r#""wamid.HBgM""#, "Its id on the channel; unique in the business.")
             .once()
-            .filter(),
+            .filter()
+            .unique(),
         Field::choice(
             "status",
             STATUSES,
@@ -129,21 +130,50 @@ fn prepare(change: &mut Change, business: &Business, faults: &mut Faults) {
     }
 }
 
-/// A new message moves its conversation: to the top, and, if it came in, unread and open for 24 hours (WhatsApp's
-/// customer service window). A clock that is ahead moves it by a day at most.
-fn after(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, change: &Change) -> Result<()> {
-    if !change.creates {
-        return Ok(());
-    }
+/// New messages move their conversations: to the top, and, if they came in, unread and open for 24 hours (WhatsApp's
+/// customer service window). A clock that is ahead moves them by a day at most.
+fn after(tx: &mut Tx<'_>, tenant: &Tenant, drafts: &[&Draft]) -> Result<()> {
+    let new: Vec<Uuid> = drafts.iter().filter(|draft| draft.change.creates).map(|draft| draft.id).collect();
+    let said = match new.as_slice() {
+        [] => return Ok(()),
+        [only] => said_by_one(tenant, *only),
+        _ => said_by_many(tenant, new),
+    };
     let mut sql = Statement::new(
         "UPDATE conversations c SET version = c.version + 1, updated_at = now(), \
          last_message_at = greatest(c.last_message_at, least(m.sent_at, now() + interval '1 day')), \
-         unread_count = c.unread_count + (m.direction = 'inbound')::int, \
-         window_expires_at = CASE WHEN m.direction = 'inbound' AND c.channel = 'whatsapp' \
-             THEN greatest(c.window_expires_at, least(m.sent_at, now() + interval '1 day') + interval '24 hours') ELSE c.window_expires_at END \
-         FROM messages m WHERE c.business_id = m.business_id AND c.id = m.conversation_id AND m.business_id = ",
+         unread_count = c.unread_count + m.inbound, \
+         window_expires_at = CASE WHEN c.channel = 'whatsapp' AND m.came_at IS NOT NULL \
+             THEN greatest(c.window_expires_at, least(m.came_at, now() + interval '1 day') + interval '24 hours') \
+             ELSE c.window_expires_at END FROM (",
     );
-    sql.bind(Value::Uuid(Some(tenant.id()))).push(" AND m.id = ").bind(Value::Uuid(Some(id)));
+    sql.append(said).push(") m WHERE c.business_id = ").bind(Value::Uuid(Some(tenant.id()))).push(" AND c.id = m.id");
     sql.run(tx)?;
     Ok(())
+}
+
+fn said_by_one(tenant: &Tenant, new: Uuid) -> Statement {
+    let mut sql = Statement::new(
+        "SELECT conversation_id AS id, sent_at, (direction = 'inbound')::int AS inbound, \
+         CASE direction WHEN 'inbound' THEN sent_at END AS came_at FROM messages WHERE business_id = ",
+    );
+    sql.bind(Value::Uuid(Some(tenant.id()))).push(" AND id = ").bind(Value::Uuid(Some(new)));
+    sql
+}
+
+/// What several messages come to for each of their conversations, which are locked in one order: of others who write into
+/// the same ones, each waits for whoever came first, and none in a circle.
+fn said_by_many(tenant: &Tenant, new: Vec<Uuid>) -> Statement {
+    let business = || Value::Uuid(Some(tenant.id()));
+    let mut sql = Statement::new(
+        "WITH said AS MATERIALIZED (SELECT conversation_id AS id, max(sent_at) AS sent_at, \
+         count(*) FILTER (WHERE direction = 'inbound')::int AS inbound, \
+         max(sent_at) FILTER (WHERE direction = 'inbound') AS came_at FROM messages WHERE business_id = ",
+    );
+    sql.bind(business()).push(" AND id = ANY(").bind(Value::Uuids(new));
+    sql.push(") GROUP BY 1), turns AS MATERIALIZED (SELECT id FROM conversations WHERE business_id = ")
+        .bind(business());
+    sql.push(" AND id = ANY(ARRAY(SELECT id FROM said)) ORDER BY id FOR NO KEY UPDATE) ");
+    sql.push("SELECT said.* FROM said JOIN turns USING (id)");
+    sql
 }

@@ -24,6 +24,7 @@ pub static NOTES: Noun = Noun {
         Field::link("company_id", "The company it is about."),
         Field::link("conversation_id", "The conversation it is about."),
         Field::link("booking_id", "The booking it is about."),
+        Field::EXTERNAL_ID,
         Field::METADATA,
         Field::VERSION,
         Field::CREATED_AT,

@@ -21,6 +21,7 @@ pub static SERVICES: Noun = Noun {
         Field::money("price_minor", "9000", "Its price in minor units."),
         Field::new("currency", Kind::Currency, r#""EUR""#, "Of the price; the business' own when left out."),
         Field::new("active", Kind::Bool, "true", "Whether it can be booked now.").default("true").filter(),
+        Field::EXTERNAL_ID,
         Field::METADATA,
         Field::VERSION,
         Field::CREATED_AT,

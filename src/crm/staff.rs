@@ -26,6 +26,7 @@ pub static STAFF: Noun = Noun {
         )
         .not_null(),
         Field::new("active", Kind::Bool, "true", "Whether they can be booked now.").default("true").filter(),
+        Field::EXTERNAL_ID,
         Field::METADATA,
         Field::VERSION,
         Field::CREATED_AT,

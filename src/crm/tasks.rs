@@ -33,6 +33,7 @@ pub static TASKS: Noun = Noun {
         Field::link("lead_id", "The lead it is about."),
         Field::link("contact_id", "The person it is about."),
         Field::link("company_id", "The company it is about."),
+        Field::EXTERNAL_ID,
         Field::METADATA,
         Field::VERSION,
         Field::CREATED_AT,

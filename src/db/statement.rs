@@ -7,7 +7,7 @@
 use std::cell::RefCell;
 use std::collections::HashSet;
 
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::{DateTime, NaiveDate, SecondsFormat, Utc};
 use diesel::deserialize::{self, QueryableByName};
 use diesel::pg::{Pg, PgConnection};
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
@@ -57,6 +57,26 @@ impl Value {
 
     pub fn as_time(&self) -> Option<DateTime<Utc>> {
         if let Value::Time(time) = self { *time } else { None }
+    }
+
+    /// As a member of a JSON document that PostgreSQL takes apart again (`jsonb_to_recordset`): to the microsecond, as it is
+    /// when it is bound. Bytes have no such form and are null.
+    pub fn to_json(&self) -> serde_json::Value {
+        use serde_json::json;
+        match self {
+            Value::Bool(v) => json!(v),
+            Value::Int(v) => json!(v),
+            Value::Text(v) | Value::Decimal(v) => json!(v),
+            Value::Uuid(v) => json!(v),
+            Value::Time(v) => json!(v.map(|time| time.to_rfc3339_opts(SecondsFormat::Micros, true))),
+            Value::Date(v) => json!(v),
+            Value::Json(v) => json!(v),
+            Value::Bytes(_) => serde_json::Value::Null,
+            Value::Ints(v) => json!(v),
+            Value::Texts(v) => json!(v),
+            Value::Uuids(v) => json!(v),
+            Value::Dates(v) => json!(v),
+        }
     }
 
     fn bind<'b>(&'b self, out: &mut AstPass<'_, 'b, Pg>) -> QueryResult<()> {

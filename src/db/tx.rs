@@ -29,6 +29,23 @@ impl Tx<'_> {
     }
 }
 
+impl Tx<'_> {
+    /// Runs `f` within this transaction so that its failure undoes what it did, and no more. Errors: those of `f`.
+    pub fn savepoint<T>(&mut self, f: impl FnOnce(&mut Tx<'_>) -> Result<T>) -> Result<T> {
+        Manager::begin_transaction(self.0)?;
+        match f(self) {
+            Ok(done) => {
+                Manager::commit_transaction(self.0)?;
+                Ok(done)
+            }
+            Err(failed) => match Manager::rollback_transaction(self.0) {
+                Ok(()) | Err(diesel::result::Error::BrokenTransactionManager) => Err(failed),
+                Err(error) => Err(error.into()),
+            },
+        }
+    }
+}
+
 impl Deref for Tx<'_> {
     type Target = PgConnection;
 

@@ -72,6 +72,9 @@ pub enum Error {
     /// 422: understood and wrong.
     #[error("invalid")]
     Invalid(Vec<Fault>),
+    /// Items of a set that is done wholly or not at all: it is refused like one that is wrong as `like` says.
+    #[error("several: {detail}")]
+    Several { like: Box<Error>, detail: String, faults: Vec<Fault> },
     /// 429: too often. `after` is in seconds.
     #[error("too many requests: {detail}")]
     TooMany { code: &'static str, detail: String, after: u32 },
@@ -204,19 +207,14 @@ impl Error {
             "code": code,
             "request_id": context::request_id(),
         });
-        match self {
-            Error::Malformed { faults, .. } | Error::Invalid(faults) if !faults.is_empty() => {
-                problem["errors"] = json!(faults);
-            }
-            Error::Conflict { code, detail, pointer, extra } => {
-                if let Some(pointer) = pointer {
-                    problem["errors"] = json!([Fault::new(pointer.as_str(), code, detail.as_str())]);
-                }
-                if let Json::Object(members) = extra.as_ref() {
-                    problem.as_object_mut().into_iter().for_each(|p| p.extend(members.clone()));
-                }
-            }
-            _ => {}
+        let faults = self.faults();
+        if !faults.is_empty() {
+            problem["errors"] = json!(faults);
+        }
+        if let (Error::Conflict { extra, .. }, Some(members)) = (self, problem.as_object_mut())
+            && let Json::Object(more) = extra.as_ref()
+        {
+            members.extend(more.clone());
         }
         problem
     }
@@ -265,6 +263,10 @@ impl Error {
                 };
                 (S::UNPROCESSABLE_ENTITY, "invalid", "Invalid", detail)
             }
+            Error::Several { like, detail, .. } => {
+                let (status, code, title, _) = like.parts();
+                (status, code, title, detail.clone())
+            }
             Error::TooMany { code, detail, .. } => (S::TOO_MANY_REQUESTS, code, "Too many requests", detail.clone()),
             Error::Unavailable { code, detail, .. } => {
                 (S::SERVICE_UNAVAILABLE, code, "Service unavailable", detail.clone())
@@ -276,6 +278,41 @@ impl Error {
                 "Something went wrong on our side. Quote `request_id` when you report it.".into(),
             ),
         }
+    }
+}
+
+impl Error {
+    /// What is wrong with which part of the input, as far as it is about parts.
+    pub fn faults(&self) -> Vec<Fault> {
+        match self {
+            Error::Malformed { faults, .. } | Error::Invalid(faults) | Error::Several { faults, .. } => faults.clone(),
+            Error::Conflict { code, detail, pointer: Some(pointer), .. } => {
+                vec![Fault::new(pointer.as_str(), code, detail.as_str())]
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// Whether it is about one row of a set, so that the others may do: what constraints refuse as well.
+    pub fn is_of_row(&self) -> bool {
+        use diesel::result::Error::DatabaseError;
+        match self {
+            Error::Invalid(_) | Error::Conflict { .. } | Error::NotFound(_) | Error::Stale => true,
+            Error::Database(DatabaseError(kind, _)) => matches!(
+                kind,
+                Kind::UniqueViolation
+                    | Kind::ForeignKeyViolation
+                    | Kind::CheckViolation
+                    | Kind::NotNullViolation
+                    | Kind::ExclusionViolation
+            ),
+            _ => false,
+        }
+    }
+
+    /// The same in the words of the API, where the database said it.
+    pub fn explained(self) -> Self {
+        self.resolved().unwrap_or(self)
     }
 }
 

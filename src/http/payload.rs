@@ -36,7 +36,7 @@ impl FromRequest for Body {
         let payload = payload.take();
         Either::Right(Box::pin(async move {
             checked?;
-            let Limits { largest, time } = limits?;
+            let Limits { largest, time, .. } = limits?;
             tokio::time::timeout(time, collect(payload, largest)).await.map_err(|_| Error::RequestTimeout)?.map(Self)
         }))
     }
@@ -46,11 +46,22 @@ impl FromRequest for Body {
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     pub largest: usize,
+    /// Where many rows are sent at once.
+    pub largest_batch: usize,
     pub time: Duration,
 }
 
+/// Marks resources that take many rows at once.
+#[derive(Clone, Copy, Debug)]
+pub struct Large;
+
 fn limits(request: &HttpRequest) -> Result<Limits> {
-    request.app_data::<Data<Limits>>().map(|limits| ***limits).ok_or_else(|| Error::Internal("no limits".into()))
+    let limits = request.app_data::<Data<Limits>>().map(|limits| ***limits);
+    let limits = limits.ok_or_else(|| Error::Internal("no limits".into()))?;
+    Ok(match request.app_data::<Large>() {
+        Some(_) => Limits { largest: limits.largest_batch, ..limits },
+        None => limits,
+    })
 }
 
 fn check(request: &HttpRequest) -> Result<()> {

@@ -8,7 +8,7 @@ use actix_web::web::{self, Bytes, Data, ServiceConfig};
 use actix_web::{FromRequest, Handler, HttpRequest, HttpResponse, Resource, Responder};
 
 use super::caller::{Caller, Claim};
-use super::payload::Body;
+use super::payload::{Body, Large};
 use super::quota::Anyone;
 use crate::error::{Error, Result};
 
@@ -23,6 +23,12 @@ pub fn resource(path: &str) -> Routes {
 }
 
 impl Routes {
+    /// It takes bodies as large as those of many rows may be.
+    pub fn large(mut self) -> Self {
+        self.resource = self.resource.app_data(Large);
+        self
+    }
+
     /// Answers `method` with `handler`: the state it works with, caller, request, and the body, read within its limits.
     pub fn on<S, H, F>(self, method: Method, handler: H) -> Self
     where

@@ -52,7 +52,7 @@ pub static API_KEYS: Noun = Noun {
     sorts: &[Sort::time("created_at", "t.created_at")],
     search: Search::None,
     // A revoked key stays revoked: it may have leaked.
-    operations: Operations { restore: false, ..Operations::ALL },
+    operations: Operations { restore: false, batch: false, ..Operations::ALL },
     hooks: Hooks { prepare, ..Hooks::NONE },
     writes: Writes { create, update, delete, ..Writes::PLAIN },
     routes: super::http::key_routes,

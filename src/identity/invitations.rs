@@ -46,7 +46,7 @@ pub static INVITATIONS: Noun = Noun {
     ],
     sorts: &[Sort::time("created_at", "t.created_at")],
     search: Search::None,
-    operations: Operations { update: false, restore: false, ..Operations::ALL },
+    operations: Operations { update: false, restore: false, batch: false, ..Operations::ALL },
     hooks: Hooks { prepare, ..Hooks::NONE },
     writes: Writes { delete, ..Writes::PLAIN },
     creation: Some(by_mail::creation),

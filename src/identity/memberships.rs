@@ -34,7 +34,7 @@ pub static MEMBERSHIPS: Noun = Noun {
     relations: &[Relation::one("user", &USERS, "user_id", "The person.")],
     sorts: &[Sort::time("created_at", "t.created_at")],
     search: Search::None,
-    operations: Operations { create: false, restore: false, ..Operations::ALL },
+    operations: Operations { create: false, restore: false, batch: false, ..Operations::ALL },
     writes: Writes { update, delete, ..Writes::PLAIN },
     ttl: Duration::from_secs(900),
     packed: false,

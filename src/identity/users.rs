@@ -39,7 +39,7 @@ pub static USERS: Noun = Noun {
     ],
     sorts: &[Sort::time("created_at", "t.created_at")],
     search: Search::Substring,
-    operations: Operations { restore: false, ..Operations::ALL },
+    operations: Operations { restore: false, batch: false, ..Operations::ALL },
     writes: Writes { create, update, delete, ..Writes::PLAIN },
     tables: &["users", "memberships"],
     ttl: Duration::from_secs(900),

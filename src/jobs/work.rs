@@ -155,7 +155,8 @@ fn is_hopeless(error: &Error) -> bool {
         | Error::Stale
         | Error::TooLarge(_)
         | Error::Unsupported(_)
-        | Error::Invalid(_) => true,
+        | Error::Invalid(_)
+        | Error::Several { .. } => true,
         Error::Unauthenticated
         | Error::Refused { .. }
         | Error::MethodNotAllowed { .. }

@@ -11,7 +11,7 @@ use crate::db::Value;
 use crate::error::{Error, Fault, Result};
 
 /// Faults that an answer names; who has more has another problem.
-const MOST_FAULTS: usize = 200;
+pub const MOST_FAULTS: usize = 200;
 const MOST_TAGS: usize = 50;
 const LONGEST_TAG: usize = 50;
 /// Bytes of a caller's own object, as text.
@@ -52,10 +52,36 @@ impl Faults {
         read
     }
 
-    pub fn into_result(mut self) -> Result<()> {
-        self.0.truncate(MOST_FAULTS);
-        if self.0.is_empty() { Ok(()) } else { Err(Error::Invalid(self.0)) }
+    /// Faults of a part of the body, whose pointers begin at `place`.
+    pub fn part(&mut self, place: &str, faults: &[Fault]) {
+        let below = |fault: &Fault| Fault { pointer: format!("{place}{}", fault.pointer), ..fault.clone() };
+        self.0.extend(faults.iter().map(below));
     }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub fn into_inner(mut self) -> Vec<Fault> {
+        self.0.truncate(MOST_FAULTS);
+        self.0
+    }
+
+    pub fn into_result(self) -> Result<()> {
+        match self.into_inner() {
+            faults if faults.is_empty() => Ok(()),
+            faults => Err(Error::Invalid(faults)),
+        }
+    }
+}
+
+/// What a body is read for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Purpose {
+    Create,
+    Update,
+    /// To be compared with a row that is there: it may repeat what was set once.
+    Match,
 }
 
 /// What a write sets: fields of one noun and their new values, in the noun's order.
@@ -76,21 +102,53 @@ impl Change {
     /// Reads the body of a creation or of a merge patch. Errors: 422 with every fault of type, range, presence, and
     /// between fields; 400 if it is no object.
     pub fn parse(noun: &'static Noun, body: Json, creates: bool, business: &Business) -> Result<Self> {
-        let Json::Object(mut members) = body else {
+        let Json::Object(members) = body else {
             return Err(Error::malformed("not_an_object", "The body must be a JSON object."));
         };
-        let mut change = Self { noun, creates, values: Vec::new() };
-        let mut faults = Faults::default();
-        for field in noun.fields {
-            change.read(field, members.shift_remove(field.name), business, &mut faults);
-        }
-        unknown(noun, &members, creates, &mut faults);
-        (noun.hooks.prepare)(&mut change, business, &mut faults);
-        faults.into_result()?;
-        Ok(change)
+        Self::read(noun, members, if creates { Purpose::Create } else { Purpose::Update }, business)
+            .map_err(Error::Invalid)
     }
 
-    fn read(&mut self, field: &'static Field, given: Option<Json>, business: &Business, faults: &mut Faults) {
+    /// Reads an item of a set. Errors: all its faults.
+    pub fn of_item(
+        noun: &'static Noun,
+        members: Map<String, Json>,
+        creates: bool,
+        business: &Business,
+    ) -> Result<Self, Vec<Fault>> {
+        Self::read(noun, members, if creates { Purpose::Create } else { Purpose::Update }, business)
+    }
+
+    /// Reads what a row that is there is to be like. It may have fields that are set once, for the row to be compared with.
+    /// Errors: all faults.
+    pub fn of_match(noun: &'static Noun, members: Map<String, Json>, business: &Business) -> Result<Self, Vec<Fault>> {
+        Self::read(noun, members, Purpose::Match, business)
+    }
+
+    fn read(
+        noun: &'static Noun,
+        mut members: Map<String, Json>,
+        purpose: Purpose,
+        business: &Business,
+    ) -> Result<Self, Vec<Fault>> {
+        let mut change = Self { noun, creates: purpose == Purpose::Create, values: Vec::new() };
+        let mut faults = Faults::default();
+        for field in noun.fields {
+            change.read_field(field, members.shift_remove(field.name), purpose, business, &mut faults);
+        }
+        unknown(noun, &members, change.creates, &mut faults);
+        (noun.hooks.prepare)(&mut change, business, &mut faults);
+        if faults.is_empty() { Ok(change) } else { Err(faults.into_inner()) }
+    }
+
+    fn read_field(
+        &mut self,
+        field: &'static Field,
+        given: Option<Json>,
+        purpose: Purpose,
+        business: &Business,
+        faults: &mut Faults,
+    ) {
         let name = field.name;
         match given {
             None if self.creates && field.required => faults.field(name, "required", format!("`{name}` is required.")),
@@ -98,7 +156,7 @@ impl Change {
             Some(_) if field.written == Written::Never => {
                 faults.field(name, "read_only", format!("`{name}` is set by the service. Leave it out."));
             }
-            Some(_) if field.written == Written::Once && !self.creates => {
+            Some(_) if field.written == Written::Once && purpose == Purpose::Update => {
                 faults.field(name, "read_only", format!("`{name}` cannot be changed. Leave it out."));
             }
             // On creation a null is the same as nothing.
@@ -135,6 +193,11 @@ impl Change {
         if self.get(name).is_none() {
             self.set(name, value);
         }
+    }
+
+    /// Leaves `name` as it is.
+    pub fn unset(&mut self, name: &str) {
+        self.values.retain(|(field, _)| field.name != name);
     }
 
     pub fn values(&self) -> &[(&'static Field, Value)] {

@@ -39,6 +39,23 @@ pub enum Kind {
     Object,
 }
 
+impl Kind {
+    /// The SQL type that holds any value of the kind.
+    pub fn sql(self) -> &'static str {
+        match self {
+            Kind::Uuid => "uuid",
+            Kind::Int { .. } => "bigint",
+            Kind::Bool => "boolean",
+            Kind::Time => "timestamptz",
+            Kind::Date => "date",
+            Kind::Decimal => "numeric",
+            Kind::Tags => "text[]",
+            Kind::Object => "jsonb",
+            _ => "text",
+        }
+    }
+}
+
 /// Who sets a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Written {
@@ -63,6 +80,8 @@ pub struct Field {
     pub filter: bool,
     /// Equality ignores case (there is an index on `lower(column)`).
     pub fold_case: bool,
+    /// No two living rows of a business have the same: rows can be recognised by it.
+    pub unique: bool,
     /// Example value, as JSON.
     pub example: &'static str,
     /// Default, as JSON, for the document; the database applies it.
@@ -83,6 +102,7 @@ impl Field {
             nullable: true,
             filter: false,
             fold_case: false,
+            unique: false,
             example,
             default: None,
         }
@@ -147,6 +167,11 @@ impl Field {
         self
     }
 
+    pub const fn unique(mut self) -> Self {
+        self.unique = true;
+        self
+    }
+
     pub const fn read_only(mut self) -> Self {
         self.written = Written::Never;
         self
@@ -176,11 +201,24 @@ impl Field {
             .filter();
     pub const EXTERNAL_ID: Self =
         Self::text("external_id", 200, r#""crm-42""#, "Its id in the system it came from; unique where given.")
-            .filter();
+            .filter()
+            .unique();
     pub const VERSION: Self =
         Self::int("version", 1, i64::MAX, "1", "Grows with each change; it is the row's ETag.").read_only().not_null();
     pub const CREATED_AT: Self = Self::time("created_at", "When the row was made.").read_only().not_null().filter();
     pub const UPDATED_AT: Self = Self::time("updated_at", "When it last changed.").read_only().not_null().filter();
+
+    /// Its default as SQL, for rows of a set of which only some give it; the database's own says the same.
+    pub fn default_sql(&self) -> Option<String> {
+        let default: serde_json::Value = serde_json::from_str(self.default?).ok()?;
+        Some(match (self.kind, default) {
+            (Kind::Time, _) => "now()".to_owned(),
+            (Kind::Tags, _) => "'{}'::text[]".to_owned(),
+            (_, serde_json::Value::String(text)) => format!("'{}'", text.replace('\'', "''")),
+            (Kind::Object, object) => format!("'{}'::jsonb", object.to_string().replace('\'', "''")),
+            (_, other) => other.to_string(),
+        })
+    }
 
     /// What of the name a range filter is built on: `created_at` → `created`.
     pub fn stem(&self) -> &'static str {

@@ -58,6 +58,9 @@ pub fn routes(noun: &'static Noun, api: &mut web::ServiceConfig) {
         one.register(scope);
         many.register(scope);
         batch.register(scope);
+        if operations.batch {
+            super::batch::routes(noun, scope);
+        }
         if noun.has_history() {
             history.register(scope);
         }

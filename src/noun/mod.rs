@@ -9,9 +9,11 @@
 
 pub mod ahead;
 mod answer;
+pub mod batch;
 pub mod body;
 mod coalesce;
 mod cursor;
+mod draft;
 mod engine;
 pub mod export;
 mod field;
@@ -19,6 +21,7 @@ pub mod form;
 pub mod history;
 pub mod http;
 pub mod json;
+mod links;
 pub mod openapi;
 pub mod params;
 pub mod phone;
@@ -28,6 +31,7 @@ pub mod select;
 pub mod store;
 
 pub use self::body::{Change, Faults};
+pub use self::draft::Draft;
 pub use self::engine::Engine;
 pub use self::field::{Field, Kind, Written};
 pub use self::relation::{Arity, Relation};
@@ -85,26 +89,29 @@ pub struct Operations {
     pub delete: bool,
     /// Deleted rows stay for 30 days and can be brought back; needs `deleted_at`.
     pub restore: bool,
+    /// Many can be written at once ([`batch`]); needs [`Writes::PLAIN`], of which only `restore` may be replaced.
+    pub batch: bool,
 }
 
 impl Operations {
-    pub const ALL: Self = Self { create: true, update: true, delete: true, restore: true };
-    pub const NONE: Self = Self { create: false, update: false, delete: false, restore: false };
+    pub const ALL: Self = Self { create: true, update: true, delete: true, restore: true, batch: true };
+    pub const NONE: Self = Self { create: false, update: false, delete: false, restore: false, batch: false };
 }
 
-/// What is particular to a noun. Each hook runs inside the write's transaction, except `prepare`, which is pure.
+/// What is particular to a noun. Each hook runs inside the write's transaction, except `prepare`, which is pure. The others
+/// look at a set of rows, which has one row or a thousand, in a number of queries that does not depend on it.
 #[derive(Clone, Copy)]
 pub struct Hooks {
     /// Completes and checks a change without the database: derived fields, rules between fields.
     pub prepare: fn(&mut Change, &Business, &mut Faults),
-    /// Runs before the row is written; `id` is the row's on an update.
-    pub before: fn(&mut Tx<'_>, &Tenant, Option<Uuid>, &mut Change) -> Result<()>,
-    /// Runs after the row `id` was written: effects on other rows.
-    pub after: fn(&mut Tx<'_>, &Tenant, Uuid, &Change) -> Result<()>,
+    /// Runs before rows are written, and refuses those that must not be ([`Draft::refuse`]).
+    pub before: fn(&mut Tx<'_>, &Tenant, &mut [Draft]) -> Result<()>,
+    /// Runs after rows were written: effects on other rows.
+    pub after: fn(&mut Tx<'_>, &Tenant, &[&Draft]) -> Result<()>,
 }
 
 impl Hooks {
-    pub const NONE: Self = Self { prepare: |_, _, _| {}, before: |_, _, _, _| Ok(()), after: |_, _, _, _| Ok(()) };
+    pub const NONE: Self = Self { prepare: |_, _, _| {}, before: |_, _, _| Ok(()), after: |_, _, _| Ok(()) };
 }
 
 /// Which rows someone sees who is limited to what is assigned to them (`businesses.agents_see`).
@@ -243,6 +250,11 @@ impl Noun {
 
     pub fn field(&self, name: &str) -> Option<&'static Field> {
         self.fields.iter().find(|field| field.name == name)
+    }
+
+    /// The fields by which rows are recognised: what an upsert can go by.
+    pub fn keys(&self) -> impl Iterator<Item = &'static Field> + use<> {
+        self.fields.iter().filter(|field| field.unique)
     }
 
     pub fn index(&self, name: &str) -> Option<usize> {

@@ -5,10 +5,10 @@ use diesel::pg::PgConnection;
 use uuid::Uuid;
 
 use super::params::{COUNT_CAP, Count, List, View};
-use super::{Arity, Change, Noun, Relation, Visible, cursor::Cursor, json, select};
+use super::{Arity, Change, Draft, Noun, Relation, cursor::Cursor, json, links, select};
 use crate::auth::Tenant;
 use crate::db::{Cells, Statement, Tx, Value};
-use crate::error::{Error, Fault, Result};
+use crate::error::{Error, Result};
 use crate::http::once::Answer;
 
 /// How long a deleted row can be brought back.
@@ -186,41 +186,33 @@ pub fn whole(
 }
 
 /// Makes a row. Errors: 409 and 422 from constraints, and those of the noun's hooks.
-pub fn create(tx: &mut Tx<'_>, tenant: &Tenant, mut change: Change) -> Result<(Uuid, Row)> {
-    let noun = change.noun;
-    if let (Some(person), Visible::Assigned(column)) = (tenant.sees_only(), noun.visible) {
-        // Or they would not see what they made.
-        change.set_default(column, Value::Uuid(Some(person)));
-    }
-    follow_links(tx, tenant, &change)?;
-    (noun.hooks.before)(tx, tenant, None, &mut change)?;
-    let id = Uuid::now_v7();
+pub fn create(tx: &mut Tx<'_>, tenant: &Tenant, change: Change) -> Result<(Uuid, Row)> {
+    let (noun, draft) = (change.noun, checked(tx, tenant, Draft::of_new(tenant, change))?);
     let mut sql = Statement::new(format!("INSERT INTO {} AS t ({}, id", noun.table, noun.tenant));
-    for (field, _) in change.values() {
+    for (field, _) in draft.change.values() {
         sql.push(", ").push(field.name);
     }
-    sql.push(") VALUES (").bind(Value::Uuid(Some(tenant.id()))).push(", ").bind(Value::Uuid(Some(id)));
-    for (_, value) in change.values() {
+    sql.push(") VALUES (").bind(Value::Uuid(Some(tenant.id()))).push(", ").bind(Value::Uuid(Some(draft.id)));
+    for (_, value) in draft.change.values() {
         sql.push(", ").bind(value.clone());
     }
     sql.push(") RETURNING ").push(&select::columns(noun, "t"));
     let cells = sql.row(tx)?.ok_or_else(|| Error::Internal("an insert returned no row".into()))?;
-    (noun.hooks.after)(tx, tenant, id, &change)?;
-    Ok((id, row(noun, &View::default(), &cells, &Related::default())))
+    (noun.hooks.after)(tx, tenant, &[&draft])?;
+    Ok((draft.id, row(noun, &View::default(), &cells, &Related::default())))
 }
 
 /// Changes a row, if `expected` is still its version (`None`: whatever it is).
 /// A change of nothing leaves the row and its version as they are.
 /// Errors: 404; 412 when the version lost; and those of [`create`].
-pub fn update(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, mut change: Change, expected: Option<i64>) -> Result<Row> {
+pub fn update(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, change: Change, expected: Option<i64>) -> Result<Row> {
     let noun = change.noun;
     if change.values().is_empty() {
         return unchanged(tx, tenant, noun, id, expected);
     }
-    follow_links(tx, tenant, &change)?;
-    (noun.hooks.before)(tx, tenant, Some(id), &mut change)?;
+    let draft = checked(tx, tenant, Draft::new(id, change))?;
     let mut sql = Statement::new(format!("UPDATE {} AS t SET version = version + 1, updated_at = now()", noun.table));
-    for (field, value) in change.values() {
+    for (field, value) in draft.change.values() {
         sql.push(", ").push(field.name).push(" = ").bind(value.clone());
     }
     sql.append(addressed(noun, tenant, id, expected)).push(" RETURNING ").push(&select::columns(noun, "t"));
@@ -228,8 +220,17 @@ pub fn update(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, mut change: Change, ex
         Some(cells) => cells,
         None => return Err(lost(tx, tenant, noun, id)?),
     };
-    (noun.hooks.after)(tx, tenant, id, &change)?;
+    (noun.hooks.after)(tx, tenant, &[&draft])?;
     Ok(row(noun, &View::default(), &cells, &Related::default()))
+}
+
+/// A set of one, after all that is looked at before it is written ([`super::batch`] does the same for many).
+fn checked(tx: &mut Tx<'_>, tenant: &Tenant, draft: Draft) -> Result<Draft> {
+    links::follow(tx, tenant, &draft.change)?;
+    let mut set = [draft];
+    (set[0].change.noun.hooks.before)(tx, tenant, &mut set)?;
+    let [draft] = set;
+    draft.settled()
 }
 
 /// Deletes a row: marks it, where it can be restored. Errors: 404 and 412.
@@ -267,38 +268,6 @@ pub fn restore(tx: &mut Tx<'_>, tenant: &Tenant, noun: &'static Noun, id: Uuid) 
 fn unchanged(tx: &mut Tx<'_>, tenant: &Tenant, noun: &'static Noun, id: Uuid, expected: Option<i64>) -> Result<Row> {
     let row = one(tx, tenant, noun, id, &View::default())?.ok_or_else(|| missing(noun))?;
     if expected.is_some_and(|expected| expected != row.version) { Err(Error::Stale) } else { Ok(row) }
-}
-
-/// Refuses links to rows that are deleted or not there, all at once. (The foreign keys refuse the latter as well, one
-/// at a time, and cannot know of the former.)
-fn follow_links(tx: &mut Tx<'_>, tenant: &Tenant, change: &Change) -> Result<()> {
-    let links: Vec<(&'static str, &Relation, Uuid)> = change
-        .values()
-        .iter()
-        .filter_map(|(field, value)| {
-            Some((field.name, Relation::of_link(change.noun.relations, field.name)?, value.as_uuid()?))
-        })
-        .collect();
-    if links.is_empty() {
-        return Ok(());
-    }
-    let mut sql = Statement::default();
-    for (place, (_, relation, id)) in links.iter().enumerate() {
-        let noun = relation.noun;
-        sql.push(if place == 0 { "SELECT " } else { " UNION ALL SELECT " });
-        sql.push(&format!("{place} WHERE NOT EXISTS (SELECT FROM {} AS t", noun.table))
-            .append(select::scoped(noun, tenant));
-        sql.push(&format!(" AND t.{} = ", relation.target)).bind(Value::Uuid(Some(*id)));
-        select::alive(&mut sql, noun);
-        sql.push(")");
-    }
-    let broken = sql.rows(tx)?;
-    let faults = broken.iter().filter_map(|row| links.get(row.int(0)? as usize)).map(|(field, relation, _)| {
-        let detail = format!("`{field}` names no {} of this business, or a deleted one.", relation.noun.name);
-        Fault::new(format!("/{field}"), "no_such_row", detail)
-    });
-    let faults: Vec<Fault> = faults.collect();
-    if faults.is_empty() { Ok(()) } else { Err(Error::Invalid(faults)) }
 }
 
 pub fn missing(noun: &Noun) -> Error {

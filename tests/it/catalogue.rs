@@ -240,6 +240,54 @@ fn every_description_of_a_noun_agrees_with_its_columns() {
     assert_none(faults);
 }
 
+#[test]
+fn what_a_set_fills_in_for_its_rows_is_what_the_database_fills_in_for_one() {
+    let catalogue = Catalogue::read();
+    let mut faults = Vec::new();
+    for noun in NOUNS.iter().filter(|noun| noun.operations.batch) {
+        for field in noun.fields.iter().filter(|field| field.written != Written::Never) {
+            let own = catalogue.database.ask(&format!(
+                "SELECT coalesce(pg_get_expr(d.adbin, d.adrelid), 'NULL') FROM pg_attribute a
+                 LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+                 WHERE a.attrelid = '{}'::regclass AND a.attname = '{}'",
+                noun.table, field.name
+            ));
+            // A required one is always given; so is what the noun's own rules set, which is never null and has no default here.
+            let given = field.required || (!field.nullable && field.default.is_none());
+            let described = field.default_sql().unwrap_or_else(|| "NULL".to_owned());
+            let kind = field.kind.sql();
+            let same = || {
+                let sql = format!("SELECT (({described})::{kind} IS NOT DISTINCT FROM ({own})::{kind})::text");
+                catalogue.database.ask(&sql) == "true"
+            };
+            if !given && !same() {
+                faults.push(format!("{}.{}: described {described}, in the database {own}", noun.table, field.name));
+            }
+        }
+    }
+    assert_none(faults);
+}
+
+#[test]
+fn a_field_that_rows_are_recognised_by_is_unique_in_the_database_and_every_unique_text_is_such_a_field() {
+    let catalogue = Catalogue::read();
+    let mut faults = Vec::new();
+    for noun in NOUNS.iter().filter(|noun| noun.operations.batch) {
+        let indexes = catalogue.database.rows::<1>(&format!(
+            "SELECT pg_get_indexdef(indexrelid) FROM pg_index WHERE indrelid = '{}'::regclass AND indisunique AND NOT indisprimary",
+            noun.table
+        ));
+        for field in noun.fields.iter().filter(|field| field.written != Written::Never) {
+            let column = if field.fold_case { format!("lower({})", field.name) } else { field.name.to_owned() };
+            let unique = indexes.iter().any(|[index]| index.contains(&format!(" (business_id, {column})")));
+            if unique != field.unique {
+                faults.push(format!("{}.{}: unique {unique}, described {}", noun.table, field.name, field.unique));
+            }
+        }
+    }
+    assert_none(faults);
+}
+
 /// SQL types that hold a kind.
 fn types(kind: Kind) -> &'static [&'static str] {
     match kind {

@@ -1,7 +1,7 @@
 //! Nothing of one business is seen or changed from another, and a role allows what its table says and no more.
 
 use rapport::auth::{Action, Role};
-use rapport::noun::{Kind, Written};
+use rapport::noun::{Kind, Noun, Written};
 use rapport::nouns::NOUNS;
 use serde_json::{Map, Value, json};
 
@@ -54,6 +54,9 @@ pub fn nothing_crosses(service: &Service, neighbour: &Client) {
         if noun.operations.restore {
             neighbour.post(&format!("{plural}/{id}/restoration"), json!({})).expect(404);
         }
+        if noun.operations.batch {
+            nothing_crosses_in_batches(noun, neighbour, victim, own, &mut own_samples);
+        }
         // In a batch, beside one's own.
         let body = json!({ "ids": [id, own["id"]], "include": all });
         let batch = neighbour.post(&format!("{plural}/batch/read"), body).expect(200);
@@ -97,6 +100,58 @@ pub fn nothing_crosses(service: &Service, neighbour: &Client) {
     let page = neighbour.get(&format!("{plural}?sort=created_at&cursor={cursor}")).expect(200);
     let own_leads = neighbour.all(plural);
     assert!(page.rows().iter().all(|row| own_leads.contains(row)) && !own_leads.is_empty());
+}
+
+/// A victim's row among the items, links and keys of batches that write.
+fn nothing_crosses_in_batches(
+    noun: &'static Noun,
+    neighbour: &Client,
+    victim: &Value,
+    own: &Value,
+    own_samples: &mut Samples,
+) {
+    let write = |act: &str, body: Value| neighbour.post(&format!("{}/batch/{act}", noun.plural), body);
+    let of = |answer: &crate::support::Answer, name: &str| -> Vec<Value> {
+        let results = answer.json["results"].as_array().unwrap_or_else(|| panic!("{}", answer.text));
+        results.iter().map(|result| result[name].clone()).collect()
+    };
+    let (id, own_id) = (&victim["id"], &own["id"]);
+    let items = json!([{ "id": id, "metadata": { "mine": true } }, { "id": own_id, "metadata": {} }]);
+    assert_eq!(write("update", json!({ "items": items })).expect(404).faults(), ["/items/0/id"], "{}", noun.plural);
+    let each = write("update", json!({ "items": items, "all_or_none": false })).expect(200);
+    assert_eq!(of(&each, "status"), [404, 200], "{}", noun.plural);
+    let other = own_samples.id(noun);
+    assert_eq!(write("delete", json!({ "ids": [other, id] })).expect(404).faults(), ["/ids/1"]);
+    let each = write("delete", json!({ "ids": [other, id], "all_or_none": false })).expect(200);
+    assert_eq!(of(&each, "status"), [204, 404]);
+    // A key of theirs means a row of one's own, or a new one.
+    for key in noun.keys() {
+        let mut body: Map<String, Value> = own_samples.body(noun);
+        body.insert(key.name.to_owned(), victim[key.name].clone());
+        body.insert("metadata".to_owned(), json!({ "mine": true }));
+        body.retain(|name, _| {
+            noun.field(name).is_some_and(|field| field.written == Written::Always || field.unique || field.required)
+        });
+        let matched =
+            write("upsert", json!({ "id_property": key.name, "items": [body], "all_or_none": false })).expect(200);
+        assert_ne!(&of(&matched, "id")[0], id, "{} by {}", noun.plural, key.name);
+    }
+    let links = noun.fields.iter().filter(|field| field.kind == Kind::Uuid && field.written != Written::Never);
+    for field in links {
+        let mut body: Map<String, Value> = own_samples.body(noun);
+        body.insert(field.name.to_owned(), victim[field.name].clone());
+        let pointer = format!("/items/1/{}", field.name);
+        let items = json!([own_samples.body(noun), body]);
+        assert_eq!(write("create", json!({ "items": items })).expect(422).faults(), [pointer.as_str()]);
+        let key = noun.keys().next().expect("a key").name;
+        let matched = write("upsert", json!({ "id_property": key, "items": items })).expect(422);
+        assert_eq!(matched.faults(), [pointer.as_str()]);
+        if field.written == Written::Always {
+            let items = json!([{ "id": own_id }, { "id": own_id, field.name: victim[field.name] }]);
+            let changed = write("update", json!({ "items": [items[1]] })).expect(422);
+            assert_eq!(changed.faults(), [pointer.replace("/1/", "/0/")]);
+        }
+    }
 }
 
 #[test]
@@ -172,6 +227,13 @@ fn a_role_may_do_what_its_table_says_for_every_noun() {
             }
             if operations.update {
                 client.patch(&path, json!({})).expect(allowed(Action::Write, 200));
+            }
+            if operations.batch {
+                // What answers with rows needs to see them, and the right comes before the body here, too.
+                for act in ["create", "update", "upsert"] {
+                    client.post(&format!("{plural}/batch/{act}"), json!({})).expect(allowed(Action::Write, 422));
+                }
+                client.post(&format!("{plural}/batch/delete"), json!({})).expect(allowed(Action::Delete, 422));
             }
             if operations.delete {
                 client.delete(&path).expect(allowed(Action::Delete, 204));

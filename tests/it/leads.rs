@@ -39,6 +39,39 @@ fn a_lead_lives() {
 }
 
 #[test]
+fn of_a_hundred_who_change_what_they_have_read_exactly_one_is_the_first() {
+    let service = Service::with(&["--db-connections", "8"]);
+    let api = &service.client;
+    let lead = api.create("leads", json!({ "title": "Roof" }));
+    let path = format!("leads/{}", lead["id"].as_str().unwrap());
+    let etag = api.get(&path).expect(200).header("etag").to_owned();
+    let statuses: Vec<u16> = std::thread::scope(|scope| {
+        let asking: Vec<_> = (0..100)
+            .map(|number| {
+                let request = api.request("PATCH", &path).header("If-Match", &etag);
+                let request = request.json(&json!({ "title": format!("Roof {number}") }));
+                scope.spawn(move || (number, api.send(request)))
+            })
+            .collect();
+        let answers = asking.into_iter().map(|asked| asked.join().unwrap());
+        answers
+            .map(|(number, answer)| {
+                if answer.status == 200 {
+                    let read = api.get(&path).expect(200);
+                    assert_eq!(
+                        (&read.json["title"], &read.json["version"]),
+                        (&json!(format!("Roof {number}")), &json!(2))
+                    );
+                }
+                answer.status
+            })
+            .collect()
+    });
+    let of = |status: u16| statuses.iter().filter(|other| **other == status).count();
+    assert_eq!((of(200), of(412)), (1, 99), "{statuses:?}");
+}
+
+#[test]
 fn a_page_shows_everything_about_a_lead() {
     let service = Service::start();
     let api = &service.client;

@@ -6,6 +6,7 @@ mod support;
 
 mod audit;
 mod bad_input;
+mod batch;
 mod bookings;
 mod cache;
 mod catalogue;

@@ -97,6 +97,13 @@ fn no_write_crosses(world: &World) {
         if noun.operations.delete {
             world.neighbour.delete(&path).expect(404);
         }
+        if noun.operations.batch {
+            let id = &victim["id"];
+            let batch = |act: &str| format!("{}/batch/{act}", noun.plural);
+            let items = json!([{ "id": id, "metadata": { "mine": true } }]);
+            world.neighbour.post(&batch("update"), json!({ "items": items })).expect(404);
+            world.neighbour.post(&batch("delete"), json!({ "ids": [id] })).expect(404);
+        }
         if noun.operations.restore {
             world.neighbour.post(&format!("{path}/restoration"), json!({})).expect(404);
         }

@@ -1,5 +1,6 @@
 //! Bookings: who comes when, for what, to whom. One member of staff is never booked twice at once.
 
+mod calendar;
 mod code;
 mod rules;
 
@@ -67,6 +68,7 @@ pub static BOOKINGS: Noun = Noun {
         Field::money("price_minor", "9000", "What it costs, in minor units."),
         Field::new("currency", Kind::Currency, r#""EUR""#, "Of the price; the business' own when left out."),
         Field::text("notes", 2_000, r#""Brings a dog.""#, "Anything else."),
+        Field::EXTERNAL_ID,
         Field::METADATA,
         Field::VERSION,
         Field::CREATED_AT,

@@ -1,6 +1,7 @@
 //! A noun's description as OpenAPI: its schemas, its parameters, its operations.
 
 mod acts;
+mod batches;
 mod examples;
 mod operations;
 mod parameters;
@@ -16,6 +17,7 @@ use self::operations::{batch_read, create, delete, export, history, list, read, 
 pub use self::parts::{Part, Shape};
 use self::schemas::{batch, body, created_schema, page, row, with_secret};
 use super::Noun;
+use super::batch::Act as Batched;
 
 /// Adds everything that `noun` has to the document.
 pub fn describe(noun: &'static Noun, api: &mut OpenApi) {
@@ -33,6 +35,9 @@ pub fn describe(noun: &'static Noun, api: &mut OpenApi) {
     if created_schema(noun) != noun.schema {
         schema(created_schema(noun), with_secret(noun));
     }
+    if noun.operations.batch {
+        batches::schemas(noun).into_iter().for_each(|(name, described)| drop(schema(name, described)));
+    }
     paths(noun, api);
 }
 
@@ -48,6 +53,9 @@ fn paths(noun: &'static Noun, api: &mut OpenApi) {
     }
     add(format!("{base}/export"), HttpMethod::Get, export(noun));
     add(format!("{base}/batch/read"), HttpMethod::Post, batch_read(noun));
+    for act in Batched::ALL.into_iter().filter(|_| operations.batch) {
+        add(format!("{base}/batch/{}", act.name()), HttpMethod::Post, batches::operation(noun, act));
+    }
     add(format!("{base}/{{id}}"), HttpMethod::Get, read(noun));
     if operations.update {
         add(format!("{base}/{{id}}"), HttpMethod::Patch, update(noun));

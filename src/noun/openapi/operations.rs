@@ -190,7 +190,7 @@ fn header_of(about: &str) -> Header {
         .build()
 }
 
-fn request(schema: &str, example: Json, kind: &str) -> RequestBody {
+pub(super) fn request(schema: &str, example: Json, kind: &str) -> RequestBody {
     let content = ContentBuilder::new().schema(Some(reference(schema))).example(Some(example)).build();
     RequestBodyBuilder::new().required(Some(Required::True)).content(kind, content).build()
 }

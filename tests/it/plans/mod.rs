@@ -41,7 +41,7 @@ const FOR_WRITES: [(&str, &str); 12] = [
 const MAY_SCAN: [(&str, &str); 0] = [];
 
 /// Lists that find single rows by what people know of them, and the index that must answer, by any sort.
-const LOOKED_UP: [(&str, &str); 8] = [
+const LOOKED_UP: [(&str, &str); 16] = [
     ("bookings?code=", "bookings_code_key"),
     ("bookings?customer_phone=", "bookings_customer_phone_idx"),
     ("companies?domain=", "companies_domain_key"),
@@ -50,6 +50,14 @@ const LOOKED_UP: [(&str, &str); 8] = [
     ("contacts?phone=", "contacts_phone_idx"),
     ("conversations?address=", "conversations_address_idx"),
     ("messages?external_id=", "messages_external_id_key"),
+    ("leads?external_id=", "leads_external_id_key"),
+    ("conversations?external_id=", "conversations_external_id_key"),
+    ("bookings?external_id=", "bookings_external_id_key"),
+    ("campaigns?external_id=", "campaigns_external_id_key"),
+    ("services?external_id=", "services_external_id_key"),
+    ("staff?external_id=", "staff_external_id_key"),
+    ("tasks?external_id=", "tasks_external_id_key"),
+    ("notes?external_id=", "notes_external_id_key"),
 ];
 
 #[test]

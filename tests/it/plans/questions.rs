@@ -4,9 +4,11 @@
 use diesel::pg::PgConnection;
 use rapport::auth::{Business, Tenant};
 use rapport::db::Statement;
+use rapport::noun::batch::statements;
 use rapport::noun::params::{Form, List, View};
-use rapport::noun::{Arity, Field, Kind, Noun, Search, select, store};
+use rapport::noun::{Arity, Change, Draft, Field, Kind, Noun, Search, select, store};
 use rapport::nouns::NOUNS;
+use serde_json::json;
 use uuid::Uuid;
 
 use crate::catalogue::UNINDEXED_SORTS;
@@ -73,6 +75,28 @@ pub fn all(conn: &mut PgConnection) -> Vec<Question> {
         for count in [1, 64] {
             let some = ids[..count.min(ids.len())].to_vec();
             ask(format!("{count} {} coalesced", noun.plural), select::by_keys(noun, vec![id; some.len()], some));
+        }
+        if noun.operations.batch {
+            let some = || ids[..64.min(ids.len())].to_vec();
+            ask(format!("{} locked for a batch", noun.plural), statements::locked(noun, &tenant, some(), false));
+            for key in noun.keys() {
+                let known = (0..64).map(|_| value(conn, noun, key)).collect();
+                let locked = statements::locked_by_key(noun, &tenant, key, known, true);
+                ask(format!("{} locked by {}", noun.plural, key.name), locked);
+            }
+            let change = Change::of_item(
+                noun,
+                serde_json::Map::from_iter([("metadata".to_owned(), json!({}))]),
+                false,
+                &business,
+            );
+            let drafts: Vec<Draft> =
+                some().into_iter().map(|id| Draft::new(id, change.clone().expect("a change"))).collect();
+            ask(
+                format!("{} changed by a batch", noun.plural),
+                statements::update(noun, &tenant, &drafts.iter().collect::<Vec<_>>()),
+            );
+            ask(format!("{} deleted by a batch", noun.plural), statements::delete(noun, &tenant, some()));
         }
         for relation in noun.relations.iter().filter(|relation| relation.arity != Arity::One) {
             let name = format!("{} of 50 {}", relation.name, noun.plural);

@@ -1,0 +1,97 @@
+//! Links lead to rows that are there: of this business, seen by whoever writes, and not deleted.
+
+use std::collections::{HashMap, HashSet};
+
+use uuid::Uuid;
+
+use super::{Arity, Change, Draft, Noun, Relation, select};
+use crate::auth::Tenant;
+use crate::db::{Statement, Tx, Value};
+use crate::error::{Error, Fault, Result};
+
+/// Refuses links of one row to rows that are deleted or not there, all at once. (The foreign keys refuse the latter as well,
+/// one at a time, and cannot know of the former; so links to people, who are never deleted, are left to them.)
+pub fn follow(tx: &mut Tx<'_>, tenant: &Tenant, change: &Change) -> Result<()> {
+    let links: Vec<(&'static str, &Relation, Uuid)> = change
+        .values()
+        .iter()
+        .filter_map(|(field, value)| {
+            Some((field.name, Relation::of_link(change.noun.relations, field.name)?, value.as_uuid()?))
+        })
+        .collect();
+    if links.is_empty() {
+        return Ok(());
+    }
+    let mut sql = Statement::default();
+    for (place, (_, relation, id)) in links.iter().enumerate() {
+        let noun = relation.noun;
+        sql.push(if place == 0 { "SELECT " } else { " UNION ALL SELECT " });
+        sql.push(&format!("{place} WHERE NOT EXISTS (SELECT FROM {} AS t", noun.table))
+            .append(select::scoped(noun, tenant));
+        sql.push(&format!(" AND t.{} = ", relation.target)).bind(Value::Uuid(Some(*id)));
+        select::alive(&mut sql, noun);
+        sql.push(")");
+    }
+    let broken = sql.rows(tx)?;
+    let broken = broken.iter().filter_map(|row| links.get(row.int(0)? as usize));
+    let faults: Vec<Fault> = broken.map(|(field, relation, _)| fault(field, relation.noun)).collect();
+    if faults.is_empty() { Ok(()) } else { Err(Error::Invalid(faults)) }
+}
+
+/// Refuses the rows of a set with such links, in one query for all. Links to people too, so that the foreign keys have
+/// nothing left to find: what they refuse, they refuse for the whole set.
+pub fn follow_all(tx: &mut Tx<'_>, tenant: &Tenant, drafts: &mut [Draft]) -> Result<()> {
+    let mut wanted: Vec<(&'static Relation, HashSet<Uuid>)> = Vec::new();
+    for draft in drafts.iter() {
+        for (relation, id) in links(&draft.change) {
+            match wanted.iter_mut().find(|(known, _)| std::ptr::eq(*known, relation)) {
+                Some((_, ids)) => drop(ids.insert(id)),
+                None => wanted.push((relation, HashSet::from([id]))),
+            }
+        }
+    }
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    // By the noun's order, whichever row came first: one shape for the same links.
+    wanted.sort_by_key(|(relation, _)| relation.column);
+    let mut sql = Statement::default();
+    for (place, (relation, ids)) in wanted.iter().enumerate() {
+        let (noun, target) = (relation.noun, relation.target);
+        sql.push(if place == 0 { "SELECT " } else { " UNION ALL SELECT " });
+        sql.push(&format!("{place}, t.{target} FROM {} AS t", noun.table)).append(select::scoped(noun, tenant));
+        sql.push(&format!(" AND t.{target} = ANY(")).bind(Value::Uuids(ids.iter().copied().collect())).push(")");
+        select::alive(&mut sql, noun);
+    }
+    let mut there: HashMap<&str, HashSet<Uuid>> = HashMap::new();
+    for row in sql.rows(tx)? {
+        if let (Some(place), Some(id)) = (row.int(0), row.uuid(1))
+            && let Some((relation, _)) = wanted.get(place as usize)
+        {
+            there.entry(relation.column).or_default().insert(id);
+        }
+    }
+    for draft in drafts {
+        let broken = links(&draft.change)
+            .filter(|(relation, id)| !there.get(relation.column).is_some_and(|ids| ids.contains(id)))
+            .map(|(relation, _)| fault(relation.column, relation.noun));
+        let faults: Vec<Fault> = broken.collect();
+        if !faults.is_empty() {
+            draft.refuse(Error::Invalid(faults));
+        }
+    }
+    Ok(())
+}
+
+/// Where the links that `change` sets lead.
+fn links(change: &Change) -> impl Iterator<Item = (&'static Relation, Uuid)> + '_ {
+    change.values().iter().filter_map(|(field, value)| {
+        let shows = |relation: &&Relation| relation.arity == Arity::One && relation.column == field.name;
+        Some((change.noun.relations.iter().find(shows)?, value.as_uuid()?))
+    })
+}
+
+fn fault(field: &str, noun: &Noun) -> Fault {
+    let detail = format!("`{field}` names no {} of this business, or a deleted one.", noun.name);
+    Fault::new(format!("/{field}"), "no_such_row", detail)
+}
