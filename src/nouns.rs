@@ -8,6 +8,7 @@ use crate::crm::contacts::CONTACTS;
 use crate::crm::conversations::CONVERSATIONS;
 use crate::crm::decisions::DECISIONS;
 use crate::crm::leads::LEADS;
+use crate::crm::merges::MERGES;
 use crate::crm::messages::MESSAGES;
 use crate::crm::notes::NOTES;
 use crate::crm::services::SERVICES;
@@ -22,7 +23,7 @@ use crate::noun::history::AUDIT_LOG;
 use crate::ops::jobs::JOBS;
 
 /// Every noun, in the order of the document.
-pub static NOUNS: [&Noun; 19] = [
+pub static NOUNS: [&Noun; 20] = [
     &LEADS,
     &COMPANIES,
     &CONTACTS,
@@ -35,6 +36,7 @@ pub static NOUNS: [&Noun; 19] = [
     &CAMPAIGNS,
     &TASKS,
     &NOTES,
+    &MERGES,
     &BUSINESSES,
     &USERS,
     &MEMBERSHIPS,

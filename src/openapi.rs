@@ -39,7 +39,7 @@ Authorise with `Authorization: Bearer <credential>`: the API key of a program, o
 `POST /api/v1/auth/sessions` gives.";
 
 /// Ends of the paths whose POST needs no `Idempotency-Key`: it reads, or doing it again is doing it once.
-const DONE_ANYHOW: [&str; 3] = ["/batch/read", "/auth/password-changes", "/ops/cache/purge"];
+const DONE_ANYHOW: [&str; 4] = ["/batch/read", "/duplicates", "/auth/password-changes", "/ops/cache/purge"];
 
 static JSON: LazyLock<String> = LazyLock::new(|| {
     let mut text = build().to_pretty_json().unwrap_or_default();
@@ -83,6 +83,8 @@ pub fn build() -> OpenApi {
     ops::jobs::describe(&mut api);
     events::http::describe(&mut api);
     crm::leads::http::describe(&mut api);
+    crm::duplicates::http::describe(&mut api);
+    crm::merges::http::describe(&mut api);
     probes(&mut api);
     operators(&mut api);
     document::once(&mut api, |path| DONE_ANYHOW.iter().any(|end| path.ends_with(end)));

@@ -360,6 +360,24 @@ diesel::table! {
 }
 
 diesel::table! {
+    merges (business_id, id) {
+        business_id -> Uuid,
+        id -> Uuid,
+        noun -> Text,
+        survivor_id -> Uuid,
+        from_ids -> Array<Text>,
+        moved -> Jsonb,
+        links -> Jsonb,
+        changes -> Jsonb,
+        reversible_until -> Timestamptz,
+        reverted_at -> Nullable<Timestamptz>,
+        version -> BigInt,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
     messages (business_id, id) {
         business_id -> Uuid,
         id -> Uuid,

@@ -142,8 +142,8 @@ pub struct Config {
     #[arg(long, env = "RAPPORT_ROW_SECURITY", default_value = "writes")]
     pub row_security: RowSecurity,
     /// Isolation level of transactions by their name: `processing=serializable,conversion=repeatable-read`. Names: create,
-    /// update, delete, restore, processing, conversion. Levels: read-committed, repeatable-read,
-    /// serializable. Above read-committed, writers of the same rows make each other try again [default: read-committed]
+    /// update, delete, restore, batch_create, batch_update, batch_upsert, batch_delete, processing, conversion, merge, reversion.
+    /// Levels: read-committed, repeatable-read, serializable. Above read-committed, writers of the same rows make each other try again [default: read-committed]
     #[arg(long, env = "RAPPORT_ISOLATION", value_delimiter = ',', value_parser = levels::parse)]
     pub isolation: Vec<(&'static str, Isolation)>,
     /// Largest body of a request, in bytes

@@ -47,5 +47,8 @@ pub static COMPANIES: Noun = Noun {
         Sort::time("updated_at", "t.updated_at"),
         Sort::text("name", "lower(t.name)"),
     ],
+    guard: Some(super::duplicates::guard::refuse),
+    fixed: |scope| super::duplicates::http::routes(&COMPANIES, scope),
+    routes: |scope| super::merges::http::routes(&COMPANIES, scope),
     ..Noun::BASE
 };

@@ -54,7 +54,12 @@ pub static CONTACTS: Noun = Noun {
         Sort::text("name", "t.sort_name"),
     ],
     hooks: Hooks { prepare, ..Hooks::NONE },
-    routes: super::privacy::http::routes,
+    guard: Some(super::duplicates::guard::refuse),
+    fixed: |scope| super::duplicates::http::routes(&CONTACTS, scope),
+    routes: |scope| {
+        super::privacy::http::routes(scope);
+        super::merges::http::routes(&CONTACTS, scope);
+    },
     ..Noun::BASE
 };
 

@@ -5,7 +5,20 @@ use crate::hint::did_you_mean;
 
 /// The transactions whose level can be chosen: those of a business that change its rows. What needs one level to be right
 /// (an export is of one moment) has it in the code.
-pub const NAMED: [&str; 6] = ["create", "update", "delete", "restore", "processing", "conversion"];
+pub const NAMED: [&str; 12] = [
+    "create",
+    "update",
+    "delete",
+    "restore",
+    "batch_create",
+    "batch_update",
+    "batch_upsert",
+    "batch_delete",
+    "processing",
+    "conversion",
+    "merge",
+    "reversion",
+];
 
 /// How often a transaction is tried in all where its level is above read committed: there every writer of the same rows but
 /// one is told to try again, so it takes as many attempts as there are writers, in the worst case. With the pauses between

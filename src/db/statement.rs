@@ -55,6 +55,10 @@ impl Value {
         if let Value::Uuid(id) = self { *id } else { None }
     }
 
+    pub fn as_int(&self) -> Option<i64> {
+        if let Value::Int(number) = self { *number } else { None }
+    }
+
     pub fn as_time(&self) -> Option<DateTime<Utc>> {
         if let Value::Time(time) = self { *time } else { None }
     }

@@ -27,6 +27,11 @@ impl Faults {
         self.0.push(Fault::new(format!("/{}", name.replace('~', "~0").replace('/', "~1")), code, detail));
     }
 
+    /// A fault at `pointer`.
+    pub fn add(&mut self, pointer: String, code: &'static str, detail: impl Into<String>) {
+        self.0.push(Fault::new(pointer, code, detail));
+    }
+
     /// What was read, or written, of the member `name`; nothing, and its faults are added, where it has some.
     /// Errors: those after which nothing more can be tried, as when the database refused.
     pub fn member<T>(&mut self, name: &str, read: Result<T>) -> Result<Option<T>> {

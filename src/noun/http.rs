@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::answer::answer;
 use super::params::{List, View};
 use super::question::{Question, What};
-use super::{Change, Engine, Noun, body, export, history, store};
+use super::{Change, Engine, Guard, Noun, body, export, history, store};
 use crate::auth::{Action, Business, Tenant};
 use crate::db::Tx;
 use crate::error::{Error, Fault, Result};
@@ -53,6 +53,7 @@ pub fn routes(noun: &'static Noun, api: &mut web::ServiceConfig) {
         move |engine, caller, request, body| restore(noun, engine, caller, request, body),
     );
     api.service(web::scope(&format!("/{}", noun.path())).configure(|scope| {
+        (noun.fixed)(scope);
         // Before the pattern, which it is also an example of.
         export.register(scope);
         one.register(scope);
@@ -128,10 +129,11 @@ async fn create(
     body: Bytes,
 ) -> Result<HttpResponse> {
     let tenant = caller.may(noun.area, Action::Write)?;
-    no_parameters(&request)?;
+    let guard = guard(noun, &request)?;
     let change = Change::parse(noun, body::json(&body, engine.body_depth)?, true, caller.business())?;
     let own = tenant.clone();
     once::write(&engine.db, &tenant, &request, &body, "create", move |tx| {
+        guard.map_or(Ok(()), |guard| guard(tx, &own, &change))?;
         let (id, row) = (noun.writes.create)(tx, &own, change.clone())?;
         let answer = row.created(format!("{API}/{}/{id}", noun.path()));
         Ok(if noun.secret.is_none() { answer } else { answer.secret() })
@@ -199,6 +201,19 @@ pub fn may_change(caller: &Caller, noun: &Noun, action: Action) -> Result<Tenant
 fn superseded(engine: &Engine, noun: &'static Noun, tenant: &Tenant, id: Uuid) {
     if let Some(cache) = &engine.cache {
         cache.forget(&Question::of_row(noun, tenant, id));
+    }
+}
+
+/// What looks for the row before it is made, unless the request allows a duplicate. Errors: 400.
+fn guard(noun: &Noun, request: &HttpRequest) -> Result<Option<Guard>> {
+    match (noun.guard, request.query_string()) {
+        (Some(_), "allow_duplicate=true") => Ok(None),
+        (Some(guard), "" | "allow_duplicate=false") => Ok(Some(guard)),
+        (Some(_), _) => Err(Error::malformed(
+            "unknown_parameter",
+            "This operation takes one parameter: `allow_duplicate=true`. All else is in its body.",
+        )),
+        (None, _) => no_parameters(request).map(|()| None),
     }
 }
 

@@ -190,6 +190,20 @@ fn texts(out: &mut Vec<u8>, cell: &[u8]) {
     out.push(b']');
 }
 
+/// `{"lead":{…},"contact":null}`: rows under their names.
+pub fn document(members: &[(&str, Option<&Row>)]) -> Vec<u8> {
+    let mut out = vec![b'{'];
+    for (place, (name, row)) in members.iter().enumerate() {
+        if place > 0 {
+            out.push(b',');
+        }
+        key(&mut out, name);
+        out.extend_from_slice(row.map_or(b"null".as_slice(), |row| &row.json));
+    }
+    out.push(b'}');
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -213,18 +227,4 @@ mod tests {
             prop_assert_eq!(serde_json::from_slice::<String>(&out).unwrap(), text);
         }
     }
-}
-
-/// `{"lead":{…},"contact":null}`: rows under their names.
-pub fn document(members: &[(&str, Option<&Row>)]) -> Vec<u8> {
-    let mut out = vec![b'{'];
-    for (place, (name, row)) in members.iter().enumerate() {
-        if place > 0 {
-            out.push(b',');
-        }
-        key(&mut out, name);
-        out.extend_from_slice(row.map_or(b"null".as_slice(), |row| &row.json));
-    }
-    out.push(b'}');
-    out
 }

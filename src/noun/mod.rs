@@ -126,6 +126,9 @@ pub enum Visible {
     AssignedOrLinked(&'static str, &'static [(&'static str, &'static Noun)]),
 }
 
+/// Looks for a row that is there already, before it is made once more. Errors: 409.
+pub type Guard = fn(&mut Tx<'_>, &Tenant, &Change) -> Result<()>;
+
 /// How a noun's rows are written; a noun that is no plain row puts functions of its own in.
 #[derive(Clone, Copy)]
 pub struct Writes {
@@ -182,6 +185,10 @@ pub struct Noun {
     pub writes: Writes,
     /// Registers its creation itself, where that takes more than a transaction; it is described like any other.
     pub creation: Option<fn(Routes) -> Routes>,
+    /// Refuses a single creation over HTTP that looks like a row which is there already, unless `allow_duplicate=true`.
+    pub guard: Option<Guard>,
+    /// Operations of its own whose path could be taken for that of a row: they are compared first.
+    pub fixed: fn(&mut actix_web::web::ServiceConfig),
     /// Operations of its own, below its path; their document stands with its room's.
     pub routes: fn(&mut actix_web::web::ServiceConfig),
     /// How long its answers are kept at most: it bounds memory, they are never stale.
@@ -224,6 +231,8 @@ impl Noun {
         hooks: Hooks::NONE,
         writes: Writes::PLAIN,
         creation: None,
+        guard: None,
+        fixed: |_| {},
         routes: |_| {},
         ttl: Duration::from_secs(600),
         cached: true,

@@ -391,6 +391,26 @@ fn every_link_can_be_followed_backwards_by_an_index() {
 }
 
 #[test]
+fn a_merge_moves_every_link_that_there_is() {
+    let catalogue = Catalogue::read();
+    for noun in [&rapport::crm::contacts::CONTACTS, &rapport::crm::companies::COMPANIES] {
+        let links = catalogue.database.rows::<2>(&format!(
+            "SELECT conrelid::regclass::text, a.attname::text FROM pg_constraint
+             JOIN pg_attribute a ON a.attrelid = conrelid AND a.attnum = conkey[cardinality(conkey)]
+             WHERE contype = 'f' AND confrelid = '{}'::regclass",
+            noun.table
+        ));
+        let there: BTreeSet<String> = links.iter().map(|[table, column]| format!("{table}.{column}")).collect();
+        let moved: BTreeSet<String> = rapport::crm::merges::links::to(noun).map(|link| link.name()).collect();
+        assert!(there.len() >= 4, "the query found the links");
+        assert_eq!(
+            moved, there,
+            "src/crm/merges/links.rs lists the nouns that lead to others, and they their relations"
+        );
+    }
+}
+
+#[test]
 fn every_table_that_answers_are_made_of_moves_its_versions_whatever_happens_to_it() {
     let catalogue = Catalogue::read();
     // Also while rows are replicated or restored: A, enabled always.

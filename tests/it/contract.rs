@@ -36,11 +36,16 @@ enum Needs {
 }
 
 /// Operations that are not those of every noun.
-const OTHERS: [(&str, Needs); 13] = [
+const OTHERS: [(&str, Needs); 18] = [
     ("POST /api/v1/ops/jobs/{id}/cancellation", Needs::Permission(Area::Operations, Action::Write)),
     // Whoever may read anything sees the events of that.
     ("GET /api/v1/events", Needs::Nothing),
     ("GET /api/v1/events/stream", Needs::Nothing),
+    ("POST /api/v1/contacts/duplicates", Needs::Permission(Area::Crm, Action::Read)),
+    ("POST /api/v1/companies/duplicates", Needs::Permission(Area::Crm, Action::Read)),
+    ("POST /api/v1/contacts/{id}/merge", Needs::Permission(Area::Crm, Action::Delete)),
+    ("POST /api/v1/companies/{id}/merge", Needs::Permission(Area::Crm, Action::Delete)),
+    ("POST /api/v1/merges/{id}/reversion", Needs::Permission(Area::Crm, Action::Delete)),
     ("GET /api/v1/contacts/{id}/export", Needs::Permission(Area::Privacy, Action::Read)),
     ("POST /api/v1/contacts/{id}/erasure", Needs::Permission(Area::Privacy, Action::Delete)),
     ("GET /health/detailed", Needs::Permission(Area::Operations, Action::Read)),
@@ -73,6 +78,8 @@ impl Operation {
     /// A good one where it matters, so that what refuses is not the body.
     fn body(&self) -> Value {
         match self.name.as_str() {
+            name if name.ends_with("/merge") => json!({ "from": [uuid::Uuid::now_v7()] }),
+            name if name.ends_with("/duplicates") => json!({ "id": self.victim }),
             name if name.ends_with("/processing") => json!({ "decision": { "decision": "qualify" } }),
             name if name.ends_with("/batch/read") || name.ends_with("/batch/delete") => json!({ "ids": [self.victim] }),
             name if name.ends_with("/batch/update") => json!({ "items": [{ "id": self.victim, "metadata": {} }] }),

@@ -33,6 +33,27 @@ fn known(api: &Client, canary: &str, number: u32) -> Vec<(&'static str, String)>
         .make("leads", free(json!({ "title": canary, "contact_id": contact, "tags": [canary], "source": "website" })));
     api.patch(&format!("leads/{lead}"), json!({ "status": "lost", "lost_reason": canary })).expect(200);
     let mut rows = vec![("contacts", contact.clone()), ("leads", lead.clone())];
+    // Who became one with them.
+    let merged = |name: &str| {
+        let other = json!({ "email": format!("{canary}.{name}@example.com"), "title": canary, "first_name": format!("{name} {canary}") });
+        let other = api.make("contacts", free(other));
+        // What they are called now comes from the other.
+        let body = json!({ "from": [other], "prefer": { "first_name": other } });
+        let merge = api.post(&format!("contacts/{contact}/merge"), body).expect(201).json;
+        (other, merge["merge"]["id"].as_str().expect("an id").to_owned())
+    };
+    let (other, merge) = merged("other");
+    rows.extend([("contacts", other), ("merges", merge)]);
+    // Who was merged with them by mistake is somebody else; but what they were called stands in what was kept of it.
+    let mistaken = api.make("contacts", json!({ "first_name": format!("Passer-by {number}"), "title": "Boss" }));
+    let body = json!({ "from": [mistaken], "prefer": { "title": mistaken } });
+    let mistake = api.post(&format!("contacts/{contact}/merge"), body).expect(201).json;
+    let mistake = mistake["merge"]["id"].as_str().expect("an id").to_owned();
+    api.post(&format!("merges/{mistake}/reversion"), json!({})).expect(200);
+    rows.push(("merges", mistake));
+    // Linked to nobody, but it was the other's address.
+    let others = json!({ "channel": "email", "address": format!("{canary}.other@example.com") });
+    rows.push(("conversations", api.make("conversations", free(others))));
     let talk = |body: Value| api.make("conversations", free(body));
     let linked = talk(json!({ "contact_id": contact, "channel": "web", "address": canary, "subject": canary }));
     // Linked to nobody, but it is their number, and their address.
@@ -152,7 +173,8 @@ fn forgotten_everywhere(mode: &str) {
     let read = |searches: bool| {
         for noun in NOUNS.iter().filter(|noun| rows.iter().any(|(plural, _)| *plural == noun.plural)) {
             let all: Vec<&str> = noun.relations.iter().map(|relation| relation.name).collect();
-            owner.get(&format!("{}?include={}", noun.plural, all.join(","))).expect(200);
+            let all = if all.is_empty() { String::new() } else { format!("?include={}", all.join(",")) };
+            owner.get(&format!("{}{all}", noun.plural)).expect(200);
             if searches && noun.search != Search::None {
                 owner.get(&format!("{}?q={CANARY}", noun.plural)).expect(200);
             }
@@ -179,7 +201,7 @@ fn forgotten_everywhere(mode: &str) {
 
     let contact = &rows[0].1;
     let answer = owner.post(&format!("contacts/{contact}/erasure"), json!({ "mode": mode })).expect(200).json;
-    let expected = json!({ "contacts": 1, "leads": 1, "conversations": 4, "messages": 8, "decisions": 1, "bookings": 4, "tasks": 1, "notes": 2 });
+    let expected = json!({ "contacts": 2, "leads": 1, "conversations": 5, "messages": 8, "decisions": 1, "bookings": 4, "tasks": 1, "notes": 2, "merges": 2 });
     assert_eq!((&answer["mode"], &answer["rows"]), (&json!(mode), &expected));
 
     assert_eq!(found(&database, CANARY), Vec::<String>::new());
@@ -197,6 +219,8 @@ fn forgotten_everywhere(mode: &str) {
         assert_eq!(answer.status, if gone { 404 } else { 200 }, "{noun}");
         assert!(!answer.text.contains(CANARY), "{}", answer.text);
     }
+    let passing = "SELECT count(*)::text FROM contacts WHERE first_name = 'Passer-by 1' AND title = 'Boss' AND deleted_at IS NULL";
+    assert_eq!(database.ask(passing), "1", "who was merged by mistake is left alone");
     let after: Vec<Option<Value>> = bystander.iter().map(|(noun, id)| untouched(noun, id)).collect();
     assert!(after == theirs, "who was not meant is left alone");
     // That it was done is told, of each row, with who did it.

@@ -463,6 +463,27 @@ fn many_at_once_on_the_same_leads_are_all_done_or_refused_for_a_reason_at_every_
 }
 
 #[test]
+fn versions_do_not_pile_up_under_strict_levels() {
+    for level in ["repeatable-read", "serializable"] {
+        let service = Service::with(&["--isolation", &format!("processing={level}")]);
+        let api = &service.client;
+        let lead = api.make("leads", json!({ "title": "Roof" }));
+        let process = || drop(api.post(&format!("leads/{lead}/processing"), whole("x")).expect(201));
+        let slots = || service.database.ask("SELECT (count(*) - count(DISTINCT place))::text FROM cache_versions");
+        let sum =
+            || service.database.ask("SELECT sum(value)::text FROM cache_versions").parse::<u64>().expect("a number");
+        process();
+        let (before, mut moved) = (slots(), sum());
+        for _ in 0..20 {
+            process();
+            assert!(sum() > moved, "and yet they move");
+            moved = sum();
+        }
+        assert_eq!(slots(), before, "{level}: more slots than one for each version");
+    }
+}
+
+#[test]
 fn an_isolation_level_that_is_unknown_is_refused_with_the_nearest_before_anything_starts() {
     for (value, hint) in [
         ("procesing=serializable", "Did you mean `processing`?"),

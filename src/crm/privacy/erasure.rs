@@ -71,6 +71,8 @@ fn emptied(noun: &Noun) -> Statement {
         "contacts" => sql.push(", deleted_at = coalesce(deleted_at, now())"),
         // Two that are erased have the same address, which only closed threads can.
         "conversations" => sql.push(", status = 'closed'"),
+        // The service wrote it, and it says what they were; so it cannot be undone any more either.
+        "merges" => sql.push(", changes = '{}', links = '{}', reversible_until = least(reversible_until, now())"),
         _ => &mut sql,
     };
     sql

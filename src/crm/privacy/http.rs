@@ -128,8 +128,8 @@ pub fn describe(api: &mut OpenApi) {
             tag: CONTACTS.plural,
             id: "eraseContact",
             summary: "Forget a contact",
-            about: "In one transaction: every row about them is deleted, or emptied of all that someone has written into it; \
-                    what the audit log tells of their fields, and what is cached, is gone too. It cannot be undone. \
+            about: "In one transaction: every row about them, and about whoever was merged with them, is deleted, or emptied of all that someone has written into it; \
+                    what the audit log and merges tell of their fields, and what is cached, is gone too. It cannot be undone. \
                     Backups keep what they have until they are overwritten.",
             takes: &ERASURE,
             status: 200,

@@ -2,7 +2,7 @@
 
 use serde_json::{Value as Json, json};
 use utoipa::openapi::Required;
-use utoipa::openapi::path::OperationBuilder;
+use utoipa::openapi::path::{OperationBuilder, Parameter, ParameterBuilder, ParameterIn};
 use utoipa::openapi::request_body::{RequestBody, RequestBodyBuilder};
 use utoipa::openapi::response::ResponseBuilder;
 use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
@@ -49,7 +49,26 @@ pub(super) fn create(noun: &'static Noun) -> OperationBuilder {
         .operation_id(Some(format!("create{}", noun.schema)))
         .request_body(Some(request(&format!("{}Create", noun.schema), body_example(noun, true), "application/json")))
         .response("201", answer);
+    let operation = match noun.guard {
+        Some(_) => operation.parameter(allow_duplicate(noun)),
+        None => operation,
+    };
     problems(operation, &[400, 401, 403, 408, 409, 413, 415, 422, 503])
+}
+
+fn allow_duplicate(noun: &Noun) -> Parameter {
+    let about = format!(
+        "What looks like {} that is there already is refused: 409 `possible_duplicate` with `candidates`, each with `id`, \
+         `score` and `reasons`. `true` makes it all the same.",
+        article(noun)
+    );
+    ParameterBuilder::new()
+        .name("allow_duplicate")
+        .parameter_in(ParameterIn::Query)
+        .required(Required::False)
+        .description(Some(about))
+        .schema(Some(Schema::from(ObjectBuilder::new().schema_type(Type::Boolean).build())))
+        .build()
 }
 
 pub(super) fn update(noun: &'static Noun) -> OperationBuilder {

@@ -22,6 +22,8 @@ pub struct Part {
 pub enum Shape {
     /// As the field itself says.
     Field(&'static Field),
+    /// A number from 0 to 1.
+    Number(&'static Field),
     /// An object of these fields.
     Object(&'static [Field]),
     /// What makes a row of the noun, of the fields that are kept; and other parts.
@@ -73,6 +75,11 @@ fn shape(part: &Part, writing: bool) -> (RefOr<Schema>, Json) {
     let about = Some(part.about);
     match part.shape {
         Shape::Field(field) => (schemas::field(field, writing).into(), example(field.example)),
+        Shape::Number(field) => {
+            let number = ObjectBuilder::new().schema_type(Type::Number).minimum(Some(0.0)).maximum(Some(1.0));
+            let number = number.description(Some(field.about)).examples([example(field.example)]);
+            (Schema::from(number.build()).into(), example(field.example))
+        }
         Shape::Object(fields) => {
             let shown: Map<String, Json> =
                 fields.iter().map(|field| (field.name.to_owned(), example(field.example))).collect();

@@ -26,9 +26,9 @@ SELECT pg_temp.business_id(i), pg_temp.row_id(20, i), 'guest' || i || '@example.
 FROM generate_series(0, 9999) AS i
 
 -- table: companies
-INSERT INTO companies (business_id, id, name, domain, industry, size, owner_id, external_id, tags, metadata, created_at, updated_at, deleted_at)
+INSERT INTO companies (business_id, id, name, domain, industry, size, phone, owner_id, external_id, tags, metadata, created_at, updated_at, deleted_at)
 SELECT pg_temp.business_id(i), pg_temp.row_id(4, i), pg_temp.word(i) || ' ' || pg_temp.word(i / 20) || ' ' || i, 'company' || i || '.example', pg_temp.word(i / 7),
-    (ARRAY['1-10', '11-50', '51-200', '201-1000', '1001+'])[1 + i / 20 % 5], pg_temp.other(1, i, 50), CASE WHEN i % 3 = 0 THEN 'ext-' || i END,
+    (ARRAY['1-10', '11-50', '51-200', '201-1000', '1001+'])[1 + i / 20 % 5], '+1416' || lpad((i / 2)::text, 7, '0'), pg_temp.other(1, i, 50), CASE WHEN i % 3 = 0 THEN 'ext-' || i END,
     pg_temp.tags(i), pg_temp.metadata(i), pg_temp.born(i, 20000), pg_temp.born(i, 20000) + i % 100 * interval '1 day', pg_temp.gone(i)
 FROM generate_series(0, 19999) AS i
 
@@ -101,6 +101,13 @@ SELECT pg_temp.business_id(i), pg_temp.row_id(16, i), pg_temp.other(7, i, 5000),
     'Likes ' || pg_temp.word(i / 3), CASE WHEN i % 4 > 0 THEN i / 20 * 37 % 101 END, CASE WHEN i / 20 % 3 = 1 THEN 'gpt-5-mini' END, i % 100 / 100.0, pg_temp.metadata(i),
     pg_temp.born(i, 50000), pg_temp.born(i, 50000)
 FROM generate_series(0, 49999) AS i
+
+-- table: merges
+INSERT INTO merges (business_id, id, noun, survivor_id, from_ids, moved, changes, reversible_until, created_at, updated_at)
+SELECT pg_temp.business_id(i), pg_temp.row_id(17, i), (ARRAY['contacts', 'companies'])[1 + i / 20 % 2], pg_temp.other(5, i, 3000),
+    ARRAY[pg_temp.other(5, i / 3, 3000)::text, pg_temp.other(5, i / 7, 3000)::text], '{"leads": 2}', '{"title": {"old": null, "new": "Head"}}',
+    pg_temp.born(i, 10000) + interval '30 days', pg_temp.born(i, 10000), pg_temp.born(i, 10000)
+FROM generate_series(0, 9999) AS i
 
 -- table: audit_log
 INSERT INTO audit_log (business_id, id, created_at, noun, row_id, action, actor_kind, actor_id, changes)

@@ -41,7 +41,7 @@ const FOR_WRITES: [(&str, &str); 12] = [
 const MAY_SCAN: [(&str, &str); 0] = [];
 
 /// Lists that find single rows by what people know of them, and the index that must answer, by any sort.
-const LOOKED_UP: [(&str, &str); 16] = [
+const LOOKED_UP: [(&str, &str); 25] = [
     ("bookings?code=", "bookings_code_key"),
     ("bookings?customer_phone=", "bookings_customer_phone_idx"),
     ("companies?domain=", "companies_domain_key"),
@@ -58,6 +58,15 @@ const LOOKED_UP: [(&str, &str); 16] = [
     ("staff?external_id=", "staff_external_id_key"),
     ("tasks?external_id=", "tasks_external_id_key"),
     ("notes?external_id=", "notes_external_id_key"),
+    ("contacts like 0", "contacts_mailbox_idx"),
+    ("contacts like 1", "contacts_phone_idx"),
+    ("contacts like 3", "contacts_external_id_key"),
+    ("contacts like 4", "contacts_search_idx"),
+    ("contacts like 5", "contacts_search_idx"),
+    ("companies like 1", "companies_phone_idx"),
+    ("companies like 2", "companies_domain_key"),
+    ("companies like 4", "companies_search_idx"),
+    ("companies like 5", "companies_called_idx"),
 ];
 
 #[test]
@@ -202,6 +211,7 @@ fn literal(value: &Value) -> String {
         Value::Texts(v) => list(v),
         Value::Uuids(v) => list(v),
         Value::Dates(v) => list(v),
+        Value::Bool(None) | Value::Int(None) | Value::Text(None) | Value::Uuid(None) => "NULL".into(),
         other => panic!("{other:?} is asked by nobody"),
     }
 }

@@ -3,6 +3,9 @@
 
 use diesel::pg::PgConnection;
 use rapport::auth::{Business, Tenant};
+use rapport::crm::companies::COMPANIES;
+use rapport::crm::contacts::CONTACTS;
+use rapport::crm::duplicates::{self, Prospect};
 use rapport::db::Statement;
 use rapport::noun::batch::statements;
 use rapport::noun::params::{Form, List, View};
@@ -101,6 +104,30 @@ pub fn all(conn: &mut PgConnection) -> Vec<Question> {
         for relation in noun.relations.iter().filter(|relation| relation.arity != Arity::One) {
             let name = format!("{} of 50 {}", relation.name, noun.plural);
             ask(name, select::related(relation, &tenant, ids[..50.min(ids.len())].to_vec()));
+        }
+    }
+    // What is looked for before a contact or a company is made twice: all that is known of them, and each thing alone.
+    let known = Prospect {
+        email: Some("contact5000@example.com".into()),
+        phone: Some("+14150002500".into()),
+        domain: Some("company5000.example".into()),
+        external_id: Some("ext-3000".into()),
+        company: Some(id),
+        name: Some("Granite Harbour".into()),
+        ..Prospect::default()
+    };
+    let alone = [
+        Prospect { email: known.email.clone(), ..Prospect::default() },
+        Prospect { phone: known.phone.clone(), ..Prospect::default() },
+        Prospect { domain: known.domain.clone(), ..Prospect::default() },
+        Prospect { external_id: known.external_id.clone(), ..Prospect::default() },
+        Prospect { name: known.name.clone(), ..Prospect::default() },
+        known,
+    ];
+    for noun in [&CONTACTS, &COMPANIES] {
+        for (number, prospect) in alone.iter().enumerate() {
+            let statement = duplicates::question(noun, &tenant, prospect);
+            questions.push(Question { name: format!("{} like {number}", noun.plural), plain: false, statement });
         }
     }
     questions

@@ -44,6 +44,12 @@ impl Samples {
             let body = self.body(noun);
             return self.client.create(noun.path(), Value::Object(body));
         }
+        if noun.plural == "merges" {
+            // Made of two that are one.
+            let [one, other] = [(); 2].map(|()| self.id(&rapport::crm::contacts::CONTACTS));
+            let merged = self.client.post(&format!("contacts/{one}/merge"), json!({ "from": [other] })).expect(201);
+            return merged.json["merge"].clone();
+        }
         if noun.plural == "memberships" {
             // Made along with a person.
             let user = self.row(&rapport::identity::users::USERS);
@@ -66,6 +72,7 @@ impl Samples {
         match field.kind {
             Kind::Uuid => json!(self.some(link_target(noun, field))),
             Kind::Email => json!(format!("sample{number}@{}.example", self.people)),
+            Kind::Phone => json!(format!("+1955371{number:04}")),
             Kind::Domain => json!(format!("sample{number}.example")),
             // Unique where it has to be, within its limit.
             Kind::Text { max, .. } if max > 60 => {

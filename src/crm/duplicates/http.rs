@@ -1,0 +1,192 @@
+//! `POST /contacts/duplicates` and `POST /companies/duplicates`.
+
+use actix_web::http::Method;
+use actix_web::web::{Bytes, Data, ServiceConfig};
+use actix_web::{HttpRequest, HttpResponse};
+use diesel::pg::PgConnection;
+use serde_json::Value as Json;
+use utoipa::openapi::OpenApi;
+use utoipa::openapi::path::HttpMethod;
+use uuid::Uuid;
+
+use super::search::{Prospect, SHOWN, search};
+use crate::app::App;
+use crate::auth::{Action, Business, Tenant};
+use crate::crm::companies::COMPANIES;
+use crate::crm::contacts::CONTACTS;
+use crate::error::{Error, Fault, Result};
+use crate::http::caller::Caller;
+use crate::http::{reply, routing};
+use crate::noun::http::no_parameters;
+use crate::noun::openapi::{Act, Gives, Part, Shape};
+use crate::noun::params::View;
+use crate::noun::store::{Related, row};
+use crate::noun::{Change, Field, Kind, Noun, Written, body, form, select};
+
+static LIMIT: Field = Field::int("limit", 1, SHOWN, "5", "How many rows at most.").default("20");
+static ID: Field = Field::new(
+    "id",
+    Kind::Uuid,
+    r#""01939d5e-6f3a-7b21-9c4e-3f8a1d2b5c71""#,
+    "A row that is there, instead of the fields of one.",
+);
+
+/// Below the noun's path.
+pub fn routes(noun: &'static Noun, scope: &mut ServiceConfig) {
+    routing::resource("/duplicates")
+        .on(Method::POST, move |app, caller, request, body| duplicates(noun, app, caller, request, body))
+        .register(scope);
+}
+
+async fn duplicates(
+    noun: &'static Noun,
+    app: Data<App>,
+    caller: Caller,
+    request: HttpRequest,
+    body: Bytes,
+) -> Result<HttpResponse> {
+    let tenant = caller.may(noun.area, Action::Read)?;
+    no_parameters(&request)?;
+    let asked = Asked::read(noun, &body, app.config.body_depth, caller.business())?;
+    let db = app.db.within(&tenant);
+    let json = db.read("duplicates", move |conn| asked.answer(conn, &tenant, noun)).await?;
+    Ok(reply::json(HttpResponse::Ok(), json))
+}
+
+/// A body that was read.
+struct Asked {
+    prospect: Prospect,
+    limit: usize,
+}
+
+impl Asked {
+    /// Errors: 400, and 422 with every fault.
+    fn read(noun: &'static Noun, body: &Bytes, depth: usize, business: &Business) -> Result<Self> {
+        let known: Vec<&str> = [LIMIT.name, ID.name].into_iter().chain(fields(noun).map(|field| field.name)).collect();
+        let (mut members, mut faults) = form::members(body, depth, &known)?;
+        let mut own = |field: &'static Field| match members.shift_remove(field.name)? {
+            Json::Null => None,
+            given => body::value(field.kind, given, business)
+                .map_err(|(code, detail)| faults.field(field.name, code, format!("`{}` {detail}", field.name)))
+                .ok(),
+        };
+        let (limit, id) = (own(&LIMIT), own(&ID));
+        let limit = limit.and_then(|limit| limit.as_int()).unwrap_or(SHOWN);
+        if let Some(id) = id.and_then(|id| id.as_uuid()) {
+            for name in members.keys() {
+                let detail = format!("`{name}` does not go with `id`: give the `id` of a row, or the fields of one.");
+                faults.field(name, "not_with_id", detail);
+            }
+            faults.into_result()?;
+            let prospect = Prospect { id: Some(id), ..Prospect::default() };
+            return Ok(Self { prospect, limit: limit as usize });
+        }
+        let change = faults.and(Change::parse(noun, members.into(), false, business))?;
+        let prospect = Prospect::of_change(&change);
+        if prospect.is_empty() {
+            let detail =
+                "Give an `id`, or something that rows are found by: a name, an address, a number, an external_id.";
+            return Err(Error::Invalid(vec![Fault::new("", "required", detail)]));
+        }
+        Ok(Self { prospect, limit: limit as usize })
+    }
+
+    /// `{"data":[{"contact":{…},"score":0.93,"reasons":["email"]}]}`. Queries: two, and one for a row that is there.
+    /// Errors: 404.
+    fn answer(&self, conn: &mut PgConnection, tenant: &Tenant, noun: &'static Noun) -> Result<Vec<u8>> {
+        let prospect = match self.prospect.id {
+            Some(id) => Prospect::of_row(conn, tenant, noun, id)?,
+            None => self.prospect.clone(),
+        };
+        let mut rated = search(conn, tenant, noun, &prospect)?;
+        rated.truncate(self.limit);
+        let (view, ids): (_, Vec<Uuid>) = (View::default(), rated.iter().map(|one| one.id).collect());
+        let rows = select::by_ids(noun, tenant, &view, ids).rows(conn)?;
+        let mut out = b"{\"data\":[".to_vec();
+        for one in &rated {
+            let Some(cells) = rows.iter().find(|cells| cells.uuid(0) == Some(one.id)) else { continue };
+            if out.last() != Some(&b'[') {
+                out.push(b',');
+            }
+            out.extend_from_slice(format!("{{\"{}\":", noun.name).as_bytes());
+            out.extend_from_slice(&row(noun, &view, cells, &Related::default()).json);
+            let reasons = serde_json::to_string(&one.reasons).unwrap_or_default();
+            out.extend_from_slice(format!(",\"score\":{},\"reasons\":{reasons}}}", one.score).as_bytes());
+        }
+        out.extend_from_slice(b"]}");
+        Ok(out)
+    }
+}
+
+fn fields(noun: &'static Noun) -> impl Iterator<Item = &'static Field> {
+    noun.fields.iter().filter(|field| field.written == Written::Always)
+}
+
+static SCORE: Field =
+    Field::new("score", Kind::Decimal, "0.93", "How likely they are the same, from 0 to 1.").not_null();
+static REASONS: Field = Field::new(
+    "reasons",
+    Kind::Tags,
+    r#"["email","name"]"#,
+    "What they have in common: email, similar_email, phone, domain, external_id, name, company.",
+)
+.not_null();
+static OF_CONTACTS: [Part; 1] = [Part::new(
+    "data",
+    Shape::List(&[
+        Part::new("contact", Shape::Row(&CONTACTS), "").needed(),
+        Part::new("score", Shape::Number(&SCORE), "").needed(),
+        Part::new("reasons", Shape::Field(&REASONS), "").needed(),
+    ]),
+    "The likeliest first.",
+)
+.needed()];
+static OF_COMPANIES: [Part; 1] = [Part::new(
+    "data",
+    Shape::List(&[
+        Part::new("company", Shape::Row(&COMPANIES), "").needed(),
+        Part::new("score", Shape::Number(&SCORE), "").needed(),
+        Part::new("reasons", Shape::Field(&REASONS), "").needed(),
+    ]),
+    "The likeliest first.",
+)
+.needed()];
+
+/// Adds both to the document.
+pub fn describe(api: &mut OpenApi) {
+    for (noun, path, id, summary, gives) in [
+        (
+            &CONTACTS,
+            "/contacts/duplicates",
+            "findDuplicateContacts",
+            "Find contacts that could be the same",
+            &OF_CONTACTS,
+        ),
+        (
+            &COMPANIES,
+            "/companies/duplicates",
+            "findDuplicateCompanies",
+            "Find companies that could be the same",
+            &OF_COMPANIES,
+        ),
+    ] {
+        let act = Act {
+            method: HttpMethod::Post,
+            path,
+            tag: noun.plural,
+            id,
+            summary,
+            about: "Of a row that could be made, or of one that is there (`id`). E-mail addresses are compared without case; \
+                    one that differs only in what follows a `+`, or at Gmail in its dots, is a `similar_email`. Phone numbers \
+                    are compared in E.164, domains without `www.`, names by trigrams. Changes nothing.",
+            takes: &[],
+            status: 200,
+            gives: Gives::Parts(gives),
+            problems: &[400, 401, 403, 404, 408, 413, 415, 422, 503],
+            open: false,
+        };
+        let own = [&ID, &LIMIT].into_iter().chain(fields(noun));
+        let takes: Vec<Part> = own.map(|field| Part::new(field.name, Shape::Field(field), field.about)).collect();
+        act.describe_with(&takes, api);
+    }
+}

@@ -1,0 +1,226 @@
+//! Which rows could be the same as one, by indexes: mailbox, phone number, domain, id elsewhere, and trigrams of the name.
+
+use diesel::pg::PgConnection;
+use uuid::Uuid;
+
+use super::rate::Rated;
+use crate::auth::Tenant;
+use crate::crm::contacts::CONTACTS;
+use crate::db::{Statement, Value};
+use crate::error::Result;
+use crate::noun::{Change, Noun, select, store};
+
+/// How many rows each index may bring; beyond that they say nothing.
+const MOST: usize = 100;
+/// How many are answered at most.
+pub const SHOWN: i64 = 20;
+
+/// What is known of a row that is, or could be, there.
+#[derive(Clone, Debug, Default)]
+pub struct Prospect {
+    /// Its own id, if it is there.
+    pub id: Option<Uuid>,
+    pub email: Option<String>,
+    pub phone: Option<String>,
+    /// As it is written, of a company.
+    pub host: Option<String>,
+    /// The same, or that of the address, without `www.`
+    pub domain: Option<String>,
+    pub external_id: Option<String>,
+    pub company: Option<Uuid>,
+    /// The name, as a whole.
+    pub name: Option<String>,
+}
+
+impl Prospect {
+    /// What a body says.
+    pub fn of_change(change: &Change) -> Self {
+        let text = |name: &str| change.text(name).map(str::to_owned);
+        let names: Vec<String> = ["name", "first_name", "last_name"].into_iter().filter_map(text).collect();
+        Self {
+            id: None,
+            email: text("email"),
+            phone: text("phone"),
+            host: text("domain"),
+            domain: text("domain").or_else(|| domain_of(&text("email")?)).map(bare),
+            external_id: text("external_id"),
+            company: change.get("company_id").and_then(Value::as_uuid),
+            name: Some(names.join(" ")).filter(|name| !name.is_empty()),
+        }
+    }
+
+    /// What the row `id` says. Errors: 404.
+    pub fn of_row(conn: &mut PgConnection, tenant: &Tenant, noun: &'static Noun, id: Uuid) -> Result<Self> {
+        let columns = match is_contact(noun) {
+            true => {
+                "t.email, t.phone, t.external_id, nullif(concat_ws(' ', t.first_name, t.last_name), ''), t.company_id"
+            }
+            false => "t.domain, t.phone, t.external_id, t.name, NULL::uuid",
+        };
+        let mut sql = Statement::new(format!("SELECT {columns} FROM {} t", noun.table));
+        sql.append(select::scoped(noun, tenant)).push(" AND t.id = ").bind(Value::Uuid(Some(id)));
+        select::alive(&mut sql, noun);
+        let row = sql.row(conn)?.ok_or_else(|| store::missing(noun))?;
+        let text = |cell| row.text(cell).map(str::to_owned);
+        let (email, host) = if is_contact(noun) { (text(0), None) } else { (None, text(0)) };
+        let domain = host.clone().or_else(|| domain_of(email.as_deref()?)).map(bare);
+        Ok(Self {
+            id: Some(id),
+            email,
+            phone: text(1),
+            host,
+            domain,
+            external_id: text(2),
+            name: text(3),
+            company: row.uuid(4),
+        })
+    }
+
+    /// Whether it says anything that rows are found by.
+    pub fn is_empty(&self) -> bool {
+        [&self.email, &self.phone, &self.domain, &self.external_id, &self.name].iter().all(|text| text.is_none())
+    }
+}
+
+pub(super) fn is_contact(noun: &Noun) -> bool {
+    noun.plural == CONTACTS.plural
+}
+
+fn domain_of(email: &str) -> Option<String> {
+    email.split_once('@').map(|(_, domain)| domain.to_owned())
+}
+
+/// In lower case, without `www.`
+fn bare(domain: String) -> String {
+    let domain = domain.to_lowercase();
+    domain.strip_prefix("www.").map(str::to_owned).unwrap_or(domain)
+}
+
+/// The rows of `noun` that could be the same as `prospect`, the likeliest first. Queries: one.
+pub fn search(
+    conn: &mut PgConnection,
+    tenant: &Tenant,
+    noun: &'static Noun,
+    prospect: &Prospect,
+) -> Result<Vec<Rated>> {
+    let mut rated: Vec<Rated> =
+        question(noun, tenant, prospect).rows(conn)?.iter().filter_map(Rated::read).filter(Rated::is_likely).collect();
+    rated.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.id.cmp(&b.id)));
+    Ok(rated)
+}
+
+/// The statement of [`search`].
+pub fn question(noun: &'static Noun, tenant: &Tenant, prospect: &Prospect) -> Statement {
+    let mut found = Statement::default();
+    let mut arm = |test: Statement, order: Option<Statement>| {
+        let joint = if found.text().is_empty() { "(" } else { " UNION (" };
+        found.push(joint).push(&format!("SELECT t.id FROM {} t", noun.table)).append(select::scoped(noun, tenant));
+        select::alive(&mut found, noun);
+        found.push(" AND ").append(test);
+        if let Some(order) = order {
+            found.push(" ORDER BY ").append(order);
+        }
+        found.push(&format!(" LIMIT {MOST})"));
+    };
+    let equal = |left: &str, value: &str, right: &str| {
+        let mut sql = Statement::new(format!("{left} = "));
+        let (before, after) = right.split_once('?').unwrap_or(("", ""));
+        sql.push(before).bind(Value::Text(Some(value.to_owned()))).push(after);
+        sql
+    };
+    if let Some(email) = prospect.email.as_deref().filter(|_| is_contact(noun)) {
+        arm(equal("rapport_mailbox(t.email)", email, "rapport_mailbox(?)"), None);
+    }
+    if let Some(domain) = prospect.domain.as_deref().filter(|_| !is_contact(noun)) {
+        let mut sql = Statement::new("lower(t.domain) = ANY(");
+        sql.bind(Value::Texts(vec![domain.to_owned(), format!("www.{domain}")])).push(")");
+        arm(sql, None);
+    }
+    if let Some(phone) = prospect.phone.as_deref() {
+        arm(equal("t.phone", phone, "?"), None);
+    }
+    if let Some(id) = prospect.external_id.as_deref() {
+        arm(equal("t.external_id", id, "?"), None);
+    }
+    if let Some(name) = prospect.name.as_deref() {
+        if !is_contact(noun) {
+            arm(equal("rapport_company_name(t.name)", name, "rapport_company_name(?)"), None);
+        }
+        // The search text has more than the name: how much of the name is in it counts.
+        let called = if is_contact(noun) { "lower(" } else { "rapport_company_name(" };
+        let name = || Value::Text(Some(name.to_owned()));
+        let mut test = Statement::new(called);
+        test.bind(name()).push(") <% t.search");
+        let mut order = Statement::new(format!("word_similarity({called}"));
+        order.bind(name()).push("), t.search) DESC");
+        arm(test, Some(order));
+    }
+    if found.text().is_empty() {
+        found.push("SELECT NULL::uuid AS id WHERE false");
+    }
+    rated(noun, tenant, prospect, found)
+}
+
+/// What the rows that `found` brings have in common with `prospect`, as [`Rated::read`] takes it.
+pub(super) fn rated(noun: &'static Noun, tenant: &Tenant, prospect: &Prospect, found: Statement) -> Statement {
+    let text = |text: &Option<String>| Value::Text(text.clone());
+    let mut sql = Statement::new("WITH found (id) AS (");
+    sql.append(found).push(") SELECT t.id, (similarity(");
+    let name = Value::Text(prospect.name.clone());
+    match is_contact(noun) {
+        true => sql.push("nullif(concat_ws(' ', t.first_name, t.last_name), ''), ").bind(name),
+        false => sql.push("rapport_company_name(t.name), rapport_company_name(").bind(name).push(")"),
+    };
+    sql.push(") * 1000)::integer");
+    let mut flag = |parts: Vec<(&str, Value, &str)>| {
+        sql.push(", coalesce(");
+        for (before, value, after) in parts {
+            sql.push(before).bind(value).push(after);
+        }
+        sql.push(", false)::integer");
+    };
+    let never = || vec![("", Value::Bool(None), "")];
+    // In the order of `rate::FLAGS`.
+    let (outside, phone) = (text(&prospect.external_id), text(&prospect.phone));
+    let (address, host) = (text(&prospect.email), text(&prospect.domain));
+    match is_contact(noun) {
+        true => {
+            flag(vec![("lower(t.email) = lower(", address.clone(), ")")]);
+            flag(vec![("t.external_id = ", outside, "")]);
+            flag(never());
+            flag(vec![("t.phone = ", phone, "")]);
+            flag(vec![
+                ("lower(t.email) <> lower(", address.clone(), ")"),
+                (" AND rapport_mailbox(t.email) = rapport_mailbox(", address, ")"),
+            ]);
+            // Said, or told by the domain of the address.
+            flag(vec![
+                ("t.company_id = ", Value::Uuid(prospect.company), ""),
+                (" OR regexp_replace(lower(c.domain), '^www[.]', '') = ", host, ""),
+            ]);
+        }
+        false => {
+            flag(never());
+            flag(vec![("t.external_id = ", outside, "")]);
+            flag(vec![("regexp_replace(lower(t.domain), '^www[.]', '') = ", host, "")]);
+            flag(vec![("t.phone = ", phone, "")]);
+            flag(never());
+            flag(never());
+            // Beside them: whether it is that very domain, and whether it is another.
+            flag(vec![("lower(t.domain) = lower(", text(&prospect.host), ")")]);
+            flag(vec![("regexp_replace(lower(t.domain), '^www[.]', '') <> ", text(&prospect.domain), "")]);
+        }
+    }
+    sql.push(" FROM found JOIN ").push(noun.table).push(" t ON t.id = found.id");
+    if is_contact(noun) {
+        sql.push(
+            " LEFT JOIN companies c ON c.business_id = t.business_id AND c.id = t.company_id AND c.deleted_at IS NULL",
+        );
+    }
+    sql.append(select::scoped(noun, tenant));
+    select::alive(&mut sql, noun);
+    if prospect.id.is_some() {
+        sql.push(" AND t.id <> ").bind(Value::Uuid(prospect.id));
+    }
+    sql
+}

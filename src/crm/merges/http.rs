@@ -1,0 +1,123 @@
+//! `POST /contacts/{id}/merge`, `POST /companies/{id}/merge` and `POST /merges/{id}/reversion`.
+
+use actix_web::http::{Method, StatusCode};
+use actix_web::web::{Bytes, Data, ServiceConfig};
+use actix_web::{HttpRequest, HttpResponse};
+use utoipa::openapi::OpenApi;
+use utoipa::openapi::path::HttpMethod;
+
+use super::merge::{MOST, Merge};
+use super::{MERGES, reversion};
+use crate::app::App;
+use crate::auth::{Action, Tenant};
+use crate::crm::companies::COMPANIES;
+use crate::crm::contacts::CONTACTS;
+use crate::db::Tx;
+use crate::error::Result;
+use crate::http::caller::Caller;
+use crate::http::once::{self, Answer};
+use crate::http::{reply, routing};
+use crate::noun::http::{id, may_change, no_parameters};
+use crate::noun::openapi::{Act, Gives, Part, Shape};
+use crate::noun::{Field, Kind, Noun};
+
+/// Below `/contacts` or `/companies`.
+pub fn routes(noun: &'static Noun, scope: &mut ServiceConfig) {
+    routing::resource("/{id}/merge")
+        .on(Method::POST, move |app, caller, request, body| merge(noun, app, caller, request, body))
+        .register(scope);
+}
+
+/// Below `/merges`.
+pub fn of_merges(scope: &mut ServiceConfig) {
+    routing::resource("/{id}/reversion").on(Method::POST, revert).register(scope);
+}
+
+async fn merge(
+    noun: &'static Noun,
+    app: Data<App>,
+    caller: Caller,
+    request: HttpRequest,
+    body: Bytes,
+) -> Result<HttpResponse> {
+    let tenant = may_merge(&caller, noun)?;
+    no_parameters(&request)?;
+    let (id, expected) = (id(noun, &request)?, reply::if_match(&request)?);
+    let asked = Merge::read(noun, id, &body, app.config.body_depth)?;
+    let own = tenant.clone();
+    once::write(&app.db, &tenant, &request, &body, "merge", move |tx| asked.run(tx, &own, expected)).await
+}
+
+async fn revert(app: Data<App>, caller: Caller, request: HttpRequest, body: Bytes) -> Result<HttpResponse> {
+    let tenant = may_merge(&caller, &MERGES)?;
+    no_parameters(&request)?;
+    let (id, expected) = (id(&MERGES, &request)?, reply::if_match(&request)?);
+    let own = tenant.clone();
+    let revert = move |tx: &mut Tx<'_>| Ok(Answer::new(StatusCode::OK, reversion::run(tx, &own, id, expected)?));
+    once::write(&app.db, &tenant, &request, &body, "reversion", revert).await
+}
+
+/// Merging changes rows and deletes some, and shows what is left. Errors: 403.
+fn may_merge(caller: &Caller, noun: &Noun) -> Result<Tenant> {
+    may_change(caller, noun, Action::Write)?;
+    caller.may(noun.area, Action::Delete)
+}
+
+static MERGE: [Part; 2] = [
+    Part::new("from", Shape::Ids(MOST), "The rows that go into this one, in the order in which their values count.")
+        .needed(),
+    Part::new("prefer", Shape::Choices, "By field, the id of the row whose value wins: this one, or one of `from`."),
+];
+static OF_CONTACTS: [Part; 2] = [
+    Part::new("merge", Shape::Row(&MERGES), "What was done.").needed(),
+    Part::new("contact", Shape::Row(&CONTACTS), "The contact that is left.").needed(),
+];
+static OF_COMPANIES: [Part; 2] = [
+    Part::new("merge", Shape::Row(&MERGES), "What was done.").needed(),
+    Part::new("company", Shape::Row(&COMPANIES), "The company that is left.").needed(),
+];
+static KEPT: [Field; 2] = [
+    Field::new("fields", Kind::Tags, r#"["title"]"#, "Fields that someone has changed since.").not_null(),
+    Field::new("rows", Kind::Object, r#"{"leads":1}"#, "How many rows of a noun lead elsewhere by now, or are gone.")
+        .not_null(),
+];
+static REVERTED: [Part; 4] = [
+    Part::new("merge", Shape::Row(&MERGES), "The merge as it is now.").needed(),
+    Part::new("contact", Shape::Row(&CONTACTS), "The contact that they were."),
+    Part::new("company", Shape::Row(&COMPANIES), "The company that they were."),
+    Part::new("kept", Shape::Object(&KEPT), "What could not be undone, and stays as it is.").needed(),
+];
+
+/// Adds them to the document.
+pub fn describe(api: &mut OpenApi) {
+    let act = |tag, path, id, summary, about, status, gives, problems| Act {
+        method: HttpMethod::Post,
+        path,
+        tag,
+        id,
+        summary,
+        about,
+        takes: &[],
+        status,
+        gives: Gives::Parts(gives),
+        problems,
+        open: false,
+    };
+    let about = "In one transaction: everything that leads to the others leads to this one, its empty fields get their values, \
+                 tags and metadata are united (of a key that several have, this one's value stays), and the others are \
+                 deleted. `Location` is that of the merge, the ETag is this row's. Whatever is deleted by now is refused with \
+                 409 `already_deleted`.";
+    let problems: &[u16] = &[400, 401, 403, 404, 408, 409, 412, 413, 415, 422, 503];
+    let contacts = ("/contacts/{id}/merge", "mergeContacts", "Merge contacts into one", &OF_CONTACTS, CONTACTS.plural);
+    let companies =
+        ("/companies/{id}/merge", "mergeCompanies", "Merge companies into one", &OF_COMPANIES, COMPANIES.plural);
+    for (path, id, summary, gives, tag) in [contacts, companies] {
+        act(tag, path, id, summary, about, 201, gives, problems).describe_with(&MERGE, api);
+    }
+    let about = "Within 30 days: the others are back, what still leads to the survivor leads to them again, and its fields that \
+                 nobody has changed since have their old values. `kept` says what could not be undone. 409 when that was done \
+                 already, the survivor is gone, or an address of one that would come back is taken. Takes no body.";
+    let problems: &[u16] = &[400, 401, 403, 404, 408, 409, 412, 413, 415, 503];
+    act(MERGES.plural, "/merges/{id}/reversion", "revertMerge", "Undo a merge", about, 200, &REVERTED, problems)
+        .describe(api);
+}

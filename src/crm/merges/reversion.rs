@@ -1,0 +1,188 @@
+//! `POST /merges/{id}/reversion`: what was merged is taken apart, as far as nobody has changed it since.
+
+use serde_json::{Map, Value as Json, json};
+use uuid::Uuid;
+
+use super::links::{self, Link};
+use super::{MERGES, lock, take_turns};
+use crate::auth::Tenant;
+use crate::crm::companies::COMPANIES;
+use crate::crm::contacts::CONTACTS;
+use crate::db::{Cells, Statement, Tx, Value};
+use crate::error::{Error, Result};
+use crate::noun::params::View;
+use crate::noun::store::{self, Related, Row};
+use crate::noun::{Noun, json, select};
+
+/// A merge as it is while it is locked.
+struct Kept {
+    id: Uuid,
+    noun: &'static Noun,
+    survivor: Uuid,
+    from: Vec<Uuid>,
+}
+
+/// Undoes the merge `id`, if `expected` is its version. `{"merge":…,"contact":…,"company":…,"kept":{"fields":[…],"rows":{…}}}`,
+/// with what could not be undone. Queries: nine, and one for each link to the noun.
+/// Errors: 404; 409 when it is undone already, too late, when the survivor is gone, or what is unique is taken; 412.
+pub fn run(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, expected: Option<i64>) -> Result<Vec<u8>> {
+    take_turns(tx, tenant)?;
+    let kept = find(tx, tenant, id, expected)?;
+    let Kept { noun, survivor, .. } = kept;
+    let ids: Vec<Uuid> = [survivor].into_iter().chain(kept.from.iter().copied()).collect();
+    let rows = lock(tx, tenant, noun, &ids)?;
+    let there = |id: Uuid| rows.iter().find(|row| row.uuid(0) == Some(id));
+    if there(survivor).is_none_or(|row| row.int(2) != Some(0)) {
+        let detail = format!("The {} that they became is deleted, or was merged itself. Undo that first.", noun.name);
+        return Err(Error::conflict("survivor_deleted", detail));
+    }
+    let fields = give_back(tx, tenant, &kept)?;
+    let from: Vec<Uuid> = kept.from.iter().copied().filter(|id| there(*id).is_some()).collect();
+    restore(tx, tenant, &kept).map_err(|error| taken(error, noun))?;
+    let mut left = Map::new();
+    for link in links::to(noun) {
+        let count = relink(tx, tenant, &kept, link, &from)?;
+        if count > 0 {
+            let before = left.get(link.noun.plural).and_then(Json::as_i64).unwrap_or_default();
+            left.insert(link.noun.plural.to_owned(), json!(before + count));
+        }
+    }
+    if from.len() < kept.from.len() {
+        left.insert(noun.plural.to_owned(), json!(kept.from.len() - from.len()));
+    }
+    let mut sql =
+        Statement::new("UPDATE merges t SET reverted_at = now(), version = t.version + 1, updated_at = now()");
+    sql.append(select::scoped(&MERGES, tenant)).push(" AND t.id = ").bind(Value::Uuid(Some(id)));
+    let cells = sql.push(" RETURNING ").push(&select::columns(&MERGES, "t")).row(tx)?;
+    let cells = cells.ok_or_else(|| store::missing(&MERGES))?;
+    let merge = store::row(&MERGES, &View::default(), &cells, &Related::default());
+    let row = store::one(tx, tenant, noun, survivor, &View::default())?;
+    let of = |other: &Noun| row.as_ref().filter(|_| other.table == noun.table);
+    let kept = Row { json: json!({ "fields": fields, "rows": left }).to_string().into_bytes(), version: 0 };
+    Ok(json::document(&[
+        ("merge", Some(&merge)),
+        ("contact", of(&CONTACTS)),
+        ("company", of(&COMPANIES)),
+        ("kept", Some(&kept)),
+    ]))
+}
+
+/// Locks the merge. Errors: 404, 409, 412.
+fn find(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, expected: Option<i64>) -> Result<Kept> {
+    let mut sql = Statement::new(
+        "SELECT t.noun, t.survivor_id, array_to_string(t.from_ids, ' '), t.version, (t.reverted_at IS NOT NULL)::integer, \
+         (t.reversible_until < now())::integer FROM merges t",
+    );
+    sql.append(select::scoped(&MERGES, tenant)).push(" AND t.id = ").bind(Value::Uuid(Some(id)));
+    let row = sql.push(" FOR UPDATE").row(tx)?.ok_or_else(|| store::missing(&MERGES))?;
+    if expected.is_some() && expected != row.int(3) {
+        return Err(Error::Stale);
+    }
+    if row.int(4) == Some(1) {
+        return Err(Error::conflict("already_reverted", "This merge was undone already."));
+    }
+    if row.int(5) == Some(1) {
+        let detail =
+            format!("A merge can be undone for {} days, and not after a person was forgotten.", super::REVERSIBLE_DAYS);
+        return Err(Error::conflict("too_late", detail));
+    }
+    let noun = if row.text(0) == Some(CONTACTS.plural) { &CONTACTS } else { &COMPANIES };
+    let from = row.text(2).unwrap_or_default().split(' ').filter_map(|id| Uuid::try_parse(id).ok()).collect();
+    Ok(Kept { id, noun, survivor: row.uuid(1).unwrap_or_default(), from })
+}
+
+/// The statement goes on ` … FROM merges m` of this one.
+fn this(sql: &mut Statement, tenant: &Tenant, kept: &Kept) {
+    sql.push("m.business_id = ")
+        .bind(Value::Uuid(Some(tenant.id())))
+        .push(" AND m.id = ")
+        .bind(Value::Uuid(Some(kept.id)));
+}
+
+/// Gives the survivor's fields their old values, where they are as the merge left them; the others are returned.
+fn give_back(tx: &mut Tx<'_>, tenant: &Tenant, kept: &Kept) -> Result<Vec<String>> {
+    let noun = kept.noun;
+    let mut sql = Statement::new(format!(
+        "SELECT f.key, (to_jsonb(t) -> f.key IS NOT DISTINCT FROM f.value -> 'new')::integer FROM merges m \
+         CROSS JOIN jsonb_each(m.changes) f JOIN {} t ON t.business_id = m.business_id AND t.id = m.survivor_id WHERE ",
+        noun.table
+    ));
+    this(&mut sql, tenant, kept);
+    let rows = sql.push(" ORDER BY f.key").rows(tx)?;
+    let named = |row: &Cells| row.text(0).map(str::to_owned);
+    let (same, others): (Vec<&Cells>, Vec<&Cells>) = rows.iter().partition(|row| row.int(1) == Some(1));
+    let same: Vec<String> = same.into_iter().filter_map(named).collect();
+    // Only what is a field: the names go into the statement.
+    let names: Vec<&str> =
+        noun.fields.iter().map(|field| field.name).filter(|name| same.iter().any(|one| one == name)).collect();
+    let mut sql = Statement::new(format!("UPDATE {} t SET version = t.version + 1, updated_at = now()", noun.table));
+    for name in &names {
+        sql.push(&format!(", {name} = p.{name}"));
+    }
+    sql.push(&format!(
+        " FROM merges m CROSS JOIN jsonb_populate_record(NULL::{}, (SELECT jsonb_object_agg(f.key, f.value -> 'old') \
+         FROM merges o CROSS JOIN jsonb_each(o.changes) f WHERE o.business_id = ",
+        noun.table
+    ));
+    sql.bind(Value::Uuid(Some(tenant.id()))).push(" AND o.id = ").bind(Value::Uuid(Some(kept.id))).push(")) p WHERE ");
+    this(&mut sql, tenant, kept);
+    sql.push(" AND t.business_id = m.business_id AND t.id = m.survivor_id")
+        .run(tx)
+        .map_err(|error| taken(error.into(), noun))?;
+    Ok(others.into_iter().filter_map(named).collect())
+}
+
+/// Brings the others back, as far as it was the merge that deleted them.
+fn restore(tx: &mut Tx<'_>, tenant: &Tenant, kept: &Kept) -> Result<()> {
+    let mut sql = Statement::new(format!(
+        "UPDATE {} t SET deleted_at = NULL, version = t.version + 1, updated_at = now() FROM merges m WHERE ",
+        kept.noun.table
+    ));
+    this(&mut sql, tenant, kept);
+    // Both are the time of that transaction.
+    sql.push(" AND t.business_id = m.business_id AND t.deleted_at = m.created_at AND t.id = ANY(");
+    sql.bind(Value::Uuids(kept.from.clone())).push(")").run(tx)?;
+    Ok(())
+}
+
+/// Gives rows back to whom they led to by `link`, if that is one of `there` and they still lead to the survivor. How many
+/// could not be given back.
+fn relink(tx: &mut Tx<'_>, tenant: &Tenant, kept: &Kept, link: Link, there: &[Uuid]) -> Result<i64> {
+    let Link { noun, column } = link;
+    let name = || Value::Text(Some(link.name()));
+    let mut sql = Statement::new(
+        "WITH kept AS (SELECT r.id::uuid AS id, l.key::uuid AS was FROM merges m CROSS JOIN jsonb_each(m.links -> ",
+    );
+    sql.bind(name()).push(") l CROSS JOIN jsonb_array_elements_text(l.value) r (id) WHERE ");
+    this(&mut sql, tenant, kept);
+    sql.push(&format!(
+        "), back AS (SELECT t.id, kept.was FROM {} t JOIN kept ON kept.id = t.id WHERE t.{column} = ",
+        noun.table
+    ));
+    sql.bind(Value::Uuid(Some(kept.survivor))).push(" AND t.business_id = ").bind(Value::Uuid(Some(tenant.id())));
+    sql.push(" AND kept.was = ANY(").bind(Value::Uuids(there.to_vec()));
+    sql.push(&format!(
+        ") ORDER BY t.id FOR NO KEY UPDATE OF t), gone AS (UPDATE {} t SET {column} = back.was, ",
+        noun.table
+    ));
+    sql.push("version = t.version + 1, updated_at = now() FROM back WHERE t.business_id = ");
+    sql.bind(Value::Uuid(Some(tenant.id()))).push(" AND t.id = back.id RETURNING 1) ");
+    sql.push("SELECT (SELECT count(*) FROM kept) - (SELECT count(*) FROM gone)");
+    Ok(sql.row(tx)?.and_then(|row| row.int(0)).unwrap_or_default())
+}
+
+/// What is unique went to somebody else meanwhile.
+fn taken(error: Error, noun: &Noun) -> Error {
+    match error.of_member("") {
+        Error::Conflict { code: "already_exists", pointer, .. } => {
+            let pointer = pointer.unwrap_or_default();
+            let field = pointer.trim_matches('/');
+            let detail = format!(
+                "The `{field}` of a {} that would come back belongs to another one by now. Change that, or delete it, first.",
+                noun.name
+            );
+            Error::Conflict { code: "already_exists", detail, pointer: None, extra: Box::default() }
+        }
+        other => other,
+    }
+}
