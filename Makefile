@@ -35,6 +35,8 @@ test: features ## all tests, against a real PostgreSQL and Redis that the harnes
 	  RAPPORT_TEST_POSTGRES_BIN=$$(scripts/postgres.sh) || exit 1; export RAPPORT_TEST_POSTGRES_BIN; \
 	fi; \
 	RAPPORT_TEST_REDIS_SERVER=$$(scripts/redis.sh) || exit 1; export RAPPORT_TEST_REDIS_SERVER; \
+	: without it one test says that it was skipped; \
+	RAPPORT_TEST_NODE=$$(scripts/node.sh) && export RAPPORT_TEST_NODE; \
 	exec cargo test --locked $(FEATURES) $(ARGS)
 
 prove-cache: features ## the cache against histories under faults, and against breakages that must be caught (4 minutes)

@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::cache::Cache;
 use crate::config::Config;
 use crate::db::Db;
-use crate::error::Result;
-use crate::jobs::Bells;
+use crate::error::{Error, Result};
+use crate::jobs::{Bells, Slots};
 use crate::limits::Limits;
+use crate::outbound::{self, Outbound};
 
 pub struct App {
     pub config: Config,
@@ -19,6 +20,9 @@ pub struct App {
     pub limits: Arc<Limits>,
     pub life: Life,
     pub bells: Bells,
+    pub outbound: Outbound,
+    /// Webhooks' deliveries that are under way.
+    pub sending: Arc<Slots>,
 }
 
 impl App {
@@ -31,7 +35,11 @@ impl App {
             false => None,
         };
         let limits = Arc::new(Limits::open(&config)?);
-        Ok(Self { db, cache, limits, life: Life::default(), bells: Bells::default(), config })
+        let patience = Duration::from_secs(config.webhook_timeout_seconds);
+        let bounds = outbound::Bounds::new(&config.webhook_networks);
+        let outbound = Outbound::open(bounds, patience, outbound::system()).map_err(Error::Internal)?;
+        let sending = Arc::new(Slots::new(config.webhook_concurrency, config.webhook_concurrency_each));
+        Ok(Self { outbound, sending, db, cache, limits, life: Life::default(), bells: Bells::default(), config })
     }
 }
 

@@ -6,6 +6,8 @@
 use std::cell::Cell;
 use std::time::Duration;
 
+use crate::outbound::Bounds;
+
 tokio::task_local! {
     pub static CONTEXT: Context;
 }
@@ -17,6 +19,8 @@ pub struct Context {
     /// Time spent waiting for a validation round.
     pub cache: Cell<Duration>,
     pub quota: Cell<Option<Quota>>,
+    /// Whereto this service sends.
+    bounds: Bounds,
 }
 
 /// Whose requests are counted together.
@@ -58,13 +62,23 @@ impl Context {
             statements: Cell::default(),
             cache: Cell::default(),
             quota: Cell::default(),
+            bounds: Bounds::default(),
         }
+    }
+
+    pub fn with_bounds(self, bounds: &Bounds) -> Self {
+        Self { bounds: bounds.clone(), ..self }
     }
 }
 
 /// The id of the request being served, or `-` outside of one.
 pub fn request_id() -> String {
     CONTEXT.try_with(|context| context.request_id.to_string()).unwrap_or_else(|_| "-".to_owned())
+}
+
+/// Whereto the service sends that serves this request; outside of one only to where anyone may.
+pub fn bounds() -> Bounds {
+    CONTEXT.try_with(|context| context.bounds.clone()).unwrap_or_default()
 }
 
 /// Charges the request being served, if any.

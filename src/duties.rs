@@ -9,13 +9,16 @@ use crate::crm::reminders;
 use crate::events::order;
 use crate::http::once;
 use crate::jobs::{self, Duty, Kind};
+use crate::webhooks::sending;
 
 /// What jobs there are.
 static KINDS: [&Kind; 0] = [];
 
-static DUTIES: [&Duty; 6] = [
+static DUTIES: [&Duty; 8] = [
     &order::ORDERING,
     &order::FORGETTING,
+    &sending::SENDING,
+    &sending::FORGETTING,
     &Duty { name: "answers", rest: Duration::from_secs(600), woken_by: None, run: once::clear },
     &Duty {
         name: "jobs",

@@ -5,6 +5,7 @@
 //! server, routes, duties the service's life; every path on one page, and all that is done beside requests
 //! openapi, ops/          the document; probes, and what operators see of the cache
 //! import/, seed/         data from elsewhere; data to try things with
+//! webhooks/              events that are sent to others
 //! events/                what happened, in order, page by page or as it comes
 //! nouns                  every noun of the API
 //! crm/, identity/        the nouns: customers and their business; people and API keys
@@ -14,6 +15,7 @@
 //! app                    what every request shares
 //! auth/                  verified keys, roles, the tenant
 //! limits/                how often one may ask
+//! outbound/              requests to addresses that others have chosen
 //! mail                   letters to people, off the path of requests
 //! cache/                 versions, validation rounds, the local tier, the Redis tier, single-flight
 //! db/                    reads and writes, transactions, migrations, the embedded server
@@ -46,7 +48,9 @@ pub mod noun;
 pub mod nouns;
 pub mod openapi;
 pub mod ops;
+pub mod outbound;
 pub mod routes;
 pub mod schema;
 pub mod seed;
 pub mod server;
+pub mod webhooks;

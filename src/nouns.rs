@@ -21,9 +21,10 @@ use crate::identity::users::USERS;
 use crate::noun::Noun;
 use crate::noun::history::AUDIT_LOG;
 use crate::ops::jobs::JOBS;
+use crate::webhooks::WEBHOOKS;
 
 /// Every noun, in the order of the document.
-pub static NOUNS: [&Noun; 20] = [
+pub static NOUNS: [&Noun; 21] = [
     &LEADS,
     &COMPANIES,
     &CONTACTS,
@@ -42,6 +43,7 @@ pub static NOUNS: [&Noun; 20] = [
     &MEMBERSHIPS,
     &INVITATIONS,
     &API_KEYS,
+    &WEBHOOKS,
     &AUDIT_LOG,
     &JOBS,
 ];

@@ -26,6 +26,7 @@ use crate::identity;
 use crate::noun;
 use crate::nouns::NOUNS;
 use crate::ops;
+use crate::webhooks;
 
 const ABOUT: &str = "A CRM back end: leads, companies, contacts, conversations and bookings.\n\n\
 Every list has the same grammar: filters by field, `q`, `sort`, `limit`, `cursor`, `include`, `fields`, `count`. Every \
@@ -85,6 +86,7 @@ pub fn build() -> OpenApi {
     crm::leads::http::describe(&mut api);
     crm::duplicates::http::describe(&mut api);
     crm::merges::http::describe(&mut api);
+    webhooks::http::describe(&mut api);
     probes(&mut api);
     operators(&mut api);
     document::once(&mut api, |path| DONE_ANYHOW.iter().any(|end| path.ends_with(end)));

@@ -561,3 +561,41 @@ diesel::table! {
         updated_at -> Timestamptz,
     }
 }
+
+diesel::table! {
+    webhook_deliveries (business_id, id) {
+        business_id -> Uuid,
+        id -> Uuid,
+        webhook_id -> Uuid,
+        event_id -> Uuid,
+        sequence -> BigInt,
+        event_type -> Text,
+        row_id -> Uuid,
+        status -> Text,
+        attempts -> Integer,
+        next_attempt_at -> Timestamptz,
+        log -> Jsonb,
+        delivered_at -> Nullable<Timestamptz>,
+        created_at -> Timestamptz,
+        claim -> BigInt,
+    }
+}
+
+diesel::table! {
+    webhooks (business_id, id) {
+        business_id -> Uuid,
+        id -> Uuid,
+        url -> Text,
+        description -> Nullable<Text>,
+        types -> Array<Text>,
+        status -> Text,
+        paused_because -> Nullable<Text>,
+        failing_since -> Nullable<Timestamptz>,
+        secret -> Text,
+        previous_secret -> Nullable<Text>,
+        previous_until -> Nullable<Timestamptz>,
+        version -> BigInt,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+    }
+}

@@ -19,6 +19,8 @@ pub enum Area {
     Privacy,
     /// The state of the service.
     Operations,
+    /// Where events are sent to.
+    Webhooks,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,13 +52,16 @@ impl Role {
     /// | audit | – | – | – | read | read |
     /// | privacy | – | – | read | read, delete | read, delete |
     /// | operations | – | – | read | all | all |
+    /// | webhooks | – | – | – | all | all |
     pub fn may(self, area: Area, action: Action) -> bool {
         use Action::*;
         let least = match (area, action) {
             (Area::Crm | Area::Business | Area::People, Read) => Role::Viewer,
             (Area::Crm, Write) => Role::Agent,
             (Area::Crm, Delete) | (Area::Business, Write) | (Area::Operations | Area::Privacy, Read) => Role::Manager,
-            (Area::Business | Area::Operations, _) | (Area::People, Write | Delete) | (Area::Keys, _) => Role::Admin,
+            (Area::Business | Area::Operations, _)
+            | (Area::People, Write | Delete)
+            | (Area::Keys | Area::Webhooks, _) => Role::Admin,
             (Area::Audit, Read) | (Area::Privacy, Delete) => Role::Admin,
             // The one is written by what is done, the other is no rows of its own.
             (Area::Audit, Write | Delete) | (Area::Privacy, Write) => return false,
@@ -145,8 +150,16 @@ fn bit(area: Area, action: Action) -> u32 {
 }
 
 impl Area {
-    pub const ALL: [Self; 7] =
-        [Self::Crm, Self::Business, Self::People, Self::Keys, Self::Audit, Self::Privacy, Self::Operations];
+    pub const ALL: [Self; 8] = [
+        Self::Crm,
+        Self::Business,
+        Self::People,
+        Self::Keys,
+        Self::Audit,
+        Self::Privacy,
+        Self::Operations,
+        Self::Webhooks,
+    ];
 
     /// As permissions name it.
     pub fn name(self) -> &'static str {
@@ -158,6 +171,7 @@ impl Area {
             Area::Audit => "audit",
             Area::Privacy => "privacy",
             Area::Operations => "operations",
+            Area::Webhooks => "webhooks",
         }
     }
 }
@@ -191,6 +205,7 @@ impl fmt::Display for Area {
             Area::Audit => "the audit log",
             Area::Privacy => "everything about a person",
             Area::Operations => "the state of the service",
+            Area::Webhooks => "webhooks",
         })
     }
 }

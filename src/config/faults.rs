@@ -96,6 +96,16 @@ impl Config {
         check((1..=300).contains(&self.stream_heartbeat_seconds), "RAPPORT_STREAM_HEARTBEAT_SECONDS must be 1 to 300");
         check((1..=1440).contains(&self.stream_minutes), "RAPPORT_STREAM_MINUTES must be 1 to 1440");
         check((10..=10_000).contains(&self.stream_poll_ms), "RAPPORT_STREAM_POLL_MS must be 10 to 10000");
+        check((1..=60).contains(&self.webhook_timeout_seconds), "RAPPORT_WEBHOOK_TIMEOUT_SECONDS must be 1 to 60");
+        check(
+            self.webhook_schedule.len() <= 50 && self.webhook_schedule.iter().all(|pause| *pause <= 7 * 86_400),
+            "RAPPORT_WEBHOOK_SCHEDULE may have 50 pauses of at most 604800 seconds",
+        );
+        check(
+            self.webhook_concurrency_each >= 1 && self.webhook_concurrency_each <= self.webhook_concurrency,
+            "RAPPORT_WEBHOOK_CONCURRENCY_EACH must be at least 1 and not above RAPPORT_WEBHOOK_CONCURRENCY",
+        );
+        check((1..=8760).contains(&self.webhook_give_up_hours), "RAPPORT_WEBHOOK_GIVE_UP_HOURS must be 1 to 8760");
         check(self.db_wait_ms >= 1, "RAPPORT_DB_WAIT_MS must be at least 1");
         check(
             self.database.database_url.is_none() || self.dev_api_key.is_none(),

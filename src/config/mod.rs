@@ -256,6 +256,29 @@ pub struct Config {
     /// How often streams look for events that other processes have ordered, in milliseconds
     #[arg(long, env = "RAPPORT_STREAM_POLL_MS", default_value_t = 200)]
     pub stream_poll_ms: u64,
+    /// Networks that webhooks may lead to although they are not public, comma-separated: `127.0.0.0/8,10.1.0.0/16`
+    #[arg(long, env = "RAPPORT_WEBHOOK_NETWORKS", value_delimiter = ',', value_parser = network)]
+    pub webhook_networks: Vec<IpNet>,
+    /// Longest wait for a webhook's answer, in seconds
+    #[arg(long, env = "RAPPORT_WEBHOOK_TIMEOUT_SECONDS", default_value_t = 30)]
+    pub webhook_timeout_seconds: u64,
+    /// Pauses before a delivery is tried again, in seconds, comma-separated; after the last it is dead
+    #[arg(
+        long,
+        env = "RAPPORT_WEBHOOK_SCHEDULE",
+        value_delimiter = ',',
+        default_value = "5,300,1800,7200,18000,36000,50400,72000,86400"
+    )]
+    pub webhook_schedule: Vec<u64>,
+    /// Deliveries that are under way at once in this process
+    #[arg(long, env = "RAPPORT_WEBHOOK_CONCURRENCY", default_value_t = 64)]
+    pub webhook_concurrency: usize,
+    /// Of these, those of one webhook
+    #[arg(long, env = "RAPPORT_WEBHOOK_CONCURRENCY_EACH", default_value_t = 8)]
+    pub webhook_concurrency_each: usize,
+    /// After so many hours in which no delivery has arrived a webhook is paused
+    #[arg(long, env = "RAPPORT_WEBHOOK_GIVE_UP_HOURS", default_value_t = 120)]
+    pub webhook_give_up_hours: u32,
     /// Origins that browsers may call from, comma-separated; `*` for any
     #[arg(long, env = "RAPPORT_CORS_ORIGINS", value_delimiter = ',')]
     pub cors_origins: Vec<String>,

@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use crate::auth::{Action, Identity, Tenant};
+use crate::auth::{Action, Identity, Role, Tenant};
 use crate::error::Result;
 use crate::noun::{Noun, did_you_mean};
 use crate::nouns::NOUNS;
@@ -101,6 +101,20 @@ impl Kinds {
     pub fn must_be_readable(&self, identity: &Identity) -> Result<()> {
         self.nouns().try_for_each(|noun| identity.may(noun.area, Action::Read).map(drop))
     }
+}
+
+/// Whether everybody may read the events of its rows: these are sent to webhooks.
+pub fn is_sent(noun: &Noun) -> bool {
+    tells(noun) && Role::Viewer.may(noun.area, Action::Read)
+}
+
+/// Names of the nouns whose events are sent, by their plural, for `rapport_order_events`.
+pub fn sent() -> serde_json::Value {
+    let nouns = NOUNS.iter().filter(|noun| is_sent(noun));
+    nouns
+        .map(|noun| (noun.plural.to_owned(), serde_json::Value::from(noun.name)))
+        .collect::<serde_json::Map<_, _>>()
+        .into()
 }
 
 /// Whether there are events of its rows.

@@ -76,6 +76,14 @@ impl Event {
     }
 }
 
+impl Event {
+    /// When it was done, as its JSON ends.
+    pub fn created_at(&self) -> &str {
+        let end = self.json.len().saturating_sub(2);
+        self.json.get(end.saturating_sub(27)..end).and_then(|text| std::str::from_utf8(text).ok()).unwrap_or_default()
+    }
+}
+
 /// A part of the log.
 #[derive(Debug)]
 pub struct Page {

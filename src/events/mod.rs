@@ -5,13 +5,13 @@
 //! to a number will never find a smaller one that they did not see. They are read page by page ([`log`]) or as they come
 //! ([`stream`]), by one query for all streams of the process ([`hub`]). docs/EVENTS.md is for those who follow them.
 
-mod document;
+pub mod document;
 pub mod http;
 mod hub;
-mod kinds;
+pub mod kinds;
 pub mod log;
 pub mod order;
-mod query;
+pub mod query;
 mod stream;
 
 pub use self::hub::{Hub, keep_reading};

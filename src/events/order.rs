@@ -5,6 +5,7 @@ use std::time::Duration;
 use actix_web::web::Data;
 use futures_util::future::LocalBoxFuture;
 
+use super::kinds;
 use crate::app::App;
 use crate::db::{Statement, Tx, Value};
 use crate::error::Result;
@@ -33,7 +34,10 @@ fn order(app: Data<App>) -> LocalBoxFuture<'static, Result<Pace>> {
         match ordered {
             // Somebody else does it.
             0 => return Ok(Pace::Rest),
-            _ => app.bells.events.notify_one(),
+            _ => {
+                app.bells.events.notify_one();
+                app.bells.deliveries.notify_one();
+            }
         }
         if ordered >= MOST_ORDERED {
             return Ok(Pace::Again);
@@ -46,7 +50,12 @@ fn order(app: Data<App>) -> LocalBoxFuture<'static, Result<Pace>> {
 /// Orders up to `most` changes, and says how many.
 pub fn some(tx: &mut Tx<'_>, most: i64) -> Result<i64> {
     let mut sql = Statement::new("SELECT rapport_order_events(");
-    let row = sql.bind(Value::Int(Some(most))).push("::integer)").row(tx)?;
+    let row = sql
+        .bind(Value::Int(Some(most)))
+        .push("::integer, ")
+        .bind(Value::Json(Some(kinds::sent())))
+        .push(")")
+        .row(tx)?;
     Ok(row.and_then(|row| row.int(0)).unwrap_or_default())
 }
 

@@ -38,8 +38,13 @@ pub async fn observe(
         Some(app) => (Duration::from_millis(app.config.request_timeout_ms), app.life.is_draining()),
         None => (Duration::from_secs(15), false),
     };
+    let context = Context::new(id);
+    let context = match &app {
+        Some(app) => context.with_bounds(&app.outbound.bounds),
+        None => context,
+    };
     CONTEXT
-        .scope(Context::new(id), async move {
+        .scope(context, async move {
             let served = AssertUnwindSafe(tokio::time::timeout(limit, next.call(request))).catch_unwind().await;
             let outcome = match served {
                 Ok(Ok(answered)) => answered,

@@ -5,6 +5,7 @@
 //! rows and the job's own place together, so that each is done exactly once, whatever becomes of the process: docs/JOBS.md.
 
 mod kind;
+mod slots;
 pub mod store;
 mod tidy;
 mod work;
@@ -16,6 +17,7 @@ use futures_util::future::LocalBoxFuture;
 use tokio::sync::Notify;
 
 pub use self::kind::{Job, Kind, Step};
+pub use self::slots::{Slot, Slots};
 pub use self::store::enqueue;
 pub use self::tidy::tidy;
 pub use self::work::work;

@@ -106,6 +106,10 @@ impl Form {
         self.text(name).unwrap_or_default().to_owned()
     }
 
+    pub fn time(&self, name: &str) -> Option<chrono::DateTime<chrono::Utc>> {
+        self.get(name).and_then(Value::as_time)
+    }
+
     pub fn int(&self, name: &str) -> Option<i64> {
         match self.get(name) {
             Some(Value::Int(number)) => *number,

@@ -8,7 +8,7 @@
 //! What is particular to a noun stands in its own room under [`crate::crm`] as [`Hooks`].
 
 pub mod ahead;
-mod answer;
+pub mod answer;
 pub mod batch;
 pub mod body;
 mod coalesce;
@@ -25,7 +25,7 @@ mod links;
 pub mod openapi;
 pub mod params;
 pub mod phone;
-mod question;
+pub mod question;
 mod relation;
 pub mod select;
 pub mod store;

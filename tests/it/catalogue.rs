@@ -42,8 +42,9 @@ const NEVER_RESTORED: [(&str, &str); 0] = [];
 
 /// What the role of the second wall (docs/SECURITY.md) may do with a table where that is not all of select, insert, update
 /// and delete, with the reason. Tables that are not here and without a tenant: nothing at all.
-const GRANTED: [(&str, &[&str], &str); 9] = [
+const GRANTED: [(&str, &[&str], &str); 10] = [
     ("idempotency_keys", &["SELECT", "INSERT", "UPDATE"], "their time is over for all businesses at once"),
+    ("webhook_deliveries", &["SELECT", "INSERT", "UPDATE"], "swept by the service itself when their webhook is gone"),
     ("events", &["SELECT"], "what the audit log tells, in order; written by whoever orders it, for all businesses"),
     ("audit_log", &["SELECT"], "written by triggers as its owner, never by the service; erasure is a function"),
     ("businesses", &["SELECT", "UPDATE"], "the tenant itself: its settings; it is made and removed by operators"),
@@ -515,7 +516,7 @@ fn behind_the_second_wall_only_what_is_granted_can_be_done_and_only_to_one_busin
     }
     crate::sign_in::admit(&service, "acme", "amina@example.com", "agent");
     crate::sign_in::sign_in(&service, "amina@example.com").expect(201);
-    service.database.run("SELECT rapport_order_events(10000)");
+    service.database.run("SELECT rapport_order_events(10000, '{\"leads\": \"lead\"}')");
     let catalogue = Catalogue::read();
     let database = &service.database;
     let mut conn = database.connect();

@@ -36,8 +36,10 @@ enum Needs {
 }
 
 /// Operations that are not those of every noun.
-const OTHERS: [(&str, Needs); 18] = [
+const OTHERS: [(&str, Needs); 20] = [
     ("POST /api/v1/ops/jobs/{id}/cancellation", Needs::Permission(Area::Operations, Action::Write)),
+    ("GET /api/v1/webhooks/{id}/deliveries", Needs::Permission(Area::Webhooks, Action::Read)),
+    ("POST /api/v1/webhooks/{id}/deliveries/{delivery}/redelivery", Needs::Permission(Area::Webhooks, Action::Write)),
     // Whoever may read anything sees the events of that.
     ("GET /api/v1/events", Needs::Nothing),
     ("GET /api/v1/events/stream", Needs::Nothing),

@@ -151,7 +151,11 @@ fn every_write_of_every_noun_is_told_once() {
             field.written == Written::Always && matches!(field.kind, Kind::Text { max, .. } if max > 60)
         };
         if let (true, Some(field)) = (noun.operations.update, noun.fields.iter().find(free)) {
-            api.patch(&format!("{}/{id}", noun.plural), json!({ field.name: "Another" })).expect(200);
+            api.patch(
+                &format!("{}/{id}", noun.plural),
+                json!({ field.name: format!("{}x", row[field.name].as_str().unwrap_or("Another ")) }),
+            )
+            .expect(200);
             happens("updated");
             // To change nothing is no change.
             api.patch(&format!("{}/{id}", noun.plural), json!({})).expect(200);

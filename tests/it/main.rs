@@ -46,3 +46,4 @@ mod transactions;
 mod visibility;
 #[cfg(feature = "mutants")]
 mod walls;
+mod webhooks;

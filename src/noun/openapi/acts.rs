@@ -36,7 +36,7 @@ pub enum Gives {
 /// An operation that is not one of every noun.
 pub struct Act {
     pub method: HttpMethod,
-    /// Below the API's base. `{id}` is its only parameter.
+    /// Below the API's base. Its parameters are ids: `{id}`.
     pub path: &'static str,
     pub tag: &'static str,
     pub id: &'static str,
@@ -69,8 +69,9 @@ impl Act {
         if self.open {
             operation = operation.securities(Some([SecurityRequirement::default()]));
         }
-        if self.path.contains("{id}") {
-            operation = operation.parameter(id());
+        // Each name in the path is an id.
+        for name in self.path.split('{').skip(1).filter_map(|rest| rest.split('}').next()) {
+            operation = operation.parameter(id(name));
         }
         if !self.takes.is_empty() {
             let schema = object(self.takes, true);
@@ -152,9 +153,9 @@ fn shown(fields: &[Field]) -> Json {
     members.into()
 }
 
-fn id() -> Parameter {
+fn id(name: &str) -> Parameter {
     ParameterBuilder::new()
-        .name("id")
+        .name(name)
         .parameter_in(ParameterIn::Path)
         .required(Required::True)
         .description(Some("Its id."))

@@ -13,7 +13,7 @@ use utoipa::openapi::{OpenApi, PathItem, RefOr, Schema};
 
 pub use self::acts::{Act, Gives};
 pub use self::examples::example;
-use self::operations::{batch_read, create, delete, export, history, list, read, restore, update};
+use self::operations::{batch_read, below, create, delete, export, history, list, read, restore, update};
 pub use self::parts::{Part, Shape};
 use self::schemas::{batch, body, created_schema, page, row, with_secret};
 use super::Noun;
@@ -39,6 +39,23 @@ pub fn describe(noun: &'static Noun, api: &mut OpenApi) {
         batches::schemas(noun).into_iter().for_each(|(name, described)| drop(schema(name, described)));
     }
     paths(noun, api);
+}
+
+/// Adds the list of what belongs to a row of `parent`: rows of `noun` below `name`, which `link` narrows to it.
+pub fn listed_below(
+    api: &mut OpenApi,
+    parent: &'static Noun,
+    noun: &'static Noun,
+    name: &'static str,
+    link: &'static str,
+    about: &'static str,
+) {
+    let components = api.components.get_or_insert_default();
+    components.schemas.insert(noun.schema.to_owned(), RefOr::T(row(noun)));
+    components.schemas.insert(format!("{}Page", noun.schema), RefOr::T(page(noun)));
+    let operation = below(parent, noun, link, about).tag(parent.plural);
+    let path = format!("{}/{}/{{id}}/{name}", super::http::API, parent.plural);
+    insert(api, path, HttpMethod::Get, operation);
 }
 
 fn paths(noun: &'static Noun, api: &mut OpenApi) {

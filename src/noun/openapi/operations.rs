@@ -178,6 +178,18 @@ pub(super) fn history(noun: &'static Noun) -> OperationBuilder {
     problems(narrowing.fold(operation, OperationBuilder::parameter), &[400, 401, 403, 404, 503])
 }
 
+/// Rows of `noun` that belong to a row of `parent`, without what narrows the list to it.
+pub(super) fn below(parent: &'static Noun, noun: &'static Noun, link: &str, about: &str) -> OperationBuilder {
+    let operation = OperationBuilder::new()
+        .summary(Some(format!("List {} of {}", spaced(noun.plural), article(parent))))
+        .description(Some(about))
+        .operation_id(Some(format!("list{}", many(noun))))
+        .parameter(id(parent))
+        .response("200", page_answer(noun));
+    let narrowing = list_parameters(noun).into_iter().filter(|parameter| parameter.name != link);
+    problems(narrowing.fold(operation, OperationBuilder::parameter), &[400, 401, 403, 404, 503])
+}
+
 fn page_answer(noun: &'static Noun) -> ResponseBuilder {
     let page = ContentBuilder::new()
         .schema(Some(reference(&format!("{}Page", noun.schema))))

@@ -19,11 +19,15 @@ use crate::support::{Database, open_db};
 use questions::Question;
 
 /// Indexes that no read of the API uses, with the reason.
-const FOR_WRITES: [(&str, &str); 12] = [
+const FOR_WRITES: [(&str, &str); 16] = [
     ("idempotency_keys_created_at_idx", "those whose time is over are cleared away"),
     ("jobs_finished_at_idx", "those that ended long ago are cleared away"),
     ("tasks_reminder_idx", "reminders look for what is due, in all businesses"),
     ("bookings_reminder_idx", "the same, for what is about to begin"),
+    ("webhook_deliveries_created_at_idx", "their list is no noun's of its own"),
+    ("webhook_deliveries_next_attempt_at_idx", "what is due is taken by it"),
+    ("webhook_deliveries_open_idx", "what waits behind what is delivered"),
+    ("webhook_deliveries_row_id_idx", "what was answered about who is forgotten"),
     ("identities_user_id_idx", "a person who is forgotten takes them along"),
     ("oidc_departures_expires_at_idx", "those that are over are swept"),
     (
