@@ -85,6 +85,7 @@ impl Operation {
             name if name.ends_with("/processing") => json!({ "decision": { "decision": "qualify" } }),
             name if name.ends_with("/batch/read") || name.ends_with("/batch/delete") => json!({ "ids": [self.victim] }),
             name if name.ends_with("/batch/update") => json!({ "items": [{ "id": self.victim, "metadata": {} }] }),
+            name if name.ends_with("/replays") => json!({ "after": 0 }),
             name if name.ends_with("/password-changes") => {
                 json!({ "current_password": PASSWORD, "new_password": "another long password" })
             }

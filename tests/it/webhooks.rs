@@ -331,10 +331,12 @@ fn endpoints_that_behave_badly_are_held_at_arms_length() {
 fn a_paused_webhook_keeps_what_is_for_it_and_goes_on_with_it() {
     let service = here(&["--webhook-give-up-hours", "5"]);
     let api = &service.client;
-    let gone = Arc::new(AtomicBool::new(true));
-    let goes = gone.clone();
-    let receiver =
-        Receiver::start(move |_, _| if goes.load(Ordering::Acquire) { receiver::status(410) } else { receiver::ok() });
+    let answer = Arc::new(AtomicUsize::new(410));
+    let answers = answer.clone();
+    let receiver = Receiver::start(move |_, _| match answers.load(Ordering::Acquire) {
+        204 => receiver::ok(),
+        status => receiver::status(status as u16),
+    });
     let (id, _) = hook(api, &receiver.url(), &["lead.*"]);
     let row = || api.get(&format!("webhooks/{id}")).expect(200).json;
     let paused = || {
@@ -347,7 +349,7 @@ fn a_paused_webhook_keeps_what_is_for_it_and_goes_on_with_it() {
     };
     api.make("leads", json!({ "title": "One" }));
     assert!(paused().contains("410"));
-    gone.store(false, Ordering::Release);
+    answer.store(204, Ordering::Release);
     let (before, lead) = (receiver.got().len(), api.make("leads", json!({ "title": "Two" })));
     assert_eq!(until(api, &id, "pending", 1)[0]["row_id"], json!(lead));
     // It can be tried meanwhile.
@@ -357,9 +359,9 @@ fn a_paused_webhook_keeps_what_is_for_it_and_goes_on_with_it() {
     assert_eq!((&active["paused_because"], &active["failing_since"]), (&Value::Null, &Value::Null));
     assert_eq!(receiver.until(before + 2)[before + 1].json()["data"]["row_id"], json!(lead));
     // What fails for long enough is paused as well.
-    drop(receiver);
+    answer.store(500, Ordering::Release);
     api.make("leads", json!({ "title": "Three" }));
-    until(api, &id, "dead", 1);
+    until(api, &id, "dead", 2);
     service.database.run("UPDATE webhooks SET failing_since = now() - interval '6 hours'");
     api.make("leads", json!({ "title": "Four" }));
     assert_eq!(paused(), "Nothing has arrived for 5 hours.");
