@@ -5,6 +5,7 @@ use std::time::Duration;
 use actix_web::web::Data;
 
 use crate::app::App;
+use crate::bulk;
 use crate::crm::reminders;
 use crate::events::order;
 use crate::http::once;
@@ -12,7 +13,7 @@ use crate::jobs::{self, Duty, Kind};
 use crate::webhooks::sending;
 
 /// What jobs there are.
-static KINDS: [&Kind; 0] = [];
+static KINDS: [&Kind; 1] = [&bulk::BULK];
 
 static DUTIES: [&Duty; 8] = [
     &order::ORDERING,

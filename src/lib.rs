@@ -4,6 +4,7 @@
 //! main, cli              what can be asked of the binary
 //! server, routes, duties the service's life; every path on one page, and all that is done beside requests
 //! openapi, ops/          the document; probes, and what operators see of the cache
+//! bulk/                  many rows changed by what they are like, as jobs
 //! import/, seed/         data from elsewhere; data to try things with
 //! webhooks/              events that are sent to others
 //! events/                what happened, in order, page by page or as it comes
@@ -28,6 +29,7 @@
 
 pub mod app;
 pub mod auth;
+pub mod bulk;
 pub mod cache;
 pub mod cli;
 pub mod config;

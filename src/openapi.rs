@@ -17,6 +17,7 @@ use utoipa::openapi::{
 };
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
+use crate::bulk;
 use crate::cache::{brotli, gzip};
 use crate::crm;
 use crate::events;
@@ -80,6 +81,7 @@ pub fn build() -> OpenApi {
         .build();
     NOUNS.iter().for_each(|noun| noun::openapi::describe(noun, &mut api));
     identity::forms::describe(&mut api);
+    bulk::document::describe(&mut api);
     crm::privacy::http::describe(&mut api);
     ops::jobs::describe(&mut api);
     events::http::describe(&mut api);

@@ -4,6 +4,7 @@ use actix_web::http::Method;
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 
+use crate::bulk;
 use crate::error::Error;
 use crate::events;
 use crate::http::routing;
@@ -39,6 +40,7 @@ pub fn configure(config: &mut ServiceConfig) {
     config.service(openapi::explorer());
     config.route("/", web::get().to(openapi::welcome));
     config.service(web::scope(API).configure(|api| {
+        bulk::routes(api);
         NOUNS.iter().for_each(|noun| noun::http::routes(noun, api));
         identity::http::routes(api);
         events::http::routes(api);

@@ -12,7 +12,8 @@ use crate::error::{Error, Fault, Result};
 
 /// Faults that an answer names; who has more has another problem.
 pub const MOST_FAULTS: usize = 200;
-const MOST_TAGS: usize = 50;
+/// Labels of one row.
+pub const MOST_TAGS: usize = 50;
 const LONGEST_TAG: usize = 50;
 /// Bytes of a caller's own object, as text.
 const LARGEST_OBJECT: usize = 64 * 1024;
@@ -174,6 +175,11 @@ impl Change {
                 Err((code, detail)) => faults.field(name, code, format!("`{name}` {detail}")),
             },
         }
+    }
+
+    /// A change of a row that is there, which sets nothing yet.
+    pub fn nothing(noun: &'static Noun) -> Self {
+        Self { noun, creates: false, values: Vec::new() }
     }
 
     pub fn get(&self, name: &str) -> Option<&Value> {

@@ -4,6 +4,7 @@ use super::params::{Filter, List, Test, View};
 use super::{Arity, Kind, Noun, Relation, Search, Visible};
 use crate::auth::Tenant;
 use crate::db::{Statement, Value};
+use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 /// Shapes that are asked again and again are kept prepared; beyond this many filters a shape is probably one of a kind.
@@ -48,6 +49,23 @@ pub fn count(list: &List, tenant: &Tenant, cap: i64) -> Statement {
         sql.push(&format!(" LIMIT {}", cap + 1));
     }
     sql.push(") counted");
+    if list.filters.len() > USUAL_FILTERS {
+        sql.once();
+    }
+    sql
+}
+
+/// Ids of a list's rows in the order of ids, those after `after` that were made until `until`; locked until the transaction
+/// ends. The second cell, `with_tags`, is the row's labels as JSON.
+pub fn walk(list: &List, tenant: &Tenant, after: Uuid, until: DateTime<Utc>, with_tags: bool, limit: u32) -> Statement {
+    let mut sql = Statement::new(if with_tags { "SELECT t.id, to_json(t.tags)::text" } else { "SELECT t.id" });
+    sql.push(" FROM ").push(list.noun.table).push(" t");
+    narrow(&mut sql, list, tenant);
+    sql.push(" AND t.id > ")
+        .bind(Value::Uuid(Some(after)))
+        .push(" AND t.created_at <= ")
+        .bind(Value::Time(Some(until)));
+    sql.push(&format!(" ORDER BY t.id LIMIT {limit} FOR NO KEY UPDATE OF t"));
     if list.filters.len() > USUAL_FILTERS {
         sql.once();
     }

@@ -8,6 +8,7 @@ mod audit;
 mod bad_input;
 mod batch;
 mod bookings;
+mod bulk;
 mod cache;
 mod catalogue;
 mod contract;

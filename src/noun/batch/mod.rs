@@ -16,8 +16,10 @@ use uuid::Uuid;
 pub use self::answer::answer;
 pub use self::http::routes;
 use super::store::Row;
-use super::{Change, Field, Noun};
-use crate::error::{Error, Fault};
+use super::{Change, Draft, Field, Noun, links};
+use crate::auth::Tenant;
+use crate::db::Tx;
+use crate::error::{Error, Fault, Result};
 
 /// Items of one batch at most: as many as a batch read has. What takes more is an import, or several batches.
 pub const MOST_ITEMS: usize = 1_000;
@@ -100,4 +102,36 @@ enum Outcome {
     Updated(Uuid, Row),
     Deleted(Uuid),
     Failed(Error),
+}
+
+impl Batch {
+    /// Rows by id, each with its change or what is wrong with that; each for itself.
+    pub fn of_changes(noun: &'static Noun, changes: Vec<(Uuid, Result<Change, Vec<Fault>>)>) -> Self {
+        let item = |(id, change)| match change {
+            Ok(change) => Item::Update(id, None, change),
+            Err(faults) => Item::Wrong(faults),
+        };
+        let items = changes.into_iter().map(item).collect();
+        Self { noun, act: Act::Update, key: None, items, all_or_none: false }
+    }
+
+    /// Rows to be deleted; each for itself.
+    pub fn of_ids(noun: &'static Noun, ids: Vec<Uuid>) -> Self {
+        let items = ids.into_iter().map(Item::Delete).collect();
+        Self { noun, act: Act::Delete, key: None, items, all_or_none: false }
+    }
+}
+
+/// Does `batch`, and tells of each item why it was refused, if it was. Errors: those that are about no item.
+pub fn refusals(tx: &mut Tx<'_>, tenant: &Tenant, batch: &Batch) -> Result<Vec<Option<Error>>> {
+    let refusal = |outcome| if let Outcome::Failed(error) = outcome { Some(error) } else { None };
+    Ok(run::run(tx, tenant, batch)?.into_iter().map(refusal).collect())
+}
+
+/// Follows the links of one change that is meant for many rows. Errors: 422 for those that lead nowhere.
+pub fn follow_links(tx: &mut Tx<'_>, tenant: &Tenant, change: Change) -> Result<()> {
+    let mut set = [Draft::new(Uuid::nil(), change)];
+    links::follow_all(tx, tenant, &mut set)?;
+    let [draft] = set;
+    draft.settled().map(drop)
 }

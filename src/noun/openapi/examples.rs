@@ -12,7 +12,7 @@ pub fn example(json: &str) -> Json {
     serde_json::from_str(json).unwrap_or(Json::Null)
 }
 
-pub(super) fn row_example(noun: &Noun) -> Json {
+pub fn row_example(noun: &Noun) -> Json {
     let members: Map<String, Json> = noun.fields.iter().map(|f| (f.name.to_owned(), example(f.example))).collect();
     members.into()
 }

@@ -12,7 +12,7 @@ use utoipa::openapi::path::{HttpMethod, OperationBuilder};
 use utoipa::openapi::{OpenApi, PathItem, RefOr, Schema};
 
 pub use self::acts::{Act, Gives};
-pub use self::examples::example;
+pub use self::examples::{example, row_example};
 use self::operations::{batch_read, below, create, delete, export, history, list, read, restore, update};
 pub use self::parts::{Part, Shape};
 use self::schemas::{batch, body, created_schema, page, row, with_secret};

@@ -99,6 +99,10 @@ pub fn all(conn: &mut PgConnection) -> Vec<Question> {
                 format!("{} changed by a batch", noun.plural),
                 statements::update(noun, &tenant, &drafts.iter().collect::<Vec<_>>()),
             );
+            for filter in filters.iter().filter(|filter| !filter.starts_with("deleted")) {
+                let walk = select::walk(&parse(filter), &tenant, ids[0], chrono::Utc::now(), false, 250);
+                ask(format!("{} walked with {filter}", noun.plural), walk);
+            }
             ask(format!("{} deleted by a batch", noun.plural), statements::delete(noun, &tenant, some()));
         }
         for relation in noun.relations.iter().filter(|relation| relation.arity != Arity::One) {

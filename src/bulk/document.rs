@@ -1,0 +1,99 @@
+//! Bulk operations in the document.
+
+use serde_json::{Value as Json, json};
+use utoipa::openapi::path::{HttpMethod, OperationBuilder};
+use utoipa::openapi::request_body::RequestBodyBuilder;
+use utoipa::openapi::response::ResponseBuilder;
+use utoipa::openapi::schema::{AdditionalProperties, AnyOfBuilder, ArrayBuilder, ObjectBuilder, Schema, Type};
+use utoipa::openapi::{ContentBuilder, OpenApi, PathItem, RefOr, Required};
+
+use super::nouns;
+use super::order::{actions, responsible};
+use crate::http::document::{problems, reference};
+use crate::noun::Noun;
+use crate::noun::http::API;
+use crate::noun::openapi::row_example;
+use crate::ops::jobs::JOBS;
+
+const ABOUT: &str = "Changes all rows that a filter finds. They are counted at once (`matched`), and changed by a job, which \
+`Location` leads to: each of them once, some hundreds in one transaction, whatever becomes of the process; rows that are made \
+later are not among them. It can be cancelled between two transactions. With `dry_run` they are counted only.\n\n\
+`filter` has the parameters of the list, without those of its order and its view; several values are a list or comma-separated, \
+and `{}` is all rows. `update` gives them the fields in `set`, `assign` a responsible member, `tag` adds and removes labels, \
+`delete` deletes them. Rows that are refused stay as they are: how many, and the first of them, is told by the job's `result`.";
+
+/// Adds them to the document.
+pub fn describe(api: &mut OpenApi) {
+    let components = api.components.get_or_insert_default();
+    components.schemas.insert("BulkOperation".to_owned(), RefOr::T(answer()));
+    for noun in nouns() {
+        let content = ContentBuilder::new().schema(Some(body(noun))).example(Some(example(noun))).build();
+        let request = RequestBodyBuilder::new().required(Some(Required::True)).content("application/json", content);
+        let operation = OperationBuilder::new()
+            .tag(noun.plural)
+            .summary(Some(format!("Change all {} that a filter finds", noun.plural)))
+            .description(Some(ABOUT))
+            .operation_id(Some(format!("bulkOperate{}{}", noun.plural[..1].to_uppercase(), &noun.plural[1..])))
+            .request_body(Some(request.build()))
+            .response("200", counted("How many they are; nothing is done (`dry_run`).", Json::Null))
+            .response("202", counted("How many they are, and the job that changes them.", row_example(&JOBS)));
+        let operation = problems(operation, &[400, 401, 403, 408, 409, 413, 415, 422, 503]);
+        let path = format!("{API}/{}/bulk-operations", noun.path());
+        api.paths.paths.insert(path, PathItem::new(HttpMethod::Post, operation));
+    }
+}
+
+fn counted(about: &str, job: Json) -> ResponseBuilder {
+    let example = json!({ "matched": 1000, "job": job });
+    let content = ContentBuilder::new().schema(Some(reference("BulkOperation"))).example(Some(example)).build();
+    ResponseBuilder::new().description(about).content("application/json", content)
+}
+
+fn answer() -> Schema {
+    let matched = ObjectBuilder::new().schema_type(Type::Integer).description(Some("How many rows the filter finds."));
+    let job = AnyOfBuilder::new().item(reference(JOBS.schema)).item(ObjectBuilder::new().schema_type(Type::Null));
+    let object = ObjectBuilder::new().schema_type(Type::Object).property("matched", matched).property("job", job);
+    object.required("matched").required("job").build().into()
+}
+
+fn body(noun: &Noun) -> Schema {
+    let object = || ObjectBuilder::new().schema_type(Type::Object);
+    let text = || ObjectBuilder::new().schema_type(Type::String);
+    let filter = object()
+        .additional_properties(Some(AdditionalProperties::FreeForm(true)))
+        .description(Some("Parameters of the list."));
+    let set = reference(&format!("{}Update", noun.schema));
+    let dry_run = ObjectBuilder::new().schema_type(Type::Boolean).default(Some(json!(false)));
+    let actions = actions(noun);
+    let mut body = object()
+        .additional_properties(Some(AdditionalProperties::FreeForm(false)))
+        .property("action", text().enum_values(Some(actions.iter().copied())))
+        .property("filter", filter)
+        .property("set", set)
+        .property("dry_run", dry_run.description(Some("Counts the rows and does nothing.")))
+        .required("action")
+        .required("filter");
+    for field in responsible(noun) {
+        let kinds = utoipa::openapi::schema::SchemaType::from_iter([Type::String, Type::Null]);
+        let about = "With `assign`: who is responsible, or null for nobody.";
+        body = body.property(field.name, ObjectBuilder::new().schema_type(kinds).description(Some(about)));
+    }
+    if actions.contains(&"tag") {
+        let labels = |about| {
+            let label = Schema::from(text().min_length(Some(1)).max_length(Some(50)).build());
+            ArrayBuilder::new().items(RefOr::T(label)).max_items(Some(50)).description(Some(about))
+        };
+        body = body
+            .property("add", labels("With `tag`: labels to add."))
+            .property("remove", labels("With `tag`: labels to remove."));
+    }
+    body.examples([example(noun)]).build().into()
+}
+
+fn example(noun: &Noun) -> Json {
+    let filter = match noun.field("status") {
+        Some(field) => json!({ "status": crate::noun::openapi::example(field.example) }),
+        None => json!({ "metadata.plan": "gold" }),
+    };
+    json!({ "action": "update", "filter": filter, "set": { "metadata": { "plan": "silver" } }, "dry_run": false })
+}

@@ -1,0 +1,261 @@
+//! Many rows changed by what they are like: counted first, then once each, whatever becomes of the process.
+
+use std::time::{Duration, Instant};
+
+use rapport::auth::Role;
+use rapport::nouns::NOUNS;
+use serde_json::{Value, json};
+
+use crate::isolation::checksum;
+use crate::sign_in::{admit, client, sign_in};
+use crate::support::{Answer, Client, Program, Samples, Service};
+
+fn ask(api: &Client, noun: &str, body: Value) -> Answer {
+    api.post(&format!("{noun}/bulk-operations"), body)
+}
+
+/// The job that `answer` leads to, when it has ended.
+#[track_caller]
+fn ended(api: &Client, answer: &Answer) -> Value {
+    assert_eq!(answer.status, 202, "{}", answer.text);
+    let place = answer.header("location");
+    assert_eq!(place, format!("/api/v1/ops/jobs/{}", answer.json["job"]["id"].as_str().expect("an id")));
+    let began = Instant::now();
+    loop {
+        let job = api.get(place).expect(200).json;
+        if !matches!(job["state"].as_str(), Some("queued" | "running")) {
+            return job;
+        }
+        assert!(began.elapsed() < Duration::from_secs(60), "{job}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// So many leads, each with its number as its score.
+fn leads(api: &Client, count: usize) {
+    let numbers: Vec<usize> = (0..count).collect();
+    for some in numbers.chunks(1_000) {
+        let items: Vec<Value> = some
+            .iter()
+            .map(|n| json!({ "title": format!("Lead {n}"), "score": n % 100, "source": "import", "tags": ["a", "b"] }))
+            .collect();
+        api.post("leads/batch/create", json!({ "items": items })).expect(200);
+    }
+}
+
+fn count(api: &Client, query: &str) -> i64 {
+    let list = api.get(&format!("leads?limit=1&count=exact&{query}")).expect(200);
+    list.json["page"]["total"].as_i64().expect("a number")
+}
+
+#[test]
+fn what_a_filter_finds_is_counted_and_then_changed() {
+    let service = Service::with(&["--worker", "on"]);
+    let api = &service.client;
+    leads(api, 600);
+    api.create("leads", json!({ "title": "Other", "source": "web", "score": 7 }));
+    let dry = json!({ "action": "delete", "filter": { "source": "import", "score_min": 50 }, "dry_run": true });
+    let counted = ask(api, "leads", dry).expect(200);
+    assert_eq!(counted.json, json!({ "matched": 300, "job": null }));
+    assert_eq!(counted.header("location"), "");
+
+    // Across two steps, although what is changed is not found any more, and would be found again.
+    let body = json!({ "action": "update", "filter": { "score_min": 50, "status": ["new", "won"] }, "set": { "status": "won", "score": 99 } });
+    let asked = ask(api, "leads", body);
+    assert_eq!((&asked.json["matched"], &asked.json["job"]["kind"]), (&json!(300), &json!("bulk_operation")));
+    let job = ended(api, &asked);
+    assert_eq!(
+        (&job["state"], &job["total"], &job["done"], &job["failed"]),
+        (&json!("succeeded"), &json!(300), &json!(300), &json!(0))
+    );
+    assert_eq!(job["result"], json!({ "changed": 300, "failed": 0, "refused": [] }));
+    assert_eq!(count(api, "status=won&score=99"), 300);
+    let won = api.get("leads?status=won&limit=1").expect(200).rows()[0].clone();
+    assert!(won["closed_at"].is_string() && won["version"] == 2, "as if each was changed alone: {won}");
+    let told = api.get(&format!("leads/{}/history", won["id"].as_str().expect("an id"))).expect(200);
+    assert_eq!(told.rows()[0]["request_id"], json!(format!("job-{}", job["id"].as_str().expect("an id"))));
+
+    let tag = json!({ "action": "tag", "filter": { "tags": "a", "q": "lead" }, "add": ["c", "b"], "remove": ["a"] });
+    ended(api, &ask(api, "leads", tag.clone()));
+    assert_eq!((count(api, "tags=a"), count(api, "tags=c")), (0, 600));
+    assert_eq!(api.get("leads?tags=c&limit=1").expect(200).rows()[0]["tags"], json!(["b", "c"]));
+    assert_eq!(ask(api, "leads", tag).json["matched"], 0, "nothing is left to be done");
+
+    let member = api.get("users").expect(200).rows().first().map(|row| row["id"].clone());
+    let member = member.unwrap_or_else(|| {
+        api.create("users", json!({ "email": "a@example.com", "name": "A", "role": "agent" }))["id"].clone()
+    });
+    let assign = json!({ "action": "assign", "filter": { "source": "web" }, "assignee_id": member });
+    ended(api, &ask(api, "leads", assign));
+    assert_eq!(count(api, &format!("assignee_id={}", member.as_str().expect("an id"))), 1);
+    let free = json!({ "action": "assign", "filter": {}, "assignee_id": null });
+    assert_eq!(ended(api, &ask(api, "leads", free))["done"], 601);
+    assert_eq!(count(api, "assignee_id=none"), 601);
+
+    let delete =
+        json!({ "action": "delete", "filter": { "created_before": "2100-01-01T00:00:00Z", "source": "import" } });
+    assert_eq!(ended(api, &ask(api, "leads", delete))["result"]["changed"], 600);
+    assert_eq!((count(api, ""), count(api, "deleted=true")), (1, 600));
+    // A row that is refused stays as it is, and the others do not notice.
+    let labels: Vec<String> = (0..50).map(|n| format!("l{n}")).collect();
+    let full = api.make("leads", json!({ "title": "Full", "tags": labels }));
+    let job = ended(api, &ask(api, "leads", json!({ "action": "tag", "filter": {}, "add": ["more"] })));
+    assert_eq!((&job["done"], &job["failed"], &job["result"]["changed"]), (&json!(2), &json!(1), &json!(1)));
+    let refused = &job["result"]["refused"][0];
+    assert_eq!((&refused["id"], &refused["problem"]["errors"][0]["pointer"]), (&json!(full), &json!("/tags")));
+}
+
+#[test]
+fn every_noun_with_batches_has_it() {
+    let service = Service::with(&["--worker", "on"]);
+    let api = &service.client;
+    let mut samples = Samples::new(api);
+    for noun in NOUNS {
+        if !noun.operations.batch {
+            api.post(&format!("{}/bulk-operations", noun.path()), json!({})).expect(405);
+            continue;
+        }
+        let row = samples.row(noun);
+        let filter = json!({ "external_id": row["external_id"] });
+        let set = json!({ "action": "update", "filter": filter, "set": { "metadata": { "bulk": true } } });
+        let asked = ask(api, noun.plural, set);
+        assert_eq!(asked.json["matched"], 1, "{}: {}", noun.plural, asked.text);
+        let job = ended(api, &asked);
+        assert_eq!(job["result"]["changed"], 1, "{}: {job}", noun.plural);
+        let path = format!("{}/{}", noun.plural, row["id"].as_str().expect("an id"));
+        assert_eq!(api.get(&path).expect(200).json["metadata"], json!({ "bulk": true }), "{}", noun.plural);
+        ended(api, &ask(api, noun.plural, json!({ "action": "delete", "filter": filter })));
+        api.get(&path).expect(404);
+    }
+}
+
+#[test]
+fn killed_again_and_again_it_changes_each_row_exactly_once() {
+    const ROWS: usize = 4_000;
+    let service = Service::start();
+    let api = &service.client;
+    leads(api, ROWS);
+    let asked = ask(
+        api,
+        "leads",
+        json!({ "action": "update", "filter": { "source": "import" }, "set": { "source": "import", "lost_reason": "Old" } }),
+    );
+    assert_eq!(asked.json["matched"], ROWS);
+    // What is made later is not its own.
+    let later = api.make("leads", json!({ "title": "Later", "source": "import" }));
+    let url = service.database.url.clone();
+    let settings = [("DATABASE_URL", url.as_str()), ("RAPPORT_JOBS_LEASE_SECONDS", "1")];
+    let done = || -> i64 {
+        service.database.ask("SELECT count(*)::text FROM leads WHERE version > 1").parse().expect("a number")
+    };
+    // Each is killed as soon as it has done something.
+    for _ in 0..4 {
+        let (before, began) = (done(), Instant::now());
+        let worker = Program::work(&settings);
+        while done() == before && before < ROWS as i64 {
+            assert!(began.elapsed() < Duration::from_secs(60), "nothing is done");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        drop(worker);
+    }
+    let _worker = Program::work(&settings);
+    let job = ended(api, &asked);
+    assert_eq!(
+        (&job["state"], &job["done"], &job["result"]["changed"]),
+        (&json!("succeeded"), &json!(ROWS), &json!(ROWS))
+    );
+    let versions = service.database.ask("SELECT string_agg(version || ' x ' || n, ', ' ORDER BY version) FROM (SELECT version, count(*) AS n FROM leads GROUP BY 1) v");
+    assert_eq!(versions, format!("1 x 1, 2 x {ROWS}"));
+    assert_eq!(api.get(&format!("leads/{later}")).expect(200).json["version"], 1);
+    let told = service.database.ask("SELECT count(*) || ' of ' || count(DISTINCT row_id) FROM audit_log WHERE noun = 'leads' AND action = 'updated'");
+    assert_eq!(told, format!("{ROWS} of {ROWS}"));
+}
+
+#[test]
+fn what_cannot_be_done_is_refused_before_anything_is() {
+    let service = Service::start();
+    let api = &service.client;
+    let (_, neighbour) = service.neighbour();
+    let before = checksum(&service.database, service.business);
+    let refused = |noun: &str, body: Value, expected: &[&str]| {
+        let answer = ask(api, noun, body.clone());
+        assert_eq!(answer.faults(), expected, "{body} {}", answer.text);
+        answer.expect(422);
+    };
+    refused("leads", json!({}), &["/action", "/filter"]);
+    refused("leads", json!({ "action": "burn", "filter": [], "dry_run": 1 }), &["/action", "/dry_run", "/filter"]);
+    refused(
+        "leads",
+        json!({ "action": "delete", "filter": { "sort": "x", "stat": "new", "score": {} } }),
+        &["/filter/score", "/filter/sort", "/filter/stat"],
+    );
+    refused(
+        "leads",
+        json!({ "action": "delete", "filter": { "status": ["new", "old"], "deleted": true }, "set": {} }),
+        &["/filter/deleted", "/filter/status", "/set"],
+    );
+    refused("leads", json!({ "action": "update", "filter": {} }), &["/set"]);
+    refused("leads", json!({ "action": "update", "filter": {}, "set": {} }), &["/set"]);
+    refused(
+        "leads",
+        json!({ "action": "update", "filter": {}, "set": { "score": 101, "id": "x", "nope": 1 } }),
+        &["/set/id", "/set/nope", "/set/score"],
+    );
+    refused("contacts", json!({ "action": "update", "filter": {}, "set": { "email": "a@b.example" } }), &["/set"]);
+    refused("leads", json!({ "action": "assign", "filter": {} }), &["/assignee_id"]);
+    refused("contacts", json!({ "action": "assign", "filter": {}, "owner_id": "x" }), &["/owner_id"]);
+    refused("tasks", json!({ "action": "tag", "filter": {}, "add": ["a"] }), &["/action"]);
+    refused("leads", json!({ "action": "tag", "filter": {} }), &["/add"]);
+    refused("leads", json!({ "action": "tag", "filter": {}, "add": ["a"], "remove": ["a"] }), &["/remove"]);
+    refused("leads", json!({ "action": "tag", "filter": {}, "add": "a", "remove": [""] }), &["/add", "/remove"]);
+    ask(api, "leads", json!([])).expect(400);
+    api.post("leads/bulk-operations?status=new", json!({ "action": "delete", "filter": {} })).expect(400);
+    // Links lead to rows of one's own.
+    let theirs = neighbour.make("companies", json!({ "name": "Theirs" }));
+    refused(
+        "leads",
+        json!({ "action": "update", "filter": {}, "set": { "company_id": theirs } }),
+        &["/set/company_id"],
+    );
+    let nobody = uuid::Uuid::now_v7();
+    refused("leads", json!({ "action": "assign", "filter": {}, "assignee_id": nobody }), &["/assignee_id"]);
+    assert_eq!(checksum(&service.database, service.business), before);
+}
+
+#[test]
+fn it_reaches_what_its_maker_may_see_and_change() {
+    let service = Service::with(&["--worker", "on"]);
+    let boss = &service.client;
+    let (_, neighbour) = service.neighbour();
+    admit(&service, "acme", "amina@example.com", "agent");
+    let session = sign_in(&service, "amina@example.com").expect(201).json;
+    let (amina, her) = (client(&service, &session), session["user"]["id"].clone());
+    boss.patch(&format!("businesses/{}", service.business), json!({ "agents_see": "assigned" })).expect(200);
+    let hers = boss.make("leads", json!({ "title": "Hers", "assignee_id": her }));
+    let other = boss.make("leads", json!({ "title": "Other" }));
+    neighbour.make("leads", json!({ "title": "Theirs" }));
+    let all = |score: i64| json!({ "action": "update", "filter": {}, "set": { "score": score } });
+    let asked = ask(&amina, "leads", all(9));
+    assert_eq!(asked.json["matched"], 1);
+    assert_eq!(ended(&amina, &asked)["result"]["changed"], 1);
+    let score = |id: &str| boss.get(&format!("leads/{id}")).expect(200).json["score"].clone();
+    assert_eq!((score(&hers), score(&other)), (json!(9), json!(0)));
+    ask(&amina, "leads", json!({ "action": "delete", "filter": {} })).expect(403);
+    ask(&service.client_as(Role::Viewer), "leads", all(1)).expect(403);
+    ask(
+        &service.client_as(Role::Agent),
+        "services",
+        json!({ "action": "update", "filter": {}, "set": { "active": true } }),
+    )
+    .expect(403);
+    assert_eq!(ended(&neighbour, &ask(&neighbour, "leads", all(5)))["done"], 1);
+    assert_eq!((score(&hers), score(&other)), (json!(9), json!(0)), "a neighbour's own is all they change");
+    // Asked twice with one key, it is one job.
+    let send = || {
+        let request = boss.request("POST", "leads/bulk-operations").header("Idempotency-Key", "once");
+        boss.send(request.json(&all(3)))
+    };
+    let (first, again) = (send(), send());
+    assert_eq!((first.status, again.status, &first.json), (202, 202, &again.json));
+    assert_eq!(ended(boss, &first)["done"], 2);
+}
