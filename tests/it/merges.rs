@@ -222,6 +222,7 @@ fn what_somebody_has_changed_since_stays_and_is_told() {
     api.patch(&format!("leads/{lead}"), json!({ "contact_id": third })).expect(200);
     api.patch(&format!("contacts/{one}"), json!({ "title": "Boss" })).expect(200);
     let later = api.make("leads", json!({ "title": "Later", "contact_id": one }));
+    api.send(api.request("POST", &place).header("if-match", "\"9\"")).expect(412);
     let undone = api.post(&place, json!({})).expect(200).json;
     assert_eq!(undone["kept"], json!({ "fields": ["title"], "rows": { "leads": 1 } }));
     assert_eq!((&undone["contact"]["title"], &undone["contact"]["email"]), (&json!("Boss"), &Value::Null));

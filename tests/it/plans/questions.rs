@@ -132,6 +132,8 @@ pub fn all(conn: &mut PgConnection) -> Vec<Question> {
         for (number, prospect) in alone.iter().enumerate() {
             let statement = duplicates::question(noun, &tenant, prospect);
             questions.push(Question { name: format!("{} like {number}", noun.plural), plain: false, statement });
+            let statement = duplicates::guard::question(noun, &tenant, prospect);
+            questions.push(Question { name: format!("{} made {number}", noun.plural), plain: false, statement });
         }
     }
     questions

@@ -45,8 +45,8 @@ impl Samples {
             return self.client.create(noun.path(), Value::Object(body));
         }
         if noun.plural == "merges" {
-            // Made of two that are one.
-            let [one, other] = [(); 2].map(|()| self.id(&rapport::crm::contacts::CONTACTS));
+            // Made of two that are one; the newer one is left.
+            let [other, one] = [(); 2].map(|()| self.id(&rapport::crm::contacts::CONTACTS));
             let merged = self.client.post(&format!("contacts/{one}/merge"), json!({ "from": [other] })).expect(201);
             return merged.json["merge"].clone();
         }
