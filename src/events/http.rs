@@ -48,8 +48,11 @@ async fn stream(hub: Data<Hub>, claim: Claim, request: HttpRequest, _: Bytes) ->
     let after = last_event_id(&request)?.or(asked.after).unwrap_or(After::Latest);
     let place = Hub::enter(&hub, tenant.id(), kinds.clone())?;
     let (whose, wanted) = (tenant.clone(), kinds.clone());
+    // After a restart all come back at once.
+    let turn = hub.reads.acquire().await.map_err(|error| Error::Internal(error.to_string()))?;
     let db = hub.app.db.within(&tenant);
     let page = db.read("events_from", move |conn| log::page(conn, &whose, after, &wanted, 1)).await?;
+    drop(turn);
     let position = if let After::Number(number) = after { number } else { page.last };
     let mut reply = HttpResponse::Ok();
     reply.insert_header((header::CONTENT_TYPE, "text/event-stream"));
