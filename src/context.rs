@@ -21,6 +21,8 @@ pub struct Context {
     pub quota: Cell<Option<Quota>>,
     /// Whereto this service sends.
     bounds: Bounds,
+    /// Whether the time limit of requests does not count for this one.
+    pub unhurried: Cell<bool>,
 }
 
 /// Whose requests are counted together.
@@ -63,6 +65,7 @@ impl Context {
             cache: Cell::default(),
             quota: Cell::default(),
             bounds: Bounds::default(),
+            unhurried: Cell::default(),
         }
     }
 
@@ -89,6 +92,11 @@ pub fn spent_in_cache(time: Duration) {
 /// Notes what is left of the quota that the request being served counts against, if any.
 pub fn counted(quota: Quota) {
     let _ = CONTEXT.try_with(|context| context.quota.set(Some(quota)));
+}
+
+/// The request being served takes as long as it takes: something else bounds it.
+pub fn takes_its_time() {
+    let _ = CONTEXT.try_with(|context| context.unhurried.set(true));
 }
 
 /// What the request being served has spent in the database.

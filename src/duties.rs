@@ -9,13 +9,16 @@ use crate::bulk;
 use crate::crm::reminders;
 use crate::events::order;
 use crate::http::once;
+use crate::import::reversion::REVERSION;
+use crate::import::run::IMPORT;
+use crate::import::tidy;
 use crate::jobs::{self, Duty, Kind};
 use crate::webhooks::sending;
 
 /// What jobs there are.
-static KINDS: [&Kind; 1] = [&bulk::BULK];
+static KINDS: [&Kind; 3] = [&bulk::BULK, &IMPORT, &REVERSION];
 
-static DUTIES: [&Duty; 8] = [
+static DUTIES: [&Duty; 9] = [
     &order::ORDERING,
     &order::FORGETTING,
     &sending::SENDING,
@@ -33,6 +36,7 @@ static DUTIES: [&Duty; 8] = [
         woken_by: None,
         run: |app| Box::pin(jobs::tidy(app, &KINDS)),
     },
+    &Duty { name: "tidy imports", rest: Duration::from_secs(60), woken_by: None, run: |app| Box::pin(tidy::tidy(app)) },
     &Duty {
         name: "reminders",
         rest: Duration::from_secs(10),

@@ -5,10 +5,11 @@
 //! server, routes, duties the service's life; every path on one page, and all that is done beside requests
 //! openapi, ops/          the document; probes, and what operators see of the cache
 //! bulk/                  many rows changed by what they are like, as jobs
-//! import/, seed/         data from elsewhere; data to try things with
+//! seed/                  data to try things with
 //! webhooks/              events that are sent to others
 //! events/                what happened, in order, page by page or as it comes
 //! nouns                  every noun of the API
+//! import/                rows from elsewhere: files that are tried, imported and taken back
 //! crm/, identity/        the nouns: customers and their business; people and API keys
 //! noun/                  what a noun is: one description gives grammar, SQL, JSON, validation, operations, document
 //! http/                  callers, bodies, replies, what every request passes

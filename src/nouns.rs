@@ -18,13 +18,14 @@ use crate::identity::api_keys::API_KEYS;
 use crate::identity::invitations::INVITATIONS;
 use crate::identity::memberships::MEMBERSHIPS;
 use crate::identity::users::USERS;
+use crate::import::IMPORTS;
 use crate::noun::Noun;
 use crate::noun::history::AUDIT_LOG;
 use crate::ops::jobs::JOBS;
 use crate::webhooks::WEBHOOKS;
 
 /// Every noun, in the order of the document.
-pub static NOUNS: [&Noun; 21] = [
+pub static NOUNS: [&Noun; 22] = [
     &LEADS,
     &COMPANIES,
     &CONTACTS,
@@ -45,6 +46,7 @@ pub static NOUNS: [&Noun; 21] = [
     &API_KEYS,
     &WEBHOOKS,
     &AUDIT_LOG,
+    &IMPORTS,
     &JOBS,
 ];
 

@@ -24,6 +24,7 @@ use crate::events;
 use crate::http::document::{self, PROBLEMS, problem, problems, reference};
 use crate::http::reply::accepts;
 use crate::identity;
+use crate::import;
 use crate::noun;
 use crate::nouns::NOUNS;
 use crate::ops;
@@ -89,6 +90,7 @@ pub fn build() -> OpenApi {
     crm::duplicates::http::describe(&mut api);
     crm::merges::http::describe(&mut api);
     webhooks::http::describe(&mut api);
+    import::describe::describe(&mut api);
     probes(&mut api);
     operators(&mut api);
     document::once(&mut api, |path| DONE_ANYHOW.iter().any(|end| path.ends_with(end)));

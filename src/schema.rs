@@ -262,6 +262,68 @@ diesel::table! {
 }
 
 diesel::table! {
+    import_chunks (business_id, id) {
+        business_id -> Uuid,
+        id -> Uuid,
+        import_id -> Uuid,
+        number -> Integer,
+        data -> Binary,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    import_rows (business_id, id) {
+        business_id -> Uuid,
+        id -> Uuid,
+        row_id -> Nullable<Uuid>,
+        noun -> Text,
+        outcome -> Text,
+        version -> Nullable<BigInt>,
+        before -> Nullable<Jsonb>,
+        faults -> Nullable<Jsonb>,
+        place -> Nullable<BigInt>,
+        length -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    imports (business_id, id) {
+        business_id -> Uuid,
+        id -> Uuid,
+        noun -> Text,
+        format -> Text,
+        file_name -> Nullable<Text>,
+        bytes -> BigInt,
+        lines -> BigInt,
+        layout -> Jsonb,
+        mapping -> Jsonb,
+        targets -> Jsonb,
+        match_by -> Array<Text>,
+        on_match -> Text,
+        state -> Text,
+        read -> BigInt,
+        created -> BigInt,
+        changed -> BigInt,
+        unchanged -> BigInt,
+        failed -> BigInt,
+        companies -> BigInt,
+        reverted -> BigInt,
+        kept -> BigInt,
+        job_id -> Nullable<Uuid>,
+        run_id -> Nullable<Uuid>,
+        actor_kind -> Text,
+        actor_id -> Nullable<Uuid>,
+        emptied -> Bool,
+        executed_at -> Nullable<Timestamptz>,
+        finished_at -> Nullable<Timestamptz>,
+        version -> BigInt,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
     invitations (business_id, id) {
         business_id -> Uuid,
         id -> Uuid,

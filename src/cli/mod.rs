@@ -43,7 +43,7 @@ enum Command {
     /// Prints the OpenAPI document
     Openapi,
     /// Loads companies or contacts from a CSV file through the validation of the API
-    Import(import::Arguments),
+    Import(import::cli::Arguments),
     /// Makes API keys
     #[command(subcommand)]
     ApiKey(ApiKeyCommand),
@@ -136,7 +136,7 @@ pub fn run() -> ExitCode {
             print!("{}", openapi::text());
             Ok(())
         }
-        Command::Import(arguments) => import::run(arguments),
+        Command::Import(arguments) => import::cli::run(arguments),
         Command::ApiKey(ApiKeyCommand::Create { database, business, role, name, create_business }) => {
             api_key::create(&database, &business, role, &name, create_business)
         }

@@ -279,6 +279,12 @@ pub struct Config {
     /// After so many hours in which no delivery has arrived a webhook is paused
     #[arg(long, env = "RAPPORT_WEBHOOK_GIVE_UP_HOURS", default_value_t = 120)]
     pub webhook_give_up_hours: u32,
+    /// Largest file that is uploaded to be imported, in bytes
+    #[arg(long, env = "RAPPORT_IMPORT_BYTES", default_value_t = 1024 * 1024 * 1024)]
+    pub import_bytes: u64,
+    /// How long an imported file is kept, and can be taken back, in days
+    #[arg(long, env = "RAPPORT_IMPORT_DAYS", default_value_t = 30)]
+    pub import_days: u32,
     /// Origins that browsers may call from, comma-separated; `*` for any
     #[arg(long, env = "RAPPORT_CORS_ORIGINS", value_delimiter = ',')]
     pub cors_origins: Vec<String>,

@@ -1,7 +1,9 @@
 //! The outermost middleware: gives each request its id and its time limit, catches panics, counts, logs, and puts on
 //! every answer the headers that every answer has.
 
+use std::future::Future;
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use actix_web::body::{BoxBody, MessageBody};
@@ -45,10 +47,10 @@ pub async fn observe(
     };
     CONTEXT
         .scope(context, async move {
-            let served = AssertUnwindSafe(tokio::time::timeout(limit, next.call(request))).catch_unwind().await;
+            let served = AssertUnwindSafe(within(limit, next.call(request))).catch_unwind().await;
             let outcome = match served {
-                Ok(Ok(answered)) => answered,
-                Ok(Err(_)) => Err(too_slow().into()),
+                Ok(Some(answered)) => answered,
+                Ok(None) => Err(too_slow().into()),
                 Err(_) => Err(Error::Internal("a handler panicked".into()).into()),
             };
             match outcome {
@@ -65,6 +67,16 @@ pub async fn observe(
             }
         })
         .await
+}
+
+/// What `serving` answers within `limit`, or whenever, if it takes its time.
+async fn within<T>(limit: Duration, serving: impl Future<Output = T>) -> Option<T> {
+    let mut serving = pin!(serving);
+    match tokio::time::timeout(limit, &mut serving).await {
+        Ok(answered) => Some(answered),
+        Err(_) if CONTEXT.try_with(|context| context.unhurried.get()).unwrap_or_default() => Some(serving.await),
+        Err(_) => None,
+    }
 }
 
 fn too_slow() -> Error {

@@ -42,6 +42,33 @@ impl FromRequest for Body {
     }
 }
 
+/// A body that may be large: it is taken piece by piece, each within its time, and never whole.
+pub struct Pieces {
+    payload: Payload,
+    time: Duration,
+}
+
+impl Pieces {
+    /// The next piece; `None`: that was all. Errors: 408; 400 when it ends in the middle.
+    pub async fn next(&mut self) -> Result<Option<Bytes>> {
+        let piece = tokio::time::timeout(self.time, self.payload.next()).await.map_err(|_| Error::RequestTimeout)?;
+        piece.transpose().map_err(|_| Error::malformed("incomplete_body", "The body did not arrive whole."))
+    }
+}
+
+impl FromRequest for Pieces {
+    type Error = Error;
+    type Future = Ready<Result<Self>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        if request.headers().contains_key(header::CONTENT_ENCODING) {
+            return ready(Err(Error::Unsupported("Send the body without Content-Encoding.".into())));
+        }
+        let payload = payload.take();
+        ready(limits(request).map(|Limits { time, .. }| Self { payload, time }))
+    }
+}
+
 /// What bounds a body; see `Config`.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {

@@ -8,8 +8,9 @@ use actix_web::web::{self, Bytes, Data, ServiceConfig};
 use actix_web::{FromRequest, Handler, HttpRequest, HttpResponse, Resource, Responder};
 
 use super::caller::{Caller, Claim};
-use super::payload::{Body, Large};
+use super::payload::{Body, Large, Pieces};
 use super::quota::Anyone;
+use crate::context;
 use crate::error::{Error, Result};
 
 /// A resource under construction.
@@ -62,6 +63,19 @@ impl Routes {
     {
         self.route(method, move |state: Data<S>, claim: Claim, request: HttpRequest, body: Body| {
             handler(state, claim, request, body.into_inner())
+        })
+    }
+
+    /// As [`Routes::on`], for a body of any type that is taken piece by piece. The request has as long as its pieces keep coming.
+    pub fn streams<S, H, F>(self, method: Method, handler: H) -> Self
+    where
+        S: 'static,
+        H: Fn(Data<S>, Caller, HttpRequest, Pieces) -> F + Copy + 'static,
+        F: Future<Output = Result<HttpResponse>> + 'static,
+    {
+        self.route(method, move |state: Data<S>, caller: Caller, request: HttpRequest, body: Pieces| {
+            context::takes_its_time();
+            handler(state, caller, request, body)
         })
     }
 

@@ -92,7 +92,8 @@ impl Mapping {
         Self::build(noun, headers, &given)
     }
 
-    fn build(noun: &'static Noun, headers: &[String], given: &Map<String, Json>) -> Result<Self, String> {
+    /// Guesses the columns that `given`, from header to target, leaves out. Errors: every fault of it, at once.
+    pub fn build(noun: &'static Noun, headers: &[String], given: &Map<String, Json>) -> Result<Self, String> {
         let mut faults = Vec::new();
         let mut columns: Vec<Column> = Vec::new();
         for (index, header) in headers.iter().enumerate() {
@@ -121,11 +122,24 @@ impl Mapping {
         }
         let is_known = |column: &Column| !matches!(column.target, Target::Metadata(_) | Target::Skip);
         if faults.is_empty() && !columns.iter().any(is_known) {
-            faults.push(format!("no column sounds like a field of a {}; say with --mapping which is which", noun.name));
+            faults.push(format!("no column sounds like a field of a {}; say in a mapping which is which", noun.name));
         }
         // Stable, so columns of one rank stay in the file's order.
         columns.sort_by_key(|column| column.rank);
         if faults.is_empty() { Ok(Self { columns }) } else { Err(faults.join("; ")) }
+    }
+}
+
+impl Target {
+    /// As a mapping names it; nothing: the column is skipped.
+    pub fn name(&self) -> Option<String> {
+        match self {
+            Target::Field(field) => Some(field.name.to_owned()),
+            Target::FullName => Some("full_name".to_owned()),
+            Target::Company(name) => Some(format!("company.{name}")),
+            Target::Metadata(key) => Some(format!("metadata.{key}")),
+            Target::Skip => None,
+        }
     }
 }
 
@@ -141,7 +155,11 @@ fn guess(noun: &'static Noun, header: &str) -> (usize, Target) {
     if let Some(field) = own {
         return (1, Target::Field(field));
     }
-    let synonyms = if noun.name == "contact" { CONTACTS } else { COMPANIES };
+    let synonyms: Synonyms = match noun.name {
+        "contact" => CONTACTS,
+        "company" => COMPANIES,
+        _ => &[],
+    };
     synonyms
         .iter()
         .find_map(|(name, headers)| {
@@ -190,12 +208,8 @@ mod tests {
 
     /// `header → target`, in order of preference.
     fn shown(mapping: &Mapping) -> Vec<String> {
-        let show = |column: &Column| match &column.target {
-            Target::Field(field) => format!("{} → {}", column.header, field.name),
-            Target::FullName => format!("{} → full_name", column.header),
-            Target::Company(name) => format!("{} → company.{name}", column.header),
-            Target::Metadata(key) => format!("{} → metadata.{key}", column.header),
-            Target::Skip => format!("{} → nothing", column.header),
+        let show = |column: &Column| {
+            format!("{} → {}", column.header, column.target.name().unwrap_or_else(|| "nothing".to_owned()))
         };
         mapping.columns.iter().map(show).collect()
     }

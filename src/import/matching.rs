@@ -1,16 +1,15 @@
 //! Which rows of the database are meant: by external id, else by e-mail address (of a company: domain), else by name
 //! (of a contact: with the company, or by phone number where there is no name). The number of queries is fixed.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use diesel::PgConnection;
 use serde_json::{Map, Value as Json};
 use uuid::Uuid;
 
-use super::rows::Parsed;
+use super::rows::{Parsed, unique_keys};
 use crate::auth::Tenant;
 use crate::crm::companies::COMPANIES;
-use crate::db::{Statement, Value};
+use crate::db::{Statement, Tx, Value};
 use crate::error::{Error, Fault, Result};
 use crate::noun::params::View;
 use crate::noun::{Change, Noun, select, store};
@@ -39,9 +38,19 @@ pub enum Match<'f> {
 /// The rows that a chunk may mean, by place in the chunk.
 #[derive(Default)]
 pub struct Found {
-    by_id: HashMap<usize, Vec<Current>>,
-    by_unique: HashMap<usize, Vec<Current>>,
-    by_name: HashMap<usize, Vec<Current>>,
+    rows: HashMap<Uuid, Current>,
+    by_id: HashMap<usize, Vec<Uuid>>,
+    by_unique: HashMap<usize, Vec<Uuid>>,
+    by_name: HashMap<usize, Vec<Uuid>>,
+}
+
+/// By what rows of `noun` can be found, the surest first; nothing: each row of a file is a new one.
+pub fn finders(noun: &Noun) -> &'static [&'static str] {
+    match noun.name {
+        "contact" => &["external_id", "email", "name", "phone"],
+        "company" => &["external_id", "domain", "name"],
+        _ => &[],
+    }
 }
 
 /// The field besides `external_id` that only one row can have.
@@ -50,40 +59,71 @@ fn unique(noun: &Noun) -> &'static str {
 }
 
 impl Found {
+    /// Looks for `rows` by each of `finders`; with `locks` they stay as they are until the end of the transaction.
     pub fn load(
-        conn: &mut PgConnection,
+        tx: &mut Tx<'_>,
         tenant: &Tenant,
         noun: &'static Noun,
+        finders: &[String],
         rows: &[Option<&Parsed>],
+        locks: bool,
     ) -> Result<Self> {
-        let mut look_up = |condition: &str, key: &dyn Fn(&Change) -> Option<String>| {
+        let mut found = Self::default();
+        let mut look_up = |finder: &str, key: &dyn Fn(usize, &Change) -> Option<String>| {
             let keys = rows.iter().enumerate();
-            let keys = keys.filter_map(|(place, row)| Some((place as i64, key(&row.as_ref()?.update)?)));
-            by_key(conn, tenant, noun, condition, keys.unzip())
+            let keys = keys.filter_map(|(place, row)| {
+                let change = &row.as_ref()?.update;
+                Some((place, key(place, change)?, owns(change)))
+            });
+            match finders.iter().any(|known| known == finder) {
+                true => by_key(tx, noun, finder, keys.collect()),
+                false => Ok(HashMap::new()),
+            }
         };
-        let text = |change: &Change, name| change.text(name).map(str::to_owned);
-        let by_id = look_up("t.external_id = k.key", &|change| text(change, "external_id"))?;
-        let by_unique =
-            look_up(&format!("lower(t.{0}) = lower(k.key)", unique(noun)), &|change| text(change, unique(noun)))?;
-        let mut by_name = if noun.name == "contact" {
-            // A range of the index of `sort_name`, which is the names followed by the e-mail address.
-            let names = "t.sort_name COLLATE \"C\" >= lower(k.key) COLLATE \"C\" \
-                         AND t.sort_name COLLATE \"C\" < (lower(k.key) || chr(1114111)) COLLATE \"C\"";
-            look_up(names, &|change| {
-                has_name(change).then(|| {
-                    let name = |name| change.text(name).unwrap_or_default();
-                    format!("{} {} ", name("last_name"), name("first_name"))
-                })
-            })?
-        } else {
-            look_up("lower(t.name) COLLATE \"C\" = lower(k.key) COLLATE \"C\"", &|change| text(change, "name"))?
-        };
-        if noun.name == "contact" {
-            by_name.extend(look_up("t.phone = k.key", &|change| {
-                if has_name(change) { None } else { text(change, "phone") }
-            })?);
+        let text = |change: &Change, name: &str| change.text(name).map(str::to_owned);
+        found.by_id = look_up("external_id", &|_, change| text(change, "external_id"))?;
+        found.by_unique = look_up(unique(noun), &|_, change| text(change, unique(noun)))?;
+        // Names are looked at where nothing surer has been found.
+        let known: HashSet<usize> = found.by_id.keys().chain(found.by_unique.keys()).copied().collect();
+        found.by_name = look_up("name", &|place, change| match noun.name {
+            _ if known.contains(&place) => None,
+            "contact" => has_name(change).then(|| {
+                let name = |name| change.text(name).unwrap_or_default();
+                format!("{} {} ", name("last_name"), name("first_name"))
+            }),
+            _ => text(change, "name"),
+        })?;
+        found.by_name.extend(look_up("phone", &|place, change| {
+            if known.contains(&place) || has_name(change) { None } else { text(change, "phone") }
+        })?);
+        let all = [&found.by_id, &found.by_unique, &found.by_name].into_iter().flat_map(HashMap::values).flatten();
+        let mut ids: Vec<Uuid> = all.copied().collect();
+        ids.sort_unstable();
+        ids.dedup();
+        if !ids.is_empty() {
+            let mut sql = select::by_ids(noun, tenant, &View::default(), ids);
+            let rows = sql.push(if locks { " ORDER BY t.id FOR UPDATE" } else { "" }).rows(tx)?;
+            for cells in rows {
+                let Some(id) = cells.uuid(0) else { continue };
+                let shown = store::row(noun, &View::default(), &cells, &store::Related::default());
+                let row = serde_json::from_slice(&shown.json).map_err(|error| Error::Internal(error.to_string()))?;
+                found.rows.insert(id, Current { id, row });
+            }
         }
-        Ok(Self { by_id, by_unique, by_name })
+        Ok(found)
+    }
+
+    /// The rows of the database that any row may mean.
+    pub fn ids(&self) -> Vec<Uuid> {
+        self.rows.keys().copied().collect()
+    }
+
+    /// Those found at `place`, the oldest first.
+    fn at(&self, found: &HashMap<usize, Vec<Uuid>>, place: usize) -> Vec<&Current> {
+        let ids = found.get(&place).map(Vec::as_slice).unwrap_or_default();
+        let mut rows: Vec<&Current> = ids.iter().filter_map(|id| self.rows.get(id)).collect();
+        rows.sort_by_key(|current| (current.text("created_at").map(str::to_owned), current.id));
+        rows
     }
 
     /// What the row at `place` means. `company`: the row of the company that it links, if that exists; `None` if it
@@ -94,8 +134,8 @@ impl Found {
             let detail = format!("Another row of {} already has this {name}.", parsed.update.noun.table);
             Err(Fault::new(format!("/{name}"), "already_exists", detail))
         };
-        let by_id = self.by_id.get(&place).and_then(|found| found.first());
-        let by_unique = self.by_unique.get(&place).and_then(|found| found.first());
+        let by_id = self.at(&self.by_id, place).first().copied();
+        let by_unique = self.at(&self.by_unique, place).first().copied();
         match (by_id, by_unique) {
             (Some(own), Some(other)) if own.id != other.id => taken(),
             (Some(own), _) => Ok(Match::Same(own)),
@@ -103,9 +143,8 @@ impl Found {
             (None, Some(other)) if is_other(other, parsed, "external_id") => taken(),
             (None, Some(other)) => Ok(Match::Same(other)),
             (None, None) => {
-                let alike = self.by_name.get(&place).map(Vec::as_slice).unwrap_or_default();
                 let fits = |current: &&Current| is_alike(current, parsed, name, company);
-                Ok(Match::Alike(alike.iter().filter(fits).collect()))
+                Ok(Match::Alike(self.at(&self.by_name, place).into_iter().filter(fits).collect()))
             }
         }
     }
@@ -135,35 +174,34 @@ fn is_alike(current: &Current, parsed: &Parsed, unique: &str, company: Option<Op
     linked && names && !is_other(current, parsed, "external_id") && !is_other(current, parsed, unique)
 }
 
-/// Living rows for which `condition` holds over `t` and `k.key`, oldest first.
+/// `i` if the row has an external id, `u` if it has the other unique field.
+fn owns(change: &Change) -> String {
+    let [id, unique] = unique_keys(change);
+    format!("{}{}", if id.is_some() { "i" } else { "" }, if unique.is_some() { "u" } else { "" })
+}
+
+/// The ids of living rows of `noun` that have a key; keys come with their place and with what their row [`owns`].
 fn by_key(
-    conn: &mut PgConnection,
-    tenant: &Tenant,
-    noun: &'static Noun,
-    condition: &str,
-    (places, keys): (Vec<i64>, Vec<String>),
-) -> Result<HashMap<usize, Vec<Current>>> {
-    let mut found: HashMap<usize, Vec<Current>> = HashMap::new();
+    tx: &mut Tx<'_>,
+    noun: &Noun,
+    finder: &str,
+    keys: Vec<(usize, String, String)>,
+) -> Result<HashMap<usize, Vec<Uuid>>> {
+    let mut found: HashMap<usize, Vec<Uuid>> = HashMap::new();
     if keys.is_empty() {
         return Ok(found);
     }
-    let mut sql = Statement::new("SELECT ");
-    sql.push(&select::columns(noun, "t"))
-        .push(", k.place FROM unnest(")
-        .bind(Value::Ints(places))
-        .push(", ")
-        .bind(Value::Texts(keys));
-    sql.push(") AS k (place, key) JOIN ").push(noun.table).push(" t ON ").push(condition);
-    sql.append(select::scoped(noun, tenant));
-    select::alive(&mut sql, noun);
-    sql.push(" ORDER BY t.created_at, t.id");
-    for cells in sql.rows(conn)? {
-        let (Some(id), Some(place)) = (cells.uuid(0), cells.int(noun.fields.len())) else {
-            continue;
-        };
-        let shown = store::row(noun, &View::default(), &cells, &store::Related::default());
-        let row = serde_json::from_slice(&shown.json).map_err(|error| Error::Internal(error.to_string()))?;
-        found.entry(place as usize).or_default().push(Current { id, row });
+    let places: Vec<usize> = keys.iter().map(|(place, ..)| *place).collect();
+    let (keys, owns) = keys.into_iter().map(|(_, key, owns)| (key, owns)).unzip();
+    let mut sql = Statement::new("SELECT f.place, f.id FROM rapport_found(");
+    sql.bind(Value::Text(Some(noun.table.to_owned()))).push(", ").bind(Value::Text(Some(finder.to_owned())));
+    sql.push(", ").bind(Value::Texts(keys)).push(", ").bind(Value::Texts(owns)).push(") AS f");
+    for row in sql.rows(tx)? {
+        if let (Some(at), Some(id)) = (row.int(0), row.uuid(1))
+            && let Some(place) = places.get(at as usize)
+        {
+            found.entry(*place).or_default().push(id);
+        }
     }
     Ok(found)
 }
@@ -179,27 +217,27 @@ struct Company {
 }
 
 impl Companies {
-    pub fn load(conn: &mut PgConnection, tenant: &Tenant, rows: &[Option<&Parsed>]) -> Result<Self> {
+    pub fn load(tx: &mut Tx<'_>, tenant: &Tenant, rows: &[Option<&Parsed>]) -> Result<Self> {
         let wanted: Vec<&Change> = rows.iter().filter_map(|row| row.as_ref()?.company.as_ref()).collect();
-        let mut companies = Self::default();
-        for (name, expression) in [("domain", "lower(t.domain)"), ("name", "lower(t.name) COLLATE \"C\"")] {
+        let mut ids: Vec<Uuid> = Vec::new();
+        for finder in ["domain", "name"] {
             let mut keys: Vec<String> =
-                wanted.iter().filter_map(|change| change.text(name)).map(str::to_owned).collect();
+                wanted.iter().filter_map(|change| Some(change.text(finder)?.to_lowercase())).collect();
             keys.sort_unstable();
             keys.dedup();
-            if keys.is_empty() {
-                continue;
-            }
-            let mut sql = Statement::new("SELECT t.id, t.name, t.domain FROM companies t");
-            sql.append(select::scoped(&COMPANIES, tenant));
-            sql.push(" AND ").push(expression).push(" = ANY(SELECT lower(v) FROM unnest(");
-            sql.bind(Value::Texts(keys)).push(") AS v)");
-            select::alive(&mut sql, &COMPANIES);
-            sql.push(" ORDER BY t.created_at, t.id");
-            for row in sql.rows(conn)? {
-                if let (Some(id), Some(name)) = (row.uuid(0), row.text(1)) {
-                    companies.add(id, name, row.text(2));
-                }
+            let keys = keys.into_iter().enumerate().map(|(place, key)| (place, key, String::new())).collect();
+            ids.extend(by_key(tx, &COMPANIES, finder, keys)?.into_values().flatten());
+        }
+        let mut companies = Self::default();
+        if ids.is_empty() {
+            return Ok(companies);
+        }
+        let mut sql = Statement::new("SELECT t.id, t.name, t.domain FROM companies t");
+        sql.append(select::scoped(&COMPANIES, tenant)).push(" AND t.id = ANY(").bind(Value::Uuids(ids)).push(")");
+        select::alive(&mut sql, &COMPANIES);
+        for row in sql.push(" ORDER BY t.created_at, t.id").rows(tx)? {
+            if let (Some(id), Some(name)) = (row.uuid(0), row.text(1)) {
+                companies.add(id, name, row.text(2));
             }
         }
         Ok(companies)

@@ -1,6 +1,7 @@
 //! The report of refused rows: a CSV file that begins to exist with the first of them.
 
 use std::fs::File;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use super::rows::Row;
@@ -27,27 +28,14 @@ impl Report {
     }
 
     fn write(&mut self, row: &Row, faults: &[Fault]) -> csv::Result<()> {
-        let width = self.headers.len();
         if self.writer.is_none() {
             let mut writer = csv::WriterBuilder::new().flexible(true).from_path(&self.path)?;
-            writer.write_field("row")?;
-            self.headers.iter().try_for_each(|header| writer.write_field(header))?;
-            writer.write_record(["pointer", "code", "detail"])?;
+            headers(&mut writer, &self.headers)?;
             self.writer = Some(writer);
         }
         let Some(writer) = &mut self.writer else { return Ok(()) };
-        for fault in faults {
-            writer.write_field(row.number.to_string())?;
-            // As they were, also where they are not UTF-8. What a row has too many comes last, so that columns align.
-            let mut cells = row.record.iter();
-            for _ in 0..width {
-                writer.write_field(cells.next().unwrap_or_default())?;
-            }
-            for cell in [&fault.pointer, fault.code, &fault.detail] {
-                writer.write_field(cell)?;
-            }
-            cells.try_for_each(|cell| writer.write_field(cell))?;
-            writer.write_record(None::<&[u8]>)?;
+        for Fault { pointer, code, detail } in faults {
+            line(writer, self.headers.len(), row.number, &row.record, [pointer, code, detail])?;
         }
         Ok(())
     }
@@ -66,4 +54,30 @@ impl Report {
     pub fn path(&self) -> Option<&Path> {
         self.writer.as_ref().map(|_| self.path.as_path())
     }
+}
+
+/// The first line of a report of a file with these columns.
+pub fn headers<W: Write>(writer: &mut csv::Writer<W>, columns: &[String]) -> csv::Result<()> {
+    writer.write_field("row")?;
+    columns.iter().try_for_each(|header| writer.write_field(header))?;
+    writer.write_record(["pointer", "code", "detail"])
+}
+
+/// A fault of row `number`: pointer, code, detail. Cells are as they were, also where they are not UTF-8; what a row has more
+/// than `width` comes last, so that columns align.
+pub fn line<W: Write>(
+    writer: &mut csv::Writer<W>,
+    width: usize,
+    number: u64,
+    record: &csv::ByteRecord,
+    fault: [&str; 3],
+) -> csv::Result<()> {
+    writer.write_field(number.to_string())?;
+    let mut cells = record.iter();
+    for _ in 0..width {
+        writer.write_field(cells.next().unwrap_or_default())?;
+    }
+    fault.iter().try_for_each(|cell| writer.write_field(cell))?;
+    cells.try_for_each(|cell| writer.write_field(cell))?;
+    writer.write_record(None::<&[u8]>)
 }

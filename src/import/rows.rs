@@ -1,5 +1,6 @@
 //! From lines of a file to changes that the API would accept.
 
+use std::collections::{HashMap, HashSet};
 use std::io::Read;
 
 use csv::ByteRecord;
@@ -11,7 +12,7 @@ use super::writer;
 use crate::auth::Business;
 use crate::crm::companies::COMPANIES;
 use crate::error::Fault;
-use crate::noun::{Change, Noun};
+use crate::noun::{Change, Noun, body};
 
 /// A row of the file.
 #[derive(Debug)]
@@ -19,6 +20,9 @@ pub struct Row {
     /// As a spreadsheet counts: the header is row 1.
     pub number: u64,
     pub record: ByteRecord,
+    /// The bytes of the file that it is.
+    pub place: u64,
+    pub length: u64,
     /// What it asks for, or why it is refused.
     pub parsed: Result<Parsed, Vec<Fault>>,
 }
@@ -33,13 +37,38 @@ pub struct Parsed {
     pub metadata: Map<String, Json>,
     /// The company that it links, as it would be made.
     pub company: Option<Change>,
-    keys: Vec<String>,
 }
 
-impl Row {
-    /// What it could be found by; rows of one chunk share none.
-    pub fn keys(&self) -> &[String] {
-        self.parsed.as_ref().map(|parsed| parsed.keys.as_slice()).unwrap_or_default()
+/// What the rows of a chunk could be found by: no two of them may mean the same, because the later one must find what the
+/// earlier one has made.
+#[derive(Default)]
+pub struct Keys {
+    unique: HashSet<String>,
+    /// By name: who else is called so, by what only one can have.
+    names: HashMap<String, Vec<[Option<String>; 2]>>,
+}
+
+impl Keys {
+    /// Adds `row`, unless it could mean the same as one that is there.
+    pub fn add(&mut self, row: &Row) -> bool {
+        let Ok(parsed) = &row.parsed else { return true };
+        let unique = unique_keys(&parsed.update);
+        let name = name_key(&parsed.update, parsed.company.as_ref());
+        let own = [&unique[0], &unique[1]].map(|key| key.clone());
+        let other = |there: &[Option<String>; 2]| {
+            there.iter().zip(&own).any(|(one, other)| one.is_some() && other.is_some() && one != other)
+        };
+        let named = name.as_ref().and_then(|name| self.names.get(name));
+        if unique.iter().flatten().any(|key| self.unique.contains(key))
+            || !named.is_none_or(|all| all.iter().all(other))
+        {
+            return false;
+        }
+        self.unique.extend(unique.into_iter().flatten());
+        if let Some(name) = name {
+            self.names.entry(name).or_default().push(own);
+        }
+        true
     }
 }
 
@@ -51,10 +80,16 @@ pub struct Source<R> {
 }
 
 impl<R: Read> Source<R> {
-    /// Reads on after the headers.
-    pub fn new(reader: csv::Reader<R>, noun: &'static Noun, mapping: Mapping, business: Business) -> Self {
-        let parser = Parser { noun, mapping, business };
-        Self { reader, parser, number: 1 }
+    /// Reads on after row `number`, as a rule that of the headers.
+    pub fn new(reader: csv::Reader<R>, parser: Parser, number: u64) -> Self {
+        Self { reader, parser, number }
+    }
+}
+
+impl<R: Read> Source<R> {
+    /// Of the last row that was read, an empty one included.
+    pub fn number(&self) -> u64 {
+        self.number
     }
 }
 
@@ -63,7 +98,9 @@ impl<R: Read> Iterator for Source<R> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let mut record = ByteRecord::new();
+        let mut place;
         loop {
+            place = self.reader.position().byte();
             match self.reader.read_byte_record(&mut record) {
                 Ok(true) => self.number += 1,
                 Ok(false) => return None,
@@ -76,26 +113,53 @@ impl<R: Read> Iterator for Source<R> {
         }
         let parsed = self.parser.parse(&record);
         let (number, position) = (self.number, self.reader.position().byte());
-        Some(Ok((Row { number, record, parsed }, position)))
+        Some(Ok((Row { number, record, place, length: position - place, parsed }, position)))
     }
 }
 
-struct Parser {
-    noun: &'static Noun,
-    mapping: Mapping,
-    business: Business,
+/// Makes changes of rows.
+#[derive(Clone)]
+pub struct Parser {
+    pub noun: &'static Noun,
+    /// Of the columns of a CSV file; none where a row is a JSON object.
+    pub mapping: Mapping,
+    pub business: Business,
 }
 
+/// Deepest nesting of a row that is JSON.
+const DEPTH: usize = 8;
+
 impl Parser {
-    fn parse(&self, record: &ByteRecord) -> Result<Parsed, Vec<Fault>> {
+    /// A row of a CSV file.
+    pub fn parse(&self, record: &ByteRecord) -> Result<Parsed, Vec<Fault>> {
         let (body, metadata, company) = self.assemble(record)?.finish();
+        self.understand(body, metadata, company)
+    }
+
+    /// A row that is a JSON object with the fields of the API.
+    pub fn parse_json(&self, line: &[u8]) -> Result<Parsed, Vec<Fault>> {
+        let refused =
+            |error| writer::faults(error).unwrap_or_else(|error| vec![Fault::new("", "invalid", error.to_string())]);
+        match body::json(line, DEPTH).map_err(refused)? {
+            Json::Object(body) => {
+                let metadata = body.get("metadata").and_then(Json::as_object).cloned().unwrap_or_default();
+                self.understand(body, metadata, Map::new())
+            }
+            _ => Err(vec![Fault::new("", "not_an_object", "Each line must be a JSON object.")]),
+        }
+    }
+
+    fn understand(
+        &self,
+        body: Map<String, Json>,
+        metadata: Map<String, Json>,
+        company: Map<String, Json>,
+    ) -> Result<Parsed, Vec<Fault>> {
         let company = self.company(company);
         let update = self.change(self.noun, body.clone(), false);
         let create = self.change(self.noun, body, true);
         match (update, company) {
-            (Ok(update), Ok(company)) => {
-                Ok(Parsed { keys: keys(&update, company.as_ref()), update, create, metadata, company })
-            }
+            (Ok(update), Ok(company)) => Ok(Parsed { update, create, metadata, company }),
             // A creation's faults are an update's and those of what is missing.
             (update, company) => {
                 let own = create.err().or(update.err()).unwrap_or_default();
@@ -146,22 +210,22 @@ impl Parser {
     }
 }
 
-/// By what rows are found, see [`super::matching`].
-fn keys(change: &Change, company: Option<&Change>) -> Vec<String> {
+/// Its external id, and the other field that only one row can have; see [`super::matching`].
+pub fn unique_keys(change: &Change) -> [Option<String>; 2] {
+    let key = |name: &str| change.text(name).map(|text| format!("{name} {}", text.to_lowercase()));
+    [key("external_id"), key("email").or_else(|| key("domain"))]
+}
+
+/// What it is called, with the company; or its number, where it has no name.
+fn name_key(change: &Change, company: Option<&Change>) -> Option<String> {
     let text = |name| change.text(name).map(str::to_lowercase);
-    let mut keys: Vec<String> = ["external_id", "email", "domain", "name"]
-        .into_iter()
-        .filter_map(|name| Some(format!("{name} {}", text(name)?)))
-        .collect();
     match (text("last_name"), text("first_name")) {
-        (None, None) if keys.is_empty() => keys.extend(text("phone")),
-        (None, None) => {}
+        (None, None) => text("name").or_else(|| text("phone")),
         (last, first) => {
             let company = company.and_then(|company| company.text("name")).unwrap_or_default();
-            keys.push(format!("{last:?}, {first:?} of {}", company.to_lowercase()));
+            Some(format!("{last:?}, {first:?} of {}", company.to_lowercase()))
         }
     }
-    keys
 }
 
 #[cfg(test)]
@@ -181,7 +245,8 @@ mod tests {
         let mut reader = csv::ReaderBuilder::new().delimiter(delimiter(bytes)).flexible(true).from_reader(bytes);
         let headers = headers(&mut reader).unwrap();
         let mapping = Mapping::guess(&CONTACTS, &headers).unwrap();
-        Source::new(reader, &CONTACTS, mapping, business()).map(|row| row.unwrap().0).collect()
+        let parser = Parser { noun: &CONTACTS, mapping, business: business() };
+        Source::new(reader, parser, 1).map(|row| row.unwrap().0).collect()
     }
 
     fn codes(row: &Row) -> Vec<(String, &'static str)> {

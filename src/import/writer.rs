@@ -1,235 +1,283 @@
-//! Writes chunks of rows: a transaction each, and halves of it where the database refuses one of its rows.
+//! Writes chunks of rows in sets: what each means is looked up for all at once, and what is to be made and changed is done in
+//! one statement each. Where the database refuses a row, halves of the chunk are tried until it is found.
 
 use std::collections::HashMap;
-use std::fmt;
 
 use diesel::result::{DatabaseErrorKind as Kind, Error as DbError};
 use serde_json::{Map, Value as Json};
 use uuid::Uuid;
 
 use super::matching::{Companies, Current, Found, Match};
-use super::report::Report;
 use super::rows::{Parsed, Row};
+use super::set::{self, Edit};
 use crate::auth::{Business, Tenant};
 use crate::crm::companies::COMPANIES;
-use crate::db::target::BoxError;
 use crate::db::{Statement, Tx, Value};
 use crate::error::constraint;
-use crate::error::{Error, Fault, Result, is_deadlock};
-use crate::noun::{Change, Noun};
+use crate::error::{Error, Fault, Result};
+use crate::noun::{Arity, Change, Noun, Relation, Visible, params, select};
 
-/// How often a chunk that collided with other writers is tried again.
-const RETRIES: usize = 5;
-
-/// What became of a chunk.
-pub struct Done {
-    outcomes: Vec<Outcome>,
-    /// The rows of the database that it wrote or confirmed, with the row of the file.
-    touched: HashMap<Uuid, u64>,
-    companies: u64,
+/// What becomes of a row of the file that means one of the database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnMatch {
+    Update,
+    Skip,
+    Refuse,
 }
 
-enum Outcome {
-    Created,
-    Changed,
-    Unchanged,
+/// How rows are written.
+pub struct Settings {
+    /// A noun that has no rules of its own but `prepare`: the others would be asked for each row.
+    pub noun: &'static Noun,
+    pub business: Business,
+    pub tenant: Tenant,
+    /// By what rows are found, of [`super::matching::finders`].
+    pub finders: Vec<String>,
+    pub on_match: OnMatch,
+    /// Nothing is written; the outcomes are what they would be.
+    pub trial: bool,
+}
+
+/// The rows of the database that a file has meant so far, with the row of the file: no two that differ may mean the same.
+pub type Touched = HashMap<Uuid, u64>;
+
+/// What became of a chunk.
+#[derive(Default)]
+pub struct Done {
+    /// Of each row.
+    pub outcomes: Vec<Outcome>,
+    /// Companies that were made because a row links them, with the place of that row.
+    pub companies: Vec<(usize, Uuid)>,
+}
+
+#[derive(Debug)]
+pub enum Outcome {
+    Created { id: Uuid, after: Map<String, Json> },
+    Changed { id: Uuid, version: i64, before: Map<String, Json>, after: Map<String, Json> },
+    Unchanged { id: Uuid },
     Refused(Vec<Fault>),
 }
 
-/// What is done in one transaction.
-pub type Work<'w> = dyn FnMut(&mut Tx<'_>) -> Result<Done> + 'w;
-/// Does it, wholly or not at all.
-pub type Attempt<'a> = dyn FnMut(&mut Work<'_>) -> Result<Done> + 'a;
-
-/// What the summary says.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Tally {
-    pub read: u64,
-    pub created: u64,
-    pub changed: u64,
-    pub unchanged: u64,
-    pub failed: u64,
-    pub companies: u64,
+/// Writes `rows`, of which none may mean what another does ([`super::rows::Keys`]), and notes in `touched` what they meant; that
+/// must know what of [`Found::ids`] the file meant before: `before` is asked. Errors: what is about no row.
+pub fn write(
+    tx: &mut Tx<'_>,
+    settings: &Settings,
+    rows: &[Row],
+    touched: &mut Touched,
+    before: &Before<'_>,
+) -> Result<Done> {
+    if settings.trial {
+        return chunk(tx, settings, rows, touched, before);
+    }
+    Statement::new("SAVEPOINT import_chunk").run(tx)?;
+    let mut meant = touched.clone();
+    let done = chunk(tx, settings, rows, &mut meant, before);
+    let error = match done {
+        Ok(done) => {
+            Statement::new("RELEASE SAVEPOINT import_chunk").run(tx)?;
+            *touched = meant;
+            return Ok(done);
+        }
+        Err(error) => error,
+    };
+    let faults = faults(error)?;
+    Statement::new("ROLLBACK TO SAVEPOINT import_chunk").run(tx)?;
+    Statement::new("RELEASE SAVEPOINT import_chunk").run(tx)?;
+    if rows.len() <= 1 {
+        return Ok(Done { outcomes: vec![Outcome::Refused(faults)], companies: Vec::new() });
+    }
+    let (first, second) = rows.split_at(rows.len() / 2);
+    let mut done = write(tx, settings, first, touched, before)?;
+    let rest = write(tx, settings, second, touched, before)?;
+    done.companies.extend(rest.companies.into_iter().map(|(place, id)| (place + first.len(), id)));
+    done.outcomes.extend(rest.outcomes);
+    Ok(done)
 }
 
-impl fmt::Display for Tally {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { read, created, changed, unchanged, failed, companies } = self;
-        write!(
-            f,
-            "{read} rows read: {created} created, {changed} changed, {unchanged} unchanged, {failed} failed; \
-             {companies} linked companies created"
-        )
+/// Which of these rows of the database the file has meant in chunks before, and by which of its rows.
+pub type Before<'b> = dyn Fn(&mut Tx<'_>, Vec<Uuid>) -> Result<Touched> + 'b;
+
+fn chunk(
+    tx: &mut Tx<'_>,
+    settings: &Settings,
+    rows: &[Row],
+    touched: &mut Touched,
+    before: &Before<'_>,
+) -> Result<Done> {
+    let Settings { noun, tenant, .. } = settings;
+    // Names are not unique in the database, so two imports at once would make a company each.
+    let mut lock = Statement::new("SELECT pg_advisory_xact_lock(hashtextextended('rapport import ' || ");
+    lock.bind(Value::Text(Some(settings.business.id.to_string()))).push(", 0))");
+    lock.run(tx)?;
+    let parsed: Vec<Option<&Parsed>> = rows.iter().map(|row| row.parsed.as_ref().ok()).collect();
+    let broken = broken_links(tx, tenant, noun, &parsed)?;
+    let found = Found::load(tx, tenant, noun, &settings.finders, &parsed, !settings.trial)?;
+    touched.extend(before(tx, found.ids())?);
+    let companies = Companies::load(tx, tenant, &parsed)?;
+    let mut plan = Plan { settings, touched, companies, made: Vec::new(), creates: Vec::new(), edits: Vec::new() };
+    let mut outcomes = Vec::with_capacity(rows.len());
+    for (place, row) in rows.iter().enumerate() {
+        outcomes.push(match (&row.parsed, broken.get(&place)) {
+            (Ok(parsed), None) => plan.row(row.number, parsed, place, &found)?,
+            (Ok(_), Some(faults)) => Outcome::Refused(faults.clone()),
+            (Err(faults), _) => Outcome::Refused(faults.clone()),
+        });
     }
+    let Plan { made, creates, edits, .. } = plan;
+    let companies = made.iter().map(|(place, id, _)| (*place, *id)).collect();
+    if !settings.trial {
+        set::insert(
+            tx,
+            tenant,
+            &COMPANIES,
+            made.into_iter().map(|(_, id, change)| (id, set::fields(&change))).collect(),
+        )?;
+        set::insert(tx, tenant, noun, creates)?;
+        let versions = set::update(tx, tenant, noun, edits)?;
+        for outcome in &mut outcomes {
+            if let Outcome::Changed { id, version, .. } = outcome {
+                // They are locked, so none is missing.
+                *version = versions.get(id).copied().unwrap_or_default();
+            }
+        }
+    }
+    Ok(Done { outcomes, companies })
 }
 
-/// Writes rows of one noun into one business.
-pub struct Writer {
-    noun: &'static Noun,
-    business: Business,
-    tenant: Tenant,
-    /// The rows of the database that this file has meant so far: no two different rows may mean the same.
-    touched: HashMap<Uuid, u64>,
-    pub tally: Tally,
-}
-
-impl Writer {
-    pub fn new(noun: &'static Noun, business: Business) -> Self {
-        Self {
-            noun,
-            tenant: Tenant::of_operator(business.id),
-            business,
-            touched: HashMap::new(),
-            tally: Tally::default(),
-        }
-    }
-
-    /// Writes `rows` and reports those that are refused. Errors: what no other row would survive either.
-    pub fn write(&mut self, attempt: &mut Attempt<'_>, rows: &[Row], report: &mut Report) -> Result<(), BoxError> {
-        if rows.is_empty() {
-            return Ok(());
-        }
-        let mut retries = 0;
-        let done = loop {
-            match attempt(&mut |tx| self.chunk(tx, rows)) {
-                Err(Error::Database(error)) if retries < RETRIES && is_collision(&error) => retries += 1,
-                done => break done,
-            }
-        };
-        let done = match (done, rows) {
-            (Ok(done), _) => done,
-            (Err(error), [_]) => {
-                Done { outcomes: vec![Outcome::Refused(faults(error)?)], touched: HashMap::new(), companies: 0 }
-            }
-            (Err(error), _) => {
-                faults(error)?;
-                let (first, second) = rows.split_at(rows.len() / 2);
-                self.write(attempt, first, report)?;
-                return self.write(attempt, second, report);
-            }
-        };
-        for (id, number) in done.touched {
-            self.touched.entry(id).or_insert(number);
-        }
-        self.tally.companies += done.companies;
-        for (row, outcome) in rows.iter().zip(done.outcomes) {
-            self.tally.read += 1;
-            match outcome {
-                Outcome::Created => self.tally.created += 1,
-                Outcome::Changed => self.tally.changed += 1,
-                Outcome::Unchanged => self.tally.unchanged += 1,
-                Outcome::Refused(faults) => {
-                    self.tally.failed += 1;
-                    report.add(row, &faults)?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn chunk(&self, tx: &mut Tx<'_>, rows: &[Row]) -> Result<Done> {
-        // Names are not unique in the database, so two imports at once would make a company each.
-        let mut lock = Statement::new("SELECT pg_advisory_xact_lock(hashtextextended('rapport import ' || ");
-        lock.bind(Value::Text(Some(self.business.id.to_string()))).push(", 0))");
-        lock.run(tx)?;
-        let parsed: Vec<Option<&Parsed>> = rows.iter().map(|row| row.parsed.as_ref().ok()).collect();
-        let mut batch = Batch {
-            writer: self,
-            companies: Companies::load(tx, &self.tenant, &parsed)?,
-            done: Done { outcomes: Vec::with_capacity(rows.len()), touched: HashMap::new(), companies: 0 },
-        };
-        let found = Found::load(tx, &self.tenant, self.noun, &parsed)?;
-        for (place, row) in rows.iter().enumerate() {
-            let outcome = match &row.parsed {
-                Ok(parsed) => batch.row(tx, row.number, parsed, place, &found)?,
-                Err(faults) => Outcome::Refused(faults.clone()),
-            };
-            batch.done.outcomes.push(outcome);
-        }
-        Ok(batch.done)
-    }
-}
-
-/// A chunk at work.
-struct Batch<'w> {
-    writer: &'w Writer,
+/// A chunk before it is written.
+struct Plan<'p> {
+    settings: &'p Settings,
+    touched: &'p mut Touched,
     companies: Companies,
-    done: Done,
+    /// Companies that are to be made, with the place of the row that links them.
+    made: Vec<(usize, Uuid, Change)>,
+    creates: Vec<(Uuid, Map<String, Json>)>,
+    edits: Vec<Edit>,
 }
 
-impl Batch<'_> {
-    fn row(&mut self, tx: &mut Tx<'_>, number: u64, parsed: &Parsed, place: usize, found: &Found) -> Result<Outcome> {
+impl Plan<'_> {
+    fn row(&mut self, number: u64, parsed: &Parsed, place: usize, found: &Found) -> Result<Outcome> {
         let company = parsed.company.as_ref().map(|company| self.companies.find(company));
-        let writer = self.writer;
+        let business = &self.settings.business;
         let changes = |current: &Current, company: Option<Uuid>| {
             let linked = with_company(&parsed.update, company);
-            changes(&linked, &parsed.metadata, current, &writer.business)
+            changes(&linked, &parsed.metadata, current, business)
         };
         let is_same =
             |current: &Current| company != Some(None) && matches!(changes(current, company.flatten()), Ok(None));
         let meant = match found.of(place, parsed, company) {
             Err(fault) => return Ok(Outcome::Refused(vec![fault])),
             Ok(Match::Same(current)) => {
-                if let Some(other) = self.touched(current.id).filter(|_| !is_same(current)) {
-                    return Ok(Outcome::Refused(vec![self.repeated(current, parsed, other)]));
+                if let Some(other) = self.touched.get(&current.id).filter(|_| !is_same(current)) {
+                    return Ok(Outcome::Refused(vec![repeated(current, parsed, *other)]));
                 }
                 Some(current)
             }
             // One that needs no change, else one that no other row of the file has meant.
             Ok(Match::Alike(all)) => {
                 let same = all.iter().find(|current| is_same(current));
-                same.or_else(|| all.iter().find(|current| self.touched(current.id).is_none())).copied()
+                same.or_else(|| all.iter().find(|current| !self.touched.contains_key(&current.id))).copied()
             }
         };
-        let change = match (meant, &parsed.create) {
-            (Some(current), _) => match changes(current, self.company(tx, parsed)?) {
-                Ok(change) => change,
-                Err(error) => return Ok(Outcome::Refused(faults(error)?)),
-            },
-            (None, Err(faults)) => return Ok(Outcome::Refused(faults.clone())),
-            (None, Ok(create)) => Some(with_company(create, self.company(tx, parsed)?)),
-        };
-        let (writes, tenant) = (&writer.noun.writes, &writer.tenant);
-        let (id, outcome) = match (meant, change) {
-            (Some(current), None) => (current.id, Outcome::Unchanged),
-            (Some(current), Some(change)) => {
-                (writes.update)(tx, tenant, current.id, change, None)?;
-                (current.id, Outcome::Changed)
+        match (meant, self.settings.on_match, &parsed.create) {
+            (None, _, Err(faults)) => Ok(Outcome::Refused(faults.clone())),
+            (None, _, Ok(create)) => Ok(self.create(number, place, create, parsed)),
+            (Some(current), OnMatch::Skip, _) => Ok(Outcome::Unchanged { id: current.id }),
+            (Some(_), OnMatch::Refuse, _) => {
+                let detail = "There is such a row already, and this import was told to make new ones only.";
+                Ok(Outcome::Refused(vec![Fault::new("", "already_exists", detail)]))
             }
-            (None, Some(change)) => ((writes.create)(tx, tenant, change)?.0, Outcome::Created),
-            (None, None) => return Err(Error::Internal("a row without a change".into())),
-        };
-        self.done.touched.entry(id).or_insert(number);
-        Ok(outcome)
-    }
-
-    /// The row of the file that meant `id` before.
-    fn touched(&self, id: Uuid) -> Option<u64> {
-        self.done.touched.get(&id).or_else(|| self.writer.touched.get(&id)).copied()
-    }
-
-    /// Two rows that differ cannot both be right, and if the later one won, no import would ever leave things alone.
-    fn repeated(&self, current: &Current, parsed: &Parsed, other: u64) -> Fault {
-        let has = |name: &&str| {
-            let text = |text: Option<&str>| text.map(str::to_lowercase);
-            parsed.update.text(name).is_some() && text(current.text(name)) == text(parsed.update.text(name))
-        };
-        let name = ["external_id", "email", "domain"].into_iter().find(has).unwrap_or_default();
-        let detail = format!("Row {other} of the file has this {name} already, with other values.");
-        Fault::new(format!("/{name}"), "already_exists", detail)
-    }
-
-    /// The company that a row links, made if there is none.
-    fn company(&mut self, tx: &mut Tx<'_>, parsed: &Parsed) -> Result<Option<Uuid>> {
-        let Some(wanted) = &parsed.company else { return Ok(None) };
-        if let Some(id) = self.companies.find(wanted) {
-            return Ok(Some(id));
+            (Some(current), OnMatch::Update, _) => {
+                let company = self.company(place, parsed);
+                let changed = match changes(current, company) {
+                    Ok(changed) => changed,
+                    Err(error) => return Ok(Outcome::Refused(faults(error)?)),
+                };
+                self.touched.entry(current.id).or_insert(number);
+                Ok(self.change(current, changed))
+            }
         }
-        let (id, _) = (COMPANIES.writes.create)(tx, &self.writer.tenant, wanted.clone())?;
-        self.companies.add(id, wanted.text("name").unwrap_or_default(), wanted.text("domain"));
-        self.done.companies += 1;
-        Ok(Some(id))
     }
+
+    fn create(&mut self, number: u64, place: usize, create: &Change, parsed: &Parsed) -> Outcome {
+        let mut change = with_company(create, self.company(place, parsed));
+        let Settings { tenant, noun, .. } = self.settings;
+        if let (Some(person), Visible::Assigned(column)) = (tenant.sees_only(), noun.visible) {
+            // Or they would not see what they made.
+            change.set_default(column, Value::Uuid(Some(person)));
+        }
+        let (id, after) = (Uuid::now_v7(), set::fields(&change));
+        self.creates.push((id, after.clone()));
+        self.touched.insert(id, number);
+        Outcome::Created { id, after }
+    }
+
+    fn change(&mut self, current: &Current, change: Option<Change>) -> Outcome {
+        let id = current.id;
+        let Some(change) = change else { return Outcome::Unchanged { id } };
+        let after = set::fields(&change);
+        let was = |name: &String| current.row.get(name).cloned().unwrap_or_default();
+        let before = after.keys().map(|name| (name.clone(), was(name))).collect();
+        self.edits.push(Edit { id, version: None, fields: after.clone() });
+        Outcome::Changed { id, version: 0, before, after }
+    }
+
+    /// The company that a row links, to be made if there is none.
+    fn company(&mut self, place: usize, parsed: &Parsed) -> Option<Uuid> {
+        let wanted = parsed.company.as_ref()?;
+        if let Some(id) = self.companies.find(wanted) {
+            return Some(id);
+        }
+        let id = Uuid::now_v7();
+        self.companies.add(id, wanted.text("name").unwrap_or_default(), wanted.text("domain"));
+        self.made.push((place, id, wanted.clone()));
+        Some(id)
+    }
+}
+
+/// Two rows that differ cannot both be right, and if the later one won, no import would ever leave things alone.
+fn repeated(current: &Current, parsed: &Parsed, other: u64) -> Fault {
+    let has = |name: &&str| {
+        let text = |text: Option<&str>| text.map(str::to_lowercase);
+        parsed.update.text(name).is_some() && text(current.text(name)) == text(parsed.update.text(name))
+    };
+    let name = ["external_id", "email", "domain"].into_iter().find(has).unwrap_or_default();
+    repeats(name, other)
+}
+
+/// That row `other` of the file has this `name` already.
+pub fn repeats(name: &str, other: u64) -> Fault {
+    let detail = format!("Row {other} of the file has this {name} already, with other values.");
+    Fault::new(format!("/{name}"), "already_exists", detail)
+}
+
+/// The links of rows that lead to no living row of the business, by place: one query for each relation.
+fn broken_links(
+    tx: &mut Tx<'_>,
+    tenant: &Tenant,
+    noun: &'static Noun,
+    rows: &[Option<&Parsed>],
+) -> Result<HashMap<usize, Vec<Fault>>> {
+    let mut broken: HashMap<usize, Vec<Fault>> = HashMap::new();
+    for Relation { noun: other, column, target, .. } in noun.relations.iter().filter(|r| r.arity == Arity::One) {
+        let links = rows.iter().enumerate();
+        let links = links.filter_map(|(place, row)| Some((place, row.as_ref()?.update.get(column)?.as_uuid()?)));
+        let links: Vec<(usize, Uuid)> = links.collect();
+        if links.is_empty() {
+            continue;
+        }
+        let mut sql = Statement::new(format!("SELECT t.{target} FROM {} AS t", other.table));
+        sql.append(select::scoped(other, tenant)).push(&format!(" AND t.{target} = ANY("));
+        sql.bind(Value::Uuids(links.iter().map(|(_, id)| *id).collect())).push(")");
+        select::alive(&mut sql, other);
+        let there: Vec<Uuid> = sql.rows(tx)?.iter().filter_map(|row| row.uuid(0)).collect();
+        for (place, _) in links.iter().filter(|(_, id)| !there.contains(id)) {
+            let detail = format!("`{column}` names no {} of this business, or a deleted one.", other.name);
+            broken.entry(*place).or_default().push(Fault::new(format!("/{column}"), "no_such_row", detail));
+        }
+    }
+    Ok(broken)
 }
 
 fn with_company(change: &Change, company: Option<Uuid>) -> Change {
@@ -270,12 +318,15 @@ fn is_same(value: &Value, json: &Json) -> bool {
         Value::Text(Some(text)) => json.as_str() == Some(text),
         Value::Uuid(Some(id)) => json.as_str() == Some(&id.to_string()),
         Value::Texts(texts) => json.as_array().is_some_and(|items| items.iter().eq(texts)),
+        Value::Time(time) => json.as_str().and_then(params::instant) == *time,
+        Value::Date(Some(date)) => json.as_str() == Some(&date.to_string()),
+        Value::Decimal(Some(text)) => {
+            let number = |text: &str| text.parse::<f64>().ok();
+            json.as_str().and_then(number) == number(text)
+        }
+        Value::Json(Some(object)) => object == json,
         _ => false,
     }
-}
-
-fn is_collision(error: &DbError) -> bool {
-    matches!(error, DbError::DatabaseError(Kind::SerializationFailure, _)) || is_deadlock(error)
 }
 
 /// What is wrong with a row, as the API would say it. Errors: `error` is not about a row.

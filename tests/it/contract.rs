@@ -36,7 +36,8 @@ enum Needs {
 }
 
 /// Operations that are not those of every noun.
-const OTHERS: [(&str, Needs); 20] = [
+const OTHERS: [(&str, Needs); 21] = [
+    ("POST /api/v1/imports/{id}/reversion", Needs::Permission(Area::Crm, Action::Delete)),
     ("POST /api/v1/ops/jobs/{id}/cancellation", Needs::Permission(Area::Operations, Action::Write)),
     ("GET /api/v1/webhooks/{id}/deliveries", Needs::Permission(Area::Webhooks, Action::Read)),
     ("POST /api/v1/webhooks/{id}/deliveries/{delivery}/redelivery", Needs::Permission(Area::Webhooks, Action::Write)),

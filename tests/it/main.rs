@@ -19,6 +19,7 @@ mod export;
 mod history;
 mod idempotency;
 mod import;
+mod imports;
 mod isolation;
 mod jobs;
 mod leads;

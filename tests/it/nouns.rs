@@ -248,7 +248,10 @@ impl Walk<'_> {
             offers.iter().filter(|(_, offered)| *offered).map(|(method, _)| *method).collect()
         };
         let mut paths = vec![
-            (plural.to_owned(), offered(&[("GET", true), ("HEAD", true), ("POST", operations.create)])),
+            (
+                plural.to_owned(),
+                offered(&[("GET", true), ("HEAD", true), ("POST", operations.create || self.noun.creation.is_some())]),
+            ),
             (
                 one.clone(),
                 offered(&[("GET", true), ("HEAD", true), ("PATCH", operations.update), ("DELETE", operations.delete)]),

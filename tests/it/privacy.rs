@@ -107,11 +107,34 @@ fn known(api: &Client, canary: &str, number: u32) -> Vec<(&'static str, String)>
     rows
 }
 
-/// Tables that have `text` in some row, and how many rows.
+/// Files that name the contact, tried and imported: what they had is kept, and who was refused stands in the file.
+fn imported(api: &Client, canary: &str) {
+    let file = format!("email,title\n{canary}@example.com,Chief {canary}\nno address of {canary},\n");
+    let import = api.upload("imports?noun=contacts&dry_run=true", "text/csv", file).expect(202).json;
+    let path = format!("imports/{}", import["id"].as_str().expect("an id"));
+    let until = |state: &str| {
+        let began = Instant::now();
+        while api.get(&path).expect(200).json["state"] != state {
+            assert!(began.elapsed() < Duration::from_secs(60), "it is never {state}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    };
+    until("tried");
+    assert!(api.get(&format!("{path}/preview")).expect(200).text.contains(canary), "the trial shows it");
+    api.post(&format!("{path}/execution"), json!({})).expect(202);
+    until("imported");
+    assert!(api.get(&format!("{path}/errors")).expect(200).text.contains(canary));
+    // And one that nobody started.
+    let file = format!("email\n{canary}@example.com\n");
+    api.upload("imports?noun=contacts&start=false", "text/csv", file).expect(201);
+}
+
+/// Tables that have `text` in some row, as it is or in bytes, and how many rows.
 fn found(database: &Database, text: &str) -> Vec<String> {
     let tables = database.rows::<1>("SELECT tablename::text FROM pg_tables WHERE schemaname = 'public'");
-    let count =
-        |table: &str| database.ask(&format!("SELECT count(*)::text FROM {table} x WHERE x::text ILIKE '%{text}%'"));
+    let bytes: String = text.bytes().map(|byte| format!("{byte:02x}")).collect();
+    let holds = format!("x::text ILIKE '%{text}%' OR x::text ILIKE '%{bytes}%'");
+    let count = |table: &str| database.ask(&format!("SELECT count(*)::text FROM {table} x WHERE {holds}"));
     let found = tables.iter().map(|[table]| (table, count(table))).filter(|(_, count)| count != "0");
     found.map(|(table, count)| format!("{table}: {count}")).collect()
 }
@@ -169,6 +192,7 @@ fn forgotten_everywhere(mode: &str) {
     let owner = Client::new(address, &make_key(&database, business, Role::Owner));
     let rows = known(&owner, CANARY, 1);
     let bystander = known(&owner, "bystander", 2);
+    imported(&owner, CANARY);
     // What is read is kept: lists, searches, single rows with all that is around them.
     let read = |searches: bool| {
         for noun in NOUNS.iter().filter(|noun| rows.iter().any(|(plural, _)| *plural == noun.plural)) {
@@ -184,7 +208,9 @@ fn forgotten_everywhere(mode: &str) {
     read(true);
     read(true);
     let before = found(&database, CANARY);
-    assert!(before.len() >= 8 && before.iter().any(|table| table.starts_with("audit_log")), "{before:?}");
+    for table in ["audit_log", "import_chunks", "import_rows"] {
+        assert!(before.len() >= 8 && before.iter().any(|found| found.starts_with(table)), "{before:?}");
+    }
     let began = Instant::now();
     while !kept(&redis, business).iter().any(|entry| entry.contains(CANARY)) {
         assert!(began.elapsed() < Duration::from_secs(5), "nothing of it ever came to Redis");

@@ -51,6 +51,7 @@ pub fn erase(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, mode: Option<&str>, don
         sql.run(tx)?;
     }
     Statement::new("SELECT rapport_erase_audit(").bind(Value::Uuids(reach.ids())).push(")").run(tx)?;
+    Statement::new("SELECT rapport_forget_imports(").bind(Value::Uuids(reach.ids())).push(")").run(tx)?;
     let rows = reach.0.iter().map(|(noun, ids)| (noun.plural.to_owned(), ids.len().into())).collect();
     Ok(Erased { mode, rows, ids: reach.ids().into_iter().collect() })
 }

@@ -89,7 +89,7 @@ fn paths(noun: &'static Noun, api: &mut OpenApi) {
 }
 
 /// Adds an operation beside those that its path has already.
-fn insert(api: &mut OpenApi, path: String, method: HttpMethod, operation: OperationBuilder) {
+pub fn insert(api: &mut OpenApi, path: String, method: HttpMethod, operation: OperationBuilder) {
     let item = PathItem::new(method, operation);
     match api.paths.paths.get_mut(&path) {
         Some(known) => known.merge_operations(item),

@@ -121,6 +121,12 @@ SELECT pg_temp.business_id(i), pg_temp.row_id(21, i), 'kind' || i / 20 % 3, (ARR
     'user', pg_temp.other(1, i, 50), pg_temp.born(i, 10000), CASE WHEN i / 20 % 5 > 1 THEN pg_temp.born(i, 10000) END, pg_temp.born(i, 10000)
 FROM generate_series(0, 9999) AS i
 
+-- table: imports
+INSERT INTO imports (business_id, id, noun, format, file_name, bytes, lines, layout, match_by, state, actor_kind, actor_id, created_at)
+SELECT pg_temp.business_id(i), pg_temp.row_id(22, i), (ARRAY['contacts', 'companies', 'leads', 'tasks'])[1 + i / 20 % 4], 'csv', 'file' || i, 1000, 10, '{}', '{external_id}',
+    (ARRAY['ready', 'tried', 'imported', 'reverted'])[1 + i / 20 % 4], 'user', pg_temp.other(1, i, 50), pg_temp.born(i, 10000)
+FROM generate_series(0, 9999) AS i
+
 -- table: messages
 INSERT INTO messages (business_id, id, conversation_id, direction, author, author_id, kind, body, external_id, status, sent_at, created_at, updated_at, deleted_at)
 SELECT pg_temp.business_id(i), pg_temp.row_id(14, i), pg_temp.other(8, i, 1000), CASE WHEN i / 20 % 2 = 0 THEN 'inbound' ELSE 'outbound' END, (ARRAY['contact', 'user', 'contact', 'ai'])[1 + i / 20 % 4],

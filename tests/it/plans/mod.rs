@@ -19,8 +19,15 @@ use crate::support::{Database, open_db};
 use questions::Question;
 
 /// Indexes that no read of the API uses, with the reason.
-const FOR_WRITES: [(&str, &str); 16] = [
+const FOR_WRITES: [(&str, &str); 20] = [
     ("idempotency_keys_created_at_idx", "those whose time is over are cleared away"),
+    ("imports_job_id_idx", "a job that fails or is cancelled lets its import know"),
+    ("imports_emptied_idx", "files that have had their time are cleared away"),
+    ("import_chunks_created_at_idx", "parts that nothing was made of are cleared away"),
+    (
+        "import_rows_row_id_idx",
+        "rows of a file that mean the same are noticed, and who is forgotten is forgotten here, too",
+    ),
     ("jobs_finished_at_idx", "those that ended long ago are cleared away"),
     ("tasks_reminder_idx", "reminders look for what is due, in all businesses"),
     ("bookings_reminder_idx", "the same, for what is about to begin"),

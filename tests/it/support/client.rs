@@ -72,6 +72,11 @@ impl Client {
         self.send(self.request("POST", path).json(&body))
     }
 
+    /// Uploads a file.
+    pub fn upload(&self, path: &str, kind: &str, file: impl Into<reqwest::blocking::Body>) -> Answer {
+        self.send(self.request("POST", path).header("content-type", kind).body(file))
+    }
+
     pub fn patch(&self, path: &str, body: Value) -> Answer {
         self.send(self.request("PATCH", path).json(&body))
     }

@@ -50,6 +50,14 @@ impl Samples {
             let merged = self.client.post(&format!("contacts/{one}/merge"), json!({ "from": [other] })).expect(201);
             return merged.json["merge"].clone();
         }
+        if noun.plural == "imports" {
+            let file = format!("Vorname,E-Mail\nAnna,anna{}@example.com\n", Uuid::now_v7());
+            return self
+                .client
+                .upload("imports?noun=contacts&start=false&file_name=a.csv", "text/csv", file)
+                .expect(201)
+                .json;
+        }
         if noun.plural == "memberships" {
             // Made along with a person.
             let user = self.row(&rapport::identity::users::USERS);

@@ -154,7 +154,8 @@ pub fn make_business(database: &Database, slug: &str) -> Uuid {
     database.run(&format!(
         "SET session_replication_role = replica;
          INSERT INTO jobs (business_id, id, kind, actor_kind, actor_id) VALUES ('{id}', '{job}', 'sample', 'user', '{job}');
-         INSERT INTO job_runs (business_id, id, kind, input, role, permissions) VALUES ('{id}', '{job}', 'sample', '{{}}', 'viewer', '{{}}')"
+         INSERT INTO job_runs (business_id, id, kind, input, role, permissions) VALUES ('{id}', '{job}', 'sample', '{{}}', 'viewer', '{{}}');
+         INSERT INTO import_rows (business_id, id, noun, outcome) VALUES ('{id}', '{job}', 'contacts', 'unchanged')"
     ));
     id
 }

@@ -1,0 +1,286 @@
+//! `rapport import`: contacts and companies from a CSV file, on the machine of the database.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum};
+use diesel::PgConnection;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::header;
+use super::mapping::Mapping;
+use super::matching::finders;
+use super::report::Report;
+use super::rows::{Keys, Parser, Row, Source};
+use super::writer::{self, Done, OnMatch, Outcome, Settings, Touched};
+use crate::auth::{Business, Tenant};
+use crate::config::DatabaseConfig;
+use crate::crm::{companies::COMPANIES, contacts::CONTACTS};
+use crate::db::target::{BoxError, Target};
+use crate::db::{self, Statement, Tx, Value, migrate};
+use crate::error::{Error, is_deadlock};
+use crate::noun::Noun;
+
+/// Rows per transaction: enough to make its cost small, few enough not to hold locks for long.
+const CHUNK: usize = 500;
+/// How often a chunk that collided with other writers is tried again.
+const RETRIES: usize = 5;
+/// The business of the embedded server's demo.
+const DEMO: &str = "demo";
+
+/// What can be imported.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Imported {
+    Contacts,
+    Companies,
+}
+
+impl Imported {
+    fn noun(self) -> &'static Noun {
+        match self {
+            Self::Contacts => &CONTACTS,
+            Self::Companies => &COMPANIES,
+        }
+    }
+}
+
+/// Arguments of `rapport import`.
+#[derive(Args, Debug)]
+pub struct Arguments {
+    /// What the rows are
+    #[arg(value_enum)]
+    what: Imported,
+    /// CSV file in UTF-8 with a header line, separated by comma, semicolon or tab
+    file: PathBuf,
+    #[command(flatten)]
+    database: DatabaseConfig,
+    /// Slug of the business [default: demo on the private server; required with DATABASE_URL]
+    #[arg(long, env = "RAPPORT_IMPORT_BUSINESS")]
+    business: Option<String>,
+    /// JSON object from header to field, `metadata.<key>`, `full_name`, `company.name`, `company.domain`, or null to
+    /// skip a column; headers that it leaves out are guessed
+    #[arg(long, env = "RAPPORT_IMPORT_MAPPING")]
+    mapping: Option<PathBuf>,
+    /// Where refused rows are written, if there are any [default: FILE with the ending .errors.csv]
+    #[arg(long, env = "RAPPORT_IMPORT_REPORT")]
+    report: Option<PathBuf>,
+    /// Does everything and takes it back: nothing is changed, the summary and the report tell what would be
+    #[arg(long, env = "RAPPORT_IMPORT_DRY_RUN")]
+    dry_run: bool,
+}
+
+/// Imports a file and prints a summary. Errors: what keeps the import from running, and rows that were refused.
+pub fn run(arguments: Arguments) -> Result<(), BoxError> {
+    let noun = arguments.what.noun();
+    let slug = match (&arguments.business, &arguments.database.database_url) {
+        (Some(slug), _) => slug.as_str(),
+        (None, None) => DEMO,
+        (None, Some(_)) => return Err("--business is required with DATABASE_URL".into()),
+    };
+    let report = arguments.report.unwrap_or_else(|| arguments.file.with_extension("errors.csv"));
+    // The file and the mapping come first: their faults show without a server being started.
+    let (mut reader, bar) = open(&arguments.file)?;
+    let headers = header::headers(&mut reader).map_err(|error| named(&arguments.file, error))?;
+    if same_file(&report, &arguments.file) {
+        return Err("--report must not be the file that is imported".into());
+    }
+    let mapping = match &arguments.mapping {
+        Some(path) => {
+            let text = std::fs::read_to_string(path).map_err(|error| named(path, error))?;
+            Mapping::read(noun, &headers, &text).map_err(|error| named(path, error))?
+        }
+        None => Mapping::guess(noun, &headers)?,
+    };
+    let target = Target::open(&arguments.database)?;
+    if target.embedded.is_some() {
+        migrate::run(&target.url)?;
+    }
+    let mut conn = target.connect()?;
+    let business = business(&mut conn, slug)?;
+    let mut report = Report::new(report, &headers);
+    let parser = Parser { noun, mapping, business: business.clone() };
+    let source = Source::new(reader, parser, 1);
+    let mut writer = Writer::new(noun, business);
+    let done = if arguments.dry_run {
+        dry(&mut conn, |attempt| import(source, &mut writer, attempt, &mut report, &bar))
+    } else {
+        let mut attempt = |work: &mut Work<'_>| db::in_transaction(&mut conn, |tx| work(tx));
+        import(source, &mut writer, &mut attempt, &mut report, &bar)
+    };
+    bar.finish_and_clear();
+    report.finish()?;
+    let Tally { read, failed, .. } = writer.tally;
+    let prefix = if arguments.dry_run { "Dry run, nothing was changed: " } else { "" };
+    let see = report.path().map(|path| format!("; report: {}", path.display()));
+    println!("{prefix}{}{}", writer.tally, see.as_deref().unwrap_or_default());
+    done.map_err(|error| format!("stopped before the end of the file: {error}"))?;
+    match report.path() {
+        Some(path) => Err(format!("{failed} of {read} rows were refused; see {}", path.display()).into()),
+        None => Ok(()),
+    }
+}
+
+/// What is done in one transaction.
+type Work<'w> = dyn FnMut(&mut Tx<'_>) -> crate::error::Result<(Done, Touched)> + 'w;
+/// Does it, wholly or not at all.
+type Attempt<'a> = dyn FnMut(&mut Work<'_>) -> crate::error::Result<(Done, Touched)> + 'a;
+
+/// What the summary says.
+#[derive(Clone, Copy, Debug, Default)]
+struct Tally {
+    read: u64,
+    created: u64,
+    changed: u64,
+    unchanged: u64,
+    failed: u64,
+    companies: usize,
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { read, created, changed, unchanged, failed, companies } = self;
+        write!(
+            f,
+            "{read} rows read: {created} created, {changed} changed, {unchanged} unchanged, {failed} failed; \
+             {companies} linked companies created"
+        )
+    }
+}
+
+/// Writes chunks, each in a transaction, and counts.
+struct Writer {
+    settings: Settings,
+    touched: RefCell<Touched>,
+    tally: Tally,
+}
+
+impl Writer {
+    fn new(noun: &'static Noun, business: Business) -> Self {
+        let finders = finders(noun).iter().map(|finder| (*finder).to_owned()).collect();
+        let tenant = Tenant::of_operator(business.id);
+        let settings = Settings { noun, business, tenant, finders, on_match: OnMatch::Update, trial: false };
+        Self { settings, touched: RefCell::default(), tally: Tally::default() }
+    }
+
+    /// Writes `rows` and reports those that are refused. Errors: what no other row would survive either.
+    fn write(&mut self, attempt: &mut Attempt<'_>, rows: &[Row], report: &mut Report) -> Result<(), BoxError> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let (settings, touched) = (&self.settings, &self.touched);
+        let before = |_: &mut Tx<'_>, ids: Vec<uuid::Uuid>| {
+            let touched = touched.borrow();
+            Ok(ids.into_iter().filter_map(|id| Some((id, *touched.get(&id)?))).collect())
+        };
+        let mut work = |tx: &mut Tx<'_>| {
+            tx.tell_of(settings.business.id, None)?;
+            let mut meant = Touched::new();
+            let done = writer::write(tx, settings, rows, &mut meant, &before)?;
+            Ok((done, meant))
+        };
+        let mut retries = 0;
+        let (done, meant) = loop {
+            match attempt(&mut work) {
+                Err(Error::Database(error)) if retries < RETRIES && is_collision(&error) => retries += 1,
+                done => break done?,
+            }
+        };
+        for (id, number) in meant {
+            self.touched.borrow_mut().entry(id).or_insert(number);
+        }
+        self.tally.companies += done.companies.len();
+        for (row, outcome) in rows.iter().zip(done.outcomes) {
+            self.tally.read += 1;
+            match outcome {
+                Outcome::Created { .. } => self.tally.created += 1,
+                Outcome::Changed { .. } => self.tally.changed += 1,
+                Outcome::Unchanged { .. } => self.tally.unchanged += 1,
+                Outcome::Refused(faults) => {
+                    self.tally.failed += 1;
+                    report.add(row, &faults)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn is_collision(error: &diesel::result::Error) -> bool {
+    use diesel::result::DatabaseErrorKind::SerializationFailure;
+    matches!(error, diesel::result::Error::DatabaseError(SerializationFailure, _)) || is_deadlock(error)
+}
+
+/// Feeds the writer. A chunk ends early when a row seems to be the same as an earlier one: that one must be found.
+fn import(
+    source: Source<BufReader<File>>,
+    writer: &mut Writer,
+    attempt: &mut Attempt<'_>,
+    report: &mut Report,
+    bar: &ProgressBar,
+) -> Result<(), BoxError> {
+    let mut chunk = Vec::with_capacity(CHUNK);
+    let mut keys = Keys::default();
+    for row in source {
+        let (row, position) = row?;
+        if chunk.len() == CHUNK || !keys.add(&row) {
+            writer.write(attempt, &chunk, report)?;
+            chunk.clear();
+            keys = Keys::default();
+            keys.add(&row);
+            bar.set_position(position);
+        }
+        chunk.push(row);
+    }
+    writer.write(attempt, &chunk, report)
+}
+
+/// Runs `f` in one transaction that is rolled back.
+fn dry(conn: &mut PgConnection, f: impl FnOnce(&mut Attempt<'_>) -> Result<(), BoxError>) -> Result<(), BoxError> {
+    let mut done = Ok(());
+    let rolled_back: Result<(), Error> = db::in_transaction(conn, |tx| {
+        done = f(&mut |work: &mut Work<'_>| work(tx));
+        Err(Error::Stale)
+    });
+    match rolled_back {
+        Err(Error::Stale) => done,
+        other => Ok(other?),
+    }
+}
+
+/// Opens the file as CSV, with a bar as long as it is. On anything but a terminal the bar draws nothing.
+fn open(path: &Path) -> Result<(csv::Reader<BufReader<File>>, ProgressBar), BoxError> {
+    let file = File::open(path).map_err(|error| named(path, error))?;
+    let size = file.metadata().map_err(|error| named(path, error))?.len();
+    let mut file = BufReader::with_capacity(1 << 16, file);
+    let delimiter = header::delimiter(file.fill_buf().map_err(|error| named(path, error))?);
+    let bar = ProgressBar::new(size);
+    if let Ok(style) = ProgressStyle::with_template("{bar:40} {percent:>3} %  {elapsed} of {duration}") {
+        bar.set_style(style);
+    }
+    let reader = csv::ReaderBuilder::new().delimiter(delimiter).flexible(true).from_reader(file);
+    Ok((reader, bar))
+}
+
+fn business(conn: &mut PgConnection, slug: &str) -> Result<Business, BoxError> {
+    let mut sql = Statement::new("SELECT id, country, time_zone, currency FROM businesses WHERE slug = ");
+    sql.bind(Value::Text(Some(slug.to_owned())));
+    let row = sql.row(conn)?.ok_or_else(|| {
+        format!(
+            "there is no business `{slug}`; `rapport seed` makes `demo`, `rapport api-key create --create-business` any"
+        )
+    })?;
+    let text = |index| row.text(index).unwrap_or_default().to_owned();
+    Ok(Business { id: row.uuid(0).unwrap_or_default(), country: text(1), time_zone: text(2), currency: text(3) })
+}
+
+fn named(path: &Path, error: impl std::fmt::Display) -> BoxError {
+    format!("{}: {error}", path.display()).into()
+}
+
+fn same_file(one: &Path, other: &Path) -> bool {
+    let (one, other) = (std::fs::canonicalize(one), std::fs::canonicalize(other));
+    matches!((one, other), (Ok(one), Ok(other)) if one == other)
+}

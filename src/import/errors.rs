@@ -1,0 +1,157 @@
+//! `GET /imports/{id}/errors`: the rows that were refused, as a CSV file that is made page by page while it is sent.
+
+use actix_web::http::header;
+use actix_web::web::{Bytes, Data};
+use actix_web::{HttpRequest, HttpResponse};
+use diesel::PgConnection;
+use futures_util::stream;
+use serde::Deserialize;
+use uuid::Uuid;
+
+use super::file::CHUNK;
+use super::noun::IMPORTS;
+use super::record;
+use super::report;
+use crate::app::App;
+use crate::auth::{Action, Tenant};
+use crate::db::{Statement, Value};
+use crate::error::{Error, Result};
+use crate::http::caller::Caller;
+use crate::noun::http::{id, no_parameters};
+use crate::noun::{select, store};
+
+/// Rows that are read at once.
+const PAGE: usize = 200;
+
+/// The file; without rows only its headers.
+pub async fn download(app: Data<App>, caller: Caller, request: HttpRequest, _: Bytes) -> Result<HttpResponse> {
+    let tenant = caller.may(IMPORTS.area, Action::Read)?;
+    no_parameters(&request)?;
+    let id = id(&IMPORTS, &request)?;
+    let own = tenant.clone();
+    let file = app.db.within(&tenant).read("import_errors", move |conn| Refusals::open(conn, &own, id)).await?;
+    let first = file.headers()?;
+    let pages = stream::unfold((app, tenant, file, Some(first)), |(app, tenant, mut file, first)| async move {
+        if let Some(first) = first {
+            return Some((Ok::<_, Error>(first), (app, tenant, file, None)));
+        }
+        let (last, own) = (file.last?, tenant.clone());
+        let page = app.db.within(&tenant).read("import_errors", move |conn| {
+            let mut page = file.clone();
+            page.next(conn, &own, last).map(|bytes| (bytes, page))
+        });
+        match page.await {
+            Ok((bytes, next)) => {
+                file = next;
+                if bytes.is_empty() && file.last.is_none() {
+                    None
+                } else {
+                    Some((Ok(bytes), (app, tenant, file, None)))
+                }
+            }
+            // The answer has begun; that it is cut off shows that it is not whole.
+            Err(error) => Some((Err(error), (app, tenant, Refusals { last: None, ..Refusals::default() }, None))),
+        }
+    });
+    Ok(HttpResponse::Ok()
+        .insert_header((header::CONTENT_TYPE, "text/csv; charset=utf-8"))
+        .insert_header((header::CONTENT_DISPOSITION, format!("attachment; filename=\"import-{id}-errors.csv\"")))
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .streaming(pages))
+}
+
+/// The refused rows of a run, and where the next page begins.
+#[derive(Clone, Default)]
+struct Refusals {
+    import: Uuid,
+    run: Uuid,
+    csv: bool,
+    separator: u8,
+    columns: Vec<String>,
+    /// The last that was read; `None`: that was all.
+    last: Option<Uuid>,
+}
+
+/// A fault as it was recorded.
+#[derive(Deserialize)]
+struct Recorded {
+    pointer: String,
+    code: String,
+    detail: String,
+}
+
+impl Refusals {
+    /// Errors: 404.
+    fn open(conn: &mut PgConnection, tenant: &Tenant, id: Uuid) -> Result<Self> {
+        let mut sql =
+            Statement::new("SELECT t.run_id, t.format, t.layout ->> 'separator', t.layout -> 'headers' FROM imports t");
+        sql.append(select::scoped(&IMPORTS, tenant)).push(" AND t.id = ").bind(Value::Uuid(Some(id)));
+        let row = sql.row(conn)?.ok_or_else(|| store::missing(&IMPORTS))?;
+        let csv = row.text(1) == Some("csv");
+        let headers = row.get(3).and_then(|cell| serde_json::from_slice(cell.get(1..)?).ok()).unwrap_or_default();
+        let run = row.uuid(0).unwrap_or_default();
+        Ok(Self {
+            import: id,
+            run,
+            csv,
+            separator: row.text(2).and_then(|text| text.bytes().next()).unwrap_or(b','),
+            columns: if csv { headers } else { vec!["line".to_owned()] },
+            last: row.uuid(0).map(|run| record::range(run)[0]),
+        })
+    }
+
+    fn headers(&self) -> Result<Bytes> {
+        let mut writer = csv::WriterBuilder::new().flexible(true).from_writer(Vec::new());
+        report::headers(&mut writer, &self.columns).map_err(internal)?;
+        writer.into_inner().map(Bytes::from).map_err(internal)
+    }
+
+    /// The next page after `last`, with the cells as they were, where the file is still kept.
+    fn next(&mut self, conn: &mut PgConnection, tenant: &Tenant, last: Uuid) -> Result<Bytes> {
+        let mut sql = Statement::new(format!(
+            "SELECT r.id, r.faults, (SELECT string_agg(substr(c.data, \
+                 (greatest(r.place - c.number::bigint * {CHUNK}, 0) + 1)::int, \
+                 (least(r.place + r.length, (c.number + 1)::bigint * {CHUNK}) - greatest(r.place, c.number::bigint * {CHUNK}))::int), \
+                 ''::bytea ORDER BY c.number) FROM import_chunks c \
+                 WHERE c.business_id = r.business_id AND c.number >= r.place / {CHUNK} \
+                 AND c.number <= (r.place + r.length - 1) / {CHUNK} AND c.import_id = "
+        ));
+        sql.bind(Value::Uuid(Some(self.import))).push(") FROM import_rows r WHERE r.business_id = ");
+        sql.bind(Value::Uuid(Some(tenant.id()))).append(record::within(self.run));
+        sql.push(" AND r.outcome = 'refused' AND r.id > ").bind(Value::Uuid(Some(last)));
+        let rows = sql.push(&format!(" ORDER BY r.id LIMIT {PAGE}")).rows(conn)?;
+        let mut writer = csv::WriterBuilder::new().flexible(true).from_writer(Vec::new());
+        for row in &rows {
+            let faults: Vec<Recorded> =
+                row.get(1).and_then(|cell| serde_json::from_slice(cell.get(1..)?).ok()).unwrap_or_default();
+            let cells = self.cells(row.get(2).unwrap_or_default());
+            let number = record::number(row.uuid(0).unwrap_or_default());
+            for Recorded { pointer, code, detail } in &faults {
+                report::line(&mut writer, self.columns.len(), number, &cells, [pointer, code, detail])
+                    .map_err(internal)?;
+            }
+        }
+        self.last = rows.last().filter(|_| rows.len() == PAGE).and_then(|row| row.uuid(0));
+        writer.into_inner().map(Bytes::from).map_err(internal)
+    }
+
+    /// The cells of a row as it stood in the file.
+    fn cells(&self, bytes: &[u8]) -> csv::ByteRecord {
+        let mut record = csv::ByteRecord::new();
+        match self.csv {
+            true => {
+                let mut builder = csv::ReaderBuilder::new();
+                builder.delimiter(self.separator).flexible(true).has_headers(false);
+                if builder.from_reader(bytes).read_byte_record(&mut record).is_err() {
+                    record.clear();
+                }
+            }
+            false => record.push_field(bytes.trim_ascii()),
+        }
+        record
+    }
+}
+
+fn internal(error: impl std::fmt::Display) -> Error {
+    Error::Internal(error.to_string())
+}

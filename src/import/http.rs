@@ -1,0 +1,393 @@
+//! `POST /imports` takes a file; `/imports/{id}/trial`, `/execution` and `/reversion` are the jobs that work on it; `/errors` says
+//! what was refused.
+
+use std::borrow::Cow;
+
+use actix_web::http::{Method, header};
+use actix_web::web::{Bytes, BytesMut, Data, ServiceConfig};
+use actix_web::{HttpMessage, HttpRequest, HttpResponse};
+use serde_json::{Map, Value as Json, json};
+use uuid::Uuid;
+
+use super::noun::{FORMATS, IMPORTS, Import, NAMES, ON_MATCH, check_finders, columns, imported, mapped};
+use super::reversion::{self, REVERSION};
+use super::run::{self, IMPORT};
+use super::{errors, file, header as headers, matching, record};
+use crate::app::App;
+use crate::auth::{Action, Area, Tenant};
+use crate::db::{Actor, Statement, Tx, Value};
+use crate::error::{Error, Fault, Result};
+use crate::http::caller::Caller;
+use crate::http::payload::Pieces;
+use crate::http::reply;
+use crate::http::routing::{self, Routes};
+use crate::jobs::{self, Kind};
+use crate::noun::form::Form;
+use crate::noun::http::{API, id, no_parameters};
+use crate::noun::params::View;
+use crate::noun::store::{self, Row};
+use crate::noun::{Noun, did_you_mean};
+use crate::ops;
+
+/// Bytes in which the headers of a file must have ended.
+const LONGEST_HEADER: usize = 64 * 1024;
+/// Characters of the name of a file.
+const LONGEST_NAME: usize = 255;
+
+/// Of imports.
+pub fn creation(many: Routes) -> Routes {
+    many.streams(Method::POST, upload)
+}
+
+/// Below `/imports`.
+pub fn routes(scope: &mut ServiceConfig) {
+    routing::resource("/{id}/trial").on(Method::POST, try_out).register(scope);
+    routing::resource("/{id}/execution").on(Method::POST, execute).register(scope);
+    routing::resource("/{id}/reversion").on(Method::POST, revert).register(scope);
+    routing::resource("/{id}/preview").on(Method::GET, preview).register(scope);
+    routing::resource("/{id}/errors").on(Method::GET, errors::download).register(scope);
+}
+
+async fn upload(app: Data<App>, caller: Caller, request: HttpRequest, body: Pieces) -> Result<HttpResponse> {
+    let tenant = caller.may(Area::Crm, Action::Write)?;
+    let asked = Asked::read(&request)?;
+    if let Some(noun) = imported(asked.noun) {
+        caller.may(noun.area, Action::Write)?;
+    }
+    let (id, starts) = (Uuid::now_v7(), asked.starts);
+    let kept = match receive(&app, &tenant, id, &request, body).await {
+        Ok(file) => {
+            let own = tenant.clone();
+            let made = move |tx: &mut Tx<'_>| create(tx, &own, id, &asked, &file);
+            app.db.within(&tenant).write("import_create", made).await
+        }
+        Err(error) => Err(error),
+    };
+    if kept.is_err() {
+        let own = tenant.clone();
+        let forgotten = app.db.within(&tenant).write("import_forget", move |tx| file::forget(tx, &own, id)).await;
+        // Else it is cleared away with those that broke off.
+        forgotten.unwrap_or_default();
+    }
+    let row = kept?;
+    app.bells.jobs.notify_one();
+    let mut reply = if starts { HttpResponse::Accepted() } else { HttpResponse::Created() };
+    reply.insert_header((header::LOCATION, format!("{API}/imports/{id}"))).insert_header((header::ETAG, row.etag()));
+    Ok(reply::json(reply, row.json))
+}
+
+async fn preview(app: Data<App>, caller: Caller, request: HttpRequest, _: Bytes) -> Result<HttpResponse> {
+    let tenant = caller.may(IMPORTS.area, Action::Read)?;
+    no_parameters(&request)?;
+    let id = id(&IMPORTS, &request)?;
+    let shown = app.db.within(&tenant).read("import_preview", move |conn| record::shown(conn, &tenant, id)).await?;
+    Ok(HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(shown))
+}
+
+async fn try_out(app: Data<App>, caller: Caller, request: HttpRequest, body: Bytes) -> Result<HttpResponse> {
+    let tenant = caller.may(Area::Crm, Action::Write)?;
+    started(app, tenant, request, body, |tx, tenant, import| run(tx, tenant, import, true)).await
+}
+
+async fn execute(app: Data<App>, caller: Caller, request: HttpRequest, body: Bytes) -> Result<HttpResponse> {
+    let tenant = caller.may(Area::Crm, Action::Write)?;
+    started(app, tenant, request, body, |tx, tenant, import| run(tx, tenant, import, false)).await
+}
+
+async fn revert(app: Data<App>, caller: Caller, request: HttpRequest, body: Bytes) -> Result<HttpResponse> {
+    // It deletes what was made.
+    let (tenant, days) = (caller.may(Area::Crm, Action::Delete)?, app.config.import_days);
+    started(app, tenant, request, body, move |tx, tenant, import| take_back(tx, tenant, import, days)).await
+}
+
+/// Starts a job on the import of the path: 202 with the import and the place of its job.
+async fn started(
+    app: Data<App>,
+    tenant: Tenant,
+    request: HttpRequest,
+    body: Bytes,
+    start: impl Fn(&mut Tx<'_>, &Tenant, Import) -> Result<Uuid> + Send + Sync + 'static,
+) -> Result<HttpResponse> {
+    Form::read(&body, &[])?;
+    let id = id(&IMPORTS, &request)?;
+    let begun = app.db.within(&tenant).write("import_start", move |tx| {
+        let import = Import::lock(tx, &tenant, id)?;
+        import.rests()?;
+        Ok((start(tx, &tenant, import)?, shown(tx, &tenant, id)?))
+    });
+    let (job, row) = begun.await?;
+    app.bells.jobs.notify_one();
+    let mut reply = HttpResponse::Accepted();
+    reply.insert_header((header::LOCATION, ops::jobs::path(job))).insert_header((header::ETAG, row.etag()));
+    Ok(reply::json(reply, row.json))
+}
+
+fn shown(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid) -> Result<Row> {
+    store::one(tx, tenant, &IMPORTS, id, &View::default())?.ok_or_else(|| store::missing(&IMPORTS))
+}
+
+/// Makes the job that tries `import` or imports it. Errors: 409 when it was imported.
+fn run(tx: &mut Tx<'_>, tenant: &Tenant, import: Import, trial: bool) -> Result<Uuid> {
+    if import.executed {
+        let detail = "The file has been imported already. Upload it again: what is there is recognised.";
+        return Err(Error::conflict("already_imported", detail));
+    }
+    import.mapped()?;
+    let input = run::Input { import: import.id, trial, before: import.run };
+    let (state, executed) = if trial { ("trying", "NULL") } else { ("importing", "now()") };
+    let zeros = "read = 0, created = 0, changed = 0, unchanged = 0, failed = 0, companies = 0";
+    let set = format!("state = '{state}', executed_at = {executed}, finished_at = NULL, {zeros}, run_id = job_id");
+    begin(tx, tenant, import.id, &IMPORT, json!(input), &set)
+}
+
+/// Makes the job that takes `import` back. Errors: 409 when there is nothing to take back, or not any more.
+fn take_back(tx: &mut Tx<'_>, tenant: &Tenant, import: Import, days: u32) -> Result<Uuid> {
+    let refused = |code, detail: String| Err(Error::conflict(code, detail));
+    let mut sql = Statement::new("SELECT (executed_at > now() - ");
+    sql.bind(Value::Int(Some(days.into()))).push(" * interval '1 day')::int FROM imports WHERE business_id = ");
+    sql.bind(Value::Uuid(Some(tenant.id()))).push(" AND id = ").bind(Value::Uuid(Some(import.id)));
+    let in_time = sql.row(tx)?.and_then(|row| row.int(0));
+    match (import.run, in_time, import.state.as_str()) {
+        (_, _, "reverted") => refused("already_reverted", "The import has been taken back already.".into()),
+        (None, ..) | (_, None, _) => refused("not_imported", "Nothing of the file has been imported.".into()),
+        (_, Some(0), _) => {
+            refused("too_late", format!("An import can be taken back for {days} days (RAPPORT_IMPORT_DAYS)."))
+        }
+        (Some(run), ..) => {
+            let input = reversion::Input { import: import.id, run };
+            begin(tx, tenant, import.id, &REVERSION, json!(input), "state = 'reverting', reverted = 0, kept = 0")
+        }
+    }
+}
+
+/// Makes the job and lets the import know; `set` may say `job_id` for the new one.
+fn begin(tx: &mut Tx<'_>, tenant: &Tenant, import: Uuid, kind: &Kind, input: Json, set: &str) -> Result<Uuid> {
+    let job = jobs::enqueue(tx, tenant, kind, input)?;
+    let mut sql = Statement::new("UPDATE imports SET job_id = ");
+    sql.bind(Value::Uuid(Some(job))).push(", version = version + 1, updated_at = now(), ");
+    match set.split_once("run_id = job_id") {
+        Some((rest, _)) => sql.push(rest).push("run_id = ").bind(Value::Uuid(Some(job))),
+        None => sql.push(set),
+    };
+    sql.push(" WHERE business_id = ").bind(Value::Uuid(Some(tenant.id()))).push(" AND id = ");
+    sql.bind(Value::Uuid(Some(import))).run(tx)?;
+    Ok(job)
+}
+
+/// What is asked of a file.
+struct Asked {
+    noun: &'static str,
+    format: &'static str,
+    file_name: Option<String>,
+    mapping: Map<String, Json>,
+    finders: Option<Vec<String>>,
+    on_match: &'static str,
+    trial: bool,
+    starts: bool,
+}
+
+impl Asked {
+    const PARAMETERS: [&'static str; 8] =
+        ["noun", "format", "file_name", "mapping", "match_by", "on_match", "dry_run", "start"];
+
+    /// Reads the query string and the type of the body. Errors: 400 with every fault; 415.
+    fn read(request: &HttpRequest) -> Result<Self> {
+        let format = match request.content_type() {
+            "text/csv" => "csv",
+            "application/x-ndjson" | "application/jsonl" => "ndjson",
+            _ => {
+                let detail = "Send the file as `Content-Type: text/csv` or `application/x-ndjson`.";
+                return Err(Error::Unsupported(detail.into()));
+            }
+        };
+        let mut asked = Self {
+            noun: "",
+            format,
+            file_name: None,
+            mapping: Map::new(),
+            finders: None,
+            on_match: "update",
+            trial: false,
+            starts: true,
+        };
+        let mut faults = Vec::new();
+        for (name, value) in url::form_urlencoded::parse(request.query_string().as_bytes()) {
+            if let Err((code, detail)) = asked.take(&name, &value) {
+                faults.push(Fault::new(format!("/query/{name}"), code, detail));
+            }
+        }
+        if asked.noun.is_empty() && faults.is_empty() {
+            let detail = format!("`noun` says what the rows are: one of {}.", NAMES.join(", "));
+            faults.push(Fault::new("/query/noun", "required", detail));
+        }
+        if faults.is_empty() { Ok(asked) } else { Err(Error::parameters(faults)) }
+    }
+
+    fn take(&mut self, name: &str, value: &Cow<'_, str>) -> Result<(), (&'static str, String)> {
+        let choice = |among: &'static [&'static str]| {
+            let found = among.iter().find(|known| *known == value).copied();
+            found.ok_or_else(|| ("not_a_choice", format!("`{name}` is one of {}.", among.join(", "))))
+        };
+        let flag = || choice(&["true", "false"]).map(|flag| flag == "true");
+        match name {
+            "noun" => self.noun = choice(NAMES)?,
+            "format" if choice(FORMATS)? != self.format => {
+                return Err(("not_a_choice", "`format` and the Content-Type of the body do not agree.".into()));
+            }
+            "format" => {}
+            "file_name" if (1..=LONGEST_NAME).contains(&value.chars().count()) && !value.contains('\0') => {
+                self.file_name = Some(value.to_string());
+            }
+            "file_name" => return Err(("length", format!("`file_name` has 1 to {LONGEST_NAME} characters."))),
+            "mapping" => {
+                let object = serde_json::from_str(value);
+                self.mapping =
+                    object.map_err(|_| ("format", "`mapping` is a JSON object from header to field.".into()))?;
+            }
+            "match_by" => {
+                self.finders = Some(value.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect())
+            }
+            "on_match" => self.on_match = choice(ON_MATCH)?,
+            "dry_run" => self.trial = flag()?,
+            "start" => self.starts = flag()?,
+            _ => {
+                let hint = did_you_mean(name, Self::PARAMETERS);
+                return Err(("unknown_parameter", format!("There is no parameter `{name}`.{hint}")));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A file that is kept.
+struct File {
+    bytes: u64,
+    lines: u64,
+    /// How it begins.
+    head: Vec<u8>,
+}
+
+/// Keeps the file chunk by chunk, each in a transaction of its own. What comes of no more than a part is cleared away later.
+async fn receive(app: &App, tenant: &Tenant, id: Uuid, request: &HttpRequest, mut body: Pieces) -> Result<File> {
+    let largest = app.config.import_bytes;
+    let too_large = || Error::TooLarge(format!("A file may have at most {largest} bytes (RAPPORT_IMPORT_BYTES)."));
+    let announced = request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    if announced.is_some_and(|length: u64| length > largest) {
+        return Err(too_large());
+    }
+    let mut file = File { bytes: 0, lines: 0, head: Vec::new() };
+    let (mut chunk, mut number) = (BytesMut::with_capacity(file::CHUNK), 0);
+    while let Some(piece) = body.next().await? {
+        file.bytes += piece.len() as u64;
+        if file.bytes > largest {
+            return Err(too_large());
+        }
+        file.lines += piece.iter().filter(|byte| **byte == b'\n').count() as u64;
+        let wanted = LONGEST_HEADER.saturating_sub(file.head.len()).min(piece.len());
+        file.head.extend_from_slice(&piece[..wanted]);
+        let mut piece = &piece[..];
+        while chunk.len() + piece.len() >= file::CHUNK {
+            let (now, later) = piece.split_at(file::CHUNK - chunk.len());
+            chunk.extend_from_slice(now);
+            keep(app, tenant, id, number, chunk.split().to_vec()).await?;
+            (number, piece) = (number + 1, later);
+        }
+        chunk.extend_from_slice(piece);
+    }
+    if !chunk.is_empty() {
+        keep(app, tenant, id, number, chunk.to_vec()).await?;
+    }
+    Ok(file)
+}
+
+async fn keep(app: &App, tenant: &Tenant, id: Uuid, number: usize, data: Vec<u8>) -> Result<()> {
+    let own = tenant.clone();
+    let kept = move |tx: &mut Tx<'_>| file::keep(tx, &own, id, number, data.clone());
+    app.db.within(tenant).write("import_chunk", kept).await
+}
+
+/// Makes the import of a file that is kept, and its job, if it is to be started. Errors: 422 for headers and mappings.
+fn create(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, asked: &Asked, file: &File) -> Result<Row> {
+    let noun = imported(asked.noun).ok_or_else(|| Error::Internal("nothing can be imported".into()))?;
+    let (separator, headers) = headers_of(asked.format, file)?;
+    let mapping = mapped(noun, asked.format, &headers, &asked.mapping)?;
+    let default = || matching::finders(noun).iter().map(|name| (*name).to_owned()).collect();
+    let finders: Vec<String> = asked.finders.clone().unwrap_or_else(default);
+    check_finders(noun, &finders)?;
+    insert(tx, tenant, id, noun, asked, file, Values { separator, headers, columns: columns(&mapping), finders })?;
+    if asked.starts {
+        let import = Import::lock(tx, tenant, id)?;
+        run(tx, tenant, import, asked.trial)?;
+    }
+    shown(tx, tenant, id)
+}
+
+/// What of an import is not as it was asked.
+struct Values {
+    separator: u8,
+    headers: Vec<String>,
+    columns: Json,
+    finders: Vec<String>,
+}
+
+fn insert(
+    tx: &mut Tx<'_>,
+    tenant: &Tenant,
+    id: Uuid,
+    noun: &Noun,
+    asked: &Asked,
+    file: &File,
+    values: Values,
+) -> Result<()> {
+    let (actor, by) = match tenant.actor().map(Actor::parts) {
+        Some((kind, id)) => (kind, Some(id)),
+        None => ("system", None),
+    };
+    let text = |text: &str| Value::Text(Some(text.to_owned()));
+    let lines = file.lines.saturating_sub(u64::from(asked.format == "csv")) as i64;
+    let columns = [
+        ("business_id", Value::Uuid(Some(tenant.id()))),
+        ("id", Value::Uuid(Some(id))),
+        ("noun", text(noun.plural)),
+        ("format", text(asked.format)),
+        ("file_name", Value::Text(asked.file_name.clone())),
+        ("bytes", Value::Int(Some(file.bytes as i64))),
+        ("lines", Value::Int(Some(lines))),
+        ("layout", Value::Json(Some(json!({ "separator": char::from(values.separator), "headers": values.headers })))),
+        ("mapping", Value::Json(Some(Json::Object(asked.mapping.clone())))),
+        ("targets", Value::Json(Some(values.columns))),
+        ("match_by", Value::Texts(values.finders)),
+        ("on_match", text(asked.on_match)),
+        ("actor_kind", text(actor)),
+        ("actor_id", Value::Uuid(by)),
+    ];
+    let names: Vec<&str> = columns.iter().map(|(name, _)| *name).collect();
+    let mut sql = Statement::new(format!("INSERT INTO imports ({}) VALUES (", names.join(", ")));
+    for (place, (_, value)) in columns.into_iter().enumerate() {
+        sql.push(if place == 0 { "" } else { ", " }).bind(value);
+    }
+    sql.push(")").run(tx)?;
+    Ok(())
+}
+
+/// The separator and the headers of a CSV file. Errors: 422.
+fn headers_of(format: &str, file: &File) -> Result<(u8, Vec<String>)> {
+    let fault = |detail: String| Error::Invalid(vec![Fault::new("", "file", detail)]);
+    if file.bytes == 0 {
+        return Err(fault("The file is empty.".into()));
+    }
+    if format != "csv" {
+        return Ok((b',', Vec::new()));
+    }
+    let whole = file.bytes as usize <= file.head.len();
+    if !whole && !file.head.contains(&b'\n') {
+        return Err(fault(format!("The first line has more than {LONGEST_HEADER} bytes; it must be the headers.")));
+    }
+    let separator = headers::delimiter(&file.head);
+    let mut reader = csv::ReaderBuilder::new().delimiter(separator).flexible(true).from_reader(&file.head[..]);
+    let headers = headers::headers(&mut reader).map_err(fault)?;
+    if headers.iter().any(|header| header.contains('\0')) {
+        return Err(fault("A header must not contain the character U+0000.".into()));
+    }
+    Ok((separator, headers))
+}

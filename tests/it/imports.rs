@@ -1,0 +1,353 @@
+//! Imports over the API: uploaded, tried, imported exactly once whatever happens, told of, and taken back.
+
+use std::fmt::Write as _;
+use std::time::{Duration, Instant};
+
+use rapport::auth::Role;
+use serde_json::{Value, json};
+
+use crate::support::{Answer, Client, Program, Service};
+
+/// A service that works on jobs itself.
+fn service() -> Service {
+    Service::with(&["--worker", "on"])
+}
+
+fn csv(api: &Client, query: &str, file: impl Into<String>) -> Answer {
+    api.upload(&format!("imports?noun=contacts&{query}"), "text/csv", file.into())
+}
+
+fn id(answer: &Answer) -> String {
+    answer.json["id"].as_str().expect("an id").to_owned()
+}
+
+/// The import when no job works on it any more.
+fn rested(api: &Client, id: &str) -> Value {
+    let began = Instant::now();
+    loop {
+        let import = api.get(&format!("imports/{id}")).expect(200).json;
+        if !matches!(import["state"].as_str(), Some("trying" | "importing" | "reverting")) {
+            return import;
+        }
+        assert!(began.elapsed() < Duration::from_secs(120), "{import}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn counts(import: &Value) -> [i64; 6] {
+    ["read", "created", "changed", "unchanged", "failed", "companies"]
+        .map(|name| import[name].as_i64().expect("a count"))
+}
+
+/// All rows of contacts and companies, but for when they were changed.
+fn content(service: &Service) -> String {
+    let of = |table: &str| {
+        format!(
+            "SELECT to_jsonb(t) - 'version' - 'updated_at' - 'deleted_at' AS row FROM {table} t WHERE deleted_at IS NULL"
+        )
+    };
+    service.database.ask(&format!(
+        "SELECT count(*) || ' ' || coalesce(md5(string_agg(row::text, ',' ORDER BY row::text)), '') FROM ({} UNION ALL {}) rows",
+        of("contacts"),
+        of("companies")
+    ))
+}
+
+#[test]
+fn a_file_arrives_is_recognised_again_and_refused_rows_are_told_of() {
+    let service = service();
+    let api = &service.client;
+    let file = include_str!("../data/contacts.csv");
+    let answer = csv(api, "file_name=contacts.csv", file).expect(202);
+    assert_eq!(answer.header("location"), format!("/api/v1/imports/{}", id(&answer)));
+    let import = rested(api, &id(&answer));
+    assert_eq!(import["state"], "imported", "{import}");
+    assert_eq!(counts(&import)[..5], [6, 3, 0, 0, 3]);
+    assert_eq!((&import["file_name"], &import["format"]), (&json!("contacts.csv"), &json!("csv")));
+    let job = api.get(import["job"].as_str().expect("a job")).expect(200).json;
+    assert_eq!((&job["state"], &job["kind"], &job["done"]), (&json!("succeeded"), &json!("import"), &json!(6)));
+    let contacts = api.get("contacts?include=company").expect(200);
+    let anna = contacts.rows().iter().find(|c| c["first_name"] == "Anna").expect("Anna");
+    assert_eq!((&anna["email"], &anna["external_id"]), (&json!("anna@work.example"), &json!("a-1")));
+    assert_eq!(anna["metadata"]["email_home"], "anna@home.example");
+
+    let errors = api.get(&format!("imports/{}/errors", id(&answer))).expect(200);
+    assert!(errors.header("content-type").starts_with("text/csv"));
+    for expected in ["row,", "/email", "not an address", "ragged", "/first_name"] {
+        assert!(errors.text.contains(expected), "{expected} is missing in {}", errors.text);
+    }
+    assert_eq!(errors.text.lines().filter(|line| line.starts_with(['4', '5', '6'])).count(), 3, "{}", errors.text);
+
+    let before = content(&service);
+    let again = rested(api, &id(&csv(api, "", file).expect(202)));
+    assert_eq!(counts(&again), [6, 0, 0, 3, 3, 0]);
+    assert_eq!(content(&service), before);
+}
+
+#[test]
+fn a_trial_changes_nothing_and_says_what_would_happen() {
+    let service = service();
+    let api = &service.client;
+    api.create("contacts", json!({ "first_name": "Bo", "email": "bo@example.com", "title": "Clerk" }));
+    let file = "first_name,email,title,company\nAnna,anna@example.com,,Brekke\nBo,BO@example.com,Boss,Brekke\nBo,nonsense,,\nAnna,anna@example.com,Chief,\n";
+    let before = content(&service);
+    let answer = csv(api, "dry_run=true", file).expect(202);
+    let tried = rested(api, &id(&answer));
+    assert_eq!(tried["state"], "tried", "{tried}");
+    assert_eq!(content(&service), before, "a trial changes nothing");
+    assert_eq!(counts(&tried), [4, 1, 1, 0, 2, 1]);
+    let preview = api.get(&format!("imports/{}/preview", id(&answer))).expect(200).json;
+    let changes = &preview["changes"];
+    assert_eq!((&changes["2"]["before"], &changes["2"]["after"]["first_name"]), (&Value::Null, &json!("Anna")));
+    let title = |when: &str| changes["3"][when]["title"].clone();
+    assert_eq!((title("before"), title("after")), (json!("Clerk"), json!("Boss")));
+    let errors = api.get(&format!("imports/{}/errors", id(&answer))).expect(200);
+    assert!(errors.text.contains("nonsense") && errors.text.contains("Row 2 of the file"), "{}", errors.text);
+
+    // The same file for real: the counts are those of the trial.
+    let started = api.post(&format!("imports/{}/execution", id(&answer)), json!({})).expect(202);
+    assert!(started.header("location").starts_with("/api/v1/ops/jobs/"));
+    let done = rested(api, &id(&answer));
+    assert_eq!((&done["state"], counts(&done)), (&json!("imported"), counts(&tried)));
+    assert_ne!(content(&service), before);
+    let refused = api.post(&format!("imports/{}/execution", id(&answer)), json!({})).expect(409);
+    assert_eq!(refused.code(), "already_imported");
+    api.post(&format!("imports/{}/trial", id(&answer)), json!({})).expect(409);
+}
+
+#[test]
+fn a_mapping_is_guessed_shown_and_changed_before_anything_happens() {
+    let service = service();
+    let api = &service.client;
+    let answer = csv(api, "start=false", "Rufname;Mail;Fax\nAnna;anna@example.com;12\n").expect(201);
+    let import = answer.json.clone();
+    assert_eq!((&import["state"], &import["job"]), (&json!("ready"), &Value::Null));
+    assert_eq!(import["targets"], json!({ "Rufname": "metadata.Rufname", "Mail": "email", "Fax": "metadata.Fax" }));
+    assert_eq!(import["match_by"], json!(["external_id", "email", "name", "phone"]));
+    let path = format!("imports/{}", id(&answer));
+    let wrong = api.patch(&path, json!({ "mapping": { "Rufname": "firstname", "Nope": null } })).expect(422);
+    assert!(
+        wrong.text.contains("Did you mean `first_name`") && wrong.text.contains("no column `Nope`"),
+        "{}",
+        wrong.text
+    );
+    api.patch(&path, json!({ "match_by": ["emial"] })).expect(422);
+    let body =
+        json!({ "mapping": { "Rufname": "first_name", "Fax": null }, "match_by": ["email"], "on_match": "skip" });
+    let changed = api.patch(&path, body).expect(200).json;
+    assert_eq!(changed["targets"], json!({ "Rufname": "first_name", "Mail": "email", "Fax": null }));
+    api.create("contacts", json!({ "email": "anna@example.com", "first_name": "Ann" }));
+    api.post(&format!("{path}/execution"), json!({})).expect(202);
+    assert_eq!(counts(&rested(api, &id(&answer))), [1, 0, 0, 1, 0, 0], "skipped");
+    assert_eq!(api.get("contacts?email=anna@example.com").expect(200).rows()[0]["first_name"], "Ann");
+    assert_eq!(api.patch(&path, json!({ "on_match": "update" })).expect(409).code(), "already_imported");
+
+    let told =
+        csv(api, "on_match=refuse&match_by=email", "email,first_name\nanna@example.com,Anna\nnew@example.com,New\n")
+            .expect(202);
+    assert_eq!(counts(&rested(api, &id(&told))), [2, 1, 0, 0, 1, 0]);
+}
+
+#[test]
+fn lines_of_json_are_rows_with_the_fields_of_the_api() {
+    let service = service();
+    let api = &service.client;
+    let company = api.make("companies", json!({ "name": "Brekke" }));
+    let mut file = String::new();
+    for number in 0..1200 {
+        writeln!(
+            file,
+            "{}",
+            json!({ "title": format!("Roof {number}"), "company_id": company, "status": "won", "tags": ["a", "b"] })
+        )
+        .expect("text");
+    }
+    file.push_str("\n{\"title\": 3, \"nonsense\": true}\n[]\n{\"title\":\"Lost\",\"company_id\":\"0193abcd-0000-7000-8000-000000000000\"}\nnot json");
+    let answer = api.upload("imports?noun=leads", "application/x-ndjson", file).expect(202);
+    let import = rested(api, &id(&answer));
+    assert_eq!((&import["state"], counts(&import)), (&json!("imported"), [1204, 1200, 0, 0, 4, 0]), "{import}");
+    let leads = api.get("leads?limit=2&include=company").expect(200);
+    assert_eq!((&leads.rows()[0]["company"]["name"], &leads.rows()[0]["tags"]), (&json!("Brekke"), &json!(["a", "b"])));
+    assert!(leads.rows()[0]["closed_at"].is_string(), "rules of the noun hold");
+    let errors = api.get(&format!("imports/{}/errors", id(&answer))).expect(200).text;
+    for expected in
+        ["1202,", "/title", "unknown_field", "not_an_object", "no_such_row", "1205,not json", "invalid_json"]
+    {
+        assert!(errors.contains(expected), "{expected} is missing in {errors}");
+    }
+}
+
+#[test]
+fn what_cannot_be_a_file_is_refused_and_said_why() {
+    let service = Service::with(&["--worker", "on", "--import-bytes", "2000000"]);
+    let api = &service.client;
+    let faults = |answer: Answer, status: u16| answer.expect(status).text;
+    assert!(faults(api.upload("imports?noun=contacts", "application/pdf", "%PDF"), 415).contains("text/csv"));
+    assert!(
+        faults(api.upload("imports?noun=kontakts&mode=x", "text/csv", "email\na@example.com\n"), 400).contains("noun")
+    );
+    assert!(faults(api.upload("imports", "text/csv", "email\na@example.com\n"), 400).contains("/query/noun"));
+    assert!(faults(csv(api, "", ""), 422).contains("empty"));
+    assert!(faults(csv(api, "", "x,y\n1,2\n"), 422).contains("no column sounds like"));
+    assert!(faults(csv(api, "mapping={\"a\":1}", "email\n"), 422).contains("no column `a`"));
+    assert!(faults(csv(api, "", "x".repeat(2_000_001)), 413).contains("RAPPORT_IMPORT_BYTES"));
+    assert!(faults(csv(api, "", "e".repeat(70_000)), 422).contains("headers"));
+    // Rows of a file that broke off wait to be cleared away, and nothing was made of them.
+    assert!(api.get("imports").expect(200).rows().is_empty());
+    // A quote that nobody closes: what came before stays, and where it is, is said.
+    let file =
+        format!("first_name,email\nAnna,anna@example.com\nBo,\"bo@example.com\n{}", "more of it\n".repeat(110_000));
+    let failed = rested(api, &id(&csv(api, "", file).expect(202)));
+    let job = api.get(failed["job"].as_str().expect("a job")).expect(200).json;
+    assert_eq!(
+        (&failed["state"], &job["state"], failed["created"].as_i64()),
+        (&json!("failed"), &json!("failed"), Some(1))
+    );
+    assert!(
+        job["error"]["detail"]
+            .as_str()
+            .is_some_and(|detail| detail.contains("after row 2") && detail.contains("quote")),
+        "{job}"
+    );
+}
+
+#[test]
+fn whoever_may_not_write_imports_nothing_and_neighbours_see_nothing() {
+    let service = service();
+    let (_, neighbour) = service.neighbour();
+    let file = "email\nanna@example.com\n";
+    csv(&service.client_as(Role::Viewer), "", file).expect(403);
+    let agent = service.client_as(Role::Agent);
+    let import = id(&csv(&agent, "", file).expect(202));
+    rested(&agent, &import);
+    agent.post(&format!("imports/{import}/reversion"), json!({})).expect(403);
+    for path in ["", "/errors", "/history"] {
+        neighbour.get(&format!("imports/{import}{path}")).expect(404);
+    }
+    for path in ["trial", "execution", "reversion"] {
+        neighbour.post(&format!("imports/{import}/{path}"), json!({})).expect(404);
+    }
+    // The job is done by whoever uploaded the file, as the audit log has it.
+    let made = service.client.get("audit-log?noun=contacts&action=created").expect(200);
+    let import = service.client.get(&format!("imports/{import}")).expect(200).json;
+    assert_eq!((made.rows().len(), &made.rows()[0]["actor_id"]), (1, &import["actor_id"]));
+}
+
+#[test]
+fn an_import_is_taken_back_but_for_what_somebody_has_changed_since() {
+    let service = service();
+    let api = &service.client;
+    api.create(
+        "contacts",
+        json!({ "first_name": "Bo", "email": "bo@example.com", "title": "Clerk", "metadata": { "own": "kept" } }),
+    );
+    let touched = api.create("contacts", json!({ "first_name": "Cy", "email": "cy@example.com", "title": "Clerk" }));
+    let before = content(&service);
+    let mut file = String::from(
+        "first_name,email,title,company,Fax\nBo,bo@example.com,Boss,Brekke,12\nCy,cy@example.com,Boss,,\n",
+    );
+    for number in 0..2300 {
+        writeln!(file, "N{number},n{number}@example.com,,Firm {},", number % 7).expect("text");
+    }
+    let answer = csv(api, "", file).expect(202);
+    let import = rested(api, &id(&answer));
+    assert_eq!(counts(&import), [2302, 2300, 2, 0, 0, 8], "{import}");
+    let since =
+        api.get("contacts?email=n5@example.com").expect(200).rows()[0]["id"].as_str().expect("an id").to_owned();
+    api.patch(&format!("contacts/{since}"), json!({ "title": "Mine now" })).expect(200);
+    api.patch(&format!("contacts/{}", touched["id"].as_str().expect("an id")), json!({ "last_name": "Since" }))
+        .expect(200);
+
+    let path = format!("imports/{}/reversion", id(&answer));
+    api.post(&path, json!({})).expect(202);
+    assert_eq!(api.post(&path, json!({})).status, 409);
+    let back = rested(api, &id(&answer));
+    // Of 2302 contacts and 8 companies: two contacts were changed since, and one of these keeps its company.
+    assert_eq!(
+        (&back["state"], &back["reverted"], &back["kept"]),
+        (&json!("reverted"), &json!(2307), &json!(3)),
+        "{back}"
+    );
+    assert_eq!(api.post(&path, json!({})).expect(409).code(), "already_reverted");
+    let left = api.get("contacts?include=company&sort=name").expect(200);
+    assert_eq!(left.rows().len(), 3);
+    let bo = left.rows().iter().find(|row| row["first_name"] == "Bo").expect("Bo");
+    assert_eq!(
+        (&bo["title"], &bo["company_id"], &bo["metadata"]),
+        (&json!("Clerk"), &Value::Null, &json!({ "own": "kept" }))
+    );
+    let cy = left.rows().iter().find(|row| row["first_name"] == "Cy").expect("Cy");
+    assert_eq!((&cy["title"], &cy["last_name"]), (&json!("Boss"), &json!("Since")), "left as somebody has it");
+    service.database.run(&format!("DELETE FROM contacts WHERE id = '{since}'"));
+    api.delete(&format!("companies/{}", api.get("companies").expect(200).rows()[0]["id"].as_str().expect("an id")))
+        .expect(204);
+    api.patch(
+        &format!("contacts/{}", touched["id"].as_str().expect("an id")),
+        json!({ "title": "Clerk", "last_name": null }),
+    )
+    .expect(200);
+    assert_eq!(content(&service), before, "to the letter");
+}
+
+#[test]
+fn workers_are_killed_again_and_again_and_every_row_is_there_once() {
+    let service = Service::start();
+    let api = &service.client;
+    let mut file = String::from("first_name,last_name,email,external_id,company\n");
+    for number in 0..20_000 {
+        writeln!(file, "First{number},Last,c{number}@example.com,x-{number},Firm {}", number % 100).expect("text");
+    }
+    let answer = csv(api, "", file).expect(202);
+    let settings = [
+        ("DATABASE_URL", service.database.url.as_str()),
+        ("RAPPORT_DB_CONNECTIONS", "2"),
+        // Nobody waits for who was killed.
+        ("RAPPORT_JOBS_LEASE_SECONDS", "1"),
+    ];
+    let mut kills = 0;
+    for pause in [300, 450, 700, 380, 900, 520] {
+        let (one, other) = (Program::work(&settings), Program::work(&settings));
+        std::thread::sleep(Duration::from_millis(pause));
+        let state = api.get(&format!("imports/{}", id(&answer))).expect(200).json["state"].clone();
+        kills += usize::from(state == "importing");
+        drop((one, other));
+    }
+    let _worker = Program::work(&settings);
+    let import = rested(api, &id(&answer));
+    assert!(kills >= 2, "it was not killed in the middle");
+    assert_eq!(counts(&import), [20_000, 20_000, 0, 0, 0, 100], "{import}");
+    let there = "SELECT count(*) || ' ' || count(DISTINCT external_id) || ' ' || max(version) FROM contacts";
+    assert_eq!(service.database.ask(there), "20000 20000 1");
+    assert_eq!(service.database.ask("SELECT count(*)::text FROM companies"), "100");
+    let told = "SELECT count(*) || ' ' || count(DISTINCT row_id) FROM audit_log WHERE noun = 'contacts'";
+    assert_eq!(service.database.ask(told), "20000 20000");
+    assert_eq!(service.database.ask("SELECT count(*)::text FROM import_rows WHERE outcome = 'created'"), "20100");
+}
+
+#[test]
+fn a_cancelled_import_says_so_and_can_be_taken_back() {
+    let service = Service::start();
+    let api = &service.client;
+    let mut file = String::from("first_name,external_id\n");
+    (0..60_000).for_each(|number| writeln!(file, "N{number},x-{number}").expect("text"));
+    let answer = csv(api, "", file).expect(202);
+    let worker = Service::on(
+        crate::support::Database { url: service.database.url.clone() },
+        service.business,
+        "",
+        &["--worker", "on"],
+    );
+    let began = Instant::now();
+    while service.database.ask("SELECT count(*)::text FROM contacts") == "0" {
+        assert!(began.elapsed() < Duration::from_secs(30), "it never begins");
+    }
+    let job = api.get(&format!("imports/{}", id(&answer))).expect(200).json["job"].as_str().expect("a job").to_owned();
+    api.post(&format!("{job}/cancellation"), json!({})).expect(200);
+    let import = rested(api, &id(&answer));
+    assert_eq!(import["state"], "cancelled");
+    api.post(&format!("imports/{}/reversion", id(&answer)), json!({})).expect(202);
+    let back = rested(api, &id(&answer));
+    assert_eq!((&back["state"], &back["kept"]), (&json!("reverted"), &json!(0)));
+    assert_eq!(service.database.ask("SELECT count(*)::text FROM contacts WHERE deleted_at IS NULL"), "0");
+    drop(worker);
+}
