@@ -3,10 +3,11 @@
 
 use std::borrow::Cow;
 
-use actix_web::http::{Method, header};
+use actix_web::http::{Method, StatusCode, header};
 use actix_web::web::{Bytes, BytesMut, Data, ServiceConfig};
 use actix_web::{HttpMessage, HttpRequest, HttpResponse};
 use serde_json::{Map, Value as Json, json};
+use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::noun::{FORMATS, IMPORTS, Import, NAMES, ON_MATCH, check_finders, columns, imported, mapped};
@@ -18,8 +19,8 @@ use crate::auth::{Action, Area, Tenant};
 use crate::db::{Actor, Statement, Tx, Value};
 use crate::error::{Error, Fault, Result};
 use crate::http::caller::Caller;
+use crate::http::once::{self, Answer, Once};
 use crate::http::payload::Pieces;
-use crate::http::reply;
 use crate::http::routing::{self, Routes};
 use crate::jobs::{self, Kind};
 use crate::noun::form::Form;
@@ -54,26 +55,31 @@ async fn upload(app: Data<App>, caller: Caller, request: HttpRequest, body: Piec
     if let Some(noun) = imported(asked.noun) {
         caller.may(noun.area, Action::Write)?;
     }
-    let (id, starts) = (Uuid::now_v7(), asked.starts);
-    let kept = match receive(&app, &tenant, id, &request, body).await {
+    // A key that is none is refused before the file is taken.
+    Once::asked(&tenant, &request, &[])?;
+    let id = Uuid::now_v7();
+    let made = match receive(&app, &tenant, id, &request, body).await {
         Ok(file) => {
-            let own = tenant.clone();
-            let made = move |tx: &mut Tx<'_>| create(tx, &own, id, &asked, &file);
-            app.db.within(&tenant).write("import_create", made).await
+            let (own, digest) = (tenant.clone(), file.digest);
+            let status = if asked.starts { StatusCode::ACCEPTED } else { StatusCode::CREATED };
+            let make = move |tx: &mut Tx<'_>| {
+                let path = format!("{API}/imports/{id}");
+                Ok(Answer { status, ..create(tx, &own, id, &asked, &file)?.created(path) })
+            };
+            // The file itself is too large to be compared; its digest is as good.
+            once::write_or_replay(&app.db, &tenant, &request, &digest, "import_create", make).await
         }
         Err(error) => Err(error),
     };
-    if kept.is_err() {
+    // Of a file that was sent before, the first copy is enough.
+    if !matches!(made, Ok((_, false))) {
         let own = tenant.clone();
         let forgotten = app.db.within(&tenant).write("import_forget", move |tx| file::forget(tx, &own, id)).await;
         // Else it is cleared away with those that broke off.
         forgotten.unwrap_or_default();
     }
-    let row = kept?;
     app.bells.jobs.notify_one();
-    let mut reply = if starts { HttpResponse::Accepted() } else { HttpResponse::Created() };
-    reply.insert_header((header::LOCATION, format!("{API}/imports/{id}"))).insert_header((header::ETAG, row.etag()));
-    Ok(reply::json(reply, row.json))
+    Ok(made?.0)
 }
 
 async fn preview(app: Data<App>, caller: Caller, request: HttpRequest, _: Bytes) -> Result<HttpResponse> {
@@ -109,17 +115,17 @@ async fn started(
     start: impl Fn(&mut Tx<'_>, &Tenant, Import) -> Result<Uuid> + Send + Sync + 'static,
 ) -> Result<HttpResponse> {
     Form::read(&body, &[])?;
-    let id = id(&IMPORTS, &request)?;
-    let begun = app.db.within(&tenant).write("import_start", move |tx| {
-        let import = Import::lock(tx, &tenant, id)?;
+    let (id, own) = (id(&IMPORTS, &request)?, tenant.clone());
+    let begin = move |tx: &mut Tx<'_>| {
+        let import = Import::lock(tx, &own, id)?;
         import.rests()?;
-        Ok((start(tx, &tenant, import)?, shown(tx, &tenant, id)?))
-    });
-    let (job, row) = begun.await?;
+        let job = start(tx, &own, import)?;
+        let answer = shown(tx, &own, id)?.created(ops::jobs::path(job));
+        Ok(Answer { status: StatusCode::ACCEPTED, ..answer })
+    };
+    let reply = once::write(&app.db, &tenant, &request, &body, "import_start", begin).await?;
     app.bells.jobs.notify_one();
-    let mut reply = HttpResponse::Accepted();
-    reply.insert_header((header::LOCATION, ops::jobs::path(job))).insert_header((header::ETAG, row.etag()));
-    Ok(reply::json(reply, row.json))
+    Ok(reply)
 }
 
 fn shown(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid) -> Result<Row> {
@@ -265,6 +271,8 @@ struct File {
     lines: u64,
     /// How it begins.
     head: Vec<u8>,
+    /// SHA-256 of all of it.
+    digest: [u8; 32],
 }
 
 /// Keeps the file chunk by chunk, each in a transaction of its own. What comes of no more than a part is cleared away later.
@@ -275,10 +283,12 @@ async fn receive(app: &App, tenant: &Tenant, id: Uuid, request: &HttpRequest, mu
     if announced.is_some_and(|length: u64| length > largest) {
         return Err(too_large());
     }
-    let mut file = File { bytes: 0, lines: 0, head: Vec::new() };
+    let mut file = File { bytes: 0, lines: 0, head: Vec::new(), digest: [0; 32] };
+    let mut digest = Sha256::new();
     let (mut chunk, mut number) = (BytesMut::with_capacity(file::CHUNK), 0);
     while let Some(piece) = body.next().await? {
         file.bytes += piece.len() as u64;
+        digest.update(&piece);
         if file.bytes > largest {
             return Err(too_large());
         }
@@ -297,6 +307,7 @@ async fn receive(app: &App, tenant: &Tenant, id: Uuid, request: &HttpRequest, mu
     if !chunk.is_empty() {
         keep(app, tenant, id, number, chunk.to_vec()).await?;
     }
+    file.digest = digest.finalize().into();
     Ok(file)
 }
 

@@ -221,6 +221,26 @@ fn until(mut holds: impl FnMut() -> bool) {
 }
 
 #[test]
+fn a_file_that_is_sent_twice_is_imported_once() {
+    let service = Service::start();
+    let upload = |key: &str, text: &str| {
+        let request =
+            service.client.request("POST", "imports?noun=contacts&start=false").header("Idempotency-Key", key);
+        service.client.send(request.header("Content-Type", "text/csv").body(text.to_owned()))
+    };
+    let file = "First name,E-mail\nAnn,ann@example.com\n";
+    let first = upload("file", file).expect(201);
+    assert_replayed(&first, &upload("file", file));
+    assert_eq!(service.database.cell("SELECT count(DISTINCT import_id)::text FROM import_chunks"), "1");
+    let other = upload("file", "First name,E-mail\nBo,bo@example.com\n").expect(422);
+    assert_eq!(other.json["errors"][0]["code"], "idempotency_key_reused");
+    let execution = format!("imports/{}/execution", first.json["id"].as_str().expect("an id"));
+    let begun = post(&service.client, &execution, "go", &json!({})).expect(202);
+    assert_replayed(&begun, &post(&service.client, &execution, "go", &json!({})));
+    assert_eq!(service.database.cell("SELECT count(*)::text FROM jobs"), "1");
+}
+
+#[test]
 fn answers_are_kept_for_a_day() {
     let service = Service::start();
     let body = json!({ "title": "One" });
