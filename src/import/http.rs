@@ -1,8 +1,6 @@
 //! `POST /imports` takes a file; `/imports/{id}/trial`, `/execution` and `/reversion` are the jobs that work on it; `/errors` says
 //! what was refused.
 
-use std::borrow::Cow;
-
 use actix_web::http::{Method, StatusCode, header};
 use actix_web::web::{Bytes, BytesMut, Data, ServiceConfig};
 use actix_web::{HttpMessage, HttpRequest, HttpResponse};
@@ -229,9 +227,9 @@ impl Asked {
         if faults.is_empty() { Ok(asked) } else { Err(Error::parameters(faults)) }
     }
 
-    fn take(&mut self, name: &str, value: &Cow<'_, str>) -> Result<(), (&'static str, String)> {
+    fn take(&mut self, name: &str, value: &str) -> Result<(), (&'static str, String)> {
         let choice = |among: &'static [&'static str]| {
-            let found = among.iter().find(|known| *known == value).copied();
+            let found = among.iter().find(|known| **known == value).copied();
             found.ok_or_else(|| ("not_a_choice", format!("`{name}` is one of {}.", among.join(", "))))
         };
         let flag = || choice(&["true", "false"]).map(|flag| flag == "true");
@@ -242,7 +240,7 @@ impl Asked {
             }
             "format" => {}
             "file_name" if (1..=LONGEST_NAME).contains(&value.chars().count()) && !value.contains('\0') => {
-                self.file_name = Some(value.to_string());
+                self.file_name = Some(value.to_owned());
             }
             "file_name" => return Err(("length", format!("`file_name` has 1 to {LONGEST_NAME} characters."))),
             "mapping" => {

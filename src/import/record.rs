@@ -43,6 +43,34 @@ pub fn of_key(key: &str) -> Uuid {
     Uuid::from_u128(xxhash_rust::xxh3::xxh3_128(key.as_bytes()))
 }
 
+/// What was done to a row of the database.
+pub struct Entry {
+    pub outcome: &'static str,
+    pub row: Uuid,
+    /// The version that it was left with; of a plan, a hash of what the file says.
+    pub version: Option<i64>,
+    /// The fields as they were, of a changed row.
+    pub before: Option<Map<String, Json>>,
+}
+
+impl Entry {
+    pub fn created(row: Uuid) -> Self {
+        Self { outcome: "created", row, version: Some(1), before: None }
+    }
+
+    pub fn changed(row: Uuid, version: i64, before: Map<String, Json>) -> Self {
+        Self { outcome: "changed", row, version: Some(version), before: Some(before) }
+    }
+
+    pub fn unchanged(row: Uuid) -> Self {
+        Self { outcome: "unchanged", row, version: None, before: None }
+    }
+
+    pub fn planned(key: Uuid, says: i64) -> Self {
+        Self { outcome: "planned", row: key, version: Some(says), before: None }
+    }
+}
+
 /// The records of a chunk, on their way.
 pub struct Records {
     run: Uuid,
@@ -54,17 +82,9 @@ impl Records {
         Self { run, rows: Vec::new() }
     }
 
-    /// That row `number` of the file made, changed or meant the row `row` of `noun`.
-    pub fn add(
-        &mut self,
-        number: u64,
-        slot: u64,
-        noun: &str,
-        outcome: &str,
-        row: Uuid,
-        version: Option<i64>,
-        before: Option<Map<String, Json>>,
-    ) {
+    /// What row `number` of the file did to a row of `noun`.
+    pub fn add(&mut self, number: u64, slot: u64, noun: &str, entry: Entry) {
+        let Entry { outcome, row, version, before } = entry;
         self.rows.push(json!({ "id": id(self.run, number, slot), "noun": noun, "outcome": outcome, "row_id": row,
             "version": version, "before": before }));
     }

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::file;
 use super::noun::Import;
-use super::record::{self, Records};
+use super::record::{self, Entry, Records};
 use super::rows::{Keys, Parser, Row, Source, unique_keys};
 use super::writer::{self, Done, OnMatch, Outcome, Settings, Touched};
 use crate::auth::{Business, Tenant};
@@ -145,7 +145,7 @@ fn csv_rows(piece: &[u8], last: bool, separator: u8, parser: Parser, cursor: &mu
     let mut source = Source::new(reader, parser, if first { 1 } else { cursor.number });
     let (base, mut keys, mut rows, mut end, mut number) = (cursor.place, Keys::default(), Vec::new(), 0, cursor.number);
     let mut through = true;
-    while let Some(row) = source.next() {
+    for row in source.by_ref() {
         let (mut row, position) = row.map_err(|error| Error::Internal(error.to_string()))?;
         let whole = last || (position as usize) < piece.len();
         if !whole || rows.len() == ROWS || !keys.add(&row) {
@@ -215,20 +215,20 @@ fn write(
                 cursor.created += 1;
                 show(cursor, settings, number, None, after);
                 if !settings.trial {
-                    records.add(number, 0, noun, "created", id, Some(1), None);
+                    records.add(number, 0, noun, Entry::created(id));
                 }
             }
             Outcome::Changed { id, version, before, after } => {
                 cursor.changed += 1;
                 show(cursor, settings, number, Some(before.clone()), after);
                 match settings.trial {
-                    true => records.add(number, 0, noun, "unchanged", id, None, None),
-                    false => records.add(number, 0, noun, "changed", id, Some(version), Some(before)),
+                    true => records.add(number, 0, noun, Entry::unchanged(id)),
+                    false => records.add(number, 0, noun, Entry::changed(id, version, before)),
                 }
             }
             Outcome::Unchanged { id } => {
                 cursor.unchanged += 1;
-                records.add(number, 0, noun, "unchanged", id, None, None);
+                records.add(number, 0, noun, Entry::unchanged(id));
             }
             Outcome::Refused(faults) => {
                 cursor.failed += 1;
@@ -239,7 +239,7 @@ fn write(
     cursor.companies += done.companies.len() as i64;
     for (place, id) in done.companies.iter().filter(|_| !settings.trial) {
         let number = rows.get(*place).map(|row| row.number).unwrap_or_default();
-        records.add(number, record::COMPANY, COMPANIES.plural, "created", *id, Some(1), None);
+        records.add(number, record::COMPANY, COMPANIES.plural, Entry::created(*id));
     }
     records.write(tx, tenant)
 }
@@ -274,7 +274,7 @@ fn planned(
             }
             None => {
                 for (slot, (_, id)) in own.iter().enumerate() {
-                    records.add(row.number, 1 + slot as u64, import.noun.plural, "planned", *id, Some(says), None);
+                    records.add(row.number, 1 + slot as u64, import.noun.plural, Entry::planned(*id, says));
                 }
             }
         }
