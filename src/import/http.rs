@@ -73,8 +73,9 @@ async fn upload(app: Data<App>, caller: Caller, request: HttpRequest, body: Piec
     if !matches!(made, Ok((_, false))) {
         let own = tenant.clone();
         let forgotten = app.db.within(&tenant).write("import_forget", move |tx| file::forget(tx, &own, id)).await;
-        // Else it is cleared away with those that broke off.
-        forgotten.unwrap_or_default();
+        if let Err(error) = forgotten {
+            tracing::warn!(%error, "a file that is not needed is cleared away with those that broke off");
+        }
     }
     app.bells.jobs.notify_one();
     Ok(made?.0)
