@@ -219,6 +219,8 @@ where
 /// Shows what was answered within the tenant to nobody any more, but for what `own` was: someone is to be forgotten of whom
 /// it may tell.
 pub fn forget(tx: &mut Tx<'_>, tenant: &Tenant, own: Option<&Once>) -> Result<()> {
+    // All of a busy business' last day: that may take longer than a statement usually may.
+    Statement::new("SET LOCAL statement_timeout = '60s'").run(tx)?;
     let mut sql = Statement::new(
         "UPDATE idempotency_keys SET body = NULL, location = NULL, etag = NULL WHERE body IS NOT NULL AND business_id = ",
     );

@@ -22,6 +22,8 @@ pub struct Claim {
     pub id: Uuid,
     /// As whom.
     pub tenant: Tenant,
+    /// Whether who made it may by now do less than they might then, or is gone.
+    pub revoked: bool,
     /// Claims since a step succeeded, this one included.
     pub attempts: i64,
     token: i64,
@@ -106,7 +108,13 @@ pub fn claim(tx: &mut Tx<'_>, kinds: &[&'static Kind], terms: Terms) -> Result<O
         " FROM next JOIN jobs j ON j.business_id = next.business_id AND j.id = next.id \
          WHERE r.business_id = next.business_id AND r.id = next.id \
          RETURNING r.business_id, r.id, r.kind, r.token, r.attempts, r.role, array_to_string(r.permissions, ' '), \
-             r.sees_only, j.actor_kind, j.actor_id",
+             r.sees_only, j.actor_kind, j.actor_id, \
+             CASE j.actor_kind WHEN 'api_key' THEN (SELECT k.role FROM api_keys k WHERE k.business_id = j.business_id \
+                     AND k.id = j.actor_id AND (k.expires_at IS NULL OR k.expires_at > now())) \
+                 WHEN 'user' THEN (SELECT m.role FROM memberships m WHERE m.business_id = j.business_id AND m.user_id = j.actor_id) \
+                 ELSE r.role END, \
+             (SELECT array_to_string(k.permissions, ' ') FROM api_keys k WHERE k.business_id = j.business_id \
+                 AND k.id = j.actor_id AND j.actor_kind = 'api_key')",
     );
     let Some(row) = sql.row(tx)? else { return Ok(None) };
     let kind = row.text(2).and_then(|name| kinds.iter().find(|kind| kind.name == name));
@@ -121,9 +129,15 @@ pub fn claim(tx: &mut Tx<'_>, kinds: &[&'static Kind], terms: Terms) -> Result<O
         (Some("api_key"), Some(id)) => Some(Actor::Key(id)),
         _ => None,
     };
+    let now = row.text(10).and_then(Role::named).map(Role::permissions).unwrap_or_default();
+    let now = match row.text(11) {
+        Some(names) => now.of(names.split(' ').filter_map(Permissions::named).collect()),
+        None => now,
+    };
+    let revoked = !now.contain(permissions);
     let tenant = Tenant::of_job(business, role, permissions, row.uuid(7), actor);
     let number = |cell| row.int(cell).unwrap_or_default();
-    Ok(Some(Claim { kind, id, tenant, attempts: number(4), token: number(3) }))
+    Ok(Some(Claim { kind, id, tenant, revoked, attempts: number(4), token: number(3) }))
 }
 
 /// A job that is locked until the end of the transaction.

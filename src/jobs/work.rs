@@ -75,6 +75,10 @@ async fn steps(app: &Data<App>, claim: &Claim) -> Result<()> {
         let detail = format!("Given up: {MOST_CLAIMS} times in a row it was begun and its process ended meanwhile.");
         return fail(app, claim, Error::conflict("given_up", detail)).await;
     }
+    if claim.revoked {
+        let detail = "Whoever asked for this job may do less by now, or is gone. What was done stays done.";
+        return fail(app, claim, Error::Forbidden(detail.into())).await;
+    }
     // As the database has them: a step that succeeds begins anew, and this is the next attempt.
     let mut attempts = claim.attempts;
     loop {

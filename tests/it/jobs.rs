@@ -227,6 +227,26 @@ fn a_job_fails_at_once_where_trying_again_is_no_use_and_else_after_some_attempts
 }
 
 #[test]
+fn whoever_may_do_less_by_now_has_their_jobs_done_no_more() {
+    let service = Service::start();
+    let (user, _) = agent(&service, "amina@example.com");
+    let key = service.client.create("api-keys", json!({ "name": "Form", "role": "agent" }))["id"].clone();
+    let key = key.as_str().and_then(|id| uuid::Uuid::try_parse(id).ok()).expect("an id");
+    let of = |actor| Tenant::of_job(service.business, Role::Agent, Role::Agent.permissions(), None, Some(actor));
+    let jobs =
+        [Actor::User(user), Actor::Key(key)].map(|actor| enqueue(&service, &of(actor), &MAKER, json!({ "rows": 3 })));
+    service.database.run(&format!(
+        "UPDATE memberships SET role = 'viewer' WHERE user_id = '{user}'; DELETE FROM api_keys WHERE id = '{key}'"
+    ));
+    let _workers = Workers::start(&service, 1);
+    for id in jobs {
+        let job = ended(&service.client, id);
+        assert_eq!((&job["state"], &job["error"]["code"]), (&json!("failed"), &json!("forbidden")));
+    }
+    assert_eq!(service.database.cell("SELECT count(*)::text FROM contacts"), "0");
+}
+
+#[test]
 fn a_job_is_cancelled_between_two_steps_by_whoever_may() {
     let service = Service::start();
     let (user, amina) = agent(&service, "amina@example.com");
