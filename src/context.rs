@@ -21,6 +21,8 @@ pub struct Context {
     pub quota: Cell<Option<Quota>>,
     /// Whereto this service sends.
     bounds: Bounds,
+    /// Names that were guessed at for it.
+    guesses: Cell<u32>,
     /// Whether the time limit of requests does not count for this one.
     pub unhurried: Cell<bool>,
 }
@@ -65,6 +67,7 @@ impl Context {
             cache: Cell::default(),
             quota: Cell::default(),
             bounds: Bounds::default(),
+            guesses: Cell::default(),
             unhurried: Cell::default(),
         }
     }
@@ -72,6 +75,14 @@ impl Context {
     pub fn with_bounds(self, bounds: &Bounds) -> Self {
         Self { bounds: bounds.clone(), ..self }
     }
+}
+
+/// Whether another unknown name may be compared with those that are known, for the request being served: an answer names no
+/// more faults than this.
+pub fn may_guess() -> bool {
+    const MOST: u32 = 200;
+    let guessed = CONTEXT.try_with(|context| context.guesses.replace(context.guesses.get().saturating_add(1)));
+    guessed.unwrap_or_default() < MOST
 }
 
 /// The id of the request being served, or `-` outside of one.

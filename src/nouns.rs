@@ -64,6 +64,8 @@ mod tests {
             for relation in noun.relations {
                 assert!(noun.field(relation.name).is_none(), "{name}: {} is a field and a relation", relation.name);
             }
+            let filters = crate::noun::params::names(noun);
+            assert!(!filters.iter().any(|filter| filter == "format"), "{name}: `format` is a parameter of its export");
             for field in noun.fields {
                 assert!(!example(field.example).is_null(), "{name}: the example of {} is no JSON", field.name);
             }

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::auth::Role;
-use crate::config::{Config, DatabaseConfig, environment_faults, read_secret_files};
+use crate::config::{Config, DatabaseConfig, environment_faults, read_secret_files, unset_empty};
 use crate::db::migrate;
 use crate::db::target::{BoxError, Target};
 use crate::{import, openapi, seed};
@@ -114,6 +114,7 @@ pub fn run() -> ExitCode {
     }
     let mut command = Cli::command();
     let asked = std::env::args().nth(1).unwrap_or_default();
+    command.find_subcommand(&asked).into_iter().for_each(unset_empty);
     let environment = command.find_subcommand(&asked).map(environment_faults).unwrap_or_default();
     // What cannot be read is set aside, so that the rules between options are checked in the same go.
     for (option, _) in &environment {

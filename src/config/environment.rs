@@ -34,6 +34,19 @@ pub fn read_secret_files() -> Vec<String> {
     faults
 }
 
+/// Options that are set to nothing are not set: deployments pass on what they do not have. Must be called before there are
+/// threads.
+pub fn unset_empty(command: &Command) {
+    for arg in command.get_arguments() {
+        if let Some(name) = arg.get_env()
+            && std::env::var_os(name).is_some_and(|value| value.is_empty())
+        {
+            // SAFETY: nobody else reads or writes the environment yet.
+            unsafe { std::env::remove_var(name) };
+        }
+    }
+}
+
 /// Environment variables whose value an option of `command` refuses: the option's id, and what is wrong. Clap stops at
 /// the first; an operator wants all.
 pub fn environment_faults(command: &Command) -> Vec<(String, String)> {

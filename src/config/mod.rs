@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use ipnet::IpNet;
 
-pub use self::environment::{environment_faults, read_secret_files};
+pub use self::environment::{environment_faults, read_secret_files, unset_empty};
 pub use self::values::{Metrics, Secret, Sender};
 use self::values::{metrics_bind, network, sender, switch, ttl};
 

@@ -42,6 +42,9 @@ pub enum Error {
     /// 401 that says more: what was good once, or could be.
     #[error("refused: {code}")]
     Refused { code: &'static str, detail: &'static str },
+    /// 422 that is about no field.
+    #[error("unprocessable: {detail}")]
+    Unprocessable { code: &'static str, detail: String },
     /// 403: a good credential that may not do this.
     #[error("forbidden: {0}")]
     Forbidden(String),
@@ -229,6 +232,7 @@ impl Error {
                 "Unauthorized",
                 "Send a valid API key or access token: `Authorization: Bearer <credential>`.".into(),
             ),
+            Error::Unprocessable { code, detail } => (S::UNPROCESSABLE_ENTITY, code, "Invalid", detail.clone()),
             Error::Refused { code, detail } => (S::UNAUTHORIZED, code, "Unauthorized", (*detail).into()),
             Error::Forbidden(detail) => (S::FORBIDDEN, "forbidden", "Forbidden", detail.clone()),
             Error::NotFound(detail) => (S::NOT_FOUND, "not_found", "Not found", detail.clone()),

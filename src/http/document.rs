@@ -96,10 +96,9 @@ pub fn once(api: &mut OpenApi, without: impl Fn(&str) -> bool) {
             .schema(Some(Schema::from(text.build())))
             .example(Some(json!("5f3c1f0e-8f5e-4a52-9a3b-2f4f1f6f9b1d")));
         operation.parameters.get_or_insert_default().push(RefOr::T(key.build()));
-        for status in ["409", "422"] {
-            let number = if status == "409" { 409 } else { 422 };
-            let answer = || RefOr::Ref(Ref::from_response_name(problem(number).0));
-            operation.responses.responses.entry(status.to_owned()).or_insert_with(answer);
+        for status in [400, 409, 422] {
+            let answer = || RefOr::Ref(Ref::from_response_name(problem(status).0));
+            operation.responses.responses.entry(status.to_string()).or_insert_with(answer);
         }
     }
 }

@@ -17,7 +17,7 @@ use uuid::Uuid;
 use crate::app::App;
 use crate::auth::Tenant;
 use crate::db::{Actor, Cells, Db, Statement, Tx, Value};
-use crate::error::{Error, Fault, Result};
+use crate::error::{Error, Result};
 use crate::jobs::Pace;
 
 pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -133,7 +133,7 @@ impl Once {
         let Some(fingerprint) = row.get(1) else { return Ok(None) };
         if fingerprint != self.fingerprint {
             let detail = "This `Idempotency-Key` has stood for another request. Choose a new one for each.";
-            return Err(Error::Invalid(vec![Fault::new("/headers/idempotency-key", "idempotency_key_reused", detail)]));
+            return Err(Error::Unprocessable { code: "idempotency_key_reused", detail: detail.into() });
         }
         answer(&row).map(Some)
     }

@@ -39,7 +39,10 @@ pub static IMPORTS: Noun = Noun {
     fields: &[
         Field::ID,
         Field::choice("noun", NAMES, r#""contacts""#, "What the rows are.").read_only().not_null(),
-        Field::choice("format", FORMATS, r#""csv""#, "How the file is written.").read_only().not_null(),
+        // No filter: an export has a parameter of this name.
+        Field { filter: false, ..Field::choice("format", FORMATS, r#""csv""#, "How the file is written.") }
+            .read_only()
+            .not_null(),
         Field::text("file_name", 255, r#""contacts.csv""#, "What the file is called.").read_only(),
         Field::int("bytes", 0, i64::MAX, "48123", "How large it is.").read_only().not_null(),
         Field::choice("state", STATES, r#""imported""#, "What was done with it, or is being done.").read_only().not_null(),

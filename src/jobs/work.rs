@@ -156,6 +156,7 @@ fn is_hopeless(error: &Error) -> bool {
         | Error::NotFound(_)
         | Error::Conflict { .. }
         | Error::Gone { .. }
+        | Error::Unprocessable { .. }
         | Error::Stale
         | Error::TooLarge(_)
         | Error::Unsupported(_)

@@ -9,6 +9,7 @@ use super::{Noun, did_you_mean, nearest, params, phone};
 use crate::auth::Business;
 use crate::db::Value;
 use crate::error::{Error, Fault, Result};
+use crate::hint::shown;
 
 /// Faults that an answer names; who has more has another problem.
 pub const MOST_FAULTS: usize = 200;
@@ -25,7 +26,11 @@ pub struct Faults(Vec<Fault>);
 impl Faults {
     /// A fault of the field `name`.
     pub fn field(&mut self, name: &str, code: &'static str, detail: impl Into<String>) {
-        self.0.push(Fault::new(format!("/{}", name.replace('~', "~0").replace('/', "~1")), code, detail));
+        // More would not be told.
+        if self.0.len() < MOST_FAULTS {
+            let name = shown(name);
+            self.0.push(Fault::new(format!("/{}", name.replace('~', "~0").replace('/', "~1")), code, detail));
+        }
     }
 
     /// A fault at `pointer`.
@@ -221,7 +226,7 @@ fn unknown(noun: &Noun, members: &Map<String, Json>, creates: bool, faults: &mut
     for name in members.keys() {
         let known = noun.fields.iter().filter(writable).map(|field| field.name);
         let hint = did_you_mean(name, known);
-        faults.field(name, "unknown_field", format!("There is no field `{name}`.{hint}"));
+        faults.field(name, "unknown_field", format!("There is no field `{}`.{hint}", shown(name)));
     }
 }
 
@@ -337,6 +342,10 @@ fn null(kind: Kind) -> Value {
 
 fn tags(items: Vec<Json>) -> Result<Value, Refusal> {
     let refusal = || ("format", must_be(Kind::Tags));
+    // Before they are compared with each other.
+    if items.len() > MOST_TAGS {
+        return Err(refusal());
+    }
     let mut tags = Vec::with_capacity(items.len());
     for item in items {
         match item {
@@ -348,7 +357,7 @@ fn tags(items: Vec<Json>) -> Result<Value, Refusal> {
             _ => return Err(refusal()),
         }
     }
-    if tags.len() > MOST_TAGS { Err(refusal()) } else { Ok(Value::Texts(tags)) }
+    Ok(Value::Texts(tags))
 }
 
 fn object(members: Map<String, Json>) -> Result<Value, Refusal> {

@@ -111,7 +111,7 @@ fn a_key_stands_for_one_request_of_one_caller() {
     let first = post(client, "leads", "k", &body).expect(201);
     assert_replayed(&first, &post(client, "leads", "k", &body));
     let other = post(client, "leads", "k", &json!({ "title": "Two" })).expect(422);
-    assert_eq!(other.json["errors"][0]["code"], "idempotency_key_reused");
+    assert_eq!(other.code(), "idempotency_key_reused");
     let ids: BTreeSet<String> = [
         first,
         post(client, "leads", "l", &body).expect(201),
@@ -235,7 +235,7 @@ fn a_file_that_is_sent_twice_is_imported_once() {
     assert_replayed(&first, &upload("file", file));
     assert_eq!(service.database.cell("SELECT count(DISTINCT import_id)::text FROM import_chunks"), "1");
     let other = upload("file", "First name,E-mail\nBo,bo@example.com\n").expect(422);
-    assert_eq!(other.json["errors"][0]["code"], "idempotency_key_reused");
+    assert_eq!(other.code(), "idempotency_key_reused");
     let execution = format!("imports/{}/execution", first.json["id"].as_str().expect("an id"));
     let begun = post(&service.client, &execution, "go", &json!({})).expect(202);
     let jobs = || service.database.rows::<1>("SELECT kind FROM jobs");

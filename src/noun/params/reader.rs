@@ -7,7 +7,8 @@ use super::{Count, DEFAULT_LIMIT, Filter, Form, LARGEST_LIMIT, List, Test, View,
 use crate::auth::Business;
 use crate::db::Value;
 use crate::error::{Error, Fault, Result};
-use crate::noun::body::scalar;
+use crate::hint::shown;
+use crate::noun::body::{MOST_FAULTS, scalar};
 use crate::noun::cursor::Cursor;
 use crate::noun::field::Kind;
 use crate::noun::json::Shown;
@@ -61,7 +62,10 @@ impl<'b> Reader<'b> {
     }
 
     fn fault(&mut self, name: &str, code: &'static str, detail: String) {
-        self.faults.push(Fault::new(format!("/query/{name}"), code, detail));
+        // More would not be told.
+        if self.faults.len() < MOST_FAULTS {
+            self.faults.push(Fault::new(format!("/query/{}", shown(name)), code, detail));
+        }
     }
 
     pub(super) fn read(&mut self, query: &str) {
