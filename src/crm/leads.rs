@@ -79,10 +79,13 @@ pub static LEADS: Noun = Noun {
     ..Noun::BASE
 };
 
-/// A lead closes when it is won or lost, and opens again with any other status.
+/// A lead closes when it becomes won or lost, and opens again with any other status.
 fn prepare(change: &mut Change, business: &Business, _: &mut Faults) {
     match change.text("status") {
-        Some("won" | "lost") => change.set_default("closed_at", Value::Time(Some(Utc::now()))),
+        Some("won" | "lost") if change.get("closed_at").is_none() => {
+            change.set_with("status", "closed_at", Value::Time(Some(Utc::now())));
+        }
+        Some("won" | "lost") => {}
         Some(_) if !change.creates => {
             change.set("closed_at", Value::Time(None));
             change.set_default("lost_reason", Value::Text(None));

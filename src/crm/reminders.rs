@@ -71,9 +71,9 @@ fn tell(tx: &mut Tx<'_>, tenant: &Tenant, noun: &Noun, time: &str, due: &str) ->
     Ok(sql.run(tx)?)
 }
 
-/// A new time is told of anew.
-pub fn forget(change: &mut Change, time: &str) {
+/// A new time is told of anew; the same time, said once more, is not.
+pub fn forget(change: &mut Change, time: &'static str) {
     if !change.creates && change.get(time).is_some() {
-        change.set("reminded_at", Value::Time(None));
+        change.set_with(time, "reminded_at", Value::Time(None));
     }
 }

@@ -57,10 +57,9 @@ pub static TASKS: Noun = Noun {
 
 fn prepare(change: &mut Change, _: &Business, _: &mut Faults) {
     reminders::forget(change, "due_at");
-    let done = match change.text("status") {
-        Some("done") => Some(Utc::now()),
-        Some(_) => None,
-        None => return,
-    };
-    change.set("completed_at", Value::Time(done));
+    match change.text("status") {
+        Some("done") => change.set_with("status", "completed_at", Value::Time(Some(Utc::now()))),
+        Some(_) => change.set("completed_at", Value::Time(None)),
+        None => {}
+    }
 }

@@ -102,12 +102,14 @@ pub struct Change {
     /// Whether a row is made, rather than changed.
     pub creates: bool,
     values: Vec<(&'static Field, Value)>,
+    /// Fields that are set only where the other field becomes another than it is.
+    following: Vec<(&'static str, &'static str)>,
 }
 
 impl Change {
     /// Nothing yet, of a row of `noun` that is there.
     pub fn none(noun: &'static Noun) -> Self {
-        Self { noun, creates: false, values: Vec::new() }
+        Self { noun, creates: false, values: Vec::new(), following: Vec::new() }
     }
 
     /// Reads the body of a creation or of a merge patch. Errors: 422 with every fault of type, range, presence, and
@@ -142,7 +144,7 @@ impl Change {
         purpose: Purpose,
         business: &Business,
     ) -> Result<Self, Vec<Fault>> {
-        let mut change = Self { noun, creates: purpose == Purpose::Create, values: Vec::new() };
+        let mut change = Self { noun, creates: purpose == Purpose::Create, values: Vec::new(), following: Vec::new() };
         let mut faults = Faults::default();
         for field in noun.fields {
             change.read_field(field, members.shift_remove(field.name), purpose, business, &mut faults);
@@ -184,7 +186,7 @@ impl Change {
 
     /// A change of a row that is there, which sets nothing yet.
     pub fn nothing(noun: &'static Noun) -> Self {
-        Self { noun, creates: false, values: Vec::new() }
+        Self::none(noun)
     }
 
     pub fn get(&self, name: &str) -> Option<&Value> {
@@ -198,7 +200,7 @@ impl Change {
 
     /// Sets `name`, replacing what the caller gave. Names that the noun does not have are ignored.
     pub fn set(&mut self, name: &str, value: Value) {
-        self.values.retain(|(field, _)| field.name != name);
+        self.unset(name);
         if let Some(field) = self.noun.field(name) {
             self.values.push((field, value));
         }
@@ -211,9 +213,24 @@ impl Change {
         }
     }
 
+    /// Sets `name` where `by`, which this change sets, becomes another than it is: whoever repeats a value changes nothing
+    /// that follows from it. (Of a new row it always does.)
+    pub fn set_with(&mut self, by: &'static str, name: &'static str, value: Value) {
+        self.set(name, value);
+        if !self.creates {
+            self.following.push((name, by));
+        }
+    }
+
+    /// The field with which `name` is set, see [`Change::set_with`].
+    pub fn follows(&self, name: &str) -> Option<&'static str> {
+        self.following.iter().find(|(follower, _)| *follower == name).map(|(_, by)| *by)
+    }
+
     /// Leaves `name` as it is.
     pub fn unset(&mut self, name: &str) {
         self.values.retain(|(field, _)| field.name != name);
+        self.following.retain(|(follower, _)| *follower != name);
     }
 
     pub fn values(&self) -> &[(&'static Field, Value)] {

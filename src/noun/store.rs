@@ -213,7 +213,16 @@ pub fn update(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, change: Change, expect
     let draft = checked(tx, tenant, Draft::new(id, change))?;
     let mut sql = Statement::new(format!("UPDATE {} AS t SET version = version + 1, updated_at = now()", noun.table));
     for (field, value) in draft.change.values() {
-        sql.push(", ").push(field.name).push(" = ").bind(value.clone());
+        sql.push(", ").push(field.name).push(" = ");
+        match draft.change.follows(field.name).and_then(|by| Some((by, draft.change.get(by)?))) {
+            Some((by, given)) => sql
+                .push(&format!("CASE WHEN t.{by} IS NOT DISTINCT FROM "))
+                .bind(given.clone())
+                .push(&format!(" THEN t.{} ELSE ", field.name))
+                .bind(value.clone())
+                .push(" END"),
+            None => sql.bind(value.clone()),
+        };
     }
     sql.append(addressed(noun, tenant, id, expected)).push(" RETURNING ").push(&select::columns(noun, "t"));
     let cells = match sql.row(tx)? {

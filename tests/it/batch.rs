@@ -699,3 +699,79 @@ fn a_batch_is_told_of_row_by_row_and_what_was_cached_is_answered_anew() {
     assert_eq!(actions, ["deleted", "updated", "created"]);
     assert_eq!(told.rows()[1]["changes"]["score"], json!({ "old": 0, "new": 3 }));
 }
+
+#[test]
+fn what_follows_from_a_value_follows_only_when_it_becomes_another() {
+    let service = Service::start();
+    let api = &service.client;
+    let (early, late) = ("2026-01-05T10:00:00Z", "2026-01-06T10:00:00Z");
+    let cases = [
+        ("leads", json!({ "title": "A" }), json!({ "status": "won" }), json!({ "status": "lost" }), vec!["closed_at"]),
+        (
+            "tasks",
+            json!({ "title": "A" }),
+            json!({ "status": "done", "due_at": early }),
+            json!({ "status": "open", "due_at": late }),
+            vec!["completed_at", "reminded_at"],
+        ),
+        (
+            "bookings",
+            json!({ "customer_name": "A", "ends_at": "2026-01-06T11:00:00Z" }),
+            json!({ "starts_at": early }),
+            json!({ "starts_at": late }),
+            vec!["reminded_at"],
+        ),
+    ];
+    let with = |parts: &[&Value]| {
+        let members = parts.iter().flat_map(|part| part.as_object().expect("an object").clone());
+        Value::Object(members.collect())
+    };
+    for (noun, least, now, then, follow) in cases {
+        let path = |id: &str| format!("{noun}/{id}");
+        let make = |key: &str| api.make(noun, with(&[&least, &now, &json!({ "external_id": key })]));
+        let ids = ["a", "b"].map(make);
+        let stamps = || {
+            let set: Vec<String> = follow.iter().map(|name| format!("{name} = '2020-02-02T02:02:02Z'")).collect();
+            service.database.run(&format!("UPDATE {noun} SET {}", set.join(", ")));
+        };
+        let write = |how: &str, values: [&Value; 2]| {
+            let items: Vec<Value> = (0..2)
+                .map(|n| match how {
+                    "update" => with(&[values[n], &json!({ "id": ids[n] })]),
+                    // New ones too, and one that says less.
+                    _ => with(&[&least, values[n], &json!({ "external_id": if n == 0 { "a" } else { "b" } })]),
+                })
+                .collect();
+            let done = match how {
+                "patch" => {
+                    (0..2).for_each(|n| drop(api.patch(&path(&ids[n]), values[n].clone()).expect(200)));
+                    return;
+                }
+                "update" => act(api, noun, Act::Update, json!({ "items": items })),
+                _ => act(api, noun, Act::Upsert, json!({ "id_property": "external_id", "items": items })),
+            };
+            assert_eq!(statuses(&done), [200, 200], "{}", done.text);
+        };
+        for how in ["patch", "update", "upsert"] {
+            write(how, [&now, &now]);
+            stamps();
+            write(how, [&now, &then]);
+            let rows = [0, 1].map(|n| api.get(&path(&ids[n])).expect(200).json);
+            for name in &follow {
+                assert_eq!(rows[0][name], "2020-02-02T02:02:02.000000Z", "{noun}, {how}: {name} of what is as it was");
+                assert_ne!(rows[1][name], "2020-02-02T02:02:02.000000Z", "{noun}, {how}: {name} of what is another");
+            }
+        }
+    }
+    // Who says when it was closed is believed, whatever the status was.
+    let lead = api.make("leads", json!({ "title": "B", "status": "won" }));
+    for when in ["2020-01-01T00:00:00.000000Z", "2020-01-02T00:00:00.000000Z"] {
+        let body = json!({ "status": "won", "closed_at": when });
+        assert_eq!(api.patch(&format!("leads/{lead}"), body).expect(200).json["closed_at"], when);
+        let item = json!({ "id": lead, "status": "won", "closed_at": "2020-01-03T00:00:00Z" });
+        let other = json!({ "id": api.make("leads", json!({ "title": "C" })), "status": "won" });
+        let done = act(api, "leads", Act::Update, json!({ "items": [item, other] }));
+        assert_eq!(results(&done)[0]["row"]["closed_at"], "2020-01-03T00:00:00.000000Z");
+        assert!(results(&done)[1]["row"]["closed_at"].is_string());
+    }
+}

@@ -58,14 +58,21 @@ pub fn insert(noun: &Noun, tenant: &Tenant, drafts: &[&Draft]) -> Statement {
 /// Changes the rows of `drafts`. What a row does not have stays as it is.
 pub fn update(noun: &Noun, tenant: &Tenant, drafts: &[&Draft]) -> Statement {
     let fields = fields(noun, drafts);
-    let mixed = drafts.iter().any(|draft| draft.change.values().len() < fields.len());
+    let by = |field: &Field| drafts.iter().find_map(|draft| draft.change.follows(field.name));
+    let mixed = drafts.iter().any(|draft| draft.change.values().len() < fields.len())
+        || fields.iter().any(|field| by(field).is_some());
     let mut sql = Statement::new(format!("UPDATE {} AS t SET version = t.version + 1, updated_at = now()", noun.table));
     for (bit, field) in fields.iter().enumerate() {
-        let name = field.name;
-        match mixed {
-            true => sql
-                .push(&format!(", {name} = CASE WHEN i.given & {} <> 0 THEN i.{name} ELSE t.{name} END", 1_i64 << bit)),
-            false => sql.push(&format!(", {name} = i.{name}")),
+        let (name, bit) = (field.name, 1_i64 << bit);
+        match by(field) {
+            Some(by) => sql.push(&format!(
+                ", {name} = CASE WHEN i.given & {bit} = 0 OR (i.following & {bit} <> 0 AND t.{by} IS NOT DISTINCT FROM i.{by}) \
+                 THEN t.{name} ELSE i.{name} END"
+            )),
+            None if mixed => {
+                sql.push(&format!(", {name} = CASE WHEN i.given & {bit} <> 0 THEN i.{name} ELSE t.{name} END"))
+            }
+            None => sql.push(&format!(", {name} = i.{name}")),
         };
     }
     sql.push(" FROM ").append(recordset(&fields, drafts, mixed)).append(select::scoped(noun, tenant));
@@ -92,25 +99,29 @@ fn fields(noun: &Noun, drafts: &[&Draft]) -> Vec<&'static Field> {
     noun.fields.iter().filter(sets).collect()
 }
 
-/// The rows as a table `i` of their ids and `fields`; with `mask` also of which fields each of them has (`given`).
+/// The rows as a table `i` of their ids and `fields`; with `mask` also of which fields each of them has (`given`), and which
+/// of these only follow another one (`following`).
 fn recordset(fields: &[&'static Field], drafts: &[&Draft], mask: bool) -> Statement {
     let rows = drafts.iter().map(|draft| {
         let mut row = Map::with_capacity(fields.len() + 2);
         row.insert("id".to_owned(), json!(draft.id));
-        let mut given = 0_i64;
+        let (mut given, mut following) = (0_i64, 0_i64);
         for (field, value) in draft.change.values() {
             row.insert(field.name.to_owned(), value.to_json());
-            given |= fields.iter().position(|known| known.name == field.name).map_or(0, |bit| 1 << bit);
+            let bit = fields.iter().position(|known| known.name == field.name).map_or(0, |bit| 1 << bit);
+            given |= bit;
+            following |= if draft.change.follows(field.name).is_some() { bit } else { 0 };
         }
         if mask {
             row.insert("given".to_owned(), json!(given));
+            row.insert("following".to_owned(), json!(following));
         }
         Json::Object(row)
     });
     let mut sql = Statement::new("jsonb_to_recordset(");
     sql.bind(Value::Json(Some(rows.collect()))).push(") AS i(id uuid");
     if mask {
-        sql.push(", given bigint");
+        sql.push(", given bigint, following bigint");
     }
     for field in fields {
         sql.push(&format!(", {} {}", field.name, field.kind.sql()));
