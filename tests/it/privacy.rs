@@ -326,3 +326,78 @@ fn an_export_has_every_row_about_a_contact_and_no_other() {
     let refused = small.client.get(&format!("contacts/{}/export", rows[0].1)).expect(409);
     assert!(refused.code() == "too_much" && refused.text.contains("RAPPORT_EXPORT_ROWS"), "{}", refused.text);
 }
+
+/// Two who were merged by mistake, the first with all that the second had; and a thread and a booking of each, linked to
+/// nobody.
+fn mistaken(api: &Client) -> ([String; 2], [Vec<String>; 2]) {
+    let anna = json!({ "first_name": "Anna", "email": "anna@example.com", "phone": "+493011111111" });
+    let berta = json!({ "first_name": CANARY, "last_name": CANARY, "email": format!("{CANARY}@example.com"),
+        "phone": "+493022222222", "metadata": { "secret": CANARY }, "tags": [CANARY] });
+    let (one, other) = (api.make("contacts", anna), api.make("contacts", berta));
+    let loose = [("anna@example.com", "+493011111111"), (&*format!("{CANARY}@example.com"), "+493022222222")].map(
+        |(address, phone)| {
+            let booking = json!({ "customer_name": "X", "customer_phone": phone, "starts_at": "2099-01-01T10:00:00Z",
+                "ends_at": "2099-01-01T11:00:00Z" });
+            let talk = json!({ "channel": "email", "address": address });
+            vec![
+                format!("conversations/{}", api.make("conversations", talk)),
+                format!("bookings/{}", api.make("bookings", booking)),
+            ]
+        },
+    );
+    api.patch(&format!("contacts/{one}"), json!({ "title": "Before" })).expect(200);
+    let prefer = json!({ "first_name": other, "email": other, "phone": other });
+    let body = json!({ "from": [other], "prefer": prefer });
+    let merge = api.post(&format!("contacts/{one}/merge"), body).expect(201).json;
+    // Between the two, and some of it is not given back.
+    let between =
+        json!({ "first_name": "Anne", "metadata": { "secret": CANARY, "more": 1 }, "tags": [CANARY, "more"] });
+    api.patch(&format!("contacts/{one}"), between).expect(200);
+    let merge = merge["merge"]["id"].as_str().expect("an id");
+    api.post(&format!("merges/{merge}/reversion"), json!({})).expect(200);
+    api.patch(&format!("contacts/{one}"), json!({ "metadata": {}, "tags": [], "title": "After" })).expect(200);
+    ([one, other], loose)
+}
+
+#[test]
+fn after_a_merge_that_was_undone_each_is_forgotten_and_the_other_is_not() {
+    for mode in ["anonymise", "delete"] {
+        let service = Service::start();
+        let (api, database) = (&service.client, &service.database);
+        let ([one, other], [mine, theirs]) = mistaken(api);
+        let before: Vec<Value> = mine.iter().map(|path| api.get(path).expect(200).json).collect();
+        assert!(!found(database, CANARY).is_empty());
+        let erased = api.post(&format!("contacts/{other}/erasure"), json!({ "mode": mode })).expect(200).json;
+        assert_eq!((&erased["rows"]["contacts"], &erased["rows"]["conversations"]), (&json!(1), &json!(1)));
+        assert_eq!((&erased["rows"]["bookings"], &erased["rows"]["merges"]), (&json!(1), &json!(1)));
+        assert_eq!(found(database, CANARY), Vec::<String>::new(), "{mode}");
+        assert_eq!(found(database, "+493022222222"), Vec::<String>::new(), "{mode}");
+        let after: Vec<Value> = mine.iter().map(|path| api.get(path).expect(200).json).collect();
+        assert_eq!(before, after, "{mode}");
+        // What was done to the first alone is told as ever.
+        let left = api.get(&format!("contacts/{one}")).expect(200).json;
+        assert_eq!((&left["email"], &left["title"]), (&json!("anna@example.com"), &json!("After")));
+        let history = api.get(&format!("contacts/{one}/history")).expect(200);
+        let titles = |title: &str| history.rows().iter().any(|entry| entry["changes"]["title"]["new"] == title);
+        assert!(titles("Before"), "{}", history.text);
+
+        let service = Service::start();
+        let (api, database) = (&service.client, &service.database);
+        let ([one, other], [mine, theirs_too]) = mistaken(api);
+        assert_eq!(theirs.len(), theirs_too.len());
+        let rest = |path: &str| api.get(path).expect(200).json;
+        let before: Vec<Value> = theirs_too.iter().map(|path| rest(path)).collect();
+        let person = rest(&format!("contacts/{other}"));
+        let erased = api.post(&format!("contacts/{one}/erasure"), json!({ "mode": mode })).expect(200).json;
+        assert_eq!((&erased["rows"]["contacts"], &erased["rows"]["conversations"]), (&json!(1), &json!(1)));
+        assert_eq!((&erased["rows"]["bookings"], &erased["rows"]["merges"]), (&json!(1), &json!(1)));
+        assert_eq!(found(database, "anna@example.com"), Vec::<String>::new(), "{mode}");
+        assert_eq!(found(database, "+493011111111"), Vec::<String>::new(), "{mode}");
+        let after: Vec<Value> = theirs_too.iter().map(|path| rest(path)).collect();
+        assert_eq!((before, person), (after, rest(&format!("contacts/{other}"))), "{mode}");
+        for path in mine {
+            let gone = api.get(&path);
+            assert!(gone.status == 404 || !gone.text.contains("anna@"), "{}", gone.text);
+        }
+    }
+}

@@ -66,8 +66,8 @@ pub static MERGES: Noun = Noun {
     ..Noun::BASE
 };
 
-/// Waits until no other merge of the business is under way.
-fn take_turns(tx: &mut Tx<'_>, tenant: &Tenant) -> Result<()> {
+/// Waits until no other merge of the business is under way, nor an erasure: both lock many rows, each in its own order.
+pub fn take_turns(tx: &mut Tx<'_>, tenant: &Tenant) -> Result<()> {
     let mut sql = Statement::new("SELECT pg_advisory_xact_lock(hashtextextended('merges ' || ");
     sql.bind(Value::Text(Some(tenant.id().to_string()))).push(", 0))").run(tx)?;
     Ok(())

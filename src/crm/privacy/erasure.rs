@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::reach::Reach;
 use crate::auth::Tenant;
+use crate::crm::merges::{self, MERGES};
 use crate::db::{Statement, Tx, Value};
 use crate::error::Result;
 use crate::noun::{Field, Kind, Noun, Written, select};
@@ -32,6 +33,7 @@ pub struct Erased {
 /// Forgets the contact `id`: to `delete` leaves nothing of them; to `anonymise` keeps rows for the figures, without a word of
 /// whom they were about. `None`: as the business has it. What is `done` already is left as it is. Errors: 404.
 pub fn erase(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, mode: Option<&str>, done: &HashSet<Uuid>) -> Result<Erased> {
+    merges::take_turns(tx, tenant)?;
     let mut sql = Statement::new("SELECT erasure FROM businesses WHERE id = ");
     let configured = sql.bind(Value::Uuid(Some(tenant.id()))).row(tx)?;
     let configured = configured.as_ref().and_then(|row| row.text(0)).unwrap_or(MODES[0]);
@@ -41,6 +43,9 @@ pub fn erase(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, mode: Option<&str>, don
     erasing.bind(Value::Text(Some(mode.clone()))).push(", true)").run(tx)?;
     let mut reach = Reach::find(tx, tenant, id, true)?;
     reach.0.iter_mut().for_each(|(_, ids)| ids.retain(|id| !done.contains(id)));
+    // What merges gave to others, and took from them again.
+    let mut sql = Statement::new("SELECT rapport_erase_merged(");
+    sql.bind(Value::Uuids(reach.of(&MERGES))).push(")").run(tx)?;
     // What hangs on others first.
     for (noun, ids) in reach.0.iter().rev().filter(|(_, ids)| !ids.is_empty()) {
         let mut sql = match mode.as_str() {

@@ -82,7 +82,8 @@ impl Reach {
         Ok(found)
     }
 
-    fn of(&self, noun: &Noun) -> Vec<Uuid> {
+    /// The ids of the rows of `noun`.
+    pub fn of(&self, noun: &Noun) -> Vec<Uuid> {
         let mine = self.0.iter().find(|(known, _)| std::ptr::eq(*known, noun));
         mine.map(|(_, ids)| ids.clone()).unwrap_or_default()
     }
@@ -94,7 +95,8 @@ impl Reach {
 }
 
 /// The contact and whoever became one with them, and the e-mail addresses and phone numbers that they have, and have had as
-/// far as the audit log tells. Errors: 404.
+/// far as the audit log tells. What somebody else's merge brought them, and its undoing took away, was never theirs.
+/// Errors: 404.
 fn persons(conn: &mut PgConnection, tenant: &Tenant, contact: Uuid, locks: bool) -> Result<(Vec<Uuid>, Vec<String>)> {
     let mut sql = Statement::new("WITH RECURSIVE same (id) AS (SELECT ");
     sql.bind(Value::Uuid(Some(contact)));
@@ -116,7 +118,14 @@ fn persons(conn: &mut PgConnection, tenant: &Tenant, contact: Uuid, locks: bool)
         "SELECT lower(t.changes #>> ARRAY[field, 'old']) FROM audit_log t CROSS JOIN unnest(ARRAY['email', 'phone']) field",
     );
     before.append(select::scoped(&AUDIT_LOG, tenant)).push(" AND t.row_id = ANY(").bind(Value::Uuids(persons.clone()));
-    let rows = before.push(") AND t.changes #>> ARRAY[field, 'old'] IS NOT NULL").rows(conn)?;
+    before.push(") AND t.changes #>> ARRAY[field, 'old'] IS NOT NULL");
+    before
+        .push(" AND NOT EXISTS (SELECT FROM merges m WHERE m.business_id = t.business_id AND m.survivor_id = t.row_id");
+    before.push(" AND m.reverted_at IS NOT NULL AND m.created_at <= t.created_at");
+    before.push(" AND lower(m.changes #>> ARRAY[field, 'new']) = lower(t.changes #>> ARRAY[field, 'old'])");
+    // Of one that was undone and done once more.
+    before.push(" AND NOT m.from_ids <@ ").bind(Value::Texts(persons.iter().map(Uuid::to_string).collect()));
+    let rows = before.push(")").rows(conn)?;
     addresses.extend(rows.iter().filter_map(|row| row.text(0).map(str::to_owned)));
     addresses.sort();
     addresses.dedup();

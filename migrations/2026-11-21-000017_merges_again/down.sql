@@ -1,0 +1,1 @@
+DROP FUNCTION rapport_erase_merged(uuid[]);
