@@ -74,6 +74,7 @@ pub static LEADS: Noun = Noun {
         Sort::int("value", "coalesce(t.value_minor, 0)"),
     ],
     visible: Visible::Assigned("assignee_id"),
+    locked_first: true,
     hooks: Hooks { prepare, ..Hooks::NONE },
     routes: http::routes,
     ..Noun::BASE

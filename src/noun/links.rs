@@ -1,4 +1,7 @@
 //! Links lead to rows that are there: of this business, seen by whoever writes, and not deleted.
+//!
+//! Rows that can be deleted are locked against that `FOR KEY SHARE`, which is what their foreign keys do anyway when the row
+//! is written: only so is a row that is being merged into another seen to be gone. It keeps no writer away and no reader.
 
 use std::collections::{HashMap, HashSet};
 
@@ -11,7 +14,8 @@ use crate::error::{Error, Fault, Result};
 
 /// Refuses links of one row to rows that are deleted or not there, all at once. (The foreign keys refuse the latter as well,
 /// one at a time, and cannot know of the former; so links to people, who are never deleted, are left to them.)
-pub fn follow(tx: &mut Tx<'_>, tenant: &Tenant, change: &Change) -> Result<()> {
+pub fn follow(tx: &mut Tx<'_>, tenant: &Tenant, draft: &Draft) -> Result<()> {
+    let change = &draft.change;
     let links: Vec<(&'static str, &Relation, Uuid)> = change
         .values()
         .iter()
@@ -23,6 +27,12 @@ pub fn follow(tx: &mut Tx<'_>, tenant: &Tenant, change: &Change) -> Result<()> {
         return Ok(());
     }
     let mut sql = Statement::default();
+    if change.noun.locked_first && !change.creates {
+        // What is told of no link.
+        sql.push(&format!("SELECT -1 FROM (SELECT t.id FROM {} AS t", change.noun.table));
+        sql.append(select::scoped(change.noun, tenant)).push(" AND t.id = ").bind(Value::Uuid(Some(draft.id)));
+        sql.push(" FOR NO KEY UPDATE OF t) AS own UNION ALL ");
+    }
     for (place, (_, relation, id)) in links.iter().enumerate() {
         let noun = relation.noun;
         sql.push(if place == 0 { "SELECT " } else { " UNION ALL SELECT " });
@@ -30,10 +40,10 @@ pub fn follow(tx: &mut Tx<'_>, tenant: &Tenant, change: &Change) -> Result<()> {
             .append(select::scoped(noun, tenant));
         sql.push(&format!(" AND t.{} = ", relation.target)).bind(Value::Uuid(Some(*id)));
         select::alive(&mut sql, noun);
-        sql.push(")");
+        sql.push(" FOR KEY SHARE OF t)");
     }
     let broken = sql.rows(tx)?;
-    let broken = broken.iter().filter_map(|row| links.get(row.int(0)? as usize));
+    let broken = broken.iter().filter_map(|row| links.get(usize::try_from(row.int(0)?).ok()?));
     let faults: Vec<Fault> = broken.map(|(field, relation, _)| fault(field, relation.noun)).collect();
     if faults.is_empty() { Ok(()) } else { Err(Error::Invalid(faults)) }
 }
@@ -59,9 +69,15 @@ pub fn follow_all(tx: &mut Tx<'_>, tenant: &Tenant, drafts: &mut [Draft]) -> Res
     for (place, (relation, ids)) in wanted.iter().enumerate() {
         let (noun, target) = (relation.noun, relation.target);
         sql.push(if place == 0 { "SELECT " } else { " UNION ALL SELECT " });
-        sql.push(&format!("{place}, t.{target} FROM {} AS t", noun.table)).append(select::scoped(noun, tenant));
-        sql.push(&format!(" AND t.{target} = ANY(")).bind(Value::Uuids(ids.iter().copied().collect())).push(")");
+        sql.push(&format!("{place}, there.{target} FROM (SELECT t.{target} FROM {} AS t", noun.table));
+        sql.append(select::scoped(noun, tenant)).push(&format!(" AND t.{target} = ANY("));
+        sql.bind(Value::Uuids(ids.iter().copied().collect())).push(")");
         select::alive(&mut sql, noun);
+        if noun.soft_delete() {
+            // In the order in which all lock rows of one noun.
+            sql.push(&format!(" ORDER BY t.{target} FOR KEY SHARE OF t"));
+        }
+        sql.push(") AS there");
     }
     let mut there: HashMap<&str, HashSet<Uuid>> = HashMap::new();
     for row in sql.rows(tx)? {

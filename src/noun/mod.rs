@@ -199,6 +199,8 @@ pub struct Noun {
     pub visible: Visible,
     /// What the answer to its creation shows besides, once and never again.
     pub secret: Option<&'static Field>,
+    /// Whether a row of it is locked before the rows that it leads to: as all do who lock several nouns.
+    pub locked_first: bool,
     /// Whether its answers may be compressed: not where secrets stand beside what a caller can write (BREACH).
     pub packed: bool,
 }
@@ -238,6 +240,7 @@ impl Noun {
         cached: true,
         visible: Visible::All,
         secret: None,
+        locked_first: false,
         packed: true,
     };
 

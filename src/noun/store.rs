@@ -235,7 +235,7 @@ pub fn update(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, change: Change, expect
 
 /// A set of one, after all that is looked at before it is written ([`super::batch`] does the same for many).
 fn checked(tx: &mut Tx<'_>, tenant: &Tenant, draft: Draft) -> Result<Draft> {
-    links::follow(tx, tenant, &draft.change)?;
+    links::follow(tx, tenant, &draft)?;
     let mut set = [draft];
     (set[0].change.noun.hooks.before)(tx, tenant, &mut set)?;
     let [draft] = set;

@@ -106,7 +106,7 @@ pub fn describe(api: &mut OpenApi) {
     let about = "In one transaction: everything that leads to the others leads to this one, its empty fields get their values, \
                  tags and metadata are united (of a key that several have, this one's value stays), and the others are \
                  deleted. `Location` is that of the merge, the ETag is this row's. Whatever is deleted by now is refused with \
-                 409 `already_deleted`.";
+                 409 `already_deleted`; so are, with 409 `too_much_to_merge` and their numbers, more than 10,000 rows to move.";
     let problems: &[u16] = &[400, 401, 403, 404, 408, 409, 412, 413, 415, 422, 503];
     let contacts = ("/contacts/{id}/merge", "mergeContacts", "Merge contacts into one", &OF_CONTACTS, CONTACTS.plural);
     let companies =

@@ -20,6 +20,9 @@ use crate::noun::{Faults, Noun, did_you_mean, form, json, select};
 
 /// How many rows go into one at once.
 pub const MOST: usize = 20;
+/// How many rows that lead to them are moved: as many as are surely through within the time that a statement has by default
+/// (5 s), and do not keep the others who work with them waiting for longer.
+const MOST_MOVED: i64 = 10_000;
 /// Tags that a row has at most, and bytes of its metadata: as in a body.
 const MOST_TAGS: usize = 50;
 const LARGEST_OBJECT: i64 = 64 * 1024;
@@ -66,10 +69,11 @@ impl Merge {
         Ok(Self { noun, survivor, from, prefer })
     }
 
-    /// Does it, if `expected` is the survivor's version. Queries: eight, and one for each link to the noun.
-    /// Errors: 404; 409 when one of them is gone by now; 412; 422 when one never was.
+    /// Does it, if `expected` is the survivor's version. Queries: nine, and one for each link to the noun.
+    /// Errors: 404; 409 when one of them is gone by now, or too much leads to them; 412; 422 when one never was.
     pub fn run(&self, tx: &mut Tx<'_>, tenant: &Tenant, expected: Option<i64>) -> Result<Answer> {
         take_turns(tx, tenant)?;
+        self.bound(tx, tenant)?;
         let ids: Vec<Uuid> = [self.survivor].into_iter().chain(self.from.iter().copied()).collect();
         let rows = lock(tx, tenant, self.noun, &ids)?;
         self.check(&rows, expected)?;
@@ -95,6 +99,34 @@ impl Merge {
         let json = json::document(&[("merge", Some(&merge)), (self.noun.name, Some(&survivor))]);
         let made = Answer::new(StatusCode::CREATED, json).location(format!("{API}/{}/{id}", MERGES.plural));
         Ok(made.etag(survivor.etag()))
+    }
+
+    /// Refuses to move more than is possible at once, before anything is locked. Errors: 409 with the numbers.
+    fn bound(&self, tx: &mut Tx<'_>, tenant: &Tenant) -> Result<()> {
+        let mut sql = Statement::default();
+        for (place, Link { noun, column }) in links::to(self.noun).enumerate() {
+            sql.push(if place == 0 { "SELECT '" } else { " UNION ALL SELECT '" }).push(noun.plural);
+            sql.push(&format!("', count(*) FROM (SELECT FROM {} t WHERE t.business_id = ", noun.table));
+            sql.bind(Value::Uuid(Some(tenant.id()))).push(&format!(" AND t.{column} = ANY("));
+            sql.bind(Value::Uuids(self.from.clone())).push(&format!(") LIMIT {}) t", MOST_MOVED + 1));
+        }
+        let counted = sql.rows(tx)?;
+        if counted.iter().filter_map(|row| row.int(1)).sum::<i64>() <= MOST_MOVED {
+            return Ok(());
+        }
+        let mut rows: BTreeMap<&str, i64> = BTreeMap::new();
+        for row in &counted {
+            *rows.entry(row.text(0).unwrap_or_default()).or_default() += row.int(1).unwrap_or_default();
+        }
+        rows.retain(|_, count| *count > 0);
+        let detail = format!(
+            "More than {MOST_MOVED} rows lead to the {} of `from`, which is more than one merge moves (see `rows`, which counts to \
+             {} each). Merge fewer at once, or the other way round; or give their rows to the survivor with bulk operations first.",
+            self.noun.plural,
+            MOST_MOVED + 1
+        );
+        let extra = Box::new(json!({ "rows": rows, "most": MOST_MOVED }));
+        Err(Error::Conflict { code: "too_much_to_merge", detail, pointer: Some("/from".into()), extra })
     }
 
     /// Whether all are there.

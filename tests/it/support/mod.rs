@@ -17,3 +17,13 @@ pub use program::Program;
 pub use samples::{Samples, link_target};
 pub use servers::{Database, redis};
 pub use service::{Service, make_business, make_key, open_app, open_db};
+
+/// Waits until `holds`, for a minute at most.
+#[track_caller]
+pub fn until(what: &str, holds: impl Fn() -> bool) {
+    let began = std::time::Instant::now();
+    while !holds() {
+        assert!(began.elapsed() < std::time::Duration::from_secs(60), "never: {what}");
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+}
