@@ -16,6 +16,9 @@ use crate::noun::{Change, Noun, select};
 /// Rows that are told of in one transaction.
 const MOST: usize = 500;
 
+/// Businesses that failed, after which it is no fault of a business'.
+const MOST_FAILED: usize = 100;
+
 /// What a noun's rows are told of, and when. A task that has been due for longer than a week is not told of any more: it was
 /// due before there were reminders, or nobody was there to give them. How long before a booking is a number for all businesses.
 static REMINDERS: [(&Noun, &str, &str); 2] = [
@@ -37,22 +40,43 @@ static REMINDERS: [(&Noun, &str, &str); 2] = [
 pub async fn remind(app: Data<App>) -> Result<Pace> {
     let mut pace = Pace::Rest;
     for (noun, time, due) in &REMINDERS {
-        let waiting = app.db.across().read("reminders_due", move |conn| {
-            let sql = format!(
-                "SELECT DISTINCT business_id FROM (SELECT t.business_id FROM {} t WHERE {due} ORDER BY {time} LIMIT {MOST}) t",
-                noun.table
-            );
-            Ok(Statement::new(sql).rows(conn)?)
-        });
-        for business in waiting.await?.iter().filter_map(|row| row.uuid(0)) {
-            let tenant = Tenant::of_operator(business);
-            let told = app.db.within(&tenant).write("remind", move |tx| tell(tx, &tenant, noun, time, due));
-            if told.await? == MOST {
-                pace = Pace::Again;
+        // A business whose rows cannot be told of keeps nobody else from theirs: the rest is looked for without it.
+        let mut failed = Vec::new();
+        loop {
+            let (before, without) = (failed.len(), failed.clone());
+            let waiting =
+                app.db.across().read("reminders_due", move |conn| Ok(waiting(noun, time, due, &without).rows(conn)?));
+            for business in waiting.await?.iter().filter_map(|row| row.uuid(0)) {
+                let tenant = Tenant::of_operator(business);
+                let told = app.db.within(&tenant).write("remind", move |tx| tell(tx, &tenant, noun, time, due));
+                match told.await {
+                    Ok(MOST) => pace = Pace::Again,
+                    Ok(_) => {}
+                    Err(error) => {
+                        tracing::warn!(%business, noun = noun.plural, %error, "reminders of a business were not given");
+                        failed.push(business);
+                    }
+                }
+            }
+            if failed.len() == before || failed.len() >= MOST_FAILED {
+                break;
             }
         }
     }
     Ok(pace)
+}
+
+/// The businesses of the rows that have been due for longest.
+fn waiting(noun: &Noun, time: &str, due: &str, without: &[Uuid]) -> Statement {
+    let mut sql = Statement::new(format!(
+        "SELECT DISTINCT business_id FROM (SELECT t.business_id FROM {} t WHERE {due}",
+        noun.table
+    ));
+    if !without.is_empty() {
+        sql.push(" AND t.business_id <> ALL(").bind(Value::Uuids(without.to_vec())).push(")");
+    }
+    sql.push(&format!(" ORDER BY {time} LIMIT {MOST}) t"));
+    sql
 }
 
 fn tell(tx: &mut Tx<'_>, tenant: &Tenant, noun: &Noun, time: &str, due: &str) -> Result<usize> {

@@ -82,7 +82,7 @@ async fn steps(app: &Data<App>, claim: &Claim) -> Result<()> {
     // As the database has them: a step that succeeds begins anew, and this is the next attempt.
     let mut attempts = claim.attempts;
     loop {
-        match step(app, claim).await {
+        match step(app, claim).await.map_err(Error::explained) {
             Ok(Went::On) if began.elapsed() < TURN && !app.life.is_draining() => attempts = 1,
             Ok(Went::On) => return give_back(app, claim, 0, 0).await,
             Ok(Went::Away) => return Ok(()),
@@ -91,8 +91,11 @@ async fn steps(app: &Data<App>, claim: &Claim) -> Result<()> {
                 return Ok(());
             }
             Err(error) if is_hopeless(&error) => return fail(app, claim, error).await,
-            // The service has too much to do, or its database is away: no fault of the job's.
-            Err(Error::Unavailable { .. }) => return give_back(app, claim, 1, attempts - 1).await,
+            // The service has too much to do, or its database is away: no fault of the job's. (That a step takes too long, or
+            // is in others' way each time, is its own.)
+            Err(Error::Unavailable { code, .. }) if !["statement_timeout", "contended"].contains(&code) => {
+                return give_back(app, claim, 1, attempts - 1).await;
+            }
             Err(error) if attempts >= MOST_ATTEMPTS => return fail(app, claim, error).await,
             Err(error) => {
                 tracing::warn!(job = %claim.id, kind = claim.kind.name, %error, "a step failed and is tried again");

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use actix_web::web::Data;
 use rapport::app::App;
 use rapport::auth::{Role, Tenant};
-use rapport::db::{self, Actor, Tx};
+use rapport::db::{self, Actor, Statement, Tx, Value};
 use rapport::error::{Error, Fault};
 use rapport::jobs::store::{self, Claim, Terms};
 use rapport::jobs::{self, Job, Kind, Step};
@@ -41,12 +41,24 @@ fn make(
     Ok(if number < all { Step::More } else { Step::Done(json!({ "created": all })) })
 }
 
-fn fail(_: &mut Tx<'_>, _: &Tenant, _: &rapport::auth::Business, job: &mut Job) -> rapport::error::Result<Step> {
+fn fail(tx: &mut Tx<'_>, tenant: &Tenant, _: &rapport::auth::Business, job: &mut Job) -> rapport::error::Result<Step> {
     if job.cursor.is_null() {
         (job.cursor, job.done) = (json!("begun"), 1);
         return Ok(Step::More);
     }
     match job.input["how"].as_str() {
+        Some("taken") => {
+            for _ in 0..2 {
+                let mut sql = Statement::new("INSERT INTO contacts (business_id, email) VALUES (");
+                sql.bind(Value::Uuid(Some(tenant.id()))).push(", 'twice@example.com')").run(tx)?;
+            }
+            Ok(Step::More)
+        }
+        // Its connection goes away, each time.
+        Some("cut") => {
+            Statement::new("SELECT pg_sleep(4)").run(tx)?;
+            Ok(Step::More)
+        }
         Some("invalid") => Err(Error::Invalid(vec![Fault::new("/rows", "too_many", "There are too many.")])),
         _ => Err(Error::Internal("SELECT secret FROM internals".into())),
     }
@@ -384,4 +396,53 @@ fn what_is_due_is_told_of_once_by_however_many_processes_whatever_becomes_of_the
         service.client.patch(&format!("tasks/{id}"), json!({ "due_at": "2099-01-01T00:00:00Z" })).expect(200).json;
     assert_eq!(changed["reminded_at"], Json::Null);
     service.client.patch(&format!("tasks/{id}"), json!({ "reminded_at": null })).expect(422);
+}
+
+#[test]
+fn what_a_constraint_refuses_fails_at_once_and_a_lost_connection_is_no_attempt() {
+    let service = Service::start();
+    let tenant = Tenant::of_operator(service.business);
+    let taken = enqueue(&service, &tenant, &FAILER, json!({ "how": "taken" }));
+    let workers = Workers::start(&service, 1);
+    let job = ended(&service.client, taken);
+    assert_eq!((&job["state"], &job["error"]["code"]), (&json!("failed"), &json!("already_exists")), "{job}");
+    let cut = enqueue(&service, &tenant, &FAILER, json!({ "how": "cut" }));
+    // Far more often than a step is tried; each time after a second.
+    let began = Instant::now();
+    let cuts = || service.database.ask(&format!("SELECT token::text FROM job_runs WHERE id = '{cut}'"));
+    let cut_off = "SELECT count(pg_terminate_backend(pid))::text FROM pg_stat_activity
+        WHERE query LIKE 'SELECT pg_sleep(4)%' AND datname = current_database()";
+    while cuts().parse::<u32>().expect("a number") < 4 {
+        service.database.ask(cut_off);
+        assert!(began.elapsed() < Duration::from_secs(60), "it is not tried again");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let attempts = format!("SELECT (attempts <= 1)::text FROM job_runs WHERE id = '{cut}'");
+    assert_eq!(service.database.ask(&attempts), "true");
+    drop(workers);
+}
+
+#[test]
+fn a_business_whose_reminders_fail_keeps_nobody_from_theirs() {
+    let service = Service::start();
+    let (other, _) = service.neighbour();
+    for (business, count, ago) in [(service.business, 700, "2 hours"), (other, 10, "1 hour")] {
+        service.database.run(&format!(
+            "INSERT INTO tasks (business_id, title, due_at) SELECT '{business}', 'Due', now() - interval '{ago}' FROM generate_series(1, {count})"
+        ));
+    }
+    service.database.run(&format!(
+        "CREATE FUNCTION broken() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'broken'; END $$;
+         CREATE TRIGGER broken BEFORE UPDATE ON tasks FOR EACH ROW WHEN (NEW.business_id = '{}') EXECUTE FUNCTION broken()",
+        service.business
+    ));
+    let _worker = Program::work(&[("DATABASE_URL", service.database.url.as_str())]);
+    let waiting = format!(
+        "SELECT count(*)::text FROM tasks WHERE business_id = '{other}' AND title = 'Due' AND reminded_at IS NULL"
+    );
+    let began = Instant::now();
+    while service.database.ask(&waiting) != "0" {
+        assert!(began.elapsed() < Duration::from_secs(60), "they are never told of");
+        std::thread::sleep(Duration::from_millis(50));
+    }
 }
