@@ -182,6 +182,19 @@ fn whoever_makes_a_contact_twice_is_told_and_may_insist() {
     // A neighbour's are nobody's business.
     let (_, neighbour) = service.neighbour();
     neighbour.create("contacts", json!({ "email": "anna@acme.example", "phone": "+4915112345678" }));
+    // Who may not read is told that there is one, and no more.
+    let blind = api.create("api-keys", json!({ "name": "Blind", "permissions": ["crm:write"] }));
+    let blind = Client::new(service.address, blind["key"].as_str().expect("a key"));
+    for (body, code) in [
+        (json!({ "email": "anna@acme.example" }), "already_exists"),
+        (json!({ "first_name": "Igor", "phone": "+4915112345678" }), "possible_duplicate"),
+    ] {
+        assert!(api.post("contacts", body.clone()).expect(409).json["candidates"].is_array());
+        let answer = blind.post("contacts", body).expect(409);
+        assert_eq!((answer.code(), &answer.json["candidates"]), (code, &Value::Null));
+        let people = api.all("contacts?limit=500");
+        assert!(people.iter().all(|row| !answer.text.contains(row["id"].as_str().expect("an id"))), "{}", answer.text);
+    }
 }
 
 #[test]

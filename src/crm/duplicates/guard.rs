@@ -6,12 +6,14 @@
 //! that has it. A contact with the same phone number and a name that does not say otherwise, or with nearly the same name
 //! in the same company. A company with the same phone number and a similar name, with the same domain but for `www.`, or
 //! with the same name (but for case, punctuation and legal form) and no other domain.
+//!
+//! Whoever may not read is told that there is one, and nothing about it.
 
-use serde_json::json;
+use serde_json::{Value as Json, json};
 
 use super::rate::Rated;
 use super::search::{Prospect, is_contact, rated};
-use crate::auth::Tenant;
+use crate::auth::{Action, Tenant};
 use crate::db::{Statement, Tx, Value};
 use crate::error::{Error, Result};
 use crate::noun::{Change, Noun};
@@ -26,12 +28,19 @@ pub fn refuse(tx: &mut Tx<'_>, tenant: &Tenant, change: &Change) -> Result<()> {
     let (noun, prospect) = (change.noun, Prospect::of_change(change));
     let mut rows: Vec<Rated> = question(noun, tenant, &prospect).rows(tx)?.iter().filter_map(Rated::read).collect();
     rows.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.id.cmp(&b.id)));
-    let candidates = |rows: &[&Rated]| json!({ "candidates": rows.iter().map(|row| row.json()).collect::<Vec<_>>() });
+    let reads = tenant.permissions().has(noun.area, Action::Read);
+    let candidates = |rows: &[&Rated]| match reads {
+        true => json!({ "candidates": rows.iter().map(|row| row.json()).collect::<Vec<_>>() }),
+        false => Json::Null,
+    };
     for field in ["email", "external_id", "domain"] {
         let has = |row: &&Rated| if field == "domain" { row.domain.0 } else { row.has(field) };
         let taken: Vec<&Rated> = rows.iter().filter(has).collect();
         if let Some(row) = taken.first() {
-            let detail = format!("The {} {} has this {field} already.", noun.name, row.id);
+            let detail = match reads {
+                true => format!("The {} {} has this {field} already.", noun.name, row.id),
+                false => format!("Another {} has this {field} already.", noun.name),
+            };
             let (pointer, extra) = (Some(format!("/{field}")), Box::new(candidates(&taken)));
             return Err(Error::Conflict { code: "already_exists", detail, pointer, extra });
         }
@@ -40,10 +49,8 @@ pub fn refuse(tx: &mut Tx<'_>, tenant: &Tenant, change: &Change) -> Result<()> {
     if same.is_empty() {
         return Ok(());
     }
-    let detail = format!(
-        "There is a {} that looks the same; see `candidates`. Change that one, or send this again with `allow_duplicate=true`.",
-        noun.name
-    );
+    let see = if reads { "; see `candidates`. Change that one, or send" } else { ". If it is another, send" };
+    let detail = format!("There is a {} that looks the same{see} this again with `allow_duplicate=true`.", noun.name);
     let extra = Box::new(candidates(&same));
     Err(Error::Conflict { code: "possible_duplicate", detail, pointer: None, extra })
 }
