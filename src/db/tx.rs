@@ -30,6 +30,12 @@ impl Tx<'_> {
 }
 
 impl Tx<'_> {
+    /// Whether all of it sees the database as it was when it began: above read committed.
+    pub fn has_snapshot(&mut self) -> Result<bool> {
+        let level = Statement::new("SELECT current_setting('transaction_isolation')").row(self)?;
+        Ok(level.is_some_and(|level| level.text(0) != Some("read committed")))
+    }
+
     /// Runs `f` within this transaction so that its failure undoes what it did, and no more. Errors: those of `f`.
     pub fn savepoint<T>(&mut self, f: impl FnOnce(&mut Tx<'_>) -> Result<T>) -> Result<T> {
         Manager::begin_transaction(self.0)?;

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use diesel::connection::SimpleConnection;
 use proptest::prelude::*;
 use rapport::noun::batch::{Act, MOST_ITEMS};
 use rapport::noun::{Kind, Noun};
@@ -773,5 +774,34 @@ fn what_follows_from_a_value_follows_only_when_it_becomes_another() {
         let done = act(api, "leads", Act::Update, json!({ "items": [item, other] }));
         assert_eq!(results(&done)[0]["row"]["closed_at"], "2020-01-03T00:00:00.000000Z");
         assert!(results(&done)[1]["row"]["closed_at"].is_string());
+    }
+}
+
+#[test]
+fn who_upserts_what_another_has_just_made_changes_it_at_every_level() {
+    for level in ["read-committed", "repeatable-read", "serializable"] {
+        let service = Service::with(&["--isolation", &format!("batch_upsert={level}")]);
+        let (api, database) = (&service.client, &service.database);
+        let mut other = database.connect();
+        let mut run = |sql: &str| other.batch_execute(sql).expect("it runs");
+        run(&format!(
+            "BEGIN; INSERT INTO contacts (business_id, email) VALUES ('{}', 'anna@example.com')",
+            service.business
+        ));
+        std::thread::scope(|scope| {
+            let items = json!([{ "email": "Anna@example.com", "title": "Boss" }, { "email": "b@example.com" }]);
+            let body = json!({ "id_property": "email", "items": items });
+            let asked = scope.spawn(|| act(api, "contacts", Act::Upsert, body));
+            crate::support::until("it waits for the other", || {
+                database.ask("SELECT count(*)::text FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()") == "1"
+            });
+            run("COMMIT");
+            let answer = asked.join().expect("an answer");
+            assert_eq!(statuses(&answer), [200, 201], "{level}: {}", answer.text);
+        });
+        // A value of another field that somebody has is as wrong as ever, and at once.
+        let taken = json!([{ "external_id": "x", "first_name": "C", "email": "anna@example.com" }]);
+        let answer = act(api, "contacts", Act::Upsert, json!({ "id_property": "external_id", "items": taken }));
+        assert_eq!(answer.expect(409).code(), "already_exists");
     }
 }

@@ -121,6 +121,16 @@ impl Run<'_> {
                 // Another writer may have made a row with this key meanwhile: it is there to be changed now.
                 (Kind::UniqueViolation, _) if self.batch.act == Act::Upsert && race == 1 => {}
                 (Kind::UniqueViolation, [_]) if self.batch.act == Act::Upsert && race < MOST_RACES => {}
+                // Above read committed the winner is not in our snapshot: only the transaction as a whole can see it. (Who
+                // sees only their own rows would not see it then either.)
+                (Kind::UniqueViolation, [_])
+                    if self.batch.act == Act::Upsert
+                        && self.tenant.sees_only().is_none()
+                        && self.is_of_key(&error)
+                        && tx.has_snapshot()? =>
+                {
+                    return Err(Error::outrun());
+                }
                 // As a whole again, which sees the winner and can name it.
                 (Kind::ExclusionViolation, [_]) => return Err(error),
                 (_, [only]) => {
@@ -135,6 +145,11 @@ impl Run<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Whether it is the batch's own key that another row has.
+    fn is_of_key(&self, error: &Error) -> bool {
+        self.batch.key.is_some_and(|key| error.is_taken(&format!("{}_{}_key", self.noun().table, key.name)))
     }
 
     /// Finds and locks the rows that are there. Nothing is written yet, and nothing decided: halves are planned anew.
