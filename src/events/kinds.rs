@@ -29,21 +29,26 @@ impl Kinds {
         Self(NOUNS.iter().map(|noun| if tells(noun) && wanted(noun) { EVERY_ACTION } else { 0 }).collect())
     }
 
-    /// Those that `patterns` name, each `*`, `lead.*` or `lead.updated`. Errors: what is wrong with each that names none.
+    /// Those that `patterns` name, each `*`, `lead.*`, `*.updated` or `lead.updated`: what `rapport_webhook_wants` matches,
+    /// and nothing else. Errors: what is wrong with each that names none.
     pub fn named<'p>(patterns: impl IntoIterator<Item = &'p str>) -> Result<Self, Vec<String>> {
         let (mut kinds, mut faults) = (Self::none(), Vec::new());
         for pattern in patterns {
             let (name, action) = pattern.split_once('.').unwrap_or((pattern, "*"));
+            let everything = pattern == "*" || (name != "*" && action == "*" && pattern.contains('.'));
             let nouns = NOUNS.iter().enumerate().filter(|(_, noun)| tells(noun));
             let chosen: Vec<usize> =
                 nouns.filter(|(_, noun)| name == "*" || noun.name == name).map(|(place, _)| place).collect();
             let bits = match ACTIONS.iter().position(|known| *known == action) {
                 Some(bit) => 1 << bit,
-                None if action == "*" && (pattern == "*" || pattern.contains('.')) => EVERY_ACTION,
+                None if everything => EVERY_ACTION,
                 None => 0,
             };
             if chosen.is_empty() || bits == 0 {
-                let hint = did_you_mean(pattern, every_name().iter().map(String::as_str).chain(["*"]));
+                let hint = match pattern {
+                    "*.*" => " All of them are `*`.".to_owned(),
+                    _ => did_you_mean(pattern, every_name().iter().map(String::as_str).chain(["*"])),
+                };
                 let hint = if hint.len() > 200 {
                     " There are names such as `lead.updated` and `lead.*`."
                 } else {
