@@ -14,7 +14,8 @@ use crate::jobs::{Duty, Pace};
 /// Changes that are ordered in one transaction: a fraction of a second's work, so that it ends well within the statement
 /// timeout and what came first is soon seen.
 const MOST_ORDERED: i64 = 5_000;
-/// While changes keep coming they are gathered for so long, so that ordering costs a hundred transactions a second at most.
+/// While changes keep coming they are gathered for so long, so that ordering costs a hundred transactions a second at most,
+/// whoever does it, and so do those that look and find nothing to do.
 const GATHERING: Duration = Duration::from_millis(10);
 /// Events that are forgotten in one transaction.
 const MOST_FORGOTTEN: i64 = 5_000;
@@ -28,16 +29,14 @@ fn order(app: Data<App>) -> LocalBoxFuture<'static, Result<Pace>> {
     Box::pin(async move {
         let waits = Statement::new("SELECT 1 FROM event_queue LIMIT 1");
         if app.db.across().read("events_wait", move |conn| Ok(waits.row(conn)?)).await?.is_none() {
+            tokio::time::sleep(GATHERING).await;
             return Ok(Pace::Rest);
         }
         let ordered = app.db.across().write("events_order", |tx| some(tx, MOST_ORDERED)).await?;
-        match ordered {
-            // Somebody else does it.
-            0 => return Ok(Pace::Rest),
-            _ => {
-                app.bells.events.notify_one();
-                app.bells.deliveries.notify_one();
-            }
+        // None: somebody else does it.
+        if ordered > 0 {
+            app.bells.events.notify_one();
+            app.bells.deliveries.notify_one();
         }
         if ordered >= MOST_ORDERED {
             return Ok(Pace::Again);
