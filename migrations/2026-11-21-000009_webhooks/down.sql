@@ -33,5 +33,6 @@ END $$;
 REVOKE EXECUTE ON FUNCTION rapport_order_events(integer) FROM PUBLIC;
 DROP FUNCTION rapport_trim_deliveries(timestamptz, integer);
 DROP FUNCTION rapport_webhook_next(uuid, uuid, uuid[]);
-DROP FUNCTION rapport_webhook_lock();
+DROP FUNCTION rapport_webhook_wants(text[], text, text);
+DROP FUNCTION rapport_webhook_lock(uuid);
 DROP TABLE webhook_deliveries, webhooks;

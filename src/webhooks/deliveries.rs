@@ -18,6 +18,10 @@ use crate::noun::{Field, Kind, Noun, Operations, Search, Sort, select};
 const STATUSES: &[&str] = &["waiting", "pending", "delivered", "dead"];
 /// Events that one replay looks at; whoever wants more goes on from where it ended.
 pub const MOST_REPLAYED: i64 = 5_000;
+/// Events that are looked at to find the first since some time.
+const MOST_LOOKED_AT: i64 = 10_000;
+/// Milliseconds by which the id of an entry may be older than its time.
+const DRAWN_EARLIER: u64 = 1_000;
 
 pub static DELIVERIES: Noun = Noun {
     name: "webhook_delivery",
@@ -90,8 +94,8 @@ pub fn ping(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid) -> Result<(Uuid, Row)> {
 
 /// Sends a delivery of the webhook `id` again that is delivered or dead. One that is on its way is left as it is. Errors: 404.
 pub fn again(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, delivery: Uuid) -> Result<Row> {
+    lock(tx, tenant)?;
     guard(tx, tenant, Some(id), None)?;
-    Statement::new("SELECT pg_advisory_xact_lock(rapport_webhook_lock())").run(tx)?;
     let mut sql = Statement::new("UPDATE webhook_deliveries AS t SET status = 'waiting', attempts = 0, log = '{}'");
     sql.append(select::scoped(&DELIVERIES, tenant)).push(" AND t.webhook_id = ").bind(Value::Uuid(Some(id)));
     sql.push(" AND t.id = ").bind(Value::Uuid(Some(delivery)));
@@ -117,18 +121,13 @@ pub struct Replayed {
 /// Sends what the webhook `id` wants again, from some event on, to the newest. Errors: 404; 403.
 pub fn replay(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, from: From) -> Result<Replayed> {
     exists(tx, tenant, id)?;
-    guard(tx, tenant, Some(id), None)?;
-    Statement::new("SELECT pg_advisory_xact_lock(rapport_webhook_lock())").run(tx)?;
-    let business = || Value::Uuid(Some(tenant.id()));
     let after = match from {
         From::After(number) => number,
-        From::Since(time) => {
-            let mut sql =
-                Statement::new("SELECT min(e.sequence) - 1, max(e.sequence) FROM events e WHERE e.business_id = ");
-            sql.bind(business()).push(" AND e.created_at >= ").bind(Value::Time(Some(time)));
-            sql.row(tx)?.and_then(|row| row.int(0)).unwrap_or(i64::MAX / 2)
-        }
+        From::Since(time) => before(tx, tenant, time)?,
     };
+    lock(tx, tenant)?;
+    guard(tx, tenant, Some(id), None)?;
+    let business = || Value::Uuid(Some(tenant.id()));
     let mut sql = Statement::new("SELECT max(sequence) FROM events WHERE business_id = ");
     let last = sql.bind(business()).row(tx)?.and_then(|row| row.int(0)).unwrap_or_default();
     let upto = after.saturating_add(MOST_REPLAYED);
@@ -145,7 +144,7 @@ pub fn replay(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, from: From) -> Result<
         .bind(Value::Int(Some(upto)));
     sql.push(") e JOIN webhooks w ON w.business_id = e.business_id AND w.id = ").bind(Value::Uuid(Some(id)));
     sql.push(
-        " AND w.types && ARRAY['*', e.name || '.*', '*.' || e.action, e.name || '.' || e.action] WHERE e.name IS NOT NULL \
+        " AND rapport_webhook_wants(w.types, e.name, e.action) WHERE e.name IS NOT NULL \
          ORDER BY e.sequence ON CONFLICT (business_id, webhook_id, event_id) DO UPDATE SET status = 'waiting', attempts = 0, log = '{}' \
          WHERE t.status IN ('delivered', 'dead') RETURNING t.row_id",
     );
@@ -153,6 +152,28 @@ pub fn replay(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, from: From) -> Result<
     let deliveries = rows.len() as i64;
     next(tx, tenant, id, rows.iter().filter_map(|row| row.uuid(0)).collect())?;
     Ok(Replayed { deliveries, next: (upto < last).then_some(upto) })
+}
+
+/// Takes the lock of the business' deliveries alone. First of all, because whoever ends one has it before any row.
+pub(super) fn lock(tx: &mut Tx<'_>, tenant: &Tenant) -> Result<()> {
+    let mut sql = Statement::new("SELECT pg_advisory_xact_lock(rapport_webhook_lock(");
+    sql.bind(Value::Uuid(Some(tenant.id()))).push("))").run(tx)?;
+    Ok(())
+}
+
+/// The number after which all events of `time` and later are; with some earlier ones among them, where transactions were long.
+/// By their ids, which begin with the time: of the first that are found the smallest number. They come in the order of commits,
+/// and one transaction does less than it looks at.
+fn before(tx: &mut Tx<'_>, tenant: &Tenant, time: DateTime<Utc>) -> Result<i64> {
+    // The id of an entry is drawn a little earlier than its time.
+    let first = u64::try_from(time.timestamp_millis()).unwrap_or_default().saturating_sub(DRAWN_EARLIER);
+    let mut sql =
+        Statement::new("SELECT min(e.sequence) - 1 FROM (SELECT e.sequence FROM events e WHERE e.business_id = ");
+    sql.bind(Value::Uuid(Some(tenant.id()))).push(" AND e.id >= ");
+    sql.bind(Value::Uuid(Some(Uuid::from_u128(u128::from(first.min((1 << 48) - 1)) << 80))));
+    sql.push(" AND e.created_at >= ").bind(Value::Time(Some(time))).push(" ORDER BY e.id LIMIT ");
+    let row = sql.bind(Value::Int(Some(MOST_LOOKED_AT))).push(") e").row(tx)?;
+    Ok(row.and_then(|row| row.int(0)).unwrap_or(i64::MAX / 2))
 }
 
 /// The first that waits of each of these rows is to be sent, unless one is already.

@@ -4,6 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use uuid::Uuid;
 
+use super::deliveries;
 use crate::auth::{Action, Area, Business, Tenant, random};
 use crate::context;
 use crate::db::{Statement, Tx, Value};
@@ -17,6 +18,8 @@ use crate::outbound::LONGEST;
 const STATUSES: &[&str] = &["active", "paused"];
 /// How long the secret before a rotation still signs, in hours.
 pub const OVERLAP_HOURS: u32 = 24;
+/// Webhooks of one business: each event is matched with all of them, and whoever looks for what is due looks at each.
+const MOST_WEBHOOKS: i64 = 50;
 
 static SECRET: Field = Field::text(
     "secret",
@@ -118,6 +121,15 @@ pub fn guard(tx: &mut Tx<'_>, tenant: &Tenant, id: Option<Uuid>, change: Option<
 
 /// Makes a webhook and shows its secret, as the member `secret` of the row.
 fn create(tx: &mut Tx<'_>, tenant: &Tenant, change: Change) -> Result<(Uuid, Row)> {
+    // One after the other, or each would count without the rest.
+    deliveries::lock(tx, tenant)?;
+    let mut sql = Statement::new("SELECT count(*) FROM webhooks WHERE business_id = ");
+    let there = sql.bind(Value::Uuid(Some(tenant.id()))).row(tx)?.and_then(|row| row.int(0)).unwrap_or_default();
+    if there >= MOST_WEBHOOKS {
+        let detail =
+            format!("A business has at most {MOST_WEBHOOKS} webhooks. Delete one, or let one be sent more types.");
+        return Err(Error::conflict("too_many_webhooks", detail));
+    }
     let (id, mut row) = store::create(tx, tenant, change)?;
     let secret = generate()?;
     let mut sql = Statement::new("UPDATE webhooks AS t SET secret = ");

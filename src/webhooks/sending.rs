@@ -15,7 +15,7 @@ use crate::config::Config;
 use crate::db::{Bounds, Cells, Statement, Tx, Value};
 use crate::error::Result;
 use crate::events::log::{self, Event};
-use crate::jobs::{Duty, Pace, Slot};
+use crate::jobs::{Duty, Pace, Slot, Slots};
 use crate::outbound::{Answer, millis};
 
 /// For so long beyond the time that an answer may take, a delivery is whose who took it.
@@ -26,8 +26,8 @@ const KEPT: usize = 300;
 const LONGEST_PAUSE: u64 = 86_400;
 /// Pauses are up to so much longer or shorter, so that those that failed together do not come back together.
 const JITTER: f64 = 0.2;
-/// Deliveries that are forgotten in one transaction.
-const MOST_FORGOTTEN: i64 = 5_000;
+/// Deliveries that are forgotten in one transaction; those that are under way wait for it to be told what became of them.
+const MOST_FORGOTTEN: i64 = 1_000;
 
 pub static SENDING: Duty = Duty {
     name: "webhooks",
@@ -56,40 +56,60 @@ struct Taken {
 
 fn send_some(app: Data<App>) -> LocalBoxFuture<'static, Result<Pace>> {
     Box::pin(async move {
-        let (free, busy, each) = (app.sending.free(), app.sending.taken(), app.sending.most_each);
+        let free = app.sending.free();
         if free == 0 {
             return Ok(Pace::Rest);
         }
         let lease = app.config.webhook_timeout_seconds + MARGIN_SECONDS;
-        let due = claim(free, each, &busy, lease);
+        let due = claim(free, &app.sending, lease);
         let taken = app.db.across().write("webhooks_claim", move |tx| Ok(due.rows(tx)?)).await?;
         let taken: Vec<Taken> = taken.iter().filter_map(Taken::read).collect();
         let pace = if taken.is_empty() { Pace::Rest } else { Pace::Again };
         for delivery in taken {
-            let slot = app.sending.take(delivery.webhook);
+            let slot = app.sending.take(delivery.business, delivery.webhook);
             actix_web::rt::spawn(send(app.clone(), delivery, slot));
         }
         Ok(pace)
     })
 }
 
-/// Takes up to `free` deliveries that are due, of each webhook at most `each` less those that it has already.
-fn claim(free: usize, each: usize, busy: &[(Uuid, usize)], lease: u64) -> Statement {
-    let mut sql =
-        Statement::new("WITH due AS MATERIALIZED (SELECT d.business_id, d.id FROM webhooks w LEFT JOIN unnest(");
-    sql.bind(Value::Uuids(busy.iter().map(|(webhook, _)| *webhook).collect())).push(", ");
+/// Takes up to `free` deliveries that are due: of each webhook and of each business at most as many as they may have, less
+/// those that they have already, and first of those that have the fewest. Only what is taken is locked. To one that is paused
+/// nothing but pings are sent; they have an index of their own, so that what gathers there is not read each time. (What
+/// is locked is found by its id: `status || ''` keeps the indexes of what is due out of it.)
+pub fn claim(free: usize, slots: &Slots, lease: u64) -> Statement {
+    let number = |count: usize| Value::Int(Some(count as i64));
+    let busy = slots.taken();
+    let mut sql = Statement::new("WITH busy AS MATERIALIZED (SELECT * FROM unnest(");
+    sql.bind(Value::Uuids(busy.iter().map(|((owner, _), _)| *owner).collect())).push(", ");
+    sql.bind(Value::Uuids(busy.iter().map(|((_, webhook), _)| *webhook).collect())).push(", ");
     sql.bind(Value::Ints(busy.iter().map(|(_, count)| *count as i64).collect()));
     sql.push(
-        ") AS b (id, taken) ON b.id = w.id CROSS JOIN LATERAL (\
-         SELECT d.business_id, d.id, d.next_attempt_at FROM webhook_deliveries d \
-         WHERE d.business_id = w.business_id AND d.webhook_id = w.id AND d.status = 'pending' AND d.next_attempt_at <= now() \
-         AND (w.status = 'active' OR d.sequence = 0) \
-         ORDER BY d.next_attempt_at LIMIT greatest(0, ",
+        ") AS b (business_id, webhook_id, taken)), hooks AS MATERIALIZED (SELECT w.business_id, w.id, w.status = 'active' AS active, ",
     );
-    sql.bind(Value::Int(Some(each as i64)))
-        .push(" - coalesce(b.taken, 0)) FOR UPDATE SKIP LOCKED) d ORDER BY d.next_attempt_at LIMIT ");
-    sql.bind(Value::Int(Some(free as i64))).push(
-        "), taken AS (UPDATE webhook_deliveries d SET claim = claim + 1, next_attempt_at = now() + make_interval(secs => ",
+    sql.bind(number(slots.most_each)).push(
+        " - coalesce(b.taken, 0) AS room FROM webhooks w LEFT JOIN busy b ON b.webhook_id = w.id), candidates AS (",
+    );
+    let arms = [("h.active", ""), ("NOT h.active", " AND d.sequence = 0")];
+    for (place, (which, what)) in arms.iter().enumerate() {
+        sql.push(if place == 0 { "" } else { " UNION ALL " }).push(&format!(
+            "SELECT d.* FROM hooks h CROSS JOIN LATERAL (\
+             SELECT d.business_id, d.id, d.next_attempt_at FROM webhook_deliveries d \
+             WHERE d.business_id = h.business_id AND d.webhook_id = h.id AND d.status = 'pending' \
+             AND d.next_attempt_at <= now(){what} ORDER BY d.next_attempt_at LIMIT greatest(0, h.room)) d WHERE {which}"
+        ));
+    }
+    sql.push(
+        "), turns AS (SELECT c.*, coalesce(b.taken, 0) + row_number() OVER (PARTITION BY c.business_id ORDER BY c.next_attempt_at) \
+         AS turn FROM candidates c LEFT JOIN (SELECT business_id, sum(taken) AS taken FROM busy GROUP BY business_id) b \
+         ON b.business_id = c.business_id), \
+         picked AS MATERIALIZED (SELECT * FROM turns WHERE turn <= ",
+    );
+    sql.bind(number(slots.most_owned)).push(" ORDER BY turn, next_attempt_at LIMIT ").bind(number(free)).push(
+        "), due AS MATERIALIZED (SELECT d.business_id, d.id FROM picked p CROSS JOIN LATERAL (\
+         SELECT d.business_id, d.id FROM webhook_deliveries d WHERE d.business_id = p.business_id AND d.id = p.id \
+         AND d.status || '' = 'pending' AND d.next_attempt_at <= now() FOR UPDATE SKIP LOCKED) d), \
+         taken AS (UPDATE webhook_deliveries d SET claim = claim + 1, next_attempt_at = now() + make_interval(secs => ",
     );
     sql.bind(Value::Int(Some(lease as i64))).push(
         ") FROM due WHERE d.business_id = due.business_id AND d.id = due.id RETURNING d.*) \
@@ -222,9 +242,9 @@ fn readable(body: &[u8]) -> String {
 /// Notes what became of a delivery, unless somebody else has taken it since; what waits behind it goes on when it is over.
 fn finish(tx: &mut Tx<'_>, delivery: &Taken, outcome: &Outcome, hours: u32) -> Result<()> {
     let (business, webhook) = (Value::Uuid(Some(delivery.business)), Value::Uuid(Some(delivery.webhook)));
-    if !matches!(outcome.then, Then::Again(_)) {
-        Statement::new("SELECT pg_advisory_xact_lock_shared(rapport_webhook_lock())").run(tx)?;
-    }
+    // Before any row, as everybody does.
+    let mut sql = Statement::new("SELECT pg_advisory_xact_lock_shared(rapport_webhook_lock(");
+    sql.bind(business.clone()).push("))").run(tx)?;
     let set = match outcome.then {
         Then::Delivered => "status = 'delivered', delivered_at = now()",
         Then::Again(_) => "next_attempt_at = now() + make_interval(secs => ",
@@ -235,7 +255,11 @@ fn finish(tx: &mut Tx<'_>, delivery: &Taken, outcome: &Outcome, hours: u32) -> R
         sql.bind(Value::Int(Some((pause * 1000.0) as i64))).push(" / 1000.0::double precision)");
     }
     sql.push(", attempts = attempts + 1, log = log || jsonb_build_object((attempts + 1)::text, ");
-    sql.bind(Value::Json(Some(outcome.told.clone()))).push(") WHERE business_id = ").bind(business.clone());
+    // An answer may say again what was sent, and whoever it was about may have been forgotten while it was under way.
+    sql.bind(Value::Json(Some(outcome.told.clone())));
+    sql.push(" - CASE WHEN EXISTS (SELECT FROM audit_log a WHERE a.action = 'erased' AND a.business_id = ");
+    sql.bind(business.clone()).push(" AND a.row_id = ").bind(Value::Uuid(Some(delivery.row)));
+    sql.push(") THEN ARRAY['answer'] ELSE ARRAY[]::text[] END) WHERE business_id = ").bind(business.clone());
     sql.push(" AND id = ").bind(Value::Uuid(Some(delivery.id))).push(" AND status = 'pending' AND claim = ");
     if sql.bind(Value::Int(Some(delivery.claim))).run(tx)? == 0 {
         return Ok(());

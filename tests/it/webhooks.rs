@@ -8,10 +8,13 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use rapport::auth::Role;
+use rapport::db::Statement;
+use rapport::jobs::Slots;
 use rapport::outbound::{Bounds, Lookup, Outbound};
 use serde_json::{Value, json};
 use standardwebhooks::Webhook;
 
+use crate::plans::{literal, sql_type};
 use crate::support::receiver::{self, Received, Receiver};
 use crate::support::{Client, Program, Service};
 
@@ -60,6 +63,15 @@ fn until(api: &Client, hook: &str, status: &str, count: usize) -> Vec<Value> {
         }
         assert!(began.elapsed() < Duration::from_secs(40), "{:#?}", deliveries(api, hook, ""));
         std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Waits until it holds.
+fn wait(what: &str, holds: impl Fn() -> bool) {
+    let began = Instant::now();
+    while !holds() {
+        assert!(began.elapsed() < Duration::from_secs(40), "no {what}");
+        std::thread::sleep(Duration::from_millis(10));
     }
 }
 
@@ -181,6 +193,11 @@ fn a_secret_is_shown_once_and_a_rotated_one_signs_for_a_day() {
             .contains("lead.updated")
     );
     api.post("webhooks", json!({ "url": url, "types": [] })).expect(422);
+    // One name for everything, or it would be accepted and never sent.
+    let refused = api.post("webhooks", json!({ "url": url, "types": ["*.*", "lead.*"] })).expect(422);
+    assert_eq!(refused.faults(), ["/types"]);
+    assert!(refused.text.contains("All of them are `*`"), "{}", refused.text);
+    api.get("events?type=*.*").expect(400);
 }
 
 #[test]
@@ -212,7 +229,9 @@ fn what_fails_is_tried_again_and_its_row_waits_for_it() {
     assert_eq!(stubborn[4].json()["type"], "lead.updated", "which waited");
     assert_eq!(of(&other).len(), 1);
     let done = until(api, &id, "delivered", 3);
-    let first = done.iter().find(|one| one["row_id"] == json!(lead)).expect("a delivery");
+    // Both may have been written in one transaction: then their times are the same.
+    let first = done.iter().find(|one| one["row_id"] == json!(lead) && one["event_type"] == "lead.created");
+    let first = first.expect("a delivery");
     assert_eq!(first["attempts"], 4);
     assert_eq!((&first["log"]["1"]["status"], &first["log"]["1"]["answer"]), (&json!(500), &json!("not today")));
     assert_eq!(first["log"]["4"]["status"], 204);
@@ -236,6 +255,8 @@ fn what_is_given_up_is_told_and_can_be_sent_again() {
     assert_eq!(receiver.got().len(), 6, "the second goes on when the first is given up");
     let row = api.get(&format!("webhooks/{id}")).expect(200).json;
     assert!(row["failing_since"].is_string() && row["status"] == "active");
+    let told = api.get(&format!("webhooks/{id}/history")).expect(200);
+    assert_eq!(told.rows().len(), 1, "that it fails is no change that anybody made: {}", told.text);
     broken.store(false, Ordering::Release);
     let again = format!("webhooks/{id}/deliveries/{}/redelivery", dead[0]["id"].as_str().expect("an id"));
     assert_eq!(api.post(&again, json!({})).expect(200).json["attempts"], 0);
@@ -254,6 +275,10 @@ fn what_is_given_up_is_told_and_can_be_sent_again() {
     until(api, &id, "delivered", 3);
     let since = json!({ "since": "2020-01-01T00:00:00Z" });
     assert_eq!(api.post(&format!("webhooks/{id}/replays"), since).expect(200).json["deliveries"], 3);
+    until(api, &id, "delivered", 3);
+    let newest = api.get("events?noun=leads").expect(200).rows().last().expect("an event")["created_at"].clone();
+    let replayed = api.post(&format!("webhooks/{id}/replays"), json!({ "since": newest })).expect(200);
+    assert_eq!(replayed.json["deliveries"], 1, "{}", replayed.text);
     until(api, &id, "delivered", 3);
     let later = api.post(&format!("webhooks/{id}/replays"), json!({ "since": "2100-01-01T00:00:00Z" })).expect(200);
     assert_eq!(later.json["deliveries"], 0);
@@ -392,6 +417,136 @@ fn what_is_forgotten_is_not_sent() {
     for received in receiver.got() {
         assert!(!received.body.contains("Annabella"), "{}", received.body);
     }
+}
+
+#[test]
+fn what_is_answered_about_who_was_forgotten_meanwhile_is_not_kept() {
+    let service = here(&["--webhook-timeout-seconds", "30"]);
+    let api = &service.client;
+    let (came, go) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+    let (comes, goes) = (came.clone(), go.clone());
+    let receiver = Receiver::start(move |received, _| {
+        comes.fetch_add(1, Ordering::AcqRel);
+        wait("the end of it", || goes.load(Ordering::Acquire));
+        (500, format!("content-length: {}\r\n\r\n{}", received.body.len(), received.body))
+    });
+    let (id, _) = hook(api, &receiver.url(), &["contact.created"]);
+    let contact = api.make("contacts", json!({ "first_name": "Anna" }));
+    wait("a delivery", || came.load(Ordering::Acquire) == 1);
+    api.post(&format!("contacts/{contact}/erasure"), json!({})).expect(200);
+    go.store(true, Ordering::Release);
+    let one = until(api, &id, "dead", 1)[0].clone();
+    assert_eq!(one["log"]["1"]["status"], 500);
+    assert!((1..=5).all(|attempt| one["log"][attempt.to_string()].get("answer").is_none()), "{one}");
+}
+
+#[test]
+fn a_business_with_slow_receivers_does_not_keep_others_waiting() {
+    let service =
+        here(&["--webhook-concurrency", "4", "--webhook-concurrency-each", "2", "--webhook-timeout-seconds", "50"]);
+    let api = &service.client;
+    let (came, go) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+    let (comes, goes) = (came.clone(), go.clone());
+    let slow = Receiver::start(move |_, _| {
+        comes.fetch_add(1, Ordering::AcqRel);
+        wait("the end of it", || goes.load(Ordering::Acquire));
+        receiver::ok()
+    });
+    let slow_ones: Vec<String> = (0..3).map(|_| hook(api, &slow.url(), &["lead.*"]).0).collect();
+    (0..5).for_each(|n| drop(api.make("leads", json!({ "title": format!("Lead {n}") }))));
+    wait("deliveries", || came.load(Ordering::Acquire) == 2);
+    let (_, neighbour) = service.neighbour();
+    let quick = Receiver::content();
+    hook(&neighbour, &quick.url(), &["lead.*"]);
+    (0..5).for_each(|n| drop(neighbour.make("leads", json!({ "title": format!("Theirs {n}") }))));
+    quick.until(5);
+    assert_eq!(came.load(Ordering::Acquire), 2, "half of what there is, however many webhooks it has");
+    go.store(true, Ordering::Release);
+    slow_ones.iter().for_each(|id| drop(until(api, id, "delivered", 5)));
+}
+
+#[test]
+fn the_lock_of_a_business_stops_no_other_and_is_taken_before_rows() {
+    let service = here(&[]);
+    let api = &service.client;
+    let (receiver, quick) = (Receiver::content(), Receiver::content());
+    let (id, _) = hook(api, &receiver.url(), &["lead.*"]);
+    let business = service.database.ask("SELECT business_id::text FROM webhooks");
+    let (_, neighbour) = service.neighbour();
+    hook(&neighbour, &quick.url(), &["lead.*"]);
+    let mut conn = service.database.connect();
+    let mut run = |sql: &str| Statement::new(sql).once().run(&mut conn).expect("done");
+    run("BEGIN");
+    run(&format!("SELECT pg_advisory_xact_lock(rapport_webhook_lock('{business}'))"));
+    api.make("leads", json!({ "title": "Kept waiting" }));
+    neighbour.make("leads", json!({ "title": "Theirs" }));
+    quick.until(1);
+    assert!(receiver.got().is_empty());
+    std::thread::scope(|scope| {
+        let since = json!({ "since": "2020-01-01T00:00:00Z" });
+        let replays = scope.spawn(move || api.post(&format!("webhooks/{id}/replays"), since));
+        let waits = "SELECT count(*)::text FROM pg_stat_activity WHERE wait_event = 'advisory' AND query LIKE                      '%pg_advisory_xact_lock(rapport_webhook_lock(%' AND query NOT LIKE '%rapport_order_events%'";
+        wait("a replay that waits", || service.database.ask(waits) != "0");
+        // As whoever has the lock does when a delivery has failed: it must not wait for the replay.
+        run("SET LOCAL lock_timeout = '2s'");
+        run("UPDATE webhooks SET failing_since = now()");
+        run("COMMIT");
+        replays.join().expect("an answer").expect(200);
+    });
+    receiver.until_all("what was kept", |got| got.iter().any(|one| one.body.contains("lead.created")));
+}
+
+#[test]
+fn to_take_what_is_due_costs_the_same_however_much_waits_for_a_paused_webhook() {
+    let service = Service::start();
+    let api = &service.client;
+    let (id, _) = hook(api, "https://example.com/hook", &["lead.*"]);
+    api.patch(&format!("webhooks/{id}"), json!({ "status": "paused" })).expect(200);
+    let write = |count: usize, sequence: &str| {
+        service.database.run(&format!(
+            "INSERT INTO webhook_deliveries (business_id, webhook_id, event_id, sequence, event_type, row_id, status) \
+             SELECT business_id, id, gen_random_uuid(), {sequence}, 'lead.updated', gen_random_uuid(), 'pending' \
+             FROM webhooks, generate_series(1, {count}) n"
+        ));
+    };
+    write(20_000, "n");
+    write(3, "0");
+    let claim = || {
+        let statement = rapport::webhooks::sending::claim(64, &Slots::new(64, 8), 30);
+        let (text, values) = statement.numbered();
+        let types: Vec<&str> = values.iter().map(|value| sql_type(value)).collect();
+        let literals: Vec<String> = values.iter().map(|value| literal(value)).collect();
+        let mut conn = service.database.connect();
+        let prepare = format!("PREPARE claim ({}) AS {text}", types.join(", "));
+        Statement::new(prepare).once().run(&mut conn).expect("prepared");
+        let explain = format!("EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) EXECUTE claim ({})", literals.join(", "));
+        let row = Statement::new(explain).once().row(&mut conn).expect("a plan").expect("a plan");
+        let plan: Value = serde_json::from_str(row.text(0).expect("text")).expect("JSON");
+        let top = &plan[0]["Plan"];
+        let pages = ["Shared Hit Blocks", "Shared Read Blocks"].map(|name| top[name].as_i64().expect("a number"));
+        (top["Actual Rows"].as_f64().expect("a number") as i64, pages.iter().sum::<i64>())
+    };
+    let (taken, pages) = claim();
+    assert_eq!(taken, 3, "the pings");
+    assert!(pages < 300, "{pages} pages");
+    let (taken, pages) = claim();
+    assert_eq!(taken, 0);
+    assert!(pages < 100, "{pages} pages");
+    service.database.run("UPDATE webhooks SET status = 'active'");
+    let (taken, pages) = claim();
+    assert_eq!(taken, 8);
+    assert!(pages < 500, "{pages} pages");
+}
+
+#[test]
+fn a_business_has_so_many_webhooks_and_no_more() {
+    let service = Service::start();
+    let api = &service.client;
+    let ids: Vec<String> = (0..50).map(|_| hook(api, "https://example.com/hook", &["lead.*"]).0).collect();
+    let one_more = || api.post("webhooks", json!({ "url": "https://example.com/hook", "types": ["*"] }));
+    assert_eq!(one_more().expect(409).code(), "too_many_webhooks");
+    api.delete(&format!("webhooks/{}", ids[0])).expect(204);
+    one_more().expect(201);
 }
 
 /// Addresses that nobody may be sent to, however they are written.

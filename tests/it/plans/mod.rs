@@ -19,7 +19,7 @@ use crate::support::{Database, open_db};
 use questions::Question;
 
 /// Indexes that no read of the API uses, with the reason.
-const FOR_WRITES: [(&str, &str); 20] = [
+const FOR_WRITES: [(&str, &str); 21] = [
     ("idempotency_keys_created_at_idx", "those whose time is over are cleared away"),
     ("imports_job_id_idx", "a job that fails or is cancelled lets its import know"),
     ("imports_emptied_idx", "files that have had their time are cleared away"),
@@ -33,6 +33,7 @@ const FOR_WRITES: [(&str, &str); 20] = [
     ("bookings_reminder_idx", "the same, for what is about to begin"),
     ("webhook_deliveries_created_at_idx", "their list is no noun's of its own"),
     ("webhook_deliveries_next_attempt_at_idx", "what is due is taken by it"),
+    ("webhook_deliveries_pings_idx", "the same, of one that is paused: tests/it/webhooks.rs looks at that"),
     ("webhook_deliveries_open_idx", "what waits behind what is delivered"),
     ("webhook_deliveries_row_id_idx", "what was answered about who is forgotten"),
     ("identities_user_id_idx", "a person who is forgotten takes them along"),
@@ -189,7 +190,7 @@ fn walk(node: &Json, into: &mut Explained) {
     node["Plans"].as_array().into_iter().flatten().for_each(|below| walk(below, into));
 }
 
-fn sql_type(value: &Value) -> &'static str {
+pub fn sql_type(value: &Value) -> &'static str {
     match value {
         Value::Bool(_) => "boolean",
         Value::Int(_) => "bigint",
@@ -206,7 +207,7 @@ fn sql_type(value: &Value) -> &'static str {
     }
 }
 
-fn literal(value: &Value) -> String {
+pub fn literal(value: &Value) -> String {
     fn list<T: ToString>(values: &[T]) -> String {
         format!("'{{{}}}'", values.iter().map(T::to_string).collect::<Vec<_>>().join(","))
     }
