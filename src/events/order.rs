@@ -12,7 +12,7 @@ use crate::error::Result;
 use crate::jobs::{Duty, Pace};
 
 /// Changes that are ordered in one transaction: a fraction of a second's work, so that it ends well within the statement
-/// timeout and what came first is soon seen.
+/// timeout and what came first is soon seen. Fewer where each is a delivery to several webhooks: as many deliveries.
 const MOST_ORDERED: i64 = 5_000;
 /// While changes keep coming they are gathered for so long, so that ordering costs a hundred transactions a second at most,
 /// whoever does it, and so do those that look and find nothing to do.
@@ -27,18 +27,24 @@ pub static FORGETTING: Duty = Duty { name: "old events", rest: Duration::from_se
 
 fn order(app: Data<App>) -> LocalBoxFuture<'static, Result<Pace>> {
     Box::pin(async move {
-        let waits = Statement::new("SELECT 1 FROM event_queue LIMIT 1");
-        if app.db.across().read("events_wait", move |conn| Ok(waits.row(conn)?)).await?.is_none() {
+        // Nothing waits; or else the most webhooks that one of those that wait has.
+        let waits = Statement::new(format!(
+            "SELECT max((SELECT count(*) FROM webhooks w WHERE w.business_id = q.business_id)) FROM (SELECT DISTINCT business_id \
+             FROM (SELECT business_id FROM event_queue ORDER BY place LIMIT {MOST_ORDERED}) first) q"
+        ));
+        let waits = app.db.across().read("events_wait", move |conn| Ok(waits.row(conn)?)).await?;
+        let Some(webhooks) = waits.and_then(|row| row.int(0)) else {
             tokio::time::sleep(GATHERING).await;
             return Ok(Pace::Rest);
-        }
-        let ordered = app.db.across().write("events_order", |tx| some(tx, MOST_ORDERED)).await?;
+        };
+        let most = MOST_ORDERED / webhooks.max(1);
+        let ordered = app.db.across().write("events_order", move |tx| some(tx, most)).await?;
         // None: somebody else does it.
         if ordered > 0 {
             app.bells.events.notify_one();
             app.bells.deliveries.notify_one();
         }
-        if ordered >= MOST_ORDERED {
+        if ordered >= most {
             return Ok(Pace::Again);
         }
         tokio::time::sleep(GATHERING).await;
