@@ -514,7 +514,9 @@ fn every_name_that_a_level_can_be_chosen_for_is_one_of_a_transaction() {
     let mut source = String::new();
     read(&std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut source);
     for name in NAMED {
-        let written = [format!(".write(\"{name}\","), format!(".write_with(\"{name}\",")];
+        // As a transaction, as one that is done once for a key, or as the name of a batch's.
+        let before = [".write(", ".write_with(", "&request, &body, ", "=> "];
+        let written = before.map(|before| format!("{before}\"{name}\","));
         assert!(written.iter().any(|call| source.contains(call)), "nothing is written under the name {name}");
     }
 }
