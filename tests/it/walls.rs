@@ -31,6 +31,8 @@ impl World {
             ("RAPPORT_WORKERS", "1"),
             ("RAPPORT_DB_CONNECTIONS", "2"),
             ("RAPPORT_LOG", "error"),
+            // What it does beside requests it does for every business.
+            ("RAPPORT_WORKER", "off"),
             // So that people can be invited; their mails go nowhere.
             ("RAPPORT_SMTP_URL", "smtp://127.0.0.1:9"),
             ("RAPPORT_MAIL_FROM", "Rapport <crm@example.com>"),
