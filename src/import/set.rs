@@ -2,35 +2,19 @@
 
 use std::collections::HashMap;
 
-use chrono::SecondsFormat;
 use serde_json::{Map, Value as Json};
 use uuid::Uuid;
 
 use crate::auth::Tenant;
 use crate::db::{Statement, Tx, Value};
 use crate::error::Result;
-use crate::noun::{Change, Field, Kind, Noun, select};
+use crate::noun::{Change, Field, Noun, select};
 
 type Object = Map<String, Json>;
 
 /// What a change sets, as JSON, by field.
 pub fn fields(change: &Change) -> Object {
-    change.values().iter().map(|(field, value)| (field.name.to_owned(), json(value))).collect()
-}
-
-fn json(value: &Value) -> Json {
-    match value {
-        Value::Bool(flag) => (*flag).into(),
-        Value::Int(number) => (*number).into(),
-        Value::Text(text) | Value::Decimal(text) => text.clone().into(),
-        Value::Uuid(id) => id.map(|id| id.to_string()).into(),
-        Value::Time(time) => time.map(|time| time.to_rfc3339_opts(SecondsFormat::Micros, true)).into(),
-        Value::Date(date) => date.map(|date| date.to_string()).into(),
-        Value::Json(json) => json.clone().unwrap_or_default(),
-        Value::Texts(texts) => texts.clone().into(),
-        // No field of a row is one of these.
-        Value::Bytes(_) | Value::Ints(_) | Value::Uuids(_) | Value::Dates(_) => Json::Null,
-    }
+    change.values().iter().map(|(field, value)| (field.name.to_owned(), value.to_json())).collect()
 }
 
 /// Makes rows of `noun`, which has no rules of its own but `prepare`. Errors: those of constraints, for all of them.
@@ -40,12 +24,6 @@ pub fn insert(tx: &mut Tx<'_>, tenant: &Tenant, noun: &Noun, rows: Vec<(Uuid, Ob
     }
     let used = used(noun, rows.iter().map(|(_, row)| row));
     let with_id = |(id, mut row): (Uuid, Object)| {
-        for field in used.iter().filter(|field| !field.nullable) {
-            // What the database would set for the one that leaves it out, another of the set has given.
-            if let (None, Some(default)) = (row.get(field.name), field.default) {
-                row.insert(field.name.to_owned(), serde_json::from_str(default).unwrap_or_default());
-            }
-        }
         row.insert("id".to_owned(), id.to_string().into());
         Json::Object(row)
     };
@@ -56,9 +34,10 @@ pub fn insert(tx: &mut Tx<'_>, tenant: &Tenant, noun: &Noun, rows: Vec<(Uuid, Ob
     }
     sql.push(") SELECT ").bind(Value::Uuid(Some(tenant.id()))).push(", x.id");
     for field in &used {
-        match (field.kind, field.nullable, field.default) {
-            (Kind::Time, false, None) => sql.push(&format!(", coalesce(x.{}, now())", field.name)),
-            _ => sql.push(&format!(", x.{}", field.name)),
+        // What the database would set for the one that leaves it out, another of the set has given.
+        match field.default_sql() {
+            Some(default) => sql.push(&format!(", coalesce(x.{}, {default})", field.name)),
+            None => sql.push(&format!(", x.{}", field.name)),
         };
     }
     sql.push(" FROM ").append(recordset(rows, &used, "id uuid"));
@@ -132,22 +111,8 @@ fn recordset(rows: Json, fields: &[&Field], own: &str) -> Statement {
     let mut sql = Statement::new("jsonb_to_recordset(");
     sql.bind(Value::Json(Some(rows))).push(&format!(") AS x ({own}"));
     for field in fields {
-        sql.push(&format!(", {} {}", field.name, sql_type(field.kind)));
+        sql.push(&format!(", {} {}", field.name, field.kind.sql()));
     }
     sql.push(")");
     sql
-}
-
-fn sql_type(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Uuid => "uuid",
-        Kind::Int { .. } => "bigint",
-        Kind::Bool => "boolean",
-        Kind::Time => "timestamptz",
-        Kind::Date => "date",
-        Kind::Decimal => "numeric",
-        Kind::Tags => "text[]",
-        Kind::Object => "jsonb",
-        _ => "text",
-    }
 }

@@ -351,3 +351,22 @@ fn a_cancelled_import_says_so_and_can_be_taken_back() {
     assert_eq!(service.database.ask("SELECT count(*)::text FROM contacts WHERE deleted_at IS NULL"), "0");
     drop(worker);
 }
+
+#[test]
+fn what_one_row_leaves_out_is_as_if_no_row_had_it() {
+    let service = Service::with(&["--worker", "on"]);
+    let file = "{\"title\":\"Old\",\"entered_at\":\"2020-01-02T03:04:05Z\",\"score\":7}\n{\"title\":\"New\"}\n";
+    let answer = service.client.upload("imports?noun=leads", "application/x-ndjson", file.to_owned()).expect(202);
+    let path = format!("imports/{}", answer.json["id"].as_str().expect("an id"));
+    let began = Instant::now();
+    while service.client.get(&path).expect(200).json["state"] != "imported" {
+        assert!(began.elapsed() < Duration::from_secs(20), "it is never imported");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let leads = service.client.get("leads").expect(200);
+    let of = |title: &str| leads.rows().iter().find(|lead| lead["title"] == title).expect("a lead").clone();
+    assert_eq!((&of("Old")["entered_at"], &of("Old")["score"]), (&json!("2020-01-02T03:04:05.000000Z"), &json!(7)));
+    let new = of("New");
+    // When it was made, and not what the document shows as an example.
+    assert_eq!((&new["entered_at"], &new["score"]), (&new["created_at"], &json!(0)));
+}
