@@ -1,8 +1,11 @@
 //! The application: what every request shares.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
+
+use parking_lot::RwLock;
 
 use crate::cache::Cache;
 use crate::config::Config;
@@ -49,11 +52,18 @@ pub struct Life {
     pub began: Instant,
     ready: AtomicBool,
     draining: AtomicBool,
+    /// Why requests should not come although it has started, by the component that says so.
+    impaired: RwLock<BTreeMap<&'static str, String>>,
 }
 
 impl Default for Life {
     fn default() -> Self {
-        Self { began: Instant::now(), ready: AtomicBool::new(false), draining: AtomicBool::new(false) }
+        Self {
+            began: Instant::now(),
+            ready: AtomicBool::new(false),
+            draining: AtomicBool::new(false),
+            impaired: RwLock::default(),
+        }
     }
 }
 
@@ -76,7 +86,29 @@ impl Life {
         self.draining.load(Ordering::Acquire)
     }
 
+    /// `component` cannot serve, for `reason`, until [`Life::recovered`] is called: readiness fails and tells it.
+    /// Logged where it is new.
+    pub fn impair(&self, component: &'static str, reason: impl Into<String>) {
+        let reason = reason.into();
+        let before = self.impaired.write().insert(component, reason.clone());
+        if before.as_deref() != Some(&reason) {
+            tracing::error!(component, reason, "not ready");
+        }
+    }
+
+    /// `component` serves again.
+    pub fn recovered(&self, component: &'static str) {
+        if self.impaired.read().contains_key(component) && self.impaired.write().remove(component).is_some() {
+            tracing::info!(component, "recovered");
+        }
+    }
+
+    /// The components that cannot serve, each with the reason.
+    pub fn impairments(&self) -> BTreeMap<&'static str, String> {
+        self.impaired.read().clone()
+    }
+
     pub fn is_ready(&self) -> bool {
-        self.is_started() && !self.is_draining()
+        self.is_started() && !self.is_draining() && self.impaired.read().is_empty()
     }
 }

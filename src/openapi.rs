@@ -147,7 +147,14 @@ fn components() -> ComponentsBuilder {
     let health = ObjectBuilder::new()
         .schema_type(Type::Object)
         .description(Some("The state of the process."))
-        .property("status", text("`alive`, `ready`, `started`, `starting` or `draining`."))
+        .property("status", text("`alive`, `ready`, `started`, `starting`, `draining` or `impaired`."))
+        .property(
+            "reasons",
+            ObjectBuilder::new()
+                .schema_type(Type::Object)
+                .description(Some("With `impaired`: each component that cannot serve, and why."))
+                .additional_properties(Some(text("Why."))),
+        )
         .required("status");
     let key = SecurityScheme::Http(
         HttpBuilder::new()

@@ -34,8 +34,18 @@ fn readiness(_: HttpRequest, app: Data<App>) -> std::future::Ready<HttpResponse>
     match (app.life.is_started(), app.life.is_draining()) {
         (_, true) => answer(false, "draining"),
         (false, _) => answer(false, "starting"),
-        (true, false) => answer(true, "ready"),
+        (true, false) => impaired(&app),
     }
+}
+
+/// 503 with the reason of each component that cannot serve.
+fn impaired(app: &App) -> std::future::Ready<HttpResponse> {
+    let reasons = app.life.impairments();
+    if reasons.is_empty() {
+        return answer(true, "ready");
+    }
+    let body = json!({ "status": "impaired", "reasons": reasons });
+    std::future::ready(HttpResponse::ServiceUnavailable().json(body))
 }
 
 fn startup(_: HttpRequest, app: Data<App>) -> std::future::Ready<HttpResponse> {
@@ -56,8 +66,10 @@ pub async fn detailed(app: Data<App>, caller: Caller, _: HttpRequest, _: Bytes) 
         Err(_) => json!({ "status": "down", "latency_ms": null }),
     };
     let state = if app.life.is_draining() { "draining" } else { "ready" };
+    let impairments = app.life.impairments();
     Ok(HttpResponse::Ok().json(json!({
-        "status": if database["status"] == "up" { state } else { "degraded" },
+        "status": if database["status"] == "up" && impairments.is_empty() { state } else { "degraded" },
+        "reasons": impairments,
         "version": env!("CARGO_PKG_VERSION"),
         "uptime_seconds": app.life.began.elapsed().as_secs(),
         "database": database,
