@@ -153,7 +153,7 @@ fn components() -> ComponentsBuilder {
             ObjectBuilder::new()
                 .schema_type(Type::Object)
                 .description(Some("With `impaired`: each component that cannot serve, and why."))
-                .additional_properties(Some(text("Why."))),
+                .additional_properties(Some(ObjectBuilder::new().schema_type(Type::String).description(Some("Why.")))),
         )
         .required("status");
     let key = SecurityScheme::Http(
