@@ -51,17 +51,36 @@ pub fn follow(tx: &mut Tx<'_>, tenant: &Tenant, draft: &Draft) -> Result<()> {
 /// Refuses the rows of a set with such links, in one query for all. Links to people too, so that the foreign keys have
 /// nothing left to find: what they refuse, they refuse for the whole set.
 pub fn follow_all(tx: &mut Tx<'_>, tenant: &Tenant, drafts: &mut [Draft]) -> Result<()> {
-    let mut wanted: Vec<(&'static Relation, HashSet<Uuid>)> = Vec::new();
-    for draft in drafts.iter() {
-        for (relation, id) in links(&draft.change) {
-            match wanted.iter_mut().find(|(known, _)| std::ptr::eq(*known, relation)) {
-                Some((_, ids)) => drop(ids.insert(id)),
-                None => wanted.push((relation, HashSet::from([id]))),
-            }
+    let there = lock_existing(tx, tenant, drafts.iter().flat_map(|draft| links(&draft.change)))?;
+    for draft in drafts {
+        let broken = links(&draft.change)
+            .filter(|(relation, id)| !there.get(relation.column).is_some_and(|ids| ids.contains(id)))
+            .map(|(relation, _)| fault(relation.column, relation.noun));
+        let faults: Vec<Fault> = broken.collect();
+        if !faults.is_empty() {
+            draft.refuse(Error::Invalid(faults));
         }
     }
+    Ok(())
+}
+
+/// Which of the ids that links are to lead to are there, by the link's column, in one query. Rows that can be deleted are locked
+/// against that.
+pub fn lock_existing(
+    tx: &mut Tx<'_>,
+    tenant: &Tenant,
+    links: impl Iterator<Item = (&'static Relation, Uuid)>,
+) -> Result<Existing> {
+    let mut wanted: Vec<(&'static Relation, HashSet<Uuid>)> = Vec::new();
+    for (relation, id) in links {
+        match wanted.iter_mut().find(|(known, _)| std::ptr::eq(*known, relation)) {
+            Some((_, ids)) => drop(ids.insert(id)),
+            None => wanted.push((relation, HashSet::from([id]))),
+        }
+    }
+    let mut there = Existing::new();
     if wanted.is_empty() {
-        return Ok(());
+        return Ok(there);
     }
     // By the noun's order, whichever row came first: one shape for the same links.
     wanted.sort_by_key(|(relation, _)| relation.column);
@@ -79,7 +98,6 @@ pub fn follow_all(tx: &mut Tx<'_>, tenant: &Tenant, drafts: &mut [Draft]) -> Res
         }
         sql.push(") AS there");
     }
-    let mut there: HashMap<&str, HashSet<Uuid>> = HashMap::new();
     for row in sql.rows(tx)? {
         if let (Some(place), Some(id)) = (row.int(0), row.uuid(1))
             && let Some((relation, _)) = wanted.get(place as usize)
@@ -87,27 +105,22 @@ pub fn follow_all(tx: &mut Tx<'_>, tenant: &Tenant, drafts: &mut [Draft]) -> Res
             there.entry(relation.column).or_default().insert(id);
         }
     }
-    for draft in drafts {
-        let broken = links(&draft.change)
-            .filter(|(relation, id)| !there.get(relation.column).is_some_and(|ids| ids.contains(id)))
-            .map(|(relation, _)| fault(relation.column, relation.noun));
-        let faults: Vec<Fault> = broken.collect();
-        if !faults.is_empty() {
-            draft.refuse(Error::Invalid(faults));
-        }
-    }
-    Ok(())
+    Ok(there)
 }
 
+/// Ids of rows that are there, by the column of the link that leads to them.
+pub type Existing = HashMap<&'static str, HashSet<Uuid>>;
+
 /// Where the links that `change` sets lead.
-fn links(change: &Change) -> impl Iterator<Item = (&'static Relation, Uuid)> + '_ {
+pub fn links(change: &Change) -> impl Iterator<Item = (&'static Relation, Uuid)> + '_ {
     change.values().iter().filter_map(|(field, value)| {
         let shows = |relation: &&Relation| relation.arity == Arity::One && relation.column == field.name;
         Some((change.noun.relations.iter().find(shows)?, value.as_uuid()?))
     })
 }
 
-fn fault(field: &str, noun: &Noun) -> Fault {
+/// That a link leads nowhere.
+pub fn fault(field: &str, noun: &Noun) -> Fault {
     let detail = format!("`{field}` names no {} of this business, or a deleted one.", noun.name);
     Fault::new(format!("/{field}"), "no_such_row", detail)
 }

@@ -21,7 +21,7 @@ pub mod form;
 pub mod history;
 pub mod http;
 pub mod json;
-mod links;
+pub mod links;
 pub mod openapi;
 pub mod params;
 pub mod phone;
