@@ -5,6 +5,8 @@
 //! default order, by creation, no row comes twice and none that stays is left out; in an order by what changes, a row that
 //! changes meanwhile may.
 
+use std::borrow::Cow;
+
 use actix_web::http::header;
 use actix_web::web::{Bytes, Data};
 use actix_web::{HttpRequest, HttpResponse};
@@ -191,11 +193,20 @@ fn csv(list: &List, rows: &[Cells], header: bool) -> Result<Vec<u8>> {
 /// A cell as a spreadsheet shows it, and as an import reads it.
 fn text(kind: Kind, cell: &[u8]) -> Vec<u8> {
     let text = match kind {
-        Kind::Tags => json::labels(cell).join(&b';'),
+        Kind::Tags => labels(cell),
         _ => json::plain(kind, cell),
     };
     // Numbers, times and the like are ours and begin nothing.
-    if is_free(kind) { harmless(text) } else { text }
+    if is_free(kind) { escape_formula(&text).into_owned() } else { text }
+}
+
+/// `vip;new`, or a JSON array where a label has a separator in it, or what else would not be read as it is.
+fn labels(cell: &[u8]) -> Vec<u8> {
+    let labels = json::labels(cell);
+    let is_plain = |label: &&[u8]| {
+        std::str::from_utf8(label).is_ok_and(|label| !label.contains([',', ';', '|', '[']) && label.trim() == label)
+    };
+    if labels.iter().all(is_plain) { labels.join(&b';') } else { json::plain(Kind::Tags, cell) }
 }
 
 fn is_free(kind: Kind) -> bool {
@@ -203,27 +214,48 @@ fn is_free(kind: Kind) -> bool {
     !matches!(kind, Uuid | Int { .. } | Bool | Time | Date | Decimal | Object)
 }
 
-/// A text that a spreadsheet would take for a formula gets an apostrophe in front, which tells it otherwise (OWASP, CSV
-/// injection). A phone number in E.164 is none: a sign and digits.
-fn harmless(text: Vec<u8>) -> Vec<u8> {
+/// A text that a spreadsheet would take for a formula gets an apostrophe in front, which marks it as text (OWASP, CSV
+/// injection). A phone number in E.164 is none: a sign and digits. A text that has such an apostrophe of its own gets another
+/// one, so that [`unescape_formula`] gives back each text as it was.
+pub fn escape_formula(text: &[u8]) -> Cow<'_, [u8]> {
     let number = matches!(text.split_first(), Some((b'+', digits)) if digits.iter().all(u8::is_ascii_digit));
-    match text.first() {
-        Some(b'=' | b'+' | b'-' | b'@' | b'\t' | b'\r' | b'\n') if !number => [b"'", text.as_slice()].concat(),
+    if number || !is_formula(text) { Cow::Borrowed(text) } else { Cow::Owned([b"'", text].concat()) }
+}
+
+/// The text that [`escape_formula`] made `text` of.
+pub fn unescape_formula(text: &str) -> &str {
+    match text.strip_prefix('\'') {
+        Some(rest) if is_formula(rest.as_bytes()) => rest,
         _ => text,
     }
 }
 
+/// Whether it begins as formulas do, apostrophes aside.
+fn is_formula(text: &[u8]) -> bool {
+    let first = text.iter().find(|byte| **byte != b'\'');
+    matches!(first, Some(b'=' | b'+' | b'-' | b'@' | b'\t' | b'\r' | b'\n'))
+}
+
 #[cfg(test)]
 mod tests {
-    use super::harmless;
+    use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn what_a_spreadsheet_would_compute_is_text() {
-        for formula in ["=1+1", "+1+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "+49 (0) 30", "+1|calc"] {
-            assert_eq!(harmless(formula.into()), format!("'{formula}").into_bytes());
+        for formula in ["=1+1", "+1+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "+49 (0) 30", "+1|calc", "'=1", "''+49"] {
+            assert_eq!(*escape_formula(formula.as_bytes()), format!("'{formula}").into_bytes());
         }
-        for text in ["", "Anna", "+4915112345678", "a=1", " =1"] {
-            assert_eq!(harmless(text.into()), text.as_bytes());
+        for text in ["", "Anna", "+4915112345678", "a=1", " =1", "'Tis", "'"] {
+            assert_eq!(*escape_formula(text.as_bytes()), *text.as_bytes());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn unescape_formula_gives_back_what_was_escaped(text in "['=+\\-@\t0-9 a]{0,6}") {
+            let escaped = escape_formula(text.as_bytes()).into_owned();
+            prop_assert_eq!(unescape_formula(std::str::from_utf8(&escaped).expect("text")), text);
         }
     }
 }
