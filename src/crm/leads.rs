@@ -80,7 +80,7 @@ pub static LEADS: Noun = Noun {
     ..Noun::BASE
 };
 
-/// A lead closes when it becomes won or lost, and opens again with any other status.
+/// A lead closes when it becomes won or lost, and opens again when it gets another status.
 fn prepare(change: &mut Change, business: &Business, _: &mut Faults) {
     match change.text("status") {
         Some("won" | "lost") if change.get("closed_at").is_none() => {
@@ -88,8 +88,10 @@ fn prepare(change: &mut Change, business: &Business, _: &mut Faults) {
         }
         Some("won" | "lost") => {}
         Some(_) if !change.creates => {
-            change.set("closed_at", Value::Time(None));
-            change.set_default("lost_reason", Value::Text(None));
+            change.set_with("status", "closed_at", Value::Time(None));
+            if change.get("lost_reason").is_none() {
+                change.set_with("status", "lost_reason", Value::Text(None));
+            }
         }
         _ => {}
     }

@@ -10,11 +10,12 @@ use clap::{Args, ValueEnum};
 use diesel::PgConnection;
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::csv_reader::Records;
 use super::header;
 use super::mapping::Mapping;
 use super::matching::finders;
 use super::report::Report;
-use super::rows::{Keys, Parser, Row, Source};
+use super::rows::{Keys, Parser, Row};
 use super::writer::{self, Done, OnMatch, Outcome, Settings, Touched};
 use crate::auth::{Business, Tenant};
 use crate::config::DatabaseConfig;
@@ -82,8 +83,9 @@ pub fn run(arguments: Arguments) -> Result<(), BoxError> {
     };
     let report = arguments.report.unwrap_or_else(|| arguments.file.with_extension("errors.csv"));
     // The file and the mapping come first: their faults show without a server being started.
-    let (mut reader, bar) = open(&arguments.file)?;
-    let headers = header::headers(&mut reader).map_err(|error| named(&arguments.file, error))?;
+    let (mut records, bar) = open(&arguments.file)?;
+    let header = records.header().map_err(|error| named(&arguments.file, error))?;
+    let headers = header::headers(&header).map_err(|error| named(&arguments.file, error))?;
     if same_file(&report, &arguments.file) {
         return Err("--report must not be the file that is imported".into());
     }
@@ -102,7 +104,7 @@ pub fn run(arguments: Arguments) -> Result<(), BoxError> {
     let business = business(&mut conn, slug)?;
     let mut report = Report::new(report, &headers);
     let parser = Parser { noun, mapping, business: business.clone() };
-    let source = Source::new(reader, parser, 1);
+    let source = (records, parser);
     let mut writer = Writer::new(noun, business);
     let done = if arguments.dry_run {
         dry(&mut conn, |attempt| import(source, &mut writer, attempt, &mut report, &bar))
@@ -215,7 +217,7 @@ fn is_collision(error: &diesel::result::Error) -> bool {
 
 /// Feeds the writer. A chunk ends early when a row seems to be the same as an earlier one: that one must be found.
 fn import(
-    source: Source<BufReader<File>>,
+    (mut records, parser): (Records<BufReader<File>>, Parser),
     writer: &mut Writer,
     attempt: &mut Attempt<'_>,
     report: &mut Report,
@@ -223,8 +225,9 @@ fn import(
 ) -> Result<(), BoxError> {
     let mut chunk = Vec::with_capacity(CHUNK);
     let mut keys = Keys::default();
-    for row in source {
-        let (row, position) = row?;
+    for record in records.by_ref() {
+        let row = parser.row(record?);
+        let position = row.place + row.length;
         if chunk.len() == CHUNK || !keys.add(&row) {
             writer.write(attempt, &chunk, report)?;
             chunk.clear();
@@ -234,7 +237,11 @@ fn import(
         }
         chunk.push(row);
     }
-    writer.write(attempt, &chunk, report)
+    writer.write(attempt, &chunk, report)?;
+    // A row stands for them in the report.
+    let uncounted = records.uncounted();
+    (writer.tally.read, writer.tally.failed) = (writer.tally.read + uncounted, writer.tally.failed + uncounted);
+    Ok(())
 }
 
 /// Runs `f` in one transaction that is rolled back.
@@ -251,7 +258,7 @@ fn dry(conn: &mut PgConnection, f: impl FnOnce(&mut Attempt<'_>) -> Result<(), B
 }
 
 /// Opens the file as CSV, with a bar as long as it is. On anything but a terminal the bar draws nothing.
-fn open(path: &Path) -> Result<(csv::Reader<BufReader<File>>, ProgressBar), BoxError> {
+fn open(path: &Path) -> Result<(Records<BufReader<File>>, ProgressBar), BoxError> {
     let file = File::open(path).map_err(|error| named(path, error))?;
     let size = file.metadata().map_err(|error| named(path, error))?.len();
     let mut file = BufReader::with_capacity(1 << 16, file);
@@ -260,8 +267,7 @@ fn open(path: &Path) -> Result<(csv::Reader<BufReader<File>>, ProgressBar), BoxE
     if let Ok(style) = ProgressStyle::with_template("{bar:40} {percent:>3} %  {elapsed} of {duration}") {
         bar.set_style(style);
     }
-    let reader = csv::ReaderBuilder::new().delimiter(delimiter).flexible(true).from_reader(file);
-    Ok((reader, bar))
+    Ok((Records::new(file, delimiter, true), bar))
 }
 
 fn business(conn: &mut PgConnection, slug: &str) -> Result<Business, BoxError> {

@@ -12,13 +12,24 @@ use crate::http::document::{problems, reference};
 use crate::noun::openapi::{Act, Gives, insert};
 use crate::noun::{Field, Kind};
 
-static PREVIEW: [Field; 1] = [Field::new(
-    "changes",
-    Kind::Object,
-    r#"{"2":{"before":null,"after":{"first_name":"Anna"}}}"#,
-    "By row of the file: the fields before and after; `before` is null for a new row.",
-)
-.not_null()];
+static PREVIEW: [Field; 2] = [
+    Field::new(
+        "changes",
+        Kind::Object,
+        r#"{"2":{"before":null,"after":{"first_name":"Anna"},"notes":[]}}"#,
+        "By row of the file: the fields before and after, and what the row says besides that is kept elsewhere; `before` is null \
+         for a new row.",
+    )
+    .not_null(),
+    Field::new(
+        "notes",
+        Kind::Object,
+        r#"{"version":"Set by the service: of a row that is there it is left out, of a new one it is kept in metadata."}"#,
+        "By column: what is not simply taken as a field, such as the second of two columns of one name, or what the service sets. \
+         Of a file without columns: members that the last trial left out.",
+    )
+    .not_null(),
+];
 
 /// Adds them.
 pub fn describe(api: &mut OpenApi) {
@@ -64,7 +75,8 @@ pub fn describe(api: &mut OpenApi) {
         tag: IMPORTS.plural,
         id: "getImportPreview",
         summary: "Get the first changes of a trial",
-        about: "The first 20 changes as the last trial would have made them, until the file is imported.",
+        about: "The first 20 changes as the last trial would have made them, until the file is imported; and at any time, which \
+                columns are not simply taken as a field.",
         takes: &[],
         status: 200,
         gives: Gives::Object(&PREVIEW),
@@ -122,15 +134,18 @@ fn errors() -> OperationBuilder {
     let example = json!("row,first_name,email,pointer,code,detail\n4,Bo,not an address,/email,format,…\n");
     let content = ContentBuilder::new().schema(Some(schema)).example(Some(example)).build();
     let id = ObjectBuilder::new().schema_type(Type::String);
+    let flag = ObjectBuilder::new().schema_type(Type::String).enum_values(Some(["true", "false"]));
     let operation = OperationBuilder::new()
         .tag(IMPORTS.plural)
         .summary(Some("Get the refused rows of an import"))
         .description(Some(
-            "As a CSV file, a line for each fault: the row as a spreadsheet counts, its cells as they were, and what is wrong. \
-             Cells are empty when the file is not kept any more.",
+            "As a CSV file, a line for each fault: the row as a spreadsheet counts, its cells as they were (formulas escaped as in \
+             exports), and what is wrong. Cells are empty when the file is not kept any more. With `notes=true` also the rows that \
+             were taken and have a value that is kept elsewhere than in its field.",
         ))
         .operation_id(Some("getImportErrors"))
         .parameter(path("id", id))
+        .parameter(parameter("notes", flag, "`true`: with rows that were taken, and what of them is kept elsewhere.", false))
         .response("200", ResponseBuilder::new().description("The rows.").content("text/csv", content));
     problems(operation, &[400, 401, 403, 404, 503])
 }

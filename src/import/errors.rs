@@ -1,4 +1,5 @@
-//! `GET /imports/{id}/errors`: the rows that were refused, as a CSV file that is made page by page while it is sent.
+//! `GET /imports/{id}/errors`: the rows that were refused, and with `notes=true` those of which something was kept elsewhere than
+//! the file has it, as a CSV file that is made page by page while it is sent.
 
 use actix_web::http::header;
 use actix_web::web::{Bytes, Data};
@@ -8,6 +9,7 @@ use futures_util::stream;
 use serde::Deserialize;
 use uuid::Uuid;
 
+use super::csv_split;
 use super::file::CHUNK;
 use super::noun::IMPORTS;
 use super::record;
@@ -15,10 +17,10 @@ use super::report;
 use crate::app::App;
 use crate::auth::{Action, Tenant};
 use crate::db::{Statement, Value};
-use crate::error::{Error, Result};
+use crate::error::{Error, Fault, Result};
 use crate::http::caller::Caller;
-use crate::noun::http::{id, no_parameters};
-use crate::noun::{select, store};
+use crate::noun::http::id;
+use crate::noun::{did_you_mean, select, store};
 
 /// Rows that are read at once.
 const PAGE: usize = 200;
@@ -26,10 +28,10 @@ const PAGE: usize = 200;
 /// The file; without rows only its headers.
 pub async fn download(app: Data<App>, caller: Caller, request: HttpRequest, _: Bytes) -> Result<HttpResponse> {
     let tenant = caller.may(IMPORTS.area, Action::Read)?;
-    no_parameters(&request)?;
+    let notes = wants_notes(&request)?;
     let id = id(&IMPORTS, &request)?;
     let own = tenant.clone();
-    let file = app.db.within(&tenant).read("import_errors", move |conn| Refusals::open(conn, &own, id)).await?;
+    let file = app.db.within(&tenant).read("import_errors", move |conn| Refusals::open(conn, &own, id, notes)).await?;
     let first = file.headers()?;
     let pages = stream::unfold((app, tenant, file, Some(first)), |(app, tenant, mut file, first)| async move {
         if let Some(first) = first {
@@ -60,11 +62,30 @@ pub async fn download(app: Data<App>, caller: Caller, request: HttpRequest, _: B
         .streaming(pages))
 }
 
+/// Reads `notes=true`. Errors: 400 for other parameters.
+fn wants_notes(request: &HttpRequest) -> Result<bool> {
+    let (mut notes, mut faults) = (false, Vec::new());
+    for (name, value) in url::form_urlencoded::parse(request.query_string().as_bytes()) {
+        let fault = |code, detail: String| Fault::new(format!("/query/{name}"), code, detail);
+        match (&*name, &*value) {
+            ("notes", "true" | "false") => notes = value == "true",
+            ("notes", _) => faults.push(fault("not_a_choice", "`notes` is one of true, false.".into())),
+            _ => {
+                let hint = did_you_mean(&name, ["notes"]);
+                faults.push(fault("unknown_parameter", format!("There is no parameter `{name}`.{hint}")));
+            }
+        }
+    }
+    if faults.is_empty() { Ok(notes) } else { Err(Error::parameters(faults)) }
+}
+
 /// The refused rows of a run, and where the next page begins.
 #[derive(Clone, Default)]
 struct Refusals {
     import: Uuid,
     run: Uuid,
+    /// Whether rows with notes are among them.
+    notes: bool,
     csv: bool,
     separator: u8,
     columns: Vec<String>,
@@ -82,7 +103,7 @@ struct Recorded {
 
 impl Refusals {
     /// Errors: 404.
-    fn open(conn: &mut PgConnection, tenant: &Tenant, id: Uuid) -> Result<Self> {
+    fn open(conn: &mut PgConnection, tenant: &Tenant, id: Uuid, notes: bool) -> Result<Self> {
         let mut sql =
             Statement::new("SELECT t.run_id, t.format, t.layout ->> 'separator', t.layout -> 'headers' FROM imports t");
         sql.append(select::scoped(&IMPORTS, tenant)).push(" AND t.id = ").bind(Value::Uuid(Some(id)));
@@ -93,6 +114,7 @@ impl Refusals {
         Ok(Self {
             import: id,
             run,
+            notes,
             csv,
             separator: row.text(2).and_then(|text| text.bytes().next()).unwrap_or(b','),
             columns: if csv { headers } else { vec!["line".to_owned()] },
@@ -118,7 +140,8 @@ impl Refusals {
         ));
         sql.bind(Value::Uuid(Some(self.import))).push(") FROM import_rows r WHERE r.business_id = ");
         sql.bind(Value::Uuid(Some(tenant.id()))).append(record::within(self.run));
-        sql.push(" AND r.outcome = 'refused' AND r.id > ").bind(Value::Uuid(Some(last)));
+        sql.push(if self.notes { " AND r.faults IS NOT NULL" } else { " AND r.outcome = 'refused'" });
+        sql.push(" AND r.id > ").bind(Value::Uuid(Some(last)));
         let rows = sql.push(&format!(" ORDER BY r.id LIMIT {PAGE}")).rows(conn)?;
         let mut writer = csv::WriterBuilder::new().flexible(true).from_writer(Vec::new());
         for row in &rows {
@@ -137,18 +160,10 @@ impl Refusals {
 
     /// The cells of a row as it stood in the file.
     fn cells(&self, bytes: &[u8]) -> csv::ByteRecord {
-        let mut record = csv::ByteRecord::new();
         match self.csv {
-            true => {
-                let mut builder = csv::ReaderBuilder::new();
-                builder.delimiter(self.separator).flexible(true).has_headers(false);
-                if builder.from_reader(bytes).read_byte_record(&mut record).is_err() {
-                    record.clear();
-                }
-            }
-            false => record.push_field(bytes.trim_ascii()),
+            true => csv_split::cells(bytes, self.separator),
+            false => csv::ByteRecord::from(vec![bytes.trim_ascii()]),
         }
-        record
     }
 }
 

@@ -1,6 +1,6 @@
 //! The first line of a file: its separator and its headers.
 
-use std::io::Read;
+use csv::ByteRecord;
 
 /// The separator that the first line uses most, outside quotes.
 pub fn delimiter(start: &[u8]) -> u8 {
@@ -18,8 +18,7 @@ pub fn delimiter(start: &[u8]) -> u8 {
 }
 
 /// The headers, trimmed and made unique. Errors: there are none, or they are not UTF-8.
-pub fn headers<R: Read>(reader: &mut csv::Reader<R>) -> Result<Vec<String>, String> {
-    let record = reader.byte_headers().map_err(|error| error.to_string())?;
+pub fn headers(record: &ByteRecord) -> Result<Vec<String>, String> {
     if record.iter().next().is_some_and(|cell| cell.starts_with(b"\xff\xfe") || cell.starts_with(b"\xfe\xff")) {
         return Err("the file is in UTF-16; save it as UTF-8".into());
     }

@@ -8,6 +8,7 @@ use serde_json::{Map, Value as Json, json};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
+use super::csv_reader::Records;
 use super::noun::{FORMATS, IMPORTS, Import, NAMES, ON_MATCH, check_finders, columns, imported, mapped};
 use super::reversion::{self, REVERSION};
 use super::run::{self, IMPORT};
@@ -394,8 +395,8 @@ fn headers_of(format: &str, file: &File) -> Result<(u8, Vec<String>)> {
         return Err(fault(format!("The first line has more than {LONGEST_HEADER} bytes; it must be the headers.")));
     }
     let separator = headers::delimiter(&file.head);
-    let mut reader = csv::ReaderBuilder::new().delimiter(separator).flexible(true).from_reader(&file.head[..]);
-    let headers = headers::headers(&mut reader).map_err(fault)?;
+    let header = Records::new(&file.head[..], separator, whole).header();
+    let headers = headers::headers(&header.map_err(|error| fault(error.to_string()))?).map_err(fault)?;
     if headers.iter().any(|header| header.contains('\0')) {
         return Err(fault("A header must not contain the character U+0000.".into()));
     }

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value as Json};
 
-use crate::noun::{Field, Kind, Noun, Written, did_you_mean};
+use crate::noun::{Arity, Field, Kind, Noun, Written, did_you_mean};
 
 /// Where the cells of a column go.
 #[derive(Clone, Debug)]
@@ -14,6 +14,16 @@ pub enum Target {
     Company(&'static str),
     /// A key of `metadata`.
     Metadata(String),
+    /// All of `metadata`, as JSON: what an export has in this column.
+    Object,
+    /// The id of a row here; what is none is its external id.
+    Id,
+    /// A link, by a header that another system may have for ids of its own: what leads nowhere is kept in metadata.
+    Link(&'static Field),
+    /// What the service sets, in an export: nothing of a row that is there, metadata of a new one.
+    ServiceSet(&'static Field),
+    /// A field of a row that is linked, in an export; as above. With its header.
+    Related(String),
     Skip,
 }
 
@@ -120,7 +130,9 @@ impl Mapping {
                 _ => faults.push(format!("`{header}`: the name of a field, or null to skip the column")),
             }
         }
-        let is_known = |column: &Column| !matches!(column.target, Target::Metadata(_) | Target::Skip);
+        let is_known = |column: &Column| {
+            !matches!(column.target, Target::Metadata(_) | Target::Skip | Target::ServiceSet(_) | Target::Related(_))
+        };
         if faults.is_empty() && !columns.iter().any(is_known) {
             faults.push(format!("no column sounds like a field of a {}; say in a mapping which is which", noun.name));
         }
@@ -137,7 +149,11 @@ impl Target {
             Target::Field(field) => Some(field.name.to_owned()),
             Target::FullName => Some("full_name".to_owned()),
             Target::Company(name) => Some(format!("company.{name}")),
-            Target::Metadata(key) => Some(format!("metadata.{key}")),
+            Target::Metadata(key) | Target::Related(key) => Some(format!("metadata.{key}")),
+            Target::Object => Some("metadata".to_owned()),
+            Target::Id => Some("id".to_owned()),
+            Target::Link(field) => Some(field.name.to_owned()),
+            Target::ServiceSet(field) => Some(format!("metadata.{}", field.name)),
             Target::Skip => None,
         }
     }
@@ -148,8 +164,10 @@ fn guess(noun: &'static Noun, header: &str) -> (usize, Target) {
     if header.starts_with("metadata.") {
         return (1, target(noun, header).unwrap_or(Target::Skip));
     }
+    if let Some(exported) = exported(noun, header) {
+        return exported;
+    }
     let folded = fold(header);
-    // Links are ids of ours; a column named so in a foreign file holds ids of theirs.
     let own =
         noun.fields.iter().find(|field| is_importable(field) && field.kind != Kind::Uuid && fold(field.name) == folded);
     if let Some(field) = own {
@@ -169,6 +187,25 @@ fn guess(noun: &'static Noun, header: &str) -> (usize, Target) {
         .unwrap_or_else(|| (1, Target::Metadata(header.to_owned())))
 }
 
+/// What an export calls so: names to the letter, of which another system may mean something of its own by some.
+fn exported(noun: &'static Noun, header: &str) -> Option<(usize, Target)> {
+    if let Some((relation, name)) = header.split_once('.') {
+        let relation = noun.relation(relation).filter(|relation| relation.arity == Arity::One)?;
+        relation.noun.field(name)?;
+        return Some((1, target(noun, header).unwrap_or_else(|| Target::Related(header.to_owned()))));
+    }
+    let field = noun.field(header)?;
+    match (field.name, field.kind) {
+        // After a column of external ids.
+        ("id", _) => Some((2, Target::Id)),
+        // Before what is kept besides.
+        ("metadata", Kind::Object) => Some((0, Target::Object)),
+        _ if field.written == Written::Never => Some((1, Target::ServiceSet(field))),
+        (_, Kind::Uuid) => Some((1, Target::Link(field))),
+        _ => None,
+    }
+}
+
 /// Letters and digits only, in lower case: `E-Mail Address` and `email_address` are the same.
 fn fold(header: &str) -> String {
     header.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
@@ -184,6 +221,8 @@ fn target(noun: &'static Noun, name: &str) -> Option<Target> {
         return Some(Target::Metadata(key.to_owned()));
     }
     match name {
+        "id" => Some(Target::Id),
+        "metadata" => Some(Target::Object),
         "full_name" if noun.name == "contact" => Some(Target::FullName),
         "company.name" if noun.name == "contact" => Some(Target::Company("name")),
         "company.domain" if noun.name == "contact" => Some(Target::Company("domain")),
@@ -194,7 +233,7 @@ fn target(noun: &'static Noun, name: &str) -> Option<Target> {
 fn known(noun: &'static Noun) -> impl Iterator<Item = &'static str> {
     let special = ["full_name", "company.name", "company.domain"].into_iter();
     let fields = noun.fields.iter().filter(|field| is_importable(field));
-    special.filter(|_| noun.name == "contact").chain(fields.map(|field| field.name))
+    special.filter(|_| noun.name == "contact").chain(["id", "metadata"]).chain(fields.map(|field| field.name))
 }
 
 #[cfg(test)]
@@ -228,8 +267,13 @@ mod tests {
             ("ID", "external_id"),
             ("Labels", "tags"),
             ("Name", "full_name"),
-            ("company_id", "metadata.company_id"),
+            ("company_id", "company_id"),
+            ("Company ID", "metadata.Company ID"),
             ("created_at", "metadata.created_at"),
+            ("company.industry", "metadata.company.industry"),
+            ("company.name", "company.name"),
+            ("metadata", "metadata"),
+            ("id", "id"),
             ("Shoe size", "metadata.Shoe size"),
             ("metadata.plan", "metadata.plan"),
         ] {
@@ -238,7 +282,7 @@ mod tests {
             assert!(shown(&mapping).contains(&format!("{header} → {expected}")), "{header}: {:?}", shown(&mapping));
         }
         let mapping = Mapping::guess(&companies::COMPANIES, &headers(&["Company", "id", "Branche"])).unwrap();
-        assert_eq!(shown(&mapping), ["id → external_id", "Company → name", "Branche → industry"]);
+        assert_eq!(shown(&mapping), ["id → id", "Company → name", "Branche → industry"]);
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! Which rows of the database are meant: by external id, else by e-mail address (of a company: domain), else by name
-//! (of a contact: with the company, or by phone number where there is no name). The number of queries is fixed.
+//! Which rows of the database are meant: by their id here, else by external id, else by e-mail address (of a company: domain),
+//! else by name (of a contact: with the company, or by phone number where there is no name). The number of queries is fixed.
 
 use std::collections::{HashMap, HashSet};
 
@@ -39,6 +39,10 @@ pub enum Match<'f> {
 #[derive(Default)]
 pub struct Found {
     rows: HashMap<Uuid, Current>,
+    /// By the id that a row says.
+    own: HashMap<usize, Vec<Uuid>>,
+    /// Ids of rows that are deleted.
+    deleted: HashSet<Uuid>,
     by_id: HashMap<usize, Vec<Uuid>>,
     by_unique: HashMap<usize, Vec<Uuid>>,
     by_name: HashMap<usize, Vec<Uuid>>,
@@ -47,9 +51,9 @@ pub struct Found {
 /// By what rows of `noun` can be found, the surest first; nothing: each row of a file is a new one.
 pub fn finders(noun: &Noun) -> &'static [&'static str] {
     match noun.name {
-        "contact" => &["external_id", "email", "name", "phone"],
-        "company" => &["external_id", "domain", "name"],
-        _ => &[],
+        "contact" => &["id", "external_id", "email", "name", "phone"],
+        "company" => &["id", "external_id", "domain", "name"],
+        _ => &["id", "external_id"],
     }
 }
 
@@ -69,6 +73,9 @@ impl Found {
         locks: bool,
     ) -> Result<Self> {
         let mut found = Self::default();
+        if finders.iter().any(|finder| finder == "id") {
+            found.look_up_ids(tx, tenant, noun, rows)?;
+        }
         let mut look_up = |finder: &str, key: &dyn Fn(usize, &Change) -> Option<String>| {
             let keys = rows.iter().enumerate();
             let keys = keys.filter_map(|(place, row)| {
@@ -76,6 +83,7 @@ impl Found {
                 Some((place, key(place, change)?, owns(change)))
             });
             match finders.iter().any(|known| known == finder) {
+                true if ["leads", "tasks"].contains(&noun.table) => by_external_id(tx, tenant, noun, keys.collect()),
                 true => by_key(tx, noun, finder, keys.collect()),
                 false => Ok(HashMap::new()),
             }
@@ -84,7 +92,8 @@ impl Found {
         found.by_id = look_up("external_id", &|_, change| text(change, "external_id"))?;
         found.by_unique = look_up(unique(noun), &|_, change| text(change, unique(noun)))?;
         // Names are looked at where nothing surer has been found.
-        let known: HashSet<usize> = found.by_id.keys().chain(found.by_unique.keys()).copied().collect();
+        let surer = found.own.keys().chain(found.by_id.keys()).chain(found.by_unique.keys());
+        let known: HashSet<usize> = surer.copied().collect();
         found.by_name = look_up("name", &|place, change| match noun.name {
             _ if known.contains(&place) => None,
             "contact" => has_name(change).then(|| {
@@ -96,7 +105,10 @@ impl Found {
         found.by_name.extend(look_up("phone", &|place, change| {
             if known.contains(&place) || has_name(change) { None } else { text(change, "phone") }
         })?);
-        let all = [&found.by_id, &found.by_unique, &found.by_name].into_iter().flat_map(HashMap::values).flatten();
+        let all = [&found.own, &found.by_id, &found.by_unique, &found.by_name]
+            .into_iter()
+            .flat_map(HashMap::values)
+            .flatten();
         let mut ids: Vec<Uuid> = all.copied().collect();
         ids.sort_unstable();
         ids.dedup();
@@ -111,6 +123,29 @@ impl Found {
             }
         }
         Ok(found)
+    }
+
+    /// Finds the rows that are there under the ids of the file's, and those that are deleted.
+    fn look_up_ids(&mut self, tx: &mut Tx<'_>, tenant: &Tenant, noun: &Noun, rows: &[Option<&Parsed>]) -> Result<()> {
+        let own = rows.iter().enumerate().filter_map(|(place, row)| Some((place, row.as_ref()?.id?)));
+        let own: Vec<(usize, Uuid)> = own.collect();
+        if own.is_empty() {
+            return Ok(());
+        }
+        let mut sql = Statement::new(format!("SELECT t.id, (t.deleted_at IS NOT NULL)::int FROM {} t", noun.table));
+        sql.append(select::scoped(noun, tenant)).push(" AND t.id = ANY(");
+        sql.bind(Value::Uuids(own.iter().map(|(_, id)| *id).collect())).push(")");
+        let mut there = HashSet::new();
+        for row in sql.rows(tx)? {
+            let id = row.uuid(0).unwrap_or_default();
+            if row.int(1) == Some(1) {
+                self.deleted.insert(id)
+            } else {
+                there.insert(id)
+            };
+        }
+        self.own = own.into_iter().filter(|(_, id)| there.contains(id)).map(|(place, id)| (place, vec![id])).collect();
+        Ok(())
     }
 
     /// The rows of the database that any row may mean.
@@ -130,17 +165,38 @@ impl Found {
     /// links one that does not. Errors: 409, when its unique value belongs to another row.
     pub fn of(&self, place: usize, parsed: &Parsed, company: Option<Option<Uuid>>) -> Result<Match<'_>, Fault> {
         let name = unique(parsed.update.noun);
-        let taken = || {
+        let taken = |name: &str| {
             let detail = format!("Another row of {} already has this {name}.", parsed.update.noun.table);
             Err(Fault::new(format!("/{name}"), "already_exists", detail))
         };
         let by_id = self.at(&self.by_id, place).first().copied();
         let by_unique = self.at(&self.by_unique, place).first().copied();
+        if let Some(id) = parsed.id {
+            let own = self.at(&self.own, place).first().copied();
+            // Deleted before, or since it was found.
+            if self.deleted.contains(&id) || (own.is_none() && self.own.contains_key(&place)) {
+                let noun = parsed.update.noun;
+                let detail = format!(
+                    "The {} with this id was deleted, or merged into another. Restore it first \
+                     (POST /{}/{id}/restoration), or leave its id out.",
+                    noun.name, noun.plural
+                );
+                return Err(Fault::new("/id", "deleted", detail));
+            }
+            if let Some(own) = own {
+                let is_else = |other: Option<&Current>| other.is_some_and(|other| other.id != own.id);
+                return match () {
+                    () if is_else(by_id) => taken("external_id"),
+                    () if is_else(by_unique) => taken(name),
+                    () => Ok(Match::Same(own)),
+                };
+            }
+        }
         match (by_id, by_unique) {
-            (Some(own), Some(other)) if own.id != other.id => taken(),
+            (Some(own), Some(other)) if own.id != other.id => taken(name),
             (Some(own), _) => Ok(Match::Same(own)),
             // It is known under another external id.
-            (None, Some(other)) if is_other(other, parsed, "external_id") => taken(),
+            (None, Some(other)) if is_other(other, parsed, "external_id") => taken(name),
             (None, Some(other)) => Ok(Match::Same(other)),
             (None, None) => {
                 let fits = |current: &&Current| is_alike(current, parsed, name, company);
@@ -206,6 +262,31 @@ fn by_key(
     Ok(found)
 }
 
+/// The ids of living rows of `noun` that have an external id, by the place that comes with it.
+fn by_external_id(
+    tx: &mut Tx<'_>,
+    tenant: &Tenant,
+    noun: &Noun,
+    keys: Vec<(usize, String, String)>,
+) -> Result<HashMap<usize, Vec<Uuid>>> {
+    let mut found: HashMap<usize, Vec<Uuid>> = HashMap::new();
+    if keys.is_empty() {
+        return Ok(found);
+    }
+    let mut sql = Statement::new(format!("SELECT t.id, t.external_id FROM {} t", noun.table));
+    sql.append(select::scoped(noun, tenant)).push(" AND t.external_id = ANY(");
+    sql.bind(Value::Texts(keys.iter().map(|(_, key, _)| key.clone()).collect())).push(")");
+    select::alive(&mut sql, noun);
+    let rows = sql.rows(tx)?;
+    let there: HashMap<&str, Uuid> = rows.iter().filter_map(|row| Some((row.text(1)?, row.uuid(0)?))).collect();
+    for (place, key, _) in &keys {
+        if let Some(id) = there.get(key.as_str()) {
+            found.entry(*place).or_default().push(*id);
+        }
+    }
+    Ok(found)
+}
+
 /// The companies that a chunk links, as far as they exist.
 #[derive(Default)]
 pub struct Companies(Vec<Company>);
@@ -232,10 +313,13 @@ impl Companies {
         if ids.is_empty() {
             return Ok(companies);
         }
-        let mut sql = Statement::new("SELECT t.id, t.name, t.domain FROM companies t");
+        let mut sql = Statement::new("SELECT t.id, t.name, t.domain, t.created_at::text FROM companies t");
         sql.append(select::scoped(&COMPANIES, tenant)).push(" AND t.id = ANY(").bind(Value::Uuids(ids)).push(")");
         select::alive(&mut sql, &COMPANIES);
-        for row in sql.push(" ORDER BY t.created_at, t.id").rows(tx)? {
+        // Against being merged away or deleted before the rows that link them are there.
+        let mut rows = sql.push(" ORDER BY t.id FOR KEY SHARE OF t").rows(tx)?;
+        rows.sort_by_cached_key(|row| (row.text(3).map(str::to_owned), row.uuid(0)));
+        for row in rows {
             if let (Some(id), Some(name)) = (row.uuid(0), row.text(1)) {
                 companies.add(id, name, row.text(2));
             }

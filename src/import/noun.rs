@@ -10,7 +10,7 @@ use crate::crm::companies::COMPANIES;
 use crate::crm::contacts::CONTACTS;
 use crate::crm::leads::LEADS;
 use crate::crm::tasks::TASKS;
-use crate::db::{Statement, Tx, Value};
+use crate::db::{Cells, Statement, Tx, Value};
 use crate::error::{Error, Fault, Result};
 use crate::noun::store::{self, Row};
 use crate::noun::{Change, Field, Kind, Noun, Operations, Search, Sort, Visible, Writes, did_you_mean, select};
@@ -50,8 +50,8 @@ pub static IMPORTS: Noun = Noun {
             "mapping",
             Kind::Object,
             r#"{"Vorname":"first_name"}"#,
-            "By header: the field that the column is, `metadata.<key>`, of contacts also `full_name`, `company.name` and \
-             `company.domain`, or null to leave it out. Headers that are not here are guessed.",
+            "By header: the field that the column is, `id`, `metadata`, `metadata.<key>`, of contacts also `full_name`, \
+             `company.name` and `company.domain`, or null to leave it out. Headers that are not here are guessed.",
         )
         .default("{}"),
         Field::new(
@@ -66,8 +66,9 @@ pub static IMPORTS: Noun = Noun {
             "match_by",
             Kind::Tags,
             r#"["email"]"#,
-            "By what a row of the file is recognised as one that is there, of `external_id`, `email` (of companies: `domain`), \
-             `name`, and `phone` of contacts without a name; nothing: each is a new one.",
+            "By what a row of the file is recognised as one that is there, of `id`, `external_id`, `email` (of companies: \
+             `domain`), `name`, and `phone` of contacts without a name (leads and tasks: `id` and `external_id`); nothing: each \
+             is a new one.",
         )
         .not_null(),
         Field::choice("on_match", ON_MATCH, r#""update""#, "What becomes of a row of the file that is there already.")
@@ -132,17 +133,23 @@ pub struct Import {
 }
 
 impl Import {
+    /// What [`Import::of`] reads, over the alias `t`.
+    pub const COLUMNS: &str = "t.noun, t.format, t.layout ->> 'separator', t.mapping, t.on_match, t.bytes, t.lines, t.state, \
+        t.run_id, (t.executed_at IS NOT NULL)::int, t.layout -> 'headers', to_jsonb(t.match_by)";
+
     /// Locks the import `id`. Errors: 404.
     pub fn lock(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid) -> Result<Self> {
-        let mut sql = Statement::new(
-            "SELECT t.noun, t.format, t.layout ->> 'separator', t.mapping, t.on_match, t.bytes, t.lines, t.state, t.run_id, \
-                 (t.executed_at IS NOT NULL)::int, t.layout -> 'headers', to_jsonb(t.match_by) FROM imports t",
-        );
+        let mut sql = Statement::new("SELECT ");
+        sql.push(Self::COLUMNS).push(" FROM imports t");
         sql.append(select::scoped(&IMPORTS, tenant))
             .push(" AND t.id = ")
             .bind(Value::Uuid(Some(id)))
             .push(" FOR UPDATE");
-        let row = sql.row(tx)?.ok_or_else(|| store::missing(&IMPORTS))?;
+        Self::of(id, &sql.row(tx)?.ok_or_else(|| store::missing(&IMPORTS))?)
+    }
+
+    /// The import `id` of its [`COLUMNS`](Self::COLUMNS).
+    pub fn of(id: Uuid, row: &Cells) -> Result<Self> {
         let text = |cell| row.text(cell).unwrap_or_default().to_owned();
         let number = |cell| row.int(cell).unwrap_or_default();
         let noun = imported(&text(0)).ok_or_else(|| Error::Internal("an import of nothing".into()))?;

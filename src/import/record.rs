@@ -7,7 +7,9 @@ use diesel::PgConnection;
 use serde_json::{Map, Value as Json, json};
 use uuid::Uuid;
 
-use super::noun::IMPORTS;
+use super::notes;
+use super::noun::{IMPORTS, Import};
+use super::rows::Row;
 use super::writer::Touched;
 use crate::auth::Tenant;
 use crate::db::{Cells, Statement, Tx, Value};
@@ -51,23 +53,31 @@ pub struct Entry {
     pub version: Option<i64>,
     /// The fields as they were, of a changed row.
     pub before: Option<Map<String, Json>>,
+    /// What the file's row says besides, and where that row is in the file.
+    pub notes: Option<(Vec<Fault>, u64, u64)>,
 }
 
 impl Entry {
     pub fn created(row: Uuid) -> Self {
-        Self { outcome: "created", row, version: Some(1), before: None }
+        Self { outcome: "created", row, version: Some(1), before: None, notes: None }
     }
 
     pub fn changed(row: Uuid, version: i64, before: Map<String, Json>) -> Self {
-        Self { outcome: "changed", row, version: Some(version), before: Some(before) }
+        Self { outcome: "changed", row, version: Some(version), before: Some(before), notes: None }
     }
 
     pub fn unchanged(row: Uuid) -> Self {
-        Self { outcome: "unchanged", row, version: None, before: None }
+        Self { outcome: "unchanged", row, version: None, before: None, notes: None }
+    }
+
+    /// With what row `row` of the file says besides.
+    pub fn noted(self, row: &Row) -> Self {
+        let notes = row.parsed.as_ref().map(|parsed| parsed.notes.clone()).unwrap_or_default();
+        Self { notes: (!notes.is_empty()).then_some((notes, row.place, row.length)), ..self }
     }
 
     pub fn planned(key: Uuid, says: i64) -> Self {
-        Self { outcome: "planned", row: key, version: Some(says), before: None }
+        Self { outcome: "planned", row: key, version: Some(says), before: None, notes: None }
     }
 }
 
@@ -84,9 +94,15 @@ impl Records {
 
     /// What row `number` of the file did to a row of `noun`.
     pub fn add(&mut self, number: u64, slot: u64, noun: &str, entry: Entry) {
-        let Entry { outcome, row, version, before } = entry;
-        self.rows.push(json!({ "id": id(self.run, number, slot), "noun": noun, "outcome": outcome, "row_id": row,
-            "version": version, "before": before }));
+        let Entry { outcome, row, version, before, notes } = entry;
+        let mut record = json!({ "id": id(self.run, number, slot), "noun": noun, "outcome": outcome, "row_id": row,
+            "version": version, "before": before });
+        if let Some((notes, place, length)) = notes {
+            record["faults"] = json!(notes);
+            record["place"] = place.into();
+            record["length"] = length.into();
+        }
+        self.rows.push(record);
     }
 
     /// That row `number` of the file was refused, and where it is.
@@ -176,16 +192,25 @@ pub fn preview(tx: &mut Tx<'_>, tenant: &Tenant, run: Uuid, shown: Json) -> Resu
     Ok(())
 }
 
-/// What the last trial of `import` showed; no changes where there was none, or it is not kept any more. Errors: 404.
+/// What the last trial of `import` showed, and what of its columns is not simply taken; no changes where there was no trial, or
+/// it is not kept any more. Errors: 404.
 pub fn shown(conn: &mut PgConnection, tenant: &Tenant, import: Uuid) -> Result<Json> {
-    let mut sql = Statement::new("SELECT t.run_id FROM imports t");
+    let mut sql = Statement::new("SELECT ");
+    sql.push(Import::COLUMNS).push(" FROM imports t");
     sql.append(select::scoped(&IMPORTS, tenant)).push(" AND t.id = ").bind(Value::Uuid(Some(import)));
     let row = sql.row(conn)?.ok_or_else(|| store::missing(&IMPORTS))?;
-    let none = || json!({ "changes": {} });
-    let Some(run) = row.uuid(0) else { return Ok(none()) };
+    let import = Import::of(import, &row)?;
+    let notes = import.mapped().map(|mapping| notes::of_columns(&mapping)).unwrap_or_default();
+    let none = || json!({ "changes": {}, "notes": &notes });
+    let Some(run) = import.run else { return Ok(none()) };
     let mut sql = Statement::new("SELECT before FROM import_rows WHERE business_id = ");
     sql.bind(Value::Uuid(Some(tenant.id()))).push(" AND id = ").bind(Value::Uuid(Some(range(run)[0])));
     let row = sql.row(conn)?;
-    let shown = row.as_ref().and_then(|row| serde_json::from_slice(row.get(0)?.get(1..)?).ok());
-    Ok(shown.unwrap_or_else(none))
+    let mut shown =
+        row.as_ref().and_then(|row| serde_json::from_slice(row.get(0)?.get(1..)?).ok()).unwrap_or_else(none);
+    if let Json::Object(shown) = &mut shown {
+        // Trials of earlier versions told none.
+        shown.entry("notes").or_insert_with(|| notes.into());
+    }
+    Ok(shown)
 }

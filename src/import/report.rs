@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use super::rows::Row;
 use crate::db::target::BoxError;
 use crate::error::Fault;
+use crate::noun::export::escape_formula;
 
 /// Row number, the original cells, pointer, code and detail; one line for each fault.
 pub struct Report {
@@ -59,12 +60,12 @@ impl Report {
 /// The first line of a report of a file with these columns.
 pub fn headers<W: Write>(writer: &mut csv::Writer<W>, columns: &[String]) -> csv::Result<()> {
     writer.write_field("row")?;
-    columns.iter().try_for_each(|header| writer.write_field(header))?;
+    columns.iter().try_for_each(|header| writer.write_field(escape_formula(header.as_bytes())))?;
     writer.write_record(["pointer", "code", "detail"])
 }
 
-/// A fault of row `number`: pointer, code, detail. Cells are as they were, also where they are not UTF-8; what a row has more
-/// than `width` comes last, so that columns align.
+/// A fault of row `number`: pointer, code, detail. Cells are as they were, also where they are not UTF-8, but for formulas, which
+/// are escaped as in exports; what a row has more than `width` comes last, so that columns align.
 pub fn line<W: Write>(
     writer: &mut csv::Writer<W>,
     width: usize,
@@ -73,7 +74,7 @@ pub fn line<W: Write>(
     fault: [&str; 3],
 ) -> csv::Result<()> {
     writer.write_field(number.to_string())?;
-    let mut cells = record.iter();
+    let mut cells = record.iter().map(escape_formula);
     for _ in 0..width {
         writer.write_field(cells.next().unwrap_or_default())?;
     }

@@ -15,7 +15,7 @@ use crate::crm::companies::COMPANIES;
 use crate::db::{Statement, Tx, Value};
 use crate::error::{Error, Result};
 use crate::jobs::{Job, Kind, Step};
-use crate::noun::Noun;
+use crate::noun::{Arity, Noun, Relation, links};
 
 const ROWS: usize = 1_000;
 /// A company that was made along the way stays where others have come to it.
@@ -77,6 +77,7 @@ fn undo(tx: &mut Tx<'_>, tenant: &Tenant, noun: &'static Noun, deeds: &[Deed]) -
             Some(Edit { id: deed.row, version: Some(deed.version), fields })
         })
         .collect();
+    let edits = with_living_links(tx, tenant, noun, edits)?;
     undone.extend(set::update(tx, tenant, noun, edits)?.into_keys());
     // What hangs on the companies first.
     for (of, unless) in [(noun, ""), (&COMPANIES, LONELY)] {
@@ -91,4 +92,21 @@ fn undo(tx: &mut Tx<'_>, tenant: &Tenant, noun: &'static Noun, deeds: &[Deed]) -
         }
     }
     Ok(undone.len())
+}
+
+/// Those of `edits` whose links lead to rows that are still there; these are locked against being deleted or merged away.
+fn with_living_links(tx: &mut Tx<'_>, tenant: &Tenant, noun: &'static Noun, mut edits: Vec<Edit>) -> Result<Vec<Edit>> {
+    let links = |edit: &Edit| -> Vec<(&'static Relation, Uuid)> {
+        let one = noun.relations.iter().filter(|relation| relation.arity == Arity::One);
+        let id = |column: &str| edit.fields.get(column).and_then(Json::as_str).and_then(|id| Uuid::try_parse(id).ok());
+        one.filter_map(|relation| Some((relation, id(relation.column)?))).collect()
+    };
+    let existing = links::lock_existing(tx, tenant, edits.iter().flat_map(links))?;
+    edits.retain(|edit| {
+        let is_there = |(relation, id): &(&'static Relation, Uuid)| {
+            existing.get(relation.column).is_some_and(|ids| ids.contains(id))
+        };
+        links(edit).iter().all(is_there)
+    });
+    Ok(edits)
 }

@@ -1,18 +1,20 @@
-//! From lines of a file to changes that the API would accept.
+//! From records of a file to changes that the API would accept.
 
 use std::collections::{HashMap, HashSet};
-use std::io::Read;
 
 use csv::ByteRecord;
 use serde_json::{Map, Value as Json};
+use uuid::Uuid;
 
-use super::bodies::Bodies;
+use super::bodies::{Aside, Bodies, Object, uuid};
+use super::csv_reader::Record;
+use super::json_members;
 use super::mapping::Mapping;
 use super::writer;
 use crate::auth::Business;
 use crate::crm::companies::COMPANIES;
 use crate::error::Fault;
-use crate::noun::{Change, Noun, body};
+use crate::noun::{Change, Noun, Written, body};
 
 /// A row of the file.
 #[derive(Debug)]
@@ -37,6 +39,20 @@ pub struct Parsed {
     pub metadata: Map<String, Json>,
     /// The company that it links, as it would be made.
     pub company: Option<Change>,
+    /// The id that it has here, as it says.
+    pub id: Option<Uuid>,
+    /// Whether that id stands in for the external id that it does not say: for rows that are found otherwise, and new ones.
+    pub stands_in: bool,
+    /// Whether it says that it has no external id.
+    pub empties_external_id: bool,
+    /// What a row that is there does not take.
+    pub asides: Vec<Aside>,
+    /// Links that may be ids of another system, with their headers: where they lead nowhere they are kept in metadata.
+    pub guessed: Vec<(&'static str, String)>,
+    /// What it says besides, and where that went.
+    pub notes: Vec<Fault>,
+    /// Members that the service sets, and that it left out.
+    pub ignored: Vec<String>,
 }
 
 /// What the rows of a chunk could be found by: no two of them may mean the same, because the later one must find what the
@@ -55,65 +71,19 @@ impl Keys {
         let unique = unique_keys(&parsed.update);
         let name = name_key(&parsed.update, parsed.company.as_ref());
         let own = [&unique[0], &unique[1]].map(|key| key.clone());
+        let unique: Vec<String> = unique.into_iter().flatten().chain(parsed.id.map(|id| format!("id {id}"))).collect();
         let other = |there: &[Option<String>; 2]| {
             there.iter().zip(&own).any(|(one, other)| one.is_some() && other.is_some() && one != other)
         };
         let named = name.as_ref().and_then(|name| self.names.get(name));
-        if unique.iter().flatten().any(|key| self.unique.contains(key))
-            || !named.is_none_or(|all| all.iter().all(other))
-        {
+        if unique.iter().any(|key| self.unique.contains(key)) || !named.is_none_or(|all| all.iter().all(other)) {
             return false;
         }
-        self.unique.extend(unique.into_iter().flatten());
+        self.unique.extend(unique);
         if let Some(name) = name {
             self.names.entry(name).or_default().push(own);
         }
         true
-    }
-}
-
-/// The rows of a file, each with the byte at which it ends.
-pub struct Source<R> {
-    reader: csv::Reader<R>,
-    parser: Parser,
-    number: u64,
-}
-
-impl<R: Read> Source<R> {
-    /// Reads on after row `number`, as a rule that of the headers.
-    pub fn new(reader: csv::Reader<R>, parser: Parser, number: u64) -> Self {
-        Self { reader, parser, number }
-    }
-}
-
-impl<R: Read> Source<R> {
-    /// Of the last row that was read, an empty one included.
-    pub fn number(&self) -> u64 {
-        self.number
-    }
-}
-
-impl<R: Read> Iterator for Source<R> {
-    type Item = csv::Result<(Row, u64)>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let mut record = ByteRecord::new();
-        let mut place;
-        loop {
-            place = self.reader.position().byte();
-            match self.reader.read_byte_record(&mut record) {
-                Ok(true) => self.number += 1,
-                Ok(false) => return None,
-                Err(error) => return Some(Err(error)),
-            }
-            // Spreadsheets leave rows of empty cells at the end.
-            if record.iter().any(|cell| !cell.trim_ascii().is_empty()) {
-                break;
-            }
-        }
-        let parsed = self.parser.parse(&record);
-        let (number, position) = (self.number, self.reader.position().byte());
-        Some(Ok((Row { number, record, place, length: position - place, parsed }, position)))
     }
 }
 
@@ -126,40 +96,104 @@ pub struct Parser {
     pub business: Business,
 }
 
-/// Deepest nesting of a row that is JSON.
-const DEPTH: usize = 8;
+/// Deepest nesting of a row that is JSON: that of a body by default (RAPPORT_BODY_DEPTH), and one more for what an export
+/// includes.
+const MAX_DEPTH: usize = 17;
 
 impl Parser {
-    /// A row of a CSV file.
-    pub fn parse(&self, record: &ByteRecord) -> Result<Parsed, Vec<Fault>> {
-        let (body, metadata, company) = self.assemble(record)?.finish();
-        self.understand(body, metadata, company)
+    /// A record of a CSV file.
+    pub fn row(&self, record: Record) -> Row {
+        let Record { number, cells, place, length, fault } = record;
+        let parsed = match fault {
+            Some(fault) => Err(vec![fault]),
+            None => self.parse(&cells),
+        };
+        Row { number, record: cells, place, length, parsed }
     }
 
-    /// A row that is a JSON object with the fields of the API.
+    fn parse(&self, record: &ByteRecord) -> Result<Parsed, Vec<Fault>> {
+        self.understand(self.assemble(record)?.finish(), Vec::new())
+    }
+
+    /// A row that is a JSON object with the fields of the API, or as an export has it.
     pub fn parse_json(&self, line: &[u8]) -> Result<Parsed, Vec<Fault>> {
         let refused =
             |error| writer::faults(error).unwrap_or_else(|error| vec![Fault::new("", "invalid", error.to_string())]);
-        match body::json(line, DEPTH).map_err(refused)? {
-            Json::Object(body) => {
-                let metadata = body.get("metadata").and_then(Json::as_object).cloned().unwrap_or_default();
-                self.understand(body, metadata, Map::new())
-            }
-            _ => Err(vec![Fault::new("", "not_an_object", "Each line must be a JSON object.")]),
+        let Json::Object(mut body) = body::json(line, MAX_DEPTH).map_err(refused)? else {
+            return Err(vec![Fault::new("", "not_an_object", "Each line must be a JSON object.")]);
+        };
+        let twice = json_members::repeated(line).into_iter().map(|name| {
+            let detail = format!("`{name}` is in this row more than once. Leave all but one out.");
+            Fault::new(format!("/{}", name.replace('~', "~0").replace('/', "~1")), "duplicate", detail)
+        });
+        let twice: Vec<Fault> = twice.collect();
+        if !twice.is_empty() {
+            return Err(twice);
         }
+        let mut bodies = Bodies::default();
+        if let Some(id) = body.get("id").and_then(Json::as_str).and_then(uuid) {
+            body.shift_remove("id");
+            bodies.id = Some(id);
+        }
+        let mut ignored = Vec::new();
+        let service_set = self.noun.fields.iter().filter(|field| field.written == Written::Never && field.name != "id");
+        let related = self.noun.relations.iter().map(|relation| relation.name);
+        for name in service_set.map(|field| field.name).chain(related) {
+            let Some(value) = body.shift_remove(name) else { continue };
+            if let (Json::Object(company), "company", "contact") = (value, name, self.noun.name) {
+                let linked = ["name", "domain"].into_iter().filter_map(|name| Some((name, company.get(name)?.clone())));
+                let linked = linked.filter(|(_, value)| value.is_string());
+                bodies.company = linked.map(|(name, value)| (name.to_owned(), value)).collect();
+            }
+            ignored.push(name.to_owned());
+        }
+        // What is wrong with another, validation says.
+        if let Some(Json::Object(metadata)) = body.get("metadata") {
+            bodies.metadata = metadata.clone();
+            body.shift_remove("metadata");
+        }
+        bodies.body = body;
+        self.understand(bodies, ignored)
     }
 
-    fn understand(
-        &self,
-        body: Map<String, Json>,
-        metadata: Map<String, Json>,
-        company: Map<String, Json>,
-    ) -> Result<Parsed, Vec<Fault>> {
+    fn understand(&self, bodies: Bodies, ignored: Vec<String>) -> Result<Parsed, Vec<Fault>> {
+        let Bodies { mut body, company, metadata, id, asides, guessed, notes, .. } = bodies;
         let company = self.company(company);
-        let update = self.change(self.noun, body.clone(), false);
-        let create = self.change(self.noun, body, true);
+        let stands_in = id.is_some() && body.get("external_id").is_none_or(Json::is_null);
+        let empties_external_id = body.contains_key("external_id") && stands_in;
+        if let (Some(id), true) = (id, stands_in) {
+            body.insert("external_id".into(), id.to_string().into());
+        }
+        let with = |metadata: Object| {
+            let mut body = body.clone();
+            if !metadata.is_empty() {
+                body.insert("metadata".into(), metadata.into());
+            }
+            body
+        };
+        let mut kept = metadata.clone();
+        for Aside { key, value, .. } in &asides {
+            kept.entry(key).or_insert_with(|| value.as_str().into());
+        }
+        let update = self.change(self.noun, with(metadata.clone()), false);
+        let create = self.change(self.noun, with(kept), true);
         match (update, company) {
-            (Ok(update), Ok(company)) => Ok(Parsed { update, create, metadata, company }),
+            (Ok(update), Ok(company)) => {
+                let parsed = Parsed {
+                    update,
+                    create,
+                    metadata,
+                    company,
+                    id,
+                    stands_in,
+                    empties_external_id,
+                    asides,
+                    guessed,
+                    notes,
+                    ignored,
+                };
+                Ok(parsed)
+            }
             // A creation's faults are an update's and those of what is missing.
             (update, company) => {
                 let own = create.err().or(update.err()).unwrap_or_default();
@@ -198,7 +232,7 @@ impl Parser {
         let mut faults = Vec::new();
         for column in &self.mapping.columns {
             match std::str::from_utf8(&record[column.index]) {
-                Ok(cell) => bodies.put(column, cell.trim()),
+                Ok(cell) => bodies.put(column, cell),
                 Err(_) => {
                     let detail = format!("The cell of `{}` is not UTF-8. Save the file as UTF-8.", column.header);
                     let pointer = format!("/{}", column.header.replace('~', "~0").replace('/', "~1"));
@@ -232,6 +266,7 @@ fn name_key(change: &Change, company: Option<&Change>) -> Option<String> {
 mod tests {
     use super::*;
     use crate::crm::contacts::CONTACTS;
+    use crate::import::csv_reader::Records;
     use crate::import::header::{delimiter, headers};
     use serde_json::json;
 
@@ -242,11 +277,11 @@ mod tests {
     }
 
     fn parse(bytes: &[u8]) -> Vec<Row> {
-        let mut reader = csv::ReaderBuilder::new().delimiter(delimiter(bytes)).flexible(true).from_reader(bytes);
-        let headers = headers(&mut reader).unwrap();
+        let mut records = Records::new(bytes, delimiter(bytes), true);
+        let headers = headers(&records.header().unwrap()).unwrap();
         let mapping = Mapping::guess(&CONTACTS, &headers).unwrap();
         let parser = Parser { noun: &CONTACTS, mapping, business: business() };
-        Source::new(reader, parser, 1).map(|row| row.unwrap().0).collect()
+        records.map(|record| parser.row(record.unwrap())).collect()
     }
 
     fn codes(row: &Row) -> Vec<(String, &'static str)> {
@@ -296,12 +331,12 @@ mod tests {
         let rows = parse(b"\xef\xbb\xbfVorname;E-Mail\r\nJ\xc3\xb6rg;j@a.example\r\n;\r\n\r\nJ\xf6rg;k@a.example\r\n");
         assert_eq!(rows[0].parsed.as_ref().unwrap().update.text("first_name"), Some("Jörg"));
         assert_eq!((rows[1].number, codes(&rows[1])), (4, vec![("/Vorname".into(), "not_utf8")]));
-        let refused = |bytes: &[u8]| headers(&mut csv::Reader::from_reader(bytes)).unwrap_err();
+        let header = |bytes: &'static [u8]| Records::new(bytes, b',', true).header().unwrap();
+        let refused = |bytes| headers(&header(bytes)).unwrap_err();
         assert!(refused(b"").contains("empty"));
         assert!(refused(b"\xff\xfea\0,\0").contains("UTF-16"));
         assert!(refused(b"a,J\xf6rg\n").contains("column 2"));
-        let mut twice = csv::Reader::from_reader(&b"a, a,,a\n"[..]);
-        assert_eq!(headers(&mut twice).unwrap(), ["a", "a_2", "column_3", "a_3"]);
+        assert_eq!(headers(&header(b"a, a,,a\n")).unwrap(), ["a", "a_2", "column_3", "a_3"]);
     }
 
     #[test]

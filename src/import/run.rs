@@ -1,14 +1,18 @@
 //! The job that tries a file or imports it. A step reads some rows at the place where the step before ended, writes what they
 //! ask for and what became of them, and notes the next place: in one transaction.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json, json};
 use uuid::Uuid;
 
+use super::csv_reader::{OpenQuote, Records as CsvRecords};
 use super::file;
+use super::notes;
 use super::noun::Import;
 use super::record::{self, Entry, Records};
-use super::rows::{Keys, Parser, Row, Source, unique_keys};
+use super::rows::{Keys, Parser, Row, unique_keys};
 use super::writer::{self, Done, OnMatch, Outcome, Settings, Touched};
 use crate::auth::{Business, Tenant};
 use crate::crm::companies::COMPANIES;
@@ -20,7 +24,7 @@ use crate::jobs::{Job, Kind, Step};
 const ROWS: usize = 1_000;
 /// Bytes of the file that a step looks at first.
 const WINDOW: usize = 256 * 1024;
-/// Bytes of one row; a longer one is as a rule a quote that nobody closed, and the rest of the file.
+/// Bytes of one row, several times what its fields can hold.
 pub const LONGEST_ROW: usize = 1024 * 1024;
 /// Changes that a trial shows.
 const SHOWN: usize = 20;
@@ -50,8 +54,12 @@ struct Cursor {
     unchanged: i64,
     failed: i64,
     companies: i64,
+    /// The quote that is not closed, while its rows are refused.
+    open: Option<OpenQuote>,
     /// By row of the file.
     shown: Map<String, Json>,
+    /// Members of rows that were left out, because the service sets them.
+    ignored: BTreeSet<String>,
 }
 
 fn step(tx: &mut Tx<'_>, tenant: &Tenant, business: &Business, job: &mut Job) -> Result<Step> {
@@ -75,7 +83,9 @@ fn step(tx: &mut Tx<'_>, tenant: &Tenant, business: &Business, job: &mut Job) ->
     }
     let ends = cursor.place >= import.bytes;
     if ends && input.trial {
-        record::preview(tx, tenant, job.id, json!({ "changes": cursor.shown }))?;
+        let mut notes = notes::of_columns(&import.mapped()?);
+        notes.extend(notes::of_members(cursor.ignored.iter()));
+        record::preview(tx, tenant, job.id, json!({ "changes": cursor.shown, "notes": notes }))?;
     }
     tell(tx, tenant, &import, &input, &cursor, ends)?;
     (job.done, job.failed) = (cursor.read, cursor.failed);
@@ -123,7 +133,7 @@ fn read(tx: &mut Tx<'_>, tenant: &Tenant, import: &Import, parser: Parser, curso
         }
         let last = cursor.place + piece.len() as u64 >= import.bytes;
         let taken = match import.format.as_str() {
-            "csv" => csv_rows(&piece, last, import.separator, parser.clone(), cursor)?,
+            "csv" => csv_rows(&piece, last, import.separator, &parser, cursor)?,
             _ => json_rows(&piece, last, &parser, cursor),
         };
         if let Some(rows) = taken {
@@ -131,39 +141,41 @@ fn read(tx: &mut Tx<'_>, tenant: &Tenant, import: &Import, parser: Parser, curso
         }
     }
     let detail = format!(
-        "The row after row {} has more than {LONGEST_ROW} bytes. As a rule that is a quote that is not closed; what was \
-         imported before it stays.",
+        "The row after row {} has more than {LONGEST_ROW} bytes; what was imported before it stays.",
         cursor.number
     );
     Err(Error::Invalid(vec![Fault::new("", "row_too_long", detail)]))
 }
 
-/// Rows of `piece`; `last`: the file ends with it, else its last row may go on. `None`: not one row is whole.
-fn csv_rows(piece: &[u8], last: bool, separator: u8, parser: Parser, cursor: &mut Cursor) -> Result<Option<Vec<Row>>> {
-    let first = cursor.place == 0;
-    let reader = csv::ReaderBuilder::new().delimiter(separator).flexible(true).has_headers(first).from_reader(piece);
-    let mut source = Source::new(reader, parser, if first { 1 } else { cursor.number });
-    let (base, mut keys, mut rows, mut end, mut number) = (cursor.place, Keys::default(), Vec::new(), 0, cursor.number);
-    let mut through = true;
-    for row in source.by_ref() {
-        let (mut row, position) = row.map_err(|error| Error::Internal(error.to_string()))?;
-        let whole = last || (position as usize) < piece.len();
-        if !whole || rows.len() == ROWS || !keys.add(&row) {
-            through = false;
+/// Rows of `piece`; `last`: the file ends with it, else its last row may go on. `None`: not one row is whole. Errors: 422 for
+/// headers that cannot be read.
+fn csv_rows(piece: &[u8], last: bool, separator: u8, parser: &Parser, cursor: &mut Cursor) -> Result<Option<Vec<Row>>> {
+    let wrong = |error: std::io::Error| Error::Invalid(vec![Fault::new("", "file", error.to_string())]);
+    let mut records = match cursor.place {
+        0 => CsvRecords::new(piece, separator, last),
+        place => CsvRecords::resume(piece, separator, last, place, cursor.number, cursor.open),
+    };
+    if cursor.place == 0 {
+        records.header().map_err(wrong)?;
+    }
+    let (mut keys, mut rows, mut next) = (Keys::default(), Vec::new(), None);
+    while rows.len() < ROWS {
+        let Some(record) = records.next().transpose().map_err(wrong)? else { break };
+        let row = parser.row(record);
+        if !keys.add(&row) {
+            // With the next step, which finds what this one has made.
+            next = Some((row.place, row.number - 1, None));
             break;
         }
-        (end, number) = (position, row.number);
-        row.place += base;
         rows.push(row);
     }
-    if through {
-        // Nothing but empty rows was left.
-        (end, number) = (piece.len() as u64, source.number());
-    }
-    if end == 0 {
+    let (place, number, open) = next.unwrap_or((records.place(), records.number(), records.open()));
+    if place == cursor.place && rows.is_empty() && !last {
         return Ok(None);
     }
-    (cursor.place, cursor.number) = (base + end, number);
+    let uncounted = records.uncounted() as i64;
+    (cursor.read, cursor.failed) = (cursor.read + uncounted, cursor.failed + uncounted);
+    (cursor.place, cursor.number, cursor.open) = (place, number, open);
     Ok(Some(rows))
 }
 
@@ -210,25 +222,28 @@ fn write(
     cursor.read += rows.len() as i64;
     for (row, outcome) in rows.iter().zip(done.outcomes) {
         let number = row.number;
+        if let Ok(parsed) = &row.parsed {
+            cursor.ignored.extend(parsed.ignored.iter().cloned());
+        }
         match outcome {
             Outcome::Created { id, after } => {
                 cursor.created += 1;
-                show(cursor, settings, number, None, after);
+                show(cursor, settings, row, None, after);
                 if !settings.trial {
-                    records.add(number, 0, noun, Entry::created(id));
+                    records.add(number, 0, noun, Entry::created(id).noted(row));
                 }
             }
             Outcome::Changed { id, version, before, after } => {
                 cursor.changed += 1;
-                show(cursor, settings, number, Some(before.clone()), after);
+                show(cursor, settings, row, Some(before.clone()), after);
                 match settings.trial {
-                    true => records.add(number, 0, noun, Entry::unchanged(id)),
-                    false => records.add(number, 0, noun, Entry::changed(id, version, before)),
+                    true => records.add(number, 0, noun, Entry::unchanged(id).noted(row)),
+                    false => records.add(number, 0, noun, Entry::changed(id, version, before).noted(row)),
                 }
             }
             Outcome::Unchanged { id } => {
                 cursor.unchanged += 1;
-                records.add(number, 0, noun, Entry::unchanged(id));
+                records.add(number, 0, noun, Entry::unchanged(id).noted(row));
             }
             Outcome::Refused(faults) => {
                 cursor.failed += 1;
@@ -285,12 +300,13 @@ fn planned(
 fn show(
     cursor: &mut Cursor,
     settings: &Settings,
-    row: u64,
+    row: &Row,
     before: Option<Map<String, Json>>,
     after: Map<String, Json>,
 ) {
     if settings.trial && cursor.shown.len() < SHOWN {
-        cursor.shown.insert(row.to_string(), json!({ "before": before, "after": after }));
+        let notes = row.parsed.as_ref().map(|parsed| parsed.notes.as_slice()).unwrap_or_default();
+        cursor.shown.insert(row.number.to_string(), json!({ "before": before, "after": after, "notes": notes }));
     }
 }
 

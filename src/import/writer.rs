@@ -7,6 +7,7 @@ use diesel::result::{DatabaseErrorKind as Kind, Error as DbError};
 use serde_json::{Map, Value as Json};
 use uuid::Uuid;
 
+use super::diff;
 use super::matching::{Companies, Current, Found, Match};
 use super::rows::{Parsed, Row};
 use super::set::{self, Edit};
@@ -15,7 +16,8 @@ use crate::crm::companies::COMPANIES;
 use crate::db::{Statement, Tx, Value};
 use crate::error::constraint;
 use crate::error::{Error, Fault, Result};
-use crate::noun::{Arity, Change, Noun, Relation, Visible, params, select};
+use crate::noun::links::{self, Existing};
+use crate::noun::{Change, Noun, Visible};
 
 /// What becomes of a row of the file that means one of the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,17 +113,31 @@ fn chunk(
     lock.bind(Value::Text(Some(settings.business.id.to_string()))).push(", 0))");
     lock.run(tx)?;
     let parsed: Vec<Option<&Parsed>> = rows.iter().map(|row| row.parsed.as_ref().ok()).collect();
-    let broken = broken_links(tx, tenant, noun, &parsed)?;
-    let found = Found::load(tx, tenant, noun, &settings.finders, &parsed, !settings.trial)?;
+    // Rows that lead to others are locked before these, or after them, as all do who lock several nouns.
+    let links = |tx: &mut Tx<'_>| {
+        let changes = parsed.iter().flatten().map(|row| &row.update);
+        links::lock_existing(tx, tenant, changes.flat_map(links::links))
+    };
+    let find = |tx: &mut Tx<'_>| Found::load(tx, tenant, noun, &settings.finders, &parsed, !settings.trial);
+    let (found, existing) = match noun.locked_first {
+        true => {
+            let found = find(tx)?;
+            (found, links(tx)?)
+        }
+        false => {
+            let existing = links(tx)?;
+            (find(tx)?, existing)
+        }
+    };
     touched.extend(before(tx, found.ids())?);
     let companies = Companies::load(tx, tenant, &parsed)?;
-    let mut plan = Plan { settings, touched, companies, made: Vec::new(), creates: Vec::new(), edits: Vec::new() };
+    let (made, creates, edits) = (Vec::new(), Vec::new(), Vec::new());
+    let mut plan = Plan { settings, touched, companies, existing, made, creates, edits };
     let mut outcomes = Vec::with_capacity(rows.len());
     for (place, row) in rows.iter().enumerate() {
-        outcomes.push(match (&row.parsed, broken.get(&place)) {
-            (Ok(parsed), None) => plan.row(row.number, parsed, place, &found)?,
-            (Ok(_), Some(faults)) => Outcome::Refused(faults.clone()),
-            (Err(faults), _) => Outcome::Refused(faults.clone()),
+        outcomes.push(match &row.parsed {
+            Ok(parsed) => plan.row(row.number, parsed, place, &found)?,
+            Err(faults) => Outcome::Refused(faults.clone()),
         });
     }
     let Plan { made, creates, edits, .. } = plan;
@@ -150,6 +166,8 @@ struct Plan<'p> {
     settings: &'p Settings,
     touched: &'p mut Touched,
     companies: Companies,
+    /// Where links lead that lead somewhere; locked.
+    existing: Existing,
     /// Companies that are to be made, with the place of the row that links them.
     made: Vec<(usize, Uuid, Change)>,
     creates: Vec<(Uuid, Map<String, Json>)>,
@@ -158,14 +176,17 @@ struct Plan<'p> {
 
 impl Plan<'_> {
     fn row(&mut self, number: u64, parsed: &Parsed, place: usize, found: &Found) -> Result<Outcome> {
-        let company = parsed.company.as_ref().map(|company| self.companies.find(company));
         let business = &self.settings.business;
-        let changes = |current: &Current, company: Option<Uuid>| {
-            let linked = with_company(&parsed.update, company);
-            changes(&linked, &parsed.metadata, current, business)
+        let company = match diff::company_by_id(parsed, None, &self.existing) {
+            Some(id) => Some(Some(id)),
+            None => parsed.company.as_ref().map(|company| self.companies.find(company)),
         };
-        let is_same =
-            |current: &Current| company != Some(None) && matches!(changes(current, company.flatten()), Ok(None));
+        let is_same = |current: &Current| {
+            let own = diff::company_by_id(parsed, Some(current), &self.existing);
+            let company = if own.is_some() { None } else { company };
+            company != Some(None)
+                && matches!(diff::of_known(parsed, current, company.flatten(), &self.existing, business), Ok(None))
+        };
         let meant = match found.of(place, parsed, company) {
             Err(fault) => return Ok(Outcome::Refused(vec![fault])),
             Ok(Match::Same(current)) => {
@@ -182,15 +203,15 @@ impl Plan<'_> {
         };
         match (meant, self.settings.on_match, &parsed.create) {
             (None, _, Err(faults)) => Ok(Outcome::Refused(faults.clone())),
-            (None, _, Ok(create)) => Ok(self.create(number, place, create, parsed)),
+            (None, _, Ok(create)) => self.create(number, place, create, parsed),
             (Some(current), OnMatch::Skip, _) => Ok(Outcome::Unchanged { id: current.id }),
             (Some(_), OnMatch::Refuse, _) => {
                 let detail = "There is such a row already, and this import was told to make new ones only.";
                 Ok(Outcome::Refused(vec![Fault::new("", "already_exists", detail)]))
             }
             (Some(current), OnMatch::Update, _) => {
-                let company = self.company(place, parsed);
-                let changed = match changes(current, company) {
+                let company = self.company(place, parsed, Some(current));
+                let changed = match diff::of_known(parsed, current, company, &self.existing, business) {
                     Ok(changed) => changed,
                     Err(error) => return Ok(Outcome::Refused(faults(error)?)),
                 };
@@ -200,9 +221,14 @@ impl Plan<'_> {
         }
     }
 
-    fn create(&mut self, number: u64, place: usize, create: &Change, parsed: &Parsed) -> Outcome {
-        let mut change = with_company(create, self.company(place, parsed));
-        let Settings { tenant, noun, .. } = self.settings;
+    fn create(&mut self, number: u64, place: usize, create: &Change, parsed: &Parsed) -> Result<Outcome> {
+        let Settings { tenant, noun, business, .. } = self.settings;
+        // What is wrong with the row, before a company is made for it.
+        if let Err(error) = diff::of_new(parsed, create, None, &self.existing, business) {
+            return Ok(Outcome::Refused(faults(error)?));
+        }
+        let company = self.company(place, parsed, None);
+        let mut change = diff::of_new(parsed, create, company, &self.existing, business)?;
         if let (Some(person), Visible::Assigned(column)) = (tenant.sees_only(), noun.visible) {
             // Or they would not see what they made.
             change.set_default(column, Value::Uuid(Some(person)));
@@ -210,7 +236,7 @@ impl Plan<'_> {
         let (id, after) = (Uuid::now_v7(), set::fields(&change));
         self.creates.push((id, after.clone()));
         self.touched.insert(id, number);
-        Outcome::Created { id, after }
+        Ok(Outcome::Created { id, after })
     }
 
     fn change(&mut self, current: &Current, change: Option<Change>) -> Outcome {
@@ -223,9 +249,12 @@ impl Plan<'_> {
         Outcome::Changed { id, version: 0, before, after }
     }
 
-    /// The company that a row links, to be made if there is none.
-    fn company(&mut self, place: usize, parsed: &Parsed) -> Option<Uuid> {
+    /// The company that a row links by name or domain, and not by id; to be made if there is none.
+    fn company(&mut self, place: usize, parsed: &Parsed, current: Option<&Current>) -> Option<Uuid> {
         let wanted = parsed.company.as_ref()?;
+        if diff::company_by_id(parsed, current, &self.existing).is_some() {
+            return None;
+        }
         if let Some(id) = self.companies.find(wanted) {
             return Some(id);
         }
@@ -243,90 +272,13 @@ fn repeated(current: &Current, parsed: &Parsed, other: u64) -> Fault {
         parsed.update.text(name).is_some() && text(current.text(name)) == text(parsed.update.text(name))
     };
     let name = ["external_id", "email", "domain"].into_iter().find(has).unwrap_or_default();
-    repeats(name, other)
+    repeats(if parsed.id == Some(current.id) { "id" } else { name }, other)
 }
 
 /// That row `other` of the file has this `name` already.
 pub fn repeats(name: &str, other: u64) -> Fault {
     let detail = format!("Row {other} of the file has this {name} already, with other values.");
     Fault::new(format!("/{name}"), "already_exists", detail)
-}
-
-/// The links of rows that lead to no living row of the business, by place: one query for each relation.
-fn broken_links(
-    tx: &mut Tx<'_>,
-    tenant: &Tenant,
-    noun: &'static Noun,
-    rows: &[Option<&Parsed>],
-) -> Result<HashMap<usize, Vec<Fault>>> {
-    let mut broken: HashMap<usize, Vec<Fault>> = HashMap::new();
-    for Relation { noun: other, column, target, .. } in noun.relations.iter().filter(|r| r.arity == Arity::One) {
-        let links = rows.iter().enumerate();
-        let links = links.filter_map(|(place, row)| Some((place, row.as_ref()?.update.get(column)?.as_uuid()?)));
-        let links: Vec<(usize, Uuid)> = links.collect();
-        if links.is_empty() {
-            continue;
-        }
-        let mut sql = Statement::new(format!("SELECT t.{target} FROM {} AS t", other.table));
-        sql.append(select::scoped(other, tenant)).push(&format!(" AND t.{target} = ANY("));
-        sql.bind(Value::Uuids(links.iter().map(|(_, id)| *id).collect())).push(")");
-        select::alive(&mut sql, other);
-        let there: Vec<Uuid> = sql.rows(tx)?.iter().filter_map(|row| row.uuid(0)).collect();
-        for (place, _) in links.iter().filter(|(_, id)| !there.contains(id)) {
-            let detail = format!("`{column}` names no {} of this business, or a deleted one.", other.name);
-            broken.entry(*place).or_default().push(Fault::new(format!("/{column}"), "no_such_row", detail));
-        }
-    }
-    Ok(broken)
-}
-
-fn with_company(change: &Change, company: Option<Uuid>) -> Change {
-    let mut change = change.clone();
-    if company.is_some() {
-        change.set_default("company_id", Value::Uuid(company));
-    }
-    change
-}
-
-/// What of `given` differs from the row as it is. Metadata of others' making stays. Errors: metadata grows too large.
-fn changes(
-    given: &Change,
-    metadata: &Map<String, Json>,
-    current: &Current,
-    business: &Business,
-) -> Result<Option<Change>> {
-    let mut kept = current.row.get("metadata").and_then(Json::as_object).cloned().unwrap_or_default();
-    let mut body = Map::new();
-    if metadata.iter().any(|(key, value)| kept.get(key) != Some(value)) {
-        kept.extend(metadata.clone());
-        body.insert("metadata".into(), kept.into());
-    }
-    let mut change = Change::parse(given.noun, Json::Object(body), false, business)?;
-    for (field, value) in given.values().iter().filter(|(field, _)| field.name != "metadata") {
-        if !is_same(value, current.row.get(field.name).unwrap_or(&Json::Null)) {
-            change.set(field.name, value.clone());
-        }
-    }
-    Ok((!change.values().is_empty()).then_some(change))
-}
-
-fn is_same(value: &Value, json: &Json) -> bool {
-    match value {
-        _ if value.is_null() => json.is_null(),
-        Value::Bool(Some(flag)) => json.as_bool() == Some(*flag),
-        Value::Int(Some(number)) => json.as_i64() == Some(*number),
-        Value::Text(Some(text)) => json.as_str() == Some(text),
-        Value::Uuid(Some(id)) => json.as_str() == Some(&id.to_string()),
-        Value::Texts(texts) => json.as_array().is_some_and(|items| items.iter().eq(texts)),
-        Value::Time(time) => json.as_str().and_then(params::instant) == *time,
-        Value::Date(Some(date)) => json.as_str() == Some(&date.to_string()),
-        Value::Decimal(Some(text)) => {
-            let number = |text: &str| text.parse::<f64>().ok();
-            json.as_str().and_then(number) == number(text)
-        }
-        Value::Json(Some(object)) => object == json,
-        _ => false,
-    }
 }
 
 /// What is wrong with a row, as the API would say it. Errors: `error` is not about a row.

@@ -9,20 +9,20 @@ use serde_json::{Value, json};
 use crate::support::{Answer, Client, Program, Service};
 
 /// A service that works on jobs itself.
-fn service() -> Service {
+pub fn service() -> Service {
     Service::with(&["--worker", "on"])
 }
 
-fn csv(api: &Client, query: &str, file: impl Into<String>) -> Answer {
+pub fn csv(api: &Client, query: &str, file: impl Into<String>) -> Answer {
     api.upload(&format!("imports?noun=contacts&{query}"), "text/csv", file.into())
 }
 
-fn id(answer: &Answer) -> String {
+pub fn id(answer: &Answer) -> String {
     answer.json["id"].as_str().expect("an id").to_owned()
 }
 
 /// The import when no job works on it any more.
-fn rested(api: &Client, id: &str) -> Value {
+pub fn rested(api: &Client, id: &str) -> Value {
     let began = Instant::now();
     loop {
         let import = api.get(&format!("imports/{id}")).expect(200).json;
@@ -34,7 +34,7 @@ fn rested(api: &Client, id: &str) -> Value {
     }
 }
 
-fn counts(import: &Value) -> [i64; 6] {
+pub fn counts(import: &Value) -> [i64; 6] {
     ["read", "created", "changed", "unchanged", "failed", "companies"]
         .map(|name| import[name].as_i64().expect("a count"))
 }
@@ -123,7 +123,7 @@ fn a_mapping_is_guessed_shown_and_changed_before_anything_happens() {
     let import = answer.json.clone();
     assert_eq!((&import["state"], &import["job"]), (&json!("ready"), &Value::Null));
     assert_eq!(import["targets"], json!({ "Rufname": "metadata.Rufname", "Mail": "email", "Fax": "metadata.Fax" }));
-    assert_eq!(import["match_by"], json!(["external_id", "email", "name", "phone"]));
+    assert_eq!(import["match_by"], json!(["id", "external_id", "email", "name", "phone"]));
     let path = format!("imports/{}", id(&answer));
     let wrong = api.patch(&path, json!({ "mapping": { "Rufname": "firstname", "Nope": null } })).expect(422);
     assert!(
@@ -194,21 +194,15 @@ fn what_cannot_be_a_file_is_refused_and_said_why() {
     assert!(faults(csv(api, "", "e".repeat(70_000)), 422).contains("headers"));
     // Rows of a file that broke off wait to be cleared away, and nothing was made of them.
     assert!(api.get("imports").expect(200).rows().is_empty());
-    // A quote that nobody closes: what came before stays, and where it is, is said.
-    let file =
-        format!("first_name,email\nAnna,anna@example.com\nBo,\"bo@example.com\n{}", "more of it\n".repeat(110_000));
+    // A row that is too long for any row: what came before stays, and where it is, is said.
+    let file = format!("first_name,email\nAnna,anna@example.com\nBo,{}", "more of it".repeat(110_000));
     let failed = rested(api, &id(&csv(api, "", file).expect(202)));
     let job = api.get(failed["job"].as_str().expect("a job")).expect(200).json;
     assert_eq!(
         (&failed["state"], &job["state"], failed["created"].as_i64()),
         (&json!("failed"), &json!("failed"), Some(1))
     );
-    assert!(
-        job["error"]["detail"]
-            .as_str()
-            .is_some_and(|detail| detail.contains("after row 2") && detail.contains("quote")),
-        "{job}"
-    );
+    assert!(job["error"]["detail"].as_str().is_some_and(|detail| detail.contains("after row 2")), "{job}");
 }
 
 #[test]

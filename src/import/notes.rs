@@ -1,0 +1,84 @@
+//! Which columns of a file are not simply taken as a field, and why: told beside the preview, before anything is imported.
+
+use serde_json::{Map, Value as Json};
+
+use super::mapping::{Column, Mapping, Target};
+use crate::noun::Kind;
+
+/// By header, in the file's order.
+pub fn of_columns(mapping: &Mapping) -> Map<String, Json> {
+    let mut columns: Vec<&Column> = mapping.columns.iter().collect();
+    columns.sort_by_key(|column| column.index);
+    columns
+        .iter()
+        .filter_map(|column| Some((column.header.clone(), of_column(mapping, &columns, column)?.into())))
+        .collect()
+}
+
+/// By member, of rows that are JSON objects.
+pub fn of_members<'m>(ignored: impl Iterator<Item = &'m String>) -> Map<String, Json> {
+    let detail = "Set by the service, or part of another row: it is left out.";
+    ignored.map(|name| (name.clone(), detail.into())).collect()
+}
+
+fn of_column(mapping: &Mapping, columns: &[&Column], column: &Column) -> Option<String> {
+    let header = &column.header;
+    // By the order in which columns are preferred.
+    let first = |takes: &dyn Fn(&Target) -> bool| mapping.columns.iter().find(|column| takes(&column.target));
+    let name = column.target.name();
+    let other = match &column.target {
+        Target::Field(field) if field.kind == Kind::Tags => None,
+        Target::Field(_) | Target::Company(_) | Target::Link(_) => first(&|target| target.name() == name),
+        Target::FullName => {
+            first(&|target| matches!(target.name().as_deref(), Some("first_name" | "last_name" | "full_name")))
+        }
+        Target::ServiceSet(_) => {
+            return Some(
+                "Set by the service: of a row that is there it is left out, of a new one it is kept in metadata."
+                    .into(),
+            );
+        }
+        Target::Related(_) => {
+            let detail = "A field of a row that is linked: of a row that is there it is left out, of a new one it is kept in metadata.";
+            return Some(detail.into());
+        }
+        Target::Id => {
+            return Some("Finds the row that has this id here. Where none has it, it is the row's external id.".into());
+        }
+        Target::Metadata(_) => {
+            let (base, number) = header.rsplit_once('_')?;
+            number.parse::<u32>().ok()?;
+            let other = columns.iter().find(|other| other.header == base)?;
+            let taken = other.target.name().filter(|name| !name.starts_with("metadata."))?;
+            return Some(format!(
+                "Another column has this name: `{base}` is taken as `{taken}`, and this one kept as `metadata.{header}`."
+            ));
+        }
+        Target::Object | Target::Skip => None,
+    }?;
+    (other.header != *header).then(|| {
+        format!(
+            "`{}` is taken as `{}`. Where that is empty this one is taken; else another value is kept as `metadata.{header}`.",
+            other.header,
+            other.target.name().unwrap_or_default()
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crm::companies::COMPANIES;
+    use crate::crm::contacts::CONTACTS;
+
+    #[test]
+    fn of_columns_names_each_column_that_is_not_simply_a_field() {
+        let headers = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let asked = headers(&["id", "Email", "Email_2", "first_name", "version", "company.industry", "Fax"]);
+        let notes = of_columns(&Mapping::guess(&CONTACTS, &asked).unwrap());
+        assert_eq!(notes.keys().collect::<Vec<_>>(), ["id", "Email_2", "version", "company.industry"]);
+        assert!(notes["Email_2"].as_str().is_some_and(|note| note.starts_with("`Email` is taken as `email`")));
+        let notes = of_columns(&Mapping::guess(&COMPANIES, &headers(&["name", "industry", "industry_2"])).unwrap());
+        assert!(notes["industry_2"].as_str().is_some_and(|note| note.contains("`metadata.industry_2`")), "{notes:?}");
+    }
+}
