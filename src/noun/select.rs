@@ -14,30 +14,53 @@ const USUAL_FILTERS: usize = 3;
 const USUAL_LIMITS: [u32; 8] = [1, 5, 10, 20, 25, 50, 100, 500];
 
 /// A page of a list, one row more than the page so that its end is known. The last cell is the sort key.
+///
+/// The page is chosen before anything is joined to it: a subquery with its own `LIMIT`, which the planner neither merges nor
+/// reorders. While a table has no statistics, the planner expects one row of a business and would join every row before it
+/// sorts them.
 pub fn page(list: &List, tenant: &Tenant) -> Statement {
     let noun = list.noun;
-    let (direction, past) = if list.descending { ("DESC", "<") } else { ("ASC", ">") };
-    let collation = collation(list.sort.kind);
     let mut sql = Statement::new("SELECT ");
     sql.push(&columns(noun, "t"));
-    joined_columns(&mut sql, &list.view);
-    sql.push(", ").push(list.sort.expression);
-    from(&mut sql, noun, &list.view, tenant);
-    narrow(&mut sql, list, tenant);
-    if let Some(cursor) = &list.cursor {
-        // A row comparison, which walks the index; the equivalent with OR does not.
-        sql.push(" AND (").push(list.sort.expression).push(collation).push(", t.id) ").push(past).push(" (");
-        sql.bind(cursor.key.clone()).push(", ").bind(Value::Uuid(Some(cursor.id))).push(")");
+    match joined(&list.view).next() {
+        None => {
+            sql.push(", ").push(list.sort.expression).push(" FROM ").push(noun.table).push(" t");
+            choose(&mut sql, list, tenant);
+        }
+        Some(_) => {
+            joined_columns(&mut sql, &list.view);
+            sql.push(", t.sort_key FROM (SELECT t.*, ").push(list.sort.expression).push(collation(list.sort.kind));
+            sql.push(" AS sort_key FROM ").push(noun.table).push(" t");
+            choose(&mut sql, list, tenant);
+            sql.push(") t");
+            join(&mut sql, noun, &list.view, tenant);
+            // A join keeps no order by contract; where it does, this costs nothing.
+            let direction = direction(list);
+            sql.push(&format!(" ORDER BY t.sort_key {direction}, t.id {direction}"));
+        }
     }
-    sql.push(&format!(
-        " ORDER BY {}{collation} {direction}, t.id {direction} LIMIT {}",
-        list.sort.expression,
-        list.limit + 1
-    ));
     if list.filters.len() > USUAL_FILTERS || !USUAL_LIMITS.contains(&list.limit) {
         sql.once();
     }
     sql
+}
+
+/// Which rows of the list are on the page, in its order.
+fn choose(sql: &mut Statement, list: &List, tenant: &Tenant) {
+    let (expression, collation, direction) = (list.sort.expression, collation(list.sort.kind), direction(list));
+    narrow(sql, list, tenant);
+    if let Some(cursor) = &list.cursor {
+        let past = if list.descending { "<" } else { ">" };
+        // A row comparison, which walks the index; the equivalent with OR does not.
+        sql.push(" AND (").push(expression).push(collation).push(", t.id) ").push(past).push(" (");
+        sql.bind(cursor.key.clone()).push(", ").bind(Value::Uuid(Some(cursor.id))).push(")");
+    }
+    let limit = list.limit + 1;
+    sql.push(&format!(" ORDER BY {expression}{collation} {direction}, t.id {direction} LIMIT {limit}"));
+}
+
+fn direction(list: &List) -> &'static str {
+    if list.descending { "DESC" } else { "ASC" }
 }
 
 /// How many rows match, counted up to `cap` (0: to the end).
@@ -77,7 +100,8 @@ pub fn by_ids(noun: &Noun, tenant: &Tenant, view: &View, ids: Vec<Uuid>) -> Stat
     let mut sql = Statement::new("SELECT ");
     sql.push(&columns(noun, "t"));
     joined_columns(&mut sql, view);
-    from(&mut sql, noun, view, tenant);
+    sql.push(" FROM ").push(noun.table).push(" t");
+    join(&mut sql, noun, view, tenant);
     sql.append(scoped(noun, tenant));
     match ids.as_slice() {
         [only] => sql.push(" AND t.id = ").bind(Value::Uuid(Some(*only))),
@@ -195,18 +219,29 @@ fn joined_columns(sql: &mut Statement, view: &View) {
     }
 }
 
-fn from(sql: &mut Statement, noun: &Noun, view: &View, tenant: &Tenant) {
-    sql.push(" FROM ").push(noun.table).push(" t");
+/// Joins the relations of one, each by a lookup in the primary key for every row of `t`.
+///
+/// A lookup asks for the first row at or after the id, in the order of ids, and then whether it is that row. Asked for the
+/// id alone, the planner takes whichever index begins with the business while it expects one row of it, and reads all of
+/// the business for every row of the page; only the primary key has this order. A view has no key of its own, and is asked
+/// for the id.
+fn join(sql: &mut Statement, noun: &Noun, view: &View, tenant: &Tenant) {
     for (number, relation) in joined(view) {
-        let other = relation.noun;
-        sql.push(&format!(
-            " LEFT JOIN {} r{number} ON r{number}.{} = t.{} AND r{number}.{} = t.{}",
-            other.table, other.tenant, noun.tenant, relation.target, relation.column
-        ));
+        let (other, alias, target) = (relation.noun, format!("r{number}"), relation.target);
+        let link = format!("t.{}", relation.column);
+        sql.push(&format!(" LEFT JOIN LATERAL (SELECT r.* FROM {} r WHERE r.{} = ", other.table, other.tenant));
+        sql.bind(Value::Uuid(Some(tenant.id())));
+        match other.tables {
+            [] => sql.push(&format!(" AND r.{target} >= {link} ORDER BY r.{target} LIMIT 1")),
+            _ => sql.push(&format!(" AND r.{target} = {link} LIMIT 1")),
+        };
+        // The row's own tenant as well: a list of one business never shows a row of another.
+        sql.push(&format!(") {alias} ON {alias}.{} = t.{}", other.tenant, noun.tenant));
+        sql.push(&format!(" AND {alias}.{target} = {link}"));
         if other.soft_delete() {
-            sql.push(&format!(" AND r{number}.deleted_at IS NULL"));
+            sql.push(&format!(" AND {alias}.deleted_at IS NULL"));
         }
-        seen(sql, other, tenant, &format!("r{number}"));
+        seen(sql, other, tenant, &alias);
     }
 }
 

@@ -10,19 +10,53 @@ use crate::support::Database;
 const FUNCTIONS: &str = include_str!("functions.sql");
 const DATA: &str = include_str!("data.sql");
 
+/// Fills every table, and lets PostgreSQL look at it.
 pub fn fill(database: &Database) {
+    fill_up_to(database, u32::MAX, true);
+}
+
+/// Rows of each table where the planner has no statistics: enough that an index left out costs a hundred times as much.
+pub const FEW: u32 = 5_000;
+
+/// Fills every table with [`FEW`] rows that PostgreSQL never looks at.
+pub fn fill_unanalysed(database: &Database) {
+    // Not later either: a test server runs autovacuum.
+    let tables = database.rows::<1>(
+        "SELECT quote_ident(tablename) FROM pg_tables WHERE schemaname = 'public' AND tablename NOT LIKE '\\_\\_%'",
+    );
+    for [table] in tables {
+        database.run(&format!("ALTER TABLE {table} SET (autovacuum_enabled = off)"));
+    }
+    fill_up_to(database, FEW, false);
+}
+
+fn fill_up_to(database: &Database, rows: u32, looked_at: bool) {
     let tables: Vec<(&str, &str)> = DATA
         .split("-- table: ")
         .skip(1)
         .filter_map(|block| block.split_once('\n'))
         .map(|(table, sql)| (table.trim(), sql))
         .collect();
+    let run = |table: &str, sql: &str| fill_table(&mut connect(database), table, &capped(sql, rows), looked_at);
     // Half of the work is the last table: it is made beside the others.
     let (last, others) = tables.split_last().expect("tables");
     std::thread::scope(|scope| {
-        scope.spawn(|| others.iter().for_each(|(table, sql)| fill_table(&mut connect(database), table, sql)));
-        scope.spawn(|| fill_table(&mut connect(database), last.0, last.1));
+        scope.spawn(|| others.iter().for_each(|(table, sql)| run(table, sql)));
+        scope.spawn(|| run(last.0, last.1));
     });
+}
+
+/// `sql` with no series of more than `most` rows.
+fn capped(sql: &str, most: u32) -> String {
+    const SERIES: &str = "generate_series(0, ";
+    let mut parts = sql.split(SERIES);
+    let mut capped = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let (last, rest) = part.split_once(')').expect("the end of a series");
+        let last: u32 = last.parse().expect("a number");
+        capped.push_str(&format!("{SERIES}{}){rest}", last.min(most.saturating_sub(1))));
+    }
+    capped
 }
 
 fn connect(database: &Database) -> PgConnection {
@@ -35,7 +69,7 @@ fn connect(database: &Database) -> PgConnection {
     conn
 }
 
-fn fill_table(conn: &mut PgConnection, table: &str, sql: &str) {
+fn fill_table(conn: &mut PgConnection, table: &str, sql: &str, looked_at: bool) {
     let indexes = Statement::new(format!(
         "SELECT c.relname::text, pg_get_indexdef(i.indexrelid) FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
          WHERE i.indrelid = '{table}'::regclass AND NOT EXISTS (SELECT FROM pg_constraint k WHERE k.conindid = i.indexrelid)"
@@ -49,5 +83,7 @@ fn fill_table(conn: &mut PgConnection, table: &str, sql: &str) {
     for index in &indexes {
         run(index.text(1).expect("a definition"));
     }
-    run(&format!("VACUUM (ANALYZE) {table}"));
+    if looked_at {
+        run(&format!("VACUUM (ANALYZE) {table}"));
+    }
 }

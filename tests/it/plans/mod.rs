@@ -6,6 +6,7 @@
 //! prints which lose their index to it.
 
 mod data;
+mod joins;
 mod questions;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -144,7 +145,8 @@ struct Explained {
     shape: String,
 }
 
-fn explain(conn: &mut PgConnection, question: &Question, run: bool) -> Explained {
+/// The plan of a question, as PostgreSQL describes it.
+fn plan(conn: &mut PgConnection, question: &Question, options: &str) -> Json {
     let (text, values) = question.statement.numbered();
     let types: Vec<&str> = values.iter().map(|value| sql_type(value)).collect();
     let types = if types.is_empty() { String::new() } else { format!("({})", types.join(", ")) };
@@ -153,11 +155,14 @@ fn explain(conn: &mut PgConnection, question: &Question, run: bool) -> Explained
     // As the service has it: prepared, and planned without a look at the values.
     conn.batch_execute(&format!("PREPARE question{types} AS {text}"))
         .unwrap_or_else(|error| panic!("{}: {error}\n{text}", question.name));
-    let options = if run { "ANALYZE, BUFFERS, FORMAT JSON" } else { "FORMAT JSON" };
     let mut sql = Statement::new(format!("EXPLAIN ({options}) EXECUTE question{literals}"));
     let row = sql.once().row(conn).unwrap_or_else(|error| panic!("{}: {error}", question.name)).expect("a plan");
     conn.batch_execute("DEALLOCATE question").expect("it was prepared");
-    let plan: Json = serde_json::from_str(row.text(0).expect("text")).expect("JSON");
+    serde_json::from_str(row.text(0).expect("text")).expect("JSON")
+}
+
+fn explain(conn: &mut PgConnection, question: &Question, run: bool) -> Explained {
+    let plan = plan(conn, question, if run { "ANALYZE, BUFFERS, FORMAT JSON" } else { "FORMAT JSON" });
     let top = &plan[0]["Plan"];
     let mut explained = Explained {
         name: question.name.clone(),

@@ -1,0 +1,146 @@
+//! Relations of one are joined to the page and not to the list, and found by their key, whatever the planner knows of the
+//! tables: nothing of empty ones, nothing of filled ones, and everything.
+
+use diesel::pg::PgConnection;
+use rapport::auth::{Business, Tenant};
+use rapport::noun::params::{List, View};
+use rapport::noun::{Arity, Noun, Relation, select};
+use rapport::nouns::NOUNS;
+use serde_json::{Value as Json, json};
+use uuid::Uuid;
+
+use super::questions::{BUSY, Question};
+use super::{data, plan};
+use crate::support::{Database, Service, open_db};
+
+#[test]
+fn list_with_relations_without_statistics_joins_the_page_by_key() {
+    let database = Database::create();
+    let faults = |database: &Database| {
+        // A pool of its own: a connection keeps the plans that it made while the tables were empty.
+        let db = open_db(database, &["--statement-timeout-ms", "15000"]);
+        let faults = db.across().read("explain", |conn| Ok(questions().iter().flat_map(|q| check(conn, q)).collect()));
+        let faults: Vec<String> = actix_web::rt::System::new().block_on(faults).expect("plans");
+        faults
+    };
+    assert!(questions().len() > 150, "{} questions", questions().len());
+    let empty = faults(&database);
+    assert!(empty.is_empty(), "empty: {} faults\n{}", empty.len(), empty.join("\n"));
+    data::fill_unanalysed(&database);
+    let filled = faults(&database);
+    assert!(filled.is_empty(), "filled: {} faults\n{}", filled.len(), filled.join("\n"));
+    database.run("ANALYZE");
+    let analysed = faults(&database);
+    assert!(analysed.is_empty(), "analysed: {} faults\n{}", analysed.len(), analysed.join("\n"));
+}
+
+/// The list of the issue that named this: a new database, batches, and at once a list with its companies.
+#[test]
+fn list_with_company_right_after_batches_on_a_new_database_200() {
+    let service = Service::with(&["--cache", "off", "--statement-timeout-ms", "2000"]);
+    let api = &service.client;
+    for table in ["companies", "leads"] {
+        service.database.run(&format!("ALTER TABLE {table} SET (autovacuum_enabled = off)"));
+    }
+    // Plans are made while there is nothing.
+    api.get("leads?include=company&sort=-score").expect(200);
+    let batch = |noun: &str, items: Vec<Json>| -> Vec<String> {
+        let made = api.post(&format!("{noun}/batch/create"), json!({ "items": items })).expect(200).json;
+        let ids = made["results"].as_array().expect("results").iter();
+        ids.map(|result| result["id"].as_str().expect("an id").to_owned()).collect()
+    };
+    let mut companies = Vec::new();
+    for thousand in 0..2 {
+        let items = (0..1000).map(|i| json!({ "name": format!("Company {thousand} {i}") }));
+        companies.extend(batch("companies", items.collect()));
+    }
+    for thousand in 0..5 {
+        let lead =
+            |i: usize| json!({ "title": format!("Lead {i}"), "score": i % 101, "company_id": companies[i % 2000] });
+        batch("leads", (thousand * 1000..(thousand + 1) * 1000).map(lead).collect());
+    }
+    for query in ["include=company&sort=-score", "include=company&sort=-score&limit=500", "include=company,contact"] {
+        let page = api.get(&format!("leads?{query}")).expect(200);
+        let rows = page.rows();
+        assert!(rows.len() >= 50 && rows.iter().all(|row| row["company"]["id"] == row["company_id"]), "{query}");
+    }
+}
+
+/// Every noun by each sort with each relation of one, with all of them, with a filter, and by id.
+fn questions() -> Vec<Question> {
+    let id: Uuid = BUSY.parse().expect("a UUID");
+    let business = Business { id, country: "US".into(), time_zone: "UTC".into(), currency: "EUR".into() };
+    let tenant = Tenant::of_operator(id);
+    let mut questions = Vec::new();
+    for noun in NOUNS {
+        let ones: Vec<&Relation> = noun.relations.iter().filter(|relation| relation.arity == Arity::One).collect();
+        let all = ones.iter().map(|relation| relation.name).collect::<Vec<_>>().join(",");
+        let mut includes: Vec<&str> = ones.iter().map(|relation| relation.name).collect();
+        includes.extend((ones.len() > 1).then_some(all.as_str()));
+        for include in includes {
+            let mut ask = |query: String| {
+                let list = List::parse(noun, &query, &business).expect("a list");
+                questions.push(question(noun, &query, select::page(&list, &tenant)));
+            };
+            for sort in noun.sorts {
+                for direction in ["", "-"] {
+                    ask(format!("include={include}&sort={direction}{}", sort.name));
+                }
+            }
+            ask(format!("include={include}&limit=500"));
+            let view = View::parse(noun, &format!("include={include}"), &business).expect("a view");
+            for count in [1, 50] {
+                let ids = (0..count).map(Uuid::from_u128).collect();
+                let statement = select::by_ids(noun, &tenant, &view, ids);
+                questions.push(question(noun, &format!("{count} by id with {include}"), statement));
+            }
+        }
+    }
+    questions
+}
+
+fn question(noun: &Noun, query: &str, statement: rapport::db::Statement) -> Question {
+    Question { name: format!("{}?{query}", noun.plural), plain: false, statement }
+}
+
+/// What is wrong with its plan.
+fn check(conn: &mut PgConnection, question: &Question) -> Vec<String> {
+    let plan = plan(conn, question, "VERBOSE, FORMAT JSON");
+    let mut faults = Vec::new();
+    walk(&plan[0]["Plan"], &mut Vec::new(), &mut faults);
+    faults.into_iter().map(|fault| format!("{}: {fault}", question.name)).collect()
+}
+
+fn walk<'p>(node: &'p Json, above: &mut Vec<&'p str>, faults: &mut Vec<String>) {
+    let text = |name: &str| node[name].as_str().unwrap_or_default();
+    let (kind, table, alias) = (text("Node Type"), text("Relation Name"), text("Alias"));
+    match kind {
+        "Seq Scan" => faults.push(format!("reads all of {table}")),
+        "Hash Join" | "Merge Join" => faults.push(format!("a {kind}, which reads more than the page's relations")),
+        _ => {}
+    }
+    // `t` is the list, `r` a relation, `m` and `u` are those behind the view of people.
+    let limited = above.contains(&"Limit");
+    if alias == "t"
+        && above.iter().any(|kind| *kind == "Sort")
+        && above.iter().any(|kind| *kind == "Nested Loop")
+        && !limited
+    {
+        faults.push("sorts what was joined".into());
+    }
+    let (index, condition) = (text("Index Name"), text("Index Cond"));
+    let key = match alias {
+        "r" => Some((format!("{table}_pkey"), ".id ")),
+        "m" => Some(("memberships_user_id_key".into(), "user_id")),
+        "u" => Some(("users_pkey".into(), "id")),
+        _ => None,
+    };
+    if let Some((key, column)) = key
+        && !(table.is_empty() || (index == key && condition.contains(column)))
+    {
+        faults.push(format!("{table} by {kind} {index} ({condition})"));
+    }
+    above.push(kind);
+    node["Plans"].as_array().into_iter().flatten().for_each(|below| walk(below, above, faults));
+    above.pop();
+}
