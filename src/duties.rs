@@ -18,7 +18,7 @@ use crate::webhooks::sending;
 /// What jobs there are.
 static KINDS: [&Kind; 3] = [&bulk::BULK, &IMPORT, &REVERSION];
 
-static DUTIES: [&Duty; 9] = [
+static DUTIES: [&Duty; 10] = [
     &order::ORDERING,
     &order::FORGETTING,
     &sending::SENDING,
@@ -37,6 +37,12 @@ static DUTIES: [&Duty; 9] = [
         run: |app| Box::pin(jobs::tidy(app, &KINDS)),
     },
     &Duty { name: "tidy imports", rest: Duration::from_secs(60), woken_by: None, run: |app| Box::pin(tidy::tidy(app)) },
+    &Duty {
+        name: "statistics",
+        rest: Duration::from_secs(5),
+        woken_by: None,
+        run: |app| Box::pin(jobs::statistics::renew(app)),
+    },
     &Duty {
         name: "reminders",
         rest: Duration::from_secs(10),

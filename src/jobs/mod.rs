@@ -6,6 +6,7 @@
 
 mod kind;
 mod slots;
+pub mod statistics;
 pub mod store;
 mod tidy;
 mod work;
