@@ -196,6 +196,8 @@ diesel::table! {
         updated_at -> Timestamptz,
         deleted_at -> Nullable<Timestamptz>,
         external_id -> Nullable<Text>,
+        unread_new -> Integer,
+        unread_since -> Timestamptz,
     }
 }
 

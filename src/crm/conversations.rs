@@ -1,4 +1,6 @@
-//! Conversations: one thread with one address on one channel. Its recency and unread count follow its messages.
+//! Conversations: one thread with one address on one channel. Its recency and unread count follow its messages ([`totals`]).
+
+pub(super) mod totals;
 
 use std::time::Duration;
 
@@ -37,13 +39,16 @@ pub static CONVERSATIONS: Noun = Noun {
         Field::link("assignee_id", "The member who answers."),
         Field::text("subject", 200, r#""Appointment on Friday""#, "What it is about."),
         Field::time("started_at", "When it began.").read_only().not_null(),
-        Field::time("last_message_at", "When the last message was sent, or it began.").read_only().not_null().filter(),
+        Field::time("last_message_at", "When the last message was sent; where there is none, when it began.")
+            .read_only()
+            .not_null()
+            .filter(),
         Field::int(
             "unread_count",
             0,
             2_147_483_647,
             "2",
-            "Inbound messages since someone last read it; 0 marks it read.",
+            "Inbound messages that are not `read`, and came since this was last set; 0 marks it read.",
         )
         .default("0")
         .filter(),

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::conversations::CONVERSATIONS;
+use super::conversations::{CONVERSATIONS, totals};
 use crate::auth::{Business, Tenant};
-use crate::db::{Statement, Tx, Value};
+use crate::db::{Tx, Value};
 use crate::error::Result;
 use crate::identity::users::USERS;
 use crate::noun::{Change, Draft, Faults, Field, Hooks, Kind, Noun, Relation, Search, Sort, Visible};
@@ -101,7 +101,7 @@ pub static MESSAGES: Noun = Noun {
     default_sort: "-sent_at",
     search: Search::Words,
     visible: Visible::Linked(&[("conversation_id", &CONVERSATIONS)]),
-    hooks: Hooks { prepare, after, ..Hooks::NONE },
+    hooks: Hooks { prepare, after, removed_or_restored: totals::recount_of, ..Hooks::NONE },
     ttl: Duration::from_secs(180),
     ..Noun::BASE
 };
@@ -130,50 +130,11 @@ fn prepare(change: &mut Change, business: &Business, faults: &mut Faults) {
     }
 }
 
-/// New messages move their conversations: to the top, and, if they came in, unread and open for 24 hours (WhatsApp's
-/// customer service window). A clock that is ahead moves them by a day at most.
+/// What conversations tell of their messages follows them.
 fn after(tx: &mut Tx<'_>, tenant: &Tenant, drafts: &[&Draft]) -> Result<()> {
-    let new: Vec<Uuid> = drafts.iter().filter(|draft| draft.change.creates).map(|draft| draft.id).collect();
-    let said = match new.as_slice() {
-        [] => return Ok(()),
-        [only] => said_by_one(tenant, *only),
-        _ => said_by_many(tenant, new),
-    };
-    let mut sql = Statement::new(
-        "UPDATE conversations c SET version = c.version + 1, updated_at = now(), \
-         last_message_at = greatest(c.last_message_at, least(m.sent_at, now() + interval '1 day')), \
-         unread_count = c.unread_count + m.inbound, \
-         window_expires_at = CASE WHEN c.channel = 'whatsapp' AND m.came_at IS NOT NULL \
-             THEN greatest(c.window_expires_at, least(m.came_at, now() + interval '1 day') + interval '24 hours') \
-             ELSE c.window_expires_at END FROM (",
-    );
-    sql.append(said).push(") m WHERE c.business_id = ").bind(Value::Uuid(Some(tenant.id()))).push(" AND c.id = m.id");
-    sql.run(tx)?;
-    Ok(())
-}
-
-fn said_by_one(tenant: &Tenant, new: Uuid) -> Statement {
-    let mut sql = Statement::new(
-        "SELECT conversation_id AS id, sent_at, (direction = 'inbound')::int AS inbound, \
-         CASE direction WHEN 'inbound' THEN sent_at END AS came_at FROM messages WHERE business_id = ",
-    );
-    sql.bind(Value::Uuid(Some(tenant.id()))).push(" AND id = ").bind(Value::Uuid(Some(new)));
-    sql
-}
-
-/// What several messages come to for each of their conversations, which are locked in one order: of others who write into
-/// the same ones, each waits for whoever came first, and none in a circle.
-fn said_by_many(tenant: &Tenant, new: Vec<Uuid>) -> Statement {
-    let business = || Value::Uuid(Some(tenant.id()));
-    let mut sql = Statement::new(
-        "WITH said AS MATERIALIZED (SELECT conversation_id AS id, max(sent_at) AS sent_at, \
-         count(*) FILTER (WHERE direction = 'inbound')::int AS inbound, \
-         max(sent_at) FILTER (WHERE direction = 'inbound') AS came_at FROM messages WHERE business_id = ",
-    );
-    sql.bind(business()).push(" AND id = ANY(").bind(Value::Uuids(new));
-    sql.push(") GROUP BY 1), turns AS MATERIALIZED (SELECT id FROM conversations WHERE business_id = ")
-        .bind(business());
-    sql.push(" AND id = ANY(ARRAY(SELECT id FROM said)) ORDER BY id FOR NO KEY UPDATE) ");
-    sql.push("SELECT said.* FROM said JOIN turns USING (id)");
-    sql
+    let new = drafts.iter().filter(|draft| draft.change.creates).map(|draft| draft.id).collect();
+    totals::add(tx, tenant, new)?;
+    let changed = |draft: &&&Draft| !draft.change.creates && draft.change.get("status").is_some();
+    let read: Vec<Uuid> = drafts.iter().filter(changed).map(|draft| draft.id).collect();
+    totals::recount_of(tx, tenant, &read)
 }

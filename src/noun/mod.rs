@@ -108,10 +108,17 @@ pub struct Hooks {
     pub before: fn(&mut Tx<'_>, &Tenant, &mut [Draft]) -> Result<()>,
     /// Runs after rows were written: effects on other rows.
     pub after: fn(&mut Tx<'_>, &Tenant, &[&Draft]) -> Result<()>,
+    /// Runs after rows, by id, were marked deleted or brought back: what follows from them follows from fewer, or more.
+    pub removed_or_restored: fn(&mut Tx<'_>, &Tenant, &[Uuid]) -> Result<()>,
 }
 
 impl Hooks {
-    pub const NONE: Self = Self { prepare: |_, _, _| {}, before: |_, _, _| Ok(()), after: |_, _, _| Ok(()) };
+    pub const NONE: Self = Self {
+        prepare: |_, _, _| {},
+        before: |_, _, _| Ok(()),
+        after: |_, _, _| Ok(()),
+        removed_or_restored: |_, _, _| Ok(()),
+    };
 }
 
 /// Which rows someone sees who is limited to what is assigned to them (`businesses.agents_see`).

@@ -255,7 +255,7 @@ pub fn delete(tx: &mut Tx<'_>, tenant: &Tenant, noun: &'static Noun, id: Uuid, e
     if sql.run(tx)? == 0 {
         return Err(lost(tx, tenant, noun, id)?);
     }
-    Ok(())
+    (noun.hooks.removed_or_restored)(tx, tenant, &[id])
 }
 
 /// Brings a deleted row back. A row that is not deleted is left as it is. Errors: 404 when there is none or its time
@@ -269,6 +269,7 @@ pub fn restore(tx: &mut Tx<'_>, tenant: &Tenant, noun: &'static Noun, id: Uuid) 
     sql.push(&format!(" AND t.deleted_at > now() - interval '{RESTORABLE_DAYS} days' RETURNING "));
     sql.push(&select::columns(noun, "t"));
     if let Some(cells) = sql.row(tx)? {
+        (noun.hooks.removed_or_restored)(tx, tenant, &[id])?;
         return Ok(row(noun, &View::default(), &cells, &Related::default()));
     }
     one(tx, tenant, noun, id, &View::default())?.ok_or_else(|| missing(noun))

@@ -13,6 +13,7 @@ mod cache;
 mod catalogue;
 mod contract;
 mod conversations;
+mod derived;
 mod duplicates;
 mod events;
 mod export;

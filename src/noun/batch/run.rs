@@ -83,6 +83,7 @@ impl Run<'_> {
         let there: Vec<Uuid> = there.iter().filter_map(|row| row.uuid(0)).collect();
         if !there.is_empty() {
             sql::delete(noun, self.tenant, there.clone()).run(tx)?;
+            (noun.hooks.removed_or_restored)(tx, self.tenant, &there)?;
         }
         let there: std::collections::HashSet<Uuid> = there.into_iter().collect();
         for (place, id) in ids {
