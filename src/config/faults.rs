@@ -26,6 +26,10 @@ impl Config {
             "RAPPORT_STATEMENT_TIMEOUT_MS must be at least 1 and not above RAPPORT_REQUEST_TIMEOUT_MS",
         );
         check(
+            self.lock_wait_ms <= self.request_timeout_ms,
+            "RAPPORT_LOCK_WAIT_MS must not be above RAPPORT_REQUEST_TIMEOUT_MS",
+        );
+        check(
             self.cache_bytes == 0 || self.cache_bytes >= 1024 * 1024,
             "RAPPORT_CACHE_BYTES must be 0 (Redis only) or at least 1048576",
         );

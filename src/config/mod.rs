@@ -129,6 +129,10 @@ pub struct Config {
     /// Longest a single statement may run, in milliseconds
     #[arg(long, env = "RAPPORT_STATEMENT_TIMEOUT_MS", default_value_t = 5_000)]
     pub statement_timeout_ms: u64,
+    /// Longest wait for a row or table that another transaction holds, in milliseconds, before callers get 503 `locked`; 0
+    /// waits on its connection for as long as a statement may run
+    #[arg(long, env = "RAPPORT_LOCK_WAIT_MS", default_value_t = 2_000)]
+    pub lock_wait_ms: u64,
     /// Longest a request may take in all, in milliseconds
     #[arg(long, env = "RAPPORT_REQUEST_TIMEOUT_MS", default_value_t = 15_000)]
     pub request_timeout_ms: u64,

@@ -1,5 +1,7 @@
 //! What work in the database is confined to, and on whose behalf it is done.
 
+use std::time::Duration;
+
 use uuid::Uuid;
 
 /// Who does something.
@@ -40,9 +42,14 @@ pub enum RowSecurity {
 
 impl Bounds {
     /// Begins a transaction that is confined to them: one message, so it costs no round trip. What it sets is forgotten
-    /// with the transaction. `mode` is what follows `BEGIN`, `request` the id of the request that it is for.
-    pub(super) fn begin(&self, mode: &str, walled: bool, request: &str) -> String {
+    /// with the transaction. `mode` is what follows `BEGIN`, `request` the id of the request that it is for; `lock` how long it
+    /// waits for a lock, where that is not as the connection has it.
+    pub(super) fn begin(&self, mode: &str, walled: bool, request: &str, lock: Option<Duration>) -> String {
         let mut sql = format!("BEGIN {mode}");
+        if let Some(lock) = lock {
+            // Zero would be without an end.
+            sql.push_str(&format!("; SET LOCAL lock_timeout = {}", lock.as_millis().max(1)));
+        }
         // UUIDs, names of ours and an id of plain characters: nothing here needs to be quoted.
         if let Some(business) = self.business {
             if walled {

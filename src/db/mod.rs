@@ -8,6 +8,7 @@
 mod bounds;
 pub mod embedded;
 pub mod levels;
+mod lock_wait;
 mod mailbox;
 pub mod migrate;
 mod queue;
@@ -21,9 +22,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use diesel::pg::PgConnection;
+use parking_lot::Mutex;
 use tokio::sync::Notify;
+use uuid::Uuid;
 
 pub use self::bounds::{Actor, Bounds, RowSecurity};
+use self::lock_wait::LockLines;
 pub use self::mailbox::Mailbox;
 pub use self::statement::{Cells, Statement, Value};
 pub use self::threads::Source;
@@ -38,6 +42,7 @@ pub struct Db {
     threads: Arc<threads::Threads>,
     walls: RowSecurity,
     committed: Arc<Notify>,
+    locks: Arc<LockLines>,
     /// Levels that the operator has chosen, by the transaction's name.
     levels: Arc<[(&'static str, Isolation)]>,
 }
@@ -47,7 +52,8 @@ impl Db {
     pub fn open(config: &Config, url: &str) -> Result<Self> {
         let threads = threads::Threads::start(config, url)?;
         let levels = config.isolation.clone().into();
-        Ok(Self { threads: Arc::new(threads), walls: config.row_security, levels, committed: Arc::default() })
+        let locks = Arc::new(LockLines::new(config.lock_wait_ms, config.db_connections));
+        Ok(Self { threads: Arc::new(threads), walls: config.row_security, levels, committed: Arc::default(), locks })
     }
 
     /// Work that is confined to one business, as all is that serves one: what it writes is held to that by row-level
@@ -90,6 +96,32 @@ impl Db {
         self.threads.submit(name, None, job)
     }
 
+    /// Tries `attempt`, work of `party` that only reads, until it does not end at a lock or its time to wait for that is over.
+    /// Errors: 503 `locked`, and its own.
+    pub async fn in_line<T, W>(
+        &self,
+        name: &'static str,
+        party: Option<Uuid>,
+        mut attempt: impl FnMut() -> W,
+    ) -> Result<T>
+    where
+        W: Future<Output = Result<T>>,
+    {
+        let mut locks = self.locks.begin(party);
+        let mut turn = None;
+        loop {
+            let outcome = attempt().await;
+            drop(turn.take());
+            match outcome {
+                Err(error) if error.is_locked() => {
+                    metrics::lock_timed_out(name);
+                    turn = Some(locks.turn().await.ok_or_else(Error::locked)?);
+                }
+                done => return done,
+            }
+        }
+    }
+
     /// Answers whether a connection can be had and used within `limit`.
     pub async fn ping(&self, limit: Duration) -> Result<Duration> {
         let asked = std::time::Instant::now();
@@ -119,27 +151,35 @@ impl Confined {
     }
 
     /// Runs `f` on one connection, outside a transaction (unless reads are walled), and once more if the connection turns out
-    /// to be dead.
+    /// to be dead. Where a table is locked, it takes its turn in waiting for that, as a write does.
     ///
     /// `name` is the query's name in `/metrics`. Errors: 503 when the queue is full or the wait too long, and whatever
     /// `f` returns.
-    pub async fn read<T, F>(self, name: &'static str, mut f: F) -> Result<T>
+    pub async fn read<T, F>(self, name: &'static str, f: F) -> Result<T>
     where
         T: Send + 'static,
         F: FnMut(&mut PgConnection) -> Result<T> + Send + 'static,
     {
         let party = self.bounds.business;
-        if !self.db.walls_reads() || party.is_none() {
-            return self.db.threads.run(name, party, move |source| source.read(f)).await;
-        }
-        let (bounds, request) = (self.bounds, context::request_id());
-        let look = move |conn: &mut PgConnection| tx::look(conn, &bounds, &request, &mut f);
-        self.db.threads.run(name, party, move |source| source.read(look)).await
+        let walled = self.db.walls_reads() && party.is_some();
+        let (f, bounds, request) = (Arc::new(Mutex::new(f)), self.bounds, Arc::<str>::from(context::request_id()));
+        let attempt = || {
+            let (f, request) = (f.clone(), request.clone());
+            let work = move |source: &Source| {
+                source.read(|conn| match walled {
+                    true => tx::look(conn, &bounds, &request, &mut *f.lock()),
+                    false => (*f.lock())(conn),
+                })
+            };
+            self.db.threads.run(name, party, work)
+        };
+        self.db.in_line(name, party, attempt).await
     }
 
     /// Runs `f` in one transaction and commits, or rolls back if it fails. When PostgreSQL reports a serialization
     /// failure or a deadlock, the whole transaction is tried again after a pause (exponential, with jitter) in which it
-    /// holds neither a thread nor a connection; so `f` may run several times.
+    /// holds neither a thread nor a connection; where another holds a lock that it needs, when it is its turn to wait for
+    /// that ([`lock_wait`]). So `f` may run several times.
     pub async fn write<T, F>(self, name: &'static str, f: F) -> Result<T>
     where
         T: Send + 'static,
@@ -187,10 +227,13 @@ impl Confined {
     {
         let (f, options) = (Arc::new(f), self.db.configured(name, options));
         let walled = self.db.walls != RowSecurity::Off;
-        let begin: Arc<str> = self.bounds.begin(options.isolation.mode(), walled, &context::request_id()).into();
         let mut pauses = options.pauses();
+        let mut locks = self.db.locks.begin(self.bounds.business);
+        let mut turn: Option<lock_wait::Turn> = None;
         loop {
-            let (attempt, begin) = (f.clone(), begin.clone());
+            let patience = turn.as_ref().map_or_else(|| locks.first(), |turn| Some(turn.timeout));
+            let begin = self.bounds.begin(options.isolation.mode(), walled, &context::request_id(), patience);
+            let attempt = f.clone();
             let outcome = self
                 .db
                 .threads
@@ -204,9 +247,16 @@ impl Confined {
                     source.run(|conn| tx::transact(conn, &begin, work), || !begun.get())
                 })
                 .await;
+            drop(turn.take());
             match outcome {
+                Err(error) if error.is_locked() => {
+                    metrics::lock_timed_out(name);
+                    turn = Some(locks.turn().await.ok_or_else(Error::locked)?);
+                    metrics::retried(name);
+                }
                 Err(Error::Database(error)) if tx::is_retryable(&error) => match pauses.next() {
                     Some(pause) => {
+                        locks.got_through();
                         metrics::retried(name);
                         tokio::time::sleep(pause).await;
                     }
@@ -240,5 +290,5 @@ pub struct PoolState {
 
 /// Runs `f` in one transaction on a connection of the caller's own, without retries: for the command line.
 pub fn in_transaction<T>(conn: &mut PgConnection, f: impl FnOnce(&mut Tx<'_>) -> Result<T>) -> Result<T> {
-    tx::transact(conn, &Bounds::default().begin(Isolation::default().mode(), false, "-"), f)
+    tx::transact(conn, &Bounds::default().begin(Isolation::default().mode(), false, "-", None), f)
 }

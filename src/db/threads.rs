@@ -13,6 +13,7 @@ use diesel::pg::PgConnection;
 use diesel::r2d2::{ConnectionManager, CustomizeConnection, Pool, PooledConnection};
 use tokio::sync::oneshot;
 
+use super::lock_wait::LockLines;
 use super::queue::{Limits, Party, Queue};
 use super::{PoolState, tx};
 use crate::config::Config;
@@ -101,7 +102,10 @@ impl Threads {
             .min_idle(Some(size))
             .connection_timeout(wait)
             .test_on_check_out(false)
-            .connection_customizer(Box::new(Session { statement_timeout_ms: config.statement_timeout_ms }))
+            .connection_customizer(Box::new(Session {
+                statement_timeout_ms: config.statement_timeout_ms,
+                lock_timeout_ms: LockLines::of_session(config.lock_wait_ms, config.statement_timeout_ms),
+            }))
             .error_handler(Box::new(LogErrors))
             .build_unchecked(Manager::new(url));
         let share = |of: usize| (of * usize::from(config.db_share) / 100).clamp(1, of);
@@ -210,6 +214,8 @@ fn work(jobs: &Queue<Job>, source: &Source) {
 #[derive(Debug)]
 struct Session {
     statement_timeout_ms: u64,
+    /// Of what is read outside of a transaction; transactions have their own.
+    lock_timeout_ms: u64,
 }
 
 impl CustomizeConnection<PgConnection, diesel::r2d2::Error> for Session {
@@ -223,15 +229,16 @@ impl CustomizeConnection<PgConnection, diesel::r2d2::Error> for Session {
         )
         .map_err(diesel::r2d2::Error::QueryError)?;
         conn.batch_execute(&format!(
-            "SET statement_timeout = {0}; SET idle_in_transaction_session_timeout = {0}; SET lock_timeout = {0};
+            "SET statement_timeout = {0}; SET idle_in_transaction_session_timeout = {0}; SET lock_timeout = {1};
              SET plan_cache_mode = force_generic_plan; SET random_page_cost = 1.1; SET TIME ZONE 'UTC';
              SET jit = off; SET max_parallel_workers_per_gather = 0; SET application_name = 'rapport';",
-            self.statement_timeout_ms
+            self.statement_timeout_ms, self.lock_timeout_ms
         ))
         .map_err(diesel::r2d2::Error::QueryError)?;
         // See `error::is_deadlock`. Only superusers may set it; elsewhere it is English unless someone chose otherwise.
         if let Err(error) = conn.batch_execute("SET lc_messages = 'C'") {
             tracing::debug!(%error, "the language of the server's messages stays as it is");
+            warn_of_language(conn);
         }
         diesel::Connection::set_instrumentation(conn, |event: InstrumentationEvent<'_>| {
             if let InstrumentationEvent::StartQuery { .. } = event {
@@ -239,6 +246,24 @@ impl CustomizeConnection<PgConnection, diesel::r2d2::Error> for Session {
             }
         });
         Ok(())
+    }
+}
+
+/// Warns, once, where the server speaks a language in which collisions and lock time-outs are not recognised.
+fn warn_of_language(conn: &mut PgConnection) {
+    static WARNED: std::sync::Once = std::sync::Once::new();
+    let language = super::Statement::new("SELECT current_setting('lc_messages')").row(conn);
+    let Ok(Some(language)) = language else { return };
+    let language = language.text(0).unwrap_or_default();
+    // Nothing stands for the server's environment, which says nothing as a rule.
+    if !["", "C", "POSIX"].contains(&language) && !language.starts_with("en") && !language.starts_with("C.") {
+        WARNED.call_once(|| {
+            tracing::warn!(
+                language,
+                "PostgreSQL's messages are in another language: deadlocks and lock time-outs are not recognised and answered \
+                 as 500. As a superuser: ALTER DATABASE … SET lc_messages = 'C'"
+            );
+        });
     }
 }
 

@@ -143,7 +143,7 @@ pub(super) fn look<T>(
     request: &str,
     f: impl FnOnce(&mut PgConnection) -> Result<T>,
 ) -> Result<T> {
-    transact(conn, &bounds.begin("ISOLATION LEVEL READ COMMITTED, READ ONLY", true, request), |tx| f(tx))
+    transact(conn, &bounds.begin("ISOLATION LEVEL READ COMMITTED, READ ONLY", true, request, None), |tx| f(tx))
 }
 
 /// Errors after which the same transaction, run again as a whole, can succeed: 40001, 40P01, and an exclusion

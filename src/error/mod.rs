@@ -4,12 +4,15 @@
 //! it becomes a status. Nothing of SQL, and no backtrace, ever reaches a client.
 
 pub mod constraint;
+mod server_message;
 
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpResponse, ResponseError};
 use diesel::result::{DatabaseErrorInformation, DatabaseErrorKind as Kind};
 use serde_json::{Value as Json, json};
 
+use self::server_message::is_lock_timeout;
+pub use self::server_message::{is_deadlock, is_shutdown};
 use crate::context;
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -162,6 +165,23 @@ impl Error {
         }
     }
 
+    /// Another transaction has held a row or a table for longer than a caller is kept waiting for it.
+    pub fn locked() -> Self {
+        Self::Unavailable {
+            code: "locked",
+            detail: "Another transaction holds a row or a table that this request needs. Nothing was changed: send the same \
+                     request again after `Retry-After`. If it stays so, an operator finds who holds it in pg_stat_activity."
+                .into(),
+            after: 1,
+        }
+    }
+
+    /// Whether it is that a lock was not to be had in time.
+    pub fn is_locked(&self) -> bool {
+        matches!(self, Self::Unavailable { code: "locked", .. })
+            || matches!(self, Self::Database(error) if is_lock_timeout(error))
+    }
+
     /// Errors whose meaning for the client is known without the database having to be asked again.
     fn resolved(&self) -> Option<Error> {
         let Error::Database(error) = self else { return None };
@@ -180,6 +200,7 @@ impl Error {
                 Kind::ExclusionViolation => Error::conflict("overlapping_booking", "This time is taken by now."),
                 Kind::SerializationFailure => contended(),
                 _ if is_deadlock(error) => contended(),
+                _ if is_lock_timeout(error) => Error::locked(),
                 _ if info.message().starts_with("canceling statement due to") => Error::Unavailable {
                     code: "statement_timeout",
                     detail: "The database took too long to answer. Narrow the request or try again.".into(),
@@ -326,16 +347,6 @@ fn contended() -> Error {
         detail: "Too many writers wanted the same rows at once. Try again shortly.".into(),
         after: 1,
     }
-}
-
-/// Diesel has no kind for SQLSTATE 40P01; the message is fixed by `lc_messages=C` on every connection.
-pub fn is_deadlock(error: &diesel::result::Error) -> bool {
-    matches!(error, diesel::result::Error::DatabaseError(_, info) if info.message() == "deadlock detected")
-}
-
-/// PostgreSQL ended the connection, or takes none: it is stopping, starting, or was told to.
-pub fn is_shutdown(message: &str) -> bool {
-    message.starts_with("terminating connection") || message.starts_with("the database system is")
 }
 
 impl ResponseError for Error {

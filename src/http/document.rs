@@ -59,7 +59,10 @@ pub fn problem(status: u16) -> (&'static str, Response) {
             "Too often: the quota of the credential, or of an address without one, is used up, or there were too many wrong \
              passwords. `Retry-After` says when to try again.",
         ),
-        _ => ("busy", "Full, or the database is away. `Retry-After` says when to try again."),
+        _ => (
+            "busy",
+            "Full, the database is away, or another transaction holds what is needed (`locked`). `Retry-After` says when to try again.",
+        ),
     };
     let example = json!({
         "type": format!("urn:rapport:problem:{code}"), "title": about, "status": status, "detail": about,

@@ -32,6 +32,7 @@ type Answer = Result<Option<Arc<Cells>>, Failed>;
 /// A round's failure, told to each who waited for it.
 #[derive(Clone, Debug)]
 enum Failed {
+    Locked,
     Unavailable,
     Internal,
 }
@@ -77,6 +78,10 @@ impl Coalescer {
 
     /// The cells of one row. `None`: not there, deleted, or a neighbour's.
     pub async fn one(&self, noun: &'static Noun, tenant: &Tenant, id: Uuid) -> Result<Option<Arc<Cells>>> {
+        self.db.in_line("one", Some(tenant.id()), || self.in_a_round(noun, tenant, id)).await
+    }
+
+    async fn in_a_round(&self, noun: &'static Noun, tenant: &Tenant, id: Uuid) -> Result<Option<Arc<Cells>>> {
         let queue = self.queue(noun);
         let (answer, answered) = oneshot::channel();
         let mailbox = MAILBOX.with(Mailbox::open);
@@ -101,6 +106,7 @@ impl Coalescer {
         context::spent_in_database(began.elapsed(), 1);
         match answer {
             Ok(Ok(row)) => Ok(row),
+            Ok(Err(Failed::Locked)) => Err(Error::locked()),
             Ok(Err(Failed::Unavailable)) | Err(_) => Err(Error::busy()),
             Ok(Err(Failed::Internal)) => Err(Error::Internal(format!("a round of {} failed", noun.table))),
         }
@@ -181,6 +187,7 @@ fn answer(round: Vec<Waiting>, outcome: Result<HashMap<Key, Arc<Cells>>>) {
     let outcome = outcome.map_err(|error| {
         tracing::warn!(%error, "a round of single reads failed");
         match error {
+            error if error.is_locked() => Failed::Locked,
             Error::Unavailable { .. } | Error::Database(diesel::result::Error::DatabaseError(..)) => {
                 Failed::Unavailable
             }

@@ -17,6 +17,7 @@ const STATEMENTS: &str = "rapport_db_statements_total";
 const FAILURES: &str = "rapport_db_failures_total";
 const REFUSED: &str = "rapport_refused_total";
 const RETRIES: &str = "rapport_db_retries_total";
+const LOCK_TIMEOUTS: &str = "rapport_db_lock_timeouts_total";
 const STEPS: &str = "rapport_job_step_duration_seconds";
 const JOBS_ENDED: &str = "rapport_jobs_ended_total";
 const JOBS: &str = "rapport_jobs";
@@ -42,6 +43,10 @@ pub fn install() {
         describe_counter!(FAILURES, "Work that failed, by name");
         describe_counter!(REFUSED, "Requests answered with 429, by what there was too much of");
         describe_counter!(RETRIES, "Transactions tried again after a conflict, by name");
+        describe_counter!(
+            LOCK_TIMEOUTS,
+            "Waits for a lock that were given up, by name of the work; it may be tried again"
+        );
         describe_histogram!(STEPS, "Time of a job's step, its wait for a connection included, by kind");
         describe_counter!(JOBS_ENDED, "Jobs that ended in this process, by kind and state");
         describe_gauge!(JOBS, "Jobs that have not ended, by kind and state, in the database as a whole");
@@ -148,6 +153,11 @@ pub fn queried(name: &'static str, took: Duration, statements: u64, good: bool) 
 /// Counts a transaction that is tried again.
 pub fn retried(name: &'static str) {
     counter!(RETRIES, "name" => name).increment(1);
+}
+
+/// Counts a wait for a lock that was given up, in a transaction or read called `name`.
+pub fn lock_timed_out(name: &'static str) {
+    counter!(LOCK_TIMEOUTS, "name" => name).increment(1);
 }
 
 /// Counts a refusal with 429 for too many requests of one `key`, `session` or `address`, or too many wrong passwords.

@@ -170,7 +170,7 @@ fn a_key_that_is_revoked_or_changed_is_so_on_every_replica_with_the_next_request
 
 #[test]
 fn a_thousand_readers_of_a_cold_list_cost_one_query() {
-    let service = Service::with(&["--db-connections", "4"]);
+    let service = Service::with(&["--db-connections", "4", "--lock-wait-ms", "0"]);
     let api = &service.client;
     api.make("leads", json!({ "title": "Roof" }));
     api.get("companies").expect(200);

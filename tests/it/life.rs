@@ -82,7 +82,10 @@ impl Process {
         let began = Instant::now();
         let mut command =
             rapport(&["serve", "--bind", "127.0.0.1:0", "--metrics-bind", "127.0.0.1:0", "--log", "warn"]);
-        command.env("RAPPORT_STATE_DIR", state).env("RAPPORT_SHUTDOWN_DRAIN_SECONDS", DRAIN);
+        command
+            .env("RAPPORT_STATE_DIR", state)
+            .env("RAPPORT_SHUTDOWN_DRAIN_SECONDS", DRAIN)
+            .env("RAPPORT_LOCK_WAIT_MS", "0");
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary");
         let (send, lines) = mpsc::channel();
         let stdout = child.stdout.take().expect("a pipe");

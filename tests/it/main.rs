@@ -30,6 +30,7 @@ mod leads;
 mod life;
 mod limits;
 mod lists;
+mod locked;
 mod mail;
 mod merges;
 mod migrations;

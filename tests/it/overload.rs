@@ -14,7 +14,10 @@ use serde_json::json;
 
 use crate::support::{Answer, Client, Database, Service, make_business, open_db};
 
-/// Holds `tables` until it is dropped: whoever reads them is stuck.
+/// A read of a locked table keeps its connection for as long as a statement may take.
+const STUCK: [&str; 2] = ["--lock-wait-ms", "0"];
+
+/// Holds `tables` until it is dropped: with [`STUCK`], reads of them keep their connections.
 struct Held(PgConnection);
 
 impl Held {
@@ -62,7 +65,7 @@ fn refused(answer: Answer, code: &str) {
 fn probes_answer_at_once_and_reads_are_sent_away_in_time_while_every_connection_is_stuck() {
     let settings =
         ["--cache", "off", "--db-wait-ms", "300", "--statement-timeout-ms", "4000", "--key-trust-ms", "60000"];
-    let service = Service::with(&settings);
+    let service = Service::with(&[&settings[..], &STUCK].concat());
     let api = &service.client;
     let company = api.make("companies", json!({ "name": "Brekke" }));
     api.get("leads").expect(200);
@@ -105,7 +108,7 @@ fn whoever_finds_the_queue_full_is_sent_away_at_once() {
         "--key-trust-ms",
         "60000",
     ];
-    let service = Service::with(&settings);
+    let service = Service::with(&[&settings[..], &STUCK].concat());
     let api = &service.client;
     api.get("leads").expect(200);
     std::thread::sleep(Duration::from_millis(100));
@@ -134,7 +137,7 @@ fn whoever_finds_the_queue_full_is_sent_away_at_once() {
 
 #[test]
 fn a_slow_statement_ends_in_a_refusal_and_costs_nothing_afterwards() {
-    let service = Service::with(&["--statement-timeout-ms", "300", "--key-trust-ms", "60000"]);
+    let service = Service::with(&["--statement-timeout-ms", "300", "--key-trust-ms", "60000", STUCK[0], STUCK[1]]);
     let api = &service.client;
     let lead = api.make("leads", json!({ "title": "Roof" }));
     let held = Held::tables(&service.database, "leads");
@@ -188,7 +191,8 @@ fn a_deadlock_is_tried_again_until_both_have_written() {
         touch(ids[1 - side]).run(tx)?;
         Ok(())
     });
-    assert_eq!(tries, 3, "one of the two was the victim once");
+    // Both, where the second gives up its wait in the instant in which the first does.
+    assert!((3..=4).contains(&tries), "one of the two gave up once: {tries} tries");
     assert_eq!(database.cell("SELECT string_agg(version::text, ',') FROM businesses"), "3,3");
 }
 
@@ -258,7 +262,7 @@ fn connections_that_died_idle_cost_nobody_anything() {
 
 #[test]
 fn a_connection_that_dies_at_work_costs_a_read_nothing_and_a_write_one_refusal() {
-    let service = Service::with(&["--key-trust-ms", "60000"]);
+    let service = Service::with(&["--key-trust-ms", "60000", STUCK[0], STUCK[1]]);
     let api = &service.client;
     let lead = api.make("leads", json!({ "title": "Roof" }));
     std::thread::sleep(Duration::from_millis(100));
@@ -291,7 +295,7 @@ fn single_reads_that_wait_together_are_fetched_together_each_for_its_own_busines
         "--request-timeout-ms",
         "30000",
     ];
-    let service = Service::with(&settings);
+    let service = Service::with(&[&settings[..], &STUCK].concat());
     let (neighbour, other) = service.neighbour();
     let database = Database { url: service.database.url.clone() };
     for business in [service.business, neighbour] {
@@ -357,7 +361,7 @@ fn a_business_that_holds_every_connection_it_may_have_leaves_others_theirs() {
         "--key-trust-ms",
         "60000",
     ];
-    let service = Service::with(&settings);
+    let service = Service::with(&[&settings[..], &STUCK].concat());
     let (_, quiet) = service.neighbour();
     let loud = &service.client;
     let lead = quiet.make("leads", json!({ "title": "Next door" }));
