@@ -223,6 +223,7 @@ impl CustomizeConnection<PgConnection, diesel::r2d2::Error> for Session {
         // force_generic_plan: our statements differ by text where their plans should differ, and planning again now and
         // then costs a list some 7 % (docs/PERFORMANCE.md). random_page_cost: the plans that the tests prove are made for
         // storage without seeks. No parallel workers: one request must not take the cores of the others.
+        // No memoize: the rows of a page lead to different rows as a rule, and keeping each costs a list a seventh of its time.
         // Not on a standby: it may show rows of before, under versions of now.
         conn.batch_execute(
             "DO $$ BEGIN IF pg_is_in_recovery() THEN RAISE EXCEPTION 'this server is a standby; name the primary'; END IF; END $$",
@@ -231,7 +232,8 @@ impl CustomizeConnection<PgConnection, diesel::r2d2::Error> for Session {
         conn.batch_execute(&format!(
             "SET statement_timeout = {0}; SET idle_in_transaction_session_timeout = {0}; SET lock_timeout = {1};
              SET plan_cache_mode = force_generic_plan; SET random_page_cost = 1.1; SET TIME ZONE 'UTC';
-             SET jit = off; SET max_parallel_workers_per_gather = 0; SET application_name = 'rapport';",
+             SET jit = off; SET enable_memoize = off; SET max_parallel_workers_per_gather = 0;
+             SET application_name = 'rapport';",
             self.statement_timeout_ms, self.lock_timeout_ms
         ))
         .map_err(diesel::r2d2::Error::QueryError)?;
