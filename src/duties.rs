@@ -12,7 +12,7 @@ use crate::http::once;
 use crate::import::reversion::REVERSION;
 use crate::import::run::IMPORT;
 use crate::import::tidy;
-use crate::jobs::{self, Duty, Kind};
+use crate::jobs::{self, Duty, Kind, Task};
 use crate::webhooks::sending;
 
 /// What jobs there are.
@@ -53,5 +53,8 @@ static DUTIES: [&Duty; 10] = [
 
 /// Takes them all up, on this thread.
 pub fn take_up(app: &Data<App>) {
-    DUTIES.iter().for_each(|duty| drop(actix_web::rt::spawn(duty.keep(app.clone()))));
+    for duty in DUTIES {
+        let app_of_duty = app.clone();
+        app.supervisor.spawn(Task::named(duty.name), move |pulse| duty.keep(app_of_duty.clone(), pulse));
+    }
 }

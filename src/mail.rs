@@ -19,6 +19,7 @@ use uuid::Uuid;
 
 use crate::config::{Config, Sender};
 use crate::error::{Error, Result};
+use crate::jobs::detach;
 use crate::ops::metrics;
 
 /// Letters that may be under way; whoever wants to send more gets 503.
@@ -145,7 +146,7 @@ impl Mailer {
 impl Place {
     /// Sends what `letter` comes to, if anything, without anyone waiting for it.
     pub fn send(self, letter: impl Future<Output = Result<Option<Letter>>> + Send + 'static) {
-        tokio::task::spawn(async move {
+        detach("mail", async move {
             match letter.await {
                 Ok(Some(letter)) => self.mailer.deliver(letter).await,
                 Ok(None) => {}

@@ -21,6 +21,7 @@ use crate::events;
 use crate::http::observe::observe;
 use crate::http::{once, payload};
 use crate::identity::sign_in::SignIn;
+use crate::jobs::{Outcome, Task};
 use crate::limits::Limits;
 use crate::noun::{self, Engine};
 use crate::nouns::NOUNS;
@@ -42,7 +43,6 @@ pub struct Running {
 /// Binds and starts serving. Readiness fails until the database has this binary's schema.
 /// Errors: an address that cannot be bound, explained.
 pub fn start(app: App) -> std::io::Result<Running> {
-    metrics::install();
     let app = Data::from(Arc::new(app));
     let listener = bind(app.config.bind, "RAPPORT_BIND")?;
     let address = listener.local_addr()?;
@@ -61,14 +61,13 @@ pub fn start(app: App) -> std::io::Result<Running> {
     if app.config.worker {
         duties::take_up(&app);
     }
-    actix_web::rt::spawn(Limits::keep_up(Arc::downgrade(&app.limits)));
+    Limits::keep_up(&app.limits, &app.supervisor);
     Ok(Running { address, metrics_address, app, handles, servers })
 }
 
 /// Binds `/metrics` and the probes only, and does what is done beside requests.
 /// Errors: an address that cannot be bound, explained; no address for the probes.
 pub fn start_worker(app: App) -> std::io::Result<Running> {
-    metrics::install();
     let app = Data::from(Arc::new(app));
     let Metrics::On(address) = app.config.metrics_bind else {
         return Err(std::io::Error::other("a worker answers its probes at RAPPORT_METRICS_BIND, which is off"));
@@ -84,10 +83,11 @@ pub fn start_worker(app: App) -> std::io::Result<Running> {
 
 /// What every process does.
 fn tend(app: &Data<App>) {
-    actix_web::rt::spawn(become_ready(app.clone()));
-    actix_web::rt::spawn(metrics::keep_up());
+    let starting = app.clone();
+    app.supervisor.spawn(Task::named("start"), move |_| become_ready(starting.clone()));
+    app.supervisor.spawn(Task::named("metrics"), metrics::keep_up);
     if let Some(cache) = &app.cache {
-        actix_web::rt::spawn(cache.keep_connected());
+        cache.keep_connected(&app.supervisor);
     }
 }
 
@@ -135,17 +135,10 @@ fn api(app: Data<App>, listener: TcpListener) -> std::io::Result<actix_web::dev:
     });
     let keyring = Data::new(Keyring::new(app.db.clone(), app.cache.clone(), &app.config));
     let engine = Data::new(Engine::new(app.db.clone(), app.cache.clone(), &app.config));
-    if engine.refreshes {
-        let period = Duration::from_millis(app.config.cache_refresh_ms);
-        actix_web::rt::spawn(noun::ahead::refresh(engine.clone(), period));
-    }
-    actix_web::rt::spawn(warm_up_once_ready(app.clone(), engine.clone()));
-    let single_reads = engine.clone();
-    actix_web::rt::spawn(async move { single_reads.coalescer.keep_moving().await });
-    let sign_in = SignIn::open(app.db.clone(), keyring.clone(), &app.config).map_err(std::io::Error::other)?;
-    let sign_in = Data::new(sign_in);
+    let sign_in = SignIn::open(app.db.clone(), keyring.clone(), &app.config, &app.supervisor);
+    let sign_in = Data::new(sign_in.map_err(std::io::Error::other)?);
     let hub = Data::new(events::Hub::open(app.clone()));
-    actix_web::rt::spawn(events::keep_reading(hub.clone()));
+    supervise_reads(&app, &engine, &hub);
     let server = HttpServer::new(move || {
         actix_web::App::new()
             .app_data(app.clone())
@@ -168,11 +161,31 @@ fn api(app: Data<App>, listener: TcpListener) -> std::io::Result<actix_web::dev:
         .run())
 }
 
-async fn warm_up_once_ready(app: Data<App>, engine: Data<Engine>) {
+/// Starts what works beside the reads of requests.
+fn supervise_reads(app: &Data<App>, engine: &Data<Engine>, hub: &Data<events::Hub>) {
+    if engine.refreshes {
+        let (engine, period) = (engine.clone(), Duration::from_millis(app.config.cache_refresh_ms));
+        let refresh = move |pulse| noun::ahead::refresh(engine.clone(), period, pulse);
+        app.supervisor.spawn(Task::named("cache refresh"), refresh);
+    }
+    let warming = (app.clone(), engine.clone());
+    let warm_up = move |_| warm_up_once_ready(warming.0.clone(), warming.1.clone());
+    app.supervisor.spawn(Task::named("cache warm-up"), warm_up);
+    let single_reads = engine.clone();
+    app.supervisor.spawn(Task::required("coalescer"), move |pulse| {
+        let engine = single_reads.clone();
+        async move { engine.coalescer.keep_moving(&pulse).await }
+    });
+    let hub = hub.clone();
+    app.supervisor.spawn(Task::named("event streams"), move |pulse| events::keep_reading(hub.clone(), pulse));
+}
+
+async fn warm_up_once_ready(app: Data<App>, engine: Data<Engine>) -> Outcome {
     while !app.life.is_started() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     noun::ahead::warm_up(engine, &NOUNS).await;
+    Ok(())
 }
 
 fn metrics_page(app: Data<App>, listener: TcpListener) -> std::io::Result<actix_web::dev::Server> {
@@ -220,7 +233,7 @@ fn cors(origins: &[String]) -> Cors {
 }
 
 /// Waits until the database is there and has this binary's schema.
-async fn become_ready(app: Data<App>) {
+async fn become_ready(app: Data<App>) -> Outcome {
     let mut told = false;
     loop {
         let current = app.db.across().read("is_migrated", |conn| {
@@ -237,4 +250,5 @@ async fn become_ready(app: Data<App>) {
     }
     app.life.set_ready();
     tracing::info!(ms = app.life.began.elapsed().as_millis() as u64, "ready");
+    Ok(())
 }

@@ -17,6 +17,7 @@ use crate::cache::{Cache, Scope, Stamp};
 use crate::config::{Config, Secret};
 use crate::db::{Db, Statement, Value};
 use crate::error::{Error, Result};
+use crate::jobs::detach;
 
 /// Entries kept, good and bad; past it, those that let nobody in go first.
 const MOST_ENTRIES: usize = 10_000;
@@ -264,7 +265,7 @@ impl Keyring {
     async fn look_up(&self, credential: Credential) -> Result<Option<Identity>> {
         let db = self.db.clone();
         // In a task of its own: it is not part of what the request is charged for, and may outlive it.
-        let looked_up = tokio::task::spawn(async move {
+        let looked_up = detach("credential", async move {
             let sql = match credential {
                 Credential::Key(hash) => of_key(hash),
                 Credential::Token(_, ticket, _) => of_session(ticket),
@@ -304,7 +305,7 @@ impl Keyring {
             };
             Ok(if identity.has_ended() { None } else { Some(identity) })
         });
-        looked_up.await.map_err(|error| Error::Internal(error.to_string()))?
+        looked_up.outcome().await?
     }
 
     fn remember(&self, hash: Hash, identity: Option<Arc<Identity>>) {
@@ -360,7 +361,7 @@ fn of_session(ticket: Ticket) -> Statement {
 
 /// Notes that a credential was used, without anyone waiting for it.
 fn used(db: Db, business: Uuid, principal: Principal) {
-    tokio::task::spawn(async move {
+    detach("credential use", async move {
         let noted = db.across().write("credential_used", move |tx| {
             let (table, id) = match principal {
                 Principal::Key(id) => ("api_keys", id),

@@ -34,6 +34,7 @@ pub use self::scope::{Scope, Stamp};
 use crate::config::Config;
 use crate::context::{self, CONTEXT, Context};
 use crate::error::{Error, Result};
+use crate::jobs::{Pulse, Supervisor, Task, detach};
 
 /// Part of the local tier that one entry may take; larger ones are not kept.
 const LARGEST_SHARE: u64 = 16;
@@ -84,8 +85,8 @@ impl Source {
 impl Cache {
     /// `shape` identifies the form of this binary's answers: entries of another form are never read.
     /// Errors: 500 when threads cannot be started or the URL of Redis is wrong.
-    pub fn open(config: &Config, url: &str, shape: u64) -> Result<Self> {
-        let rounds = Rounds::start(url, Duration::from_millis(config.cache_round_ms))?;
+    pub fn open(config: &Config, url: &str, shape: u64, supervisor: &Supervisor) -> Result<Self> {
+        let rounds = Rounds::start(url, Duration::from_millis(config.cache_round_ms), supervisor)?;
         let ledger = Arc::new(counters::Ledger::default());
         let evicted = ledger.clone();
         let local = moka::sync::Cache::builder()
@@ -105,11 +106,11 @@ impl Cache {
         let remote = match &config.redis_url {
             None => None,
             Some(url) => Some(Arc::new(
-                Remote::new("the cache", url.expose(), config.redis_ca.as_deref(), prefix, budget)
+                Remote::new(("the cache", "cache connection to Redis"), url.expose(), config.redis_ca.as_deref(), prefix, budget)
                     .map_err(Error::Internal)?,
             )),
         };
-        let to_pack = start_packing(local.clone())?;
+        let to_pack = start_packing(local.clone(), supervisor)?;
         Ok(Self {
             rounds,
             local,
@@ -123,13 +124,10 @@ impl Cache {
         })
     }
 
-    /// Keeps Redis connected, as long as the cache lives. Must be polled on a runtime that outlives requests.
-    pub fn keep_connected(&self) -> impl Future<Output = ()> + use<> {
-        let remote = self.remote.as_ref().map(Arc::downgrade);
-        async move {
-            if let Some(remote) = remote {
-                Remote::keep_connected(remote).await;
-            }
+    /// Keeps Redis connected, as long as the cache lives. Must be called on a runtime that outlives requests.
+    pub fn keep_connected(&self, supervisor: &Supervisor) {
+        if let Some(remote) = &self.remote {
+            Remote::keep_connected(remote, supervisor);
         }
     }
 
@@ -201,15 +199,14 @@ impl Cache {
                 let (cache, key, computing) = (self.clone(), key.clone(), compute());
                 // In a task of its own: whoever asked may go away, and those who follow must not.
                 let own = Context::new(context::request_id().into());
-                let led = actix_web::rt::spawn(CONTEXT.scope(own, async move {
+                let led = detach("cache computation", CONTEXT.scope(own, async move {
                     let found = cache.fetch(&key, ttl, stamp, computing).await;
                     if let Ok((entry, _)) = &found {
                         flight.land(entry);
                     }
                     (found, context::spent())
                 }));
-                let (found, (time, statements)) =
-                    led.await.map_err(|error| Error::Internal(format!("a computation ended: {error}")))?;
+                let (found, (time, statements)) = led.outcome().await?;
                 context::spent_in_database(time, statements);
                 found
             }
@@ -351,18 +348,19 @@ impl moka::Expiry<Key, Arc<Entry>> for Lifetime {
 }
 
 /// Compresses entries on a thread of its own.
-fn start_packing(local: Local) -> Result<crossbeam_channel::Sender<ToPack>> {
+fn start_packing(local: Local, supervisor: &Supervisor) -> Result<crossbeam_channel::Sender<ToPack>> {
     let (sender, receiver) = crossbeam_channel::bounded::<ToPack>(MOST_TO_PACK);
-    let pack = move || {
+    let pack = move |pulse: &Pulse| {
         while let Ok((key, entry, coding)) = receiver.recv() {
             entry.pack(coding);
             // Put back, so that it is weighed again; unless another has its place by now.
             if local.get(&key).is_some_and(|known| Arc::ptr_eq(&known, &entry)) {
                 local.insert(key, entry);
             }
+            pulse.succeeded();
         }
+        Ok(())
     };
-    let started = std::thread::Builder::new().name("packing".into()).spawn(pack);
-    started.map_err(|error| Error::Internal(format!("cannot start a thread: {error}")))?;
+    supervisor.spawn_thread(Task::named("cache compression"), "packing", pack)?;
     Ok(sender)
 }

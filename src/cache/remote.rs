@@ -16,6 +16,7 @@ use tokio::sync::{Notify, Semaphore};
 
 use super::codec;
 use super::entry::{Entry, Key};
+use crate::jobs::{Outcome, Pulse, Supervisor, Task, detach};
 
 /// Failures in a row after which Redis is left alone until it answers a PING.
 const OPENS_AFTER: u32 = 5;
@@ -28,6 +29,8 @@ const SCAN_STEP: usize = 1_000;
 
 pub struct Remote {
     serves: &'static str,
+    /// The background task that keeps it connected.
+    task: &'static str,
     pool: Pool,
     prefix: String,
     budget: Duration,
@@ -57,11 +60,11 @@ pub struct RemoteState {
 }
 
 impl Remote {
-    /// `serves` is what goes on without it when it is away, for the log; `ca` is a file with the authorities that its certificate is verified by, instead of the system's; `prefix` begins
+    /// `serves` is what goes on without it when it is away, for the log, and `task` what keeps it connected; `ca` is a file with the authorities that its certificate is verified by, instead of the system's; `prefix` begins
     /// every key; `budget` bounds every command.
     /// Errors: the URL or the file, explained.
     pub fn new(
-        serves: &'static str,
+        (serves, task): (&'static str, &'static str),
         url: &str,
         ca: Option<&Path>,
         prefix: String,
@@ -77,6 +80,7 @@ impl Remote {
             .map_err(|error| error.to_string())?;
         Ok(Self {
             serves,
+            task,
             pool,
             prefix,
             budget,
@@ -90,29 +94,36 @@ impl Remote {
     }
 
     /// Connects, and connects again whenever the connection is lost, until the cache is gone.
-    pub async fn keep_connected(this: Weak<Self>) {
+    pub fn keep_connected(this: &Arc<Self>, supervisor: &Supervisor) {
+        let (task, this) = (Task::named(this.task), Arc::downgrade(this));
+        supervisor.spawn(task, move |pulse| Self::connects(this.clone(), pulse));
+    }
+
+    async fn connects(this: Weak<Self>, pulse: Pulse) -> Outcome {
         let pauses = || {
             let least = ExponentialBuilder::default().with_min_delay(Duration::from_millis(50));
             least.with_max_delay(Duration::from_secs(5)).with_jitter().without_max_times().build()
         };
         let mut pause = pauses();
         loop {
-            let Some(remote) = this.upgrade() else { return };
+            let Some(remote) = this.upgrade() else { return Ok(()) };
             match remote.connect().await {
                 Ok(link) => {
                     *remote.link.write() = Some(link);
                     remote.failures.store(0, Ordering::Relaxed);
                     *remote.reason.write() = None;
                     tracing::info!("Redis is connected");
+                    pulse.succeeded();
                     pause = pauses();
                     drop(remote);
                     if !Self::until_lost(&this).await {
-                        return;
+                        return Ok(());
                     }
                     tracing::warn!("Redis does not answer and is left alone until it does");
                 }
                 Err(error) => {
                     remote.errors.fetch_add(1, Ordering::Relaxed);
+                    pulse.failed(error.clone());
                     // Once for each reason: it is tried for as long as the process lives.
                     if remote.reason.write().replace(error.clone()).as_ref() != Some(&error) {
                         tracing::warn!(%error, "Redis cannot be reached; {} goes on without it", remote.serves);
@@ -186,7 +197,7 @@ impl Remote {
     pub fn set(self: &Arc<Self>, key: Key, entry: Arc<Entry>) {
         let Ok(permit) = self.writes.clone().try_acquire_owned() else { return };
         let remote = self.clone();
-        actix_web::rt::spawn(async move {
+        detach("cache store in Redis", async move {
             let millis = entry.ttl.as_millis().max(1) as u64;
             let mut set = cmd("SET");
             set.arg(remote.name(&key)).arg(codec::encode(&key, &entry)).arg("PX").arg(millis);
@@ -199,7 +210,7 @@ impl Remote {
     pub fn forget(self: &Arc<Self>, key: &Key) {
         let Ok(permit) = self.writes.clone().try_acquire_owned() else { return };
         let (remote, name) = (self.clone(), self.name(key));
-        actix_web::rt::spawn(async move {
+        detach("cache purge in Redis", async move {
             remote.ask::<i64>(cmd("UNLINK").arg(name), remote.budget * 10).await;
             drop(permit);
         });

@@ -22,7 +22,10 @@ use tokio::sync::oneshot;
 use super::scope::{Scope, Stamp};
 use crate::db::{Mailbox, Statement, Value};
 use crate::error::{Error, Result};
+use crate::jobs::{Pulse, Supervisor, Task};
 
+/// The thread that sends rounds, as a background task: without it nothing can be answered from the cache.
+pub const VALIDATOR: &str = "validator";
 /// Pairs of business and table that one round asks for; who finds no place waits for the next.
 const LARGEST_ROUND: usize = 2_048;
 /// Readers that may wait for the next round; more are sent away.
@@ -99,7 +102,7 @@ impl Drop for Rounds {
 
 impl Rounds {
     /// Starts the thread; its connection is made when the first reader asks. `deadline` bounds a reader's wait.
-    pub fn start(url: &str, deadline: Duration) -> Result<Self> {
+    pub fn start(url: &str, deadline: Duration, supervisor: &Supervisor) -> Result<Self> {
         let shared = Arc::new(Shared::default());
         let mut thread = Thread {
             shared: shared.clone(),
@@ -110,10 +113,12 @@ impl Rounds {
             generation: 0,
             pace: Pace::default(),
         };
-        std::thread::Builder::new()
-            .name("rounds".into())
-            .spawn(move || thread.run())
-            .map_err(|error| Error::Internal(format!("cannot start the thread of validation rounds: {error}")))?;
+        supervisor.spawn_thread(Task::required(VALIDATOR), "rounds", move |pulse| {
+            // What a panic has left behind is not trusted.
+            thread.session = None;
+            thread.run(pulse);
+            Ok(())
+        })?;
         Ok(Self { shared, deadline })
     }
 
@@ -250,7 +255,7 @@ struct Thread {
 }
 
 impl Thread {
-    fn run(&mut self) {
+    fn run(&mut self, pulse: &Pulse) {
         while let Some(round) = self.next() {
             if round.is_empty() {
                 continue;
@@ -264,8 +269,11 @@ impl Thread {
             self.shared.rounds.fetch_add(1, Ordering::Relaxed);
             self.shared.micros.fetch_add(began.elapsed().as_micros() as u64, Ordering::Relaxed);
             if let Err(error) = asked {
+                pulse.failed(error.to_string());
                 self.shared.failed.fetch_add(1, Ordering::Relaxed);
                 tracing::warn!(%error, "a validation round failed");
+            } else {
+                pulse.succeeded();
             }
             Mailbox::deliver(round.into_iter().map(|waiting| {
                 let found = self.found(&waiting);

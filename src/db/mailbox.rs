@@ -5,8 +5,11 @@
 //! there, where waking costs nothing.
 
 use std::cell::RefCell;
+use std::rc::Rc;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Mutex, mpsc, oneshot};
+
+use crate::jobs::{Supervisor, Task};
 
 /// An answer with whom it is for.
 pub type Letter<T> = (oneshot::Sender<T>, T);
@@ -27,13 +30,21 @@ impl<T: 'static> Mailbox<T> {
     }
 
     fn new() -> Self {
-        let (sender, mut batches) = mpsc::unbounded_channel::<Vec<Letter<T>>>();
-        actix_web::rt::spawn(async move {
-            while let Some(batch) = batches.recv().await {
-                for (to, answer) in batch {
-                    // Who has gone meanwhile does not matter.
-                    let _ = to.send(answer);
+        let (sender, batches) = mpsc::unbounded_channel::<Vec<Letter<T>>>();
+        // Outside of the task: what waits outlives a restart.
+        let batches = Rc::new(Mutex::new(batches));
+        Supervisor::of_process().spawn(Task::named("mailboxes"), move |pulse| {
+            let batches = batches.clone();
+            async move {
+                let mut batches = batches.lock().await;
+                while let Some(batch) = batches.recv().await {
+                    for (to, answer) in batch {
+                        // Who has gone meanwhile does not matter.
+                        let _ = to.send(answer);
+                    }
+                    pulse.succeeded();
                 }
+                Ok(())
             }
         });
         Self(sender)

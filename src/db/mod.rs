@@ -35,6 +35,7 @@ pub use self::tx::{Isolation, Tx, WriteOptions};
 use crate::config::Config;
 use crate::context;
 use crate::error::{Error, Result};
+use crate::jobs::Supervisor;
 use crate::ops::metrics;
 
 #[derive(Clone)]
@@ -49,8 +50,8 @@ pub struct Db {
 
 impl Db {
     /// Opens the pool and its threads; no connection is made yet, so a database that is away does not stop the start.
-    pub fn open(config: &Config, url: &str) -> Result<Self> {
-        let threads = threads::Threads::start(config, url)?;
+    pub fn open(config: &Config, url: &str, supervisor: &Supervisor) -> Result<Self> {
+        let threads = threads::Threads::start(config, url, supervisor)?;
         let levels = config.isolation.clone().into();
         let locks = Arc::new(LockLines::new(config.lock_wait_ms, config.db_connections));
         Ok(Self { threads: Arc::new(threads), walls: config.row_security, levels, committed: Arc::default(), locks })

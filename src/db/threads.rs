@@ -19,6 +19,7 @@ use super::{PoolState, tx};
 use crate::config::Config;
 use crate::context;
 use crate::error::{Error, Result};
+use crate::jobs::{Pulse, Supervisor, Task, guarded};
 use crate::ops::metrics;
 
 type Manager = ConnectionManager<PgConnection>;
@@ -93,7 +94,7 @@ const ABANDONED: u8 = 2;
 
 impl Threads {
     #[expect(clippy::disallowed_methods, reason = "the pool and its threads are made here and nowhere else")]
-    pub fn start(config: &Config, url: &str) -> Result<Self> {
+    pub fn start(config: &Config, url: &str, supervisor: &Supervisor) -> Result<Self> {
         let wait = Duration::from_millis(config.db_wait_ms);
         let size = config.db_connections;
         // Unchecked: a database that is away is readiness' business, not a reason to hang here.
@@ -116,10 +117,10 @@ impl Threads {
         }));
         for number in 0..size {
             let (jobs, source) = (jobs.clone(), Source { pool: pool.clone(), wait });
-            std::thread::Builder::new()
-                .name(format!("db-{number}"))
-                .spawn(move || work(&jobs, &source))
-                .map_err(|error| Error::Internal(format!("cannot start a database thread: {error}")))?;
+            supervisor.spawn_thread(Task::named("database threads"), format!("db-{number}"), move |pulse| {
+                work(&jobs, &source, pulse);
+                Ok(())
+            })?;
         }
         Ok(Self { jobs, pool, wait, queue: config.db_queue })
     }
@@ -200,11 +201,11 @@ struct Spent {
     statements: u64,
 }
 
-fn work(jobs: &Queue<Job>, source: &Source) {
+fn work(jobs: &Queue<Job>, source: &Source, pulse: &Pulse) {
     while let Some((party, job)) = jobs.pop() {
         // A panic in a job answers its own request (the channel drops) and must not cost a thread.
-        if std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| job(source))).is_err() {
-            tracing::error!("a database job panicked");
+        if guarded("database job", || job(source)).is_ok() {
+            pulse.succeeded();
         }
         jobs.done(party);
     }

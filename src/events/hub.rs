@@ -18,6 +18,7 @@ use super::log::{Event, columns};
 use crate::app::App;
 use crate::db::{Statement, Value};
 use crate::error::{Error, Result};
+use crate::jobs::{Outcome, Pulse};
 
 /// Events of one business that are read at once.
 const LARGEST_BATCH: usize = 500;
@@ -223,17 +224,25 @@ impl Hub {
 }
 
 /// Reads for all streams, as long as the process serves.
-pub async fn keep_reading(hub: Data<Hub>) {
+pub async fn keep_reading(hub: Data<Hub>, pulse: Pulse) -> Outcome {
     let rest = Duration::from_millis(hub.app.config.stream_poll_ms);
     while !hub.app.life.is_draining() {
         match hub.read().await {
-            Ok(true) => continue,
-            Ok(false) => {}
-            Err(error) => tracing::warn!(%error, "events could not be read"),
+            Ok(more) => {
+                pulse.succeeded();
+                if more {
+                    continue;
+                }
+            }
+            Err(error) => {
+                pulse.failed(error.to_string());
+                tracing::warn!(%error, "events could not be read");
+            }
         }
         let _ = tokio::time::timeout(rest, hub.app.bells.events.notified()).await;
     }
     hub.close();
+    Ok(())
 }
 
 impl Place {

@@ -1,13 +1,12 @@
 //! Passwords: hashed with argon2id, on threads of their own and a few at a time, so that sign-in cannot starve the service.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
 use argon2::password_hash::phc::PasswordHash;
 use argon2::{Algorithm, Argon2, Params, PasswordHasher, PasswordVerifier, Version};
 use crossbeam_channel::{Sender, bounded};
 use tokio::sync::oneshot;
 
 use crate::error::{Error, Result};
+use crate::jobs::{Supervisor, Task, guarded};
 
 /// Characters of a password; NIST SP 800-63B asks for 8 at least and for no rules about their kinds.
 pub const SHORTEST: usize = 10;
@@ -28,15 +27,19 @@ pub struct Passwords {
 
 impl Passwords {
     /// Starts `threads`, for which at most `queue` may wait. Errors: 500.
-    pub fn start(threads: usize, queue: usize) -> Result<Self> {
+    pub fn start(threads: usize, queue: usize, supervisor: &Supervisor) -> Result<Self> {
         let (jobs, inbox) = bounded::<Job>(queue);
         for number in 0..threads {
             let (inbox, hasher) = (inbox.clone(), hasher()?);
-            std::thread::Builder::new()
-                .name(format!("passwords-{number}"))
-                // One job's panic is an answer of 500, not the end of the thread that all who sign in wait for.
-                .spawn(move || inbox.iter().for_each(|job| drop(catch_unwind(AssertUnwindSafe(|| job(&hasher))))))
-                .map_err(|error| Error::Internal(format!("cannot start a thread: {error}")))?;
+            supervisor.spawn_thread(Task::named("password hashing"), format!("passwords-{number}"), move |pulse| {
+                for job in &inbox {
+                    // One job's panic is an answer of 500, not a pause for all who sign in.
+                    if guarded("password", || job(&hasher)).is_ok() {
+                        pulse.succeeded();
+                    }
+                }
+                Ok(())
+            })?;
         }
         Ok(Self { jobs })
     }
@@ -107,7 +110,7 @@ mod tests {
     fn a_job_that_panics_takes_nobody_with_it() {
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
         runtime.block_on(async {
-            let passwords = Passwords::start(1, 1).expect("a thread");
+            let passwords = Passwords::start(1, 1, &Supervisor::default()).expect("a thread");
             let failed = passwords.run(|_| -> () { panic!("on purpose") }).await;
             assert!(matches!(failed, Err(Error::Internal(_))), "{failed:?}");
             assert!(passwords.hash("correct horse".into()).await.is_ok());

@@ -15,6 +15,7 @@ use crate::auth::{Keyring, Ticket, hash};
 use crate::config::Config;
 use crate::db::{Actor, Db, Tx};
 use crate::error::{Error, Fault, Result};
+use crate::jobs::Supervisor;
 use crate::mail::Mailer;
 
 /// How many accounts may share an address, as behind a company's router.
@@ -53,11 +54,11 @@ pub struct SignIn {
 
 impl SignIn {
     /// Errors: 500 when threads cannot be started, or the options of mail are no good.
-    pub fn open(db: Db, keyring: Data<Keyring>, config: &Config) -> Result<Self> {
+    pub fn open(db: Db, keyring: Data<Keyring>, config: &Config, supervisor: &Supervisor) -> Result<Self> {
         Ok(Self {
             db,
             keyring,
-            passwords: Passwords::start(config.password_threads, config.password_queue)?,
+            passwords: Passwords::start(config.password_threads, config.password_queue, supervisor)?,
             accounts: Throttle::new(config.sign_in_attempts),
             addresses: Throttle::new(config.sign_in_attempts.saturating_mul(MANY)),
             days: config.session_days,

@@ -4,10 +4,16 @@
 //! A job ([`Kind`], [`enqueue`]) is work that a request asked for and did not wait for. Its steps are transactions that change
 //! rows and the job's own place together, so that each is done exactly once, whatever becomes of the process: docs/JOBS.md.
 
+#[cfg(feature = "mutants")]
+mod failpoint;
 mod kind;
+mod lifecycle;
+pub mod panics;
 mod slots;
 pub mod statistics;
 pub mod store;
+pub mod supervisor;
+mod task_status;
 mod tidy;
 mod work;
 
@@ -18,8 +24,12 @@ use futures_util::future::LocalBoxFuture;
 use tokio::sync::Notify;
 
 pub use self::kind::{Job, Kind, Step};
+pub use self::lifecycle::Life;
+pub use self::panics::{Detached, detach, guarded};
 pub use self::slots::{Slot, Slots};
 pub use self::store::enqueue;
+pub use self::supervisor::{Outcome, Supervisor, Task};
+pub use self::task_status::Pulse;
 pub use self::tidy::tidy;
 pub use self::work::work;
 use crate::app::App;
@@ -60,15 +70,20 @@ pub struct Duty {
 
 impl Duty {
     /// Does it from when the service is ready until it drains.
-    pub async fn keep(&'static self, app: Data<App>) {
+    pub async fn keep(&'static self, app: Data<App>, pulse: Pulse) -> Outcome {
         while !app.life.is_started() {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         while !app.life.is_draining() {
-            let rest = match (self.run)(app.clone()).await {
+            let done = (self.run)(app.clone()).await;
+            if done.is_ok() {
+                pulse.succeeded();
+            }
+            let rest = match done {
                 Ok(Pace::Again) => continue,
                 Ok(Pace::Rest) => self.rest,
                 Err(error) => {
+                    pulse.failed(error.to_string());
                     tracing::warn!(duty = self.name, %error, "could not be done");
                     AFTER_FAILURE
                 }
@@ -78,5 +93,6 @@ impl Duty {
                 None => tokio::time::sleep(rest).await,
             }
         }
+        Ok(())
     }
 }

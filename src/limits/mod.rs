@@ -21,12 +21,13 @@ use crate::cache::Remote;
 use crate::config::Config;
 use crate::context::Counted;
 use crate::error::{Error, Result};
+use crate::jobs::{Outcome, Pulse, Supervisor, Task};
 use crate::ops::metrics;
 
 /// Requests that may wait to have an unknown credential looked up after their address had too many bad ones.
 const MOST_DOUBTED: usize = 256;
 /// Full buckets are forgotten once in so many exchanges.
-const SWEPT_EVERY: u32 = 25;
+const SWEPT_EVERY: u64 = 25;
 
 pub struct Limits {
     credentials: Option<Buckets>,
@@ -51,7 +52,7 @@ impl Limits {
             Some(url) if credentials.or(addresses).is_some() => {
                 // A connection of its own: the cache may be off, and neither should wait for the other.
                 let remote = Remote::new(
-                    "the count of requests",
+                    ("the count of requests", "rate limit connection to Redis"),
                     url.expose(),
                     config.redis_ca.as_deref(),
                     String::new(),
@@ -110,20 +111,27 @@ impl Limits {
     }
 
     /// Keeps the buckets together with those of other replicas, and forgets the full ones, as long as the limits live.
-    pub async fn keep_up(this: Weak<Self>) {
-        if this.upgrade().is_none_or(|limits| limits.credentials.is_none() && limits.addresses.is_none()) {
+    pub fn keep_up(this: &Arc<Self>, supervisor: &Supervisor) {
+        if this.credentials.is_none() && this.addresses.is_none() {
             return;
         }
-        if let Some(remote) = this.upgrade().and_then(|limits| limits.remote.clone()) {
-            actix_web::rt::spawn(Remote::keep_connected(Arc::downgrade(&remote)));
+        if let Some(remote) = &this.remote {
+            Remote::keep_connected(remote, supervisor);
         }
+        let this = Arc::downgrade(this);
+        supervisor.spawn(Task::named("rate limits"), move |pulse| Self::exchange(this.clone(), pulse));
+    }
+
+    async fn exchange(this: Weak<Self>, pulse: Pulse) -> Outcome {
         let mut ticks = tokio::time::interval(share::EVERY);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        for number in 1u32.. {
+        for number in 1u64.. {
             ticks.tick().await;
-            let Some(limits) = this.upgrade() else { return };
+            let Some(limits) = this.upgrade() else { break };
             limits.tend(number.is_multiple_of(SWEPT_EVERY)).await;
+            pulse.succeeded();
         }
+        Ok(())
     }
 
     async fn tend(&self, sweep: bool) {

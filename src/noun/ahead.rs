@@ -19,6 +19,7 @@ use super::{Engine, Noun};
 use crate::auth::{Business, Role, Tenant};
 use crate::cache::Key;
 use crate::db::{Statement, Value};
+use crate::jobs::{Outcome, Pulse};
 
 /// One hit in so many is noted.
 const NOTED: u64 = 8;
@@ -113,13 +114,14 @@ struct Remembered {
 }
 
 /// Looks every `period`, for as long as the process lives.
-pub async fn refresh(engine: Data<Engine>, period: Duration) {
-    let Some(cache) = engine.cache.clone() else { return };
+pub async fn refresh(engine: Data<Engine>, period: Duration, pulse: Pulse) -> Outcome {
+    let Some(cache) = engine.cache.clone() else { return Ok(()) };
     let mut ticks = tokio::time::interval(period);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut remembered = Instant::now();
     loop {
         ticks.tick().await;
+        pulse.succeeded();
         if remembered.elapsed() >= REMEMBERED_EVERY {
             remembered = Instant::now();
             remember(&engine).await;

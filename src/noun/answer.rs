@@ -18,6 +18,7 @@ use crate::cache::{Cache, Entry, Fresh, Key, Scope, Source, Stamp};
 use crate::error::{Error, Result};
 use crate::http::caller::Claim;
 use crate::http::reply;
+use crate::jobs::detach;
 
 /// How often the credential may change while one request is answered.
 const MOST_TURNS: usize = 5;
@@ -99,13 +100,9 @@ pub async fn answer(
             engine.hot.note(&key, &question, &tenant);
         }
         if hit && cache.samples() {
-            actix_web::rt::spawn(sample(
-                cache.clone(),
-                scopes[access.len()..].into(),
-                question.clone().compute(engine.clone(), tenant),
-                key.clone(),
-                entry.clone(),
-            ));
+            let computing = question.clone().compute(engine.clone(), tenant);
+            let scopes = scopes[access.len()..].into();
+            detach("cache sample", sample(cache.clone(), scopes, computing, key.clone(), entry.clone()));
         }
         let coding = reply::coding(request).filter(|_| noun.packed);
         if let Some(coding) = coding {

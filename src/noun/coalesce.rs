@@ -7,7 +7,6 @@
 
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -20,6 +19,7 @@ use crate::auth::Tenant;
 use crate::context;
 use crate::db::{Cells, Db, Mailbox};
 use crate::error::{Error, Result};
+use crate::jobs::{Outcome, Pulse, guarded};
 
 const LARGEST_ROUND: usize = 64;
 /// Rounds in flight for one noun. With more, each finds less to take along; two keep the database busy while the
@@ -116,7 +116,7 @@ impl Coalescer {
 impl Coalescer {
     /// Sends away who has waited too long for a round to begin. One look over the queues now and then, instead of a
     /// timer for each request.
-    pub async fn keep_moving(&self) {
+    pub async fn keep_moving(&self, pulse: &Pulse) -> Outcome {
         let mut ticks = tokio::time::interval(self.wait / 8);
         loop {
             ticks.tick().await;
@@ -131,6 +131,7 @@ impl Coalescer {
                     answer(late, Err(Error::busy()));
                 }
             }
+            pulse.succeeded();
         }
     }
 }
@@ -144,8 +145,7 @@ fn start_round(db: &Db, noun: &'static Noun, queue: &Arc<Mutex<Queue>>) {
             queue.waiting.drain(..size).collect()
         };
         // A panic must not leave the round counted: two of them would end the reading of this noun.
-        let fetched = catch_unwind(AssertUnwindSafe(|| source.read(|conn| fetch(conn, noun, &round))));
-        let outcome = fetched.unwrap_or_else(|_| Err(Error::Internal("a round panicked".into())));
+        let outcome = guarded("single reads", || source.read(|conn| fetch(conn, noun, &round))).flatten();
         let good = outcome.is_ok();
         answer(round, outcome);
         let more = {

@@ -11,6 +11,8 @@ use crate::app::App;
 use crate::auth::{Action, Area};
 use crate::error::Result;
 use crate::http::caller::Caller;
+use crate::jobs::Supervisor;
+use crate::jobs::panics::panics;
 
 /// A probe: answers at once, from what the process knows of itself.
 type Probe = fn(HttpRequest, Data<App>) -> std::future::Ready<HttpResponse>;
@@ -67,6 +69,8 @@ pub async fn detailed(app: Data<App>, caller: Caller, _: HttpRequest, _: Bytes) 
     };
     let state = if app.life.is_draining() { "draining" } else { "ready" };
     let impairments = app.life.impairments();
+    let mut tasks = Supervisor::of_process().state();
+    tasks.extend(app.supervisor.state());
     Ok(HttpResponse::Ok().json(json!({
         "status": if database["status"] == "up" && impairments.is_empty() { state } else { "degraded" },
         "reasons": impairments,
@@ -75,6 +79,8 @@ pub async fn detailed(app: Data<App>, caller: Caller, _: HttpRequest, _: Bytes) 
         "database": database,
         "pool": app.db.state(),
         "redis": redis,
+        "background_tasks": tasks,
+        "background_panics": panics(),
     })))
 }
 

@@ -14,6 +14,8 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tracing_subscriber::fmt::MakeWriter;
 
+use crate::jobs::{Pulse, Supervisor, Task};
+
 const PERIOD: Duration = Duration::from_millis(20);
 /// Bytes that may wait.
 const CAPACITY: usize = 4 * 1024 * 1024;
@@ -38,12 +40,17 @@ pub struct Guard {
 /// Starts the thread that writes to `sink`.
 pub fn start(sink: impl Write + Send + 'static) -> io::Result<(LogWriter, Guard)> {
     let shared = Arc::new(Shared::default());
-    let mine = shared.clone();
-    let thread = std::thread::Builder::new().name("logs".into()).spawn(move || drain(&mine, sink))?;
+    let (mine, mut sink) = (shared.clone(), sink);
+    let thread = Supervisor::of_process()
+        .spawn_thread(Task::named("log writer"), "logs", move |pulse| {
+            drain(&mine, &mut sink, pulse);
+            Ok(())
+        })
+        .map_err(io::Error::other)?;
     Ok((LogWriter(shared.clone()), Guard { shared, thread: Some(thread) }))
 }
 
-fn drain(shared: &Shared, mut sink: impl Write) {
+fn drain(shared: &Shared, sink: &mut impl Write, pulse: &Pulse) {
     let mut lines = Vec::new();
     loop {
         // Asked first: what was written before the stop is still taken below.
@@ -56,6 +63,7 @@ fn drain(shared: &Shared, mut sink: impl Write) {
         // A reader that has gone away is no reason to stop serving.
         let _ = sink.write_all(&lines).and_then(|()| sink.flush());
         lines.clear();
+        pulse.succeeded();
         if stop {
             return;
         }

@@ -10,6 +10,9 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
 use crate::cache::{Cache, Counts};
 use crate::db::PoolState;
+use crate::jobs::panics::PANICS;
+use crate::jobs::supervisor::RESTARTS;
+use crate::jobs::{Outcome, Pulse};
 
 const REQUESTS: &str = "rapport_http_request_duration_seconds";
 const QUERIES: &str = "rapport_db_work_duration_seconds";
@@ -51,6 +54,8 @@ pub fn install() {
         describe_counter!(JOBS_ENDED, "Jobs that ended in this process, by kind and state");
         describe_gauge!(JOBS, "Jobs that have not ended, by kind and state, in the database as a whole");
         describe_counter!(MAILS, "Mails, by what became of them");
+        describe_counter!(RESTARTS, "Restarts of background tasks that panicked or ended unexpectedly, by task");
+        describe_counter!(PANICS, "Panics in background work that is not restarted, by name of the work");
         describe_gauge!("rapport_db_connections", "Database connections, by state");
         describe_gauge!("rapport_db_waiting", "Jobs that wait for a database thread");
         describe_gauge!("rapport_ready", "Whether readiness succeeds");
@@ -60,13 +65,14 @@ pub fn install() {
 
 /// Folds what was recorded into the histograms, every second. Until then the recorder keeps each sample, so without this
 /// a service that nobody scrapes would grow with every request.
-pub async fn keep_up() {
+pub async fn keep_up(pulse: Pulse) -> Outcome {
     let mut ticks = tokio::time::interval(Duration::from_secs(1));
     loop {
         ticks.tick().await;
         if let Some(handle) = HANDLE.get().and_then(Option::as_ref) {
             handle.run_upkeep();
         }
+        pulse.succeeded();
     }
 }
 

@@ -15,7 +15,7 @@ use crate::config::Config;
 use crate::db::{Bounds, Cells, Statement, Tx, Value};
 use crate::error::Result;
 use crate::events::log::{self, Event};
-use crate::jobs::{Duty, Pace, Slot, Slots};
+use crate::jobs::{Duty, Pace, Slot, Slots, detach};
 use crate::outbound::{Answer, millis};
 
 /// For so long beyond the time that an answer may take, a delivery is whose who took it.
@@ -67,7 +67,7 @@ fn send_some(app: Data<App>) -> LocalBoxFuture<'static, Result<Pace>> {
         let pace = if taken.is_empty() { Pace::Rest } else { Pace::Again };
         for delivery in taken {
             let slot = app.sending.take(delivery.business, delivery.webhook);
-            actix_web::rt::spawn(send(app.clone(), delivery, slot));
+            detach("webhook delivery", send(app.clone(), delivery, slot));
         }
         Ok(pace)
     })

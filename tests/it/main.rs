@@ -1,6 +1,7 @@
 //! One binary for all integration tests: against real servers, through HTTP, each test with a database of its own.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test stops at the first surprise")]
+#![allow(clippy::disallowed_methods, reason = "a test's threads and connections are its own")]
 
 mod support;
 
@@ -46,6 +47,7 @@ mod queries;
 mod schema;
 mod secrets;
 mod sign_in;
+mod supervisor;
 #[cfg(feature = "tls")]
 mod tls;
 mod tokens;

@@ -21,6 +21,7 @@ use crate::error::{Error, Result};
 use crate::http::caller::Caller;
 use crate::http::once::{self, Answer, Once};
 use crate::http::{reply, routing};
+use crate::jobs::detach;
 use crate::noun::form::Form;
 use crate::noun::http::id;
 use crate::noun::openapi::{Act, Gives};
@@ -96,7 +97,7 @@ async fn forget(app: &Data<App>, business: uuid::Uuid) {
     let config = &app.config;
     let computed = config.request_timeout_ms + config.db_wait_ms + config.statement_timeout_ms;
     let over = Duration::from_millis(computed + 10 * config.redis_timeout_ms);
-    actix_web::rt::spawn(async move {
+    detach("cache purge after an erasure", async move {
         tokio::time::sleep(over).await;
         if cache.purge(Some(business), None).await.1.is_none() {
             tracing::warn!(%business, "Redis could not be emptied after an erasure; `POST /ops/cache/purge` does it");

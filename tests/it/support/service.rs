@@ -9,6 +9,7 @@ use rapport::app::App;
 use rapport::auth::Tenant;
 use rapport::config::Config;
 use rapport::db::{self, Db};
+use rapport::jobs::Supervisor;
 use rapport::server;
 use rapport::{auth::Role, identity::api_keys};
 use tokio::sync::oneshot;
@@ -32,6 +33,8 @@ pub struct Service {
     /// A client with the owner's key of the first business.
     pub client: Client,
     pub business: Uuid,
+    /// Runs its background tasks; a test may add one.
+    pub supervisor: Supervisor,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -50,13 +53,25 @@ impl Service {
 
     /// A service on a database that is there already.
     pub fn on(database: Database, business: Uuid, key: &str, settings: Settings) -> Self {
+        Self::changed(database, business, key, settings, |_| {})
+    }
+
+    /// The same, with what `change` makes of it before it serves.
+    pub fn changed(
+        database: Database,
+        business: Uuid,
+        key: &str,
+        settings: Settings,
+        change: impl FnOnce(&mut App) + Send + 'static,
+    ) -> Self {
         let config = configuration(settings);
         let (stop, stopped) = oneshot::channel();
         let (send, receive) = mpsc::channel();
         let url = database.url.clone();
         let thread = std::thread::spawn(move || {
             actix_web::rt::System::new().block_on(async move {
-                let app = App::open(config, &url, rapport::openapi::shape()).expect("an application");
+                let mut app = App::open(config, &url, rapport::openapi::shape()).expect("an application");
+                change(&mut app);
                 let running = server::start(app).expect("a server");
                 let addresses = (running.address, running.metrics_address.expect("metrics"));
                 let (app, (handles, servers)) = (running.app.clone(), running.split());
@@ -64,15 +79,15 @@ impl Service {
                 while !app.life.is_started() && !url.contains("/empty_") {
                     tokio::time::sleep(std::time::Duration::from_millis(5)).await;
                 }
-                send.send(addresses).expect("the test waits");
+                send.send((addresses, app.supervisor.clone())).expect("the test waits");
                 let _ = stopped.await;
                 futures_util::future::join_all(handles.iter().map(|handle| handle.stop(false))).await;
                 let _ = serving.await;
             });
         });
-        let (address, metrics) = receive.recv().expect("the service starts");
+        let ((address, metrics), supervisor) = receive.recv().expect("the service starts");
         let client = Client::new(address, key);
-        Self { database, address, metrics, client, business, stop: Some(stop), thread: Some(thread) }
+        Self { database, address, metrics, client, business, supervisor, stop: Some(stop), thread: Some(thread) }
     }
 
     /// A client with a new key of `role` in the first business.
@@ -133,7 +148,7 @@ fn configuration(settings: Settings) -> Config {
 
 /// A pool as the service has one, for tests of the database layer itself.
 pub fn open_db(database: &Database, settings: Settings) -> Db {
-    Db::open(&configuration(settings), &database.url).expect("a pool")
+    Db::open(&configuration(settings), &database.url, &Supervisor::default()).expect("a pool")
 }
 
 /// What a process has, for tests of what is done beside requests.
