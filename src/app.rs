@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::cache::Cache;
 use crate::config::Config;
-use crate::db::Db;
+use crate::db::{Db, connection_options};
 use crate::error::{Error, Result};
 pub use crate::jobs::Life;
 use crate::jobs::{Bells, Slots, Supervisor};
@@ -36,6 +36,7 @@ impl App {
         metrics::install();
         let life = Arc::new(Life::default());
         let supervisor = Supervisor::new(life.clone());
+        let database_url = &connection_options::with_timeouts(database_url);
         let db = Db::open(&config, database_url, &supervisor)?;
         let cache = match config.cache {
             true => Some(Arc::new(Cache::open(&config, database_url, shape, &supervisor)?)),

@@ -25,6 +25,8 @@ use crate::jobs::{Outcome, Task};
 use crate::limits::Limits;
 use crate::noun::{self, Engine};
 use crate::nouns::NOUNS;
+use crate::ops::heartbeat;
+use crate::ops::log_limiter::LogLimiter;
 use crate::ops::metrics;
 use crate::routes;
 
@@ -86,6 +88,8 @@ fn tend(app: &Data<App>) {
     let starting = app.clone();
     app.supervisor.spawn(Task::named("start"), move |_| become_ready(starting.clone()));
     app.supervisor.spawn(Task::named("metrics"), metrics::keep_up);
+    let asking = app.clone();
+    app.supervisor.spawn(Task::named("database heartbeat"), move |pulse| heartbeat::keep_asking(asking.clone(), pulse));
     if let Some(cache) = &app.cache {
         cache.keep_connected(&app.supervisor);
     }
@@ -234,18 +238,24 @@ fn cors(origins: &[String]) -> Cors {
 
 /// Waits until the database is there and has this binary's schema.
 async fn become_ready(app: Data<App>) -> Outcome {
-    let mut told = false;
+    let failures = LogLimiter::new();
     loop {
         let current = app.db.across().read("is_migrated", |conn| {
             migrate::is_current(conn).map_err(|error| crate::error::Error::Internal(error.to_string()))
         });
         match current.await {
             Ok(true) => break,
-            Ok(false) if !told => tracing::warn!("the database is not migrated; run `rapport migrate`"),
-            Err(error) if !told => tracing::warn!(%error, "waiting for the database"),
-            _ => {}
+            Ok(false) => {
+                if failures.failed().is_some() {
+                    tracing::warn!("the database is not migrated; run `rapport migrate`");
+                }
+            }
+            Err(error) => {
+                if failures.failed().is_some() {
+                    tracing::warn!(%error, "waiting for the database");
+                }
+            }
         }
-        told = true;
         tokio::time::sleep(ASK_AGAIN).await;
     }
     app.life.set_ready();

@@ -18,6 +18,7 @@ use crate::config::{Config, Secret};
 use crate::db::{Db, Statement, Value};
 use crate::error::{Error, Result};
 use crate::jobs::detach;
+use crate::ops::log_limiter::LogLimiter;
 
 /// Entries kept, good and bad; past it, those that let nobody in go first.
 const MOST_ENTRIES: usize = 10_000;
@@ -376,8 +377,11 @@ fn used(db: Db, business: Uuid, principal: Principal) {
             ));
             Ok(sql.run(tx)?)
         });
+        static FAILURES: LogLimiter = LogLimiter::new();
         if let Err(error) = noted.await {
-            tracing::warn!(%error, "cannot note the use of a credential");
+            if let Some(suppressed) = FAILURES.failed_with(&error) {
+                tracing::warn!(%error, suppressed, "cannot note the use of a credential");
+            }
         }
     });
 }

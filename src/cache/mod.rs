@@ -13,6 +13,7 @@ mod entry;
 mod flight;
 #[cfg(feature = "mutants")]
 pub mod mutants;
+mod pace;
 mod remote;
 mod rounds;
 mod scope;
@@ -106,8 +107,14 @@ impl Cache {
         let remote = match &config.redis_url {
             None => None,
             Some(url) => Some(Arc::new(
-                Remote::new(("the cache", "cache connection to Redis"), url.expose(), config.redis_ca.as_deref(), prefix, budget)
-                    .map_err(Error::Internal)?,
+                Remote::new(
+                    ("the cache", "cache connection to Redis"),
+                    url.expose(),
+                    config.redis_ca.as_deref(),
+                    prefix,
+                    budget,
+                )
+                .map_err(Error::Internal)?,
             )),
         };
         let to_pack = start_packing(local.clone(), supervisor)?;
@@ -199,13 +206,16 @@ impl Cache {
                 let (cache, key, computing) = (self.clone(), key.clone(), compute());
                 // In a task of its own: whoever asked may go away, and those who follow must not.
                 let own = Context::new(context::request_id().into());
-                let led = detach("cache computation", CONTEXT.scope(own, async move {
-                    let found = cache.fetch(&key, ttl, stamp, computing).await;
-                    if let Ok((entry, _)) = &found {
-                        flight.land(entry);
-                    }
-                    (found, context::spent())
-                }));
+                let led = detach(
+                    "cache computation",
+                    CONTEXT.scope(own, async move {
+                        let found = cache.fetch(&key, ttl, stamp, computing).await;
+                        if let Ok((entry, _)) = &found {
+                            flight.land(entry);
+                        }
+                        (found, context::spent())
+                    }),
+                );
                 let (found, (time, statements)) = led.outcome().await?;
                 context::spent_in_database(time, statements);
                 found
@@ -323,6 +333,11 @@ impl Cache {
 
     pub fn counts(&self) -> Vec<(&'static str, Counts)> {
         self.ledger.read()
+    }
+
+    /// How long ago the database last answered a validation round.
+    pub fn last_answer(&self) -> Duration {
+        self.rounds.last_answer()
     }
 
     pub fn round_counts(&self) -> RoundCounts {

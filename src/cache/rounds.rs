@@ -19,10 +19,12 @@ use diesel::{Connection, PgConnection};
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
 
+use super::pace::Pace;
 use super::scope::{Scope, Stamp};
-use crate::db::{Mailbox, Statement, Value};
+use crate::db::{LastAnswer, Mailbox, Statement, Value};
 use crate::error::{Error, Result};
 use crate::jobs::{Pulse, Supervisor, Task};
+use crate::ops::log_limiter::LogLimiter;
 
 /// The thread that sends rounds, as a background task: without it nothing can be answered from the cache.
 pub const VALIDATOR: &str = "validator";
@@ -34,12 +36,6 @@ const MOST_WAITING: usize = 20_000;
 const MOST_KNOWN: usize = 100_000;
 /// Pause between attempts to connect. Whoever asks meanwhile is sent away at once.
 const RECONNECT: Duration = Duration::from_millis(100);
-
-/// Above so many readers in a second a round waits for others before it is sent: it costs much the same for one as for
-/// twenty.
-const BUSY: f64 = 24_000.0;
-/// For so long, from the start of the round before.
-const GATHERING: Duration = Duration::from_micros(300);
 
 /// What a round has found.
 #[derive(Clone, Debug)]
@@ -76,6 +72,8 @@ struct Shared {
     rounds: AtomicU64,
     failed: AtomicU64,
     micros: AtomicU64,
+    answered: LastAnswer,
+    failures: LogLimiter,
 }
 
 /// How many rounds there were, and how long they took.
@@ -149,6 +147,11 @@ impl Rounds {
         }
     }
 
+    /// How long ago the database last answered a round.
+    pub fn last_answer(&self) -> Duration {
+        self.shared.answered.age()
+    }
+
     pub fn counts(&self) -> RoundCounts {
         let rounds = self.shared.rounds.load(Ordering::Relaxed);
         let micros = self.shared.micros.load(Ordering::Relaxed);
@@ -218,32 +221,6 @@ fn each_once<'s>(scopes: impl Iterator<Item = &'s Scope>) -> Vec<Scope> {
     scopes.filter(|scope| seen.insert(**scope)).copied().collect()
 }
 
-/// How fast readers come.
-#[derive(Default)]
-struct Pace {
-    /// When the last round was sent.
-    sent: Option<Instant>,
-    /// Readers in a second, smoothed over some rounds.
-    rate: f64,
-}
-
-impl Pace {
-    /// Lets others gather while there are many.
-    fn gather(&self) {
-        if let (Some(sent), true) = (self.sent, self.rate > BUSY) {
-            std::thread::sleep(GATHERING.saturating_sub(sent.elapsed()));
-        }
-    }
-
-    fn sends(&mut self, readers: usize) {
-        let now = Instant::now();
-        if let Some(sent) = self.sent.replace(now) {
-            let rate = readers as f64 / now.duration_since(sent).as_secs_f64().max(1e-6);
-            self.rate += (rate - self.rate) / 8.0;
-        }
-    }
-}
-
 struct Thread {
     shared: Arc<Shared>,
     url: String,
@@ -268,18 +245,32 @@ impl Thread {
             let round = self.late_comers(round);
             self.shared.rounds.fetch_add(1, Ordering::Relaxed);
             self.shared.micros.fetch_add(began.elapsed().as_micros() as u64, Ordering::Relaxed);
-            if let Err(error) = asked {
-                pulse.failed(error.to_string());
-                self.shared.failed.fetch_add(1, Ordering::Relaxed);
-                tracing::warn!(%error, "a validation round failed");
-            } else {
-                pulse.succeeded();
+            match asked {
+                Ok(()) => self.succeeded(pulse),
+                Err(error) => self.failed(&error, pulse),
             }
             Mailbox::deliver(round.into_iter().map(|waiting| {
                 let found = self.found(&waiting);
                 (waiting.mailbox, (waiting.answer, found))
             }));
             self.pace.gather();
+        }
+    }
+
+    fn succeeded(&self, pulse: &Pulse) {
+        self.shared.answered.note();
+        if let Some(over) = self.shared.failures.recovered() {
+            let seconds = over.lasted.as_secs();
+            tracing::info!(seconds, suppressed = over.suppressed, "validation rounds succeed again");
+        }
+        pulse.succeeded();
+    }
+
+    fn failed(&self, error: &BoxError, pulse: &Pulse) {
+        pulse.failed(error.to_string());
+        self.shared.failed.fetch_add(1, Ordering::Relaxed);
+        if let Some(suppressed) = self.shared.failures.failed() {
+            tracing::error!(%error, suppressed, "a validation round failed; this is logged once a minute");
         }
     }
 

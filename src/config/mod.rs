@@ -133,6 +133,9 @@ pub struct Config {
     /// waits on its connection for as long as a statement may run
     #[arg(long, env = "RAPPORT_LOCK_WAIT_MS", default_value_t = 2_000)]
     pub lock_wait_ms: u64,
+    /// How long the database may not answer until readiness fails, in seconds
+    #[arg(long, env = "RAPPORT_READINESS_AFTER_SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub readiness_after_seconds: u64,
     /// Longest a request may take in all, in milliseconds
     #[arg(long, env = "RAPPORT_REQUEST_TIMEOUT_MS", default_value_t = 15_000)]
     pub request_timeout_ms: u64,

@@ -6,7 +6,9 @@
 //! these threads reached 70 % of the throughput; see docs/PERFORMANCE.md.)
 
 mod bounds;
+pub mod connection_options;
 pub mod embedded;
+mod last_answer;
 pub mod levels;
 mod lock_wait;
 mod mailbox;
@@ -28,6 +30,7 @@ use uuid::Uuid;
 
 pub use self::bounds::{Actor, Bounds, RowSecurity};
 use self::lock_wait::LockLines;
+pub use self::last_answer::LastAnswer;
 pub use self::mailbox::Mailbox;
 pub use self::statement::{Cells, Statement, Value};
 pub use self::threads::Source;
@@ -123,18 +126,25 @@ impl Db {
         }
     }
 
-    /// Answers whether a connection can be had and used within `limit`.
+    /// How long a connection takes to be had and used. Errors: 503 when it cannot be within `limit`.
     pub async fn ping(&self, limit: Duration) -> Result<Duration> {
+        tokio::time::timeout(limit, self.latency()).await.unwrap_or_else(|_| Err(Error::busy()))
+    }
+
+    /// As [`Db::ping`], however long that takes.
+    pub async fn latency(&self) -> Result<Duration> {
         let asked = std::time::Instant::now();
-        let ping = self.across().read("ping", |conn| Ok(Statement::new("SELECT 1").run(conn)?));
-        match tokio::time::timeout(limit, ping).await {
-            Ok(done) => done.map(|_| asked.elapsed()),
-            Err(_) => Err(Error::busy()),
-        }
+        self.across().read("ping", |conn| Ok(Statement::new("SELECT 1").run(conn)?)).await?;
+        Ok(asked.elapsed())
     }
 
     pub fn state(&self) -> PoolState {
         self.threads.state()
+    }
+
+    /// How long ago the database last answered on a pooled connection.
+    pub fn last_answer(&self) -> Duration {
+        self.threads.last_answer()
     }
 }
 

@@ -15,11 +15,12 @@ use tokio::sync::oneshot;
 
 use super::lock_wait::LockLines;
 use super::queue::{Limits, Party, Queue};
-use super::{PoolState, tx};
+use super::{LastAnswer, PoolState, tx};
 use crate::config::Config;
 use crate::context;
 use crate::error::{Error, Result};
 use crate::jobs::{Pulse, Supervisor, Task, guarded};
+use crate::ops::log_limiter::LogLimiter;
 use crate::ops::metrics;
 
 type Manager = ConnectionManager<PgConnection>;
@@ -35,12 +36,37 @@ pub struct Threads {
     pool: Pool<Manager>,
     wait: Duration,
     queue: usize,
+    reached: Arc<Reached>,
 }
 
 /// Where a job gets its connection from.
 pub struct Source {
     pool: Pool<Manager>,
     wait: Duration,
+    reached: Arc<Reached>,
+}
+
+/// What is known of the way to the database.
+#[derive(Debug, Default)]
+struct Reached {
+    answered: LastAnswer,
+    failures: LogLimiter,
+}
+
+impl Reached {
+    fn failed(&self, error: &dyn std::fmt::Display) {
+        if let Some(suppressed) = self.failures.failed() {
+            tracing::error!(%error, suppressed, "the database cannot be reached; this is logged once a minute");
+        }
+    }
+
+    fn answered(&self) {
+        self.answered.note();
+        if let Some(over) = self.failures.recovered() {
+            let seconds = over.lasted.as_secs();
+            tracing::info!(seconds, suppressed = over.suppressed, "the database can be reached again");
+        }
+    }
 }
 
 impl Source {
@@ -53,8 +79,12 @@ impl Source {
     /// answered, because what ended one connection has probably ended all.
     pub fn run<T>(&self, mut f: impl FnMut(&mut PgConnection) -> Result<T>, again: impl FnOnce() -> bool) -> Result<T> {
         let mut conn = self.get()?;
+        let sent = SENT.get();
         let done = f(&mut conn);
         if !matches!(&done, Err(Error::Database(error)) if tx::is_broken(error)) {
+            if SENT.get() > sent {
+                self.reached.answered();
+            }
             return done;
         }
         discard(conn);
@@ -64,6 +94,7 @@ impl Source {
         loop {
             let mut conn = self.get()?;
             if conn.batch_execute("SELECT 1").is_ok() {
+                self.reached.answered();
                 return f(&mut conn);
             }
             discard(conn);
@@ -72,7 +103,7 @@ impl Source {
 
     fn get(&self) -> Result<PooledConnection<Manager>> {
         self.pool.get_timeout(self.wait).map_err(|error| {
-            tracing::warn!(%error, "no database connection");
+            self.reached.failed(&error);
             Error::Unavailable {
                 code: "database_unavailable",
                 detail: "The database is not reachable right now. Try again shortly.".into(),
@@ -97,6 +128,7 @@ impl Threads {
     pub fn start(config: &Config, url: &str, supervisor: &Supervisor) -> Result<Self> {
         let wait = Duration::from_millis(config.db_wait_ms);
         let size = config.db_connections;
+        let reached = Arc::<Reached>::default();
         // Unchecked: a database that is away is readiness' business, not a reason to hang here.
         let pool = Pool::builder()
             .max_size(size)
@@ -107,7 +139,7 @@ impl Threads {
                 statement_timeout_ms: config.statement_timeout_ms,
                 lock_timeout_ms: LockLines::of_session(config.lock_wait_ms, config.statement_timeout_ms),
             }))
-            .error_handler(Box::new(LogErrors))
+            .error_handler(Box::new(LogErrors(reached.clone())))
             .build_unchecked(Manager::new(url));
         let share = |of: usize| (of * usize::from(config.db_share) / 100).clamp(1, of);
         let jobs = Arc::new(Queue::new(Limits {
@@ -116,13 +148,13 @@ impl Threads {
             running_each: share(size as usize),
         }));
         for number in 0..size {
-            let (jobs, source) = (jobs.clone(), Source { pool: pool.clone(), wait });
+            let (jobs, source) = (jobs.clone(), Source { pool: pool.clone(), wait, reached: reached.clone() });
             supervisor.spawn_thread(Task::named("database threads"), format!("db-{number}"), move |pulse| {
                 work(&jobs, &source, pulse);
                 Ok(())
             })?;
         }
-        Ok(Self { jobs, pool, wait, queue: config.db_queue })
+        Ok(Self { jobs, pool, wait, queue: config.db_queue, reached })
     }
 
     /// Runs `work` on a database thread and waits for it: at most `db_wait_ms` until it starts; then its statements'
@@ -176,6 +208,11 @@ impl Threads {
 
     fn enqueue(&self, party: Party, job: Job) -> Result<()> {
         self.jobs.push(party, job).map_err(|_| Error::busy())
+    }
+
+    /// How long ago the database last answered.
+    pub fn last_answer(&self) -> Duration {
+        self.reached.answered.age()
     }
 
     pub fn state(&self) -> PoolState {
@@ -271,10 +308,10 @@ fn warn_of_language(conn: &mut PgConnection) {
 }
 
 #[derive(Debug)]
-struct LogErrors;
+struct LogErrors(Arc<Reached>);
 
 impl diesel::r2d2::HandleError<diesel::r2d2::Error> for LogErrors {
     fn handle_error(&self, error: diesel::r2d2::Error) {
-        tracing::warn!(%error, "database connection");
+        self.0.failed(&error);
     }
 }

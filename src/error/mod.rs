@@ -182,6 +182,13 @@ impl Error {
             || matches!(self, Self::Database(error) if is_lock_timeout(error))
     }
 
+    /// Whether the database is away, or has no place for more: nothing that is wrong with what was asked of it.
+    pub fn is_outage(&self) -> bool {
+        let codes = ["database_unavailable", "validation_unavailable", "busy"];
+        let is = |error: &Self| matches!(error, Self::Unavailable { code, .. } if codes.contains(code));
+        is(self) || self.resolved().is_some_and(|known| is(&known))
+    }
+
     /// Errors whose meaning for the client is known without the database having to be asked again.
     fn resolved(&self) -> Option<Error> {
         let Error::Database(error) = self else { return None };

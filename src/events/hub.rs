@@ -19,6 +19,7 @@ use crate::app::App;
 use crate::db::{Statement, Value};
 use crate::error::{Error, Result};
 use crate::jobs::{Outcome, Pulse};
+use crate::ops::log_limiter::LogLimiter;
 
 /// Events of one business that are read at once.
 const LARGEST_BATCH: usize = 500;
@@ -226,17 +227,21 @@ impl Hub {
 /// Reads for all streams, as long as the process serves.
 pub async fn keep_reading(hub: Data<Hub>, pulse: Pulse) -> Outcome {
     let rest = Duration::from_millis(hub.app.config.stream_poll_ms);
+    let failures = LogLimiter::new();
     while !hub.app.life.is_draining() {
         match hub.read().await {
             Ok(more) => {
                 pulse.succeeded();
+                failures.recovered();
                 if more {
                     continue;
                 }
             }
             Err(error) => {
                 pulse.failed(error.to_string());
-                tracing::warn!(%error, "events could not be read");
+                if let Some(suppressed) = failures.failed_with(&error) {
+                    tracing::warn!(%error, suppressed, "events could not be read");
+                }
             }
         }
         let _ = tokio::time::timeout(rest, hub.app.bells.events.notified()).await;

@@ -34,6 +34,7 @@ pub use self::tidy::tidy;
 pub use self::work::work;
 use crate::app::App;
 use crate::error::Result;
+use crate::ops::log_limiter::LogLimiter;
 
 /// How long a duty rests after it failed: the database is away, or something is wrong that a log must show.
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
@@ -74,17 +75,23 @@ impl Duty {
         while !app.life.is_started() {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
+        let failures = LogLimiter::new();
         while !app.life.is_draining() {
             let done = (self.run)(app.clone()).await;
             if done.is_ok() {
                 pulse.succeeded();
+                if let Some(over) = failures.recovered() {
+                    tracing::info!(duty = self.name, suppressed = over.suppressed, "can be done again");
+                }
             }
             let rest = match done {
                 Ok(Pace::Again) => continue,
                 Ok(Pace::Rest) => self.rest,
                 Err(error) => {
                     pulse.failed(error.to_string());
-                    tracing::warn!(duty = self.name, %error, "could not be done");
+                    if let Some(suppressed) = failures.failed_with(&error) {
+                        tracing::warn!(duty = self.name, %error, suppressed, "could not be done");
+                    }
                     AFTER_FAILURE
                 }
             };

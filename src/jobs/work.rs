@@ -14,6 +14,7 @@ use crate::app::App;
 use crate::context::{CONTEXT, Context};
 use crate::db::Tx;
 use crate::error::{Error, Result};
+use crate::ops::log_limiter::LogLimiter;
 use crate::ops::metrics;
 
 /// How long a job is worked on before others have their turn.
@@ -61,9 +62,12 @@ async fn take_turn(app: Data<App>, claim: Claim) {
     CONTEXT
         .scope(Context::new(name.as_str().into()), async move {
             let (id, kind) = (claim.id, claim.kind.name);
+            static FAILURES: LogLimiter = LogLimiter::new();
             if let Err(error) = steps(&app, &claim).await {
                 // Nobody could be told: it is found again when its lease is over.
-                tracing::warn!(job = %id, kind, %error, "a job could not be moved on");
+                if let Some(suppressed) = FAILURES.failed_with(&error) {
+                    tracing::warn!(job = %id, kind, %error, suppressed, "a job could not be moved on");
+                }
             }
         })
         .await;

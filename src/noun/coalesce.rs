@@ -20,6 +20,9 @@ use crate::context;
 use crate::db::{Cells, Db, Mailbox};
 use crate::error::{Error, Result};
 use crate::jobs::{Outcome, Pulse, guarded};
+use crate::ops::log_limiter::LogLimiter;
+
+static FAILURES: LogLimiter = LogLimiter::new();
 
 const LARGEST_ROUND: usize = 64;
 /// Rounds in flight for one noun. With more, each finds less to take along; two keep the database busy while the
@@ -184,8 +187,13 @@ fn fetch(conn: &mut diesel::PgConnection, noun: &'static Noun, round: &[Waiting]
 }
 
 fn answer(round: Vec<Waiting>, outcome: Result<HashMap<Key, Arc<Cells>>>) {
+    if outcome.is_ok() {
+        FAILURES.recovered();
+    }
     let outcome = outcome.map_err(|error| {
-        tracing::warn!(%error, "a round of single reads failed");
+        if let Some(suppressed) = FAILURES.failed_with(&error) {
+            tracing::warn!(%error, suppressed, "a round of single reads failed");
+        }
         match error {
             error if error.is_locked() => Failed::Locked,
             Error::Unavailable { .. } | Error::Database(diesel::result::Error::DatabaseError(..)) => {

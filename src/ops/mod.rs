@@ -3,7 +3,9 @@
 pub mod access;
 pub mod cache;
 pub mod health;
+pub mod heartbeat;
 pub mod jobs;
+pub mod log_limiter;
 mod log_writer;
 pub mod metrics;
 pub mod telemetry;

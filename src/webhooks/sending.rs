@@ -16,6 +16,7 @@ use crate::db::{Bounds, Cells, Statement, Tx, Value};
 use crate::error::Result;
 use crate::events::log::{self, Event};
 use crate::jobs::{Duty, Pace, Slot, Slots, detach};
+use crate::ops::log_limiter::LogLimiter;
 use crate::outbound::{Answer, millis};
 
 /// For so long beyond the time that an answer may take, a delivery is whose who took it.
@@ -183,9 +184,12 @@ async fn send(app: Data<App>, delivery: Taken, slot: Slot) {
     let bounds = Bounds { business: Some(business), actor: None };
     let (then, webhook) = (outcome.then, delivery.webhook);
     let told = app.db.within(bounds).write("webhooks_told", move |tx| finish(tx, &delivery, &outcome, hours));
+    static FAILURES: LogLimiter = LogLimiter::new();
     // If it cannot be noted it will be sent again, when whoever has it now has had it long enough.
     if let Err(error) = told.await {
-        tracing::warn!(%webhook, %error, "what became of a delivery could not be noted");
+        if let Some(suppressed) = FAILURES.failed_with(&error) {
+            tracing::warn!(%webhook, %error, suppressed, "what became of a delivery could not be noted");
+        }
     }
     tracing::debug!(%webhook, ?then, "sent");
     drop(slot);

@@ -11,7 +11,6 @@
 //! `RAPPORT_HISTORY_SECONDS` says how long (8). `make prove-cache` runs it for minutes, and against deliberate breakages
 //! of the protocol, each of which must be caught.
 
-mod proxy;
 mod world;
 
 use std::collections::HashMap;
@@ -24,9 +23,9 @@ use rand::Rng;
 use rand::seq::IndexedRandom;
 use serde_json::{Value, json};
 
-use self::proxy::Mode;
 use self::world::World;
 use crate::support::Answer;
+use crate::support::proxy::Mode;
 
 /// Few, so that readers and writers meet.
 const ROWS: usize = 6;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use rapport::auth::Role;
 
-use super::proxy::Proxy;
+use crate::support::proxy::Proxy;
 use crate::support::{Client, Database, make_business, make_key};
 
 pub const REPLICAS: usize = 3;

@@ -5,6 +5,7 @@ mod client;
 pub mod post;
 mod program;
 pub mod provider;
+pub mod proxy;
 pub mod receiver;
 mod samples;
 mod servers;

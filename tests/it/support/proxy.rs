@@ -2,6 +2,8 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
@@ -24,6 +26,23 @@ pub struct Proxy {
 
 impl Proxy {
     pub fn to(upstream: SocketAddr) -> Self {
+        Self::through(move || TcpStream::connect(upstream))
+    }
+
+    /// To the PostgreSQL that `url` names by the folder of its Unix socket.
+    pub fn to_postgres(url: &str) -> Self {
+        let host = url.split(['@', '/']).nth(3).expect("a host");
+        let folder = percent_encoding::percent_decode_str(host).decode_utf8().expect("a path").into_owned();
+        Self::through(move || Ok(OwnedFd::from(UnixStream::connect(format!("{folder}/.s.PGSQL.5432"))?).into()))
+    }
+
+    /// What leads to the same database as `url`, through the proxy.
+    pub fn url(&self, url: &str) -> String {
+        let (_, database) = url.rsplit_once('/').expect("a database");
+        format!("postgres://rapport@127.0.0.1:{}/{database}", self.port)
+    }
+
+    fn through(connect: impl Fn() -> std::io::Result<TcpStream> + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let proxy = Self { port: listener.local_addr().expect("an address").port(), mode: Arc::default() };
         let mode = proxy.mode.clone();
@@ -33,7 +52,7 @@ impl Proxy {
                 if mode.load(Ordering::Relaxed) == Mode::Cut as u8 {
                     continue;
                 }
-                let Ok(server) = TcpStream::connect(upstream) else { continue };
+                let Ok(server) = connect() else { continue };
                 for (from, to) in [(&client, &server), (&server, &client)] {
                     let (from, to) = (from.try_clone().expect("a socket"), to.try_clone().expect("a socket"));
                     let mode = mode.clone();

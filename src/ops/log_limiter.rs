@@ -1,0 +1,120 @@
+//! Limits what one kind of failure may log: at once when it begins, then one line a minute with the number of those that
+//! were left out, and one line when it is over.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use crate::error::Error;
+
+/// Between two lines of one kind.
+const PERIOD: Duration = Duration::from_secs(60);
+
+/// One kind of failure. A static or a field beside what fails.
+#[derive(Debug)]
+pub struct LogLimiter {
+    /// What [`LogLimiter::recovered`] asks first: it is called on each success.
+    failing: AtomicBool,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// When it began to fail.
+    since: Option<Instant>,
+    /// When the last line was logged; what fails again and again has no more lines than what fails for long.
+    logged: Option<Instant>,
+    /// Left out since.
+    suppressed: u64,
+    /// This failure was logged, so its end is.
+    told: bool,
+}
+
+/// What is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Recovery {
+    pub lasted: Duration,
+    /// Lines that were left out since the last.
+    pub suppressed: u64,
+}
+
+impl Default for LogLimiter {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl LogLimiter {
+    pub const fn new() -> Self {
+        let state = State { since: None, logged: None, suppressed: 0, told: false };
+        Self { failing: AtomicBool::new(false), state: Mutex::new(state) }
+    }
+
+    /// It failed. `Some`: log a line, with the number of lines that were left out since the last.
+    pub fn failed(&self) -> Option<u64> {
+        self.failed_at(Instant::now())
+    }
+
+    /// As [`LogLimiter::failed`], for what `error` made fail. Never where that is a database that is away: the pool's
+    /// lines say so, once for all.
+    pub fn failed_with(&self, error: &Error) -> Option<u64> {
+        if error.is_outage() { None } else { self.failed() }
+    }
+
+    /// It works. `Some`: log a line, because its failure was logged.
+    pub fn recovered(&self) -> Option<Recovery> {
+        if !self.failing.load(Ordering::Relaxed) {
+            return None;
+        }
+        self.recovered_at(Instant::now())
+    }
+
+    fn failed_at(&self, now: Instant) -> Option<u64> {
+        let mut state = self.state.lock();
+        self.failing.store(true, Ordering::Relaxed);
+        state.since.get_or_insert(now);
+        if state.logged.is_some_and(|logged| now.duration_since(logged) < PERIOD) {
+            state.suppressed += 1;
+            return None;
+        }
+        state.logged = Some(now);
+        state.told = true;
+        Some(std::mem::take(&mut state.suppressed))
+    }
+
+    fn recovered_at(&self, now: Instant) -> Option<Recovery> {
+        let mut state = self.state.lock();
+        self.failing.store(false, Ordering::Relaxed);
+        let lasted = now.duration_since(state.since.take()?);
+        std::mem::take(&mut state.told).then(|| Recovery { lasted, suppressed: std::mem::take(&mut state.suppressed) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_failure_logs_at_once_then_each_minute_and_its_end_once() {
+        let (limiter, began) = (LogLimiter::new(), Instant::now());
+        let at = |tenths: u64| began + Duration::from_millis(tenths * 100);
+        let logged: Vec<(u64, u64)> =
+            (0..1500).filter_map(|tenths| Some((tenths, limiter.failed_at(at(tenths))?))).collect();
+        assert_eq!(logged, [(0, 0), (600, 599), (1200, 599)]);
+        let over = limiter.recovered_at(at(1500));
+        assert_eq!(over, Some(Recovery { lasted: Duration::from_secs(150), suppressed: 299 }));
+        assert_eq!((limiter.recovered(), limiter.recovered_at(at(1501))), (None, None));
+    }
+
+    #[test]
+    fn failure_that_comes_and_goes_logs_one_line_a_minute() {
+        let (limiter, began) = (LogLimiter::new(), Instant::now());
+        let at = |seconds| began + Duration::from_secs(seconds);
+        let lines = (0..120).map(|second| {
+            let failed = limiter.failed_at(at(second)).is_some();
+            usize::from(failed) + usize::from(limiter.recovered_at(at(second)).is_some())
+        });
+        assert_eq!(lines.sum::<usize>(), 4);
+    }
+}
