@@ -17,7 +17,7 @@ pub fn create(
     name: &str,
     create_business: bool,
 ) -> Result<(), BoxError> {
-    let target = Target::open(database)?;
+    let target = Target::open_beside(database)?;
     let mut conn = target.connect_migrated()?;
     let business = business_or_new(&mut conn, slug, create_business)?;
     let key = api_keys::generate()?;

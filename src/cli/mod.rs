@@ -170,7 +170,7 @@ fn refuse(faults: &[String]) -> ExitCode {
 }
 
 fn migrate(database: &DatabaseConfig) -> Result<(), BoxError> {
-    let target = Target::open(database)?;
+    let target = Target::open_beside(database)?;
     let ran = migrate::run(&target.url)?;
     match ran.len() {
         0 => println!("The database is up to date."),
@@ -180,7 +180,7 @@ fn migrate(database: &DatabaseConfig) -> Result<(), BoxError> {
 }
 
 fn seed(database: &DatabaseConfig, scale: Option<f64>) -> Result<(), BoxError> {
-    let target = Target::open(database)?;
+    let target = Target::open_beside(database)?;
     migrate::run(&target.url)?;
     let mut conn = target.connect()?;
     let made = match scale {

@@ -1,5 +1,7 @@
 //! `rapport serve`
 
+use tokio::sync::oneshot;
+
 use super::api_key;
 use crate::app::App;
 use crate::config::{Config, Secret};
@@ -19,7 +21,6 @@ pub fn run(config: Config) -> Result<(), BoxError> {
         return Err(format!("RAPPORT_CACHE_TTL: there is no noun `{noun}`.{hint}").into());
     }
     let _logs = telemetry::start(&config.log, config.log_format)?;
-    // On this thread, the process' first: see `Embedded::start`.
     let target = Target::open(&config.database)?;
     let on_embedded = target.embedded.is_some();
     if config.migrate_on_start.unwrap_or(on_embedded) {
@@ -27,6 +28,7 @@ pub fn run(config: Config) -> Result<(), BoxError> {
     }
     let demo_key = if on_embedded { Some(demo(&target, config.dev_api_key.as_ref())?) } else { None };
     let app = App::open(config, &target.url, openapi::shape())?;
+    let given_up = target.embedded.as_ref().map(|server| server.serve(app.life.clone()));
     actix_web::rt::System::new().block_on(async move {
         let running = server::start(app)?;
         let address = running.address;
@@ -39,11 +41,26 @@ pub fn run(config: Config) -> Result<(), BoxError> {
             println!("  API key   {key}");
             println!("  try       curl -H 'Authorization: Bearer {key}' 'http://{address}/api/v1/leads?include=company&limit=3'");
         }
-        running.until_told_to_stop().await?;
+        let stopped = tokio::select! {
+            stopped = running.until_told_to_stop() => stopped.map_err(BoxError::from),
+            reason = embedded_is_lost(given_up) => Err(reason.into()),
+        };
         // Only now: requests in flight needed it.
         drop(target);
-        Ok(())
+        stopped
     })
+}
+
+/// Ends when the embedded server cannot be had again, with the reason; never, without one.
+async fn embedded_is_lost(given_up: Option<oneshot::Receiver<String>>) -> String {
+    match given_up {
+        Some(told) => match told.await {
+            Ok(reason) => format!("the embedded PostgreSQL cannot be restarted: {reason}"),
+            // The watch has ended with the server: the process stops.
+            Err(_) => std::future::pending().await,
+        },
+        None => std::future::pending().await,
+    }
 }
 
 /// `rapport worker`

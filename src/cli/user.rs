@@ -29,7 +29,7 @@ pub fn create(
     create_business: bool,
 ) -> Result<(), BoxError> {
     let given = if from_stdin { Some(first_line()?) } else { None };
-    let target = Target::open(database)?;
+    let target = Target::open_beside(database)?;
     let mut conn = target.connect_migrated()?;
     let business = business_or_new(&mut conn, slug, create_business)?;
     let tenant = Tenant::of_operator(business);

@@ -29,8 +29,8 @@ use tokio::sync::Notify;
 use uuid::Uuid;
 
 pub use self::bounds::{Actor, Bounds, RowSecurity};
-use self::lock_wait::LockLines;
 pub use self::last_answer::LastAnswer;
+use self::lock_wait::LockLines;
 pub use self::mailbox::Mailbox;
 pub use self::statement::{Cells, Statement, Value};
 pub use self::threads::Source;

@@ -2,10 +2,11 @@
 
 use std::ffi::{CStr, CString};
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use diesel::{Connection, PgConnection};
 
-use super::embedded::{Durability, Embedded};
+use super::embedded::{self, Durability, Embedded};
 use super::migrate;
 use crate::config::DatabaseConfig;
 
@@ -14,10 +15,15 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// The database of the embedded server.
 pub const EMBEDDED_DATABASE: &str = "rapport";
 
+/// How long a command waits for the server of a service that has just started.
+const JOIN_LIMIT: Duration = Duration::from_secs(10);
+
 /// The database that a command works on, with the embedded server that holds it, if it is that one.
 pub struct Target {
     pub url: String,
     pub embedded: Option<Embedded>,
+    /// The embedded server is a running service's: it is neither started nor stopped, nor is its database migrated.
+    joined: bool,
     /// Folder of the embedded server's files.
     pub state: PathBuf,
 }
@@ -28,19 +34,48 @@ impl Target {
         let state = config.state_dir();
         if let Some(url) = &config.database_url {
             check_url(url.expose())?;
-            return Ok(Self { url: url.expose().to_owned(), embedded: None, state });
+            return Ok(Self { url: url.expose().to_owned(), embedded: None, joined: false, state });
         }
         let server = Embedded::start(&state, config.postgres_bin.as_deref(), Durability::Full)?;
         server.ensure_database(EMBEDDED_DATABASE)?;
-        Ok(Self { url: server.url(EMBEDDED_DATABASE), embedded: Some(server), state })
+        Ok(Self { url: server.url(EMBEDDED_DATABASE), embedded: Some(server), joined: false, state })
     }
 
-    /// Connects; the embedded server's database is migrated first.
+    /// As [`Target::open`], for commands that may run beside the service: where its embedded server runs, that is used.
+    pub fn open_beside(config: &DatabaseConfig) -> Result<Self, BoxError> {
+        let refused = match Self::open(config) {
+            Ok(target) => return Ok(target),
+            Err(error) => error,
+        };
+        if !matches!(refused.downcast_ref(), Some(embedded::Error::InUse(_))) {
+            return Err(refused);
+        }
+        let state = config.state_dir();
+        let url = Embedded::url_of_running(&state, EMBEDDED_DATABASE)?;
+        let began = Instant::now();
+        while let Err(error) = PgConnection::establish(&url) {
+            if began.elapsed() > JOIN_LIMIT {
+                return Err(format!("{refused}\nIts PostgreSQL cannot be used beside it: {error}").into());
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Ok(Self { url, embedded: None, joined: true, state })
+    }
+
+    /// Connects; the embedded server's database is migrated first, unless it is a running service's.
     pub fn connect_migrated(&self) -> Result<PgConnection, BoxError> {
         if self.embedded.is_some() {
             migrate::run(&self.url)?;
         }
-        self.connect()
+        let mut conn = self.connect()?;
+        if self.joined && !migrate::is_current(&mut conn)? {
+            return Err(
+                "the service that runs on this folder has another schema than this binary. Stop it, and start it \
+                        again with this binary, which migrates its database."
+                    .into(),
+            );
+        }
+        Ok(conn)
     }
 
     pub fn connect(&self) -> Result<PgConnection, BoxError> {

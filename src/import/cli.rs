@@ -21,7 +21,7 @@ use crate::auth::{Business, Tenant};
 use crate::config::DatabaseConfig;
 use crate::crm::{companies::COMPANIES, contacts::CONTACTS};
 use crate::db::target::{BoxError, Target};
-use crate::db::{self, Statement, Tx, Value, migrate};
+use crate::db::{self, Statement, Tx, Value};
 use crate::error::{Error, is_deadlock};
 use crate::noun::Noun;
 
@@ -96,11 +96,8 @@ pub fn run(arguments: Arguments) -> Result<(), BoxError> {
         }
         None => Mapping::guess(noun, &headers)?,
     };
-    let target = Target::open(&arguments.database)?;
-    if target.embedded.is_some() {
-        migrate::run(&target.url)?;
-    }
-    let mut conn = target.connect()?;
+    let target = Target::open_beside(&arguments.database)?;
+    let mut conn = target.connect_migrated()?;
     let business = business(&mut conn, slug)?;
     let mut report = Report::new(report, &headers);
     let parser = Parser { noun, mapping, business: business.clone() };

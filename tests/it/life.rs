@@ -18,10 +18,10 @@ use crate::support::{Client, Database, Service};
 const DRAIN: &str = "2";
 
 /// A state folder of a test's own, removed with what is in it.
-struct State(PathBuf);
+pub struct State(pub PathBuf);
 
 impl State {
-    fn new() -> Self {
+    pub fn new() -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         // Named so that a later run of the harness sweeps what a killed one left.
@@ -30,7 +30,7 @@ impl State {
     }
 
     /// Process id of the PostgreSQL that runs here.
-    fn postgres(&self) -> Option<i32> {
+    pub fn postgres(&self) -> Option<i32> {
         let data = std::fs::read_dir(&self.0)
             .ok()?
             .flatten()
@@ -53,7 +53,7 @@ impl Drop for State {
 }
 
 /// The binary with nothing of this process' configuration but where PostgreSQL is.
-fn rapport(arguments: &[&str]) -> Command {
+pub fn rapport(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_rapport"));
     command.args(arguments).env_clear().stdin(Stdio::null());
     for name in ["PATH", "HOME", "RAPPORT_POSTGRES_BIN"] {
@@ -64,21 +64,21 @@ fn rapport(arguments: &[&str]) -> Command {
     command
 }
 
-fn said(output: &Output) -> String {
+pub fn said(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
 /// A running `rapport serve`, killed when the test is over.
-struct Process {
-    child: Child,
-    address: SocketAddr,
+pub struct Process {
+    pub child: Child,
+    pub address: SocketAddr,
     key: String,
     printed: String,
     ready_after: Duration,
 }
 
 impl Process {
-    fn start(state: &Path) -> Self {
+    pub fn start(state: &Path) -> Self {
         let began = Instant::now();
         let mut command =
             rapport(&["serve", "--bind", "127.0.0.1:0", "--metrics-bind", "127.0.0.1:0", "--log", "warn"]);
@@ -120,20 +120,20 @@ impl Process {
         process
     }
 
-    fn client(&self) -> Client {
+    pub fn client(&self) -> Client {
         Client::new(self.address, &self.key)
     }
 
-    fn probe(&self, path: &str) -> u16 {
+    pub fn probe(&self, path: &str) -> u16 {
         Client::new(self.address, "").get(path).status
     }
 
-    fn signal(&self, signal: i32) {
+    pub fn signal(&self, signal: i32) {
         // SAFETY: a signal to a child that has not been waited for.
         unsafe { libc::kill(self.child.id() as i32, signal) };
     }
 
-    fn wait(&mut self, limit: Duration) -> ExitStatus {
+    pub fn wait(&mut self, limit: Duration) -> ExitStatus {
         let began = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().expect("a status") {

@@ -17,6 +17,7 @@ mod conversations;
 mod database_outage;
 mod derived;
 mod duplicates;
+mod embedded;
 mod events;
 mod export;
 mod history;

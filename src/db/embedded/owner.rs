@@ -1,6 +1,6 @@
 //! Whom the server runs as: us, or, because PostgreSQL refuses to run as root, a user without rights.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::fs::{self, Permissions};
 use std::io;
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -21,6 +21,23 @@ impl Owner {
         Self(["postgres", "nobody"].iter().find_map(|name| ids(name)))
     }
 
+    /// Id of this user.
+    pub fn id(&self) -> u32 {
+        // SAFETY: geteuid has no preconditions.
+        self.0.map_or_else(|| unsafe { libc::geteuid() }, |(user, _)| user)
+    }
+
+    /// Id of this user's group.
+    pub fn group(&self) -> u32 {
+        // SAFETY: getegid has no preconditions.
+        self.0.map_or_else(|| unsafe { libc::getegid() }, |(_, group)| group)
+    }
+
+    /// Name of this user.
+    pub fn name(&self) -> String {
+        name(self.id())
+    }
+
     /// Makes `command` run as this user.
     pub fn apply(&self, command: &mut Command) {
         if let Some((uid, gid)) = self.0 {
@@ -36,6 +53,15 @@ impl Owner {
         }
         fs::set_permissions(path, Permissions::from_mode(mode))
     }
+}
+
+/// The name of the user `id`, or its number where it has none.
+pub fn name(id: u32) -> String {
+    // SAFETY: at the start of a command, before another thread of ours reads the user database; copied at once.
+    let entry = unsafe { libc::getpwuid(id).as_ref() };
+    // SAFETY: an entry's name is a text that ends.
+    let name = entry.map(|entry| unsafe { CStr::from_ptr(entry.pw_name) }.to_string_lossy().into_owned());
+    name.unwrap_or_else(|| format!("user {id}"))
 }
 
 /// User and group id of `name`.

@@ -1,0 +1,104 @@
+//! Why the embedded server cannot be had, and what to do about it.
+
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use super::owner::{self, Owner};
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(
+        "no PostgreSQL found. Looked for `initdb` and `postgres` in:\n{0}\n\
+         Set DATABASE_URL to a server of yours, or install one (Debian: apt-get install postgresql; macOS: brew install \
+         postgresql@18), or set RAPPORT_POSTGRES_BIN to the folder that holds the two programs."
+    )]
+    NotFound(String),
+    #[error(
+        "{0} is in use by another Rapport. Stop it, or give this one a folder of its own: RAPPORT_STATE_DIR=/some/folder"
+    )]
+    InUse(PathBuf),
+    #[error("cannot use the state folder {0}: {1}. Choose another with RAPPORT_STATE_DIR.")]
+    Folder(PathBuf, io::Error),
+    #[error(
+        "cannot use the state folder {state}: {path} belongs to {owner}, but must belong to {expected}. Mend it with \
+         `{command}`, or run this as {owner}, or choose another folder with RAPPORT_STATE_DIR."
+    )]
+    Owner { state: PathBuf, path: PathBuf, owner: String, expected: String, command: String },
+    #[error(
+        "cannot use the state folder {state}: PostgreSQL runs as {user} here, and {user} may not enter {path}, which \
+         belongs to {owner}. Let it in with `{command}`, or choose a folder elsewhere with RAPPORT_STATE_DIR."
+    )]
+    Closed { state: PathBuf, path: PathBuf, owner: String, user: String, command: String },
+    #[error("{program} failed: {detail}")]
+    Program { program: &'static str, detail: String },
+    #[error("the embedded PostgreSQL cannot be reached: {0}")]
+    Connect(String),
+}
+
+impl Error {
+    /// What `error` at `path`, in the state folder or the folder itself, comes to.
+    pub(super) fn at(path: &Path, state: &Path, server: &Owner, error: io::Error) -> Self {
+        if error.kind() != io::ErrorKind::PermissionDenied {
+            return Self::Folder(state.to_path_buf(), error);
+        }
+        // What is there of it: the folder that may not be written to may be its parent.
+        let found = path.ancestors().find_map(|path| Some((path, std::fs::symlink_metadata(path).ok()?)));
+        let (path, owner) = match found {
+            Some((path, metadata)) => (path.to_path_buf(), owner::name(metadata.uid())),
+            None => (path.to_path_buf(), "nobody that is known".into()),
+        };
+        let expected = server.name();
+        let command = if path.starts_with(state) {
+            format!("sudo chown -R {expected} {}", quoted(state))
+        } else {
+            format!("sudo install -d -o {expected} {}", quoted(state))
+        };
+        Self::Owner { state: state.to_path_buf(), path, owner, expected, command }
+    }
+}
+
+/// Refuses files of another user: PostgreSQL would say so in its log only.
+pub(super) fn check_owner(path: &Path, state: &Path, server: &Owner) -> Result<(), Error> {
+    let Ok(metadata) = std::fs::metadata(path) else { return Ok(()) };
+    if metadata.uid() == server.id() {
+        return Ok(());
+    }
+    let expected = server.name();
+    Err(Error::Owner {
+        state: state.to_path_buf(),
+        path: path.to_path_buf(),
+        owner: owner::name(metadata.uid()),
+        command: format!("sudo chown -R {expected} {}", quoted(path)),
+        expected,
+    })
+}
+
+/// Refuses a folder below one that the server's user may not enter.
+pub(super) fn check_path(state: &Path, server: &Owner) -> Result<(), Error> {
+    for folder in state.ancestors().skip(1) {
+        let Ok(metadata) = std::fs::metadata(folder) else { continue };
+        let may_enter = match metadata.uid() == server.id() {
+            true => metadata.mode() & 0o100 != 0,
+            false if metadata.gid() == server.group() => metadata.mode() & 0o010 != 0,
+            false => metadata.mode() & 0o001 != 0,
+        };
+        if !may_enter {
+            return Err(Error::Closed {
+                state: state.to_path_buf(),
+                path: folder.to_path_buf(),
+                owner: owner::name(metadata.uid()),
+                user: server.name(),
+                command: format!("sudo chmod o+x {}", quoted(folder)),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// `path` as a shell reads it.
+fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-".contains(c);
+    if text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
+}
