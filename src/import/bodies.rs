@@ -54,7 +54,7 @@ impl Bodies {
         }
         let aside = |field| Aside { key: column.header.clone(), field, value: cell.to_owned() };
         let (object, name, value) = match &column.target {
-            Target::Skip => return,
+            Target::Skip | Target::Report => return,
             Target::Metadata(key) => return self.keep(key, cell.into()),
             Target::Object => return self.object(cell),
             Target::FullName => return self.full_names.push((column.header.clone(), cell.to_owned())),

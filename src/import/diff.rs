@@ -42,20 +42,11 @@ pub fn of_known(
     differences(&given, &metadata, current, business)
 }
 
-/// The row that is made of `parsed`. Errors: 422, as above.
-pub fn of_new(
-    parsed: &Parsed,
-    create: &Change,
-    company: Option<Uuid>,
-    existing: &Existing,
-    business: &Business,
-) -> Result<Change> {
+/// The row that is made of `parsed`, but for a company that it links by name. Errors: 422, as above.
+pub fn of_new(parsed: &Parsed, create: &Change, existing: &Existing, business: &Business) -> Result<Change> {
     let mut given = create.clone();
     let mut metadata = Map::new();
     follow(&mut given, &mut metadata, parsed, existing, |_, _| true)?;
-    if company.is_some() {
-        given.set_default("company_id", Value::Uuid(company));
-    }
     if !metadata.is_empty() {
         if let Some(Value::Json(Some(Json::Object(own)))) = given.get("metadata") {
             metadata.extend(own.clone());

@@ -2,6 +2,8 @@
 
 use csv::ByteRecord;
 
+use crate::noun::export::unescape_formula;
+
 /// The separator that the first line uses most, outside quotes.
 pub fn delimiter(start: &[u8]) -> u8 {
     let mut counts = [(b',', 0), (b';', 0), (b'\t', 0)];
@@ -26,7 +28,7 @@ pub fn headers(record: &ByteRecord) -> Result<Vec<String>, String> {
     for (index, cell) in record.iter().enumerate() {
         let text = std::str::from_utf8(cell)
             .map_err(|_| format!("row 1: the header of column {} is not UTF-8; save the file as UTF-8", index + 1))?;
-        let name = match text.trim() {
+        let name = match unescape_formula(text.trim()) {
             "" => format!("column_{}", index + 1),
             name => name.to_owned(),
         };

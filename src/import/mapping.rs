@@ -24,6 +24,8 @@ pub enum Target {
     ServiceSet(&'static Field),
     /// A field of a row that is linked, in an export; as above. With its header.
     Related(String),
+    /// What a report of refused rows has besides their cells.
+    Report,
     Skip,
 }
 
@@ -111,6 +113,7 @@ impl Mapping {
             let header = header.clone();
             columns.push(Column { index, header, target, rank });
         }
+        skip_report(&mut columns);
         for (header, value) in given {
             let Some(column) = columns.iter_mut().find(|column| column.header == header.trim()) else {
                 let hint = did_you_mean(header, headers.iter().map(String::as_str));
@@ -131,7 +134,8 @@ impl Mapping {
             }
         }
         let is_known = |column: &Column| {
-            !matches!(column.target, Target::Metadata(_) | Target::Skip | Target::ServiceSet(_) | Target::Related(_))
+            use Target::{Metadata, Related, Report, ServiceSet, Skip};
+            !matches!(column.target, Metadata(_) | Skip | ServiceSet(_) | Related(_) | Report)
         };
         if faults.is_empty() && !columns.iter().any(is_known) {
             faults.push(format!("no column sounds like a field of a {}; say in a mapping which is which", noun.name));
@@ -154,8 +158,19 @@ impl Target {
             Target::Id => Some("id".to_owned()),
             Target::Link(field) => Some(field.name.to_owned()),
             Target::ServiceSet(field) => Some(format!("metadata.{}", field.name)),
-            Target::Skip => None,
+            Target::Skip | Target::Report => None,
         }
+    }
+}
+
+/// Skips what a report of refused rows has besides their cells: such a file can be mended and imported.
+fn skip_report(columns: &mut [Column]) {
+    let is = |column: Option<&Column>, name: &str| column.is_some_and(|column| column.header == name);
+    let ends = columns.iter().rev().map(|column| column.header.as_str());
+    if is(columns.first(), "row") && ends.take(3).eq(["detail", "code", "pointer"]) {
+        let last = columns.len() - 3;
+        let own = columns.iter_mut().enumerate().filter(|(place, _)| *place == 0 || *place >= last);
+        own.for_each(|(_, column)| column.target = Target::Report);
     }
 }
 

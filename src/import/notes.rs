@@ -54,6 +54,7 @@ fn of_column(mapping: &Mapping, columns: &[&Column], column: &Column) -> Option<
                 "Another column has this name: `{base}` is taken as `{taken}`, and this one kept as `metadata.{header}`."
             ));
         }
+        Target::Report => return Some("Part of a report of refused rows: it is left out.".into()),
         Target::Object | Target::Skip => None,
     }?;
     (other.header != *header).then(|| {

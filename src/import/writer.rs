@@ -223,12 +223,14 @@ impl Plan<'_> {
 
     fn create(&mut self, number: u64, place: usize, create: &Change, parsed: &Parsed) -> Result<Outcome> {
         let Settings { tenant, noun, business, .. } = self.settings;
-        // What is wrong with the row, before a company is made for it.
-        if let Err(error) = diff::of_new(parsed, create, None, &self.existing, business) {
-            return Ok(Outcome::Refused(faults(error)?));
+        // What is wrong with the row is known before a company is made for it.
+        let mut change = match diff::of_new(parsed, create, &self.existing, business) {
+            Ok(change) => change,
+            Err(error) => return Ok(Outcome::Refused(faults(error)?)),
+        };
+        if let Some(company) = self.company(place, parsed, None) {
+            change.set_default("company_id", Value::Uuid(Some(company)));
         }
-        let company = self.company(place, parsed, None);
-        let mut change = diff::of_new(parsed, create, company, &self.existing, business)?;
         if let (Some(person), Visible::Assigned(column)) = (tenant.sees_only(), noun.visible) {
             // Or they would not see what they made.
             change.set_default(column, Value::Uuid(Some(person)));

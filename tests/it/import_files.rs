@@ -37,6 +37,11 @@ fn report_of_refused_rows_has_their_cells_from_the_first_on_and_no_formulas() {
     assert!(reported[1].starts_with("2,Ada,'=1+1,no-address,/email,"), "{reported:?}");
     assert!(reported[2].starts_with("3,Bob,,none-either,/email,"), "{reported:?}");
     assert_eq!(on_the_command_line(&service, file).1, reported);
+    // Mended, the report is a file of these rows.
+    let mended = reported.join("\n").replace("no-address", "ada@example.com").replace("none-either", "bob@example.com");
+    assert_eq!(counts(&imported(&service.client, &mended)), [2, 2, 0, 0, 0, 0]);
+    let ada = service.client.get("contacts?email=ada@example.com").expect(200).rows()[0].clone();
+    assert_eq!((&ada["first_name"], &ada["metadata"]), (&json!("Ada"), &json!({ "=Note": "=1+1" })));
     // Lines of JSON have one cell.
     let answer = service.client.upload("imports?noun=contacts", "application/x-ndjson", "=1+1\n").expect(202);
     let reported = errors(&service.client, &rested(&service.client, &id(&answer)), "");

@@ -209,6 +209,22 @@ fn whatever_is_merged_is_exactly_what_it_was_when_that_is_undone() {
 }
 
 #[test]
+fn revert_merge_old_link_to_company_deleted_since_is_kept_and_told() {
+    let service = Service::start();
+    let api = &service.client;
+    let [old, new] = ["Old", "New"].map(|name| api.make("companies", json!({ "name": name })));
+    let one = api.make("contacts", json!({ "first_name": "Anna", "company_id": old }));
+    let two = api.make("contacts", json!({ "first_name": "Ann", "title": "Head", "company_id": new }));
+    let body = json!({ "from": [two], "prefer": { "company_id": two } });
+    let done = api.post(&format!("contacts/{one}/merge"), body).expect(201).json;
+    assert_eq!(done["contact"]["company_id"], json!(new));
+    api.delete(&format!("companies/{old}")).expect(204);
+    let undone = api.post(&format!("merges/{}/reversion", text(&done["merge"]["id"])), json!({})).expect(200).json;
+    assert_eq!(undone["kept"], json!({ "fields": ["company_id"], "rows": {} }));
+    assert_eq!((&undone["contact"]["company_id"], &undone["contact"]["title"]), (&json!(new), &Value::Null));
+}
+
+#[test]
 fn what_somebody_has_changed_since_stays_and_is_told() {
     let service = Service::start();
     let api = &service.client;

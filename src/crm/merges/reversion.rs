@@ -10,9 +10,10 @@ use crate::crm::companies::COMPANIES;
 use crate::crm::contacts::CONTACTS;
 use crate::db::{Cells, Statement, Tx, Value};
 use crate::error::{Error, Result};
+use crate::noun::links::lock_existing;
 use crate::noun::params::View;
 use crate::noun::store::{self, Related, Row};
-use crate::noun::{Noun, json, select};
+use crate::noun::{Noun, Relation, json, select};
 
 /// A merge as it is while it is locked.
 struct Kept {
@@ -99,18 +100,28 @@ fn this(sql: &mut Statement, tenant: &Tenant, kept: &Kept) {
         .bind(Value::Uuid(Some(kept.id)));
 }
 
-/// Gives the survivor's fields their old values, where they are as the merge left them; the others are returned.
+/// Gives the survivor's fields their old values, where they are as the merge left them and the old ones, if they are links, still
+/// lead somewhere; the others are returned.
 fn give_back(tx: &mut Tx<'_>, tenant: &Tenant, kept: &Kept) -> Result<Vec<String>> {
     let noun = kept.noun;
     let mut sql = Statement::new(format!(
-        "SELECT f.key, (to_jsonb(t) -> f.key IS NOT DISTINCT FROM f.value -> 'new')::integer FROM merges m \
+        "SELECT f.key, (to_jsonb(t) -> f.key IS NOT DISTINCT FROM f.value -> 'new')::integer, \
+         f.value ->> 'old' FROM merges m \
          CROSS JOIN jsonb_each(m.changes) f JOIN {} t ON t.business_id = m.business_id AND t.id = m.survivor_id WHERE ",
         noun.table
     ));
     this(&mut sql, tenant, kept);
     let rows = sql.push(" ORDER BY f.key").rows(tx)?;
     let named = |row: &Cells| row.text(0).map(str::to_owned);
-    let (same, others): (Vec<&Cells>, Vec<&Cells>) = rows.iter().partition(|row| row.int(1) == Some(1));
+    let link = |row: &Cells| {
+        let relation = Relation::of_link(noun.relations, row.text(0)?)?;
+        Some((relation, Uuid::try_parse(row.text(2)?).ok()?))
+    };
+    let existing = lock_existing(tx, tenant, rows.iter().filter_map(link))?;
+    let leads = |row: &Cells| {
+        link(row).is_none_or(|(relation, id)| existing.get(relation.column).is_some_and(|ids| ids.contains(&id)))
+    };
+    let (same, others): (Vec<&Cells>, Vec<&Cells>) = rows.iter().partition(|row| row.int(1) == Some(1) && leads(row));
     let same: Vec<String> = same.into_iter().filter_map(named).collect();
     // Only what is a field: the names go into the statement.
     let names: Vec<&str> =
