@@ -24,7 +24,7 @@ pub static CAMPAIGNS: Noun = Noun {
         Field::choice("status", STATUSES, r#""active""#, "How far it is.").default(r#""draft""#),
         Field::new("starts_on", Kind::Date, r#""2026-03-01""#, "Its first day.").filter(),
         Field::new("ends_on", Kind::Date, r#""2026-03-31""#, "Its last day; not before the first.").filter(),
-        Field::money("budget_minor", "250000", "Its budget in minor units."),
+        Field::money("budget_minor", "currency", "250000", "Its budget in minor units."),
         Field::new("currency", Kind::Currency, r#""EUR""#, "Of the budget; the business' own when left out."),
         Field::EXTERNAL_ID,
         Field::METADATA,
@@ -38,19 +38,11 @@ pub static CAMPAIGNS: Noun = Noun {
     ..Noun::BASE
 };
 
-fn prepare(change: &mut Change, business: &Business, faults: &mut Faults) {
+fn prepare(change: &mut Change, _: &Business, faults: &mut Faults) {
     if let (Some(Value::Date(Some(first))), Some(Value::Date(Some(last)))) =
         (change.get("starts_on"), change.get("ends_on"))
         && last < first
     {
         faults.field("ends_on", "out_of_range", "`ends_on` must not be before `starts_on`.");
-    }
-    default_currency(change, "budget_minor", business);
-}
-
-/// Money without a currency is in the business' own.
-pub fn default_currency(change: &mut Change, amount: &str, business: &Business) {
-    if change.get(amount).is_some_and(|value| !value.is_null()) {
-        change.set_default("currency", Value::Text(Some(business.currency.clone())));
     }
 }

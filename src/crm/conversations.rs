@@ -34,7 +34,8 @@ pub static CONVERSATIONS: Noun = Noun {
         )
         .required()
         .once()
-        .filter(),
+        .filter()
+        .dialled(),
         Field::choice("status", STATUSES, r#""active""#, "`pending` waits for the other side.").default(r#""active""#),
         Field::link("assignee_id", "The member who answers."),
         Field::text("subject", 200, r#""Appointment on Friday""#, "What it is about."),

@@ -8,7 +8,7 @@ mod processing;
 use chrono::Utc;
 
 use super::bookings::BOOKINGS;
-use super::campaigns::{CAMPAIGNS, default_currency};
+use super::campaigns::CAMPAIGNS;
 use super::companies::COMPANIES;
 use super::contacts::CONTACTS;
 use super::conversations::CONVERSATIONS;
@@ -38,7 +38,7 @@ pub static LEADS: Noun = Noun {
             .default(r#""new""#),
         Field::int("score", 0, 100, "70", "How promising it is.").default("0").filter(),
         Field::text("source", 100, r#""website""#, "Where it came from.").filter(),
-        Field::money("value_minor", "1250000", "What it is worth, in minor units.").filter(),
+        Field::money("value_minor", "currency", "1250000", "What it is worth, in minor units.").filter(),
         Field::new("currency", Kind::Currency, r#""EUR""#, "Of the value; the business' own when left out.").filter(),
         Field::EXTERNAL_ID,
         Field::TAGS,
@@ -81,7 +81,7 @@ pub static LEADS: Noun = Noun {
 };
 
 /// A lead closes when it becomes won or lost, and opens again when it gets another status.
-fn prepare(change: &mut Change, business: &Business, _: &mut Faults) {
+fn prepare(change: &mut Change, _: &Business, _: &mut Faults) {
     match change.text("status") {
         Some("won" | "lost") if change.get("closed_at").is_none() => {
             change.set_with("status", "closed_at", Value::Time(Some(Utc::now())));
@@ -95,5 +95,4 @@ fn prepare(change: &mut Change, business: &Business, _: &mut Faults) {
         }
         _ => {}
     }
-    default_currency(change, "value_minor", business);
 }

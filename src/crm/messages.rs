@@ -57,7 +57,7 @@ pub static MESSAGES: Noun = Noun {
             "media",
             Kind::Object,
             r#"{"url":"https://files.example/1.jpg","mime_type":"image/jpeg"}"#,
-            "What it carries.",
+            "What it carries. A change names what it changes (RFC 7396).",
         ),
         Field::text("external_id", 200, r#""wamid.HBgM""#, "Its id on the channel; unique in the business.")
             .once()
@@ -80,7 +80,8 @@ pub static MESSAGES: Noun = Noun {
         Field::time("delivered_at", "When it arrived."),
         Field::time("read_at", "When it was read."),
         Field::text("failed_reason", 500, r#""The number does not exist.""#, "Why it did not arrive."),
-        Field::new("cost", Kind::Decimal, r#""0.0125""#, "What the channel charged, as a decimal."),
+        Field::new("cost", Kind::Decimal, r#""0.0125""#, "What the channel charged, as a decimal.")
+            .in_currency("cost_currency"),
         Field::new("cost_currency", Kind::Currency, r#""EUR""#, "Of the cost; the business' own when left out."),
         Field::text("model", 100, r#""gpt-5-mini""#, "Which model wrote it, if one did."),
         Field::int("input_tokens", 0, MOST_TOKENS, "812", "What the model read."),
@@ -106,7 +107,7 @@ pub static MESSAGES: Noun = Noun {
     ..Noun::BASE
 };
 
-fn prepare(change: &mut Change, business: &Business, faults: &mut Faults) {
+fn prepare(change: &mut Change, _: &Business, faults: &mut Faults) {
     let text = |text: &str| Value::Text(Some(text.to_owned()));
     if change.creates {
         let inbound = change.text("direction") == Some("inbound");
@@ -124,9 +125,6 @@ fn prepare(change: &mut Change, business: &Business, faults: &mut Faults) {
             let detail = "An inbound message is `received` or `read`; an outbound one is never `received`.";
             faults.field("status", "out_of_range", detail);
         }
-    }
-    if change.get("cost").is_some_and(|cost| !cost.is_null()) {
-        change.set_default("cost_currency", text(&business.currency));
     }
 }
 

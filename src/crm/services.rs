@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use super::campaigns::default_currency;
 use crate::auth::Area;
-use crate::noun::{Field, Hooks, Kind, Noun, Sort};
+use crate::noun::{Field, Kind, Noun, Sort};
 
 pub static SERVICES: Noun = Noun {
     name: "service",
@@ -18,7 +17,7 @@ pub static SERVICES: Noun = Noun {
         Field::text("name", 200, r#""First consultation""#, "Its name.").required(),
         Field::text("description", 2_000, r#""An hour to get to know each other.""#, "What customers get."),
         Field::int("duration_minutes", 1, 10_080, "60", "How long it takes.").required().filter(),
-        Field::money("price_minor", "9000", "Its price in minor units."),
+        Field::money("price_minor", "currency", "9000", "Its price in minor units."),
         Field::new("currency", Kind::Currency, r#""EUR""#, "Of the price; the business' own when left out."),
         Field::new("active", Kind::Bool, "true", "Whether it can be booked now.").default("true").filter(),
         Field::EXTERNAL_ID,
@@ -29,7 +28,6 @@ pub static SERVICES: Noun = Noun {
     ],
     sorts: &[Sort::time("created_at", "t.created_at"), Sort::text("name", "lower(t.name)")],
     default_sort: "name",
-    hooks: Hooks { prepare: |change, business, _| default_currency(change, "price_minor", business), ..Hooks::NONE },
     ttl: Duration::from_secs(1800),
     ..Noun::BASE
 };

@@ -13,20 +13,25 @@ use crate::noun::{Field, Kind};
 
 pub const EMAIL: Field = Field::new("email", Kind::Email, r#""amina@example.com""#, "Whatever its case.");
 
+/// A password that is known.
+pub const fn password(name: &'static str, about: &'static str) -> Field {
+    Field::new(name, Kind::Secret { min: 1, max: LONGEST }, r#""correct horse battery""#, about)
+}
+
 /// A password that is chosen.
 pub const fn new_password(name: &'static str, about: &'static str) -> Field {
-    Field::new(name, Kind::Text { min: SHORTEST, max: LONGEST }, r#""a longer sentence is better""#, about)
+    Field::new(name, Kind::Secret { min: SHORTEST, max: LONGEST }, r#""a longer sentence is better""#, about)
 }
 
 pub static SIGN_IN: [Field; 3] = [
     EMAIL.required(),
-    Field::text("password", LONGEST, r#""correct horse battery""#, "The password.").required(),
+    password("password", "The password.").required(),
     Field::text("business", 63, r#""demo""#, "Slug of the business, for who belongs to several."),
 ];
 pub static RENEWAL: [Field; 1] =
     [Field::text("refresh_token", 200, r#""rt_9Qa…""#, "The last one that was given. It counts once.").required()];
 pub static PASSWORD_CHANGE: [Field; 2] = [
-    Field::text("current_password", LONGEST, r#""correct horse battery""#, "The password until now.").required(),
+    password("current_password", "The password until now.").required(),
     new_password("new_password", "The password from now on.").required(),
 ];
 pub static ROTATION: [Field; 1] = [Field::int(

@@ -10,7 +10,7 @@ use crate::auth::Business;
 use crate::db::Value;
 use crate::error::{Error, Fault, Result};
 use crate::noun::links::{self, Existing};
-use crate::noun::{Change, params};
+use crate::noun::{Change, clean, params};
 
 /// What of `parsed` differs from `current`; nothing: it is as the file has it. Metadata of others' making stays. `company`: the
 /// one that it links by its name. Errors: 422 for links that lead nowhere, and metadata that grows too large.
@@ -110,10 +110,17 @@ fn differences(
     let mut kept = current.row.get("metadata").and_then(Json::as_object).cloned().unwrap_or_default();
     let mut change = Change::nothing(given.noun);
     let is = |name: &str| current.row.get(name).unwrap_or(&Json::Null);
-    for (field, value) in given.values().iter().filter(|(field, _)| field.name != "metadata") {
+    let (fills, sets): (Vec<_>, Vec<_>) = given.values().iter().partition(|(field, _)| given.fills(field.name));
+    for (field, value) in sets.into_iter().filter(|(field, _)| field.name != "metadata") {
         let follows_same =
             given.follows(field.name).is_some_and(|by| given.get(by).is_some_and(|value| is_same(value, is(by))));
         if !follows_same && !is_same(value, is(field.name)) {
+            change.set(field.name, value.clone());
+        }
+    }
+    // What fills makes no difference of its own: an amount that changes keeps its currency, or gets one where there is none.
+    for (field, value) in fills.into_iter().filter(|(field, _)| is(field.name).is_null()) {
+        if !change.values().is_empty() {
             change.set(field.name, value.clone());
         }
     }
@@ -139,8 +146,10 @@ fn is_same(value: &Value, json: &Json) -> bool {
         _ if value.is_null() => json.is_null(),
         Value::Bool(Some(flag)) => json.as_bool() == Some(*flag),
         Value::Int(Some(number)) => json.as_i64() == Some(*number),
-        // Blanks around a text are no part of a cell.
-        Value::Text(Some(text)) => json.as_str().is_some_and(|is| is == text || is.trim() == text),
+        // What cannot be seen is no part of a text, though an older row may hold it.
+        Value::Text(Some(text)) => json.as_str().is_some_and(|is| {
+            is == text || [clean::line(is), clean::prose(is), clean::address(is)].iter().any(|clean| *clean == *text)
+        }),
         Value::Uuid(Some(id)) => json.as_str() == Some(&id.to_string()),
         Value::Texts(texts) => json.as_array().is_some_and(|items| items.iter().eq(texts)),
         Value::Time(time) => json.as_str().and_then(params::instant) == *time,

@@ -1,11 +1,13 @@
 //! Bodies: from JSON to a [`Change`], with every fault found at once.
 
+use std::borrow::Cow;
+
 use chrono::{DateTime, NaiveDate};
 use serde_json::{Map, Value as Json};
 use uuid::Uuid;
 
 use super::field::{Field, Kind, Written};
-use super::{Noun, did_you_mean, nearest, params, phone};
+use super::{Noun, clean, codes, did_you_mean, nearest, params, phone};
 use crate::auth::Business;
 use crate::db::Value;
 use crate::error::{Error, Fault, Result};
@@ -17,7 +19,7 @@ pub const MOST_FAULTS: usize = 200;
 pub const MOST_TAGS: usize = 50;
 const LONGEST_TAG: usize = 50;
 /// Bytes of a caller's own object, as text.
-const LARGEST_OBJECT: usize = 64 * 1024;
+pub const LARGEST_OBJECT: usize = 64 * 1024;
 
 /// The faults of a body, gathered.
 #[derive(Debug, Default)]
@@ -104,12 +106,14 @@ pub struct Change {
     values: Vec<(&'static Field, Value)>,
     /// Fields that are set only where the other field becomes another than it is.
     following: Vec<(&'static str, &'static str)>,
+    /// Fields that are set only where the row has nothing in them.
+    filling: Vec<&'static str>,
 }
 
 impl Change {
     /// Nothing yet, of a row of `noun` that is there.
     pub fn none(noun: &'static Noun) -> Self {
-        Self { noun, creates: false, values: Vec::new(), following: Vec::new() }
+        Self { noun, creates: false, values: Vec::new(), following: Vec::new(), filling: Vec::new() }
     }
 
     /// Reads the body of a creation or of a merge patch. Errors: 422 with every fault of type, range, presence, and
@@ -144,13 +148,14 @@ impl Change {
         purpose: Purpose,
         business: &Business,
     ) -> Result<Self, Vec<Fault>> {
-        let mut change = Self { noun, creates: purpose == Purpose::Create, values: Vec::new(), following: Vec::new() };
+        let mut change = Self { creates: purpose == Purpose::Create, ..Self::none(noun) };
         let mut faults = Faults::default();
         for field in noun.fields {
             change.read_field(field, members.shift_remove(field.name), purpose, business, &mut faults);
         }
         unknown(noun, &members, change.creates, &mut faults);
         (noun.hooks.prepare)(&mut change, business, &mut faults);
+        change.default_currencies(business);
         if faults.is_empty() { Ok(change) } else { Err(faults.into_inner()) }
     }
 
@@ -178,6 +183,9 @@ impl Change {
                 faults.field(name, "required", format!("`{name}` must not be null."));
             }
             Some(json) => match value(field.kind, json, business) {
+                Ok(Value::Json(Some(object))) if self.creates && field.merges() => {
+                    self.values.push((field, Value::Json(Some(merged_into_nothing(object)))));
+                }
                 Ok(value) => self.values.push((field, value)),
                 Err((code, detail)) => faults.field(name, code, format!("`{name}` {detail}")),
             },
@@ -227,8 +235,32 @@ impl Change {
         self.following.iter().find(|(follower, _)| *follower == name).map(|(_, by)| *by)
     }
 
+    /// Sets `name` where the row has nothing in it: what it has stays. (A new row has nothing.)
+    fn fill(&mut self, name: &'static str, value: Value) {
+        self.set(name, value);
+        if !self.creates {
+            self.filling.push(name);
+        }
+    }
+
+    /// Whether `name` is set only where the row has nothing in it.
+    pub fn fills(&self, name: &str) -> bool {
+        self.filling.contains(&name)
+    }
+
+    /// Money without a currency is in the business' own, unless the row has one already: what a change does not name stays.
+    fn default_currencies(&mut self, business: &Business) {
+        for field in self.noun.fields {
+            let is_given = self.get(field.name).is_some_and(|amount| !amount.is_null());
+            if let Some(currency) = field.currency.filter(|name| is_given && self.get(name).is_none()) {
+                self.fill(currency, Value::Text(Some(business.currency.clone())));
+            }
+        }
+    }
+
     /// Leaves `name` as it is.
     pub fn unset(&mut self, name: &str) {
+        self.filling.retain(|filled| *filled != name);
         self.values.retain(|(field, _)| field.name != name);
         self.following.retain(|(follower, _)| *follower != name);
     }
@@ -271,6 +303,8 @@ pub fn scalar(kind: Kind, text: &str, business: &Business) -> Result<Value, Refu
     if text.contains('\0') {
         return Err(("nul", "must not contain the character U+0000.".into()));
     }
+    let text = cleaned(kind, text);
+    let text = text.as_ref();
     let wrong = |code| Err((code, must_be(kind)));
     let length = text.chars().count();
     match kind {
@@ -278,9 +312,13 @@ pub fn scalar(kind: Kind, text: &str, business: &Business) -> Result<Value, Refu
             Ok(id) => Ok(Value::Uuid(Some(id))),
             Err(_) => wrong("format"),
         },
-        Kind::Text { min: 1.., .. } if text.trim().is_empty() => Err(("blank", "must not be blank.".into())),
-        Kind::Text { min, max } if (min..=max).contains(&length) => Ok(Value::Text(Some(text.to_owned()))),
-        Kind::Text { .. } => wrong("length"),
+        Kind::Text { min: 1.., .. } | Kind::Secret { min: 1.., .. } if text.trim().is_empty() => {
+            Err(("blank", "must not be blank.".into()))
+        }
+        Kind::Text { min, max } | Kind::Secret { min, max } if (min..=max).contains(&length) => {
+            Ok(Value::Text(Some(text.to_owned())))
+        }
+        Kind::Text { .. } | Kind::Secret { .. } => wrong("length"),
         Kind::Choice(among) if among.contains(&text) => Ok(Value::Text(Some(text.to_owned()))),
         Kind::Choice(among) => {
             let hint = nearest(text, among).map(|near| format!(" Did you mean `{near}`?")).unwrap_or_default();
@@ -307,11 +345,26 @@ pub fn scalar(kind: Kind, text: &str, business: &Business) -> Result<Value, Refu
             None => wrong("format"),
         },
         Kind::Zone if text.parse::<chrono_tz::Tz>().is_ok() => Ok(Value::Text(Some(text.to_owned()))),
-        Kind::Currency if is_capitals(text, 3) => Ok(Value::Text(Some(text.to_owned()))),
-        Kind::Country if is_capitals(text, 2) => Ok(Value::Text(Some(text.to_owned()))),
+        Kind::Currency if codes::minor_units(text).is_some() => Ok(Value::Text(Some(text.to_owned()))),
+        Kind::Country if codes::is_country(text) => Ok(Value::Text(Some(text.to_owned()))),
+        Kind::Currency | Kind::Country => {
+            let meant = if kind == Kind::Country { codes::meant_country(text) } else { codes::meant_currency(text) };
+            let hint = meant.map(|code| format!(" Did you mean `{code}`?")).unwrap_or_default();
+            Err(("format", format!("{}{hint}", must_be(kind))))
+        }
         Kind::Decimal if is_decimal(text) => Ok(Value::Decimal(Some(text.to_owned()))),
         Kind::Tags if (1..=LONGEST_TAG).contains(&length) => Ok(Value::Text(Some(text.to_owned()))),
         _ => wrong("format"),
+    }
+}
+
+/// `text` as it is validated, stored and compared.
+fn cleaned(kind: Kind, text: &str) -> Cow<'_, str> {
+    match kind {
+        Kind::Text { max, .. } if max > clean::LONGEST_LINE => clean::prose(text),
+        Kind::Text { .. } | Kind::Tags => clean::line(text),
+        Kind::Email | Kind::Domain | Kind::Phone => clean::address(text),
+        _ => text.into(),
     }
 }
 
@@ -323,7 +376,7 @@ fn must_be(kind: Kind) -> String {
 fn expected(kind: Kind) -> String {
     match kind {
         Kind::Uuid => "a UUID".into(),
-        Kind::Text { min, max } => format!("a text of {min} to {max} characters"),
+        Kind::Text { min, max } | Kind::Secret { min, max } => format!("a text of {min} to {max} characters"),
         Kind::Choice(among) => format!("one of {}", among.join(", ")),
         Kind::Domain => "a domain such as example.com, without https:// or a path".into(),
         Kind::Email => "an e-mail address of at most 254 characters".into(),
@@ -366,9 +419,13 @@ fn tags(items: Vec<Json>) -> Result<Value, Refusal> {
     let mut tags = Vec::with_capacity(items.len());
     for item in items {
         match item {
-            Json::String(tag) if (1..=LONGEST_TAG).contains(&tag.chars().count()) && !tag.contains('\0') => {
-                if !tags.contains(&tag) {
-                    tags.push(tag);
+            Json::String(tag) if !tag.contains('\0') => {
+                let tag = cleaned(Kind::Tags, &tag);
+                if !(1..=LONGEST_TAG).contains(&tag.chars().count()) {
+                    return Err(refusal());
+                }
+                if !tags.iter().any(|known| *known == *tag) {
+                    tags.push(tag.into_owned());
                 }
             }
             _ => return Err(refusal()),
@@ -391,6 +448,17 @@ fn object(members: Map<String, Json>) -> Result<Value, Refusal> {
         return Err(("length", must_be(Kind::Object)));
     }
     Ok(Value::Json(Some(object)))
+}
+
+/// What a merge patch makes of nothing (RFC 7396): members that are null are none, within lists they stay.
+fn merged_into_nothing(patch: Json) -> Json {
+    match patch {
+        Json::Object(members) => {
+            let named = members.into_iter().filter(|(_, value)| !value.is_null());
+            Json::Object(named.map(|(name, value)| (name, merged_into_nothing(value))).collect())
+        }
+        other => other,
+    }
 }
 
 /// Whether a number lies where PostgreSQL would write it out in hundreds of digits: five characters of a body would
@@ -443,10 +511,6 @@ pub fn is_email(text: &str) -> bool {
 fn is_phone(text: &str) -> bool {
     let length = text.trim().chars().count();
     (1..=50).contains(&length) && !text.contains(char::is_control)
-}
-
-fn is_capitals(text: &str, length: usize) -> bool {
-    text.len() == length && text.bytes().all(|byte| byte.is_ascii_uppercase())
 }
 
 /// As `numeric(14, 6)` holds without rounding.

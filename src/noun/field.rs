@@ -9,6 +9,11 @@ pub enum Kind {
         min: usize,
         max: usize,
     },
+    /// A password: taken to the letter, blanks and all.
+    Secret {
+        min: usize,
+        max: usize,
+    },
     /// One of a closed set.
     Choice(&'static [&'static str]),
     Email,
@@ -27,15 +32,15 @@ pub enum Kind {
     Date,
     /// An IANA time zone.
     Zone,
-    /// ISO 4217, three capital letters.
+    /// A code of ISO 4217.
     Currency,
-    /// ISO 3166-1 alpha-2, two capital letters.
+    /// A code of ISO 3166-1 alpha-2.
     Country,
     /// A decimal number as a string: at most 8 digits before and 6 after the point.
     Decimal,
     /// Up to 50 labels of at most 50 characters.
     Tags,
-    /// A JSON object of the caller's own.
+    /// A JSON object of the caller's own. A change of it is merged into what is there (RFC 7396), unless the field is `replaced`.
     Object,
 }
 
@@ -82,6 +87,12 @@ pub struct Field {
     pub fold_case: bool,
     /// No two living rows of a business have the same: rows can be recognised by it.
     pub unique: bool,
+    /// Of an amount: the field that holds its currency.
+    pub currency: Option<&'static str>,
+    /// May be a phone number, and is found by it however it is written.
+    pub dialled: bool,
+    /// Of an object: a change sets it as a whole, because null means something in it.
+    pub replaced: bool,
     /// Example value, as JSON.
     pub example: &'static str,
     /// Default, as JSON, for the document; the database applies it.
@@ -103,6 +114,9 @@ impl Field {
             filter: false,
             fold_case: false,
             unique: false,
+            currency: None,
+            dialled: false,
+            replaced: false,
             example,
             default: None,
         }
@@ -125,9 +139,9 @@ impl Field {
         Self::new(name, Kind::Int { min, max }, example, about)
     }
 
-    /// An amount in minor units (cents); its currency is a field beside it.
-    pub const fn money(name: &'static str, example: &'static str, about: &'static str) -> Self {
-        Self::int(name, 0, SAFE_INTEGER, example, about)
+    /// An amount in minor units (cents) of the currency that the field `currency` beside it holds.
+    pub const fn money(name: &'static str, currency: &'static str, example: &'static str, about: &'static str) -> Self {
+        Self::int(name, 0, SAFE_INTEGER, example, about).in_currency(currency)
     }
 
     pub const fn time(name: &'static str, about: &'static str) -> Self {
@@ -172,6 +186,33 @@ impl Field {
         self
     }
 
+    /// Its amount is in the currency that the field `name` holds. An amount that is given without one is in the business' own
+    /// where there is none yet, and otherwise in the one that is there.
+    pub const fn in_currency(mut self, name: &'static str) -> Self {
+        self.currency = Some(name);
+        self
+    }
+
+    pub const fn dialled(mut self) -> Self {
+        self.dialled = true;
+        self
+    }
+
+    pub const fn replaced(mut self) -> Self {
+        self.replaced = true;
+        self
+    }
+
+    /// Whether it may hold a phone number.
+    pub fn is_phone(&self) -> bool {
+        self.dialled || self.kind == Kind::Phone
+    }
+
+    /// Whether a change of it is merged into what is there.
+    pub fn merges(&self) -> bool {
+        self.kind == Kind::Object && self.written == Written::Always && !self.replaced
+    }
+
     pub const fn read_only(mut self) -> Self {
         self.written = Written::Never;
         self
@@ -191,7 +232,8 @@ impl Field {
         "metadata",
         Kind::Object,
         r#"{"plan":"gold"}"#,
-        "Fields of your own: any JSON object. A list is narrowed by `metadata.<key>=<text>`.",
+        "Fields of your own: any JSON object, of which a change names what it changes (RFC 7396). A list is narrowed by \
+         `metadata.<key>=<text>`.",
     )
     .default("{}")
     .filter();

@@ -52,6 +52,7 @@ fn value(out: &mut Vec<u8>, kind: Kind, cell: &[u8]) {
         // jsonb: one byte of version, then the text
         Kind::Object => out.extend_from_slice(cell.get(1..).unwrap_or(b"{}")),
         Kind::Text { .. }
+        | Kind::Secret { .. }
         | Kind::Choice(_)
         | Kind::Email
         | Kind::Domain

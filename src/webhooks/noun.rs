@@ -83,9 +83,9 @@ fn prepare(change: &mut Change, _: &Business, faults: &mut Faults) {
         }
     }
     if !change.creates && change.text("status").is_some() {
-        // Whoever sets it knows why.
-        change.set("paused_because", Value::Text(None));
-        change.set("failing_since", Value::Time(None));
+        // Who gives it another one knows why.
+        change.set_with("status", "paused_because", Value::Text(None));
+        change.set_with("status", "failing_since", Value::Time(None));
     }
 }
 

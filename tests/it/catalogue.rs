@@ -294,6 +294,7 @@ fn types(kind: Kind) -> &'static [&'static str] {
     match kind {
         Kind::Uuid => &["uuid"],
         Kind::Text { .. }
+        | Kind::Secret { .. }
         | Kind::Choice(_)
         | Kind::Email
         | Kind::Domain

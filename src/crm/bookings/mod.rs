@@ -65,7 +65,7 @@ pub static BOOKINGS: Noun = Noun {
             "When it was told that it begins within 24 hours; a new `starts_at` is told of anew.",
         )
         .read_only(),
-        Field::money("price_minor", "9000", "What it costs, in minor units."),
+        Field::money("price_minor", "currency", "9000", "What it costs, in minor units."),
         Field::new("currency", Kind::Currency, r#""EUR""#, "Of the price; the business' own when left out."),
         Field::text("notes", 2_000, r#""Brings a dog.""#, "Anything else."),
         Field::EXTERNAL_ID,

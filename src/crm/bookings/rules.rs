@@ -9,7 +9,6 @@ use uuid::Uuid;
 use super::calendar::{self, Calendar, Claim};
 use super::code;
 use crate::auth::{Business, Tenant};
-use crate::crm::campaigns::default_currency;
 use crate::crm::reminders;
 use crate::db::{Tx, Value};
 use crate::error::{Error, Fault, Result};
@@ -35,7 +34,6 @@ pub fn prepare(change: &mut Change, business: &Business, faults: &mut Faults) {
     {
         faults.field("ends_at", "out_of_range", detail);
     }
-    default_currency(change, "price_minor", business);
     reminders::forget(change, "starts_at");
 }
 
@@ -104,7 +102,9 @@ fn complete(change: &mut Change, stored: Option<&Stored>) -> Result<Option<Claim
         return Ok(None);
     };
     let code = change.text("code").or(stored.map(|s| s.code.as_str())).unwrap_or_default().to_owned();
-    Ok(Some(Claim { staff, chosen: change.get("staff_id").is_some(), start, end, code }))
+    // Who has it already was bookable when they got it.
+    let chosen = change.get("staff_id").is_some() && stored.and_then(|s| s.staff_id) != Some(staff);
+    Ok(Some(Claim { staff, chosen, start, end, code }))
 }
 
 /// Brings a deleted booking back, unless its time is taken by now.

@@ -10,7 +10,7 @@ use utoipa::openapi::schema::{
 use super::examples::{body_example, capital, example, row_example, spaced};
 use crate::http::document::reference;
 use crate::noun::field::{Field, Kind, SAFE_INTEGER, Written};
-use crate::noun::{Arity, Noun, relation};
+use crate::noun::{Arity, Noun, codes, relation};
 
 /// The schema of a value of `kind`, as a body or a parameter takes it.
 pub(super) fn value_schema(kind: Kind) -> ObjectBuilder {
@@ -20,6 +20,7 @@ pub(super) fn value_schema(kind: Kind) -> ObjectBuilder {
         Kind::Uuid => string().format(Some(SchemaFormat::Custom("uuid".to_owned()))),
         // Not blank.
         Kind::Text { min: min @ 1.., max } => string().min_length(Some(min)).max_length(Some(max)).pattern(Some(r"\S")),
+        Kind::Secret { min, max } => string().min_length(Some(min)).max_length(Some(max)).pattern(Some(r"\S")),
         Kind::Text { min, max } => string().min_length(Some(min)).max_length(Some(max)),
         Kind::Domain => string().max_length(Some(253)).pattern(Some(
             r"^([A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\.)+[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?$",
@@ -79,7 +80,7 @@ pub(super) fn field(field: &Field, writing: bool) -> Schema {
     if field.nullable {
         schema = nullable(schema, field.kind);
     }
-    schema = schema.description(Some(field.about)).examples([example(field.example)]);
+    schema = schema.description(Some(about(field))).examples([example(field.example)]);
     if let (true, Some(default)) = (writing, field.default) {
         schema = schema.default(Some(example(default)));
     }
@@ -95,6 +96,19 @@ pub(super) fn written(known: &Field, creates: bool) -> Schema {
             Schema::Object(object)
         }
         schema => schema,
+    }
+}
+
+/// What a field is, with what holds for all of its kind.
+fn about(field: &Field) -> String {
+    match (field.kind, field.currency) {
+        (Kind::Currency, _) => format!("{} {}", field.about, codes::about_minor_units()),
+        (Kind::Country, _) => format!("{} ISO 3166-1 alpha-2.", field.about),
+        (Kind::Int { .. }, Some(currency)) => format!(
+            "{} How many of these one unit has is said by the currency in `{currency}`: 1250 is 12.50 EUR, 1250 JPY or 1.250 KWD.",
+            field.about
+        ),
+        _ => field.about.to_owned(),
     }
 }
 
