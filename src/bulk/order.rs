@@ -17,12 +17,20 @@ pub const WITHOUT: [&str; 7] = ["sort", "limit", "cursor", "include", "fields", 
 #[derive(Clone, Debug)]
 pub struct Order {
     pub noun: &'static Noun,
-    /// The rows, as the query string of their list.
-    query: String,
+    rows: Rows,
     pub work: Work,
     /// Where in the body what is set stands.
     pub place: &'static str,
     pub dry_run: bool,
+}
+
+/// Which rows.
+#[derive(Clone, Debug)]
+enum Rows {
+    /// Filters of their list, as they were given.
+    Filter(Map<String, Json>),
+    /// The query string of their list: what jobs kept that an older version took.
+    Query(String),
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -60,13 +68,13 @@ impl Order {
                 false
             }
         };
-        let query = match members.shift_remove("filter") {
+        let rows = match members.shift_remove("filter") {
             Some(Json::Object(filter)) => filtered(noun, filter, business, &mut faults),
             _ => {
                 let detail = "`filter` is required: an object of the parameters that a list takes, such as \
                               {\"status\":\"new\"}. {} is all rows.";
                 faults.field("filter", "required", detail);
-                String::new()
+                Map::new()
             }
         };
         let work = match action {
@@ -87,7 +95,7 @@ impl Order {
         }
         faults.into_result()?;
         let place = if action == Some("update") { "/set" } else { "" };
-        Ok(Self { noun, query, work, place, dry_run })
+        Ok(Self { noun, rows: Rows::Filter(rows), work, place, dry_run })
     }
 
     /// What may be done to do it.
@@ -97,7 +105,10 @@ impl Order {
 
     /// The rows, as a list.
     pub fn list(&self, business: &Business) -> Result<List> {
-        List::parse(self.noun, &self.query, business)
+        match &self.rows {
+            Rows::Filter(filter) => List::of_filter(self.noun, filter, business),
+            Rows::Query(query) => List::parse(self.noun, query, business),
+        }
     }
 
     /// What is set, if that is it.
@@ -117,7 +128,12 @@ impl Order {
             Work::Tag { add, remove } => json!({ "add": add, "remove": remove }),
             Work::Delete => json!({ "delete": true }),
         };
-        json!({ "noun": self.noun.plural, "query": self.query, "work": work })
+        let mut kept = json!({ "noun": self.noun.plural, "work": work });
+        match &self.rows {
+            Rows::Filter(filter) => kept["filter"] = json!(filter),
+            Rows::Query(query) => kept["query"] = json!(query),
+        }
+        kept
     }
 
     /// As a job has kept it.
@@ -133,7 +149,11 @@ impl Order {
             _ if work["delete"] == true => Work::Delete,
             _ => return None,
         };
-        Some(Self { noun, query: kept["query"].as_str()?.to_owned(), work, place: "", dry_run: false })
+        let rows = match &kept["filter"] {
+            Json::Object(filter) => Rows::Filter(filter.clone()),
+            _ => Rows::Query(kept["query"].as_str()?.to_owned()),
+        };
+        Some(Self { noun, rows, work, place: "", dry_run: false })
     }
 }
 
@@ -155,46 +175,27 @@ fn is_tags(field: &Field) -> bool {
     field.kind == Kind::Tags && field.name == "tags"
 }
 
-/// The filter as a query string.
-fn filtered(noun: &'static Noun, filter: Map<String, Json>, business: &Business, faults: &mut Faults) -> String {
-    let mut query = url::form_urlencoded::Serializer::new(String::new());
+/// The filter, without what is none.
+fn filtered(
+    noun: &'static Noun,
+    mut filter: Map<String, Json>,
+    business: &Business,
+    faults: &mut Faults,
+) -> Map<String, Json> {
     let mut wrong = Vec::new();
-    let mut fault = |name: &str, code, detail: String| {
-        wrong.push(Fault::new(format!("/filter/{}", name.replace('~', "~0").replace('/', "~1")), code, detail));
-    };
-    for (name, value) in &filter {
-        if WITHOUT.contains(&name.as_str()) {
+    filter.retain(|name, _| {
+        let is_filter = !WITHOUT.contains(&name.as_str());
+        if !is_filter {
             let detail = format!("`{name}` says nothing of which rows are meant. Leave it out.");
-            fault(name, "unknown_parameter", detail);
-            continue;
+            wrong.push(Fault::new(format!("/filter/{name}"), "unknown_parameter", detail));
         }
-        let texts: Option<Vec<String>> = match value {
-            Json::Array(several) if !several.is_empty() => several.iter().map(scalar).collect(),
-            one => scalar(one).map(|text| vec![text]),
-        };
-        match texts {
-            Some(texts) => drop(query.append_pair(name, &texts.join(","))),
-            None => {
-                fault(name, "type", format!("`{name}` must be a text, a number, true or false, or a list of such."))
-            }
-        }
-    }
-    let query = query.finish();
-    if let Err(Error::Malformed { faults: more, .. }) = List::parse(noun, &query, business) {
-        let moved = |fault: Fault| Fault { pointer: fault.pointer.replacen("/query", "/filter", 1), ..fault };
-        wrong.extend(more.into_iter().map(moved));
+        is_filter
+    });
+    if let Err(Error::Malformed { faults: more, .. }) = List::of_filter(noun, &filter, business) {
+        wrong.extend(more);
     }
     faults.part("", &wrong);
-    query
-}
-
-fn scalar(value: &Json) -> Option<String> {
-    match value {
-        Json::String(text) => Some(text.clone()),
-        Json::Number(number) => Some(number.to_string()),
-        Json::Bool(flag) => Some(flag.to_string()),
-        _ => None,
-    }
+    filter
 }
 
 fn set(noun: &'static Noun, given: Option<Json>, business: &Business, faults: &mut Faults) -> Work {

@@ -260,26 +260,22 @@ fn batch_request(noun: &'static Noun, business: &Business, body: Json) -> Result
         }
         _ => faults.push(Fault::new("/ids", "required", format!("`ids` is a list of 1 to {MOST} UUIDs."))),
     }
-    let mut query = url::form_urlencoded::Serializer::new(String::new());
-    for name in ["include", "fields"] {
-        match members.get(name) {
-            None => {}
-            Some(Json::Array(items)) if items.is_empty() => {}
-            Some(Json::Array(items)) if items.iter().all(Json::is_string) => {
-                let names: Vec<&str> = items.iter().filter_map(Json::as_str).collect();
-                query.append_pair(name, &names.join(","));
-            }
-            Some(_) => faults.push(Fault::new(format!("/{name}"), "type", format!("`{name}` is a list of names."))),
+    let mut names = |name: &str| match members.get(name) {
+        None => Vec::new(),
+        Some(Json::Array(items)) if items.iter().all(Json::is_string) => {
+            items.iter().filter_map(Json::as_str).map(str::to_owned).collect()
         }
-    }
+        Some(_) => {
+            faults.push(Fault::new(format!("/{name}"), "type", format!("`{name}` is a list of names.")));
+            Vec::new()
+        }
+    };
+    let (include, fields) = (names("include"), names("fields"));
     if !faults.is_empty() {
         return Err(Error::Invalid(faults));
     }
-    let view = View::parse(noun, &query.finish(), business).map_err(|error| match error {
-        Error::Malformed { faults, .. } => {
-            let pointer = |fault: &Fault| fault.pointer.replacen("/query", "", 1);
-            Error::Invalid(faults.iter().map(|f| Fault { pointer: pointer(f), ..f.clone() }).collect())
-        }
+    let view = View::of_names(noun, include, fields, business).map_err(|error| match error {
+        Error::Malformed { faults, .. } => Error::Invalid(faults),
         other => other,
     })?;
     Ok((ids, view))

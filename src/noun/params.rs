@@ -18,12 +18,15 @@
 //!
 //! Whatever is not in the description is refused with the nearest name that is; all faults are reported at once.
 
+mod given;
 mod reader;
 
 use std::borrow::Cow;
 
 use chrono::{DateTime, Utc};
+use serde_json::{Map, Value as Json};
 
+use self::given::Given;
 use self::reader::Reader;
 use super::cursor::Cursor;
 use super::field::{Field, Kind};
@@ -132,6 +135,17 @@ impl List {
         reader.finish()
     }
 
+    /// Understands `filter`, an object whose members are filters of `noun`. A text is read as in a query string; of a list each
+    /// element is one value. Errors: every fault, at `/filter/<name>`.
+    pub fn of_filter(noun: &'static Noun, filter: &Map<String, Json>, business: &Business) -> Result<Self> {
+        let mut reader = Reader::new(noun, business);
+        reader.place = "/filter";
+        for (name, value) in filter {
+            reader.member(name, value);
+        }
+        reader.finish()
+    }
+
     /// Identifies everything a cursor depends on: noun, sort, filters and search.
     pub fn fingerprint(&self) -> u64 {
         let text = format!(
@@ -153,6 +167,26 @@ impl View {
         let mut reader = Reader::new(noun, business);
         reader.only_view = true;
         reader.read(query);
+        reader.finish().map(|list| list.view)
+    }
+}
+
+impl View {
+    /// Understands relations to `include` and `fields` to show, where there are any, each name by itself.
+    /// Errors: every fault, at `/include` or `/fields`.
+    pub fn of_names(
+        noun: &'static Noun,
+        include: Vec<String>,
+        fields: Vec<String>,
+        business: &Business,
+    ) -> Result<Self> {
+        let mut reader = Reader::new(noun, business);
+        (reader.only_view, reader.place) = (true, "");
+        for (name, names) in [("include", include), ("fields", fields)] {
+            if !names.is_empty() {
+                reader.parameter(name, Given::Values(names));
+            }
+        }
         reader.finish().map(|list| list.view)
     }
 }

@@ -36,6 +36,17 @@ pub fn normalise_unsigned(text: &str, country: &str) -> String {
     if is_number { normalise(&whole, country) } else { known }
 }
 
+/// How a number that is asked for as `text` may stand in rows: as written, and as [`normalise`] and [`normalise_unsigned`] make it.
+pub fn spellings(text: &str, country: &str) -> Vec<String> {
+    let mut spellings = vec![text.to_owned()];
+    for spelling in [normalise(text, country), normalise_unsigned(text, country)] {
+        if !spellings.contains(&spelling) {
+            spellings.push(spelling);
+        }
+    }
+    spellings
+}
+
 /// Length, not numbering plan: plans change faster than the library's tables, and a number that people wrote down is
 /// worth finding again. E.164 (ITU-T, section 6.2.1) allows 15 digits; none in use has fewer than 7.
 fn plausible(number: &phonenumber::PhoneNumber) -> bool {

@@ -1,8 +1,10 @@
-//! Reads a query string against a noun's description, gathering every fault.
+//! Reads a query string, or filters that came as JSON, against a noun's description, gathering every fault.
 
 use chrono::NaiveDate;
+use serde_json::Value as Json;
 use uuid::Uuid;
 
+use super::given::{Given, signs_kept};
 use super::{Count, DEFAULT_LIMIT, Filter, Form, LARGEST_LIMIT, List, Test, View, names};
 use crate::auth::Business;
 use crate::db::Value;
@@ -12,7 +14,7 @@ use crate::noun::body::{MOST_FAULTS, scalar};
 use crate::noun::cursor::Cursor;
 use crate::noun::field::Kind;
 use crate::noun::json::Shown;
-use crate::noun::{Noun, Relation, Search, Sort, did_you_mean};
+use crate::noun::{Field, Noun, Relation, Search, Sort, clean, did_you_mean, phone};
 
 /// How many values one filter takes.
 const MOST_VALUES: usize = 100;
@@ -25,6 +27,8 @@ pub(super) struct Reader<'b> {
     business: &'b Business,
     /// Only `include` and `fields` are allowed: rows by id.
     pub(super) only_view: bool,
+    /// What faults point into.
+    pub(super) place: &'static str,
     faults: Vec<Fault>,
     seen: Vec<String>,
     filters: Vec<(usize, Form, Vec<String>)>,
@@ -46,6 +50,7 @@ impl<'b> Reader<'b> {
             noun,
             business,
             only_view: false,
+            place: "/query",
             faults: Vec::new(),
             seen: Vec::new(),
             filters: Vec::new(),
@@ -64,7 +69,8 @@ impl<'b> Reader<'b> {
     fn fault(&mut self, name: &str, code: &'static str, detail: String) {
         // More would not be told.
         if self.faults.len() < MOST_FAULTS {
-            self.faults.push(Fault::new(format!("/query/{}", shown(name)), code, detail));
+            let name = shown(name).replace('~', "~0").replace('/', "~1");
+            self.faults.push(Fault::new(format!("{}/{name}", self.place), code, detail));
         }
     }
 
@@ -74,29 +80,77 @@ impl<'b> Reader<'b> {
             self.fault("", "encoding", "The query string must be UTF-8, percent-encoded.".into());
             return;
         }
-        for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            let decoded = |pair: &str| url::form_urlencoded::parse(pair.as_bytes()).into_owned().next();
+            let Some((name, value)) = decoded(pair) else { continue };
             if name.contains('\0') || value.contains('\0') {
                 self.fault("", "nul", "A parameter must not contain the character U+0000.".into());
                 continue;
             }
-            self.parameter(&name, value.into_owned());
+            let value = match self.noun.field(&name).filter(|field| field.is_phone()) {
+                Some(_) => decoded(&signs_kept(pair)).map_or(value, |(_, value)| value),
+                None => value,
+            };
+            self.parameter(&name, Given::Text(value));
         }
     }
 
-    fn parameter(&mut self, name: &str, value: String) {
-        match name {
-            "include" | "fields" if !(1..=MOST_VALUES).contains(&words(&value).count()) => {
-                self.fault(
+    /// Reads the filter `name` as a member of a JSON object: a text as in a query string, or a list, of which each element is one
+    /// value, whatever characters it has.
+    pub(super) fn member(&mut self, name: &str, value: &Json) {
+        let given = match value {
+            Json::String(text) => Some(Given::Text(text.clone())),
+            Json::Array(several) if !several.is_empty() => {
+                several.iter().map(Given::scalar).collect::<Option<_>>().map(Given::Values)
+            }
+            one => Given::scalar(one).map(|text| Given::Values(vec![text])),
+        };
+        match given {
+            Some(given) if given.has_nul() => {
+                self.fault(name, "nul", format!("`{name}` must not contain the character U+0000."));
+            }
+            Some(given) => self.parameter(name, given),
+            None => self.fault(
+                name,
+                "type",
+                format!("`{name}` must be a text, a number, true or false, or a list of such."),
+            ),
+        }
+    }
+
+    /// Reads the parameter `name`.
+    pub(super) fn parameter(&mut self, name: &str, given: Given) {
+        if matches!(name, "include" | "fields") {
+            let names = given.several();
+            match name {
+                _ if !(1..=MOST_VALUES).contains(&names.len()) => self.fault(
                     name,
                     "out_of_range",
                     format!("`{name}` takes 1 to {MOST_VALUES} names; leave it out for none."),
-                );
+                ),
+                "include" => self.include.extend(names),
+                _ => self.fields.extend(names),
             }
-            "include" => self.include.extend(words(&value)),
-            "fields" => self.fields.extend(words(&value)),
-            _ if self.only_view => self.unknown(name),
+        } else if self.only_view {
+            self.unknown(name);
+        } else if !self.filter(name, &given) {
+            match given.one() {
+                Some(value) => self.own(name, value),
+                None => self.once_only(name),
+            }
+        }
+        self.seen.push(name.to_owned());
+    }
+
+    fn once_only(&mut self, name: &str) {
+        self.fault(name, "repeated", format!("`{name}` may be given once, with one value."));
+    }
+
+    /// Reads what is no filter by a field.
+    fn own(&mut self, name: &str, value: String) {
+        match name {
             "q" | "sort" | "limit" | "cursor" | "count" | "deleted" if self.seen.iter().any(|seen| seen == name) => {
-                self.fault(name, "repeated", format!("`{name}` may be given once."));
+                self.once_only(name);
             }
             "q" if self.noun.search != Search::None => self.search(value),
             "sort" => self.sort = Some(value),
@@ -118,44 +172,47 @@ impl<'b> Reader<'b> {
                 "false" => self.deleted = false,
                 _ => self.fault("deleted", "invalid", "`deleted` is `true` or `false`.".into()),
             },
-            _ => self.filter(name, value),
+            _ => self.unknown(name),
         }
-        self.seen.push(name.to_owned());
     }
 
     fn search(&mut self, value: String) {
-        let length = value.trim().chars().count();
+        let value = clean::line(&value);
+        let length = value.chars().count();
         let shortest = if self.noun.search == Search::Substring { SHORTEST_SEARCH } else { 1 };
         if (shortest..=LONGEST_SEARCH).contains(&length) {
-            self.search = Some(value.trim().to_owned());
+            self.search = Some(value.into_owned());
         } else {
             self.fault("q", "out_of_range", format!("`q` needs {shortest} to {LONGEST_SEARCH} characters."));
         }
     }
 
-    fn filter(&mut self, name: &str, value: String) {
+    /// Reads a filter by a field; whether it is one.
+    fn filter(&mut self, name: &str, given: &Given) -> bool {
         if let Some(key) = name.strip_prefix("metadata.")
             && self.noun.field("metadata").is_some_and(|field| field.filter)
             && !key.is_empty()
         {
-            match self.metadata.iter().any(|(known, _)| known == key) {
-                true => self.fault(name, "repeated", format!("`{name}` may be given once.")),
-                false => self.metadata.push((key.to_owned(), value)),
+            match given.clone().one().filter(|_| !self.metadata.iter().any(|(known, _)| known == key)) {
+                Some(value) => self.metadata.push((key.to_owned(), value)),
+                None => self.once_only(name),
             }
-            return;
+            return true;
         }
         let found = self.noun.fields.iter().enumerate().find_map(|(index, field)| {
             Form::of(field).iter().find(|form| form.name(field) == name).map(|form| (index, *form))
         });
-        let Some((index, form)) = found else {
-            return self.unknown(name);
+        let Some((index, form)) = found else { return false };
+        let values = match form {
+            Form::Any => Some(given.clone().several()),
+            _ => given.clone().one().map(|value| vec![value]),
         };
-        let values = if form == Form::Any { words(&value).collect() } else { vec![value] };
-        match self.filters.iter_mut().find(|(i, f, _)| (*i, *f) == (index, form)) {
-            Some((_, Form::Any, known)) => known.extend(values),
-            Some(_) => self.fault(name, "repeated", format!("`{name}` may be given once.")),
-            None => self.filters.push((index, form, values)),
+        match (self.filters.iter_mut().find(|(i, f, _)| (*i, *f) == (index, form)), values) {
+            (Some((_, Form::Any, known)), Some(values)) => known.extend(values),
+            (None, Some(values)) => self.filters.push((index, form, values)),
+            _ => self.once_only(name),
         }
+        true
     }
 
     fn unknown(&mut self, name: &str) {
@@ -231,7 +288,7 @@ impl<'b> Reader<'b> {
         let mut parsed = Vec::with_capacity(values.len());
         for value in values {
             match scalar(field.kind, &value, self.business) {
-                Ok(value) => parsed.push(value),
+                Ok(value) => parsed.extend(self.written_otherwise(field, value)),
                 Err((code, detail)) => self.fault(&name, code, format!("`{name}` {detail}")),
             }
         }
@@ -244,6 +301,16 @@ impl<'b> Reader<'b> {
             Form::Max => Test::AtMost(parsed.pop()?),
         };
         Some(Filter { field, test })
+    }
+
+    /// `value`, and the same number as rows have it where a field may hold one.
+    fn written_otherwise(&self, field: &Field, value: Value) -> Vec<Value> {
+        match value.as_text().filter(|_| field.dialled) {
+            Some(text) => {
+                phone::spellings(text, &self.business.country).into_iter().map(|text| Value::Text(Some(text))).collect()
+            }
+            None => vec![value],
+        }
     }
 
     fn view(&mut self) -> View {
@@ -303,21 +370,6 @@ fn field_names(noun: &Noun, view: &View) -> Vec<String> {
         .iter()
         .flat_map(|(relation, _)| relation.noun.fields.iter().map(|f| format!("{}.{}", relation.name, f.name)));
     own.chain(related).collect()
-}
-
-/// The words of `a,b`; a comma or a backslash within one is written after a backslash.
-fn words(value: &str) -> impl Iterator<Item = String> {
-    let mut words = vec![String::new()];
-    let mut characters = value.chars().peekable();
-    while let Some(character) = characters.next() {
-        match (character, words.last_mut()) {
-            ('\\', Some(word)) if matches!(characters.peek(), Some(',' | '\\')) => word.extend(characters.next()),
-            (',', _) => words.push(String::new()),
-            (other, Some(word)) => word.push(other),
-            (_, None) => {}
-        }
-    }
-    words.into_iter().map(|word| word.trim().to_owned()).filter(|word| !word.is_empty())
 }
 
 /// `{"key":"value"}`; and `{"key":value}` where the value reads as a number or a truth value, since a query string

@@ -1,0 +1,120 @@
+//! What a parameter was given: text in which commas separate values, or values that came apart already.
+
+use std::borrow::Cow;
+
+use serde_json::Value as Json;
+
+#[derive(Clone, Debug)]
+pub(super) enum Given {
+    /// Of a query string.
+    Text(String),
+    /// Of a list: each is one value, whatever characters it has.
+    Values(Vec<String>),
+}
+
+impl Given {
+    /// One value of JSON as a query string would write it.
+    pub(super) fn scalar(value: &Json) -> Option<String> {
+        match value {
+            Json::String(text) => Some(text.clone()),
+            Json::Number(number) => Some(number.to_string()),
+            Json::Bool(flag) => Some(flag.to_string()),
+            _ => None,
+        }
+    }
+
+    /// As several values.
+    pub(super) fn several(self) -> Vec<String> {
+        match self {
+            Given::Text(text) => words(&text),
+            Given::Values(values) => values,
+        }
+    }
+
+    /// As one value; `None` where there are several.
+    pub(super) fn one(self) -> Option<String> {
+        match self {
+            Given::Text(text) => Some(text),
+            Given::Values(mut values) => values.pop().filter(|_| values.is_empty()),
+        }
+    }
+
+    pub(super) fn has_nul(&self) -> bool {
+        match self {
+            Given::Text(text) => text.contains('\0'),
+            Given::Values(values) => values.iter().any(|value| value.contains('\0')),
+        }
+    }
+}
+
+/// The words of `a,b`; a comma or a backslash within one is written after a backslash.
+fn words(value: &str) -> Vec<String> {
+    let mut words = vec![String::new()];
+    let mut characters = value.chars().peekable();
+    while let Some(character) = characters.next() {
+        match (character, words.last_mut()) {
+            ('\\', Some(word)) if matches!(characters.peek(), Some(',' | '\\')) => word.extend(characters.next()),
+            (',', _) => words.push(String::new()),
+            (other, Some(word)) => word.push(other),
+            (_, None) => {}
+        }
+    }
+    words.into_iter().map(|word| word.trim().to_owned()).filter(|word| !word.is_empty()).collect()
+}
+
+/// A `name=value` of a query string in which a `+` before the first digit of a phone number is no blank: a number cannot contain
+/// one in that place. Those within a number stay blanks, as forms write them.
+pub(super) fn signs_kept(pair: &str) -> Cow<'_, str> {
+    let (Some((name, value)), true) = (pair.split_once('='), pair.contains('+')) else {
+        return pair.into();
+    };
+    let mut kept = format!("{name}=");
+    // Whether the next character is the first of a number.
+    let mut begins = true;
+    let mut rest = value;
+    while let Some(character) = rest.chars().next() {
+        let after = &rest[character.len_utf8()..];
+        let is_blank = character == '+' || rest.starts_with("%20");
+        let is_followed = after.starts_with(|c: char| c.is_ascii_digit() || c == '(') || after.starts_with("%28");
+        match character {
+            '+' if begins && is_followed => kept.push_str("%2B"),
+            other => kept.push(other),
+        }
+        begins = match character {
+            ',' => true,
+            _ if is_blank => begins && !(character == '+' && is_followed),
+            _ => rest.get(..3).is_some_and(|code| code.eq_ignore_ascii_case("%2c")),
+        };
+        // An encoded character is one.
+        let encoded = if character == '%' { after.get(..2).filter(|code| code.is_ascii()) } else { None };
+        kept.push_str(encoded.unwrap_or_default());
+        rest = &after[encoded.map_or(0, str::len)..];
+    }
+    kept.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sign_before_a_number_is_kept_and_blanks_within_are_blanks() {
+        for (pair, expected) in [
+            ("phone=+4930901820", "phone=%2B4930901820"),
+            ("phone=+49+30+901820", "phone=%2B49+30+901820"),
+            ("phone=%2B49+30", "phone=%2B49+30"),
+            ("phone=+(49)30", "phone=%2B(49)30"),
+            ("phone=+4930,+4940", "phone=%2B4930,%2B4940"),
+            ("phone=%2B4930%2C+4940", "phone=%2B4930%2C%2B4940"),
+            ("phone=%20+4930", "phone=%20%2B4930"),
+            ("phone=++4930", "phone=+%2B4930"),
+            ("phone=030+901820", "phone=030+901820"),
+            ("phone=+anna+5", "phone=+anna+5"),
+            ("phone=+", "phone=+"),
+            ("phone", "phone"),
+            ("phone=+\u{e9}%zz%\u{e9}", "phone=+\u{e9}%zz%\u{e9}"),
+        ] {
+            assert_eq!(signs_kept(pair), expected, "{pair}");
+        }
+    }
+}
