@@ -1,11 +1,13 @@
 //! What a broken constraint means to the client, read off its name.
 //!
 //! Constraints are named by one convention (a test walks the catalogue for it): `<table>_<column>_key` is unique,
-//! `<table>_<column>_fkey` points elsewhere, `<table>_<column>_check` bounds a value.
+//! `<table>_<column>_fkey` points elsewhere, `<table>_<column>_check` bounds a value, `<table>_<column>_size` what a merge makes of
+//! an object.
 
 use diesel::result::{DatabaseErrorInformation, DatabaseErrorKind as Kind};
 
 use crate::error::{Error, Fault};
+use crate::noun::body::LARGEST_OBJECT;
 
 /// The error that a client sees when PostgreSQL refused a row: 409 for a value that is taken, 422 for one that is wrong.
 pub fn explain(kind: &Kind, info: &(dyn DatabaseErrorInformation + Send + Sync)) -> Error {
@@ -26,6 +28,12 @@ pub fn explain(kind: &Kind, info: &(dyn DatabaseErrorInformation + Send + Sync))
         Kind::ForeignKeyViolation => {
             fault("no_such_row", format!("`{column}` names a row that does not exist in this business."))
         }
+        _ if info.constraint_name().is_some_and(|name| name.ends_with("_size")) => {
+            let detail = format!(
+                "`{column}` would have more than {LARGEST_OBJECT} bytes with this. Remove members that are not needed: null does."
+            );
+            fault("length", detail)
+        }
         Kind::NotNullViolation => fault("required", format!("`{column}` must not be null.")),
         _ => fault("out_of_range", format!("`{column}` has a value that {table} does not allow.")),
     }
@@ -34,7 +42,7 @@ pub fn explain(kind: &Kind, info: &(dyn DatabaseErrorInformation + Send + Sync))
 /// `leads_company_id_fkey` of `leads` → `company_id`.
 fn column<'a>(table: &str, constraint: &'a str) -> &'a str {
     let rest = constraint.strip_prefix(table).and_then(|r| r.strip_prefix('_')).unwrap_or(constraint);
-    ["_fkey", "_key", "_check"].iter().find_map(|suffix| rest.strip_suffix(suffix)).unwrap_or(rest)
+    ["_fkey", "_key", "_check", "_size"].iter().find_map(|suffix| rest.strip_suffix(suffix)).unwrap_or(rest)
 }
 
 #[cfg(test)]
@@ -43,6 +51,7 @@ mod tests {
     fn the_column_is_read_off_the_name() {
         assert_eq!(super::column("leads", "leads_company_id_fkey"), "company_id");
         assert_eq!(super::column("companies", "companies_domain_key"), "domain");
+        assert_eq!(super::column("leads", "leads_metadata_size"), "metadata");
         assert_eq!(super::column("leads", "odd"), "odd");
     }
 }

@@ -6,6 +6,7 @@ pub mod document;
 pub mod observe;
 pub mod once;
 pub mod payload;
+pub mod precondition;
 pub mod quota;
 pub mod reply;
 pub mod routing;

@@ -9,6 +9,7 @@ use super::memberships::guard_role;
 use crate::auth::{Area, Business, Permissions, Role, Tenant, hash, secret};
 use crate::db::{Statement, Tx, Value};
 use crate::error::{Error, Result};
+use crate::http::precondition::IfMatch;
 use crate::noun::store::{self, Row};
 use crate::noun::{Change, Faults, Field, Hooks, Kind, Noun, Operations, Search, Sort, Writes, did_you_mean};
 
@@ -113,13 +114,13 @@ fn create(tx: &mut Tx<'_>, tenant: &Tenant, change: Change) -> Result<(Uuid, Row
 }
 
 /// Changes a key's name or end. Errors: 403 when it may do more than who asks.
-fn update(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, change: Change, expected: Option<i64>) -> Result<Row> {
+fn update(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, change: Change, expected: IfMatch) -> Result<Row> {
     guard_key(tx, tenant, id)?;
     store::update(tx, tenant, id, change, expected)
 }
 
 /// Revokes a key. Errors: 403 when it may do more than its revoker.
-fn delete(tx: &mut Tx<'_>, tenant: &Tenant, noun: &'static Noun, id: Uuid, expected: Option<i64>) -> Result<()> {
+fn delete(tx: &mut Tx<'_>, tenant: &Tenant, noun: &'static Noun, id: Uuid, expected: IfMatch) -> Result<()> {
     guard_key(tx, tenant, id)?;
     store::delete(tx, tenant, noun, id, expected)
 }

@@ -13,6 +13,7 @@ use super::sessions::{self, Door};
 use crate::auth::{Area, Business, Hash, Role, Tenant};
 use crate::db::{Actor, Statement, Tx, Value};
 use crate::error::{Error, Fault, Result};
+use crate::http::precondition::IfMatch;
 use crate::mail;
 use crate::noun::store::{self, Row};
 use crate::noun::{Change, Faults, Field, Hooks, Kind, Noun, Operations, Search, Sort, Writes};
@@ -106,7 +107,7 @@ pub fn business_name(conn: &mut PgConnection, tenant: &Tenant) -> Result<String>
 }
 
 /// Withdraws an invitation. Errors: 403 when its role is above that of whoever does.
-fn delete(tx: &mut Tx<'_>, tenant: &Tenant, noun: &'static Noun, id: Uuid, expected: Option<i64>) -> Result<()> {
+fn delete(tx: &mut Tx<'_>, tenant: &Tenant, noun: &'static Noun, id: Uuid, expected: IfMatch) -> Result<()> {
     let mut sql = Statement::new("SELECT role FROM invitations WHERE business_id = ");
     sql.bind(Value::Uuid(Some(tenant.id()))).push(" AND id = ").bind(Value::Uuid(Some(id)));
     guard_role(tenant, sql.row(tx)?.as_ref().and_then(|row| row.text(0)))?;

@@ -10,6 +10,7 @@ use crate::auth::Tenant;
 use crate::auth::{Area, Role};
 use crate::db::{Statement, Tx, Value};
 use crate::error::{Error, Result};
+use crate::http::precondition::IfMatch;
 use crate::noun::store::{self, Row};
 use crate::noun::{Change, Field, Kind, Noun, Operations, Relation, Search, Sort, Writes};
 
@@ -41,7 +42,7 @@ pub static MEMBERSHIPS: Noun = Noun {
     ..Noun::BASE
 };
 
-fn update(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, change: Change, expected: Option<i64>) -> Result<Row> {
+fn update(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, change: Change, expected: IfMatch) -> Result<Row> {
     let role = role_of(tx, tenant, "id", id)?;
     guard_role(tenant, change.text("role"))?;
     let row = store::update(tx, tenant, id, change, expected)?;
@@ -50,7 +51,7 @@ fn update(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, change: Change, expected: 
 }
 
 /// Ends a membership; who belongs to no other business is forgotten.
-fn delete(tx: &mut Tx<'_>, tenant: &Tenant, noun: &'static Noun, id: Uuid, expected: Option<i64>) -> Result<()> {
+fn delete(tx: &mut Tx<'_>, tenant: &Tenant, noun: &'static Noun, id: Uuid, expected: IfMatch) -> Result<()> {
     let role = role_of(tx, tenant, "id", id)?;
     let mut member = Statement::new("SELECT user_id FROM memberships WHERE business_id = ");
     member.bind(Value::Uuid(Some(tenant.id()))).push(" AND id = ").bind(Value::Uuid(Some(id)));

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use serde_json::{Map, Value as Json};
 use uuid::Uuid;
 
 use super::memberships::{forget, guard_role, keep_an_owner, role_of};
@@ -10,6 +11,7 @@ use crate::auth::Tenant;
 use crate::auth::{Area, Role};
 use crate::db::{Statement, Tx, Value};
 use crate::error::{Error, Result};
+use crate::http::precondition::IfMatch;
 use crate::noun::store::{self, Row};
 use crate::noun::{Change, Field, Kind, Noun, Operations, Search, Sort, Writes};
 
@@ -72,13 +74,15 @@ fn create(tx: &mut Tx<'_>, tenant: &Tenant, change: Change) -> Result<(Uuid, Row
 }
 
 /// Changes a member's role, and their name if they belong to this business alone.
-fn update(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, change: Change, expected: Option<i64>) -> Result<Row> {
+fn update(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, change: Change, expected: IfMatch) -> Result<Row> {
     let version = lock(tx, tenant, id)?;
-    if expected.is_some_and(|expected| expected != version) {
+    if !expected.allows(Some(version)) {
         return Err(Error::Stale);
     }
     let before = role_of(tx, tenant, "user_id", id)?;
-    if let Some(name) = change.get("name") {
+    let known = shown_values(tx, tenant, id)?;
+    let differs = |name| change.get(name).filter(|value| known.get(name) != Some(&value.to_json()));
+    if let Some(name) = differs("name") {
         let mut sql = Statement::new("UPDATE users SET version = version + 1, updated_at = now(), name = ");
         sql.bind(name.clone()).push(" WHERE id = ").bind(Value::Uuid(Some(id)));
         sql.push(" AND NOT rapport_belongs_elsewhere(id)");
@@ -89,7 +93,7 @@ fn update(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, change: Change, expected: 
             ));
         }
     }
-    if let Some(role) = change.get("role") {
+    if let Some(role) = differs("role") {
         guard_role(tenant, role.as_text())?;
         let mut sql = Statement::new("UPDATE memberships AS t SET version = version + 1, updated_at = now(), role = ");
         sql.bind(role.clone()).push(" WHERE t.business_id = ").bind(Value::Uuid(Some(tenant.id())));
@@ -101,9 +105,9 @@ fn update(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, change: Change, expected: 
 }
 
 /// Takes a person out of the business; who belongs to no other is forgotten.
-fn delete(tx: &mut Tx<'_>, tenant: &Tenant, _: &'static Noun, id: Uuid, expected: Option<i64>) -> Result<()> {
+fn delete(tx: &mut Tx<'_>, tenant: &Tenant, _: &'static Noun, id: Uuid, expected: IfMatch) -> Result<()> {
     let before = lock(tx, tenant, id)?;
-    if expected.is_some_and(|expected| expected != before) {
+    if !expected.allows(Some(before)) {
         return Err(Error::Stale);
     }
     let role = role_of(tx, tenant, "user_id", id)?;
@@ -121,6 +125,11 @@ fn lock(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid) -> Result<i64> {
     );
     sql.bind(Value::Uuid(Some(tenant.id()))).push(" AND m.user_id = ").bind(Value::Uuid(Some(id))).push(" FOR UPDATE");
     sql.row(tx)?.and_then(|row| row.int(0)).ok_or_else(|| store::missing(&USERS))
+}
+
+/// The person as they are shown, by field.
+fn shown_values(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid) -> Result<Map<String, Json>> {
+    serde_json::from_slice(&shown(tx, tenant, id)?.json).map_err(|error| Error::Internal(error.to_string()))
 }
 
 fn shown(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid) -> Result<Row> {

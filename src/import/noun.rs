@@ -12,6 +12,7 @@ use crate::crm::leads::LEADS;
 use crate::crm::tasks::TASKS;
 use crate::db::{Cells, Statement, Tx, Value};
 use crate::error::{Error, Fault, Result};
+use crate::http::precondition::IfMatch;
 use crate::noun::store::{self, Row};
 use crate::noun::{Change, Field, Kind, Noun, Operations, Search, Sort, Visible, Writes, did_you_mean, select};
 
@@ -51,9 +52,11 @@ pub static IMPORTS: Noun = Noun {
             Kind::Object,
             r#"{"Vorname":"first_name"}"#,
             "By header: the field that the column is, `id`, `metadata`, `metadata.<key>`, of contacts also `full_name`, \
-             `company.name` and `company.domain`, or null to leave it out. Headers that are not here are guessed.",
+             `company.name` and `company.domain`, or null to leave it out. Headers that are not here are guessed. A change \
+             sets it as a whole.",
         )
-        .default("{}"),
+        .default("{}")
+        .replaced(),
         Field::new(
             "targets",
             Kind::Object,
@@ -218,7 +221,7 @@ pub fn check_finders(noun: &Noun, given: &[String]) -> Result<()> {
 }
 
 /// Changes how the file will be read. Errors: 404, 409 once it has been imported, 412, 422.
-fn update(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, mut change: Change, expected: Option<i64>) -> Result<Row> {
+fn update(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, mut change: Change, expected: IfMatch) -> Result<Row> {
     let mut import = Import::lock(tx, tenant, id)?;
     import.rests()?;
     if import.executed && !change.values().is_empty() {

@@ -16,7 +16,8 @@ use crate::auth::{Action, Business, Tenant};
 use crate::db::Tx;
 use crate::error::{Error, Fault, Result};
 use crate::http::caller::{Caller, Claim};
-use crate::http::{once, reply, routing};
+use crate::http::precondition::IfMatch;
+use crate::http::{once, routing};
 
 /// Base of the API's paths.
 pub const API: &str = "/api/v1";
@@ -150,7 +151,7 @@ async fn update(
 ) -> Result<HttpResponse> {
     let tenant = may_change(&caller, noun, Action::Write)?;
     no_parameters(&request)?;
-    let (id, expected) = (id(noun, &request)?, reply::if_match(&request)?);
+    let (id, expected) = (id(noun, &request)?, IfMatch::read(&request)?);
     let change = Change::parse(noun, body::json(&body, engine.body_depth)?, false, caller.business())?;
     let forgetful = tenant.clone();
     let row = engine
@@ -170,7 +171,7 @@ async fn delete(
 ) -> Result<HttpResponse> {
     let tenant = caller.may(noun.area, Action::Delete)?;
     no_parameters(&request)?;
-    let (id, expected) = (id(noun, &request)?, reply::if_match(&request)?);
+    let (id, expected) = (id(noun, &request)?, IfMatch::read(&request)?);
     let forgetful = tenant.clone();
     engine.db.within(&tenant).write("delete", move |tx| (noun.writes.delete)(tx, &tenant, noun, id, expected)).await?;
     superseded(&engine, noun, &forgetful, id);

@@ -9,6 +9,7 @@
 
 pub mod ahead;
 pub mod answer;
+mod assignments;
 pub mod batch;
 pub mod body;
 pub mod clean;
@@ -42,6 +43,7 @@ use crate::auth::{Business, Tenant};
 use crate::db::Tx;
 use crate::error::Result;
 pub use crate::hint::{did_you_mean, nearest};
+use crate::http::precondition::IfMatch;
 use crate::http::routing::Routes;
 use std::time::Duration;
 
@@ -142,8 +144,8 @@ pub type Guard = fn(&mut Tx<'_>, &Tenant, &Change) -> Result<()>;
 #[derive(Clone, Copy)]
 pub struct Writes {
     pub create: fn(&mut Tx<'_>, &Tenant, Change) -> Result<(Uuid, store::Row)>,
-    pub update: fn(&mut Tx<'_>, &Tenant, Uuid, Change, Option<i64>) -> Result<store::Row>,
-    pub delete: fn(&mut Tx<'_>, &Tenant, &'static Noun, Uuid, Option<i64>) -> Result<()>,
+    pub update: fn(&mut Tx<'_>, &Tenant, Uuid, Change, IfMatch) -> Result<store::Row>,
+    pub delete: fn(&mut Tx<'_>, &Tenant, &'static Noun, Uuid, IfMatch) -> Result<()>,
     pub restore: fn(&mut Tx<'_>, &Tenant, &'static Noun, Uuid) -> Result<store::Row>,
 }
 

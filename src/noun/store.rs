@@ -5,11 +5,12 @@ use diesel::pg::PgConnection;
 use uuid::Uuid;
 
 use super::params::{COUNT_CAP, Count, List, View};
-use super::{Arity, Change, Draft, Noun, Relation, cursor::Cursor, json, links, select};
+use super::{Arity, Change, Draft, Noun, Relation, assignments, cursor::Cursor, json, links, select};
 use crate::auth::Tenant;
 use crate::db::{Cells, Statement, Tx, Value};
 use crate::error::{Error, Result};
 use crate::http::once::Answer;
+use crate::http::precondition::IfMatch;
 
 /// How long a deleted row can be brought back.
 pub const RESTORABLE_DAYS: i64 = 30;
@@ -202,32 +203,16 @@ pub fn create(tx: &mut Tx<'_>, tenant: &Tenant, change: Change) -> Result<(Uuid,
     Ok((draft.id, row(noun, &View::default(), &cells, &Related::default())))
 }
 
-/// Changes a row, if `expected` is still its version (`None`: whatever it is).
-/// A change of nothing leaves the row and its version as they are.
+/// Changes a row, if `expected` allows its version. A change after which the row would be as it is leaves it alone, with its version.
 /// Errors: 404; 412 when the version lost; and those of [`create`].
-pub fn update(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, change: Change, expected: Option<i64>) -> Result<Row> {
+pub fn update(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, change: Change, expected: IfMatch) -> Result<Row> {
     let noun = change.noun;
     if change.values().is_empty() {
         return unchanged(tx, tenant, noun, id, expected);
     }
     let draft = checked(tx, tenant, Draft::new(id, change))?;
-    let mut sql = Statement::new(format!("UPDATE {} AS t SET version = version + 1, updated_at = now()", noun.table));
-    for (field, value) in draft.change.values() {
-        sql.push(", ").push(field.name).push(" = ");
-        match draft.change.follows(field.name).and_then(|by| Some((by, draft.change.get(by)?))) {
-            Some((by, given)) => sql
-                .push(&format!("CASE WHEN t.{by} IS NOT DISTINCT FROM "))
-                .bind(given.clone())
-                .push(&format!(" THEN t.{} ELSE ", field.name))
-                .bind(value.clone())
-                .push(" END"),
-            None => sql.bind(value.clone()),
-        };
-    }
-    sql.append(addressed(noun, tenant, id, expected)).push(" RETURNING ").push(&select::columns(noun, "t"));
-    let cells = match sql.row(tx)? {
-        Some(cells) => cells,
-        None => return Err(lost(tx, tenant, noun, id)?),
+    let Some(cells) = assignments::update(tenant, id, &draft.change, expected).row(tx)? else {
+        return unchanged(tx, tenant, noun, id, expected);
     };
     (noun.hooks.after)(tx, tenant, &[&draft])?;
     Ok(row(noun, &View::default(), &cells, &Related::default()))
@@ -243,7 +228,7 @@ fn checked(tx: &mut Tx<'_>, tenant: &Tenant, draft: Draft) -> Result<Draft> {
 }
 
 /// Deletes a row: marks it, where it can be restored. Errors: 404 and 412.
-pub fn delete(tx: &mut Tx<'_>, tenant: &Tenant, noun: &'static Noun, id: Uuid, expected: Option<i64>) -> Result<()> {
+pub fn delete(tx: &mut Tx<'_>, tenant: &Tenant, noun: &'static Noun, id: Uuid, expected: IfMatch) -> Result<()> {
     let mut sql = match noun.soft_delete() {
         true => Statement::new(format!(
             "UPDATE {} AS t SET deleted_at = now(), version = version + 1, updated_at = now()",
@@ -275,22 +260,23 @@ pub fn restore(tx: &mut Tx<'_>, tenant: &Tenant, noun: &'static Noun, id: Uuid) 
     one(tx, tenant, noun, id, &View::default())?.ok_or_else(|| missing(noun))
 }
 
-fn unchanged(tx: &mut Tx<'_>, tenant: &Tenant, noun: &'static Noun, id: Uuid, expected: Option<i64>) -> Result<Row> {
+/// The row as it is, where a change makes nothing else of it. Errors: 404; 412 when the version lost.
+fn unchanged(tx: &mut Tx<'_>, tenant: &Tenant, noun: &'static Noun, id: Uuid, expected: IfMatch) -> Result<Row> {
     let row = one(tx, tenant, noun, id, &View::default())?.ok_or_else(|| missing(noun))?;
-    if expected.is_some_and(|expected| expected != row.version) { Err(Error::Stale) } else { Ok(row) }
+    if expected.allows(Some(row.version)) { Ok(row) } else { Err(Error::Stale) }
 }
 
 pub fn missing(noun: &Noun) -> Error {
     Error::NotFound(format!("There is no such {}.", noun.name))
 }
 
-/// ` WHERE` this tenant's row `id`, alive, at version `expected`.
-fn addressed(noun: &Noun, tenant: &Tenant, id: Uuid, expected: Option<i64>) -> Statement {
+/// ` WHERE` this tenant's row `id`, alive, at a version that `expected` allows.
+pub(super) fn addressed(noun: &Noun, tenant: &Tenant, id: Uuid, expected: IfMatch) -> Statement {
     let mut sql = select::scoped(noun, tenant);
     sql.push(" AND t.id = ").bind(Value::Uuid(Some(id)));
     select::alive(&mut sql, noun);
-    if expected.is_some() {
-        sql.push(" AND t.version = ").bind(Value::Int(expected));
+    if let Some(versions) = expected.versions() {
+        sql.push(" AND t.version = ANY(").bind(Value::Ints(versions.to_vec())).push(")");
     }
     sql
 }

@@ -54,6 +54,7 @@ mod supervisor;
 mod tls;
 mod tokens;
 mod transactions;
+mod values;
 mod visibility;
 #[cfg(feature = "mutants")]
 mod walls;

@@ -355,7 +355,11 @@ fn mistaken(api: &Client) -> ([String; 2], [Vec<String>; 2]) {
     api.patch(&format!("contacts/{one}"), between).expect(200);
     let merge = merge["merge"]["id"].as_str().expect("an id");
     api.post(&format!("merges/{merge}/reversion"), json!({})).expect(200);
-    api.patch(&format!("contacts/{one}"), json!({ "metadata": {}, "tags": [], "title": "After" })).expect(200);
+    api.patch(
+        &format!("contacts/{one}"),
+        json!({ "metadata": { "secret": null, "more": null }, "tags": [], "title": "After" }),
+    )
+    .expect(200);
     ([one, other], loose)
 }
 

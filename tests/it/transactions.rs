@@ -1,6 +1,7 @@
 //! Transactions that change several nouns at once: whole or not at all, whatever fails, whoever is in the way.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use diesel::connection::SimpleConnection;
@@ -16,10 +17,12 @@ fn text(value: &Value) -> &str {
     value.as_str().expect("a text")
 }
 
-/// A body with all its parts.
+/// A body with all its parts. Each call changes the lead, which would be left alone otherwise.
 fn whole(address: &str) -> Value {
+    static TURNS: AtomicUsize = AtomicUsize::new(0);
+    let source = format!("turn {}", TURNS.fetch_add(1, Ordering::Relaxed));
     json!({
-        "lead": { "score": 82, "status": "qualified" },
+        "lead": { "score": 82, "status": "qualified", "source": source },
         "conversation": { "channel": "sms", "address": address, "message": { "direction": "inbound", "body": "Send an offer" } },
         "decision": { "decision": "qualify", "reason": "Has a date.", "author": "ai", "model": "gpt-5-mini", "score": 82,
                       "confidence": "0.87", "payload": { "intent": "order" } },

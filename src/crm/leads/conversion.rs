@@ -13,6 +13,7 @@ use crate::crm::contacts::CONTACTS;
 use crate::db::{Statement, Tx, Value};
 use crate::error::{Error, Fault, Result};
 use crate::http::once::Answer;
+use crate::http::precondition::IfMatch;
 use crate::noun::http::API;
 use crate::noun::params::View;
 use crate::noun::store::{self, Row};
@@ -82,7 +83,7 @@ impl Conversion {
     }
 
     /// Does it to the lead `id`, if `expected` is its version. Errors: 404; 409 when it is won already; 412; 422.
-    pub fn run(&self, tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, expected: Option<i64>) -> Result<Answer> {
+    pub fn run(&self, tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, expected: IfMatch) -> Result<Answer> {
         let Locked { company, contact, status } = locks::lead(tx, tenant, id, expected)?;
         if status == WON {
             let detail = "This lead is won already. Give it another status first, if it is to be converted again.";
@@ -104,7 +105,7 @@ impl Conversion {
         let mut lead = self.lead.clone();
         lead.set("company_id", Value::Uuid(company_id));
         lead.set("contact_id", Value::Uuid(contact.map(|contact| contact.id)));
-        let lead = faults.member("lead", (LEADS.writes.update)(tx, tenant, id, lead, None))?;
+        let lead = faults.member("lead", (LEADS.writes.update)(tx, tenant, id, lead, IfMatch::ANY))?;
         faults.into_result()?;
         let mut row = |noun, id: Option<Uuid>| match id {
             Some(id) => store::one(tx, tenant, noun, id, &View::default()),
@@ -195,7 +196,7 @@ fn employ(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, company: Option<Found>, gi
         Some(company) if now.is_none() || (given && now != Some(company.id)) => {
             let mut change = Change::none(&CONTACTS);
             change.set("company_id", Value::Uuid(Some(company.id)));
-            (CONTACTS.writes.update)(tx, tenant, id, change, None)?;
+            (CONTACTS.writes.update)(tx, tenant, id, change, IfMatch::ANY)?;
             Ok(Some(company.id))
         }
         _ => Ok(now),

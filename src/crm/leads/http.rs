@@ -18,7 +18,8 @@ use crate::crm::decisions::DECISIONS;
 use crate::crm::messages::MESSAGES;
 use crate::error::Result;
 use crate::http::caller::Caller;
-use crate::http::{once, reply, routing};
+use crate::http::precondition::IfMatch;
+use crate::http::{once, routing};
 use crate::noun::http::{id, may_change, no_parameters};
 use crate::noun::openapi::{Act, Gives, Part, Shape};
 use crate::noun::{Field, Kind};
@@ -32,7 +33,7 @@ pub fn routes(scope: &mut ServiceConfig) {
 async fn process(app: Data<App>, caller: Caller, request: HttpRequest, body: Bytes) -> Result<HttpResponse> {
     let tenant = may_change(&caller, &LEADS, Action::Write)?;
     no_parameters(&request)?;
-    let (id, expected) = (id(&LEADS, &request)?, reply::if_match(&request)?);
+    let (id, expected) = (id(&LEADS, &request)?, IfMatch::read(&request)?);
     let asked = Processing::read(&body, app.config.body_depth, caller.business())?;
     let own = tenant.clone();
     once::write(&app.db, &tenant, &request, &body, "processing", move |tx| asked.run(tx, &own, id, expected)).await
@@ -41,7 +42,7 @@ async fn process(app: Data<App>, caller: Caller, request: HttpRequest, body: Byt
 async fn convert(app: Data<App>, caller: Caller, request: HttpRequest, body: Bytes) -> Result<HttpResponse> {
     let tenant = may_change(&caller, &LEADS, Action::Write)?;
     no_parameters(&request)?;
-    let (id, expected) = (id(&LEADS, &request)?, reply::if_match(&request)?);
+    let (id, expected) = (id(&LEADS, &request)?, IfMatch::read(&request)?);
     let asked = Conversion::read(&body, app.config.body_depth, caller.business())?;
     let own = tenant.clone();
     once::write(&app.db, &tenant, &request, &body, "conversion", move |tx| asked.run(tx, &own, id, expected)).await

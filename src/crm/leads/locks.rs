@@ -9,6 +9,7 @@ use super::LEADS;
 use crate::auth::Tenant;
 use crate::db::{Statement, Tx, Value};
 use crate::error::{Error, Result};
+use crate::http::precondition::IfMatch;
 use crate::noun::store;
 use crate::noun::{Noun, select};
 
@@ -20,12 +21,12 @@ pub struct Locked {
 }
 
 /// Locks the lead `id`, if `expected` is its version. Errors: 404 and 412.
-pub fn lead(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, expected: Option<i64>) -> Result<Locked> {
+pub fn lead(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, expected: IfMatch) -> Result<Locked> {
     let mut sql = Statement::new("SELECT t.version, t.company_id, t.contact_id, t.status FROM leads t");
     sql.append(select::scoped(&LEADS, tenant)).push(" AND t.id = ").bind(Value::Uuid(Some(id)));
     select::alive(&mut sql, &LEADS);
     let row = sql.push(" FOR NO KEY UPDATE").row(tx)?.ok_or_else(|| store::missing(&LEADS))?;
-    if expected.is_some() && expected != row.int(0) {
+    if !expected.allows(row.int(0)) {
         return Err(Error::Stale);
     }
     let status = row.text(3).unwrap_or_default().to_owned();

@@ -14,6 +14,7 @@ use crate::crm::messages::MESSAGES;
 use crate::db::{Statement, Tx, Value};
 use crate::error::{Error, Fault, Result};
 use crate::http::once::Answer;
+use crate::http::precondition::IfMatch;
 use crate::noun::http::API;
 use crate::noun::params::View;
 use crate::noun::store;
@@ -51,7 +52,7 @@ impl Processing {
     }
 
     /// Does it all to the lead `id`, if `expected` is its version. Errors: 404, 409, 412, and 422 with what is wrong with links.
-    pub fn run(&self, tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, expected: Option<i64>) -> Result<Answer> {
+    pub fn run(&self, tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, expected: IfMatch) -> Result<Answer> {
         let locked = locks::lead(tx, tenant, id, expected)?;
         let given = self.lead.as_ref().and_then(|change| change.get("contact_id"));
         let contact = given.map_or(locked.contact, Value::as_uuid);
@@ -74,7 +75,9 @@ impl Processing {
         let decision = faults.member("decision", (DECISIONS.writes.create)(tx, tenant, decision))?;
         // Last: whoever sees only what is assigned to them may give the lead away with it.
         let lead = match &self.lead {
-            Some(change) => faults.member("lead", (LEADS.writes.update)(tx, tenant, id, change.clone(), None))?,
+            Some(change) => {
+                faults.member("lead", (LEADS.writes.update)(tx, tenant, id, change.clone(), IfMatch::ANY))?
+            }
             None => store::one(tx, tenant, &LEADS, id, &View::default())?,
         };
         faults.into_result()?;
@@ -166,7 +169,7 @@ fn thread(tx: &mut Tx<'_>, tenant: &Tenant, change: &Change, lead: Uuid, contact
         change.get(name).into_iter().for_each(|value| patch.set(name, value.clone()));
     }
     if !patch.values().is_empty() {
-        (noun.writes.update)(tx, tenant, id, patch, None)?;
+        (noun.writes.update)(tx, tenant, id, patch, IfMatch::ANY)?;
     }
     Ok(id)
 }

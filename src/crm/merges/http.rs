@@ -16,7 +16,8 @@ use crate::db::Tx;
 use crate::error::Result;
 use crate::http::caller::Caller;
 use crate::http::once::{self, Answer};
-use crate::http::{reply, routing};
+use crate::http::precondition::IfMatch;
+use crate::http::routing;
 use crate::noun::http::{id, may_change, no_parameters};
 use crate::noun::openapi::{Act, Gives, Part, Shape};
 use crate::noun::{Field, Kind, Noun};
@@ -42,7 +43,7 @@ async fn merge(
 ) -> Result<HttpResponse> {
     let tenant = may_merge(&caller, noun)?;
     no_parameters(&request)?;
-    let (id, expected) = (id(noun, &request)?, reply::if_match(&request)?);
+    let (id, expected) = (id(noun, &request)?, IfMatch::read(&request)?);
     let asked = Merge::read(noun, id, &body, app.config.body_depth)?;
     let own = tenant.clone();
     once::write(&app.db, &tenant, &request, &body, "merge", move |tx| asked.run(tx, &own, expected)).await
@@ -51,7 +52,7 @@ async fn merge(
 async fn revert(app: Data<App>, caller: Caller, request: HttpRequest, body: Bytes) -> Result<HttpResponse> {
     let tenant = may_merge(&caller, &MERGES)?;
     no_parameters(&request)?;
-    let (id, expected) = (id(&MERGES, &request)?, reply::if_match(&request)?);
+    let (id, expected) = (id(&MERGES, &request)?, IfMatch::read(&request)?);
     let own = tenant.clone();
     let revert = move |tx: &mut Tx<'_>| Ok(Answer::new(StatusCode::OK, reversion::run(tx, &own, id, expected)?));
     once::write(&app.db, &tenant, &request, &body, "reversion", revert).await

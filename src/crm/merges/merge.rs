@@ -13,6 +13,7 @@ use crate::auth::Tenant;
 use crate::db::{Cells, Statement, Tx, Value};
 use crate::error::{Error, Result};
 use crate::http::once::Answer;
+use crate::http::precondition::IfMatch;
 use crate::noun::http::API;
 use crate::noun::params::View;
 use crate::noun::store::{self, Related, Row};
@@ -71,7 +72,7 @@ impl Merge {
 
     /// Does it, if `expected` is the survivor's version. Queries: nine, and one for each link to the noun.
     /// Errors: 404; 409 when one of them is gone by now, or too much leads to them; 412; 422 when one never was.
-    pub fn run(&self, tx: &mut Tx<'_>, tenant: &Tenant, expected: Option<i64>) -> Result<Answer> {
+    pub fn run(&self, tx: &mut Tx<'_>, tenant: &Tenant, expected: IfMatch) -> Result<Answer> {
         take_turns(tx, tenant)?;
         self.bound(tx, tenant)?;
         let ids: Vec<Uuid> = [self.survivor].into_iter().chain(self.from.iter().copied()).collect();
@@ -130,11 +131,11 @@ impl Merge {
     }
 
     /// Whether all are there.
-    fn check(&self, rows: &[Cells], expected: Option<i64>) -> Result<()> {
+    fn check(&self, rows: &[Cells], expected: IfMatch) -> Result<()> {
         let find = |id: Uuid| rows.iter().find(|row| row.uuid(0) == Some(id));
         let survivor = find(self.survivor).filter(|row| row.int(2) == Some(0));
         let survivor = survivor.ok_or_else(|| store::missing(self.noun))?;
-        if expected.is_some() && expected != survivor.int(1) {
+        if !expected.allows(survivor.int(1)) {
             return Err(Error::Stale);
         }
         let mut faults = Faults::default();

@@ -10,6 +10,7 @@ use crate::crm::companies::COMPANIES;
 use crate::crm::contacts::CONTACTS;
 use crate::db::{Cells, Statement, Tx, Value};
 use crate::error::{Error, Result};
+use crate::http::precondition::IfMatch;
 use crate::noun::links::lock_existing;
 use crate::noun::params::View;
 use crate::noun::store::{self, Related, Row};
@@ -26,7 +27,7 @@ struct Kept {
 /// Undoes the merge `id`, if `expected` is its version. `{"merge":…,"contact":…,"company":…,"kept":{"fields":[…],"rows":{…}}}`,
 /// with what could not be undone. Queries: nine, and one for each link to the noun.
 /// Errors: 404; 409 when it is undone already, too late, when the survivor is gone, or what is unique is taken; 412.
-pub fn run(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, expected: Option<i64>) -> Result<Vec<u8>> {
+pub fn run(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, expected: IfMatch) -> Result<Vec<u8>> {
     take_turns(tx, tenant)?;
     let kept = find(tx, tenant, id, expected)?;
     let Kept { noun, survivor, .. } = kept;
@@ -69,14 +70,14 @@ pub fn run(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, expected: Option<i64>) ->
 }
 
 /// Locks the merge. Errors: 404, 409, 412.
-fn find(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, expected: Option<i64>) -> Result<Kept> {
+fn find(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, expected: IfMatch) -> Result<Kept> {
     let mut sql = Statement::new(
         "SELECT t.noun, t.survivor_id, array_to_string(t.from_ids, ' '), t.version, (t.reverted_at IS NOT NULL)::integer, \
          (t.reversible_until < now())::integer FROM merges t",
     );
     sql.append(select::scoped(&MERGES, tenant)).push(" AND t.id = ").bind(Value::Uuid(Some(id)));
     let row = sql.push(" FOR UPDATE").row(tx)?.ok_or_else(|| store::missing(&MERGES))?;
-    if expected.is_some() && expected != row.int(3) {
+    if !expected.allows(row.int(3)) {
         return Err(Error::Stale);
     }
     if row.int(4) == Some(1) {

@@ -15,7 +15,7 @@ use crate::error::{Error, Fault, Result};
 use crate::noun::body::MOST_FAULTS;
 use crate::noun::params::View;
 use crate::noun::store::{self, Related, Row};
-use crate::noun::{Change, Draft, Noun, Written, json, links};
+use crate::noun::{Change, Draft, Noun, Written, json, links, select};
 
 /// How often keys are looked up again where another writer has made a row meanwhile.
 const MOST_RACES: usize = 3;
@@ -293,7 +293,8 @@ impl Run<'_> {
     }
 }
 
-/// Writes what is left of the set: new rows, changed rows, and what follows from them.
+/// Writes what is left of the set: new rows, changed rows, and what follows from them. Rows that are as they are to be already are
+/// read, in one statement for all.
 fn put(tx: &mut Tx<'_>, tenant: &Tenant, noun: &'static Noun, plan: &Plan) -> Result<HashMap<Uuid, Row>> {
     let (new, known): (Vec<&Draft>, Vec<&Draft>) =
         plan.drafts.iter().map(|(_, draft)| draft).partition(|draft| draft.change.creates);
@@ -305,8 +306,17 @@ fn put(tx: &mut Tx<'_>, tenant: &Tenant, noun: &'static Noun, plan: &Plan) -> Re
             }
         }
     }
-    let drafts: Vec<&Draft> = plan.drafts.iter().map(|(_, draft)| draft).collect();
-    (noun.hooks.after)(tx, tenant, &drafts)?;
+    let (changed, same): (Vec<&Draft>, Vec<&Draft>) =
+        plan.drafts.iter().map(|(_, draft)| draft).partition(|draft| written.contains_key(&draft.id));
+    if !same.is_empty() {
+        let ids = same.iter().map(|draft| draft.id).collect();
+        for cells in select::by_ids(noun, tenant, &View::default(), ids).rows(tx)? {
+            written.insert(cells.uuid(0).unwrap_or_default(), row(noun, &cells));
+        }
+    }
+    if !changed.is_empty() {
+        (noun.hooks.after)(tx, tenant, &changed)?;
+    }
     Ok(written)
 }
 

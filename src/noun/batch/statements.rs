@@ -3,7 +3,7 @@
 use serde_json::{Map, Value as Json, json};
 use uuid::Uuid;
 
-use super::super::{Draft, Field, Noun, select};
+use super::super::{Draft, Field, Noun, assignments, select};
 use crate::auth::Tenant;
 use crate::db::{Statement, Value};
 
@@ -55,28 +55,48 @@ pub fn insert(noun: &Noun, tenant: &Tenant, drafts: &[&Draft]) -> Statement {
     sql
 }
 
-/// Changes the rows of `drafts`. What a row does not have stays as it is.
+/// Changes the rows of `drafts` that would become others than they are; what a row does not have stays as it is. Rows that have all
+/// of it already are not updated and not returned.
 pub fn update(noun: &Noun, tenant: &Tenant, drafts: &[&Draft]) -> Statement {
     let fields = fields(noun, drafts);
     let by = |field: &Field| drafts.iter().find_map(|draft| draft.change.follows(field.name));
+    let fills = |field: &Field| drafts.iter().any(|draft| draft.change.fills(field.name));
     let mixed = drafts.iter().any(|draft| draft.change.values().len() < fields.len())
-        || fields.iter().any(|field| by(field).is_some());
+        || fields.iter().any(|field| by(field).is_some() || fills(field));
     let mut sql = Statement::new(format!("UPDATE {} AS t SET version = t.version + 1, updated_at = now()", noun.table));
+    let mut differs = Vec::with_capacity(fields.len());
     for (bit, field) in fields.iter().enumerate() {
         let (name, bit) = (field.name, 1_i64 << bit);
+        let new = match field.merges() {
+            true => assignments::merged(noun, field, Statement::new(format!("i.{name}"))).text().to_owned(),
+            false => format!("i.{name}"),
+        };
+        let mut given = if mixed { format!("i.given & {bit} <> 0 AND ") } else { String::new() };
         match by(field) {
             Some(by) => sql.push(&format!(
                 ", {name} = CASE WHEN i.given & {bit} = 0 OR (i.following & {bit} <> 0 AND t.{by} IS NOT DISTINCT FROM i.{by}) \
-                 THEN t.{name} ELSE i.{name} END"
+                 THEN t.{name} ELSE {new} END"
+            )),
+            None if fills(field) => sql.push(&format!(
+                ", {name} = CASE WHEN i.given & {bit} = 0 OR (i.filling & {bit} <> 0 AND t.{name} IS NOT NULL) \
+                 THEN t.{name} ELSE {new} END"
             )),
             None if mixed => {
-                sql.push(&format!(", {name} = CASE WHEN i.given & {bit} <> 0 THEN i.{name} ELSE t.{name} END"))
+                sql.push(&format!(", {name} = CASE WHEN i.given & {bit} <> 0 THEN {new} ELSE t.{name} END"))
             }
-            None => sql.push(&format!(", {name} = i.{name}")),
+            None => sql.push(&format!(", {name} = {new}")),
         };
+        // What only follows or fills makes no difference of its own.
+        if by(field).is_some() {
+            given.push_str(&format!("i.following & {bit} = 0 AND "));
+        }
+        if fills(field) {
+            given.push_str(&format!("i.filling & {bit} = 0 AND "));
+        }
+        differs.push(format!("({given}t.{name} IS DISTINCT FROM {new})"));
     }
     sql.push(" FROM ").append(recordset(&fields, drafts, mixed)).append(select::scoped(noun, tenant));
-    sql.push(" AND t.id = i.id");
+    sql.push(&format!(" AND t.id = i.id AND ({})", differs.join(" OR ")));
     select::alive(&mut sql, noun);
     sql.push(" RETURNING ").push(&select::columns(noun, "t"));
     sql
@@ -100,28 +120,30 @@ fn fields(noun: &Noun, drafts: &[&Draft]) -> Vec<&'static Field> {
 }
 
 /// The rows as a table `i` of their ids and `fields`; with `mask` also of which fields each of them has (`given`), and which
-/// of these only follow another one (`following`).
+/// of these only follow another one (`following`) or fill what is empty (`filling`).
 fn recordset(fields: &[&'static Field], drafts: &[&Draft], mask: bool) -> Statement {
     let rows = drafts.iter().map(|draft| {
-        let mut row = Map::with_capacity(fields.len() + 2);
+        let mut row = Map::with_capacity(fields.len() + 4);
         row.insert("id".to_owned(), json!(draft.id));
-        let (mut given, mut following) = (0_i64, 0_i64);
+        let (mut given, mut following, mut filling) = (0_i64, 0_i64, 0_i64);
         for (field, value) in draft.change.values() {
             row.insert(field.name.to_owned(), value.to_json());
             let bit = fields.iter().position(|known| known.name == field.name).map_or(0, |bit| 1 << bit);
             given |= bit;
             following |= if draft.change.follows(field.name).is_some() { bit } else { 0 };
+            filling |= if draft.change.fills(field.name) { bit } else { 0 };
         }
         if mask {
             row.insert("given".to_owned(), json!(given));
             row.insert("following".to_owned(), json!(following));
+            row.insert("filling".to_owned(), json!(filling));
         }
         Json::Object(row)
     });
     let mut sql = Statement::new("jsonb_to_recordset(");
     sql.bind(Value::Json(Some(rows.collect()))).push(") AS i(id uuid");
     if mask {
-        sql.push(", given bigint, following bigint");
+        sql.push(", given bigint, following bigint, filling bigint");
     }
     for field in fields {
         sql.push(&format!(", {} {}", field.name, field.kind.sql()));

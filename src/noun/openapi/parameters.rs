@@ -163,14 +163,17 @@ pub(super) fn header(name: &str, schema: ObjectBuilder, about: &str) -> Paramete
 }
 
 pub(super) fn if_match() -> Parameter {
-    let tag = ObjectBuilder::new().pattern(Some(r#"^(\*|(W/)?"[0-9]{1,18}(\.[0-9a-f]{16})?")$"#));
-    header("If-Match", tag, "The row's ETag as it was read: the change is refused with 412 if it has changed since.")
+    let tag = r#"(W/)?"[0-9]{1,18}(\.[0-9a-f]{16}(-(br|gzip))?)?""#;
+    let tags = ObjectBuilder::new().pattern(Some(format!(r"^(\*|{tag}(, ?{tag}){{0,15}})$")));
+    let about = "The row's ETag as it was read, or several: the change is refused with 412 if the row has none of them any more. A \
+                 weak one (`W/…`) matches nothing (RFC 9110, section 13.1.1).";
+    header("If-Match", tags, about)
 }
 
 pub(super) fn if_none_match() -> Parameter {
     header(
         "If-None-Match",
         ObjectBuilder::new(),
-        "The ETag of an answer that is already there: 304 if it is still good.",
+        "The ETag of an answer that is already there, or several: 304 if one is still good.",
     )
 }

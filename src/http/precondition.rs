@@ -1,0 +1,184 @@
+//! Preconditions of requests (RFC 9110, section 13): lists of entity tags, read and compared.
+
+use actix_web::HttpRequest;
+use actix_web::http::header::{self, HeaderMap, HeaderName};
+
+use crate::cache::Coding;
+use crate::error::{Error, Result};
+
+/// Entity tags in one `If-Match`. A caller holds the tag of the row as it was read, or of a few states of it; sixteen versions fit
+/// into two cache lines, which every write copies.
+const MAX_TAGS: usize = 16;
+
+/// The versions of a row with which a change is allowed: what `If-Match` says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IfMatch {
+    versions: [i64; MAX_TAGS],
+    /// How many of `versions` count; `None`: any version is allowed.
+    count: Option<usize>,
+}
+
+impl IfMatch {
+    /// No precondition, or `*`.
+    pub const ANY: Self = Self { versions: [0; MAX_TAGS], count: None };
+
+    /// Reads the header; without one any version is allowed. A weak tag matches nothing (section 13.1.1 compares strongly), and
+    /// neither does a tag that is none of this service. Errors: 400 when it is no list of entity tags.
+    pub fn read(request: &HttpRequest) -> Result<Self> {
+        let Some(text) = combined(request.headers(), &header::IF_MATCH) else {
+            return Ok(Self::ANY);
+        };
+        let refusal = |detail: String| Err(Error::malformed("invalid_etag", detail));
+        let Some(tags) = text.as_deref().and_then(EntityTags::parse) else {
+            return refusal(
+                "`If-Match` takes the ETag of the row as it was answered, such as \"3\", several, or *.".into(),
+            );
+        };
+        let EntityTags::List(tags) = tags else { return Ok(Self::ANY) };
+        if tags.len() > MAX_TAGS {
+            return refusal(format!(
+                "`If-Match` takes {MAX_TAGS} ETags at most; send those of the states that you know."
+            ));
+        }
+        let mut read = Self { count: Some(0), ..Self::ANY };
+        for version in tags.iter().filter(|tag| !tag.weak).filter_map(|tag| version(tag.opaque)) {
+            let place = read.count.get_or_insert(0);
+            read.versions[*place] = version;
+            *place += 1;
+        }
+        Ok(read)
+    }
+
+    /// The versions that are allowed; `None`: any.
+    pub fn versions(&self) -> Option<&[i64]> {
+        self.count.map(|count| &self.versions[..count])
+    }
+
+    /// Whether a row of `version` may be changed; one without a version only where any is allowed.
+    pub fn allows(&self, version: Option<i64>) -> bool {
+        self.versions().is_none_or(|versions| version.is_some_and(|version| versions.contains(&version)))
+    }
+}
+
+/// Whether `If-None-Match` names `etag`, the tag of the answer as it is without a coding. The comparison is weak (section 13.1.2),
+/// and the same answer in another coding is not worth sending again either.
+pub fn is_known(request: &HttpRequest, etag: &str) -> bool {
+    let known = combined(request.headers(), &header::IF_NONE_MATCH).flatten();
+    match known.as_deref().and_then(EntityTags::parse) {
+        Some(EntityTags::Any) => true,
+        Some(EntityTags::List(tags)) => tags.iter().any(|tag| etag.trim_matches('"') == uncoded(tag.opaque)),
+        None => false,
+    }
+}
+
+/// The tag of `etag`'s answer in the coding `coding`: a strong tag of its own, because the bytes are others (section 8.8.3.3).
+pub fn coded(etag: &str, coding: Coding) -> String {
+    format!("\"{}-{}\"", etag.trim_matches('"'), coding.name())
+}
+
+/// A tag without the name of a coding.
+fn uncoded(opaque: &str) -> &str {
+    let coding = Coding::ALL.into_iter().find_map(|coding| opaque.strip_suffix(coding.name())?.strip_suffix('-'));
+    coding.unwrap_or(opaque)
+}
+
+/// `3` or `3.0123456789abcdef`, with the name of a coding or without → 3.
+fn version(opaque: &str) -> Option<i64> {
+    let tag = uncoded(opaque);
+    let (version, hash) = tag.split_once('.').unwrap_or((tag, "0000000000000000"));
+    let plain = version.bytes().all(|byte| byte.is_ascii_digit()) && hash.len() == 16;
+    if plain && hash.bytes().all(|byte| byte.is_ascii_hexdigit()) { version.parse().ok() } else { None }
+}
+
+/// All lines of the header `name` as one (section 5.3); `Some(None)` where one is no visible ASCII.
+fn combined(headers: &HeaderMap, name: &HeaderName) -> Option<Option<String>> {
+    let mut lines = headers.get_all(name).peekable();
+    lines.peek()?;
+    let lines: Option<Vec<&str>> = lines.map(|line| line.to_str().ok()).collect();
+    Some(lines.map(|lines| lines.join(",")))
+}
+
+/// `*`, or a list of entity tags.
+#[derive(Debug, PartialEq)]
+enum EntityTags<'t> {
+    Any,
+    List(Vec<EntityTag<'t>>),
+}
+
+#[derive(Debug, PartialEq)]
+struct EntityTag<'t> {
+    weak: bool,
+    /// What stands between the quotation marks.
+    opaque: &'t str,
+}
+
+impl<'t> EntityTags<'t> {
+    /// Elements of a list may be empty (section 5.6.1.2), but not all of them.
+    fn parse(text: &'t str) -> Option<Self> {
+        let mut rest = text.trim();
+        if rest == "*" {
+            return Some(Self::Any);
+        }
+        let mut tags = Vec::new();
+        loop {
+            rest = rest.trim_start_matches([' ', '\t', ',']);
+            if rest.is_empty() {
+                return (!tags.is_empty()).then_some(Self::List(tags));
+            }
+            let (weak, quoted) = rest.strip_prefix("W/").map_or((false, rest), |quoted| (true, quoted));
+            let (opaque, after) = quoted.strip_prefix('"')?.split_once('"')?;
+            if opaque.contains(|c: char| c == ' ' || c.is_ascii_control()) {
+                return None;
+            }
+            tags.push(EntityTag { weak, opaque });
+            rest = after.trim_start_matches([' ', '\t']);
+            if !rest.is_empty() && !rest.starts_with(',') {
+                return None;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_of_entity_tags_are_read_by_their_grammar() {
+        let tag = |weak, opaque| EntityTag { weak, opaque };
+        for (text, expected) in [
+            ("*", Some(EntityTags::Any)),
+            (" \"3\" ", Some(EntityTags::List(vec![tag(false, "3")]))),
+            ("\"3\",W/\"4\"", Some(EntityTags::List(vec![tag(false, "3"), tag(true, "4")]))),
+            (", \"a,b\" ,, \"\"", Some(EntityTags::List(vec![tag(false, "a,b"), tag(false, "")]))),
+            ("", None),
+            (",,", None),
+            ("3", None),
+            ("\"3", None),
+            ("\"3\" \"4\"", None),
+            ("\"3\", *", None),
+            ("w/\"3\"", None),
+            ("W/W/\"3\"", None),
+            ("\"a b\"", None),
+        ] {
+            assert_eq!(EntityTags::parse(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn versions_are_read_off_the_tags_of_rows() {
+        for (opaque, expected) in [
+            ("3", Some(3)),
+            ("3.0123456789abcdef", Some(3)),
+            ("3.0123456789abcdef-br", Some(3)),
+            ("3.0123456789abcdef-gzip", Some(3)),
+            ("0123456789abcdef", None),
+            ("3.012", None),
+            ("-", None),
+            ("", None),
+            ("99999999999999999999", None),
+        ] {
+            assert_eq!(version(opaque), expected, "{opaque}");
+        }
+    }
+}
