@@ -113,7 +113,7 @@ fn components() -> ComponentsBuilder {
         .description(Some("A problem document (RFC 9457)."))
         .property("type", text("A URN made of `code`."))
         .property("title", text("The status in words."))
-        .property("status", ObjectBuilder::new().schema_type(Type::Integer).description(Some("The HTTP status.")))
+        .property("status", document::integer(100, 599).description(Some("The HTTP status.")))
         .property("detail", text("What is wrong and what to do."))
         .property("code", text("Stable, for programs."))
         .property("request_id", text("Quote it when you report a problem."))
@@ -128,16 +128,18 @@ fn components() -> ComponentsBuilder {
         .required("code")
         .required("request_id");
     let nullable = utoipa::openapi::schema::SchemaType::from_iter([Type::String, Type::Null]);
-    let integer = |about: &str| ObjectBuilder::new().schema_type(Type::Integer).description(Some(about));
     let page = ObjectBuilder::new()
         .schema_type(Type::Object)
         .description(Some("Where a page stands in its list."))
-        .property("limit", integer("How many rows a page has at most."))
+        .property(
+            "limit",
+            document::integer(1, i64::from(i32::MAX)).description(Some("How many rows a page has at most.")),
+        )
         .property(
             "next",
             ObjectBuilder::new().schema_type(nullable).description(Some("Cursor of the next page; null on the last.")),
         )
-        .property("total", integer("How many rows match; with `count` only."))
+        .property("total", document::count("How many rows match; with `count` only."))
         .property(
             "at_least",
             ObjectBuilder::new().schema_type(Type::Boolean).description(Some("There are more than `total`.")),

@@ -9,7 +9,7 @@ use utoipa::openapi::{ContentBuilder, OpenApi, PathItem, RefOr, Required};
 
 use super::nouns;
 use super::order::{actions, responsible};
-use crate::http::document::{problems, reference};
+use crate::http::document::{count, problems, reference, with_default};
 use crate::noun::Noun;
 use crate::noun::http::API;
 use crate::noun::openapi::row_example;
@@ -50,7 +50,7 @@ fn counted(about: &str, job: Json) -> ResponseBuilder {
 }
 
 fn answer() -> Schema {
-    let matched = ObjectBuilder::new().schema_type(Type::Integer).description(Some("How many rows the filter finds."));
+    let matched = count("How many rows the filter finds.");
     let job = AnyOfBuilder::new().item(reference(JOBS.schema)).item(ObjectBuilder::new().schema_type(Type::Null));
     let object = ObjectBuilder::new().schema_type(Type::Object).property("matched", matched).property("job", job);
     object.required("matched").required("job").build().into()
@@ -63,14 +63,14 @@ fn body(noun: &Noun) -> Schema {
         .additional_properties(Some(AdditionalProperties::FreeForm(true)))
         .description(Some("Parameters of the list."));
     let set = reference(&format!("{}Update", noun.schema));
-    let dry_run = ObjectBuilder::new().schema_type(Type::Boolean).default(Some(json!(false)));
+    let dry_run = with_default("Counts the rows and does nothing.", "false");
     let actions = actions(noun);
     let mut body = object()
         .additional_properties(Some(AdditionalProperties::FreeForm(false)))
         .property("action", text().enum_values(Some(actions.iter().copied())))
         .property("filter", filter)
         .property("set", set)
-        .property("dry_run", dry_run.description(Some("Counts the rows and does nothing.")))
+        .property("dry_run", ObjectBuilder::new().schema_type(Type::Boolean).description(Some(dry_run)))
         .required("action")
         .required("filter");
     for field in responsible(noun) {

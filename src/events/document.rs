@@ -9,7 +9,7 @@ use utoipa::openapi::schema::{
 use utoipa::openapi::{ContentBuilder, OpenApi, PathItem, RefOr, Required, Schema};
 
 use super::kinds;
-use crate::http::document::{problems, reference};
+use crate::http::document::{count, integer, problems, reference};
 use crate::noun::http::API;
 use crate::noun::params::{DEFAULT_LIMIT, LARGEST_LIMIT};
 use crate::nouns::NOUNS;
@@ -89,7 +89,7 @@ fn types() -> Parameter {
 }
 
 fn limit() -> Schema {
-    let limit = integer("").minimum(Some(1.0)).maximum(Some(f64::from(LARGEST_LIMIT)));
+    let limit = integer(1, i64::from(LARGEST_LIMIT)).minimum(Some(1.0)).maximum(Some(f64::from(LARGEST_LIMIT)));
     limit.default(Some(json!(DEFAULT_LIMIT))).build().into()
 }
 
@@ -115,11 +115,6 @@ fn text() -> Schema {
 
 fn string(about: &str) -> ObjectBuilder {
     ObjectBuilder::new().schema_type(Type::String).description(Some(about))
-}
-
-fn integer(about: &str) -> ObjectBuilder {
-    let integer = ObjectBuilder::new().schema_type(Type::Integer);
-    if about.is_empty() { integer } else { integer.description(Some(about)) }
 }
 
 fn nullable(kind: Type, about: &str) -> ObjectBuilder {
@@ -148,7 +143,7 @@ fn event() -> Schema {
         .schema_type(Type::Object)
         .description(Some("A change of a row."))
         .property("id", uuid("The same wherever the event appears; that of its entry in the audit log."))
-        .property("sequence", integer("Its number: 1, 2, 3 … in each business, without gaps."))
+        .property("sequence", count("Its number: 1, 2, 3 … in each business, without gaps."))
         .property("type", string("A noun and what happened: `lead.updated`."))
         .property("noun", string("What kind of row."))
         .property("row_id", uuid("Which row."))
@@ -171,9 +166,16 @@ fn page() -> Schema {
     let place = ObjectBuilder::new()
         .schema_type(Type::Object)
         .description(Some("Where the page stands in the log."))
-        .property("limit", integer("How many events a page has at most."))
-        .property("next", nullable(Type::Integer, "`after` of the next page; null when there is no more now."))
-        .property("last", integer("The newest number there is, seen or not: where to go on later."));
+        .property(
+            "limit",
+            integer(1, i64::from(LARGEST_LIMIT)).description(Some("How many events a page has at most.")),
+        )
+        .property(
+            "next",
+            count("`after` of the next page; null when there is no more now.")
+                .schema_type(SchemaType::from_iter([Type::Integer, Type::Null])),
+        )
+        .property("last", count("The newest number there is, seen or not: where to go on later."));
     let place = ["limit", "next", "last"].into_iter().fold(place, |place, name| place.required(name));
     ObjectBuilder::new()
         .schema_type(Type::Object)

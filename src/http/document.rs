@@ -3,7 +3,7 @@
 use serde_json::json;
 use utoipa::openapi::path::{OperationBuilder, ParameterBuilder, ParameterIn};
 use utoipa::openapi::response::ResponseBuilder;
-use utoipa::openapi::schema::{ObjectBuilder, Type};
+use utoipa::openapi::schema::{KnownFormat, ObjectBuilder, SchemaFormat, Type};
 use utoipa::openapi::{ContentBuilder, Header, HeaderBuilder, OpenApi, Ref, RefOr, Response, Schema};
 
 use super::once::{KEPT, LONGEST_KEY};
@@ -11,6 +11,26 @@ use super::once::{KEPT, LONGEST_KEY};
 /// A reference to the schema `name`.
 pub fn reference(name: &str) -> RefOr<Schema> {
     RefOr::Ref(Ref::from_schema_name(name))
+}
+
+/// Schema of an integer from `min` to `max`, with the format that holds them all: without one, generated clients take 32
+/// bits for everything.
+pub fn integer(min: i64, max: i64) -> ObjectBuilder {
+    let fits = i32::try_from(min).is_ok() && i32::try_from(max).is_ok();
+    let format = if fits { KnownFormat::Int32 } else { KnownFormat::Int64 };
+    ObjectBuilder::new().schema_type(Type::Integer).format(Some(SchemaFormat::KnownFormat(format)))
+}
+
+/// Schema of a number of rows, or of a place in a log: without a bound worth telling.
+pub fn count(about: &str) -> ObjectBuilder {
+    integer(0, i64::MAX).description(Some(about))
+}
+
+/// `about`, and the default of what it describes. Request schemas have no `default`: generators of clients then take the
+/// member for required.
+pub fn with_default(about: &str, default: &str) -> String {
+    let end = if about.is_empty() { "" } else { " " };
+    format!("{about}{end}Default: `{default}`.")
 }
 
 /// Adds the error answers `statuses` to `operation`, and 429, which every operation can give.

@@ -16,6 +16,7 @@ mod contract;
 mod conversations;
 mod database_outage;
 mod derived;
+mod document;
 mod duplicates;
 mod embedded;
 mod events;

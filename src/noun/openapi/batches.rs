@@ -9,7 +9,7 @@ use utoipa::openapi::{ContentBuilder, RefOr};
 use super::examples::{body_example, example, many, row_example, spaced};
 use super::operations::request;
 use super::schemas::{body, value_schema};
-use crate::http::document::{problems, reference};
+use crate::http::document::{integer, problems, reference, with_default};
 use crate::noun::batch::{Act, MOST_ITEMS};
 use crate::noun::field::Kind;
 use crate::noun::{Noun, store};
@@ -78,8 +78,7 @@ fn taken(noun: &Noun, act: Act) -> Schema {
     let items = ArrayBuilder::new().items(items).min_items(Some(1)).max_items(Some(MOST_ITEMS));
     let all_or_none = ObjectBuilder::new()
         .schema_type(Type::Boolean)
-        .default(Some(json!(true)))
-        .description(Some("Whether nothing is done when anything is wrong."));
+        .description(Some(with_default("Whether nothing is done when anything is wrong.", "true")));
     let mut object = closed().property(act.list(), items).required(act.list()).property("all_or_none", all_or_none);
     if act == Act::Upsert {
         let keys = noun.keys().map(|field| field.name);
@@ -113,23 +112,19 @@ fn match_or_new(noun: &Noun) -> Schema {
     // What a new row needs, one that is there has already.
     object.required.clear();
     object.examples.clear();
-    // And what is left out of it stays.
-    for property in object.properties.values_mut() {
-        match property {
-            RefOr::T(Schema::Object(field)) => field.default = None,
-            RefOr::T(Schema::Array(field)) => field.default = None,
-            _ => {}
-        }
-    }
     Schema::Object(object)
 }
 
 fn given(noun: &Noun) -> Schema {
-    let integer = |about: &str| ObjectBuilder::new().schema_type(Type::Integer).description(Some(about));
+    let items = |about: &str| integer(0, MOST_ITEMS as i64).description(Some(about));
     let text = |about: &str| ObjectBuilder::new().schema_type(Type::String).description(Some(about));
     let result = ObjectBuilder::new()
         .schema_type(Type::Object)
-        .property("status", integer("As the item alone would be answered: 201, 200, 204, or that of its problem."))
+        .property(
+            "status",
+            integer(200, 599)
+                .description(Some("As the item alone would be answered: 201, 200, 204, or that of its problem.")),
+        )
         .property("id", value_schema(Kind::Uuid).description(Some("The row's, where there is one.")))
         .property("etag", text("The row's, of one that was made or changed."))
         .property("row", reference(noun.schema))
@@ -139,8 +134,8 @@ fn given(noun: &Noun) -> Schema {
         .schema_type(Type::Object)
         .description(Some(format!("What became of a batch of {}.", spaced(noun.plural))))
         .property("results", ArrayBuilder::new().items(RefOr::T(Schema::from(result.build()))))
-        .property("succeeded", integer("How many items were done."))
-        .property("failed", integer("How many were not; never any with `all_or_none`."))
+        .property("succeeded", items("How many items were done."))
+        .property("failed", items("How many were not; never any with `all_or_none`."))
         .required("results")
         .required("succeeded")
         .required("failed")

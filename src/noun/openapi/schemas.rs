@@ -8,7 +8,7 @@ use utoipa::openapi::schema::{
 };
 
 use super::examples::{body_example, capital, example, row_example, spaced};
-use crate::http::document::reference;
+use crate::http::document::{self, reference, with_default};
 use crate::noun::field::{Field, Kind, SAFE_INTEGER, Written};
 use crate::noun::{Arity, Noun, codes, relation};
 
@@ -50,17 +50,24 @@ pub(super) fn value_schema(kind: Kind) -> ObjectBuilder {
 pub(super) fn integer(min: i64, max: i64) -> ObjectBuilder {
     // Past these bounds a double rounds, and so would the document's own readers.
     let (min, max) = (min.max(-SAFE_INTEGER), max.min(SAFE_INTEGER));
-    ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(min as f64)).maximum(Some(max as f64))
+    document::integer(min, max).minimum(Some(min as f64)).maximum(Some(max as f64))
 }
 
 pub(super) fn text(min: usize, max: usize) -> Schema {
     ObjectBuilder::new().schema_type(Type::String).min_length(Some(min)).max_length(Some(max)).build().into()
 }
 
-/// A field's schema, in an answer or in a body.
+/// A field's schema, in an answer or in a body, where what is left out has the field's default.
 pub(super) fn field(field: &Field, writing: bool) -> Schema {
+    match field.default.filter(|_| writing) {
+        Some(default) => described(field, writing, &with_default(&about(field), default)),
+        None => described(field, writing, &about(field)),
+    }
+}
+
+fn described(field: &Field, writing: bool, about: &str) -> Schema {
     if field.kind == Kind::Tags {
-        let tags = ArrayBuilder::new().items(RefOr::T(text(1, 50))).max_items(Some(50)).description(Some(field.about));
+        let tags = ArrayBuilder::new().items(RefOr::T(text(1, 50))).max_items(Some(50)).description(Some(about));
         // Written are some, or it is left out.
         let or_null = if field.nullable && !writing { vec![Type::Array, Type::Null] } else { vec![Type::Array] };
         let tags = tags.schema_type(SchemaType::from_iter(or_null));
@@ -75,27 +82,23 @@ pub(super) fn field(field: &Field, writing: bool) -> Schema {
     };
     if field.kind == Kind::Zone && writing {
         // Only names that exist: the list is IANA's, too long to print.
-        schema = schema.description(Some(field.about));
+        schema = schema.description(Some(about));
     }
     if field.nullable {
         schema = nullable(schema, field.kind);
     }
-    schema = schema.description(Some(about(field))).examples([example(field.example)]);
-    if let (true, Some(default)) = (writing, field.default) {
-        schema = schema.default(Some(example(default)));
-    }
-    schema.build().into()
+    schema.description(Some(about)).examples([example(field.example)]).build().into()
 }
 
-/// A field's schema in a body. A default belongs to a creation: in a patch what is left out stays as it is.
+/// A field's schema in a body. A default belongs to a new row: in a patch, and in an upsert that finds its row, what is left
+/// out stays as it is.
 pub(super) fn written(known: &Field, creates: bool) -> Schema {
-    match field(known, true) {
-        // Times default to now, which no document can say.
-        Schema::Object(mut object) if !creates || known.kind == Kind::Time => {
-            object.default = None;
-            Schema::Object(object)
+    match known.default.filter(|_| creates) {
+        Some(_) if known.kind == Kind::Time => {
+            described(known, true, &format!("{} A new row's default: now.", about(known)))
         }
-        schema => schema,
+        Some(default) => described(known, true, &format!("{} A new row's default: `{default}`.", about(known))),
+        None => described(known, true, &about(known)),
     }
 }
 
