@@ -6,13 +6,13 @@ use parking_lot::RwLock;
 use serde::Serialize;
 
 macro_rules! counters {
-    ($($(#[$about:meta])* $name:ident),* $(,)?) => {
+    ($(#[doc = $about:literal] $name:ident),* $(,)?) => {
         #[derive(Debug, Default)]
-        pub struct Counters { $($(#[$about])* pub $name: AtomicU64),* }
+        pub struct Counters { $(#[doc = $about] pub $name: AtomicU64),* }
 
         /// [`Counters`] at one moment.
         #[derive(Clone, Copy, Debug, Default, Serialize)]
-        pub struct Counts { $($(#[$about])* pub $name: u64),* }
+        pub struct Counts { $(#[doc = $about] pub $name: u64),* }
 
         impl Counters {
             pub fn read(&self) -> Counts {
@@ -26,6 +26,9 @@ macro_rules! counters {
             }
 
             pub const NAMES: &'static [&'static str] = &[$(stringify!($name)),*];
+
+            /// What each of them counts.
+            pub const HELP: &'static [&'static str] = &[$($about.trim_ascii()),*];
 
             pub fn values(&self) -> Vec<u64> {
                 vec![$(self.$name),*]

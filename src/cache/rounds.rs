@@ -25,6 +25,7 @@ use crate::db::{LastAnswer, Mailbox, Statement, Value};
 use crate::error::{Error, Result};
 use crate::jobs::{Pulse, Supervisor, Task};
 use crate::ops::log_limiter::LogLimiter;
+use crate::ops::metrics;
 
 /// The thread that sends rounds, as a background task: without it nothing can be answered from the cache.
 pub const VALIDATOR: &str = "validator";
@@ -244,7 +245,9 @@ impl Thread {
             #[cfg(feature = "mutants")]
             let round = self.late_comers(round);
             self.shared.rounds.fetch_add(1, Ordering::Relaxed);
-            self.shared.micros.fetch_add(began.elapsed().as_micros() as u64, Ordering::Relaxed);
+            let took = began.elapsed();
+            self.shared.micros.fetch_add(took.as_micros() as u64, Ordering::Relaxed);
+            metrics::validated(took);
             match asked {
                 Ok(()) => self.succeeded(pulse),
                 Err(error) => self.failed(&error, pulse),

@@ -25,6 +25,7 @@ const STEPS: &str = "rapport_job_step_duration_seconds";
 const JOBS_ENDED: &str = "rapport_jobs_ended_total";
 const JOBS: &str = "rapport_jobs";
 const MAILS: &str = "rapport_mails_total";
+const VALIDATION: &str = "rapport_cache_validation_seconds";
 
 /// Seconds; from a cached read to a request at its limit.
 const BUCKETS: [f64; 14] = [0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
@@ -34,7 +35,7 @@ static HANDLE: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
 /// Installs the recorder, once for the process.
 pub fn install() {
     HANDLE.get_or_init(|| {
-        let builder = [REQUESTS, QUERIES, STEPS].into_iter().try_fold(PrometheusBuilder::new(), |builder, name| {
+        let builder = [REQUESTS, QUERIES, STEPS, VALIDATION].into_iter().try_fold(PrometheusBuilder::new(), |builder, name| {
             builder.set_buckets_for_metric(Matcher::Full(name.to_owned()), &BUCKETS)
         });
         let recorder = builder.ok()?.build_recorder();
@@ -54,6 +55,16 @@ pub fn install() {
         describe_counter!(JOBS_ENDED, "Jobs that ended in this process, by kind and state");
         describe_gauge!(JOBS, "Jobs that have not ended, by kind and state, in the database as a whole");
         describe_counter!(MAILS, "Mails, by what became of them");
+        describe_histogram!(VALIDATION, "Time of a validation round of the cache");
+        for (name, help) in Counts::NAMES.iter().zip(Counts::HELP) {
+            describe_counter!(cache_counter(name), *help);
+        }
+        describe_gauge!("rapport_cache_entries", "Answers in the local tier of the cache");
+        describe_gauge!("rapport_cache_bytes", "Size of the local tier of the cache");
+        describe_counter!("rapport_cache_rounds_total", "Validation rounds of the cache");
+        describe_counter!("rapport_cache_rounds_failed_total", "Validation rounds that failed");
+        describe_counter!("rapport_cache_redis_errors_total", "Calls of Redis that failed or were late");
+        describe_gauge!("rapport_cache_redis_connected", "Whether the Redis tier of the cache is connected");
         describe_counter!(RESTARTS, "Restarts of background tasks that panicked or ended unexpectedly, by task");
         describe_counter!(PANICS, "Panics in background work that is not restarted, by name of the work");
         describe_gauge!("rapport_db_connections", "Database connections, by state");
@@ -95,21 +106,23 @@ pub fn render(pool: PoolState, ready: bool, cache: Option<&Cache>) -> String {
 fn of_cache(cache: &Cache) {
     for (noun, counts) in cache.counts() {
         for (name, count) in Counts::NAMES.iter().zip(counts.values()) {
-            counter!(format!("rapport_cache_{name}_total"), "noun" => noun).absolute(count);
+            counter!(cache_counter(name), "noun" => noun).absolute(count);
         }
     }
-    let inconsistent = cache.counts().iter().map(|(_, counts)| counts.inconsistent).sum();
-    counter!("cache_inconsistent_total").absolute(inconsistent);
     let (entries, bytes) = cache.size();
     gauge!("rapport_cache_entries").set(entries as f64);
     gauge!("rapport_cache_bytes").set(bytes as f64);
     let rounds = cache.round_counts();
     counter!("rapport_cache_rounds_total").absolute(rounds.rounds);
     counter!("rapport_cache_rounds_failed_total").absolute(rounds.failed);
-    gauge!("rapport_cache_round_seconds").set(rounds.mean_ms / 1000.0);
     let connected = cache.remote().is_some_and(|remote| remote.is_connected());
     counter!("rapport_cache_redis_errors_total").absolute(cache.remote().map_or(0, |remote| remote.errors()));
     gauge!("rapport_cache_redis_connected").set(f64::from(u8::from(connected)));
+}
+
+/// The metric of a counter of the cache.
+fn cache_counter(name: &str) -> String {
+    format!("rapport_cache_{name}_total")
 }
 
 struct Work {
@@ -189,4 +202,9 @@ pub fn job_ended(kind: &'static str, state: &'static str) {
 /// How many jobs of `kind` are `queued` or `running` now.
 pub fn jobs(kind: &'static str, state: &'static str, count: i64) {
     gauge!(JOBS, "kind" => kind, "state" => state).set(count as f64);
+}
+
+/// Counts a validation round of the cache.
+pub fn validated(took: Duration) {
+    histogram!(VALIDATION).record(took);
 }

@@ -37,6 +37,7 @@ mod lists;
 mod locked;
 mod mail;
 mod merges;
+mod metrics;
 mod migrations;
 mod model;
 mod nouns;
