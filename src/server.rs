@@ -4,7 +4,6 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_cors::Cors;
 use actix_web::dev::ServerHandle;
 use actix_web::http::header;
 use actix_web::middleware::{Condition, from_fn};
@@ -19,7 +18,7 @@ use crate::db::migrate;
 use crate::duties;
 use crate::events;
 use crate::http::observe::observe;
-use crate::http::{once, payload};
+use crate::http::{cors, payload};
 use crate::identity::sign_in::SignIn;
 use crate::jobs::{Outcome, Task};
 use crate::limits::Limits;
@@ -151,7 +150,7 @@ fn api(app: Data<App>, listener: TcpListener) -> std::io::Result<actix_web::dev:
             .app_data(keyring.clone())
             .app_data(engine.clone())
             .app_data(hub.clone())
-            .wrap(Condition::new(!app.config.cors_origins.is_empty(), cors(&app.config.cors_origins)))
+            .wrap(Condition::new(!app.config.cors_origins.is_empty(), cors::cors(&app.config.cors_origins)))
             .wrap(from_fn(observe))
             .configure(routes::configure)
     });
@@ -204,36 +203,6 @@ fn metrics_page(app: Data<App>, listener: TcpListener) -> std::io::Result<actix_
         metrics.configure(routes::probes)
     });
     Ok(server.workers(1).shutdown_timeout(1).disable_signals().listen(listener)?.run())
-}
-
-fn cors(origins: &[String]) -> Cors {
-    let cors = Cors::default()
-        .allowed_methods(["GET", "POST", "PATCH", "DELETE"])
-        .allowed_headers([
-            header::AUTHORIZATION,
-            header::CONTENT_TYPE,
-            header::IF_MATCH,
-            header::IF_NONE_MATCH,
-            header::CACHE_CONTROL,
-            header::HeaderName::from_static("x-request-id"),
-            once::IDEMPOTENCY_KEY,
-        ])
-        .expose_headers([
-            "Cache-Status",
-            "ETag",
-            "Idempotency-Replayed",
-            "Location",
-            "RateLimit",
-            "RateLimit-Policy",
-            "Retry-After",
-            "Server-Timing",
-            "X-Request-Id",
-        ])
-        .max_age(3600);
-    origins.iter().fold(cors, |cors, origin| match origin.as_str() {
-        "*" => cors.allow_any_origin(),
-        origin => cors.allowed_origin(origin.trim_end_matches('/')),
-    })
 }
 
 /// Waits until the database is there and has this binary's schema.

@@ -17,6 +17,9 @@ use crate::context;
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
+/// `Retry-After` of a request whose twin is being served, in seconds: most requests end within one.
+const IN_PROGRESS_RETRY_AFTER: u32 = 1;
+
 /// One fault of the input. All faults of a request are reported together.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Fault {
@@ -51,6 +54,9 @@ pub enum Error {
     /// 403: a good credential that may not do this.
     #[error("forbidden: {0}")]
     Forbidden(String),
+    /// 403: a preflight of a browser whose origin, method or headers are not allowed.
+    #[error("cross-origin: {detail}")]
+    CrossOrigin { code: &'static str, detail: String },
     /// 404: not there, or not the caller's.
     #[error("not found: {0}")]
     NotFound(String),
@@ -263,6 +269,7 @@ impl Error {
             Error::Unprocessable { code, detail } => (S::UNPROCESSABLE_ENTITY, code, "Invalid", detail.clone()),
             Error::Refused { code, detail } => (S::UNAUTHORIZED, code, "Unauthorized", (*detail).into()),
             Error::Forbidden(detail) => (S::FORBIDDEN, "forbidden", "Forbidden", detail.clone()),
+            Error::CrossOrigin { code, detail } => (S::FORBIDDEN, code, "Forbidden", detail.clone()),
             Error::NotFound(detail) => (S::NOT_FOUND, "not_found", "Not found", detail.clone()),
             Error::MethodNotAllowed { allow } => (
                 S::METHOD_NOT_ALLOWED,
@@ -387,6 +394,10 @@ impl ResponseError for Error {
             }
             Error::Unavailable { after, .. } | Error::TooMany { after, .. } => {
                 reply.insert_header((header::RETRY_AFTER, *after));
+            }
+            // The request that holds the key is under way: its answer is there when it ends.
+            Error::Conflict { code: "idempotency_in_progress", .. } => {
+                reply.insert_header((header::RETRY_AFTER, IN_PROGRESS_RETRY_AFTER));
             }
             // The rest of the body was not read, so the connection cannot be used again.
             Error::RequestTimeout | Error::TooLarge(_) => {

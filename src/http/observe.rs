@@ -19,8 +19,8 @@ use uuid::Uuid;
 use crate::app::App;
 use crate::context::{CONTEXT, Context};
 use crate::error::Error;
-use crate::http::quota;
 use crate::http::reply::CACHE_STATUS;
+use crate::http::{cors, quota};
 use crate::limits::Limits;
 use crate::ops::{access, metrics};
 
@@ -47,11 +47,14 @@ pub async fn observe(
     };
     CONTEXT
         .scope(context, async move {
-            let served = AssertUnwindSafe(within(limit, next.call(request))).catch_unwind().await;
-            let outcome = match served {
-                Ok(Some(answered)) => answered,
-                Ok(None) => Err(too_slow().into()),
-                Err(_) => Err(Error::Internal("a handler panicked".into()).into()),
+            let origins = app.as_ref().map_or(&[][..], |app| &app.config.cors_origins);
+            let outcome = match cors::refused(&request, origins) {
+                Some(refusal) => Err(refusal.into()),
+                None => match AssertUnwindSafe(within(limit, next.call(request))).catch_unwind().await {
+                    Ok(Some(answered)) => answered,
+                    Ok(None) => Err(too_slow().into()),
+                    Err(_) => Err(Error::Internal("a handler panicked".into()).into()),
+                },
             };
             match outcome {
                 Ok(response) => {

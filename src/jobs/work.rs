@@ -176,6 +176,7 @@ fn is_hopeless(error: &Error) -> bool {
         | Error::TooMany { .. }
         | Error::Unavailable { .. }
         | Error::Database(_)
+        | Error::CrossOrigin { .. }
         | Error::Internal(_) => false,
     }
 }

@@ -151,6 +151,7 @@ fn fifty_at_once_have_one_effect() {
     assert_eq!(done.iter().map(|answer| &answer.text).collect::<BTreeSet<_>>().len(), 1);
     for refused in answers.iter().filter(|answer| answer.status != 201) {
         assert_eq!((refused.status, refused.code()), (409, "idempotency_in_progress"));
+        assert_eq!(refused.header("retry-after"), "1", "when to ask again");
     }
     assert_eq!(service.client.all("leads").len(), 1);
 }

@@ -14,6 +14,7 @@ mod cache;
 mod catalogue;
 mod contract;
 mod conversations;
+mod cors;
 mod database_outage;
 mod derived;
 mod document;
