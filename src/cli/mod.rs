@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::auth::Role;
-use crate::config::{Config, DatabaseConfig, environment_faults, read_secret_files, unset_empty};
+use crate::config::{Config, DatabaseConfig, environment_faults, read_secret_files, unknown_variables, unset_empty};
 use crate::db::migrate;
 use crate::db::target::{BoxError, Target};
 use crate::{import, openapi, seed};
@@ -122,6 +122,12 @@ pub fn run() -> ExitCode {
     }
     let cli = Cli::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit());
     let mut faults: Vec<String> = environment.into_iter().map(|(_, fault)| fault).collect();
+    // Neither reads the configuration that a misspelt name would be meant for.
+    if !matches!(cli.command, Command::Openapi | Command::Health { .. }) {
+        let environment = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
+        let environment = environment.map(|(name, value)| (name, value.to_string_lossy().into_owned()));
+        faults.extend(unknown_variables(&Cli::command(), environment));
+    }
     if let Command::Serve(config) | Command::Worker(config) = &cli.command {
         faults.extend(config.faults());
     }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Command;
 
 /// Options that are secrets. Each can also be a file, as container platforms mount them: `DATABASE_URL_FILE=/run/secrets/db`.
-const SECRETS: [&str; 6] = [
+pub(super) const SECRETS: [&str; 6] = [
     "RAPPORT_OIDC_CLIENT_SECRET",
     "DATABASE_URL",
     "REDIS_URL",

@@ -1,5 +1,6 @@
 //! What can be wrong between options.
 
+use super::log_filter::log_filter_faults;
 use super::{Config, Metrics};
 
 /// Largest rate limit: one request in a microsecond, the unit in which replicas tell each other.
@@ -123,6 +124,7 @@ impl Config {
             Metrics::On(self.bind) != self.metrics_bind || self.bind.port() == 0,
             "RAPPORT_METRICS_BIND must differ from RAPPORT_BIND",
         );
+        faults.extend(log_filter_faults(&self.log));
         for origin in &self.cors_origins {
             let good = origin == "*" || url::Url::parse(origin).is_ok_and(|u| u.host().is_some() && u.path() == "/");
             if !good {

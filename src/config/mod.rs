@@ -3,7 +3,9 @@
 
 mod environment;
 mod faults;
+mod log_filter;
 mod values;
+mod variables;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -14,6 +16,7 @@ use ipnet::IpNet;
 pub use self::environment::{environment_faults, read_secret_files, unset_empty};
 pub use self::values::{Metrics, Secret, Sender};
 use self::values::{metrics_bind, network, sender, switch, ttl};
+pub use self::variables::unknown_variables;
 
 use crate::db::{Isolation, RowSecurity, levels};
 

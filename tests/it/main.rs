@@ -12,6 +12,7 @@ mod bookings;
 mod bulk;
 mod cache;
 mod catalogue;
+mod configuration;
 mod contract;
 mod conversations;
 mod cors;

@@ -1,0 +1,54 @@
+//! What an operator may get wrong in the environment is said at start, all at once.
+
+use crate::support::{Client, Database, Program};
+
+#[test]
+fn serve_with_misspelt_variables_and_levels_refused_with_the_nearest_names() {
+    for command in ["serve", "worker"] {
+        let (well, said) = Program::run(
+            &[command],
+            &[
+                ("DATABASE_URL", "postgres://localhost/rapport"),
+                ("RAPPORT_CORS_ORIGIN", "https://app.example.com"),
+                ("RAPPORT_RATELIMIT", "60"),
+                ("RAPPORT_TOKEN_SECRET_FIEL", "/run/secrets/token"),
+                ("RAPPORT_DB_QUEUE", "many"),
+                ("RAPPORT_LOG", "inof,rapport=debg"),
+            ],
+        );
+        assert!(!well, "{said}");
+        for fault in [
+            "RAPPORT_CORS_ORIGIN: there is no such option. Did you mean RAPPORT_CORS_ORIGINS?",
+            "RAPPORT_RATELIMIT: there is no such option. Did you mean RAPPORT_RATE_LIMIT?",
+            "RAPPORT_TOKEN_SECRET_FIEL: there is no such option. Did you mean RAPPORT_TOKEN_SECRET_FILE?",
+            "RAPPORT_DB_QUEUE",
+            "`inof` is no level. Did you mean `info`?",
+            "`debg` is no level. Did you mean `debug`?",
+        ] {
+            assert!(said.contains(fault), "no {fault} in\n{said}");
+        }
+    }
+}
+
+#[test]
+fn serve_beside_a_kubernetes_service_of_its_name_starts() {
+    let database = Database::create();
+    // As the kubelet sets them for Services `rapport` and `rapport-redis`, and what scripts of this repository export.
+    let program = Program::serve(&[
+        ("DATABASE_URL", &database.url),
+        ("RAPPORT_SERVICE_HOST", "10.96.0.12"),
+        ("RAPPORT_SERVICE_PORT", "80"),
+        ("RAPPORT_SERVICE_PORT_HTTP", "80"),
+        ("RAPPORT_PORT", "tcp://10.96.0.12:80"),
+        ("RAPPORT_PORT_80_TCP", "tcp://10.96.0.12:80"),
+        ("RAPPORT_PORT_80_TCP_PROTO", "tcp"),
+        ("RAPPORT_PORT_80_TCP_PORT", "80"),
+        ("RAPPORT_PORT_80_TCP_ADDR", "10.96.0.12"),
+        ("RAPPORT_REDIS_SERVICE_HOST", "10.96.0.13"),
+        ("RAPPORT_REDIS_PORT", "tcp://10.96.0.13:6379"),
+        ("RAPPORT_WHATSAPP_APP_SECRET", "a secret of a channel"),
+        ("RAPPORT_TEST_NODE", "/usr/bin/node"),
+    ]);
+    program.until_ready();
+    Client::new(program.address, "").get("/health").expect(200);
+}
