@@ -13,12 +13,12 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::app::App;
 use crate::auth::Keyring;
-use crate::config::{self, Config, Metrics};
+use crate::config::{self, Metrics};
 use crate::db::migrate;
 use crate::duties;
 use crate::events;
 use crate::http::observe::observe;
-use crate::http::{cors, payload};
+use crate::http::{connections, cors, payload};
 use crate::identity::sign_in::SignIn;
 use crate::jobs::{Outcome, Task};
 use crate::limits::Limits;
@@ -130,7 +130,15 @@ fn bind(address: SocketAddr, option: &str) -> std::io::Result<TcpListener> {
 }
 
 fn api(app: Data<App>, listener: TcpListener) -> std::io::Result<actix_web::dev::Server> {
-    let Config { header_timeout_ms, shutdown_grace_seconds, workers, .. } = app.config;
+    let timeouts = connections::Timeouts {
+        head: Duration::from_millis(app.config.header_timeout_ms),
+        write: Duration::from_millis(app.config.write_timeout_ms),
+        keep_alive: Duration::from_secs(app.config.keep_alive_seconds),
+    };
+    let workers = connections::Workers {
+        threads: app.config.workers.unwrap_or_else(config::cores),
+        shutdown_grace_seconds: app.config.shutdown_grace_seconds,
+    };
     let limits = Data::new(payload::Limits {
         largest: app.config.body_limit,
         largest_batch: app.config.batch_body_limit.max(app.config.body_limit),
@@ -142,7 +150,7 @@ fn api(app: Data<App>, listener: TcpListener) -> std::io::Result<actix_web::dev:
     let sign_in = Data::new(sign_in.map_err(std::io::Error::other)?);
     let hub = Data::new(events::Hub::open(app.clone()));
     supervise_reads(&app, &engine, &hub);
-    let server = HttpServer::new(move || {
+    connections::serve(listener, timeouts, workers, move || {
         actix_web::App::new()
             .app_data(app.clone())
             .app_data(sign_in.clone())
@@ -153,15 +161,7 @@ fn api(app: Data<App>, listener: TcpListener) -> std::io::Result<actix_web::dev:
             .wrap(Condition::new(!app.config.cors_origins.is_empty(), cors::cors(&app.config.cors_origins)))
             .wrap(from_fn(observe))
             .configure(routes::configure)
-    });
-    Ok(server
-        .workers(workers.unwrap_or_else(config::cores))
-        .client_request_timeout(Duration::from_millis(header_timeout_ms))
-        .keep_alive(Duration::from_secs(75))
-        .shutdown_timeout(shutdown_grace_seconds)
-        .disable_signals()
-        .listen(listener)?
-        .run())
+    })
 }
 
 /// Starts what works beside the reads of requests.

@@ -124,6 +124,9 @@ impl Config {
             Metrics::On(self.bind) != self.metrics_bind || self.bind.port() == 0,
             "RAPPORT_METRICS_BIND must differ from RAPPORT_BIND",
         );
+        check((100..=600_000).contains(&self.write_timeout_ms), "RAPPORT_WRITE_TIMEOUT_MS must be 100 to 600000");
+        check((1..=3600).contains(&self.keep_alive_seconds), "RAPPORT_KEEP_ALIVE_SECONDS must be 1 to 3600");
+        check((50..=600_000).contains(&self.header_timeout_ms), "RAPPORT_HEADER_TIMEOUT_MS must be 50 to 600000");
         faults.extend(log_filter_faults(&self.log));
         for origin in &self.cors_origins {
             let good = origin == "*" || url::Url::parse(origin).is_ok_and(|u| u.host().is_some() && u.path() == "/");

@@ -142,9 +142,15 @@ pub struct Config {
     /// Longest a request may take in all, in milliseconds
     #[arg(long, env = "RAPPORT_REQUEST_TIMEOUT_MS", default_value_t = 15_000)]
     pub request_timeout_ms: u64,
-    /// Longest wait for the headers of a request, in milliseconds
+    /// Longest wait for the headers of a request, from its first byte or, for the first, from the connection on, in milliseconds
     #[arg(long, env = "RAPPORT_HEADER_TIMEOUT_MS", default_value_t = 5_000)]
     pub header_timeout_ms: u64,
+    /// Longest a client may leave its answer unread, in milliseconds; then the connection is ended
+    #[arg(long, env = "RAPPORT_WRITE_TIMEOUT_MS", default_value_t = 30_000)]
+    pub write_timeout_ms: u64,
+    /// How long a connection is kept open between two requests, in seconds; longer than the load balancer's own limit
+    #[arg(long, env = "RAPPORT_KEEP_ALIVE_SECONDS", default_value_t = 75)]
+    pub keep_alive_seconds: u64,
     /// Longest wait for the body of a request, in milliseconds
     #[arg(long, env = "RAPPORT_BODY_TIMEOUT_MS", default_value_t = 10_000)]
     pub body_timeout_ms: u64,

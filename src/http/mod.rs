@@ -2,6 +2,7 @@
 
 pub mod caller;
 pub mod client;
+pub mod connections;
 pub mod cors;
 pub mod document;
 pub mod observe;

@@ -4,6 +4,7 @@
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use actix_web::body::{BoxBody, MessageBody};
@@ -19,6 +20,7 @@ use uuid::Uuid;
 use crate::app::App;
 use crate::context::{CONTEXT, Context};
 use crate::error::Error;
+use crate::http::connections::Activity;
 use crate::http::reply::CACHE_STATUS;
 use crate::http::{cors, quota};
 use crate::limits::Limits;
@@ -40,6 +42,7 @@ pub async fn observe(
         Some(app) => (Duration::from_millis(app.config.request_timeout_ms), app.life.is_draining()),
         None => (Duration::from_secs(15), false),
     };
+    let in_flight = request.conn_data::<Rc<Activity>>().map(Activity::begin);
     let context = Context::new(id);
     let context = match &app {
         Some(app) => context.with_bounds(&app.outbound.bounds),
@@ -59,7 +62,11 @@ pub async fn observe(
             match outcome {
                 Ok(response) => {
                     let limits = app.as_ref().map(|app| &*app.limits);
-                    Ok(finish(response.map_into_boxed_body(), &method, began, draining, limits))
+                    let response = response.map_into_boxed_body().map_body(|_, body| match in_flight {
+                        Some(in_flight) => in_flight.until_sent(body),
+                        None => body,
+                    });
+                    Ok(finish(response, &method, began, draining, limits))
                 }
                 Err(error) => {
                     let response = error.error_response();

@@ -25,6 +25,7 @@ const STEPS: &str = "rapport_job_step_duration_seconds";
 const JOBS_ENDED: &str = "rapport_jobs_ended_total";
 const JOBS: &str = "rapport_jobs";
 const MAILS: &str = "rapport_mails_total";
+const CONNECTIONS_ENDED: &str = "rapport_http_connections_ended_total";
 const VALIDATION: &str = "rapport_cache_validation_seconds";
 
 /// Seconds; from a cached read to a request at its limit.
@@ -55,6 +56,11 @@ pub fn install() {
         describe_counter!(JOBS_ENDED, "Jobs that ended in this process, by kind and state");
         describe_gauge!(JOBS, "Jobs that have not ended, by kind and state, in the database as a whole");
         describe_counter!(MAILS, "Mails, by what became of them");
+        describe_counter!(
+            CONNECTIONS_ENDED,
+            "Connections ended because of their client, by reason: a malformed request, or a head or a reader that took too \
+             long"
+        );
         describe_histogram!(VALIDATION, "Time of a validation round of the cache");
         for (name, help) in Counts::NAMES.iter().zip(Counts::HELP) {
             describe_counter!(cache_counter(name), *help);
@@ -202,6 +208,11 @@ pub fn job_ended(kind: &'static str, state: &'static str) {
 /// How many jobs of `kind` are `queued` or `running` now.
 pub fn jobs(kind: &'static str, state: &'static str, count: i64) {
     gauge!(JOBS, "kind" => kind, "state" => state).set(count as f64);
+}
+
+/// Counts a connection that was ended because of its client.
+pub fn connection_ended(reason: &'static str) {
+    counter!(CONNECTIONS_ENDED, "reason" => reason).increment(1);
 }
 
 /// Counts a validation round of the cache.

@@ -2,7 +2,9 @@
 
 use std::io::IsTerminal;
 
+use tracing::{Event, Subscriber};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 
 use super::access;
@@ -21,10 +23,44 @@ pub fn start(filter: &str, format: Option<LogFormat>) -> Result<Guard, String> {
     let started = match format {
         LogFormat::Json => {
             access::write_json_to(direct);
-            builder.json().flatten_event(true).with_current_span(false).finish().try_init()
+            builder.json().flatten_event(true).with_current_span(false).finish().with(ClientFaults).try_init()
         }
-        LogFormat::Text => builder.with_ansi(terminal).finish().try_init(),
+        LogFormat::Text => builder.with_ansi(terminal).finish().with(ClientFaults).try_init(),
     };
     started.map_err(|error| error.to_string())?;
     Ok(guard)
+}
+
+/// Leaves out what actix-http logs as errors and what is a client's fault: a request that cannot be parsed. It is counted
+/// and logged for debugging by `http::connections`.
+struct ClientFaults;
+
+impl<S: Subscriber> Layer<S> for ClientFaults {
+    fn event_enabled(&self, event: &Event<'_>, _: Context<'_, S>) -> bool {
+        match event.metadata().target() {
+            "actix_http::h1::decoder" => false,
+            "actix_http::h1::dispatcher" => !begins(event, &STREAM_ERRORS),
+            _ => true,
+        }
+    }
+}
+
+/// What the dispatcher says of a request that cannot be parsed, and of a connection that broke in the middle of one. Its
+/// other errors are ours.
+const STREAM_ERRORS: [&str; 2] = ["stream error: request parse error", "stream error: I/O error"];
+
+/// Whether the message of `event` begins with one of `texts`.
+fn begins(event: &Event<'_>, texts: &'static [&'static str]) -> bool {
+    struct Message(&'static [&'static str], bool);
+    impl tracing::field::Visit for Message {
+        fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn std::fmt::Debug) {
+            if field.name() == "message" {
+                let message = format!("{value:?}");
+                self.1 = self.0.iter().any(|text| message.starts_with(text));
+            }
+        }
+    }
+    let mut message = Message(texts, false);
+    event.record(&mut message);
+    message.1
 }

@@ -53,6 +53,7 @@ mod queries;
 mod schema;
 mod secrets;
 mod sign_in;
+mod slow_clients;
 mod supervisor;
 #[cfg(feature = "tls")]
 mod tls;

@@ -90,7 +90,7 @@ fn metrics_page_of_a_busy_service_has_no_fault() {
     assert!(kind.len() > 25, "{} metrics: the service did little", kind.len());
     assert!(faults.is_empty(), "{}\n{page}", faults.join("\n"));
     for name in
-        ["rapport_cache_inconsistent_total", "rapport_cache_validation_seconds"]
+        ["rapport_cache_inconsistent_total", "rapport_cache_validation_seconds", "rapport_http_connections_ended_total"]
     {
         assert!(kind.contains_key(name), "no {name} in\n{page}");
     }
