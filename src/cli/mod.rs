@@ -2,6 +2,7 @@
 //! with all faults at once.
 
 mod api_key;
+mod demo;
 mod serve;
 mod user;
 

@@ -2,18 +2,15 @@
 
 use tokio::sync::oneshot;
 
-use super::api_key;
+use super::demo::{self, Demo};
 use crate::app::App;
-use crate::config::{Config, Secret};
+use crate::config::Config;
+use crate::db::migrate;
 use crate::db::target::{BoxError, Target};
-use crate::db::{embedded, migrate};
 use crate::noun::did_you_mean;
 use crate::nouns::NOUNS;
 use crate::ops::telemetry;
-use crate::{auth::Role, identity::api_keys};
-use crate::{openapi, seed, server};
-
-const DEMO: &str = "demo";
+use crate::{openapi, server};
 
 pub fn run(config: Config) -> Result<(), BoxError> {
     if let Some((noun, _)) = config.cache_ttl.iter().find(|(noun, _)| NOUNS.iter().all(|known| known.plural != noun)) {
@@ -26,7 +23,7 @@ pub fn run(config: Config) -> Result<(), BoxError> {
     if config.migrate_on_start.unwrap_or(on_embedded) {
         migrate::run(&target.url)?;
     }
-    let demo_key = if on_embedded { Some(demo(&target, config.dev_api_key.as_ref())?) } else { None };
+    let demo = if on_embedded { Some(demo::open(&target, config.dev_api_key.as_ref())?) } else { None };
     let app = App::open(config, &target.url, openapi::shape())?;
     let given_up = target.embedded.as_ref().map(|server| server.serve(app.life.clone()));
     actix_web::rt::System::new().block_on(async move {
@@ -37,7 +34,9 @@ pub fn run(config: Config) -> Result<(), BoxError> {
         if let Some(metrics) = running.metrics_address {
             println!("  metrics   http://{metrics}/metrics");
         }
-        if let Some(key) = demo_key {
+        if let Some(Demo { key, password, people }) = demo {
+            let people: Vec<String> = people.iter().map(|(email, role)| format!("{email} ({role})")).collect();
+            println!("  sign in   password {password}, as {}", people.join(", "));
             println!("  API key   {key}");
             println!("  try       curl -H 'Authorization: Bearer {key}' 'http://{address}/api/v1/leads?include=company&limit=3'");
         }
@@ -77,26 +76,4 @@ pub fn work(config: Config) -> Result<(), BoxError> {
         println!("Rapport is working; its probes and metrics are at http://{}", running.address);
         Ok(running.until_told_to_stop().await?)
     })
-}
-
-/// The demo business and its key: made at the first start, the same ever after.
-fn demo(target: &Target, fixed: Option<&Secret>) -> Result<String, BoxError> {
-    let mut conn = target.connect()?;
-    if seed::demo(&mut conn)? {
-        tracing::info!("made the demo business");
-    }
-    let business = api_key::business(&mut conn, DEMO)?.ok_or("the demo business is missing")?;
-    let path = target.state.join("demo-api-key");
-    let kept = std::fs::read_to_string(&path).ok().map(|key| key.trim().to_owned()).filter(|key| !key.is_empty());
-    let key = match (fixed, kept) {
-        (Some(fixed), _) => fixed.expose().to_owned(),
-        (None, Some(kept)) => kept,
-        (None, None) => {
-            let key = api_keys::generate()?;
-            embedded::write_secret(&path, &key)?;
-            key
-        }
-    };
-    api_key::store(&mut conn, business, "demo", Role::Owner, &key)?;
-    Ok(key)
 }

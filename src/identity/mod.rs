@@ -12,7 +12,7 @@ pub mod oidc;
 pub mod passwords;
 pub mod people;
 mod resets;
-mod sessions;
+pub mod sessions;
 pub mod sign_in;
 mod throttle;
 pub mod users;

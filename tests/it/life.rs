@@ -12,7 +12,7 @@ use diesel::connection::SimpleConnection;
 use diesel::{Connection, PgConnection};
 use serde_json::Value;
 
-use crate::support::{Client, Database, Service};
+use crate::support::{Client, Database, Program, Service};
 
 /// Seconds in which readiness fails and requests are still served.
 const DRAIN: &str = "2";
@@ -180,6 +180,17 @@ fn the_first_start_says_all_one_needs_and_the_second_is_quick_with_the_same_key(
     let leads = first.client().get("leads?include=company&limit=5").expect(200);
     assert_eq!(leads.rows().len(), 5, "a demo business with data");
     assert!(leads.rows().iter().any(|lead| lead["company"]["name"].is_string()), "{}", leads.text);
+    let people = demo_people(&first.printed);
+    let roles: Vec<&str> = people.iter().map(|(_, role)| role.as_str()).collect();
+    assert_eq!(roles, ["owner", "admin", "manager", "agent", "viewer"], "{}", first.printed);
+    for (email, role) in &people {
+        let body = serde_json::json!({ "email": email, "password": demo_password(&first.printed) });
+        let session = Client::new(first.address, "").post("auth/sessions", body).expect(201);
+        let person = Client::new(first.address, session.json["access_token"].as_str().expect("a token"));
+        let me = person.get("me").expect(200);
+        assert!(me.text.contains(&format!("\"{role}\"")), "{email} is no {role}: {}", me.text);
+        assert!(!person.get("leads?limit=1").expect(200).rows().is_empty(), "{email} sees the demo business");
+    }
     let count = first.client().get("leads?count=exact&limit=1").expect(200).json["page"]["total"].clone();
     first.signal(libc::SIGTERM);
     assert_eq!(first.wait(Duration::from_secs(25)).code(), Some(0));
@@ -188,8 +199,41 @@ fn the_first_start_says_all_one_needs_and_the_second_is_quick_with_the_same_key(
     println!("the second start took {:?}", second.ready_after);
     assert!(second.ready_after < Duration::from_secs(3), "it took {:?}", second.ready_after);
     assert_eq!(second.key, first.key);
+    assert_eq!(demo_password(&second.printed), demo_password(&first.printed));
     let again = second.client().get("leads?count=exact&limit=1").expect(200);
     assert_eq!(again.json["page"]["total"], count, "the same data, once");
+}
+
+/// The password of the demo people, as it was printed.
+fn demo_password(printed: &str) -> &str {
+    let rest = printed.split("password ").nth(1).unwrap_or_else(|| panic!("no password in {printed}"));
+    rest.split([',', '\n']).next().expect("a word")
+}
+
+/// Their addresses and roles, as they were printed.
+fn demo_people(printed: &str) -> Vec<(String, String)> {
+    let line = printed.lines().find(|line| line.contains("  sign in ")).expect("a line about people");
+    let people = line.split(" as ").nth(1).expect("people").split(", ");
+    people.filter_map(|one| one.strip_suffix(')')?.split_once(" (")).map(|(a, b)| (a.into(), b.into())).collect()
+}
+
+#[test]
+fn serve_with_a_database_of_its_own_has_no_demo_people() {
+    let database = Database::create();
+    let folder = tempfile::tempdir().expect("a folder");
+    let state = folder.path().to_str().expect("text");
+    let program = Program::serve(&[("DATABASE_URL", &database.url), ("RAPPORT_STATE_DIR", state)]);
+    program.until_ready();
+    assert_eq!(database.ask("SELECT count(*)::text FROM users"), "0");
+    let body = serde_json::json!({ "email": "morag@harbourandspoke.example", "password": "anything at all" });
+    Client::new(program.address, "").post("auth/sessions", body).expect(401);
+    // Seeded by hand, they are there and have no password.
+    let (well, seeded) = Program::run(&["seed"], &[("DATABASE_URL", &database.url)]);
+    assert!(well, "{seeded}");
+    assert_eq!(database.ask("SELECT count(*)::text FROM users"), "5");
+    assert_eq!(database.ask("SELECT count(*)::text FROM passwords"), "0");
+    let said = program.stop();
+    assert!(!said.contains("password") && !said.contains("API key"), "{said}");
 }
 
 #[test]
