@@ -39,7 +39,7 @@ impl App {
         let database_url = &connection_options::with_timeouts(database_url);
         let db = Db::open(&config, database_url, &supervisor)?;
         let cache = match config.cache {
-            true => Some(Arc::new(Cache::open(&config, database_url, shape, &supervisor)?)),
+            true => Some(Arc::new(Cache::open(&config, database_url, shape, &supervisor, db.guard().clone())?)),
             false => None,
         };
         let limits = Arc::new(Limits::open(&config)?);

@@ -14,23 +14,18 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::app::App;
 use crate::auth::Keyring;
 use crate::config::{self, Metrics};
-use crate::db::migrate;
+use crate::db::Refusal;
 use crate::duties;
 use crate::events;
 use crate::http::observe::observe;
 use crate::http::{connections, cors, payload};
 use crate::identity::sign_in::SignIn;
-use crate::jobs::{Outcome, Task};
+use crate::jobs::{Outcome, Pulse, Task};
 use crate::limits::Limits;
 use crate::noun::{self, Engine};
 use crate::nouns::NOUNS;
-use crate::ops::heartbeat;
-use crate::ops::log_limiter::LogLimiter;
-use crate::ops::metrics;
+use crate::ops::{catalogue, heartbeat, metrics};
 use crate::routes;
-
-/// How often a database that is away, or not yet migrated, is asked again at start.
-const ASK_AGAIN: Duration = Duration::from_millis(500);
 
 /// A server that accepts connections.
 pub struct Running {
@@ -41,7 +36,7 @@ pub struct Running {
     servers: Vec<actix_web::dev::Server>,
 }
 
-/// Binds and starts serving. Readiness fails until the database has this binary's schema.
+/// Binds and starts serving. Readiness fails, and work is refused, until the database is migrated and intact.
 /// Errors: an address that cannot be bound, explained.
 pub fn start(app: App) -> std::io::Result<Running> {
     let app = Data::from(Arc::new(app));
@@ -84,8 +79,9 @@ pub fn start_worker(app: App) -> std::io::Result<Running> {
 
 /// What every process does.
 fn tend(app: &Data<App>) {
-    let starting = app.clone();
-    app.supervisor.spawn(Task::named("start"), move |_| become_ready(starting.clone()));
+    app.db.guard().set(Some(Refusal::Starting));
+    let checking = app.clone();
+    app.supervisor.spawn(Task::named("catalogue check"), move |pulse| keep_checking(checking.clone(), pulse));
     app.supervisor.spawn(Task::named("metrics"), metrics::keep_up);
     let asking = app.clone();
     app.supervisor.spawn(Task::named("database heartbeat"), move |pulse| heartbeat::keep_asking(asking.clone(), pulse));
@@ -193,9 +189,14 @@ async fn warm_up_once_ready(app: Data<App>, engine: Data<Engine>) -> Outcome {
 
 fn metrics_page(app: Data<App>, listener: TcpListener) -> std::io::Result<actix_web::dev::Server> {
     async fn page(app: Data<App>) -> HttpResponse {
-        HttpResponse::Ok()
-            .insert_header((header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8"))
-            .body(metrics::render(app.db.state(), app.life.is_ready(), app.cache.as_deref()))
+        HttpResponse::Ok().insert_header((header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")).body(
+            metrics::render(
+                app.db.state(),
+                app.life.is_ready(),
+                app.cache.as_deref(),
+                app.db.guard().report().as_deref(),
+            ),
+        )
     }
     let server = HttpServer::new(move || {
         // The probes as well: a worker has no other page, and whoever scrapes may ask both at one address.
@@ -205,29 +206,12 @@ fn metrics_page(app: Data<App>, listener: TcpListener) -> std::io::Result<actix_
     Ok(server.workers(1).shutdown_timeout(1).disable_signals().listen(listener)?.run())
 }
 
-/// Waits until the database is there and has this binary's schema.
-async fn become_ready(app: Data<App>) -> Outcome {
-    let failures = LogLimiter::new();
-    loop {
-        let current = app.db.across().read("is_migrated", |conn| {
-            migrate::is_current(conn).map_err(|error| crate::error::Error::Internal(error.to_string()))
-        });
-        match current.await {
-            Ok(true) => break,
-            Ok(false) => {
-                if failures.failed().is_some() {
-                    tracing::warn!("the database is not migrated; run `rapport migrate`");
-                }
-            }
-            Err(error) => {
-                if failures.failed().is_some() {
-                    tracing::warn!(%error, "waiting for the database");
-                }
-            }
-        }
-        tokio::time::sleep(ASK_AGAIN).await;
+/// Waits until the database is migrated and intact, and goes on checking that it is.
+async fn keep_checking(app: Data<App>, pulse: Pulse) -> Outcome {
+    let fingerprint = catalogue::until_intact(&app).await;
+    if !app.life.is_started() {
+        app.life.set_ready();
+        tracing::info!(ms = app.life.began.elapsed().as_millis() as u64, "ready");
     }
-    app.life.set_ready();
-    tracing::info!(ms = app.life.began.elapsed().as_millis() as u64, "ready");
-    Ok(())
+    catalogue::watch(app, fingerprint, pulse).await
 }

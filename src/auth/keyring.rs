@@ -205,7 +205,7 @@ impl Keyring {
     /// Whom `credential` speaks for. Errors: 401.
     pub async fn identify(&self, credential: Credential) -> Result<Arc<Identity>> {
         let mut identity = self.look_up(credential).await?;
-        if let (Some(cache), Some(first)) = (&self.cache, &identity) {
+        if let (Some(cache), Some(first)) = (self.cache.as_ref().filter(|cache| !cache.is_bypassed()), &identity) {
             // Looked up again after its versions: only now is it known which to ask for.
             let seen = cache.validate(&first.access).await?;
             identity = self.look_up(credential).await?.map(|identity| identity.seen_at(&first.access, seen));
@@ -238,6 +238,14 @@ impl Keyring {
         };
         let found = self.look_up(claimed.credential(hash)).await?;
         self.remembered(hash, found.map(|found| found.seen_at(&claimed.access, now.clone()))).map(Some)
+    }
+
+    /// Whom the credential of `hash`, which spoke for `before`, speaks for: asked of the database, whatever is known here.
+    /// Errors: 401.
+    pub async fn look_up_again(&self, hash: Hash, before: &Identity) -> Result<Arc<Identity>> {
+        let found = self.look_up(before.credential(hash)).await?;
+        self.note_use(before);
+        self.remembered(hash, found)
     }
 
     fn note_use(&self, identity: &Identity) {

@@ -20,7 +20,7 @@ mod scope;
 
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use uuid::Uuid;
@@ -34,6 +34,7 @@ pub use self::rounds::{Found, RoundCounts};
 pub use self::scope::{Scope, Stamp};
 use crate::config::Config;
 use crate::context::{self, CONTEXT, Context};
+use crate::db::Guard;
 use crate::error::{Error, Result};
 use crate::jobs::{Pulse, Supervisor, Task, detach};
 
@@ -55,6 +56,8 @@ pub struct Cache {
     to_pack: crossbeam_channel::Sender<ToPack>,
     sample_every: u64,
     hits: AtomicU64,
+    /// Versions cannot be believed: nothing is taken from either tier, and nothing is kept.
+    bypassed: AtomicBool,
 }
 
 /// Where an answer came from.
@@ -84,10 +87,11 @@ impl Source {
 }
 
 impl Cache {
-    /// `shape` identifies the form of this binary's answers: entries of another form are never read.
+    /// `shape` identifies the form of this binary's answers: entries of another form are never read. `guard` is told when
+    /// rounds connect.
     /// Errors: 500 when threads cannot be started or the URL of Redis is wrong.
-    pub fn open(config: &Config, url: &str, shape: u64, supervisor: &Supervisor) -> Result<Self> {
-        let rounds = Rounds::start(url, Duration::from_millis(config.cache_round_ms), supervisor)?;
+    pub fn open(config: &Config, url: &str, shape: u64, supervisor: &Supervisor, guard: Arc<Guard>) -> Result<Self> {
+        let rounds = Rounds::start(url, Duration::from_millis(config.cache_round_ms), supervisor, guard)?;
         let ledger = Arc::new(counters::Ledger::default());
         let evicted = ledger.clone();
         let local = moka::sync::Cache::builder()
@@ -128,6 +132,7 @@ impl Cache {
             to_pack,
             sample_every: config.cache_sample,
             hits: AtomicU64::new(0),
+            bypassed: AtomicBool::new(false),
         })
     }
 
@@ -136,6 +141,29 @@ impl Cache {
         if let Some(remote) = &self.remote {
             Remote::keep_connected(remote, supervisor);
         }
+    }
+
+    /// Takes nothing from either tier and keeps nothing, until [`Cache::trust`]: the database does not move versions as it
+    /// should.
+    pub fn bypass(&self) {
+        self.bypassed.store(true, Ordering::Release);
+    }
+
+    /// Goes on with nothing of before: whoever calls this has begun a new epoch in the database.
+    pub fn trust(&self) {
+        self.forget_all();
+        self.bypassed.store(false, Ordering::Release);
+    }
+
+    /// Drops what this process has kept, and asks again which database it is: entries of before, in Redis too, are of
+    /// another epoch unless it is the same in everything.
+    pub fn forget_all(&self) {
+        self.rounds.reconnect();
+        self.local.invalidate_all();
+    }
+
+    pub fn is_bypassed(&self) -> bool {
+        self.bypassed.load(Ordering::Acquire)
     }
 
     /// How `scopes` stand: read after this call began. Errors: 503 when it cannot be had in time.
@@ -147,6 +175,13 @@ impl Cache {
     /// As [`Cache::validate`], for one who holds what rounds of the generation `since` have confirmed: if nothing at all was
     /// committed since then, no versions are told, because they are the same.
     pub async fn check(&self, scopes: &Arc<[Scope]>, since: u64) -> Result<Found> {
+        if self.is_bypassed() {
+            return Err(Error::Unavailable {
+                code: "validation_unavailable",
+                detail: "The database does not say what has changed. Try again shortly.".into(),
+                after: 1,
+            });
+        }
         let began = Instant::now();
         let found = self.rounds.join(scopes, since).await;
         context::spent_in_cache(began.elapsed());
@@ -265,6 +300,9 @@ impl Cache {
         #[cfg(feature = "mutants")]
         mutants::linger().await;
         Counters::up(&counters.misses);
+        if self.is_bypassed() {
+            return Ok((entry, Source::Miss));
+        }
         self.keep(key, &entry);
         if let Some(remote) = &self.remote {
             remote.set(key.clone(), entry.clone());

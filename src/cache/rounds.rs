@@ -11,17 +11,17 @@
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use diesel::PgConnection;
 use diesel::connection::SimpleConnection;
-use diesel::{Connection, PgConnection};
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
 
 use super::pace::Pace;
 use super::scope::{Scope, Stamp};
-use crate::db::{LastAnswer, Mailbox, Statement, Value};
+use crate::db::{Guard, LastAnswer, Mailbox, Statement, Value, catalogue, connect};
 use crate::error::{Error, Result};
 use crate::jobs::{Pulse, Supervisor, Task};
 use crate::ops::log_limiter::LogLimiter;
@@ -75,6 +75,8 @@ struct Shared {
     micros: AtomicU64,
     answered: LastAnswer,
     failures: LogLimiter,
+    /// The next round connects anew, and asks again which database it is.
+    reconnect: AtomicBool,
 }
 
 /// How many rounds there were, and how long they took.
@@ -101,11 +103,13 @@ impl Drop for Rounds {
 
 impl Rounds {
     /// Starts the thread; its connection is made when the first reader asks. `deadline` bounds a reader's wait.
-    pub fn start(url: &str, deadline: Duration, supervisor: &Supervisor) -> Result<Self> {
+    /// `guard` is told of each connection.
+    pub fn start(url: &str, deadline: Duration, supervisor: &Supervisor, guard: Arc<Guard>) -> Result<Self> {
         let shared = Arc::new(Shared::default());
         let mut thread = Thread {
             shared: shared.clone(),
             url: url.to_owned(),
+            guard,
             timeout: deadline,
             session: None,
             connected_at: None,
@@ -151,6 +155,11 @@ impl Rounds {
     /// How long ago the database last answered a round.
     pub fn last_answer(&self) -> Duration {
         self.shared.answered.age()
+    }
+
+    /// Asks again which database it is, before the next round.
+    pub fn reconnect(&self) {
+        self.shared.reconnect.store(true, Ordering::Release);
     }
 
     pub fn counts(&self) -> RoundCounts {
@@ -225,6 +234,7 @@ fn each_once<'s>(scopes: impl Iterator<Item = &'s Scope>) -> Vec<Scope> {
 struct Thread {
     shared: Arc<Shared>,
     url: String,
+    guard: Arc<Guard>,
     timeout: Duration,
     session: Option<Session>,
     connected_at: Option<Instant>,
@@ -320,7 +330,8 @@ impl Thread {
     }
 
     fn ask(&mut self, round: &[Waiting]) -> Result<(), BoxError> {
-        let mut session = match self.session.take() {
+        let session = self.session.take().filter(|_| !self.shared.reconnect.swap(false, Ordering::AcqRel));
+        let mut session = match session {
             Some(session) => session,
             None => self.connect()?,
         };
@@ -337,7 +348,11 @@ impl Thread {
             return Err("the connection was lost a moment ago".into());
         }
         self.connected_at = Some(Instant::now());
-        let mut conn = PgConnection::establish(&self.url)?;
+        let mut conn = connect(&self.url)?;
+        // The first connection is to what the start has looked at.
+        if self.generation > 0 {
+            self.guard.suspect();
+        }
         conn.batch_execute(&format!(
             "SET statement_timeout = {0}; SET lock_timeout = {0}; SET jit = off; SET application_name = 'rapport rounds';
              SET enable_seqscan = off; SET enable_bitmapscan = off; SET plan_cache_mode = force_generic_plan;",
@@ -351,7 +366,8 @@ impl Thread {
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Identifies the database: another cluster, a copy that was restored elsewhere, another database of the same name.
+/// Identifies the database: another cluster, a copy that was restored elsewhere, another database of the same name, or one
+/// whose triggers were made again, so that changes may have been missed.
 /// What can change while a connection lives rides in each round, see [`LIFE`].
 fn identity(conn: &mut PgConnection) -> Result<u64, BoxError> {
     conn.batch_execute("INSERT INTO cache_incarnation (id) VALUES (gen_random_uuid()) ON CONFLICT DO NOTHING")?;
@@ -361,7 +377,8 @@ fn identity(conn: &mut PgConnection) -> Result<u64, BoxError> {
     )
     .row(conn)?;
     let text = row.as_ref().and_then(|row| row.text(0)).ok_or("the database does not say which it is")?;
-    Ok(xxhash_rust::xxh3::xxh3_64(text.as_bytes()))
+    let triggers = catalogue::fingerprint(conn)?;
+    Ok(xxhash_rust::xxh3::xxh3_64(format!("{text}/{triggers}").as_bytes()))
 }
 
 /// What a round's statement saw, of everything that can decide what it sees.

@@ -12,8 +12,8 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::auth::Role;
 use crate::config::{Config, DatabaseConfig, environment_faults, read_secret_files, unknown_variables, unset_empty};
-use crate::db::migrate;
 use crate::db::target::{BoxError, Target};
+use crate::db::{migrate, pg_error};
 use crate::{import, openapi, seed};
 
 /// Rapport: a CRM back end
@@ -31,7 +31,7 @@ enum Command {
     /// Does what is done beside requests (events, webhooks, imports and other jobs), and answers probes and `/metrics` at
     /// RAPPORT_METRICS_BIND; any number of these may run
     Worker(Box<Config>),
-    /// Brings the database to this binary's schema
+    /// Brings the database to this binary's schema, and repairs what its catalogue lacks (triggers, policies, grants, …)
     Migrate(DatabaseConfig),
     /// Fills the database with a demo business, or with the dataset of the benchmarks
     Seed {
@@ -162,7 +162,7 @@ pub fn run() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("rapport: {error}");
+            eprintln!("rapport: {}", pg_error::explained(&*error));
             ExitCode::FAILURE
         }
     }
@@ -178,11 +178,7 @@ fn refuse(faults: &[String]) -> ExitCode {
 
 fn migrate(database: &DatabaseConfig) -> Result<(), BoxError> {
     let target = Target::open_beside(database)?;
-    let ran = migrate::run(&target.url)?;
-    match ran.len() {
-        0 => println!("The database is up to date."),
-        count => println!("Ran {count} migrations: {}.", ran.join(", ")),
-    }
+    println!("{}", migrate::run(&target.url)?);
     Ok(())
 }
 

@@ -5,8 +5,9 @@ use tokio::sync::oneshot;
 use super::demo::{self, Demo};
 use crate::app::App;
 use crate::config::Config;
-use crate::db::migrate;
+use crate::db::migrate::Migrated;
 use crate::db::target::{BoxError, Target};
+use crate::db::{self, catalogue, connection_options, embedded, migrate};
 use crate::noun::did_you_mean;
 use crate::nouns::NOUNS;
 use crate::ops::telemetry;
@@ -21,7 +22,9 @@ pub fn run(config: Config) -> Result<(), BoxError> {
     let target = Target::open(&config.database)?;
     let on_embedded = target.embedded.is_some();
     if config.migrate_on_start.unwrap_or(on_embedded) {
-        migrate::run(&target.url)?;
+        tell(&migrate::run(&target.url)?);
+    } else {
+        refuse_damaged(&target.url)?;
     }
     let demo = if on_embedded { Some(demo::open(&target, config.dev_api_key.as_ref())?) } else { None };
     let app = App::open(config, &target.url, openapi::shape())?;
@@ -62,6 +65,24 @@ async fn embedded_is_lost(given_up: Option<oneshot::Receiver<String>>) -> String
     }
 }
 
+/// Refuses to start on a database that lacks what this release needs. One that is away or not migrated is waited for by
+/// the service itself, which answers meanwhile.
+/// Errors: what is missing, and what to do.
+fn refuse_damaged(url: &str) -> Result<(), BoxError> {
+    let conn = db::connect(&connection_options::with_timeouts(url));
+    match conn.ok().and_then(|mut conn| catalogue::inspect(&mut conn).ok()) {
+        Some(report) if !report.faults.is_empty() => Err(report.sentences().into()),
+        _ => Ok(()),
+    }
+}
+
+/// Logs what a migration at start has done.
+fn tell(migrated: &Migrated) {
+    if !migrated.ran.is_empty() || !migrated.repaired.is_empty() {
+        tracing::info!("{migrated}");
+    }
+}
+
 /// `rapport worker`
 pub fn work(config: Config) -> Result<(), BoxError> {
     let Some(url) = config.database.database_url.clone() else {
@@ -70,6 +91,7 @@ pub fn work(config: Config) -> Result<(), BoxError> {
             .into());
     };
     let _logs = telemetry::start(&config.log, config.log_format)?;
+    refuse_damaged(url.expose())?;
     let app = App::open(config, url.expose(), openapi::shape())?;
     actix_web::rt::System::new().block_on(async move {
         let running = server::start_worker(app)?;

@@ -139,6 +139,9 @@ pub struct Config {
     /// How long the database may not answer until readiness fails, in seconds
     #[arg(long, env = "RAPPORT_READINESS_AFTER_SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub readiness_after_seconds: u64,
+    /// How often the database's catalogue is checked while the service runs (triggers, policies, grants, functions), in seconds
+    #[arg(long, env = "RAPPORT_CATALOGUE_CHECK_SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..))]
+    pub catalogue_check_seconds: u64,
     /// Longest a request may take in all, in milliseconds
     #[arg(long, env = "RAPPORT_REQUEST_TIMEOUT_MS", default_value_t = 15_000)]
     pub request_timeout_ms: u64,

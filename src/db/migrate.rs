@@ -1,15 +1,20 @@
-//! Migrations, embedded in the binary and run under a lock.
+//! Migrations, embedded in the binary and run under a lock; and the check that the database is what they make.
 
 use std::collections::HashSet;
+use std::fmt;
+use std::sync::Arc;
 
-use diesel::connection::SimpleConnection;
+use diesel::connection::{Instrumentation, InstrumentationEvent, SimpleConnection};
 use diesel::migration::MigrationSource;
 use diesel::pg::{Pg, PgConnection};
 use diesel::sql_types::Integer;
 use diesel::{Connection, RunQueryDsl};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
+use parking_lot::Mutex;
 
-use super::Statement;
+use super::catalogue::{self, Fault, Report};
+use super::{Statement, connect, pg_error};
+use crate::error::Result;
 
 pub const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations");
 
@@ -19,34 +24,175 @@ const OLDEST_SERVER: i32 = 150_000;
 /// Any number that nothing else locks: "rapport" in base 36, cut to 31 bits.
 const LOCK: i64 = 1_652_440_517;
 
+/// How often the catalogue is repaired and looked at again: once for the role, once for what needs it, once to be sure.
+const REPAIRS: usize = 3;
+
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Brings the database at `url` to this binary's schema and returns the names of the migrations it ran. Several processes
-/// may call it at once: diesel takes no lock, so one session-level advisory lock is held around the run.
-pub fn run(url: &str) -> Result<Vec<String>, BoxError> {
-    let mut conn = PgConnection::establish(url)?;
+/// What [`run`] did.
+#[derive(Debug, Default)]
+pub struct Migrated {
+    /// Names of the migrations that ran.
+    pub ran: Vec<String>,
+    /// What the catalogue lacked and has again.
+    pub repaired: Vec<String>,
+    /// The catalogue as it is now; nothing in it keeps the service from working.
+    pub report: Report,
+}
+
+impl fmt::Display for Migrated {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.ran.len() {
+            0 if self.repaired.is_empty() => write!(f, "The database is up to date.")?,
+            0 => {}
+            count => write!(f, "Ran {count} migrations: {}.", self.ran.join(", "))?,
+        }
+        if !self.repaired.is_empty() {
+            write!(f, "Repaired what the database lacked, and dropped every cached answer:")?;
+            self.repaired.iter().try_for_each(|repaired| write!(f, "\n  - {repaired}"))?;
+        }
+        if self.report.is_newer() {
+            write!(
+                f,
+                "\nA newer release has migrated this database: this one does not know {}. It can be served by both while \
+                       replicas are replaced.",
+                self.report.unknown_migrations.join(", ")
+            )?;
+        }
+        if !self.report.advice.is_empty() {
+            write!(f, "\nReads are slower than they should be:")?;
+            self.report
+                .advice
+                .iter()
+                .try_for_each(|fault| write!(f, "\n  - {}\n    {}", fault.sentence(), fault.remedy))?;
+        }
+        Ok(())
+    }
+}
+
+/// Brings the database at `url` to this binary's schema, and repairs what its catalogue lacks. Several processes may call
+/// it at once: diesel takes no lock, so one session-level advisory lock is held around the run.
+///
+/// Errors: what the service needs and this cannot make, with the commands that do.
+pub fn run(url: &str) -> Result<Migrated, BoxError> {
+    let mut conn = connect(url)?;
     let version = diesel::select(diesel::dsl::sql::<Integer>("current_setting('server_version_num')::int"))
         .get_result::<i32>(&mut conn)?;
     if version < OLDEST_SERVER {
         return Err(format!("PostgreSQL {} is too old; Rapport needs 15 or newer", version / 10_000).into());
     }
     conn.batch_execute(&format!("SELECT pg_advisory_lock({LOCK})"))?;
-    let ran = conn.run_pending_migrations(MIGRATIONS)?.iter().map(ToString::to_string).collect();
-    conn.batch_execute(&format!("SELECT pg_advisory_unlock({LOCK})"))?;
-    Ok(ran)
+    let done = run_locked(&mut conn);
+    // An error may have taken the connection, and with it the lock.
+    let _ = conn.batch_execute(&format!("SELECT pg_advisory_unlock({LOCK})"));
+    done
 }
 
-/// Whether the database has exactly this binary's migrations, or more (a newer replica has run its own already).
+fn run_locked(conn: &mut PgConnection) -> Result<Migrated, BoxError> {
+    let mut report = catalogue::inspect(conn)?;
+    let mut done = Migrated::default();
+    if !report.is_migrated() {
+        // Its migration makes the role; a database that was restored elsewhere has run that already.
+        if !applied(conn)?.is_empty() {
+            catalogue::ensure_tenant_role(conn)?;
+        }
+        done.ran = run_pending(conn)?;
+        report = catalogue::inspect(conn)?;
+    }
+    // Of a newer release's catalogue this one knows only that it must not be set back.
+    for _ in 0..REPAIRS {
+        if report.is_newer() || !report.has_repairable() {
+            break;
+        }
+        let repaired = catalogue::repair(conn, &report)?;
+        if repaired.is_empty() {
+            break;
+        }
+        done.repaired.extend(repaired);
+        report = catalogue::inspect(conn)?;
+    }
+    if !done.ran.is_empty() || !done.repaired.is_empty() {
+        analyze(conn)?;
+    }
+    done.report = report;
+    if done.report.is_intact() { Ok(done) } else { Err(unrepaired(&done).into()) }
+}
+
+fn unrepaired(done: &Migrated) -> String {
+    let mut text = done.report.sentences();
+    let stuck: Vec<&Fault> = done.report.faults.iter().filter(|fault| fault.repairable).collect();
+    if !done.report.is_newer() && !stuck.is_empty() {
+        text.push_str(&catalogue::remedies(stuck.into_iter()));
+    }
+    done.repaired.iter().for_each(|repaired| text.push_str(&format!("\nRepaired: {repaired}")));
+    text
+}
+
+/// Runs the migrations that have not run. Errors: what PostgreSQL says, its hint included.
+fn run_pending(conn: &mut PgConnection) -> Result<Vec<String>, BoxError> {
+    // Diesel's own error has the message alone.
+    let said = Arc::new(Mutex::new(None));
+    conn.set_instrumentation(FirstError(said.clone()));
+    let ran = conn.run_pending_migrations(MIGRATIONS).map(|ran| ran.iter().map(ToString::to_string).collect());
+    conn.set_instrumentation(|_: InstrumentationEvent<'_>| ());
+    ran.map_err(|error| match said.lock().take() {
+        Some(more) => format!("{error}{more}").into(),
+        None => error,
+    })
+}
+
+/// Keeps what PostgreSQL says besides its first error's message.
+struct FirstError(Arc<Mutex<Option<String>>>);
+
+impl Instrumentation for FirstError {
+    fn on_connection_event(&mut self, event: InstrumentationEvent<'_>) {
+        if let InstrumentationEvent::FinishQuery { error: Some(error), .. } = event {
+            self.0.lock().get_or_insert_with(|| pg_error::details(error));
+        }
+    }
+}
+
+/// Gives the planner statistics of every table: after a restore there are none, and plans are made blindly.
+fn analyze(conn: &mut PgConnection) -> Result<()> {
+    let mut tables = Statement::new(
+        "SELECT string_agg(format('public.%I', c.relname), ', ') FROM pg_class c WHERE c.relnamespace = 'public'::regnamespace
+         AND c.relkind IN ('r', 'p') AND pg_has_role(c.relowner, 'USAGE')",
+    );
+    if let Some(tables) = tables.once().row(conn)?.as_ref().and_then(|row| row.text(0)) {
+        conn.batch_execute(&format!("ANALYZE {tables}"))?;
+    }
+    Ok(())
+}
+
+/// Whether the database has this binary's migrations, or more. Only reads.
+pub fn is_current(conn: &mut PgConnection) -> Result<bool> {
+    Ok(unlike(conn)?.0.is_empty())
+}
+
+/// The migrations of this binary that the database lacks, and those it has that this binary does not know: a newer release
+/// has run them.
+pub fn unlike(conn: &mut PgConnection) -> Result<(Vec<String>, Vec<String>)> {
+    let applied = applied(conn)?;
+    let ours = MigrationSource::<Pg>::migrations(&MIGRATIONS)
+        .map_err(|error| crate::error::Error::Internal(error.to_string()))?;
+    let ours: Vec<(String, String)> =
+        ours.iter().map(|migration| (migration.name().version().to_string(), migration.name().to_string())).collect();
+    let missing = ours.iter().filter(|(version, _)| !applied.contains(version)).map(|(_, name)| name.clone()).collect();
+    let known: HashSet<&str> = ours.iter().map(|(version, _)| version.as_str()).collect();
+    let mut unknown: Vec<String> = applied.into_iter().filter(|version| !known.contains(version.as_str())).collect();
+    unknown.sort();
+    Ok((missing, unknown))
+}
+
+/// The versions that have been applied.
 ///
 /// Only reads. Diesel's own question creates its table where there is none, without a lock: asked at the wrong moment it
 /// makes another process' first migration fail.
-pub fn is_current(conn: &mut PgConnection) -> Result<bool, BoxError> {
-    let made = Statement::new("SELECT to_regclass('__diesel_schema_migrations')::text").row(conn)?;
+fn applied(conn: &mut PgConnection) -> Result<HashSet<String>> {
+    let made = Statement::new("SELECT to_regclass('public.__diesel_schema_migrations')::text").row(conn)?;
     if made.is_none_or(|row| row.text(0).is_none()) {
-        return Ok(false);
+        return Ok(HashSet::new());
     }
-    let rows = Statement::new("SELECT version FROM __diesel_schema_migrations").rows(conn)?;
-    let applied: HashSet<&str> = rows.iter().filter_map(|row| row.text(0)).collect();
-    let ours = MigrationSource::<Pg>::migrations(&MIGRATIONS)?;
-    Ok(ours.iter().all(|migration| applied.contains(migration.name().version().to_string().as_str())))
+    let rows = Statement::new("SELECT version FROM public.__diesel_schema_migrations").rows(conn)?;
+    Ok(rows.iter().filter_map(|row| row.text(0).map(str::to_owned)).collect())
 }

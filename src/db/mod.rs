@@ -6,13 +6,17 @@
 //! these threads reached 70 % of the throughput; see docs/PERFORMANCE.md.)
 
 mod bounds;
+pub mod catalogue;
+mod connect;
 pub mod connection_options;
 pub mod embedded;
+mod guard;
 mod last_answer;
 pub mod levels;
 mod lock_wait;
 mod mailbox;
 pub mod migrate;
+pub mod pg_error;
 mod queue;
 pub mod statement;
 pub mod target;
@@ -29,6 +33,8 @@ use tokio::sync::Notify;
 use uuid::Uuid;
 
 pub use self::bounds::{Actor, Bounds, RowSecurity};
+pub use self::connect::connect;
+pub use self::guard::{Guard, Refusal};
 pub use self::last_answer::LastAnswer;
 use self::lock_wait::LockLines;
 pub use self::mailbox::Mailbox;
@@ -47,6 +53,7 @@ pub struct Db {
     walls: RowSecurity,
     committed: Arc<Notify>,
     locks: Arc<LockLines>,
+    guard: Arc<Guard>,
     /// Levels that the operator has chosen, by the transaction's name.
     levels: Arc<[(&'static str, Isolation)]>,
 }
@@ -54,21 +61,32 @@ pub struct Db {
 impl Db {
     /// Opens the pool and its threads; no connection is made yet, so a database that is away does not stop the start.
     pub fn open(config: &Config, url: &str, supervisor: &Supervisor) -> Result<Self> {
-        let threads = threads::Threads::start(config, url, supervisor)?;
+        let guard = Arc::<Guard>::default();
+        let threads = Arc::new(threads::Threads::start(config, url, supervisor, guard.clone())?);
         let levels = config.isolation.clone().into();
         let locks = Arc::new(LockLines::new(config.lock_wait_ms, config.db_connections));
-        Ok(Self { threads: Arc::new(threads), walls: config.row_security, levels, committed: Arc::default(), locks })
+        Ok(Self { threads, walls: config.row_security, levels, committed: Arc::default(), locks, guard })
     }
 
     /// Work that is confined to one business, as all is that serves one: what it writes is held to that by row-level
     /// security too, what it changes is recorded as done by its actor, and its share of the connections is that business'.
     pub fn within(&self, bounds: impl Into<Bounds>) -> Confined {
-        Confined { db: self.clone(), bounds: bounds.into() }
+        Confined { db: self.clone(), bounds: bounds.into(), guarded: true }
     }
 
     /// Work that belongs to no business: what is on the way to one (credentials, signing in), and the service's own.
     pub fn across(&self) -> Confined {
-        Confined { db: self.clone(), bounds: Bounds::default() }
+        Confined { db: self.clone(), bounds: Bounds::default(), guarded: true }
+    }
+
+    /// As [`Db::across`], also while the guard refuses work: for what finds out whether it may be let through.
+    pub fn unguarded(&self) -> Confined {
+        Confined { guarded: false, ..self.across() }
+    }
+
+    /// Whether work is let through, and what the last check of the catalogue found.
+    pub fn guard(&self) -> &Arc<Guard> {
+        &self.guard
     }
 
     /// Rings when work of a business was committed by this process.
@@ -134,7 +152,7 @@ impl Db {
     /// As [`Db::ping`], however long that takes.
     pub async fn latency(&self) -> Result<Duration> {
         let asked = std::time::Instant::now();
-        self.across().read("ping", |conn| Ok(Statement::new("SELECT 1").run(conn)?)).await?;
+        self.unguarded().read("ping", |conn| Ok(Statement::new("SELECT 1").run(conn)?)).await?;
         Ok(asked.elapsed())
     }
 
@@ -152,6 +170,7 @@ impl Db {
 pub struct Confined {
     db: Db,
     bounds: Bounds,
+    guarded: bool,
 }
 
 impl Confined {
@@ -171,6 +190,7 @@ impl Confined {
         T: Send + 'static,
         F: FnMut(&mut PgConnection) -> Result<T> + Send + 'static,
     {
+        self.check()?;
         let party = self.bounds.business;
         let walled = self.db.walls_reads() && party.is_some();
         let (f, bounds, request) = (Arc::new(Mutex::new(f)), self.bounds, Arc::<str>::from(context::request_id()));
@@ -184,7 +204,11 @@ impl Confined {
             };
             self.db.threads.run(name, party, work)
         };
-        self.db.in_line(name, party, attempt).await
+        self.db.in_line(name, party, attempt).await.map_err(|error| self.db.guard.explain(error))
+    }
+
+    fn check(&self) -> Result<()> {
+        if self.guarded { self.db.guard.check() } else { Ok(()) }
     }
 
     /// Runs `f` in one transaction and commits, or rolls back if it fails. When PostgreSQL reports a serialization
@@ -236,6 +260,7 @@ impl Confined {
         T: Send + 'static,
         F: Fn(&mut Tx<'_>) -> Result<T> + Send + Sync + 'static,
     {
+        self.check()?;
         let (f, options) = (Arc::new(f), self.db.configured(name, options));
         let walled = self.db.walls != RowSecurity::Off;
         let mut pauses = options.pauses();
@@ -277,7 +302,7 @@ impl Confined {
                     if done.is_ok() && self.bounds.business.is_some() {
                         self.db.committed.notify_one();
                     }
-                    return done;
+                    return done.map_err(|error| self.db.guard.explain(error));
                 }
             }
         }

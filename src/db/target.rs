@@ -4,10 +4,10 @@ use std::ffi::{CStr, CString};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use diesel::{Connection, PgConnection};
+use diesel::PgConnection;
 
 use super::embedded::{self, Durability, Embedded};
-use super::migrate;
+use super::{connect, migrate};
 use crate::config::DatabaseConfig;
 
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -53,7 +53,7 @@ impl Target {
         let state = config.state_dir();
         let url = Embedded::url_of_running(&state, EMBEDDED_DATABASE)?;
         let began = Instant::now();
-        while let Err(error) = PgConnection::establish(&url) {
+        while let Err(error) = connect(&url) {
             if began.elapsed() > JOIN_LIMIT {
                 return Err(format!("{refused}\nIts PostgreSQL cannot be used beside it: {error}").into());
             }
@@ -79,7 +79,7 @@ impl Target {
     }
 
     pub fn connect(&self) -> Result<PgConnection, BoxError> {
-        Ok(PgConnection::establish(&self.url)?)
+        Ok(connect(&self.url)?)
     }
 }
 

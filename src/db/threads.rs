@@ -13,9 +13,10 @@ use diesel::pg::PgConnection;
 use diesel::r2d2::{ConnectionManager, CustomizeConnection, Pool, PooledConnection};
 use tokio::sync::oneshot;
 
+use super::connect::PUBLIC_FIRST;
 use super::lock_wait::LockLines;
 use super::queue::{Limits, Party, Queue};
-use super::{LastAnswer, PoolState, tx};
+use super::{Guard, LastAnswer, PoolState, tx};
 use crate::config::Config;
 use crate::context;
 use crate::error::{Error, Result};
@@ -125,7 +126,7 @@ const ABANDONED: u8 = 2;
 
 impl Threads {
     #[expect(clippy::disallowed_methods, reason = "the pool and its threads are made here and nowhere else")]
-    pub fn start(config: &Config, url: &str, supervisor: &Supervisor) -> Result<Self> {
+    pub fn start(config: &Config, url: &str, supervisor: &Supervisor, guard: Arc<Guard>) -> Result<Self> {
         let wait = Duration::from_millis(config.db_wait_ms);
         let size = config.db_connections;
         let reached = Arc::<Reached>::default();
@@ -138,6 +139,7 @@ impl Threads {
             .connection_customizer(Box::new(Session {
                 statement_timeout_ms: config.statement_timeout_ms,
                 lock_timeout_ms: LockLines::of_session(config.lock_wait_ms, config.statement_timeout_ms),
+                guard,
             }))
             .error_handler(Box::new(LogErrors(reached.clone())))
             .build_unchecked(Manager::new(url));
@@ -254,6 +256,8 @@ struct Session {
     statement_timeout_ms: u64,
     /// Of what is read outside of a transaction; transactions have their own.
     lock_timeout_ms: u64,
+    /// Told of each new connection: the database behind it may be another one.
+    guard: Arc<Guard>,
 }
 
 impl CustomizeConnection<PgConnection, diesel::r2d2::Error> for Session {
@@ -275,6 +279,8 @@ impl CustomizeConnection<PgConnection, diesel::r2d2::Error> for Session {
             self.statement_timeout_ms, self.lock_timeout_ms
         ))
         .map_err(diesel::r2d2::Error::QueryError)?;
+        conn.batch_execute(PUBLIC_FIRST).map_err(diesel::r2d2::Error::QueryError)?;
+        self.guard.suspect();
         // See `error::is_deadlock`. Only superusers may set it; elsewhere it is English unless someone chose otherwise.
         if let Err(error) = conn.batch_execute("SET lc_messages = 'C'") {
             tracing::debug!(%error, "the language of the server's messages stays as it is");

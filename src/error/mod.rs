@@ -349,6 +349,13 @@ impl Error {
         }
     }
 
+    /// Whether PostgreSQL said what it never says of a database that is as the migrations made it: a table, a role or a
+    /// permission is missing.
+    pub fn is_unexpected_of_database(&self) -> bool {
+        use diesel::result::Error::DatabaseError;
+        matches!(self, Self::Database(DatabaseError(Kind::Unknown, _))) && self.resolved().is_none()
+    }
+
     /// The same in the words of the API, where the database said it.
     pub fn explained(self) -> Self {
         self.resolved().unwrap_or(self)

@@ -77,6 +77,7 @@ pub async fn detailed(app: Data<App>, caller: Caller, _: HttpRequest, _: Bytes) 
         "version": env!("CARGO_PKG_VERSION"),
         "uptime_seconds": app.life.began.elapsed().as_secs(),
         "database": database,
+        "catalogue": app.db.guard().report().map(|report| report.to_json()),
         "pool": app.db.state(),
         "redis": redis,
         "background_tasks": tasks,

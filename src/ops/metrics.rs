@@ -10,6 +10,7 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
 use crate::cache::{Cache, Counts};
 use crate::db::PoolState;
+use crate::db::catalogue::Report;
 use crate::jobs::panics::PANICS;
 use crate::jobs::supervisor::RESTARTS;
 use crate::jobs::{Outcome, Pulse};
@@ -27,6 +28,8 @@ const JOBS: &str = "rapport_jobs";
 const MAILS: &str = "rapport_mails_total";
 const CONNECTIONS_ENDED: &str = "rapport_http_connections_ended_total";
 const VALIDATION: &str = "rapport_cache_validation_seconds";
+const FAULTS: &str = "rapport_catalogue_faults";
+const UNKNOWN: &str = "rapport_catalogue_unknown_migrations";
 
 /// Seconds; from a cached read to a request at its limit.
 const BUCKETS: [f64; 14] = [0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
@@ -75,6 +78,8 @@ pub fn install() {
         describe_counter!(PANICS, "Panics in background work that is not restarted, by name of the work");
         describe_gauge!("rapport_db_connections", "Database connections, by state");
         describe_gauge!("rapport_db_waiting", "Jobs that wait for a database thread");
+        describe_gauge!(FAULTS, "Objects that the database's catalogue lacks, by how bad that is");
+        describe_gauge!(UNKNOWN, "Migrations in the database that this release does not know");
         describe_gauge!("rapport_ready", "Whether readiness succeeds");
         Some(handle)
     });
@@ -94,13 +99,14 @@ pub async fn keep_up(pulse: Pulse) -> Outcome {
 }
 
 /// The page that Prometheus reads.
-pub fn render(pool: PoolState, ready: bool, cache: Option<&Cache>) -> String {
+pub fn render(pool: PoolState, ready: bool, cache: Option<&Cache>, catalogue: Option<&Report>) -> String {
     gauge!("rapport_db_connections", "state" => "idle").set(pool.idle);
     gauge!("rapport_db_connections", "state" => "used").set(pool.open.saturating_sub(pool.idle));
     gauge!("rapport_db_connections", "state" => "allowed").set(pool.size);
     gauge!("rapport_db_waiting").set(pool.waiting as f64);
     gauge!("rapport_ready").set(f64::from(u8::from(ready)));
     cache.inspect(|cache| of_cache(cache));
+    catalogue.inspect(|report| of_catalogue(report));
     let Some(handle) = HANDLE.get().and_then(Option::as_ref) else {
         return String::new();
     };
@@ -129,6 +135,14 @@ fn of_cache(cache: &Cache) {
 /// The metric of a counter of the cache.
 fn cache_counter(name: &str) -> String {
     format!("rapport_cache_{name}_total")
+}
+
+/// What the last check of the catalogue found: what keeps the service from working, what makes it slower, and migrations
+/// of a newer release.
+fn of_catalogue(report: &Report) {
+    gauge!(FAULTS, "severity" => "fault").set(report.faults.len() as f64);
+    gauge!(FAULTS, "severity" => "advice").set(report.advice.len() as f64);
+    gauge!(UNKNOWN).set(report.unknown_migrations.len() as f64);
 }
 
 struct Work {

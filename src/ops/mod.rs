@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod cache;
+pub mod catalogue;
 pub mod health;
 pub mod heartbeat;
 pub mod jobs;

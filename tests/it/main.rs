@@ -12,6 +12,7 @@ mod bookings;
 mod bulk;
 mod cache;
 mod catalogue;
+mod catalogue_check;
 mod configuration;
 mod contract;
 mod conversations;

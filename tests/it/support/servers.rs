@@ -19,9 +19,7 @@ static POSTGRES: LazyLock<Embedded> = LazyLock::new(|| {
     let (send, receive) = mpsc::channel();
     // In a thread that never ends: on Linux the server stops with the thread that started it.
     std::thread::spawn(move || {
-        let bin =
-            ["RAPPORT_TEST_POSTGRES_BIN", "RAPPORT_POSTGRES_BIN"].iter().find_map(std::env::var_os).map(PathBuf::from);
-        let started = Embedded::start(&folder(), bin.as_deref(), Durability::None);
+        let started = Embedded::start(&folder(), postgres_bin().as_deref(), Durability::None);
         send.send(started).expect("the harness waits");
         loop {
             std::thread::park();
@@ -154,3 +152,75 @@ fn die_with_us(command: &mut Command) {
 
 #[cfg(not(target_os = "linux"))]
 fn die_with_us(_: &mut Command) {}
+
+/// A PostgreSQL of a test's own, for what belongs to the whole server: roles, encodings, files. Stopped when dropped; its
+/// files stay for [`OwnServer::start`] with the same name, until the next run of the harness.
+pub struct OwnServer {
+    pub state: PathBuf,
+    socket: String,
+    stop: Option<mpsc::Sender<()>>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl OwnServer {
+    pub fn start(name: &str) -> Self {
+        let state = folder().join(name);
+        let (send, receive) = mpsc::channel();
+        let (stop, stopped) = mpsc::channel::<()>();
+        let folder = state.clone();
+        // On Linux the server stops with the thread that started it, so the thread waits as long as it is needed.
+        let thread = std::thread::spawn(move || {
+            let server = Embedded::start(&folder, postgres_bin().as_deref(), Durability::None);
+            let server = server.unwrap_or_else(|error| panic!("{error}"));
+            send.send(server.url("")).expect("the test waits");
+            let _ = stopped.recv();
+            drop(server);
+        });
+        let socket = receive.recv().expect("a server");
+        Self { state, socket, stop: Some(stop), thread: Some(thread) }
+    }
+
+    /// A database of this server that is there.
+    pub fn database(&self, name: &str) -> Database {
+        Database { url: format!("{}{name}", self.socket) }
+    }
+
+    /// A new database, without a schema; `options` follow `CREATE DATABASE name`.
+    pub fn create(&self, name: &str, options: &str) -> Database {
+        self.database("postgres").run(&format!("CREATE DATABASE {name} {options}"));
+        self.database(name)
+    }
+}
+
+impl Drop for OwnServer {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn postgres_bin() -> Option<PathBuf> {
+    ["RAPPORT_TEST_POSTGRES_BIN", "RAPPORT_POSTGRES_BIN"].iter().find_map(std::env::var_os).map(PathBuf::from)
+}
+
+/// A program that ships beside `postgres`, such as `pg_dump`; `None` where the distribution leaves it out, which is said.
+pub fn postgres_program(name: &str) -> Option<PathBuf> {
+    let found = rapport::db::embedded::Binaries::find(postgres_bin().as_deref()).expect("PostgreSQL");
+    let program = found.folder.join(name);
+    if !program.is_file() {
+        eprintln!("SKIPPED: there is no {name} in {}", found.folder.display());
+        return None;
+    }
+    Some(program)
+}
+
+/// A folder of this run that the server may read and write, made empty.
+pub fn scratch(name: &str) -> PathBuf {
+    let path = folder().join(name);
+    let _ = std::fs::remove_dir_all(&path);
+    std::fs::create_dir_all(&path).expect("a folder");
+    std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o777)).expect("a folder for all");
+    path
+}

@@ -101,6 +101,11 @@ impl Service {
         (business, Client::new(self.address, &make_key(&self.database, business, Role::Owner)))
     }
 
+    /// A client without a key, of another address of this process.
+    pub fn stranger_at(&self, address: SocketAddr) -> Client {
+        Client::new(address, "")
+    }
+
     /// A client without a key.
     pub fn stranger(&self) -> Client {
         Client::new(self.address, "")

@@ -1,0 +1,192 @@
+//! Compares the catalogue with what this release needs.
+
+use std::collections::HashMap;
+
+use diesel::PgConnection;
+
+use super::objects::{self, KINDS, Kind, Object, OnNewer};
+use super::{Fault, Report, TENANT_ROLE, expected, tenant_role};
+use crate::db::{Statement, migrate};
+use crate::error::{Error, Result};
+
+/// The one encoding in which every text of the API can be stored.
+const ENCODING: &str = "UTF8";
+
+/// Where operators find what no command can bring back.
+const SEE_BACKUP: &str = "-- only a backup has it: docs/BACKUP.md, \"One table put back\"";
+
+/// Checks the database: a few queries of constant size, some 20 ms. Nothing is changed.
+/// Errors: the database cannot be asked.
+pub fn inspect(conn: &mut PgConnection) -> Result<Report> {
+    if let Some(fault) = wrong_encoding(conn)? {
+        return Ok(Report { faults: vec![fault], ..Report::default() });
+    }
+    let (missing_migrations, unknown_migrations) = migrate::unlike(conn)?;
+    let mut report = Report { missing_migrations, unknown_migrations, ..Report::default() };
+    if report.is_migrated() {
+        report.faults = tenant_role::inspect(conn)?;
+        let there = objects::read(conn)?;
+        compare(&mut report, &there);
+    }
+    Ok(report)
+}
+
+/// A database in another encoding, which must be made anew.
+fn wrong_encoding(conn: &mut PgConnection) -> Result<Option<Fault>> {
+    let sql = "SELECT quote_ident(datname), pg_encoding_to_char(encoding)::text FROM pg_database WHERE datname = current_database()";
+    let row = Statement::new(sql).once().row(conn)?;
+    let row = row.ok_or_else(|| Error::Internal("the database does not tell its name".into()))?;
+    let (name, encoding) = (row.text(0).unwrap_or_default(), row.text(1).unwrap_or_default());
+    Ok((encoding != ENCODING).then(|| Fault {
+        kind: "database",
+        name: name.into(),
+        problem: format!("is encoded in {encoding}, and must be in {ENCODING}, or texts are stored that cannot be read"),
+        remedy: format!(
+            "CREATE DATABASE rapport_utf8 TEMPLATE template0 ENCODING '{ENCODING}'; -- name it in DATABASE_URL; to bring \
+             data along, see docs/BACKUP.md"
+        ),
+        repairable: false,
+    }))
+}
+
+fn compare(report: &mut Report, there: &[Object]) {
+    let newer = report.is_newer();
+    let found: HashMap<(&str, &str), &str> =
+        there.iter().map(|object| ((object.kind.as_str(), object.name.as_str()), object.state.as_str())).collect();
+    // Without the role there can be no grants to it, nor policies for it: one fault, not a hundred.
+    let roleless = report.faults.iter().any(|fault| fault.name == TENANT_ROLE && fault.problem == "is missing");
+    for wanted in expected::OBJECTS.iter() {
+        let Some(kind) = KINDS.iter().find(|kind| kind.name == wanted.kind) else { continue };
+        if newer && kind.on_newer == OnNewer::Free || roleless && wanted.make.contains(TENANT_ROLE) {
+            continue;
+        }
+        #[cfg(feature = "mutants")]
+        if crate::cache::mutants::moves_by_hand() && wanted.name.contains(".cache_") {
+            continue;
+        }
+        let table = table_of(wanted);
+        if kind.name != "table" && table.is_some_and(|table| !found.contains_key(&("table", table))) {
+            continue;
+        }
+        let problem = match found.get(&(kind.name, wanted.name.as_str())) {
+            None => "is missing".to_owned(),
+            Some(state) => match difference(kind, wanted, state, newer) {
+                Some(problem) => problem,
+                None => continue,
+            },
+        };
+        let remedy = match (kind.name, problem.as_str()) {
+            ("table" | "sequence", "is missing") => SEE_BACKUP.to_owned(),
+            ("column", _) => {
+                format!("{};", of_column(wanted, found.get(&("column", wanted.name.as_str())).copied()))
+            }
+            // As it is, with its line breaks: of a function every character counts.
+            _ => format!("{};", wanted.make),
+        };
+        let fault = Fault { kind: kind.name, name: wanted.name.clone(), problem, remedy, repairable: kind.repairable };
+        // A unique index is a rule that writes rest on; any other one only makes reads faster.
+        let only_slower = kind.name == "index" && !wanted.state.starts_with("unique");
+        if only_slower { &mut report.advice } else { &mut report.faults }.push(fault);
+    }
+    report.faults.extend(there.iter().filter_map(|object| foreign(object).or_else(|| opening(object, newer))));
+}
+
+/// What mends a column: of the commands that add it, set its type and set whether it may be null those that are needed. A
+/// type is not set where it is right, because that fails where a generated column reads it.
+fn of_column(wanted: &Object, state: Option<&str>) -> String {
+    let commands: Vec<&str> = wanted.make.split("; ").collect();
+    let (Some(state), [_, set_type, set_null]) = (state, commands.as_slice()) else { return commands[0].to_owned() };
+    let parts = |state: &str| (state.replace(" NOT NULL", ""), state.contains(" NOT NULL"));
+    let ((is, is_filled), (must, must_be_filled)) = (parts(state), parts(&wanted.state));
+    let needed = [(is != must, set_type), (is_filled != must_be_filled, set_null)];
+    needed.iter().filter(|(needed, _)| *needed).map(|(_, command)| **command).collect::<Vec<_>>().join("; ")
+}
+
+/// The table that an object belongs to, where it belongs to one.
+fn table_of(object: &Object) -> Option<&str> {
+    let name = object.name.as_str();
+    match object.kind.as_str() {
+        "column" | "default" | "constraint" | "index" | "policy" | "trigger" => {
+            name.split_once('.').map(|(table, _)| table)
+        }
+        "row level security" => Some(name),
+        // Of views and sequences too, which are no tables.
+        "grant" => name
+            .split_once(' ')
+            .map(|(table, _)| table)
+            .filter(|table| expected::BY_NAME.contains_key(&("table", *table))),
+        _ => None,
+    }
+}
+
+/// How an object that is there differs from what is wanted.
+fn difference(kind: &Kind, wanted: &Object, state: &str, newer: bool) -> Option<String> {
+    if wanted.state == state {
+        return None;
+    }
+    let fires = |state: &str| state.chars().next();
+    if kind.name == "trigger" && fires(&wanted.state) != fires(state) {
+        return Some(match fires(state) {
+            Some('D') => "is disabled".into(),
+            _ if wanted.state.starts_with('A') => {
+                "does not fire always (ENABLE ALWAYS), and misses what is replicated or restored".into()
+            }
+            _ => "does not fire for ordinary writes".into(),
+        });
+    }
+    if newer {
+        return None;
+    }
+    Some(match kind.name {
+        "index" | "column" | "table" => format!("is `{state}`, and must be `{}`", wanted.state),
+        "constraint" if state.ends_with("NOT VALID") => "is not validated".into(),
+        "execute" => format!("may be called by {}, and must be by {}", or_nobody(state), or_nobody(&wanted.state)),
+        _ => "is not as the migrations made it".into(),
+    })
+}
+
+fn or_nobody(roles: &str) -> &str {
+    if roles.is_empty() { "its owner only" } else { roles }
+}
+
+/// An object that belongs to another role, so that the service has no owner's rights to it.
+fn foreign(object: &Object) -> Option<Fault> {
+    (object.kind == "owner").then(|| Fault {
+        kind: "owner",
+        name: object.name.clone(),
+        problem: format!("is {}, a role whose rights the service does not have", object.state),
+        remedy: format!(
+            "ALTER {} OWNER TO CURRENT_USER; -- as a role that may, with the service's role for CURRENT_USER",
+            object.name
+        ),
+        repairable: false,
+    })
+}
+
+/// A policy that lets more rows through than the migrations' own: permissive ones are joined by OR.
+fn opening(object: &Object, newer: bool) -> Option<Fault> {
+    let (table, policy) = (table_of(object)?, object.name.split_once('.')?.1);
+    let known = expected::BY_NAME.contains_key(&("policy", object.name.as_str()));
+    let walled = expected::BY_NAME.contains_key(&("row level security", table));
+    let opens = object.kind == "policy" && object.state.starts_with("permissive");
+    (opens && walled && !known && !newer).then(|| Fault {
+        kind: "policy",
+        name: object.name.clone(),
+        problem: "is not Rapport's, and lets rows of other businesses through".into(),
+        remedy: format!("DROP POLICY \"{policy}\" ON \"{table}\";"),
+        repairable: false,
+    })
+}
+
+/// Identifies the versions' triggers and functions as they are: dropped and made again, disabled and enabled again, it is
+/// another one, so changes may have been missed in between.
+pub fn fingerprint(conn: &mut PgConnection) -> Result<String> {
+    let row = Statement::new(
+        "SELECT md5(coalesce((SELECT string_agg(concat_ws(' ', t.oid, t.xmin, t.tgrelid), ',' ORDER BY t.oid) FROM pg_trigger t
+                              WHERE NOT t.tgisinternal AND t.tgname LIKE 'cache\\_%'), '')
+                 || coalesce((SELECT string_agg(concat_ws(' ', p.oid, p.xmin), ',' ORDER BY p.oid) FROM pg_proc p
+                              WHERE p.proname LIKE 'rapport\\_%' AND p.pronamespace = 'public'::regnamespace), ''))",
+    )
+    .row(conn)?;
+    Ok(row.and_then(|row| row.text(0).map(str::to_owned)).unwrap_or_default())
+}

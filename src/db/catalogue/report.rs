@@ -1,0 +1,119 @@
+//! What a check of the catalogue found, in sentences.
+
+use serde_json::{Value as Json, json};
+
+/// Faults that one answer of a probe lists; the rest is a number.
+const MAX_LISTED: usize = 20;
+/// Faults that a summary of one line names.
+const MAX_IN_SUMMARY: usize = 3;
+
+/// An object that is not as this release needs it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    pub kind: &'static str,
+    pub name: String,
+    /// Follows kind and name: "is missing".
+    pub problem: String,
+    /// Commands that mend it, each ended by a semicolon; or where it is explained.
+    pub remedy: String,
+    /// Whether `rapport migrate` runs the remedy.
+    pub repairable: bool,
+}
+
+impl Fault {
+    /// The whole sentence.
+    pub fn sentence(&self) -> String {
+        format!("{} {} {}", self.kind, self.name, self.problem)
+    }
+}
+
+/// A check's result.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// The service cannot be trusted, or cannot work, while there are any.
+    pub faults: Vec<Fault>,
+    /// Only slower: indexes.
+    pub advice: Vec<Fault>,
+    /// Migrations of this release that have not run; nothing else is compared then.
+    pub missing_migrations: Vec<String>,
+    /// Migrations that this release does not know: a newer one has run them.
+    pub unknown_migrations: Vec<String>,
+}
+
+impl Report {
+    pub fn is_migrated(&self) -> bool {
+        self.missing_migrations.is_empty()
+    }
+
+    pub fn is_newer(&self) -> bool {
+        !self.unknown_migrations.is_empty()
+    }
+
+    /// Whether the service can work on it.
+    pub fn is_intact(&self) -> bool {
+        self.is_migrated() && self.faults.is_empty()
+    }
+
+    pub fn has_repairable(&self) -> bool {
+        self.faults.iter().any(|fault| fault.repairable)
+    }
+
+    /// One line: the first faults and how many there are.
+    pub fn summary(&self) -> String {
+        if !self.is_migrated() {
+            return format!(
+                "{} migrations have not run, first {}; run `rapport migrate`",
+                self.missing_migrations.len(),
+                self.missing_migrations[0]
+            );
+        }
+        let first = self.faults.iter().take(MAX_IN_SUMMARY).map(Fault::sentence).collect::<Vec<_>>().join("; ");
+        let more = match self.faults.len().saturating_sub(MAX_IN_SUMMARY) {
+            0 => String::new(),
+            more => format!("; and {more} more"),
+        };
+        format!("the database lacks what this release needs: {first}{more}. Run `rapport migrate`")
+    }
+
+    /// Every fault on a line of its own, and what to do.
+    pub fn sentences(&self) -> String {
+        if !self.is_migrated() {
+            return format!("the database is not migrated: {}", self.summary());
+        }
+        let mut text = String::from("the database lacks what this release needs:");
+        self.faults.iter().for_each(|fault| text.push_str(&format!("\n  - {}", fault.sentence())));
+        if self.has_repairable() && !self.is_newer() {
+            text.push_str("\n`rapport migrate` repairs what can be repaired without touching rows.");
+        }
+        text + &remedies(self.faults.iter().filter(|fault| !fault.repairable || self.is_newer()))
+    }
+
+    /// For `/health/detailed`: no SQL, which `rapport migrate` prints.
+    pub fn to_json(&self) -> Json {
+        let list = |faults: &[Fault]| faults.iter().take(MAX_LISTED).map(Fault::sentence).collect::<Vec<_>>();
+        let status = match (self.is_migrated(), self.is_intact(), self.is_newer()) {
+            (false, ..) => "not migrated",
+            (_, false, _) => "damaged",
+            (_, _, true) => "newer",
+            _ => "intact",
+        };
+        json!({
+            "status": status,
+            "faults": self.faults.len(),
+            "reasons": list(&self.faults),
+            "advice": list(&self.advice),
+            "missing_migrations": self.missing_migrations,
+            "unknown_migrations": self.unknown_migrations,
+            "remedy": if self.is_intact() { Json::Null } else { "rapport migrate".into() },
+        })
+    }
+}
+
+/// The commands of `faults`, to be run by hand.
+pub fn remedies<'f>(faults: impl Iterator<Item = &'f Fault>) -> String {
+    let commands: Vec<&str> = faults.map(|fault| fault.remedy.as_str()).collect();
+    if commands.is_empty() {
+        return String::new();
+    }
+    format!("\nRun this as an administrator, then `rapport migrate` again:\n    {}", commands.join("\n    "))
+}

@@ -1,0 +1,126 @@
+//! Checks the database's catalogue while the process runs: before it is ready, then now and then, whenever it connects
+//! anew, and when PostgreSQL says what it never says of an intact database.
+//!
+//! While something is missing, readiness fails with the reason and the cache is bypassed, because versions may not move.
+//! It recovers by itself; then every answer that was kept before is dropped.
+
+use std::time::Duration;
+
+use actix_web::web::Data;
+
+use crate::app::App;
+use crate::db::catalogue::{self, Report};
+use crate::db::{Confined, Refusal};
+use crate::error::{Error, Result};
+use crate::jobs::{Outcome, Pulse};
+
+/// The component in `/health/readiness`.
+const COMPONENT: &str = "catalogue";
+
+/// How often a database that is away, not migrated or damaged is asked again at start.
+const ASK_AGAIN: Duration = Duration::from_millis(500);
+
+/// Least pause between checks, however many connections are new.
+const LEAST_PAUSE: Duration = Duration::from_secs(1);
+
+/// A check's result, and the fingerprint of the triggers that it saw.
+type Checked = (Report, String);
+
+async fn look(database: Confined) -> Result<Checked> {
+    database.read("catalogue", |conn| Ok((catalogue::inspect(conn)?, catalogue::fingerprint(conn)?))).await
+}
+
+/// Waits until the database is there, migrated and intact; work is refused until then. Returns the fingerprint.
+pub async fn until_intact(app: &App) -> String {
+    let mut told = None;
+    loop {
+        let checked = look(app.db.unguarded()).await;
+        let refusal = match &checked {
+            Ok((report, _)) if report.is_intact() => None,
+            Ok((report, _)) if report.is_migrated() => Some(Refusal::Damaged),
+            Ok(_) => Some(Refusal::NotMigrated),
+            Err(_) => Some(Refusal::Unreachable),
+        };
+        app.db.guard().set(refusal);
+        if told != refusal {
+            match &checked {
+                Ok((report, _)) if report.is_migrated() => {}
+                Ok((report, _)) => tracing::warn!("the database is not migrated: {}", report.summary()),
+                Err(error) => tracing::warn!(%error, "waiting for the database"),
+            }
+            told = refusal;
+        }
+        if let Ok((report, fingerprint)) = checked {
+            let intact = report.is_intact();
+            if refusal == Some(Refusal::Damaged) {
+                app.life.impair(COMPONENT, report.summary());
+            } else {
+                app.life.recovered(COMPONENT);
+            }
+            tell_of_newer(app, &report);
+            app.db.guard().checked(report);
+            if intact {
+                return fingerprint;
+            }
+        }
+        tokio::time::sleep(ASK_AGAIN).await;
+    }
+}
+
+/// Checks every `RAPPORT_CATALOGUE_CHECK_SECONDS`, and when something is suspected. `fingerprint` is that of the last check.
+pub async fn watch(app: Data<App>, mut fingerprint: String, pulse: Pulse) -> Outcome {
+    let period = Duration::from_secs(app.config.catalogue_check_seconds);
+    // The pool's first connections are to what the start has looked at.
+    tokio::time::sleep(LEAST_PAUSE).await;
+    let _ = tokio::time::timeout(Duration::ZERO, app.db.guard().suspected()).await;
+    loop {
+        tokio::time::sleep(LEAST_PAUSE).await;
+        let _ = tokio::time::timeout(period.saturating_sub(LEAST_PAUSE), app.db.guard().suspected()).await;
+        // A database that is away is told of by others; what was found last stands.
+        if let Ok((report, now)) = look(app.db.unguarded()).await {
+            tell_of_newer(&app, &report);
+            if let Err(error) = judge(&app, &report, fingerprint != now).await {
+                tracing::warn!(%error, "the cache stays bypassed");
+                continue;
+            }
+            fingerprint = now;
+            app.db.guard().checked(report);
+            pulse.succeeded();
+        }
+    }
+}
+
+/// Acts upon `report`; `remade`: the triggers are not those of the last check. Errors: a new epoch cannot be begun.
+async fn judge(app: &App, report: &Report, remade: bool) -> Result<()> {
+    if !report.is_intact() {
+        app.cache.iter().for_each(|cache| cache.bypass());
+        app.db.guard().set((!report.is_migrated()).then_some(Refusal::NotMigrated));
+        app.life.impair(COMPONENT, report.summary());
+        return Ok(());
+    }
+    if let Some(cache) = &app.cache
+        && (cache.is_bypassed() || remade)
+    {
+        app.db
+            .unguarded()
+            .write("cache_epoch", |tx| catalogue::renew_cache_epoch(tx))
+            .await
+            .map_err(|error| Error::Internal(format!("a new epoch of the cache cannot be begun: {error}")))?;
+        cache.trust();
+        tracing::warn!("the database's triggers were made again or repaired; every cached answer was dropped");
+    }
+    app.db.guard().set(None);
+    app.life.recovered(COMPONENT);
+    Ok(())
+}
+
+/// Logs once that a newer release has migrated the database.
+fn tell_of_newer(app: &App, report: &Report) {
+    let known = app.db.guard().report().is_some_and(|before| before.unknown_migrations == report.unknown_migrations);
+    if report.is_newer() && !known {
+        tracing::warn!(
+            migrations = report.unknown_migrations.join(", "),
+            "a newer release has migrated the database; this one serves it as long as what it needs is there"
+        );
+    }
+}

@@ -1,0 +1,31 @@
+//! `src/db/catalogue/expected.json` is what the migrations make. `RAPPORT_WRITE_SCHEMA=1 cargo test --test it schema`
+//! writes it anew.
+
+use rapport::db::catalogue::{inspect, objects};
+
+use crate::support::Database;
+
+#[test]
+fn expected_catalogue_equals_the_schema_that_migrations_make() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/db/catalogue/expected.json");
+    let objects = objects::describe(&mut Database::create().connect()).expect("the catalogue");
+    for kind in &objects::KINDS {
+        assert!(objects.iter().any(|object| object.kind == kind.name), "the query finds no {}", kind.name);
+    }
+    let lines: Vec<String> = objects.iter().map(|object| serde_json::to_string(object).expect("JSON")).collect();
+    let given = format!("[\n{}\n]\n", lines.join(",\n"));
+    if std::env::var_os("RAPPORT_WRITE_SCHEMA").is_some() {
+        std::fs::write(path, &given).expect("src/db/catalogue/expected.json");
+    }
+    let known = std::fs::read_to_string(path).expect("src/db/catalogue/expected.json");
+    assert!(
+        known == given,
+        "src/db/catalogue/expected.json is not what the migrations make; write it with RAPPORT_WRITE_SCHEMA=1 cargo test --test it schema"
+    );
+}
+
+#[test]
+fn inspect_of_a_migrated_database_finds_nothing() {
+    let report = inspect(&mut Database::create().connect()).expect("a report");
+    assert!(report.is_intact() && report.advice.is_empty() && !report.is_newer(), "{report:?}");
+}

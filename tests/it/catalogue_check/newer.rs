@@ -1,0 +1,110 @@
+//! Databases of another release: a newer one's are served, an older one's are waited for.
+
+use diesel_migrations::MigrationHarness;
+use rapport::db::migrate;
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::support::{Database, Program, Service, make_business, until};
+
+/// What a newer release's migration may do.
+const NEWER: &str = "
+    INSERT INTO __diesel_schema_migrations (version) VALUES ('20990101000001');
+    ALTER TABLE leads ADD COLUMN invented text, DROP CONSTRAINT leads_status_check;
+    DROP INDEX leads_created_at_idx;
+    CREATE OR REPLACE FUNCTION rapport_business() RETURNS uuid LANGUAGE sql STABLE PARALLEL SAFE AS
+        $$ SELECT nullif(nullif(current_setting('rapport.business', true), ''), '-')::uuid $$";
+
+#[test]
+fn newer_database_is_served_and_told_of() {
+    let database = Database::create();
+    database.run(NEWER);
+    let program = Program::serve(&[("DATABASE_URL", &database.url)]);
+    program.until_ready();
+    program.until_said("a newer release has migrated the database");
+    let (done, said) = Program::run(&["migrate"], &[("DATABASE_URL", &database.url)]);
+    assert!(done && said.contains("20990101000001"), "{said}");
+    let body = database.cell("SELECT prosrc FROM pg_proc WHERE proname = 'rapport_business'");
+    assert!(body.contains("'-'"), "an older release sets nothing back");
+
+    let service = Service::with(&["--catalogue-check-seconds", "1"]);
+    service.database.run(NEWER);
+    service.client.create("leads", json!({ "title": "Roof" }));
+    until_checked(&service, "newer");
+    let metrics = service.stranger_at(service.metrics).get("/metrics").expect(200).text;
+    assert!(metrics.contains("rapport_catalogue_unknown_migrations 1"), "{metrics}");
+    assert_eq!(service.client.get("/health/readiness").expect(200).json["status"], "ready");
+}
+
+#[test]
+fn newer_database_without_what_this_release_needs_is_refused() {
+    for (damage, sentence) in [
+        ("DROP TRIGGER cache_insert ON leads", "trigger leads.cache_insert is missing"),
+        ("ALTER TABLE leads DISABLE TRIGGER cache_insert", "trigger leads.cache_insert is disabled"),
+        ("ALTER TABLE leads RENAME COLUMN title TO name", "column leads.title is missing"),
+    ] {
+        let database = Database::create();
+        database.run(NEWER);
+        database.run(damage);
+        let serve = ["serve", "--bind", "127.0.0.1:0", "--metrics-bind", "127.0.0.1:0"];
+        let (started, said) = Program::run(&serve, &[("DATABASE_URL", &database.url)]);
+        assert!(!started && said.contains(sentence), "{said}");
+        let (done, said) = Program::run(&["migrate"], &[("DATABASE_URL", &database.url)]);
+        assert!(!done && said.contains(sentence) && !said.contains("Repaired"), "{said}");
+    }
+}
+
+#[test]
+fn unmigrated_database_answers_503_with_the_remedy_until_it_is_migrated() {
+    let service = Service::on(Database::create_empty(), Uuid::now_v7(), "rk_nothing", &[]);
+    let person = json!({ "email": "a@example.com", "password": "a long password" });
+    let asked = || {
+        let api = &service.client;
+        [
+            api.get("leads"),
+            api.get(&format!("leads/{}", Uuid::nil())),
+            api.post("leads", json!({ "title": "Roof" })),
+            api.get("/health/detailed"),
+            api.post("auth/sessions", person.clone()),
+        ]
+    };
+    until("the database was looked at", || service.client.get("leads").code() != "starting");
+    for answer in asked() {
+        assert_eq!((answer.status, answer.code()), (503, "database_not_migrated"), "{}", answer.text);
+        assert!(answer.json["detail"].as_str().is_some_and(|detail| detail.contains("`rapport migrate`")));
+        assert!(answer.header("retry-after").parse::<u32>().is_ok_and(|seconds| seconds > 0));
+    }
+    service.client.get("/health/liveness").expect(200);
+    migrate::run(&service.database.url).expect("migrations");
+    until("ready", || service.client.get("/health/readiness").status == 200);
+    for answer in asked() {
+        assert_eq!(answer.status, 401, "{}", answer.text);
+    }
+}
+
+#[test]
+fn database_without_the_last_migration_is_waited_for() {
+    let database = Database::create();
+    database.connect().revert_last_migration(migrate::MIGRATIONS).expect("down");
+    let program = Program::serve(&[("DATABASE_URL", &database.url)]);
+    program.until_said("the database is not migrated");
+    let answer = program.client("rk_nothing").get("leads");
+    assert_eq!((answer.status, answer.code()), (503, "database_not_migrated"), "{}", answer.text);
+    let (done, said) = Program::run(&["migrate"], &[("DATABASE_URL", &database.url)]);
+    assert!(done && said.contains("Ran 1 migrations"), "{said}");
+    program.until_ready();
+}
+
+#[test]
+fn newly_migrated_database_has_statistics() {
+    let database = Database::create_empty();
+    migrate::run(&database.url).expect("migrations");
+    make_business(&database, "acme");
+    let analyzed = || database.cell("SELECT count(*)::text FROM pg_stat_user_tables WHERE last_analyze IS NOT NULL");
+    until("every table has statistics", || analyzed().parse::<u32>().is_ok_and(|tables| tables > 30));
+}
+
+/// Waits until a check has found the catalogue in this state.
+fn until_checked(service: &Service, status: &str) {
+    until(status, || service.client.get("/health/detailed").json["catalogue"]["status"] == status);
+}

@@ -1,0 +1,130 @@
+//! Damage while the service runs: noticed, never served from the cache, told of, and over by itself once it is repaired.
+
+use rapport::auth::Role;
+use rapport::db::migrate;
+use serde_json::json;
+
+use crate::support::{Database, Service, make_key, redis, until};
+
+const HIT: &str = "rapport; hit; detail=local";
+const BYPASS: &str = "rapport; fwd=bypass";
+
+fn service() -> Service {
+    match redis() {
+        Some(redis) => Service::with(&["--catalogue-check-seconds", "1", "--redis-url", &redis]),
+        None => Service::with(&["--catalogue-check-seconds", "1"]),
+    }
+}
+
+fn is_ready(service: &Service) -> bool {
+    service.client.get("/health/readiness").status == 200
+}
+
+#[test]
+fn missing_trigger_while_running_bypasses_the_cache_until_it_is_repaired() {
+    let service = service();
+    let api = &service.client;
+    let lead = format!("leads/{}", api.make("leads", json!({ "title": "Roof" })));
+    let title = || api.get(&lead).expect(200).json["title"].clone();
+    assert_eq!(title(), "Roof");
+    assert_eq!(api.get(&lead).header("cache-status"), HIT);
+    let (doomed, other) =
+        (api.create("api-keys", json!({ "name": "Old", "role": "viewer" })), service.client_as(Role::Viewer));
+    let revoked = crate::support::Client::new(service.address, doomed["key"].as_str().expect("a key"));
+    revoked.get("leads").expect(200);
+    other.get("leads").expect(200);
+
+    service.database.run("DROP TRIGGER cache_update ON leads; DROP TRIGGER cache_delete ON api_keys");
+    until("readiness fails", || !is_ready(&service));
+    let readiness = api.get("/health/readiness").expect(503);
+    assert_eq!(readiness.json["status"], "impaired");
+    let reason = readiness.json["reasons"]["catalogue"].as_str().unwrap_or_default();
+    assert!(reason.contains("trigger leads.cache_update is missing") && reason.contains("rapport migrate"), "{reason}");
+    api.get("/health/liveness").expect(200);
+    let detailed = api.get("/health/detailed").expect(200);
+    assert_eq!(
+        (&detailed.json["status"], &detailed.json["catalogue"]["status"]),
+        (&json!("degraded"), &json!("damaged"))
+    );
+    assert_eq!(detailed.json["catalogue"]["faults"], 2, "{}", detailed.text);
+    let metrics = service.stranger_at(service.metrics).get("/metrics").expect(200).text;
+    assert!(metrics.contains("rapport_catalogue_faults{severity=\"fault\"} 2"), "{metrics}");
+
+    // No version moves with it; no answer is of before.
+    for turn in 0..3 {
+        service.database.run(&format!("UPDATE leads SET title = 'Door {turn}'"));
+        let answer = api.get(&lead).expect(200);
+        assert_eq!((&answer.json["title"], answer.header("cache-status")), (&json!(format!("Door {turn}")), BYPASS));
+        assert_eq!(api.get("leads").expect(200).rows()[0]["title"], format!("Door {turn}"));
+    }
+    api.delete(&format!("api-keys/{}", doomed["id"].as_str().expect("an id"))).expect(204);
+    revoked.get("leads").expect(401);
+    other.get("leads").expect(200);
+
+    let repaired = migrate::run(&service.database.url).expect("a repair").repaired;
+    assert_eq!(repaired.len(), 2, "{repaired:?}");
+    until("ready again", || is_ready(&service));
+    assert_eq!(title(), "Door 2", "nothing of before is left in either tier");
+    assert_eq!(api.get(&lead).header("cache-status"), HIT);
+    service.database.run("UPDATE leads SET title = 'Gate'");
+    assert_eq!(title(), "Gate");
+    assert_eq!(api.get("/health/detailed").expect(200).json["catalogue"]["status"], "intact");
+}
+
+#[test]
+fn triggers_off_for_a_moment_drop_what_was_cached_with_the_next_check() {
+    let service = service();
+    let api = &service.client;
+    let lead = format!("leads/{}", api.make("leads", json!({ "title": "Roof" })));
+    api.get(&lead).expect(200);
+    api.get(&lead).expect(200);
+    // As a script does that wants to be quick. No check can see the table without its triggers.
+    service.database.run(
+        "BEGIN; ALTER TABLE leads DISABLE TRIGGER cache_update; UPDATE leads SET title = 'Door';
+         ALTER TABLE leads ENABLE ALWAYS TRIGGER cache_update; COMMIT",
+    );
+    until("the change is seen", || api.get(&lead).expect(200).json["title"] == "Door");
+    assert!(is_ready(&service));
+    until("hits again", || api.get(&lead).header("cache-status") == HIT);
+}
+
+#[test]
+fn triggers_off_while_no_process_runs_leave_no_stale_answer_in_redis() {
+    let Some(redis) = redis() else { return };
+    let settings = ["--redis-url", redis.as_str()];
+    let first = Service::with(&settings);
+    let lead = format!("leads/{}", first.client.make("leads", json!({ "title": "Roof" })));
+    first.client.get(&lead).expect(200);
+    // It is stored in Redis without anyone waiting for it.
+    std::thread::sleep(std::time::Duration::from_millis(200));
+    let (database, business) = (Database { url: first.database.url.clone() }, first.business);
+    let key = make_key(&database, business, Role::Owner);
+    drop(first);
+    let second = Service::on(Database { url: database.url.clone() }, business, &key, &settings);
+    let cached = second.client.get(&lead).expect(200);
+    assert_eq!(cached.header("cache-status"), "rapport; hit; detail=redis", "what the first has kept is there");
+    drop(second);
+    database.run(
+        "ALTER TABLE leads DISABLE TRIGGER cache_update; UPDATE leads SET title = 'Door';
+         ALTER TABLE leads ENABLE ALWAYS TRIGGER cache_update",
+    );
+    let third = Service::on(Database { url: database.url.clone() }, business, &key, &settings);
+    assert_eq!(third.client.get(&lead).expect(200).json["title"], "Door");
+}
+
+#[test]
+fn what_postgresql_says_of_damage_is_noticed_at_once_and_answered_503() {
+    // Once an hour: what notices it is the failed write.
+    let service = Service::with(&["--catalogue-check-seconds", "3600"]);
+    let api = &service.client;
+    let lead = api.make("leads", json!({ "title": "Roof" }));
+    service.database.run("REVOKE INSERT ON leads FROM rapport_tenant");
+    until("503", || {
+        let answer = api.post("leads", json!({ "title": "Door" }));
+        answer.status == 503 && answer.code() == "database_damaged" && answer.text.contains("rapport migrate")
+    });
+    until("readiness fails", || !is_ready(&service));
+    assert_eq!(api.get(&format!("leads/{lead}")).expect(200).json["title"], "Roof");
+    migrate::run(&service.database.url).expect("a repair");
+    api.post("leads", json!({ "title": "Door" })).expect(201);
+}

@@ -1,0 +1,142 @@
+//! What belongs to the whole server: roles, owners, encodings, search paths. Each test has a server of its own.
+
+use rapport::auth::Role;
+use rapport::db::migrate;
+use serde_json::json;
+
+use crate::support::{Database, OwnServer, Program, Service, make_business, make_key, until};
+
+fn migrate_as(database: &Database) -> (bool, String) {
+    Program::run(&["migrate"], &[("DATABASE_URL", &database.url)])
+}
+
+fn serve(database: &Database) -> (bool, String) {
+    Program::run(
+        &["serve", "--bind", "127.0.0.1:0", "--metrics-bind", "127.0.0.1:0"],
+        &[("DATABASE_URL", &database.url)],
+    )
+}
+
+/// The same database, as another role.
+fn as_role(role: &str, database: &Database) -> Database {
+    Database { url: database.url.replace("//rapport@", &format!("//{role}@")) }
+}
+
+#[test]
+fn missing_role_is_named_noticed_and_repaired() {
+    let server = OwnServer::start("missing-role");
+    let database = server.create("crm", "");
+    migrate::run(&database.url).expect("migrations");
+    let drop_role = "DROP OWNED BY rapport_tenant; DROP ROLE rapport_tenant";
+    database.run(drop_role);
+    let (started, said) = serve(&database);
+    assert!(!started && said.contains("role rapport_tenant is missing"), "{said}");
+    assert!(!said.contains("grant leads"), "one sentence for one fault: {said}");
+    let (done, said) = migrate_as(&database);
+    assert!(done && said.contains("role rapport_tenant is missing") && said.contains("policy leads.wall"), "{said}");
+
+    let business = make_business(&database, "acme");
+    let key = make_key(&database, business, Role::Owner);
+    let url = database.url.clone();
+    let service = Service::on(database, business, &key, &["--catalogue-check-seconds", "1"]);
+    service.client.create("leads", json!({ "title": "Roof" }));
+    Database { url: url.clone() }.run(drop_role);
+    until("readiness fails", || service.client.get("/health/readiness").status == 503);
+    let answer = service.client.post("leads", json!({ "title": "Door" }));
+    assert_eq!((answer.status, answer.code()), (503, "database_damaged"), "{}", answer.text);
+    service.client.get("leads").expect(200);
+    migrate::run(&url).expect("a repair");
+    until("ready again", || service.client.get("/health/readiness").status == 200);
+    service.client.create("leads", json!({ "title": "Door" }));
+}
+
+#[test]
+fn role_past_row_level_security_and_lost_membership_are_repaired_or_named() {
+    let server = OwnServer::start("roles");
+    server
+        .database("postgres")
+        .run("CREATE ROLE crm LOGIN CREATEROLE; CREATE ROLE second LOGIN; CREATE ROLE other LOGIN");
+    let first = as_role("crm", &server.create("first", "OWNER crm"));
+    let (done, said) = migrate_as(&first);
+    assert!(done, "{said}");
+    // The right to make roles is needed once on a server.
+    server.database("postgres").run("ALTER ROLE crm NOCREATEROLE");
+    let (done, said) = migrate_as(&as_role("crm", &server.create("again", "OWNER crm")));
+    assert!(done, "{said}");
+    let (done, said) = migrate_as(&first);
+    assert!(done && said.contains("up to date"), "{said}");
+
+    // Another owner needs one command, and is told which: in words of PostgreSQL that are a hint.
+    let second = as_role("second", &server.create("second", "OWNER second"));
+    let (done, said) = migrate_as(&second);
+    assert!(!done && said.contains("HINT:") && said.contains("GRANT rapport_tenant TO second"), "{said}");
+    server.database("postgres").run("GRANT rapport_tenant TO second");
+    let (done, said) = migrate_as(&second);
+    assert!(done, "{said}");
+    server.database("postgres").run("REVOKE rapport_tenant FROM second");
+    let (started, said) = serve(&second);
+    assert!(!started && said.contains("role second may not take on the role rapport_tenant"), "{said}");
+    let (done, said) = migrate_as(&second);
+    assert!(!done && said.contains("GRANT rapport_tenant TO second;"), "{said}");
+
+    server.database("postgres").run("ALTER ROLE rapport_tenant BYPASSRLS");
+    let (started, said) = serve(&first);
+    assert!(!started && said.contains("role rapport_tenant is not held by row level security"), "{said}");
+    let (done, said) = migrate_as(&first);
+    assert!(!done && said.contains("ALTER ROLE rapport_tenant NOSUPERUSER NOBYPASSRLS;"), "{said}");
+    let (done, said) = migrate_as(&server.database("first"));
+    assert!(done && said.contains("Repaired"), "{said}");
+
+    // Tables of another owner: what the service logs in as must own them.
+    let other = as_role("other", &server.database("first"));
+    server.database("postgres").run("GRANT rapport_tenant TO other; GRANT CONNECT ON DATABASE first TO other");
+    server.database("first").run("GRANT SELECT ON __diesel_schema_migrations TO other");
+    let (started, said) = serve(&other);
+    assert!(!started && said.contains("owner TABLE leads is crm"), "{said}");
+}
+
+#[test]
+fn schema_before_public_in_the_search_path_is_passed_over() {
+    let server = OwnServer::start("search-path");
+    server.database("postgres").run("CREATE ROLE crm LOGIN CREATEROLE");
+    let by_role = server.create("by_role", "OWNER crm");
+    let by_database = server.create("by_database", "OWNER crm");
+    server.database("postgres").run(
+        "ALTER ROLE crm IN DATABASE by_role SET search_path = app, public;
+         ALTER DATABASE by_database SET search_path = app, public",
+    );
+    for database in [by_role, by_database] {
+        // With a table of the same name, which is not ours.
+        database.run("CREATE SCHEMA app AUTHORIZATION crm; CREATE TABLE app.leads (id int)");
+        let database = as_role("crm", &database);
+        let (done, said) = migrate_as(&database);
+        assert!(done, "{said}");
+        assert_eq!(database.cell("SELECT count(*)::text FROM pg_class WHERE relnamespace = 'app'::regnamespace"), "1");
+        let (done, said) = Program::run(
+            &["api-key", "create", "--business", "acme", "--role", "owner", "--create-business"],
+            &[("DATABASE_URL", &database.url)],
+        );
+        assert!(done, "{said}");
+        let key = said.split_whitespace().last().expect("a key");
+        let program = Program::serve(&[("DATABASE_URL", &database.url)]);
+        program.until_ready();
+        let api = program.client(key);
+        let lead = api.make("leads", json!({ "title": "Roof" }));
+        for _ in 0..2 {
+            assert_eq!(api.get(&format!("leads/{lead}")).expect(200).json["title"], "Roof");
+        }
+        api.patch(&format!("leads/{lead}"), json!({ "title": "Door" })).expect(200);
+        assert_eq!(api.get("leads").expect(200).rows()[0]["title"], "Door");
+    }
+}
+
+#[test]
+fn database_in_another_encoding_is_refused_with_the_remedy() {
+    let server = OwnServer::start("encoding");
+    let database = server.create("ascii", "TEMPLATE template0 ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C'");
+    for (done, said) in [migrate_as(&database), serve(&database)] {
+        assert!(!done && said.contains("database ascii is encoded in SQL_ASCII"), "{said}");
+        assert!(said.contains("TEMPLATE template0 ENCODING 'UTF8'"), "{said}");
+    }
+    assert_eq!(database.cell("SELECT count(*)::text FROM pg_class WHERE relnamespace = 'public'::regnamespace"), "0");
+}
