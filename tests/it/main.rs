@@ -7,6 +7,7 @@ mod support;
 
 mod audit;
 mod bad_input;
+mod backup;
 mod batch;
 mod bookings;
 mod bulk;
