@@ -19,6 +19,7 @@ impl Config {
         check((1..=256).contains(&self.db_connections), "RAPPORT_DB_CONNECTIONS must be 1 to 256");
         check(self.db_queue >= 1, "RAPPORT_DB_QUEUE must be at least 1");
         check((1..=100).contains(&self.db_share), "RAPPORT_DB_SHARE must be 1 to 100");
+        check(self.db_prepared <= 10_000, "RAPPORT_DB_PREPARED must be 0 to 10000");
         check(self.workers != Some(0), "RAPPORT_WORKERS must be at least 1");
         check(self.body_limit >= 1024, "RAPPORT_BODY_LIMIT must be at least 1024 bytes");
         check((2..=64).contains(&self.body_depth), "RAPPORT_BODY_DEPTH must be 2 to 64");

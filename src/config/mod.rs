@@ -18,7 +18,7 @@ pub use self::values::{Metrics, Secret, Sender};
 use self::values::{metrics_bind, network, sender, switch, ttl};
 pub use self::variables::unknown_variables;
 
-use crate::db::{Isolation, RowSecurity, levels};
+use crate::db::{Isolation, RowSecurity, levels, prepared};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
@@ -126,6 +126,9 @@ pub struct Config {
     /// Part of the connections and of the queue that one business may have while another is asking, in percent
     #[arg(long, env = "RAPPORT_DB_SHARE", default_value_t = 50)]
     pub db_share: u8,
+    /// Statements that each database connection keeps prepared; 0 for none
+    #[arg(long, env = "RAPPORT_DB_PREPARED", default_value_t = prepared::MOST)]
+    pub db_prepared: usize,
     /// Longest wait for a database connection, in milliseconds
     #[arg(long, env = "RAPPORT_DB_WAIT_MS", default_value_t = 2_000)]
     pub db_wait_ms: u64,

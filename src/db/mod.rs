@@ -17,6 +17,7 @@ mod lock_wait;
 mod mailbox;
 pub mod migrate;
 pub mod pg_error;
+pub mod prepared;
 mod queue;
 pub mod statement;
 pub mod target;

@@ -1,11 +1,8 @@
-//! Hand-written SQL that diesel prepares once per connection and keeps, and rows as PostgreSQL sent them.
+//! Hand-written SQL that diesel can keep prepared (see [`super::prepared`]), and rows as PostgreSQL sent them.
 //!
 //! `diesel::sql_query` is never cached; a [`QueryFragment`] of our own is, by its text. [`Cells`] are read through
 //! diesel's public `QueryableByName`, without deciding a Rust type per column: the list engine writes them straight to
 //! JSON, which is where most of a list's time would otherwise go.
-
-use std::cell::RefCell;
-use std::collections::HashSet;
 
 use chrono::{DateTime, NaiveDate, SecondsFormat, Utc};
 use diesel::deserialize::{self, QueryableByName};
@@ -15,6 +12,8 @@ use diesel::row::{Field, NamedRow, Row};
 use diesel::sql_types as sql;
 use diesel::{QueryResult, RunQueryDsl};
 use uuid::Uuid;
+
+use super::prepared;
 
 /// A value bound to a statement; `None` is NULL of that type.
 #[derive(Clone, Debug, PartialEq)]
@@ -114,13 +113,11 @@ pub struct Statement {
     text: String,
     /// Where in `text` each value stands.
     binds: Vec<(usize, Value)>,
-    /// Not kept prepared: a shape that is rarely asked again would only fill the connection's memory.
-    once: bool,
 }
 
 impl Statement {
     pub fn new(text: impl Into<String>) -> Self {
-        Self { text: text.into(), ..Self::default() }
+        Self { text: text.into(), binds: Vec::new() }
     }
 
     pub fn push(&mut self, text: &str) -> &mut Self {
@@ -138,11 +135,6 @@ impl Statement {
         let base = self.text.len();
         self.text.push_str(&other.text);
         self.binds.extend(other.binds.into_iter().map(|(at, value)| (base + at, value)));
-        self
-    }
-
-    pub fn once(&mut self) -> &mut Self {
-        self.once = true;
         self
     }
 
@@ -167,7 +159,7 @@ impl Statement {
     }
 
     pub fn rows(&self, conn: &mut PgConnection) -> QueryResult<Vec<Cells>> {
-        self.sent().load::<Cells>(conn)
+        self.sent(conn).load::<Cells>(conn)
     }
 
     pub fn row(&self, conn: &mut PgConnection) -> QueryResult<Option<Cells>> {
@@ -175,25 +167,12 @@ impl Statement {
     }
 
     pub fn run(&self, conn: &mut PgConnection) -> QueryResult<usize> {
-        self.sent().execute(conn)
+        self.sent(conn).execute(conn)
     }
 
-    fn sent(&self) -> Sent<'_> {
-        Sent { statement: self, keep: !self.once && is_kept(&self.text) }
+    fn sent(&self, conn: &mut PgConnection) -> Sent<'_> {
+        Sent { statement: self, keep: prepared::keeps(conn, &self.text) }
     }
-}
-
-/// How many shapes a thread lets its connections keep prepared. Diesel's own cache has no bound, and the shape of an
-/// insert or a list depends on which fields a client sends.
-const KEPT_SHAPES: usize = 1_000;
-
-thread_local! {
-    static KEPT: RefCell<HashSet<u64>> = RefCell::default();
-}
-
-fn is_kept(text: &str) -> bool {
-    let shape = xxhash_rust::xxh3::xxh3_64(text.as_bytes());
-    KEPT.with_borrow_mut(|kept| kept.contains(&shape) || (kept.len() < KEPT_SHAPES && kept.insert(shape)))
 }
 
 /// A statement on its way to a connection.
@@ -219,7 +198,7 @@ impl QueryFragment<Pg> for Sent<'_> {
         if !self.keep {
             out.unsafe_to_cache_prepared();
         }
-        let Statement { text, binds, .. } = self.statement;
+        let Statement { text, binds } = self.statement;
         let mut from = 0;
         for (at, value) in binds {
             out.push_sql(&text[from..*at]);

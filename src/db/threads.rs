@@ -6,9 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
-use diesel::connection::{
-    AnsiTransactionManager, InstrumentationEvent, SimpleConnection, TransactionManager, TransactionManagerStatus,
-};
+use diesel::connection::{AnsiTransactionManager, SimpleConnection, TransactionManager, TransactionManagerStatus};
 use diesel::pg::PgConnection;
 use diesel::r2d2::{ConnectionManager, CustomizeConnection, Pool, PooledConnection};
 use tokio::sync::oneshot;
@@ -16,7 +14,7 @@ use tokio::sync::oneshot;
 use super::connect::PUBLIC_FIRST;
 use super::lock_wait::LockLines;
 use super::queue::{Limits, Party, Queue};
-use super::{Guard, LastAnswer, PoolState, tx};
+use super::{Guard, LastAnswer, PoolState, prepared, tx};
 use crate::config::Config;
 use crate::context;
 use crate::error::{Error, Result};
@@ -26,11 +24,6 @@ use crate::ops::metrics;
 
 type Manager = ConnectionManager<PgConnection>;
 type Job = Box<dyn FnOnce(&Source) + Send>;
-
-thread_local! {
-    /// Statements that this thread has sent, as diesel itself reports them.
-    static SENT: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
-}
 
 pub struct Threads {
     jobs: Arc<Queue<Job>>,
@@ -80,10 +73,10 @@ impl Source {
     /// answered, because what ended one connection has probably ended all.
     pub fn run<T>(&self, mut f: impl FnMut(&mut PgConnection) -> Result<T>, again: impl FnOnce() -> bool) -> Result<T> {
         let mut conn = self.get()?;
-        let sent = SENT.get();
+        let sent = prepared::sent();
         let done = f(&mut conn);
         if !matches!(&done, Err(Error::Database(error)) if tx::is_broken(error)) {
-            if SENT.get() > sent {
+            if prepared::sent() > sent {
                 self.reached.answered();
             }
             return done;
@@ -103,14 +96,19 @@ impl Source {
     }
 
     fn get(&self) -> Result<PooledConnection<Manager>> {
-        self.pool.get_timeout(self.wait).map_err(|error| {
+        let mut conn = self.pool.get_timeout(self.wait).map_err(|error| {
             self.reached.failed(&error);
             Error::Unavailable {
                 code: "database_unavailable",
                 detail: "The database is not reachable right now. Try again shortly.".into(),
                 after: 2,
             }
-        })
+        })?;
+        // Here, where it is in no transaction. One that is dead is found out by the work itself.
+        if let Err(error) = prepared::make_room(&mut conn) {
+            tracing::debug!(%error, "prepared statements were not given up");
+        }
+        Ok(conn)
     }
 }
 
@@ -140,6 +138,7 @@ impl Threads {
                 statement_timeout_ms: config.statement_timeout_ms,
                 lock_timeout_ms: LockLines::of_session(config.lock_wait_ms, config.statement_timeout_ms),
                 guard,
+                prepared: config.db_prepared,
             }))
             .error_handler(Box::new(LogErrors(reached.clone())))
             .build_unchecked(Manager::new(url));
@@ -176,9 +175,9 @@ impl Threads {
                 if entered.compare_exchange(WAITING, RUNNING, Ordering::AcqRel, Ordering::Acquire).is_err() {
                     return;
                 }
-                let (sent, began) = (SENT.get(), Instant::now());
+                let (sent, began) = (prepared::sent(), Instant::now());
                 let outcome = work(source);
-                let spent = Spent { time: began.elapsed(), statements: SENT.get() - sent };
+                let spent = Spent { time: began.elapsed(), statements: prepared::sent() - sent };
                 metrics::queried(name, spent.time, spent.statements, outcome.is_ok());
                 let _ = answer.send((outcome, spent));
             }),
@@ -200,9 +199,9 @@ impl Threads {
         self.enqueue(
             party,
             Box::new(move |source| {
-                let (sent, began) = (SENT.get(), Instant::now());
+                let (sent, began) = (prepared::sent(), Instant::now());
                 let good = job(source);
-                metrics::queried(name, began.elapsed(), SENT.get() - sent, good);
+                metrics::queried(name, began.elapsed(), prepared::sent() - sent, good);
             }),
         )
         .is_ok()
@@ -258,6 +257,8 @@ struct Session {
     lock_timeout_ms: u64,
     /// Told of each new connection: the database behind it may be another one.
     guard: Arc<Guard>,
+    /// Statements that it keeps prepared.
+    prepared: usize,
 }
 
 impl CustomizeConnection<PgConnection, diesel::r2d2::Error> for Session {
@@ -286,11 +287,7 @@ impl CustomizeConnection<PgConnection, diesel::r2d2::Error> for Session {
             tracing::debug!(%error, "the language of the server's messages stays as it is");
             warn_of_language(conn);
         }
-        diesel::Connection::set_instrumentation(conn, |event: InstrumentationEvent<'_>| {
-            if let InstrumentationEvent::StartQuery { .. } = event {
-                SENT.set(SENT.get() + 1);
-            }
-        });
+        prepared::limit(conn, self.prepared);
         Ok(())
     }
 }

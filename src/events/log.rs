@@ -15,8 +15,6 @@ use crate::nouns::NOUNS;
 
 /// How many events one read looks at for those that are wanted. Numbers have no gaps, so whoever wants few goes on from there.
 const FARTHEST: i64 = 10_000;
-/// Page sizes whose statement is kept prepared.
-const USUAL_LIMITS: [u32; 4] = [1, 50, 100, 500];
 
 /// What an event shows, in the order of [`columns`]; its type stands before `noun`, and the actor's in an object of their own.
 pub static FIELDS: [Field; 10] = [
@@ -126,9 +124,6 @@ pub fn page(conn: &mut PgConnection, tenant: &Tenant, after: After, kinds: &Kind
         ") ORDER BY e.sequence LIMIT {limit}) e ON true \
          LEFT JOIN audit_log a ON a.business_id = e.business_id AND a.id = e.id ORDER BY e.sequence"
     ));
-    if !USUAL_LIMITS.contains(&limit) {
-        sql.once();
-    }
     let rows = sql.rows(conn)?;
     let bound = |index| rows.first().and_then(|row| row.int(index));
     let (oldest, last) = (bound(0).unwrap_or(1), bound(1).unwrap_or(0));

@@ -23,7 +23,7 @@ pub async fn renew(app: Data<App>) -> Result<Pace> {
         let Some(table) = row.text(0).map(str::to_owned) else { continue };
         // Skipped where someone else is at it.
         let sql = format!("ANALYZE (SKIP_LOCKED) {table}");
-        app.db.across().read("analyze", move |conn| Ok(Statement::new(sql.as_str()).once().run(conn)?)).await?;
+        app.db.across().read("analyze", move |conn| Ok(Statement::new(sql.as_str()).run(conn)?)).await?;
         tracing::debug!(table, "has new statistics");
     }
     Ok(Pace::Rest)

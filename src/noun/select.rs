@@ -7,12 +7,6 @@ use crate::db::{Statement, Value};
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-/// Shapes that are asked again and again are kept prepared; beyond this many filters a shape is probably one of a kind.
-const USUAL_FILTERS: usize = 3;
-/// Page sizes whose statements are kept prepared. The limit is part of the text, because PostgreSQL plans again on each
-/// call when it is a parameter.
-const USUAL_LIMITS: [u32; 8] = [1, 5, 10, 20, 25, 50, 100, 500];
-
 /// A page of a list, one row more than the page so that its end is known. The last cell is the sort key.
 ///
 /// The page is chosen before anything is joined to it: a subquery with its own `LIMIT`, which the planner neither merges nor
@@ -39,9 +33,6 @@ pub fn page(list: &List, tenant: &Tenant) -> Statement {
             sql.push(&format!(" ORDER BY t.sort_key {direction}, t.id {direction}"));
         }
     }
-    if list.filters.len() > USUAL_FILTERS || !USUAL_LIMITS.contains(&list.limit) {
-        sql.once();
-    }
     sql
 }
 
@@ -55,6 +46,7 @@ fn choose(sql: &mut Statement, list: &List, tenant: &Tenant) {
         sql.push(" AND (").push(expression).push(collation).push(", t.id) ").push(past).push(" (");
         sql.bind(cursor.key.clone()).push(", ").bind(Value::Uuid(Some(cursor.id))).push(")");
     }
+    // The limit is text, because PostgreSQL plans again on each call when it is a parameter.
     let limit = list.limit + 1;
     sql.push(&format!(" ORDER BY {expression}{collation} {direction}, t.id {direction} LIMIT {limit}"));
 }
@@ -72,9 +64,6 @@ pub fn count(list: &List, tenant: &Tenant, cap: i64) -> Statement {
         sql.push(&format!(" LIMIT {}", cap + 1));
     }
     sql.push(") counted");
-    if list.filters.len() > USUAL_FILTERS {
-        sql.once();
-    }
     sql
 }
 
@@ -89,9 +78,6 @@ pub fn walk(list: &List, tenant: &Tenant, after: Uuid, until: DateTime<Utc>, wit
         .push(" AND t.created_at <= ")
         .bind(Value::Time(Some(until)));
     sql.push(&format!(" ORDER BY t.id LIMIT {limit} FOR NO KEY UPDATE OF t"));
-    if list.filters.len() > USUAL_FILTERS {
-        sql.once();
-    }
     sql
 }
 

@@ -80,6 +80,11 @@ pub fn install() {
         describe_gauge!("rapport_db_waiting", "Jobs that wait for a database thread");
         describe_gauge!(FAULTS, "Objects that the database's catalogue lacks, by how bad that is");
         describe_gauge!(UNKNOWN, "Migrations in the database that this release does not know");
+        describe_gauge!("rapport_db_prepared_statements", "Prepared statements that the database connections keep");
+        describe_counter!(
+            "rapport_db_prepared_resets_total",
+            "Times that a connection gave up its prepared statements, because there was no place for another"
+        );
         describe_gauge!("rapport_ready", "Whether readiness succeeds");
         Some(handle)
     });

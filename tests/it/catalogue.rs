@@ -522,7 +522,7 @@ fn behind_the_second_wall_only_what_is_granted_can_be_done_and_only_to_one_busin
     let database = &service.database;
     let mut conn = database.connect();
     let mut try_as = |business: Option<Uuid>, sql: &str| -> Result<i64, String> {
-        let run = |sql: &str, conn: &mut diesel::PgConnection| Statement::new(sql).once().run(conn);
+        let run = |sql: &str, conn: &mut diesel::PgConnection| Statement::new(sql).run(conn);
         let business = business.map_or(String::new(), |id| id.to_string());
         let done = run("BEGIN", &mut conn)
             .and_then(|_| run("SET LOCAL ROLE rapport_tenant", &mut conn))

@@ -56,6 +56,7 @@ mod schema;
 mod secrets;
 mod sign_in;
 mod slow_clients;
+mod statements;
 mod supervisor;
 #[cfg(feature = "tls")]
 mod tls;

@@ -475,7 +475,7 @@ fn the_lock_of_a_business_stops_no_other_and_is_taken_before_rows() {
     let (_, neighbour) = service.neighbour();
     hook(&neighbour, &quick.url(), &["lead.*"]);
     let mut conn = service.database.connect();
-    let mut run = |sql: &str| Statement::new(sql).once().run(&mut conn).expect("done");
+    let mut run = |sql: &str| Statement::new(sql).run(&mut conn).expect("done");
     run("BEGIN");
     run(&format!("SELECT pg_advisory_xact_lock(rapport_webhook_lock('{business}'))"));
     api.make("leads", json!({ "title": "Kept waiting" }));
@@ -518,9 +518,9 @@ fn to_take_what_is_due_costs_the_same_however_much_waits_for_a_paused_webhook() 
         let literals: Vec<String> = values.iter().map(|value| literal(value)).collect();
         let mut conn = service.database.connect();
         let prepare = format!("PREPARE claim ({}) AS {text}", types.join(", "));
-        Statement::new(prepare).once().run(&mut conn).expect("prepared");
+        Statement::new(prepare).run(&mut conn).expect("prepared");
         let explain = format!("EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) EXECUTE claim ({})", literals.join(", "));
-        let row = Statement::new(explain).once().row(&mut conn).expect("a plan").expect("a plan");
+        let row = Statement::new(explain).row(&mut conn).expect("a plan").expect("a plan");
         let plan: Value = serde_json::from_str(row.text(0).expect("text")).expect("JSON");
         let top = &plan[0]["Plan"];
         let pages = ["Shared Hit Blocks", "Shared Read Blocks"].map(|name| top[name].as_i64().expect("a number"));

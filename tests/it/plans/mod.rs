@@ -155,8 +155,8 @@ fn plan(conn: &mut PgConnection, question: &Question, options: &str) -> Json {
     // As the service has it: prepared, and planned without a look at the values.
     conn.batch_execute(&format!("PREPARE question{types} AS {text}"))
         .unwrap_or_else(|error| panic!("{}: {error}\n{text}", question.name));
-    let mut sql = Statement::new(format!("EXPLAIN ({options}) EXECUTE question{literals}"));
-    let row = sql.once().row(conn).unwrap_or_else(|error| panic!("{}: {error}", question.name)).expect("a plan");
+    let sql = Statement::new(format!("EXPLAIN ({options}) EXECUTE question{literals}"));
+    let row = sql.row(conn).unwrap_or_else(|error| panic!("{}: {error}", question.name)).expect("a plan");
     conn.batch_execute("DEALLOCATE question").expect("it was prepared");
     serde_json::from_str(row.text(0).expect("text")).expect("JSON")
 }

@@ -33,6 +33,8 @@ pub struct Service {
     /// A client with the owner's key of the first business.
     pub client: Client,
     pub business: Uuid,
+    /// The service's own pool.
+    pub db: Db,
     /// Runs its background tasks; a test may add one.
     pub supervisor: Supervisor,
     stop: Option<oneshot::Sender<()>>,
@@ -73,7 +75,7 @@ impl Service {
                 let mut app = App::open(config, &url, rapport::openapi::shape()).expect("an application");
                 change(&mut app);
                 let running = server::start(app).expect("a server");
-                let addresses = (running.address, running.metrics_address.expect("metrics"));
+                let addresses = (running.address, running.metrics_address.expect("metrics"), running.app.db.clone());
                 let (app, (handles, servers)) = (running.app.clone(), running.split());
                 let serving = actix_web::rt::spawn(futures_util::future::join_all(servers));
                 while !app.life.is_started() && !url.contains("/empty_") {
@@ -85,9 +87,9 @@ impl Service {
                 let _ = serving.await;
             });
         });
-        let ((address, metrics), supervisor) = receive.recv().expect("the service starts");
+        let ((address, metrics, db), supervisor) = receive.recv().expect("the service starts");
         let client = Client::new(address, key);
-        Self { database, address, metrics, client, business, supervisor, stop: Some(stop), thread: Some(thread) }
+        Self { database, address, metrics, client, business, db, supervisor, stop: Some(stop), thread: Some(thread) }
     }
 
     /// A client with a new key of `role` in the first business.

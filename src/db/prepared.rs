@@ -1,0 +1,239 @@
+//! Which statements a connection keeps prepared, and how many.
+//!
+//! diesel's own cache has no bound and cannot drop a single statement, and the text of a list or a write follows the
+//! filters and fields that a client sends. So each connection counts for itself: a statement is prepared at its second use,
+//! at most [`Config::db_prepared`](crate::config::Config) are kept, and when another one is wanted, all are given up
+//! together. Giving up costs each statement in use one planning, which a statement that is not prepared costs every time.
+
+use std::cell::Cell;
+use std::collections::{HashMap, HashSet};
+
+use diesel::QueryResult;
+use diesel::connection::{CacheSize, Connection, Instrumentation, InstrumentationEvent, SimpleConnection};
+use diesel::pg::PgConnection;
+use metrics::{counter, gauge};
+use xxhash_rust::xxh3::{Xxh3DefaultBuilder, xxh3_64};
+
+/// Prepared statements that a connection keeps, unless configured: several times the 20 to 50 that are in use at once.
+pub const MOST: usize = 256;
+
+/// Bytes of text that those may have together, for each that is allowed. A backend needs 250 to 400 times the text of a
+/// statement for its plan (measured: 120 KiB for a list, 500 KiB for one with three relations), so 256 statements take it
+/// 50 MiB at most.
+const TEXT_EACH: usize = 512;
+
+/// Uses since the last reset that let a statement be prepared at its first use after it.
+const FREQUENT: u32 = 8;
+
+const KEPT: &str = "rapport_db_prepared_statements";
+const RESETS: &str = "rapport_db_prepared_resets_total";
+
+thread_local! {
+    /// Statements that this thread has sent, as diesel itself reports them.
+    static SENT: Cell<u64> = const { Cell::new(0) };
+}
+
+/// How many statements this thread has sent.
+pub(super) fn sent() -> u64 {
+    SENT.get()
+}
+
+type Shape = u64;
+
+/// What is known of a statement that is kept.
+struct Kept {
+    uses: u32,
+    /// Bytes of its text.
+    text: usize,
+}
+
+/// What one connection keeps. It lives in the connection, as its instrumentation, and is gone with it.
+struct Prepared {
+    most: usize,
+    /// The statements to be kept, with their uses since the last reset.
+    kept: HashMap<Shape, Kept, Xxh3DefaultBuilder>,
+    /// Bytes of their texts.
+    text: usize,
+    /// Statements that the server holds, as diesel reports them: those it caches by type count as well.
+    held: usize,
+    /// Another statement should have been kept, and there was no place.
+    crowded: bool,
+    /// In much use before the last reset.
+    frequent: HashSet<Shape, Xxh3DefaultBuilder>,
+    /// Statements that were used once lately: those since, and those before, `once` was last full.
+    once: HashSet<Shape, Xxh3DefaultBuilder>,
+    once_before: HashSet<Shape, Xxh3DefaultBuilder>,
+}
+
+impl Prepared {
+    fn new(most: usize) -> Self {
+        Self {
+            most,
+            kept: HashMap::default(),
+            text: 0,
+            held: 0,
+            crowded: false,
+            frequent: HashSet::default(),
+            once: HashSet::default(),
+            once_before: HashSet::default(),
+        }
+    }
+
+    /// Whether the statement `text` is sent as a prepared one.
+    fn keeps(&mut self, text: &str) -> bool {
+        let shape = xxh3_64(text.as_bytes());
+        if let Some(kept) = self.kept.get_mut(&shape) {
+            kept.uses = kept.uses.saturating_add(1);
+            return true;
+        }
+        if self.most == 0 || !(self.frequent.contains(&shape) || self.is_repeated(shape)) {
+            return false;
+        }
+        if !self.has_place(text.len()) {
+            self.crowded = true;
+            return false;
+        }
+        self.once.remove(&shape);
+        self.text += text.len();
+        self.kept.insert(shape, Kept { uses: 1, text: text.len() });
+        true
+    }
+
+    fn has_place(&self, text: usize) -> bool {
+        let count = self.kept.len().max(self.held);
+        count < self.most && (count == 0 || self.text + text <= self.most * TEXT_EACH)
+    }
+
+    /// Whether `shape` was used before within the last `most` statements, or twice as many, that are not kept.
+    fn is_repeated(&mut self, shape: Shape) -> bool {
+        if self.once.contains(&shape) || self.once_before.contains(&shape) {
+            return true;
+        }
+        if self.once.len() >= self.most {
+            self.once_before = std::mem::take(&mut self.once);
+        }
+        self.once.insert(shape);
+        false
+    }
+
+    /// Forgets all that is kept, but remembers which of it was in much use: at most half, so that others find a place.
+    fn forget(&mut self) {
+        let mut used: Vec<(Shape, Kept)> = self.kept.drain().filter(|(_, kept)| kept.uses >= FREQUENT).collect();
+        used.sort_unstable_by_key(|(_, kept)| std::cmp::Reverse(kept.uses));
+        let mut text = 0;
+        let half = used.into_iter().take(self.most / 2).take_while(|(_, kept)| {
+            text += kept.text;
+            text <= self.most * TEXT_EACH / 2
+        });
+        self.frequent = half.map(|(shape, _)| shape).collect();
+        self.hold(0);
+        self.text = 0;
+        self.crowded = false;
+    }
+
+    fn hold(&mut self, held: usize) {
+        gauge!(KEPT).increment(held as f64 - self.held as f64);
+        self.held = held;
+    }
+}
+
+impl Drop for Prepared {
+    fn drop(&mut self) {
+        self.hold(0);
+    }
+}
+
+impl Instrumentation for Prepared {
+    fn on_connection_event(&mut self, event: InstrumentationEvent<'_>) {
+        match event {
+            InstrumentationEvent::StartQuery { .. } => SENT.set(SENT.get() + 1),
+            InstrumentationEvent::CacheQuery { .. } => self.hold(self.held + 1),
+            _ => {}
+        }
+    }
+}
+
+/// Lets `conn` keep `most` statements prepared. Connections for which this is not called keep [`MOST`].
+pub(super) fn limit(conn: &mut PgConnection, most: usize) {
+    conn.set_instrumentation(Prepared::new(most));
+}
+
+/// Whether `conn` sends the statement `text` as a prepared one.
+pub(super) fn keeps(conn: &mut PgConnection, text: &str) -> bool {
+    if let Some(prepared) = conn.instrumentation().downcast_mut::<Prepared>() {
+        return prepared.keeps(text);
+    }
+    let mut prepared = Prepared::new(MOST);
+    let keeps = prepared.keeps(text);
+    conn.set_instrumentation(prepared);
+    keeps
+}
+
+/// Gives up all that `conn` keeps if there was no place for another. Only outside of a transaction: one that has failed
+/// takes no statement, and would be rolled back for nothing.
+pub(super) fn make_room(conn: &mut PgConnection) -> QueryResult<()> {
+    let crowded = conn.instrumentation().downcast_ref::<Prepared>().is_some_and(|prepared| prepared.crowded);
+    if !crowded {
+        return Ok(());
+    }
+    conn.batch_execute("DEALLOCATE ALL")?;
+    // There is no other way to empty diesel's cache. The names that it gives go on from the last.
+    conn.set_prepared_statement_cache_size(CacheSize::Disabled);
+    conn.set_prepared_statement_cache_size(CacheSize::Unbounded);
+    if let Some(prepared) = conn.instrumentation().downcast_mut::<Prepared>() {
+        prepared.forget();
+    }
+    counter!(RESETS).increment(1);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn uses(prepared: &mut Prepared, text: &str) -> [bool; 3] {
+        std::array::from_fn(|_| prepared.keeps(text))
+    }
+
+    #[test]
+    fn keeps_a_statement_from_its_second_use_within_the_window() {
+        let mut prepared = Prepared::new(4);
+        assert_eq!(uses(&mut prepared, "a"), [false, true, true]);
+        assert!(!prepared.keeps("b"));
+        (0..8).for_each(|n| assert!(!prepared.keeps(&format!("rare {n}"))));
+        assert!(!prepared.keeps("b"), "its first use is forgotten");
+        assert!(prepared.keeps("a"), "what is kept stays");
+        assert!(prepared.once.len() + prepared.once_before.len() <= 2 * prepared.most);
+    }
+
+    #[test]
+    fn keeps_no_more_than_its_bound_and_remembers_the_frequent() {
+        let mut prepared = Prepared::new(4);
+        assert!((0..20).filter(|_| prepared.keeps("hot")).count() == 19);
+        for n in 0..3 {
+            assert_eq!(uses(&mut prepared, &format!("{n}")), [false, true, true]);
+        }
+        assert!(!prepared.crowded, "all have a place");
+        assert_eq!(uses(&mut prepared, "more"), [false, false, false]);
+        assert!(prepared.crowded && prepared.kept.len() == 4);
+        prepared.forget();
+        assert!(prepared.keeps("hot"), "at its first use");
+        assert_eq!(uses(&mut prepared, "0"), [false, true, true]);
+    }
+
+    #[test]
+    fn keeps_no_more_text_than_its_bound() {
+        let mut prepared = Prepared::new(4);
+        let long = |n: usize| format!("{n}{}", " ".repeat(TEXT_EACH * 2));
+        assert_eq!(uses(&mut prepared, &long(0)), [false, true, true]);
+        assert_eq!(uses(&mut prepared, &long(1)), [false; 3]);
+        assert!(prepared.crowded && prepared.text <= 4 * TEXT_EACH);
+        prepared.forget();
+        assert_eq!(uses(&mut prepared, &long(1)), [true; 3]);
+    }
+
+    #[test]
+    fn keeps_nothing_where_nothing_may_be_kept() {
+        assert_eq!(uses(&mut Prepared::new(0), "a"), [false; 3]);
+    }
+}

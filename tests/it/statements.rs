@@ -1,0 +1,203 @@
+//! Prepared statements: bounded for each connection, whatever shapes clients send, and there for what is used again.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use rapport::db::{Db, Statement};
+use rapport::error::Result;
+use serde_json::{Map, Value, json};
+
+use crate::support::{Client, Database, Service, make_business, open_db};
+
+/// Statements that the tests' connections keep: few, so that the bound is reached soon.
+const MOST: usize = 24;
+const FEW: &[&str] = &["--cache", "off", "--db-connections", "1", "--db-prepared", "24"];
+
+/// What each of the pool's `connections` keeps prepared, by its backend.
+fn kept(db: &Db, connections: usize) -> BTreeMap<i64, Vec<String>> {
+    actix_web::rt::System::new().block_on(async {
+        let mut found = BTreeMap::new();
+        while found.len() < connections {
+            let ask = || {
+                db.across().read("kept", |conn| {
+                    // Asleep for a moment, so that the reads are on different connections.
+                    let sql = "SELECT pg_backend_pid(), coalesce(string_agg(statement, chr(30)), '') \
+                               FROM pg_prepared_statements, pg_sleep(0.05)";
+                    let row = Statement::new(sql).row(conn)?.expect("a row");
+                    let text = row.text(1).unwrap_or_default();
+                    let kept = text.split('\u{1e}').filter(|text| !text.is_empty()).map(str::to_owned).collect();
+                    Ok((row.int(0).expect("a backend"), kept))
+                })
+            };
+            let asked: Vec<Result<(i64, Vec<String>)>> =
+                futures_util::future::join_all((0..connections).map(|_| ask())).await;
+            found.extend(asked.into_iter().map(|kept| kept.expect("what is kept")));
+        }
+        found
+    })
+}
+
+/// What the only connection keeps, of what has `text` in it.
+fn kept_with(db: &Db, text: &str) -> usize {
+    kept(db, 1).values().flatten().filter(|statement| statement.contains(text)).count()
+}
+
+/// The fields that a contact is changed in, with values that are others for every `number`.
+fn fields(number: usize) -> Map<String, Value> {
+    let fields = json!({
+        "first_name": format!("A{number}"), "last_name": format!("B{number}"), "title": format!("C{number}"),
+        "email": format!("a{number}@example.com"), "phone": format!("+160455{:05}", 50_000 + number),
+        "external_id": format!("x{number}"), "tags": [format!("t{number}")], "metadata": { "k": number },
+        "company_id": null, "owner_id": null,
+    });
+    fields.as_object().expect("an object").clone()
+}
+
+/// Every set of one or two of these fields, as bodies that change something each time they are asked for.
+fn field_sets() -> Vec<impl FnMut() -> Value> {
+    static NUMBER: AtomicUsize = AtomicUsize::new(0);
+    let names: Vec<String> = fields(0).keys().cloned().collect();
+    let pairs = names.iter().enumerate().flat_map(|(at, one)| names[at..].iter().map(move |other| (one, other)));
+    let pairs: Vec<(String, String)> = pairs.map(|(one, other)| (one.clone(), other.clone())).collect();
+    let body = |(one, other): (String, String)| {
+        move || {
+            let all = fields(NUMBER.fetch_add(1, Ordering::Relaxed));
+            Value::Object(all.into_iter().filter(|(name, _)| [&one, &other].contains(&name)).collect())
+        }
+    };
+    pairs.into_iter().map(body).collect()
+}
+
+fn contact(api: &Client) -> String {
+    api.make("contacts", json!({ "email": "first@example.com" }))
+}
+
+#[test]
+fn patch_of_many_field_sets_leaves_prepared_statements_within_the_bound() {
+    let service = Service::with(&["--cache", "off", "--db-connections", "2", "--db-prepared", "24"]);
+    let (api, path) = (&service.client, format!("contacts/{}", contact(&service.client)));
+    let sets = field_sets();
+    assert!(sets.len() > 2 * MOST);
+    let mut largest = 0;
+    for (number, mut body) in sets.into_iter().enumerate() {
+        // Enough uses for it to be prepared on either connection.
+        (0..3).for_each(|_| drop(api.patch(&path, body()).expect(200)));
+        if number % 6 != 0 {
+            continue;
+        }
+        largest = largest.max(kept(&service.db, 2).values().map(Vec::len).max().unwrap_or_default());
+    }
+    assert!(largest <= MOST, "{largest} prepared statements on one connection");
+    assert!(largest > MOST / 2, "{largest}: the bound was never reached");
+}
+
+#[test]
+fn list_after_many_shapes_of_another_business_is_prepared() {
+    let service = Service::with(FEW);
+    let (api, path) = (&service.client, format!("contacts/{}", contact(&service.client)));
+    let (_, neighbour) = service.neighbour();
+    let list = "leads?status=new&score_min=5&limit=7&include=company";
+    let is_kept = || kept_with(&service.db, "LIMIT 8");
+    (0..12).for_each(|_| drop(neighbour.get(list).expect(200)));
+    assert_eq!(is_kept(), 1, "prepared before");
+    for mut body in field_sets() {
+        (0..2).for_each(|_| drop(api.patch(&path, body()).expect(200)));
+    }
+    // A shape in much use comes back at its first use, a new one at its second.
+    (0..2).for_each(|_| drop(neighbour.get(list).expect(200)));
+    assert_eq!(is_kept(), 1, "prepared again");
+    let new = "leads?status=new&score_max=5&limit=9&include=company";
+    (0..3).for_each(|_| drop(neighbour.get(new).expect(200)));
+    assert_eq!(kept_with(&service.db, "LIMIT 10"), 1, "a new shape is prepared");
+}
+
+#[test]
+fn list_of_any_limit_and_any_number_of_filters_is_prepared_at_repeated_use() {
+    let service = Service::with(&["--cache", "off", "--db-connections", "1"]);
+    let four = "leads?status=new&source=web&score_min=1&score_max=9&created_before=2031-01-01T00:00:00Z&limit=13";
+    for (list, shown) in [("leads?limit=11", "LIMIT 12"), ("leads?limit=10", "LIMIT 11"), (four, "LIMIT 14")] {
+        drop(service.client.get(list).expect(200));
+        assert_eq!(kept_with(&service.db, shown), 0, "{list} was asked once");
+        (0..2).for_each(|_| drop(service.client.get(list).expect(200)));
+        assert_eq!(kept_with(&service.db, shown), 1, "{list}");
+    }
+}
+
+#[test]
+fn batch_of_many_field_sets_leaves_prepared_statements_within_the_bound() {
+    let service = Service::with(FEW);
+    let id = contact(&service.client);
+    for mut body in field_sets() {
+        for _ in 0..2 {
+            let mut item = body();
+            item["id"] = json!(id);
+            service.client.post("contacts/batch/update", json!({ "items": [item] })).expect(200);
+        }
+    }
+    let largest = kept(&service.db, 1).values().map(Vec::len).max();
+    assert!(largest.is_some_and(|largest| largest <= MOST), "{largest:?}");
+}
+
+#[test]
+fn connection_that_replaces_a_dead_one_starts_without_prepared_statements() {
+    let service = Service::with(FEW);
+    (0..5).for_each(|_| drop(service.client.get("leads?limit=11").expect(200)));
+    assert_eq!(kept_with(&service.db, "LIMIT 12"), 1);
+    service.database.run(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+         WHERE datname = current_database() AND application_name = 'rapport'",
+    );
+    drop(service.client.get("leads?limit=11").expect(200));
+    assert_eq!(kept_with(&service.db, "LIMIT 12"), 0, "used once there");
+    drop(service.client.get("leads?limit=11").expect(200));
+    assert_eq!(kept_with(&service.db, "LIMIT 12"), 1);
+}
+
+/// Sends `shapes` different statements, each three times, and returns how many the connection kept at most.
+fn send_shapes(conn: &mut diesel::PgConnection, shapes: i64) -> Result<i64> {
+    let mut most = 0;
+    for number in 0..shapes {
+        for _ in 0..3 {
+            let row = Statement::new(format!("SELECT {number}::bigint AS shape_{number}")).row(conn)?;
+            assert_eq!(row.expect("a row").int(0), Some(number));
+        }
+        let count = Statement::new("SELECT count(*) FROM pg_prepared_statements").row(conn)?;
+        most = most.max(count.expect("a row").int(0).expect("a count"));
+    }
+    Ok(most)
+}
+
+#[test]
+fn transaction_of_more_shapes_than_the_bound_keeps_its_statements_and_resets_after_it() {
+    let database = Database::create();
+    let business = make_business(&database, "acme");
+    let db = open_db(&database, &["--db-connections", "1", "--db-prepared", "8"]);
+    let system = actix_web::rt::System::new();
+    for failing in [false, true] {
+        let most = system.block_on(db.across().write("shapes", move |tx| {
+            let most = send_shapes(tx, 40)?;
+            Statement::new(format!("UPDATE businesses SET name = name || 'x' WHERE id = '{business}'")).run(tx)?;
+            if failing {
+                // What follows in a transaction that has failed is refused by PostgreSQL.
+                assert!(Statement::new("SELECT 1 / 0").run(tx).is_err());
+                Statement::new("SELECT 2").run(tx)?;
+            }
+            Ok(most)
+        }));
+        assert_eq!(most.is_err(), failing, "{most:?}");
+        assert!(most.is_err() || most.is_ok_and(|most| (4..=8).contains(&most)));
+        // The same connection goes on: first it resets, then it prepares anew.
+        let most = system.block_on(db.across().read("shapes", |conn| send_shapes(conn, 6)));
+        assert!(most.as_ref().is_ok_and(|most| (4..=8).contains(most)), "{most:?}");
+        let backends = kept(&db, 1);
+        assert_eq!(backends.len(), 1);
+    }
+    assert_eq!(database.cell(&format!("SELECT name FROM businesses WHERE id = '{business}'")), "acmex");
+}
+
+#[test]
+fn service_that_keeps_no_statements_prepares_none() {
+    let service = Service::with(&["--cache", "off", "--db-connections", "1", "--db-prepared", "0"]);
+    (0..5).for_each(|_| drop(service.client.get("leads?limit=11").expect(200)));
+    assert_eq!(kept(&service.db, 1).values().map(Vec::len).sum::<usize>(), 0);
+}
