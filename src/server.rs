@@ -27,6 +27,9 @@ use crate::nouns::NOUNS;
 use crate::ops::{catalogue, heartbeat, metrics};
 use crate::routes;
 
+/// How often it is looked whether the pool has made connections, and where they lead.
+const POOLER_WATCH: Duration = Duration::from_secs(1);
+
 /// A server that accepts connections.
 pub struct Running {
     pub address: SocketAddr,
@@ -82,6 +85,8 @@ fn tend(app: &Data<App>) {
     app.db.guard().set(Some(Refusal::Starting));
     let checking = app.clone();
     app.supervisor.spawn(Task::named("catalogue check"), move |pulse| keep_checking(checking.clone(), pulse));
+    let watching = app.clone();
+    app.supervisor.spawn(Task::named("pooler watch"), move |pulse| watch_pooler(watching.clone(), pulse));
     app.supervisor.spawn(Task::named("metrics"), metrics::keep_up);
     let asking = app.clone();
     app.supervisor.spawn(Task::named("database heartbeat"), move |pulse| heartbeat::keep_asking(asking.clone(), pulse));
@@ -210,8 +215,26 @@ fn metrics_page(app: Data<App>, listener: TcpListener) -> std::io::Result<actix_
 async fn keep_checking(app: Data<App>, pulse: Pulse) -> Outcome {
     let fingerprint = catalogue::until_intact(&app).await;
     if !app.life.is_started() {
+        check_pooler(&app).await;
         app.life.set_ready();
         tracing::info!(ms = app.life.began.elapsed().as_millis() as u64, "ready");
     }
     catalogue::watch(app, fingerprint, pulse).await
+}
+
+/// Looks every second whether new connections lead to a pooler that shares them: the address may have come to mean another
+/// server than at the start.
+async fn watch_pooler(app: Data<App>, pulse: Pulse) -> Outcome {
+    loop {
+        tokio::time::sleep(POOLER_WATCH).await;
+        check_pooler(&app).await;
+        pulse.succeeded();
+    }
+}
+
+async fn check_pooler(app: &App) {
+    match app.db.check_pooler().await {
+        Ok(()) => app.life.recovered("pooler"),
+        Err(shared) => app.life.impair("pooler", shared.to_string()),
+    }
 }

@@ -21,7 +21,7 @@ use tokio::sync::oneshot;
 
 use super::pace::Pace;
 use super::scope::{Scope, Stamp};
-use crate::db::{Guard, LastAnswer, Mailbox, Statement, Value, catalogue, connect};
+use crate::db::{Guard, LastAnswer, Mailbox, Statement, Value, catalogue, connect, pooler};
 use crate::error::{Error, Result};
 use crate::jobs::{Pulse, Supervisor, Task};
 use crate::ops::log_limiter::LogLimiter;
@@ -353,6 +353,7 @@ impl Thread {
         if self.generation > 0 {
             self.guard.suspect();
         }
+        pooler::check(&self.url)?;
         conn.batch_execute(&format!(
             "SET statement_timeout = {0}; SET lock_timeout = {0}; SET jit = off; SET application_name = 'rapport rounds';
              SET enable_seqscan = off; SET enable_bitmapscan = off; SET plan_cache_mode = force_generic_plan;",

@@ -7,7 +7,7 @@ use crate::app::App;
 use crate::config::Config;
 use crate::db::migrate::Migrated;
 use crate::db::target::{BoxError, Target};
-use crate::db::{self, catalogue, connection_options, embedded, migrate};
+use crate::db::{self, catalogue, connection_options, embedded, migrate, pooler};
 use crate::noun::did_you_mean;
 use crate::nouns::NOUNS;
 use crate::ops::telemetry;
@@ -91,6 +91,7 @@ pub fn work(config: Config) -> Result<(), BoxError> {
             .into());
     };
     let _logs = telemetry::start(&config.log, config.log_format)?;
+    pooler::check(url.expose())?;
     refuse_damaged(url.expose())?;
     let app = App::open(config, url.expose(), openapi::shape())?;
     actix_web::rt::System::new().block_on(async move {

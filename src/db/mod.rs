@@ -17,6 +17,7 @@ mod lock_wait;
 mod mailbox;
 pub mod migrate;
 pub mod pg_error;
+pub mod pooler;
 pub mod prepared;
 mod queue;
 pub mod statement;
@@ -155,6 +156,14 @@ impl Db {
         let asked = std::time::Instant::now();
         self.unguarded().read("ping", |conn| Ok(Statement::new("SELECT 1").run(conn)?)).await?;
         Ok(asked.elapsed())
+    }
+
+    /// Whether the pool's connections are its own, looked at where some were made since the last time. While they are not,
+    /// no work gets one. Errors: [`pooler::Shared`].
+    #[expect(clippy::disallowed_methods, reason = "one at a time, of one task; the pool itself is what is in doubt")]
+    pub async fn check_pooler(&self) -> std::result::Result<(), pooler::Shared> {
+        let threads = self.threads.clone();
+        tokio::task::spawn_blocking(move || threads.check_pooler()).await.unwrap_or(Ok(()))
     }
 
     pub fn state(&self) -> PoolState {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use diesel::PgConnection;
 
 use super::embedded::{self, Durability, Embedded};
-use super::{connect, migrate};
+use super::{connect, migrate, pooler};
 use crate::config::DatabaseConfig;
 
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -34,6 +34,7 @@ impl Target {
         let state = config.state_dir();
         if let Some(url) = &config.database_url {
             check_url(url.expose())?;
+            pooler::check(url.expose())?;
             return Ok(Self { url: url.expose().to_owned(), embedded: None, joined: false, state });
         }
         let server = Embedded::start(&state, config.postgres_bin.as_deref(), Durability::Full)?;

@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 
 use super::connect::PUBLIC_FIRST;
 use super::lock_wait::LockLines;
+use super::pooler::{Gate, Shared};
 use super::queue::{Limits, Party, Queue};
 use super::{Guard, LastAnswer, PoolState, prepared, tx};
 use crate::config::Config;
@@ -28,6 +29,8 @@ type Job = Box<dyn FnOnce(&Source) + Send>;
 pub struct Threads {
     jobs: Arc<Queue<Job>>,
     pool: Pool<Manager>,
+    url: String,
+    gate: Arc<Gate>,
     wait: Duration,
     queue: usize,
     reached: Arc<Reached>,
@@ -36,6 +39,7 @@ pub struct Threads {
 /// Where a job gets its connection from.
 pub struct Source {
     pool: Pool<Manager>,
+    gate: Arc<Gate>,
     wait: Duration,
     reached: Arc<Reached>,
 }
@@ -96,6 +100,16 @@ impl Source {
     }
 
     fn get(&self) -> Result<PooledConnection<Manager>> {
+        if self.gate.is_closed() {
+            return Err(Error::Unavailable {
+                code: "database_pooler",
+                detail:
+                    "The database is reached through a connection pooler that mixes up sessions. An operator finds \
+                         what to do about it in /health/readiness."
+                        .into(),
+                after: 30,
+            });
+        }
         let mut conn = self.pool.get_timeout(self.wait).map_err(|error| {
             self.reached.failed(&error);
             Error::Unavailable {
@@ -128,6 +142,7 @@ impl Threads {
         let wait = Duration::from_millis(config.db_wait_ms);
         let size = config.db_connections;
         let reached = Arc::<Reached>::default();
+        let gate = Arc::new(Gate::default());
         // Unchecked: a database that is away is readiness' business, not a reason to hang here.
         let pool = Pool::builder()
             .max_size(size)
@@ -139,6 +154,7 @@ impl Threads {
                 lock_timeout_ms: LockLines::of_session(config.lock_wait_ms, config.statement_timeout_ms),
                 guard,
                 prepared: config.db_prepared,
+                gate: gate.clone(),
             }))
             .error_handler(Box::new(LogErrors(reached.clone())))
             .build_unchecked(Manager::new(url));
@@ -149,13 +165,14 @@ impl Threads {
             running_each: share(size as usize),
         }));
         for number in 0..size {
-            let (jobs, source) = (jobs.clone(), Source { pool: pool.clone(), wait, reached: reached.clone() });
+            let (jobs, pool, gate, reached) = (jobs.clone(), pool.clone(), gate.clone(), reached.clone());
+            let source = Source { pool, gate, wait, reached };
             supervisor.spawn_thread(Task::named("database threads"), format!("db-{number}"), move |pulse| {
                 work(&jobs, &source, pulse);
                 Ok(())
             })?;
         }
-        Ok(Self { jobs, pool, wait, queue: config.db_queue, reached })
+        Ok(Self { jobs, pool, url: url.to_owned(), gate, wait, queue: config.db_queue, reached })
     }
 
     /// Runs `work` on a database thread and waits for it: at most `db_wait_ms` until it starts; then its statements'
@@ -216,6 +233,11 @@ impl Threads {
         self.reached.answered.age()
     }
 
+    /// Blocks. Errors: [`Shared`].
+    pub fn check_pooler(&self) -> std::result::Result<(), Shared> {
+        self.gate.check(&self.url, || (0..self.pool.max_size()).filter_map(|_| self.pool.try_get()).for_each(discard))
+    }
+
     pub fn state(&self) -> PoolState {
         let pool = self.pool.state();
         PoolState {
@@ -259,6 +281,7 @@ struct Session {
     guard: Arc<Guard>,
     /// Statements that it keeps prepared.
     prepared: usize,
+    gate: Arc<Gate>,
 }
 
 impl CustomizeConnection<PgConnection, diesel::r2d2::Error> for Session {
@@ -288,6 +311,7 @@ impl CustomizeConnection<PgConnection, diesel::r2d2::Error> for Session {
             warn_of_language(conn);
         }
         prepared::limit(conn, self.prepared);
+        self.gate.connected();
         Ok(())
     }
 }

@@ -35,8 +35,8 @@ fn liveness(_: HttpRequest, _: Data<App>) -> std::future::Ready<HttpResponse> {
 fn readiness(_: HttpRequest, app: Data<App>) -> std::future::Ready<HttpResponse> {
     match (app.life.is_started(), app.life.is_draining()) {
         (_, true) => answer(false, "draining"),
-        (false, _) => answer(false, "starting"),
-        (true, false) => impaired(&app),
+        (false, _) if app.life.impairments().is_empty() => answer(false, "starting"),
+        _ => impaired(&app),
     }
 }
 

@@ -50,6 +50,7 @@ mod operations;
 mod overload;
 mod people;
 mod plans;
+mod pooler;
 mod privacy;
 mod queries;
 mod schema;

@@ -74,6 +74,15 @@ impl Database {
         Self { url: POSTGRES.url(&name) }
     }
 
+    pub fn name(&self) -> &str {
+        self.url.rsplit('/').next().expect("a name")
+    }
+
+    /// The folder of the server's socket.
+    pub fn socket(&self) -> PathBuf {
+        folder().join("run")
+    }
+
     pub fn connect(&self) -> PgConnection {
         PgConnection::establish(&self.url).expect("the database")
     }
