@@ -386,10 +386,10 @@ fn used(db: Db, business: Uuid, principal: Principal) {
             Ok(sql.run(tx)?)
         });
         static FAILURES: LogLimiter = LogLimiter::new();
-        if let Err(error) = noted.await {
-            if let Some(suppressed) = FAILURES.failed_with(&error) {
-                tracing::warn!(%error, suppressed, "cannot note the use of a credential");
-            }
+        if let Err(error) = noted.await
+            && let Some(suppressed) = FAILURES.failed_with(&error)
+        {
+            tracing::warn!(%error, suppressed, "cannot note the use of a credential");
         }
     });
 }

@@ -7,7 +7,7 @@ use crate::app::App;
 use crate::config::Config;
 use crate::db::migrate::Migrated;
 use crate::db::target::{BoxError, Target};
-use crate::db::{self, catalogue, connection_options, embedded, migrate, pooler};
+use crate::db::{self, catalogue, connection_options, migrate, pooler};
 use crate::noun::did_you_mean;
 use crate::nouns::NOUNS;
 use crate::ops::telemetry;

@@ -111,9 +111,7 @@ fn run_locked(conn: &mut PgConnection) -> Result<Migrated, BoxError> {
         done.repaired.extend(repaired);
         report = catalogue::inspect(conn)?;
     }
-    if !done.ran.is_empty() || !done.repaired.is_empty() {
-        analyze(conn)?;
-    }
+    analyze(conn, !done.ran.is_empty() || !done.repaired.is_empty())?;
     done.report = report;
     if done.report.is_intact() { Ok(done) } else { Err(unrepaired(&done).into()) }
 }
@@ -152,13 +150,18 @@ impl Instrumentation for FirstError {
     }
 }
 
-/// Gives the planner statistics of every table: after a restore there are none, and plans are made blindly.
-fn analyze(conn: &mut PgConnection) -> Result<()> {
+/// Gives the planner statistics of every table that has rows: of `all`, or of those that never had any, as after a restore,
+/// where plans would be made blindly. Empty tables are left alone, because the planner would go on to take them for empty
+/// once they are filled.
+fn analyze(conn: &mut PgConnection, all: bool) -> Result<()> {
     let mut tables = Statement::new(
         "SELECT string_agg(format('public.%I', c.relname), ', ') FROM pg_class c WHERE c.relnamespace = 'public'::regnamespace
-         AND c.relkind IN ('r', 'p') AND pg_has_role(c.relowner, 'USAGE')",
+         AND c.relkind IN ('r', 'p') AND pg_relation_size(c.oid) > 0 AND pg_has_role(c.relowner, 'USAGE')",
     );
-    if let Some(tables) = tables.once().row(conn)?.as_ref().and_then(|row| row.text(0)) {
+    if !all {
+        tables.push(" AND c.reltuples < 0");
+    }
+    if let Some(tables) = tables.row(conn)?.as_ref().and_then(|row| row.text(0)) {
         conn.batch_execute(&format!("ANALYZE {tables}"))?;
     }
     Ok(())

@@ -64,10 +64,10 @@ impl Bodies {
                 Some(id) => {
                     self.id = Some(id);
                     // Where no row here has it, it is that of another system.
-                    return match self.body.contains_key("external_id") {
-                        true => self.asides.push(aside(None)),
-                        false => {}
-                    };
+                    if self.body.contains_key("external_id") {
+                        self.asides.push(aside(None));
+                    }
+                    return;
                 }
                 None => (&mut self.body, "external_id", cell.into()),
             },

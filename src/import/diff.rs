@@ -69,7 +69,10 @@ fn is_of_another(aside: &Aside, current: &Current) -> bool {
     let Some(field) = aside.field else { return false };
     match current.row.get(field.name) {
         Some(Json::String(text)) => *text != aside.value,
-        Some(other) => other.to_string() != aside.value,
+        Some(other) => {
+            let text = other.to_string();
+            text != aside.value
+        }
         None => true,
     }
 }

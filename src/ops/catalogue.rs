@@ -103,7 +103,7 @@ async fn judge(app: &App, report: &Report, remade: bool) -> Result<()> {
     {
         app.db
             .unguarded()
-            .write("cache_epoch", |tx| catalogue::renew_cache_epoch(tx))
+            .write("cache_epoch", catalogue::renew_cache_epoch)
             .await
             .map_err(|error| Error::Internal(format!("a new epoch of the cache cannot be begun: {error}")))?;
         cache.trust();

@@ -186,10 +186,10 @@ async fn send(app: Data<App>, delivery: Taken, slot: Slot) {
     let told = app.db.within(bounds).write("webhooks_told", move |tx| finish(tx, &delivery, &outcome, hours));
     static FAILURES: LogLimiter = LogLimiter::new();
     // If it cannot be noted it will be sent again, when whoever has it now has had it long enough.
-    if let Err(error) = told.await {
-        if let Some(suppressed) = FAILURES.failed_with(&error) {
-            tracing::warn!(%webhook, %error, suppressed, "what became of a delivery could not be noted");
-        }
+    if let Err(error) = told.await
+        && let Some(suppressed) = FAILURES.failed_with(&error)
+    {
+        tracing::warn!(%webhook, %error, suppressed, "what became of a delivery could not be noted");
     }
     tracing::debug!(%webhook, ?then, "sent");
     drop(slot);

@@ -27,7 +27,7 @@ fn the_history_of_a_row_tells_who_changed_what_and_when() {
     let id = lead["id"].as_str().expect("an id");
     let one = format!("leads/{id}");
     let request = amina.request("PATCH", &one).header("X-Request-Id", "quote-me");
-    amina.send(request.json(&json!({ "status": "won", "score": 10, "metadata": { "plan": null } }))).expect(200);
+    amina.send(request.json(&json!({ "status": "won", "score": 10, "metadata": { "plan": "gold" } }))).expect(200);
     amina.send(amina.request("PATCH", &one).json(&json!({}))).expect(200);
     service.database.run(&format!("UPDATE leads SET score = 99, title = 'Desks' WHERE id = '{id}'"));
     service.client.delete(&one).expect(204);
@@ -49,7 +49,7 @@ fn the_history_of_a_row_tells_who_changed_what_and_when() {
     let changes = won["changes"].as_object().expect("changes");
     assert_eq!(changes.keys().collect::<Vec<_>>(), ["status", "metadata", "closed_at"]);
     assert_eq!(changes["status"], json!({ "old": "new", "new": "won" }));
-    assert_eq!(changes["metadata"], json!({ "old": {}, "new": { "plan": null } }));
+    assert_eq!(changes["metadata"], json!({ "old": {}, "new": { "plan": "gold" } }));
     assert_eq!(changes["closed_at"]["old"], Value::Null);
     assert_eq!(history[2]["changes"], json!({ "score": { "old": 10, "new": 99 } }), "and who was that? nobody of ours");
 

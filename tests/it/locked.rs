@@ -55,7 +55,7 @@ fn locked_row_refuses_its_writers_and_nobody_else() {
             let (client, path, stop, refused) = (api.clone(), format!("leads/{held}"), &stop, &refused);
             scope.spawn(move || {
                 while !stop.load(Ordering::Relaxed) {
-                    let answer = client.patch(&path, json!({ "score": caller }));
+                    let answer = client.patch(&path, json!({ "score": caller + 1 }));
                     refused.lock().expect("no panic").push(answer);
                 }
             });

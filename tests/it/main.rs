@@ -6,8 +6,8 @@
 mod support;
 
 mod audit;
-mod bad_input;
 mod backup;
+mod bad_input;
 mod batch;
 mod bookings;
 mod bulk;

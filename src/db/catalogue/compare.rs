@@ -34,7 +34,7 @@ pub fn inspect(conn: &mut PgConnection) -> Result<Report> {
 /// A database in another encoding, which must be made anew.
 fn wrong_encoding(conn: &mut PgConnection) -> Result<Option<Fault>> {
     let sql = "SELECT quote_ident(datname), pg_encoding_to_char(encoding)::text FROM pg_database WHERE datname = current_database()";
-    let row = Statement::new(sql).once().row(conn)?;
+    let row = Statement::new(sql).row(conn)?;
     let row = row.ok_or_else(|| Error::Internal("the database does not tell its name".into()))?;
     let (name, encoding) = (row.text(0).unwrap_or_default(), row.text(1).unwrap_or_default());
     Ok((encoding != ENCODING).then(|| Fault {

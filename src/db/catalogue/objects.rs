@@ -263,7 +263,7 @@ fn union(make: impl Fn(&Kind) -> &'static str) -> String {
 }
 
 fn rows(conn: &mut PgConnection, sql: &str) -> Result<Vec<Object>> {
-    let rows = Statement::new(sql).once().rows(conn)?;
+    let rows = Statement::new(sql).rows(conn)?;
     let text = |row: &crate::db::Cells, index| row.text(index).unwrap_or_default().to_owned();
     Ok(rows
         .iter()

@@ -55,7 +55,7 @@ fn stop_writers(tx: &mut Tx<'_>) -> Result<()> {
                                   'public'::regnamespace AND c.relkind IN ('r', 'p') AND c.relname = ANY(",
     );
     sql.bind(db::Value::Texts(tables.into_iter().map(str::to_owned).collect())).push(")");
-    if let Some(tables) = sql.once().row(tx)?.as_ref().and_then(|row| row.text(0)) {
+    if let Some(tables) = sql.row(tx)?.as_ref().and_then(|row| row.text(0)) {
         tx.batch_execute(&format!("LOCK TABLE {tables} IN SHARE ROW EXCLUSIVE MODE"))?;
     }
     Ok(())
@@ -64,7 +64,7 @@ fn stop_writers(tx: &mut Tx<'_>) -> Result<()> {
 /// Begins a new epoch of the cache: every answer that any process or Redis has kept is dropped with the next validation
 /// round. It does at once what moving every version of every business would do.
 pub fn renew_cache_epoch(tx: &mut Tx<'_>) -> Result<()> {
-    let there = Statement::new("SELECT to_regclass('public.cache_incarnation')::text").once().row(tx)?;
+    let there = Statement::new("SELECT to_regclass('public.cache_incarnation')::text").row(tx)?;
     if there.is_some_and(|row| row.text(0).is_some()) {
         // One after the other, and also where the table has lost its primary key.
         tx.batch_execute(

@@ -19,7 +19,7 @@ SELECT quote_ident(current_user), (SELECT CASE WHEN r.rolsuper OR r.rolbypassrls
 
 /// What is wrong with the role, and the commands that mend it.
 pub fn inspect(conn: &mut PgConnection) -> Result<Vec<Fault>> {
-    let row = Statement::new(STATE).once().row(conn)?;
+    let row = Statement::new(STATE).row(conn)?;
     let row = row.ok_or_else(|| Error::Internal("the server does not tell its roles".into()))?;
     let user = row.text(0).unwrap_or_default();
     let fault = |name: &str, problem: &str, remedy: String| Fault {

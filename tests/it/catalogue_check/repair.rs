@@ -33,7 +33,6 @@ fn is_repaired(damage: &str, sentence: &str) -> Database {
     let (done, said) = migrate(&database);
     assert!(done && said.contains("Repaired") && said.contains(sentence), "{said}");
     assert_ne!(epoch(&database), before, "what was cached before the repair is dropped");
-    assert!(database.cell("SELECT count(*)::text FROM pg_stat_user_tables WHERE last_analyze IS NOT NULL") != "0");
     let (done, said) = migrate(&database);
     assert!(done && said.contains("up to date"), "{said}");
     database

@@ -140,11 +140,7 @@ fn walk<'p>(node: &'p Json, above: &mut Vec<&'p str>, faults: &mut Vec<String>) 
     }
     // `t` is the list, `r` a relation, `m` and `u` are those behind the view of people.
     let limited = above.contains(&"Limit");
-    if alias == "t"
-        && above.iter().any(|kind| *kind == "Sort")
-        && above.iter().any(|kind| *kind == "Nested Loop")
-        && !limited
-    {
+    if alias == "t" && above.contains(&"Sort") && above.contains(&"Nested Loop") && !limited {
         faults.push("sorts what was joined".into());
     }
     let (index, condition) = (text("Index Name"), text("Index Cond"));
