@@ -1,6 +1,6 @@
 # `make` prints what there is. CONTRIBUTING.md tells the rest.
 .DEFAULT_GOAL := help
-.PHONY: help run test prove-cache prove-walls check contract fmt lint openapi bench deny deploy features
+.PHONY: help run test prove-cache prove-walls prove-operations check contract fmt lint openapi bench deny deploy features
 
 # Options for the program behind `run`, `test`, `bench` and `contract`: make run ARGS="--bind 127.0.0.1:9000"
 ARGS ?=
@@ -48,6 +48,16 @@ prove-cache: features ## the cache against histories under faults, and against b
 prove-walls: features ## the second wall between businesses against a build without the first (a minute, after its build)
 	@RAPPORT_TEST_POSTGRES_BIN=$$(scripts/postgres.sh) || exit 1; export RAPPORT_TEST_POSTGRES_BIN; \
 	exec cargo test --locked $(FEATURES) --features mutants --test it $(ARGS) -- walls
+
+# Each stands for a way in which a database, a network or a task fails: docs/OPERATIONS.md, docs/BACKUP.md, docs/DATABASE.md.
+OPERATIONS = backup:: catalogue_check:: plans::joins:: pooler:: database_outage:: embedded:: locked:: supervisor:: statements:: slow_clients::
+
+prove-operations: features ## what fails around the service: restores, outages, poolers, locks, panics (some minutes, after its build)
+	@RAPPORT_TEST_POSTGRES_BIN=$$(scripts/postgres.sh) || exit 1; export RAPPORT_TEST_POSTGRES_BIN; \
+	RAPPORT_TEST_REDIS_SERVER=$$(scripts/redis.sh) || exit 1; export RAPPORT_TEST_REDIS_SERVER; \
+	export RAPPORT_TEST_SHAPES=$${RAPPORT_TEST_SHAPES:-2000}; \
+	: the feature makes tasks of the real binary panic; \
+	exec cargo test --locked $(FEATURES) --features mutants --test it $(ARGS) -- $(OPERATIONS) --nocapture
 
 # The cheap before the dear, and one after the other: they share two cores and one target folder.
 check: ## everything that must hold before a commit: lint, deny, deploy, test, contract

@@ -91,6 +91,38 @@ fn patch_of_many_field_sets_leaves_prepared_statements_within_the_bound() {
     assert!(largest > MOST / 2, "{largest}: the bound was never reached");
 }
 
+/// Only with `RAPPORT_TEST_SHAPES`, because it takes a minute: as many changes of different field sets by one client, each
+/// set used thrice, against the default bound.
+#[test]
+fn patch_of_thousands_of_shapes_leaves_backends_within_the_default_bound() {
+    let Some(shapes) = std::env::var("RAPPORT_TEST_SHAPES").ok().and_then(|shapes| shapes.parse::<usize>().ok()) else {
+        println!("skipped: RAPPORT_TEST_SHAPES is not set");
+        return;
+    };
+    let service = Service::with(&["--cache", "off", "--db-connections", "2"]);
+    let (api, path) = (&service.client, format!("contacts/{}", contact(&service.client)));
+    let names: Vec<String> = fields(0).keys().cloned().collect();
+    for number in 0..shapes {
+        for again in 0..3 {
+            let all = fields(3 * number + again);
+            // The number's bits choose the set; ten fields have 1,023 sets.
+            let chosen = |name: &String| {
+                names.iter().position(|known| known == name).is_some_and(|at| (number + 1) >> at & 1 == 1)
+            };
+            let body: Map<String, Value> = all.into_iter().filter(|(name, _)| chosen(name)).collect();
+            api.patch(&path, Value::Object(body)).expect(200);
+        }
+    }
+    let kept = kept(&service.db, 2);
+    let largest = kept.values().map(Vec::len).max().unwrap_or_default();
+    println!("{shapes} shapes: at most {largest} prepared statements on a connection");
+    assert!(largest <= 256, "{largest} prepared statements on one connection");
+    let list = "leads?status=new&score_min=5&limit=7&include=company";
+    (0..6).for_each(|_| drop(api.get(list).expect(200)));
+    let again = self::kept(&service.db, 2).values().flatten().filter(|text| text.contains("LIMIT 8")).count();
+    assert!(again > 0, "what is asked again is prepared again");
+}
+
 #[test]
 fn list_after_many_shapes_of_another_business_is_prepared() {
     let service = Service::with(FEW);
