@@ -1,6 +1,7 @@
 //! What can be wrong between options.
 
 use super::log_filter::log_filter_faults;
+use super::values::is_origin;
 use super::{Config, Metrics};
 
 /// Largest rate limit: one request in a microsecond, the unit in which replicas tell each other.
@@ -130,8 +131,7 @@ impl Config {
         check((50..=600_000).contains(&self.header_timeout_ms), "RAPPORT_HEADER_TIMEOUT_MS must be 50 to 600000");
         faults.extend(log_filter_faults(&self.log));
         for origin in &self.cors_origins {
-            let good = origin == "*" || url::Url::parse(origin).is_ok_and(|u| u.host().is_some() && u.path() == "/");
-            if !good {
+            if !is_origin(origin) {
                 faults.push(format!("RAPPORT_CORS_ORIGINS: `{origin}` is not an origin like https://app.example.com"));
             }
         }

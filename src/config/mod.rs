@@ -15,7 +15,7 @@ use ipnet::IpNet;
 
 pub use self::environment::{environment_faults, read_secret_files, unset_empty};
 pub use self::values::{Metrics, Secret, Sender};
-use self::values::{metrics_bind, network, sender, switch, ttl};
+use self::values::{canonical_origin, metrics_bind, network, sender, switch, ttl};
 pub use self::variables::unknown_variables;
 
 use crate::db::{Isolation, RowSecurity, levels, prepared};
@@ -308,7 +308,7 @@ pub struct Config {
     #[arg(long, env = "RAPPORT_IMPORT_DAYS", default_value_t = 30)]
     pub import_days: u32,
     /// Origins that browsers may call from, comma-separated; `*` for any
-    #[arg(long, env = "RAPPORT_CORS_ORIGINS", value_delimiter = ',')]
+    #[arg(long, env = "RAPPORT_CORS_ORIGINS", value_delimiter = ',', value_parser = canonical_origin)]
     pub cors_origins: Vec<String>,
     /// After SIGTERM: how long readiness fails while requests are still served, in seconds
     #[arg(long, env = "RAPPORT_SHUTDOWN_DRAIN_SECONDS", default_value_t = 5)]

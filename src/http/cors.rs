@@ -68,7 +68,7 @@ pub fn cors(origins: &[String]) -> Cors {
         .max_age(MAX_AGE_SECONDS);
     origins.iter().fold(cors, |cors, origin| match origin.as_str() {
         "*" => cors.allow_any_origin(),
-        origin => cors.allowed_origin(origin.trim_end_matches('/')),
+        origin => cors.allowed_origin(origin),
     })
 }
 
@@ -97,7 +97,7 @@ fn is_preflight(request: &ServiceRequest) -> bool {
 fn refusal(headers: &HeaderMap, origins: &[String]) -> Option<Refusal> {
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let origin = text(header::ORIGIN);
-    if !origins.iter().any(|allowed| allowed == "*" || allowed.trim_end_matches('/') == origin) {
+    if !origins.iter().any(|allowed| allowed == "*" || allowed == origin) {
         let detail = format!(
             "The origin `{}` may not call this API from a browser. The operator allows origins with RAPPORT_CORS_ORIGINS, \
              comma-separated: scheme, host and port as the browser sends them.",

@@ -33,6 +33,15 @@ fn preflight_with_headers_of_front_ends_allowed() {
 }
 
 #[test]
+fn preflight_of_origins_written_loosely_allowed() {
+    // A blank after the comma, capital letters, a port that goes without saying, a slash at the end.
+    let service = Service::with(&["--cors-origins", "https://a.example, https://b.example,HTTPS://C.example:443/"]);
+    for origin in ["https://a.example", "https://b.example", "https://c.example"] {
+        preflight(&service.stranger(), origin, "GET", "").expect(200);
+    }
+}
+
+#[test]
 fn refused_preflight_403_names_what_was_refused_and_the_option() {
     let service = Service::with(&["--cors-origins", APP]);
     let closed = Service::start();
