@@ -386,7 +386,7 @@ fn expected(kind: Kind) -> String {
         Kind::Time => "an RFC 3339 date-time such as 2026-11-20T09:30:00Z".into(),
         Kind::Date => "a date such as 2026-11-20".into(),
         Kind::Zone => "an IANA time zone such as Europe/Berlin".into(),
-        Kind::Currency => "an ISO 4217 code such as EUR".into(),
+        Kind::Currency => "the ISO 4217 code of a currency in use, such as EUR".into(),
         Kind::Country => "an ISO 3166-1 code such as DE".into(),
         Kind::Decimal => {
             "a decimal number as a string, such as \"0.0125\": at most 8 digits before and 6 after the point".into()

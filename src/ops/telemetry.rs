@@ -14,6 +14,8 @@ use crate::config::LogFormat;
 /// Starts logging by `filter`. Keep the guard: dropping it writes what is buffered.
 /// Errors: the filter, explained.
 pub fn start(filter: &str, format: Option<LogFormat>) -> Result<Guard, String> {
+    // Before the log writer runs, so that its restarts are counted from the first line on.
+    super::metrics::install();
     let filter = EnvFilter::try_new(filter).map_err(|error| format!("RAPPORT_LOG: {error}"))?;
     let (writer, guard) = log_writer::start(std::io::stdout()).map_err(|error| error.to_string())?;
     let terminal = std::io::stdout().is_terminal();

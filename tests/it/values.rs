@@ -196,7 +196,10 @@ fn codes_that_do_not_exist_are_refused_with_the_one_that_was_meant() {
         let detail = refused.json["errors"][0]["detail"].as_str().expect("a detail");
         match meant {
             Some(code) => assert!(detail.ends_with(&format!(" Did you mean `{code}`?")), "{written}: {detail}"),
-            None => assert_eq!(detail, "`currency` must be an ISO 4217 code such as EUR.", "{written}"),
+            None => assert_eq!(
+                detail, "`currency` must be the ISO 4217 code of a currency in use, such as EUR.",
+                "{written}"
+            ),
         }
     }
     assert_eq!(api.patch(&business, json!({ "country": "GB" })).expect(200).json["country"], "GB");

@@ -140,6 +140,10 @@ fn difference(kind: &Kind, wanted: &Object, state: &str, newer: bool) -> Option<
     Some(match kind.name {
         "index" | "column" | "table" => format!("is `{state}`, and must be `{}`", wanted.state),
         "constraint" if state.ends_with("NOT VALID") => "is not validated".into(),
+        "constraint" if state.ends_with(" DISABLED") => {
+            "is switched off (DISABLE TRIGGER ALL), and rows that it forbids may have been written".into()
+        }
+        "row level security" if state == "forced" => "is forced on the owner, as which the service reads".into(),
         "execute" => format!("may be called by {}, and must be by {}", or_nobody(state), or_nobody(&wanted.state)),
         _ => "is not as the migrations made it".into(),
     })
@@ -163,17 +167,33 @@ fn foreign(object: &Object) -> Option<Fault> {
     })
 }
 
-/// A policy that lets more rows through than the migrations' own: permissive ones are joined by OR.
+/// A policy, or row-level security of a table, that the migrations did not make: permissive policies are joined by OR and
+/// let more rows through, the others hide some from the service.
 fn opening(object: &Object, newer: bool) -> Option<Fault> {
-    let (table, policy) = (table_of(object)?, object.name.split_once('.')?.1);
-    let known = expected::BY_NAME.contains_key(&("policy", object.name.as_str()));
-    let walled = expected::BY_NAME.contains_key(&("row level security", table));
-    let opens = object.kind == "policy" && object.state.starts_with("permissive");
-    (opens && walled && !known && !newer).then(|| Fault {
-        kind: "policy",
+    let known = expected::BY_NAME.contains_key(&(object.kind.as_str(), object.name.as_str()));
+    let table = table_of(object).filter(|table| expected::BY_NAME.contains_key(&("table", *table)))?;
+    if known || newer {
+        return None;
+    }
+    let (kind, problem, remedy) = match object.kind.as_str() {
+        "policy" => {
+            let policy = object.name.split_once('.')?.1;
+            let opens = object.state.starts_with("permissive");
+            let problem = if opens { "lets rows of other businesses through" } else { "hides rows from the service" };
+            ("policy", problem, format!("DROP POLICY \"{policy}\" ON \"{table}\";"))
+        }
+        "row level security" => (
+            "row level security",
+            "hides rows from the service",
+            format!("ALTER TABLE \"{table}\" DISABLE ROW LEVEL SECURITY;"),
+        ),
+        _ => return None,
+    };
+    Some(Fault {
+        kind,
         name: object.name.clone(),
-        problem: "is not Rapport's, and lets rows of other businesses through".into(),
-        remedy: format!("DROP POLICY \"{policy}\" ON \"{table}\";"),
+        problem: format!("is not Rapport's, and {problem}"),
+        remedy,
         repairable: false,
     })
 }

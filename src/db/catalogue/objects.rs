@@ -113,7 +113,9 @@ pub const KINDS: [Kind; 15] = [
     Kind {
         name: "constraint",
         identity: "o.relname || '.' || k.conname",
-        state: "pg_get_constraintdef(k.oid)",
+        // Its triggers may be off while it looks whole (`DISABLE TRIGGER ALL`): rows that it forbids may be there by then.
+        state: "pg_get_constraintdef(k.oid) || CASE WHEN EXISTS (SELECT FROM pg_trigger t WHERE t.tgconstraint = k.oid AND t.tgenabled = 'D')
+                THEN ' DISABLED' ELSE '' END",
         make: "format('ALTER TABLE %1$I DROP CONSTRAINT IF EXISTS %2$I, ADD CONSTRAINT %2$I %3$s', o.relname, k.conname,
                pg_get_constraintdef(k.oid))",
         // PostgreSQL 18 lists NOT NULL here too; columns have it already.
@@ -127,7 +129,8 @@ pub const KINDS: [Kind; 15] = [
         // pg_get_indexdef takes half of the time of all this, so the parts are compared.
         state: "concat_ws(' ', CASE WHEN x.indisunique THEN 'unique' END, m.amname::text,
                 '(' || (SELECT string_agg(a.attname, ', ' ORDER BY a.attnum) FROM pg_attribute a WHERE a.attrelid = i.oid) || ')',
-                CASE WHEN x.indpred IS NOT NULL THEN 'partial' END, CASE WHEN NOT x.indisvalid THEN 'invalid' END)",
+                CASE WHEN x.indpred IS NULL THEN NULL WHEN x.indisunique THEN 'WHERE ' || pg_get_expr(x.indpred, x.indrelid)
+                     ELSE 'partial' END, CASE WHEN NOT x.indisvalid THEN 'invalid' END)",
         make: "format('DROP INDEX CONCURRENTLY IF EXISTS %I; %s', i.relname,
                regexp_replace(pg_get_indexdef(i.oid), 'INDEX', 'INDEX CONCURRENTLY'))",
         from: "own o JOIN pg_index x ON x.indrelid = o.oid JOIN pg_class i ON i.oid = x.indexrelid JOIN pg_am m ON m.oid = i.relam
@@ -138,8 +141,9 @@ pub const KINDS: [Kind; 15] = [
     Kind {
         name: "row level security",
         identity: "o.relname::text",
-        state: "''",
-        make: "format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', o.relname)",
+        // Forced, it would hold the tables' owner, as which the service reads, to policies that are not for it.
+        state: "CASE WHEN o.relforcerowsecurity THEN 'forced' ELSE '' END",
+        make: "format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY, NO FORCE ROW LEVEL SECURITY', o.relname)",
         from: "own o WHERE o.relrowsecurity",
         repairable: true,
         on_newer: OnNewer::Exists,
@@ -212,7 +216,7 @@ pub const KINDS: [Kind; 15] = [
 /// What is Rapport's in the schema `public`: neither an extension's nor diesel's.
 const OWN: &str = "
 WITH own AS (
-    SELECT c.oid, c.relname, c.relkind, c.relpersistence, c.relrowsecurity, c.reloptions, c.relacl, c.relowner FROM pg_class c
+    SELECT c.oid, c.relname, c.relkind, c.relpersistence, c.relrowsecurity, c.relforcerowsecurity, c.reloptions, c.relacl, c.relowner FROM pg_class c
     WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p', 'v', 'S') AND c.relname <> '__diesel_schema_migrations'
       AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
 ), functions AS (

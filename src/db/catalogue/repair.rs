@@ -7,7 +7,8 @@ use super::{Fault, Report, expected, tenant_role};
 use crate::db::{self, Statement, Tx};
 use crate::error::{Error, Result};
 
-/// How long the repair waits for writers: it must shut them out while triggers are made.
+/// How long the repair waits, twice at most, for those who read what it makes anew and for writers: transactions that come
+/// after it wait as well, so it is short.
 const LOCK_TIMEOUT: &str = "10s";
 
 /// Runs the remedies of what is repairable, all in one transaction; each that fails is undone by itself and stays a fault.
@@ -24,9 +25,12 @@ pub fn repair(conn: &mut PgConnection, report: &Report) -> Result<Vec<String>> {
     }
     let done = db::in_transaction(conn, |tx| {
         tx.batch_execute(&format!("SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'; SET LOCAL check_function_bodies = off"))?;
+        tx.batch_execute(&format!("SET LOCAL statement_timeout = '{LOCK_TIMEOUT}'"))?;
+        lock_damaged(tx, &rest)?;
         if rest.iter().any(|fault| matches!(fault.kind, "trigger" | "function" | "table")) {
             stop_writers(tx)?;
         }
+        tx.batch_execute("SET LOCAL statement_timeout = DEFAULT")?;
         let mut done = Vec::new();
         for fault in rest {
             match tx.savepoint(|tx| Ok(tx.batch_execute(&fault.remedy)?)) {
@@ -39,11 +43,25 @@ pub fn repair(conn: &mut PgConnection, report: &Report) -> Result<Vec<String>> {
     });
     repaired.extend(done.map_err(|error| match error {
         Error::Database(error) => Error::Internal(format!(
-            "the repair could not shut writers out within {LOCK_TIMEOUT} ({error}); run `rapport migrate` again, or stop the service first"
+            "the repair could not have the tables to itself within {LOCK_TIMEOUT} ({error}); nothing was done; run `rapport migrate` again, or stop the service first"
         )),
         other => other,
     })?);
     Ok(repaired)
+}
+
+/// Takes the tables whose triggers and policies are made anew, before anything else is locked: so the whole repair waits for
+/// their readers once, and not at each of them with all writers shut out.
+fn lock_damaged(tx: &mut Tx<'_>, faults: &[&Fault]) -> Result<()> {
+    let tables = faults.iter().filter(|fault| matches!(fault.kind, "trigger" | "policy" | "row level security"));
+    let mut names: Vec<&str> = tables.filter_map(|fault| fault.name.split('.').next()).collect();
+    names.sort_unstable();
+    names.dedup();
+    if names.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<String> = names.iter().map(|name| format!("public.\"{name}\"")).collect();
+    Ok(tx.batch_execute(&format!("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE", names.join(", ")))?)
 }
 
 /// Waits until no transaction writes to a cached table: what it wrote without triggers is committed before the cache

@@ -221,3 +221,34 @@ fn table_missing_is_named_with_where_to_read_on() {
 fn cache_epoch_that_a_crash_does_not_empty_is_named_with_the_command() {
     is_named("ALTER TABLE cache_incarnation SET LOGGED", "table cache_incarnation is `logged`, and must be `unlogged`");
 }
+
+#[test]
+fn row_level_security_forced_is_repaired() {
+    is_repaired("ALTER TABLE leads FORCE ROW LEVEL SECURITY", "row level security leads is forced on the owner");
+}
+
+#[test]
+fn foreign_key_switched_off_is_named() {
+    let damage = "DO $$ DECLARE name text; BEGIN FOR name IN SELECT tgname FROM pg_trigger WHERE tgrelid = 'leads'::regclass \
+                  AND tgisinternal LOOP EXECUTE format('ALTER TABLE leads DISABLE TRIGGER %I', name); END LOOP; END $$";
+    is_named(damage, "constraint leads.leads_company_id_fkey is switched off");
+}
+
+#[test]
+fn policy_that_hides_rows_is_named() {
+    let damage = "CREATE POLICY hide ON leads AS RESTRICTIVE USING (false)";
+    is_named(damage, "policy leads.hide is not Rapport's, and hides rows from the service");
+}
+
+#[test]
+fn row_level_security_of_a_table_without_policies_is_named() {
+    let damage = "ALTER TABLE cache_versions ENABLE ROW LEVEL SECURITY";
+    is_named(damage, "row level security cache_versions is not Rapport's, and hides rows from the service");
+}
+
+#[test]
+fn unique_index_with_another_predicate_is_named() {
+    let damage = "DROP INDEX leads_external_id_key; \
+                  CREATE UNIQUE INDEX leads_external_id_key ON leads (business_id, external_id) WHERE score > 1000";
+    is_named(damage, "index leads.leads_external_id_key is `unique");
+}

@@ -11,8 +11,10 @@ const BYPASS: &str = "rapport; fwd=bypass";
 
 fn service() -> Service {
     match redis() {
-        Some(redis) => Service::with(&["--catalogue-check-seconds", "1", "--redis-url", &redis]),
-        None => Service::with(&["--catalogue-check-seconds", "1"]),
+        Some(redis) => {
+            Service::with(&["--catalogue-check-seconds", "1", "--readiness-after-seconds", "1", "--redis-url", &redis])
+        }
+        None => Service::with(&["--catalogue-check-seconds", "1", "--readiness-after-seconds", "1"]),
     }
 }
 
@@ -40,6 +42,10 @@ fn missing_trigger_while_running_bypasses_the_cache_until_it_is_repaired() {
     assert_eq!(readiness.json["status"], "impaired");
     let reason = readiness.json["reasons"]["catalogue"].as_str().unwrap_or_default();
     assert!(reason.contains("trigger leads.cache_update is missing") && reason.contains("rapport migrate"), "{reason}");
+    // Longer than the heartbeat is patient here: what answers is not called away.
+    std::thread::sleep(std::time::Duration::from_millis(2_500));
+    let reasons = api.get("/health/readiness").expect(503).json["reasons"].clone();
+    assert_eq!(reasons.as_object().map(serde_json::Map::len), Some(1), "{reasons}");
     api.get("/health/liveness").expect(200);
     let detailed = api.get("/health/detailed").expect(200);
     assert_eq!(
