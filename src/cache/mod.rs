@@ -87,7 +87,7 @@ impl Source {
 }
 
 impl Cache {
-    /// `shape` identifies the form of this binary's answers: entries of another form are never read. `guard` is told when
+    /// `shape` identifies the form of this binary's answers: entries of another form are never read. `guard` hears when
     /// rounds connect.
     /// Errors: 500 when threads cannot be started or the URL of Redis is wrong.
     pub fn open(config: &Config, url: &str, shape: u64, supervisor: &Supervisor, guard: Arc<Guard>) -> Result<Self> {
@@ -149,7 +149,7 @@ impl Cache {
         self.bypassed.store(true, Ordering::Release);
     }
 
-    /// Goes on with nothing of before: whoever calls this has begun a new epoch in the database.
+    /// Goes on with nothing of before: the caller has begun a new epoch in the database.
     pub fn trust(&self) {
         self.forget_all();
         self.bypassed.store(false, Ordering::Release);

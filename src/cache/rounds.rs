@@ -103,7 +103,7 @@ impl Drop for Rounds {
 
 impl Rounds {
     /// Starts the thread; its connection is made when the first reader asks. `deadline` bounds a reader's wait.
-    /// `guard` is told of each connection.
+    /// `guard` hears of each connection.
     pub fn start(url: &str, deadline: Duration, supervisor: &Supervisor, guard: Arc<Guard>) -> Result<Self> {
         let shared = Arc::new(Shared::default());
         let mut thread = Thread {

@@ -1,4 +1,4 @@
-//! Connections outside of the pool, and what every connection is told about names.
+//! Connections outside of the pool, and how every connection finds names.
 
 use diesel::connection::SimpleConnection;
 use diesel::pg::PgConnection;

@@ -24,7 +24,7 @@ const FIRST: Duration = Duration::from_millis(100);
 const FIRST_OF_MANY: Duration = Duration::from_millis(20);
 /// A turn in the line where nobody else of the business waits.
 const TURN: Duration = Duration::from_millis(250);
-/// A turn where others wait: they may want other rows, which are free by now.
+/// A turn where others wait: they may want other rows, which may be free.
 const TURN_OF_MANY: Duration = Duration::from_millis(100);
 /// How long a read outside of a transaction waits for one lock. It only waits for a table that is being changed.
 const READ: Duration = Duration::from_millis(250);

@@ -127,7 +127,7 @@ fn lock(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid) -> Result<i64> {
     sql.row(tx)?.and_then(|row| row.int(0)).ok_or_else(|| store::missing(&USERS))
 }
 
-/// The person as they are shown, by field.
+/// What is shown of the person, by field.
 fn shown_values(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid) -> Result<Map<String, Json>> {
     serde_json::from_slice(&shown(tx, tenant, id)?.json).map_err(|error| Error::Internal(error.to_string()))
 }

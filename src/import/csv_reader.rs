@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::csv_split::{MAX_QUOTED_LEN, Split, cells, split};
 use crate::error::Fault;
 
-/// Lines that are refused one by one because of an open quote; of those after them only the number is told.
+/// Lines that are refused one by one because of an open quote; of those after them only the number is reported.
 pub const MAX_LISTED_LINES: u64 = 1_000;
 /// Bytes that are read from a file at once.
 const READ_LEN: usize = 64 * 1024;

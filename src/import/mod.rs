@@ -2,7 +2,7 @@
 //! in the database ([`file`]) and imported by a job ([`run`]) that can be taken back ([`reversion`]).
 //!
 //! A file is read as a stream ([`csv_reader`], [`rows`]), its columns find their fields by a mapping or by their names
-//! ([`mapping`]), and it is written in chunks with a fixed number of statements each ([`writer`]). A row that is refused is told of with every
+//! ([`mapping`]), and it is written in chunks with a fixed number of statements each ([`writer`]). A refused row is reported with every
 //! fault; the others arrive all the same. A second import finds its rows again and changes only what differs, so the same
 //! file twice changes nothing.
 

@@ -8,7 +8,7 @@ use crate::app::App;
 use crate::db::Statement;
 use crate::error::Result;
 
-/// Tables of ours that have changed ten times as many rows as they are known to have, and of which this role is an owner: whoever
+/// Tables of ours that have changed ten times as many rows as they are known to have, and of which this role is an owner: a role that
 /// is not leaves it to autovacuum. An empty table stays unknown, which is better than known as empty: plans are made for some
 /// pages then.
 const OUTGROWN: &str = "SELECT c.oid::regclass::text FROM pg_class c JOIN pg_stat_user_tables s ON s.relid = c.oid \

@@ -76,7 +76,7 @@ pub async fn watch(app: Data<App>, mut fingerprint: String, pulse: Pulse) -> Out
     loop {
         tokio::time::sleep(LEAST_PAUSE).await;
         let _ = tokio::time::timeout(period.saturating_sub(LEAST_PAUSE), app.db.guard().suspected()).await;
-        // A database that is away is told of by others; what was found last stands.
+        // Other components report a database that is away; what was found last stands.
         if let Ok((report, now)) = look(app.db.unguarded()).await {
             tell_of_newer(&app, &report);
             if let Err(error) = judge(&app, &report, fingerprint != now).await {

@@ -64,7 +64,7 @@ fn no_request_schema_has_a_default() {
     // Whichever body refers to them.
     walk(&document["components"]["schemas"], "schemas", &mut note);
     assert!(faults.is_empty(), "{}:\n{}", faults.len(), faults.join("\n"));
-    // The default is told where people read it.
+    // The description names the default.
     let lead = &document["components"]["schemas"]["LeadCreate"]["properties"]["status"];
     assert!(lead["description"].as_str().is_some_and(|about| about.contains("default: `\"new\"`")), "{lead}");
 }

@@ -1,4 +1,4 @@
-//! A row that somebody holds stops those who write that row, and nobody else.
+//! A locked row refuses its writers; other rows, lists and businesses are served.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};

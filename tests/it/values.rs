@@ -447,7 +447,7 @@ fn merged_object_past_the_limit_is_refused_and_may_shrink() {
     api.patch(&path, json!({ "metadata": { "a": null } })).expect(200);
 }
 
-/// The fields of `row` that a caller may set at any time, as they are.
+/// The fields of `row` that a caller may set at any time, unchanged.
 fn writable(noun: &Noun, row: &Value) -> Map<String, Value> {
     let fields = noun.fields.iter().filter(|field| field.written == Written::Always);
     fields.map(|field| (field.name.to_owned(), row[field.name].clone())).collect()

@@ -198,7 +198,7 @@ fn opening(object: &Object, newer: bool) -> Option<Fault> {
     })
 }
 
-/// Identifies the versions' triggers and functions as they are: dropped and made again, disabled and enabled again, it is
+/// Identifies the versions' triggers and functions: dropped and made again, disabled and enabled again, it is
 /// another one, so changes may have been missed in between.
 pub fn fingerprint(conn: &mut PgConnection) -> Result<String> {
     let row = Statement::new(

@@ -72,13 +72,13 @@ impl Embedded {
         Ok(Self { postmaster, socket, _lock: lock })
     }
 
-    /// The URL of `database` on the server that runs on the files under `state`, whoever started it.
+    /// The URL of `database` on the server that runs on the files under `state`, in whichever process it was started.
     pub fn url_of_running(state: &Path, database: &str) -> Result<String, Error> {
         let state = std::path::absolute(state).map_err(|error| Error::Folder(state.to_path_buf(), error))?;
         Ok(url_at(&socket_folder(&state), database))
     }
 
-    /// From now on restarts the server when it ends; readiness of `life` fails meanwhile. What it returns is told why when
+    /// From now on restarts the server when it ends; readiness of `life` fails meanwhile. The receiver it returns gets the reason when
     /// the server cannot be had again.
     pub fn serve(&self, life: Arc<Life>) -> oneshot::Receiver<String> {
         self.postmaster.serve(life)

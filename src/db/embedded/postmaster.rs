@@ -51,7 +51,7 @@ pub(super) struct Launch {
 
 /// The running server. Dropping it stops the server (fast shutdown) and waits for it.
 ///
-/// On Linux the server is told to stop when the *thread* that started it ends, so that `kill -9` of the service stops it
+/// On Linux the server gets a signal to stop when the *thread* that started it ends, so that `kill -9` of the service stops it
 /// too. So one thread starts it, watches it and starts it again, for as long as this value lives.
 pub(super) struct Postmaster {
     shared: Arc<Shared>,
@@ -98,7 +98,7 @@ impl Postmaster {
         started.map(|()| server).map_err(failed)
     }
 
-    /// From now on restarts the server when it ends; readiness of `life` fails meanwhile. What it returns is told why when
+    /// From now on restarts the server when it ends; readiness of `life` fails meanwhile. The receiver it returns gets the reason when
     /// the server cannot be had again.
     pub(super) fn serve(&self, life: Arc<Life>) -> oneshot::Receiver<String> {
         let (given_up, told) = oneshot::channel();

@@ -293,7 +293,7 @@ impl Run<'_> {
     }
 }
 
-/// Writes what is left of the set: new rows, changed rows, and what follows from them. Rows that are as they are to be already are
+/// Writes what is left of the set: new rows, changed rows, and what follows from them. Rows that have these values already are
 /// read, in one statement for all.
 fn put(tx: &mut Tx<'_>, tenant: &Tenant, noun: &'static Noun, plan: &Plan) -> Result<HashMap<Uuid, Row>> {
     let (new, known): (Vec<&Draft>, Vec<&Draft>) =

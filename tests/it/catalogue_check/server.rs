@@ -66,7 +66,7 @@ fn role_past_row_level_security_and_lost_membership_are_repaired_or_named() {
     let (done, said) = migrate_as(&first);
     assert!(done && said.contains("up to date"), "{said}");
 
-    // Another owner needs one command, and is told which: in words of PostgreSQL that are a hint.
+    // Another owner needs one command, and gets it: in words of PostgreSQL that are a hint.
     let second = as_role("second", &server.create("second", "OWNER second"));
     let (done, said) = migrate_as(&second);
     assert!(!done && said.contains("HINT:") && said.contains("GRANT rapport_tenant TO second"), "{said}");
