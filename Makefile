@@ -1,6 +1,6 @@
 # `make` prints what there is. CONTRIBUTING.md tells the rest.
 .DEFAULT_GOAL := help
-.PHONY: help run test prove-cache prove-walls prove-operations check contract fmt lint openapi bench deny deploy features
+.PHONY: help run test prove-cache prove-walls prove-plans prove-operations check contract fmt lint openapi bench deny deploy features
 
 # Options for the program behind `run`, `test`, `bench` and `contract`: make run ARGS="--bind 127.0.0.1:9000"
 ARGS ?=
@@ -43,11 +43,17 @@ prove-cache: features ## the cache against histories under faults, and against b
 	@RAPPORT_TEST_POSTGRES_BIN=$$(scripts/postgres.sh) || exit 1; export RAPPORT_TEST_POSTGRES_BIN; \
 	RAPPORT_TEST_REDIS_SERVER=$$(scripts/redis.sh) || exit 1; export RAPPORT_TEST_REDIS_SERVER; \
 	export RAPPORT_HISTORY_SECONDS=$${RAPPORT_HISTORY_SECONDS:-120}; \
-	exec cargo test --locked $(FEATURES) --features mutants --test it $(ARGS) -- history --nocapture --test-threads 1
+	export RAPPORT_TEST_MODEL_READERS=3; \
+	exec cargo test --locked $(FEATURES) --features mutants --test it $(ARGS) -- history model --nocapture --test-threads 1
 
 prove-walls: features ## the second wall between businesses against a build without the first (a minute, after its build)
 	@RAPPORT_TEST_POSTGRES_BIN=$$(scripts/postgres.sh) || exit 1; export RAPPORT_TEST_POSTGRES_BIN; \
 	exec cargo test --locked $(FEATURES) --features mutants --test it $(ARGS) -- walls
+
+prove-plans: features ## every statement of the API explained over a million messages (3 minutes, after its build)
+	@RAPPORT_TEST_POSTGRES_BIN=$$(scripts/postgres.sh) || exit 1; export RAPPORT_TEST_POSTGRES_BIN; \
+	export RAPPORT_TEST_PLANS_ROWS=1000000; \
+	exec cargo test --locked $(FEATURES) --test it $(ARGS) -- plans --nocapture
 
 # Each stands for a way in which a database, a network or a task fails: docs/OPERATIONS.md, docs/BACKUP.md, docs/DATABASE.md.
 OPERATIONS = backup:: catalogue_check:: plans::joins:: pooler:: database_outage:: embedded:: locked:: supervisor:: statements:: slow_clients::

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::cache::Cache;
 use crate::config::Config;
 use crate::db::{Db, connection_options};
-use crate::error::{Error, Result};
+use crate::error::Result;
 pub use crate::jobs::Life;
 use crate::jobs::{Bells, Slots, Supervisor};
 use crate::limits::Limits;
@@ -45,7 +45,7 @@ impl App {
         let limits = Arc::new(Limits::open(&config)?);
         let patience = Duration::from_secs(config.webhook_timeout_seconds);
         let bounds = outbound::Bounds::new(&config.webhook_networks);
-        let outbound = Outbound::open(bounds, patience, outbound::system()).map_err(Error::Internal)?;
+        let outbound = Outbound::new(bounds, patience, outbound::system());
         let sending = Arc::new(Slots::new(config.webhook_concurrency, config.webhook_concurrency_each));
         Ok(Self { outbound, sending, db, cache, limits, life, supervisor, bells: Bells::default(), config })
     }

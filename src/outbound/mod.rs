@@ -9,7 +9,7 @@ mod names;
 
 use std::error::Error as StdError;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -107,35 +107,46 @@ pub struct Answer {
 pub struct Outbound {
     pub bounds: Bounds,
     patience: Duration,
-    tls: reqwest::Client,
-    plain: reqwest::Client,
+    lookup: Lookup,
+    tls: OnceLock<Made>,
+    plain: OnceLock<Made>,
 }
 
+type Made = Result<reqwest::Client, String>;
+
 impl Outbound {
-    /// Waits at most `patience` for each answer, in all. Errors: text, when a client cannot be made.
-    pub fn open(bounds: Bounds, patience: Duration, lookup: Lookup) -> Result<Self, String> {
-        let client = |tls| {
-            let resolver = Checked { bounds: bounds.clone(), tls, lookup: lookup.clone() };
-            reqwest::Client::builder()
-                .dns_resolver(Arc::new(resolver))
-                .redirect(reqwest::redirect::Policy::none())
-                .no_proxy()
-                .referer(false)
-                .connect_timeout(patience)
-                .timeout(patience)
-                .pool_idle_timeout(Duration::from_secs(30))
-                .pool_max_idle_per_host(4)
-                .user_agent(concat!("rapport/", env!("CARGO_PKG_VERSION")))
-                .build()
-                .map_err(|error| error.to_string())
-        };
-        Ok(Self { patience, tls: client(true)?, plain: client(false)?, bounds })
+    /// Waits at most `patience` for each answer, in all.
+    pub fn new(bounds: Bounds, patience: Duration, lookup: Lookup) -> Self {
+        Self { bounds, patience, lookup, tls: OnceLock::new(), plain: OnceLock::new() }
+    }
+
+    /// The client for addresses with TLS or without, made when it is first needed: it reads the system's authorities, which
+    /// takes as long as half of a start. Errors: text, when it cannot be made.
+    fn client(&self, tls: bool) -> Result<&reqwest::Client, String> {
+        let place = if tls { &self.tls } else { &self.plain };
+        place.get_or_init(|| self.make(tls)).as_ref().map_err(Clone::clone)
+    }
+
+    fn make(&self, tls: bool) -> Made {
+        let resolver = Checked { bounds: self.bounds.clone(), tls, lookup: self.lookup.clone() };
+        reqwest::Client::builder()
+            .dns_resolver(Arc::new(resolver))
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .referer(false)
+            .connect_timeout(self.patience)
+            .timeout(self.patience)
+            .pool_idle_timeout(Duration::from_secs(30))
+            .pool_max_idle_per_host(4)
+            .user_agent(concat!("rapport/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .map_err(|error| error.to_string())
     }
 
     /// Posts `body` to `url`. Errors: why it could not be sent or was not answered, for people.
     pub async fn post(&self, url: &str, headers: &[(&'static str, String)], body: Bytes) -> Result<Answer, String> {
         let url = self.bounds.read(url).map_err(|why| format!("The address {why}"))?;
-        let client = if url.scheme() == "https" { &self.tls } else { &self.plain };
+        let client = self.client(url.scheme() == "https")?;
         let mut all = HeaderMap::new();
         for (name, value) in headers {
             let value = HeaderValue::from_str(value).map_err(|_| format!("`{name}` cannot be sent."))?;

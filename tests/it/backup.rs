@@ -56,7 +56,7 @@ fn id(row: &Value) -> &str {
 /// A service on `database` for the business of `of`.
 fn service_on(database: &Database, of: &Service, settings: &[&str]) -> Service {
     let key = make_key(database, of.business, Role::Owner);
-    Service::on(Database { url: database.url.clone() }, of.business, &key, settings)
+    Service::on(database.clone(), of.business, &key, settings)
 }
 
 #[test]
@@ -121,7 +121,7 @@ fn rows_of_one_table_put_back_are_seen_at_once_and_told_of() {
 #[test]
 fn table_restored_without_its_triggers_is_noticed_and_repaired() {
     let Some((service, lead, dump)) = dumped("backup-bad-table") else { return };
-    let database = Database { url: service.database.url.clone() };
+    let database = service.database.clone();
     drop(service);
     // As people do it: with CASCADE, because nothing else lets it through.
     database.run("DROP TABLE leads CASCADE");
@@ -180,7 +180,7 @@ fn clone_beside_the_original_shares_no_answer_and_sends_nothing() {
 
     let dump = scratch("backup-clone").join("dump").display().to_string();
     let name = format!("clone_of_{}", origin.database.url.rsplit('/').next().expect("a name"));
-    let clone = Database { url: format!("{}/{name}", origin.database.url.rsplit_once('/').expect("a name").0) };
+    let clone = Database::at(format!("{}/{name}", origin.database.url.rsplit_once('/').expect("a name").0));
     let Some(_) = run("dump", &[("DATABASE_URL", &origin.database.url), ("DUMP", &dump)]) else { return };
     origin.database.run(&format!("CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8'"));
     let restore = postgres_program("pg_restore").expect("it was there");
@@ -220,7 +220,7 @@ fn server_restored_to_a_point_in_time_shows_that_time_whatever_redis_has() {
     migrate::run(&database.url).expect("migrations");
     let business = make_business(&database, "acme");
     let key = make_key(&database, business, Role::Owner);
-    let service = Service::on(Database { url: database.url.clone() }, business, &key, &["--redis-url", &redis]);
+    let service = Service::on(database.clone(), business, &key, &["--redis-url", &redis]);
     let path = format!("leads/{}", service.client.make("leads", json!({ "title": "Roof" })));
 
     let major = Binaries::find(postgres_program("postgres").expect("it").parent()).expect("PostgreSQL").major;

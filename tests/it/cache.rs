@@ -8,7 +8,7 @@ use rapport::auth::Role;
 use rapport::nouns::NOUNS;
 use serde_json::json;
 
-use crate::support::{Answer, Client, Database, Samples, Service, make_key, redis};
+use crate::support::{Answer, Client, Samples, Service, make_key, redis};
 
 const LOCAL: &str = "rapport; hit; detail=local";
 const REDIS: &str = "rapport; hit; detail=redis";
@@ -21,7 +21,7 @@ fn status(answer: &Answer) -> &str {
 /// Another replica: a second service on the same database, with the same key.
 fn replica(of: &Service, settings: &'static [&'static str]) -> Service {
     let key = make_key(&of.database, of.business, Role::Owner);
-    Service::on(Database { url: of.database.url.clone() }, of.business, &key, settings)
+    Service::on(of.database.clone(), of.business, &key, settings)
 }
 
 #[test]

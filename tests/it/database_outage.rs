@@ -19,7 +19,7 @@ fn is_not_ready_while(mode: Mode, settings: &[&str], components: &[&str]) {
     let key = make_key(&direct, business, Role::Owner);
     let proxy = Proxy::to_postgres(&direct.url);
     let settings = [QUICK.as_slice(), settings].concat();
-    let service = Service::on(Database { url: proxy.url(&direct.url) }, business, &key, &settings);
+    let service = Service::on(Database::at(proxy.url(&direct.url)), business, &key, &settings);
     let probe = |path: &str| service.stranger().get(path);
     probe("/health/readiness").expect(200);
 

@@ -267,7 +267,7 @@ fn whoever_reads_up_to_a_number_has_seen_all_before_it() {
     let service = working(&["--db-connections", "6"]);
     // A second process that orders.
     let second = Service::on(
-        Database { url: service.database.url.clone() },
+        service.database.clone(),
         service.business,
         &make_key(&service.database, service.business, Role::Owner),
         &["--worker", "on"],
@@ -388,7 +388,7 @@ fn a_transaction_that_takes_long_holds_nobody_back_and_comes_later() {
 #[test]
 fn a_stream_goes_on_where_it_was_across_a_restart() {
     let service = working(&[]);
-    let (url, business) = (service.database.url.clone(), service.business);
+    let (database, business) = (service.database.clone(), service.business);
     let key = make_key(&service.database, business, Role::Owner);
     let api = Client::new(service.address, &key);
     let write = |api: &Client, count: usize| {
@@ -405,7 +405,7 @@ fn a_stream_goes_on_where_it_was_across_a_restart() {
     drop(service);
     assert!(stream.event().is_none(), "it ends with its process");
 
-    let service = Service::on(Database { url }, business, &key, &["--worker", "on"]);
+    let service = Service::on(database, business, &key, &["--worker", "on"]);
     let api = &service.client;
     write(api, 4);
     ordered(&service.database);

@@ -325,12 +325,7 @@ fn a_cancelled_import_says_so_and_can_be_taken_back() {
     let mut file = String::from("first_name,external_id\n");
     (0..60_000).for_each(|number| writeln!(file, "N{number},x-{number}").expect("text"));
     let answer = csv(api, "", file).expect(202);
-    let worker = Service::on(
-        crate::support::Database { url: service.database.url.clone() },
-        service.business,
-        "",
-        &["--worker", "on"],
-    );
+    let worker = Service::on(service.database.clone(), service.business, "", &["--worker", "on"]);
     let began = Instant::now();
     while service.database.ask("SELECT count(*)::text FROM contacts") == "0" {
         assert!(began.elapsed() < Duration::from_secs(30), "it never begins");

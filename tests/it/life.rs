@@ -25,8 +25,7 @@ impl State {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         // Named so that a later run of the harness sweeps what a killed one left.
-        let run = PathBuf::from(format!("/var/tmp/rapport-test-{}", std::process::id()));
-        Self(run.join(format!("life-{number}")))
+        Self(crate::support::folder().join(format!("life-{number}")))
     }
 
     /// Process id of the PostgreSQL that runs here.

@@ -11,7 +11,7 @@ use rapport::http::client::{network, reported};
 use serde_json::json;
 
 use crate::sign_in::{PASSWORD, admit, sign_in};
-use crate::support::{Answer, Client, Database, Service, for_cases, make_key, redis};
+use crate::support::{Answer, Client, Service, for_cases, make_key, redis};
 
 /// Requests that were answered with 200, of so many.
 fn good(client: &Client, count: usize) -> usize {
@@ -127,7 +127,7 @@ fn replicas(redis: &str, prefix: &str) -> (Service, Service, Client) {
         ["--rate-limit", "1", "--rate-burst", "9", "--redis-url", redis, "--cache-prefix", prefix, "--cache", "off"];
     let one = Service::with(&settings);
     let key = make_key(&one.database, one.business, Role::Owner);
-    let two = Service::on(Database { url: one.database.url.clone() }, one.business, &key, &settings);
+    let two = Service::on(one.database.clone(), one.business, &key, &settings);
     let there = Client::new(one.address, &key);
     (one, two, there)
 }

@@ -234,7 +234,7 @@ impl Drop for Private {
 
 #[test]
 fn on_the_private_server_mails_are_printed() {
-    let state = std::path::PathBuf::from(format!("/var/tmp/rapport-test-{}/printed", std::process::id()));
+    let state = crate::support::folder().join("printed");
     let mut command = Command::new(env!("CARGO_BIN_EXE_rapport"));
     command.args(["serve", "--bind", "127.0.0.1:0", "--metrics-bind", "off", "--log", "info", "--log-format", "text"]);
     command.env_remove("DATABASE_URL").env("RAPPORT_STATE_DIR", &state).stdin(Stdio::null()).stdout(Stdio::piped());

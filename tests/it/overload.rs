@@ -297,7 +297,7 @@ fn single_reads_that_wait_together_are_fetched_together_each_for_its_own_busines
     ];
     let service = Service::with(&[&settings[..], &STUCK].concat());
     let (neighbour, other) = service.neighbour();
-    let database = Database { url: service.database.url.clone() };
+    let database = service.database.clone();
     for business in [service.business, neighbour] {
         database.run(&format!(
             "INSERT INTO leads (business_id, title) SELECT '{business}', '{business} ' || i FROM generate_series(1, {EACH}) i"

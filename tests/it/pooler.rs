@@ -33,7 +33,7 @@ impl Bouncer {
             return None;
         }
         let (socket, user) = (database.socket(), "rapport");
-        let folder = PathBuf::from(format!("/var/tmp/rapport-test-{}/bouncer-{port}", std::process::id()));
+        let folder = crate::support::folder().join(format!("bouncer-{port}"));
         std::fs::create_dir_all(&folder).expect("a folder");
         let file = folder.join("pgbouncer.ini");
         let options: String = options.iter().map(|(name, value)| format!("{name} = {value}\n")).collect();

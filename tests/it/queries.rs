@@ -1,13 +1,11 @@
 //! The number of queries never depends on the number of rows: for every noun, and for every relation alone and all
-//! together, a list and a batch read of 500 rows cost what those of one row cost.
+//! together, a list and a batch read of 500 rows (of 50 with a relation alone) cost what those of one row cost.
 
 use rapport::noun::{Arity, Noun};
 use rapport::nouns::NOUNS;
 use serde_json::json;
 
 use crate::support::{Database, Samples, Service};
-
-const ROWS: [usize; 3] = [1, 50, 500];
 
 #[test]
 fn every_list_and_batch_read_costs_the_same_at_any_number_of_rows() {
@@ -31,7 +29,8 @@ fn every_list_and_batch_read_costs_the_same_at_any_number_of_rows() {
                 .iter()
                 .filter(|relation| include.contains(&relation.name) && relation.arity != Arity::One)
                 .count() as u32;
-            for rows in ROWS.map(|rows| rows.min(most)) {
+            let many = if include.len() == 1 { 50 } else { 500 };
+            for rows in [1, many].map(|rows| rows.min(most)) {
                 let about = format!("{rows} {} with {include:?}", noun.path());
                 let asked = if include.is_empty() { String::new() } else { format!("&include={}", include.join(",")) };
                 let list = api.get(&format!("{}?limit={rows}{asked}", noun.path())).expect(200);

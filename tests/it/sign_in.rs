@@ -83,7 +83,7 @@ fn sessions_end_on_every_replica_with_the_next_request() {
     let one = Service::start();
     admit(&one, "acme", "amina@example.com", "agent");
     let key = make_key(&one.database, one.business, Role::Owner);
-    let two = Service::on(crate::support::Database { url: one.database.url.clone() }, one.business, &key, &[]);
+    let two = Service::on(one.database.clone(), one.business, &key, &[]);
     for round in 0..6 {
         let pair = sign_in(&one, "amina@example.com").expect(201).json;
         let (here, there) = (client(&one, &pair), client(&two, &pair));

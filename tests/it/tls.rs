@@ -25,7 +25,7 @@ struct Folder(PathBuf);
 
 impl Folder {
     fn new(name: &str) -> Self {
-        let folder = PathBuf::from(format!("/var/tmp/rapport-test-{}/{name}", std::process::id()));
+        let folder = crate::support::folder().join(name);
         std::fs::create_dir_all(&folder).expect("a folder");
         Self(folder)
     }
@@ -175,7 +175,7 @@ fn postgresql_is_verified_by_every_connection_where_the_url_asks_for_it() {
     assert!(good, "{said}");
 
     // A service: its pool, the connection of its validation rounds, and whatever else it opens.
-    let database = Database { url: within };
+    let database = Database::at(within);
     let key = make_key(&database, make_business(&database, "acme"), Role::Owner);
     let service = Program::serve(&[("DATABASE_URL", &verified(NAME, &ours.ca)), ("RAPPORT_DB_CONNECTIONS", "3")]);
     service.until_ready();

@@ -698,7 +698,7 @@ fn a_name_leads_only_to_where_it_may_each_time_it_is_asked_for() {
     let patience = Duration::from_millis(500);
     let open = |networks: &[&str], lookup: Lookup| {
         let networks: Vec<ipnet::IpNet> = networks.iter().map(|network| network.parse().expect("a network")).collect();
-        Outbound::open(Bounds::new(&networks), patience, lookup).expect("a client")
+        Outbound::new(Bounds::new(&networks), patience, lookup)
     };
     // Whatever a name leads to, at whatever time.
     let hosts: Vec<IpAddr> = HOSTILE

@@ -4,7 +4,7 @@ use rapport::auth::Role;
 use rapport::db::migrate;
 use serde_json::json;
 
-use crate::support::{Database, Service, make_key, redis, until};
+use crate::support::{Service, make_key, redis, until};
 
 const HIT: &str = "rapport; hit; detail=local";
 const BYPASS: &str = "rapport; fwd=bypass";
@@ -103,10 +103,10 @@ fn triggers_off_while_no_process_runs_leave_no_stale_answer_in_redis() {
     first.client.get(&lead).expect(200);
     // It is stored in Redis without anyone waiting for it.
     std::thread::sleep(std::time::Duration::from_millis(200));
-    let (database, business) = (Database { url: first.database.url.clone() }, first.business);
+    let (database, business) = (first.database.clone(), first.business);
     let key = make_key(&database, business, Role::Owner);
     drop(first);
-    let second = Service::on(Database { url: database.url.clone() }, business, &key, &settings);
+    let second = Service::on(database.clone(), business, &key, &settings);
     let cached = second.client.get(&lead).expect(200);
     assert_eq!(cached.header("cache-status"), "rapport; hit; detail=redis", "what the first has kept is there");
     drop(second);
@@ -114,7 +114,7 @@ fn triggers_off_while_no_process_runs_leave_no_stale_answer_in_redis() {
         "ALTER TABLE leads DISABLE TRIGGER cache_update; UPDATE leads SET title = 'Door';
          ALTER TABLE leads ENABLE ALWAYS TRIGGER cache_update",
     );
-    let third = Service::on(Database { url: database.url.clone() }, business, &key, &settings);
+    let third = Service::on(database.clone(), business, &key, &settings);
     assert_eq!(third.client.get(&lead).expect(200).json["title"], "Door");
 }
 

@@ -19,7 +19,7 @@ fn serve(database: &Database) -> (bool, String) {
 
 /// The same database, as another role.
 fn as_role(role: &str, database: &Database) -> Database {
-    Database { url: database.url.replace("//rapport@", &format!("//{role}@")) }
+    Database::at(database.url.replace("//rapport@", &format!("//{role}@")))
 }
 
 #[test]
@@ -40,7 +40,7 @@ fn missing_role_is_named_noticed_and_repaired() {
     let url = database.url.clone();
     let service = Service::on(database, business, &key, &["--catalogue-check-seconds", "1"]);
     service.client.create("leads", json!({ "title": "Roof" }));
-    Database { url: url.clone() }.run(drop_role);
+    Database::at(url.clone()).run(drop_role);
     until("readiness fails", || service.client.get("/health/readiness").status == 503);
     let answer = service.client.post("leads", json!({ "title": "Door" }));
     assert_eq!((answer.status, answer.code()), (503, "database_damaged"), "{}", answer.text);

@@ -1,4 +1,5 @@
-//! Every statement that the API can ask, explained over 100,000 leads and a million messages: none may read a tenant's
+//! Every statement that the API can ask, explained over 30,000 rows of each table (100,000 leads and a million messages with
+//! `RAPPORT_TEST_PLANS_ROWS=1000000`, as `make prove-plans` has it): none may read a tenant's
 //! table from end to end, and no index may stand idle.
 //!
 //! The statements are the service's own, planned on a connection of its own pool. `RAPPORT_PLANS=1` runs them as well

@@ -1,6 +1,7 @@
 //! A client whose calls read like the API's documentation.
 
 use std::net::SocketAddr;
+use std::sync::LazyLock;
 
 use reqwest::blocking::{RequestBuilder, Response};
 use reqwest::header::HeaderMap;
@@ -25,8 +26,10 @@ pub struct Answer {
 
 impl Client {
     pub fn new(address: SocketAddr, key: &str) -> Self {
-        let http = reqwest::blocking::Client::builder().no_proxy().build().expect("a client");
-        Self { base: format!("http://{address}"), key: key.to_owned(), http }
+        // One for all: each reads the system's authorities, which takes longer than most tests ask for.
+        static HTTP: LazyLock<reqwest::blocking::Client> =
+            LazyLock::new(|| reqwest::blocking::Client::builder().no_proxy().build().expect("a client"));
+        Self { base: format!("http://{address}"), key: key.to_owned(), http: HTTP.clone() }
     }
 
     /// `path` below `/api/v1`, or, with a leading slash, from the root.
