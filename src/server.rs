@@ -27,7 +27,7 @@ use crate::nouns::NOUNS;
 use crate::ops::{catalogue, heartbeat, metrics};
 use crate::routes;
 
-/// How often it is looked whether the pool has made connections, and where they lead.
+/// How often it is looked whether the pool's connections are its own.
 const POOLER_WATCH: Duration = Duration::from_secs(1);
 
 /// A server that accepts connections.
@@ -222,11 +222,11 @@ async fn keep_checking(app: Data<App>, pulse: Pulse) -> Outcome {
     catalogue::watch(app, fingerprint, pulse).await
 }
 
-/// Looks every second whether new connections lead to a pooler that shares them: the address may have come to mean another
-/// server than at the start.
+/// Looks every second whether connections have kept their backends, and at once where new ones were made or a statement has
+/// met another backend: the address may have come to mean another server than at the start, or the pooler there another mode.
 async fn watch_pooler(app: Data<App>, pulse: Pulse) -> Outcome {
     loop {
-        tokio::time::sleep(POOLER_WATCH).await;
+        let _ = tokio::time::timeout(POOLER_WATCH, app.db.guard().gate().due()).await;
         check_pooler(&app).await;
         pulse.succeeded();
     }

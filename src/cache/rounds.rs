@@ -21,6 +21,7 @@ use tokio::sync::oneshot;
 
 use super::pace::Pace;
 use super::scope::{Scope, Stamp};
+use crate::db::backend_id::is_of_another_backend;
 use crate::db::{Guard, LastAnswer, Mailbox, Statement, Value, catalogue, connect, pooler};
 use crate::error::{Error, Result};
 use crate::jobs::{Pulse, Supervisor, Task};
@@ -92,6 +93,7 @@ pub struct RoundCounts {
 pub struct Rounds {
     shared: Arc<Shared>,
     deadline: Duration,
+    guard: Arc<Guard>,
 }
 
 impl Drop for Rounds {
@@ -109,7 +111,7 @@ impl Rounds {
         let mut thread = Thread {
             shared: shared.clone(),
             url: url.to_owned(),
-            guard,
+            guard: guard.clone(),
             timeout: deadline,
             session: None,
             connected_at: None,
@@ -122,12 +124,13 @@ impl Rounds {
             thread.run(pulse);
             Ok(())
         })?;
-        Ok(Self { shared, deadline })
+        Ok(Self { shared, deadline, guard })
     }
 
     /// The versions of `scopes`, read after this call began, unless nothing has changed since the generation `since`.
-    /// Errors: 503 when the round fails or is late.
+    /// Errors: 503 when the round fails or is late, or the database is behind a pooler that shares connections.
     pub async fn join(&self, scopes: &Arc<[Scope]>, since: u64) -> Result<Found> {
+        self.guard.gate().pass()?;
         let (answer, answered) = oneshot::channel();
         let mailbox = MAILBOX.with(Mailbox::open);
         let first = {
@@ -144,6 +147,7 @@ impl Rounds {
         }
         match tokio::time::timeout(self.deadline, answered).await {
             Ok(Ok(Some(found))) => Ok(found),
+            _ if self.guard.gate().is_closed() => Err(pooler::Shared::refusal()),
             _ => Err(Error::Unavailable {
                 code: "validation_unavailable",
                 detail: "The database could not be asked whether the answer is still good. Try again shortly.".into(),
@@ -176,6 +180,8 @@ impl Rounds {
 /// A connection, and what is known from its last round.
 struct Session {
     conn: PgConnection,
+    /// Of the gate, when it was made.
+    epoch: u64,
     identity: u64,
     moment: Moment,
     known: HashMap<Scope, i64, xxhash_rust::xxh3::Xxh3DefaultBuilder>,
@@ -330,7 +336,18 @@ impl Thread {
     }
 
     fn ask(&mut self, round: &[Waiting]) -> Result<(), BoxError> {
+        let asked = self.try_to_ask(round);
+        if let Err(error) = &asked
+            && (error.is::<pooler::Shared>() || error.downcast_ref().is_some_and(is_of_another_backend))
+        {
+            self.guard.gate().close();
+        }
+        asked
+    }
+
+    fn try_to_ask(&mut self, round: &[Waiting]) -> Result<(), BoxError> {
         let session = self.session.take().filter(|_| !self.shared.reconnect.swap(false, Ordering::AcqRel));
+        let session = session.filter(|session| session.epoch == self.guard.gate().epoch());
         let mut session = match session {
             Some(session) => session,
             None => self.connect()?,
@@ -348,6 +365,7 @@ impl Thread {
             return Err("the connection was lost a moment ago".into());
         }
         self.connected_at = Some(Instant::now());
+        let epoch = self.guard.gate().epoch();
         let mut conn = connect(&self.url)?;
         // The first connection is to what the start has looked at.
         if self.generation > 0 {
@@ -361,7 +379,7 @@ impl Thread {
         ))?;
         let identity = identity(&mut conn)?;
         self.connected_at = None;
-        Ok(Session { conn, identity, moment: Moment::default(), known: HashMap::default(), quiet: false })
+        Ok(Session { conn, epoch, identity, moment: Moment::default(), known: HashMap::default(), quiet: false })
     }
 }
 

@@ -8,6 +8,7 @@ use parking_lot::RwLock;
 use tokio::sync::Notify;
 
 use super::catalogue::Report;
+use super::pooler::Gate;
 use crate::error::{Error, Result};
 
 /// Seconds after which a refused client may try again: a migration or a repair takes about as long.
@@ -56,6 +57,7 @@ pub struct Guard {
     damaged: AtomicBool,
     report: RwLock<Option<Arc<Report>>>,
     suspicion: Notify,
+    gate: Gate,
 }
 
 impl Guard {
@@ -63,6 +65,11 @@ impl Guard {
     pub fn set(&self, refusal: Option<Refusal>) {
         *self.refusal.write() = refusal;
         self.refuses.store(refusal.is_some(), Ordering::Release);
+    }
+
+    /// What keeps work from a pooler that shares connections.
+    pub fn gate(&self) -> &Gate {
+        &self.gate
     }
 
     /// Errors: 503, with the reason and the remedy.

@@ -5,6 +5,7 @@
 //! `db_queue` jobs, or after `db_wait_ms`, the answer is 503 with `Retry-After`. (`actix_web::web::block` instead of
 //! these threads reached 70 % of the throughput; see docs/PERFORMANCE.md.)
 
+pub mod backend_id;
 mod bounds;
 pub mod catalogue;
 mod connect;
@@ -158,8 +159,9 @@ impl Db {
         Ok(asked.elapsed())
     }
 
-    /// Whether the pool's connections are its own, looked at where some were made since the last time. While they are not,
-    /// no work gets one. Errors: [`pooler::Shared`].
+    /// Whether the pool's connections are its own: two that are idle are asked each time, and the server where some were made
+    /// since the last time or a statement has met another's backend. While they are not, no work gets one.
+    /// Errors: [`pooler::Shared`].
     #[expect(clippy::disallowed_methods, reason = "one at a time, of one task; the pool itself is what is in doubt")]
     pub async fn check_pooler(&self) -> std::result::Result<(), pooler::Shared> {
         let threads = self.threads.clone();
@@ -218,6 +220,7 @@ impl Confined {
     }
 
     fn check(&self) -> Result<()> {
+        self.db.guard.gate().pass()?;
         if self.guarded { self.db.guard.check() } else { Ok(()) }
     }
 

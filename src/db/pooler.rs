@@ -10,6 +10,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use tokio::sync::Notify;
+
+use crate::error::Error;
+
 /// What to do about a pooler that shares connections.
 #[derive(Debug, thiserror::Error)]
 #[error(
@@ -132,22 +136,83 @@ impl Drop for Session {
     }
 }
 
-/// Keeps a pool from a database that turns out to be behind such a pooler while the process runs.
+impl Shared {
+    /// As clients are answered meanwhile.
+    pub fn refusal() -> Error {
+        Error::Unavailable {
+            code: "database_pooler",
+            detail: "The database is reached through a connection pooler that mixes up sessions. An operator finds what to do \
+                     about it in /health/readiness."
+                .into(),
+            after: 30,
+        }
+    }
+}
+
+/// When a connection was made.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Made {
+    /// The first is 1.
+    number: u64,
+    epoch: u64,
+}
+
+/// Keeps a process from a database that turns out to be behind such a pooler while it runs. It is closed by what a statement meets
+/// ([`super::backend_id`]) or by a check, and opened by a check only.
 #[derive(Debug, Default)]
-pub(super) struct Gate {
+pub struct Gate {
     closed: AtomicBool,
-    /// Connections that the pool has made, and how many it had made at the last check.
+    /// Connections that the pool has made, and how many it had made before the last check began.
     made: AtomicU64,
     checked: AtomicU64,
+    /// How often it was opened again. What was connected in an earlier epoch is not used any more.
+    epoch: AtomicU64,
+    due: Notify,
 }
 
 impl Gate {
-    pub(super) fn connected(&self) {
-        self.made.fetch_add(1, Ordering::AcqRel);
+    /// The pool has made a connection, and began to in `epoch`.
+    pub(super) fn connected(&self, epoch: u64) -> Made {
+        let number = self.made.fetch_add(1, Ordering::AcqRel) + 1;
+        self.due.notify_one();
+        Made { number, epoch }
     }
 
-    pub(super) fn is_closed(&self) -> bool {
+    pub fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Acquire)
+    }
+
+    /// Whether connections were found to be shared with nobody after this one was made.
+    pub(super) fn has_checked(&self, made: Made) -> bool {
+        !self.is_closed() && !self.is_stale(made) && self.checked.load(Ordering::Acquire) >= made.number
+    }
+
+    pub(super) fn is_stale(&self, made: Made) -> bool {
+        made.epoch != self.epoch()
+    }
+
+    pub fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Acquire)
+    }
+
+    /// Errors: 503 while it is closed.
+    pub fn pass(&self) -> Result<(), Error> {
+        if self.is_closed() { Err(Shared::refusal()) } else { Ok(()) }
+    }
+
+    /// A statement has met another backend than that of its connection: nothing passes until a check finds why.
+    pub fn close(&self) {
+        if !self.closed.swap(true, Ordering::AcqRel) {
+            tracing::warn!(
+                "a statement has reached another backend than its connection's; work stops until that is understood"
+            );
+        }
+        self.due.notify_one();
+    }
+
+    /// Waits until a check should not wait for its time.
+    pub async fn due(&self) {
+        self.due.notified().await;
     }
 
     /// Checks `url`, if connections were made since it was last known what they lead to, and always while it is closed. Before it
@@ -156,11 +221,16 @@ impl Gate {
         let made = self.made.load(Ordering::Acquire);
         let due = self.is_closed() || self.checked.load(Ordering::Acquire) != made;
         if due && let Some(shared) = examine(url) {
-            if self.is_closed() && !shared {
-                renew();
+            if shared {
+                self.closed.store(true, Ordering::Release);
+            } else {
+                if self.is_closed() {
+                    self.epoch.fetch_add(1, Ordering::AcqRel);
+                    renew();
+                }
+                self.checked.store(made, Ordering::Release);
+                self.closed.store(false, Ordering::Release);
             }
-            self.checked.store(made, Ordering::Release);
-            self.closed.store(shared, Ordering::Release);
         }
         if self.is_closed() { Err(Shared) } else { Ok(()) }
     }

@@ -4,15 +4,23 @@
 //! filters and fields that a client sends. So each connection counts for itself: a statement is prepared at its second use,
 //! at most [`Config::db_prepared`](crate::config::Config) are kept, and when another one is wanted, all are given up
 //! together. Giving up costs each statement in use one planning, which a statement that is not prepared costs every time.
+//!
+//! What is prepared is refused by any backend but the connection's own ([`super::backend_id`]), and nothing is before it is known
+//! that this backend is the connection's alone.
 
 use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use diesel::QueryResult;
 use diesel::connection::{CacheSize, Connection, Instrumentation, InstrumentationEvent, SimpleConnection};
 use diesel::pg::PgConnection;
 use metrics::{counter, gauge};
 use xxhash_rust::xxh3::{Xxh3DefaultBuilder, xxh3_64};
+
+use super::Guard;
+use super::backend_id::BackendId;
+use super::pooler::Made;
 
 /// Prepared statements that a connection keeps, unless configured: several times the 20 to 50 that are in use at once.
 pub const MOST: usize = 256;
@@ -50,6 +58,11 @@ struct Kept {
 /// What one connection keeps. It lives in the connection, as its instrumentation, and is gone with it.
 struct Prepared {
     most: usize,
+    /// The connection's own.
+    backend: Option<BackendId>,
+    /// Until it is known that nobody else has the backend: when the connection was made, and who knows.
+    unproven: Option<(Made, Arc<Guard>)>,
+    made: Option<Made>,
     /// The statements to be kept, with their uses since the last reset.
     kept: HashMap<Shape, Kept, Xxh3DefaultBuilder>,
     /// Bytes of their texts.
@@ -69,6 +82,9 @@ impl Prepared {
     fn new(most: usize) -> Self {
         Self {
             most,
+            backend: None,
+            unproven: None,
+            made: None,
             kept: HashMap::default(),
             text: 0,
             held: 0,
@@ -89,6 +105,9 @@ impl Prepared {
         if self.most == 0 || !(self.frequent.contains(&shape) || self.is_repeated(shape)) {
             return false;
         }
+        if !self.is_proven() {
+            return false;
+        }
         if !self.has_place(text.len()) {
             self.crowded = true;
             return false;
@@ -97,6 +116,12 @@ impl Prepared {
         self.text += text.len();
         self.kept.insert(shape, Kept { uses: 1, text: text.len() });
         true
+    }
+
+    /// Whether the backend is known to be this connection's alone.
+    fn is_proven(&mut self) -> bool {
+        self.unproven.take_if(|(made, guard)| guard.gate().has_checked(*made));
+        self.unproven.is_none()
     }
 
     fn has_place(&self, text: usize) -> bool {
@@ -153,20 +178,44 @@ impl Instrumentation for Prepared {
     }
 }
 
-/// Lets `conn` keep `most` statements prepared. Connections for which this is not called keep [`MOST`].
-pub(super) fn limit(conn: &mut PgConnection, most: usize) {
-    conn.set_instrumentation(Prepared::new(most));
+/// Lets `conn`, whose backend is `backend`, keep `most` statements prepared; none where the backend has no id. Connections
+/// for which neither this nor [`limit_of_pool`] is called keep none.
+pub(super) fn limit(conn: &mut PgConnection, most: usize, backend: Option<BackendId>) {
+    let mut prepared = Prepared::new(if backend.is_some() { most } else { 0 });
+    prepared.backend = backend;
+    conn.set_instrumentation(prepared);
 }
 
-/// Whether `conn` sends the statement `text` as a prepared one.
-pub(super) fn keeps(conn: &mut PgConnection, text: &str) -> bool {
+/// As [`limit`], but none before `guard` has found that connections like this one, which was `made`, are shared with nobody.
+pub(super) fn limit_of_pool(
+    conn: &mut PgConnection,
+    most: usize,
+    backend: Option<BackendId>,
+    made: Made,
+    guard: Arc<Guard>,
+) {
+    limit(conn, most, backend);
     if let Some(prepared) = conn.instrumentation().downcast_mut::<Prepared>() {
-        return prepared.keeps(text);
+        prepared.made = Some(made);
+        prepared.unproven = Some((made, guard));
     }
-    let mut prepared = Prepared::new(MOST);
-    let keeps = prepared.keeps(text);
-    conn.set_instrumentation(prepared);
-    keeps
+}
+
+/// Where `conn` sends the statement `text` as a prepared one: its backend.
+pub(super) fn keeps(conn: &mut PgConnection, text: &str) -> Option<BackendId> {
+    let prepared = conn.instrumentation().downcast_mut::<Prepared>()?;
+    let backend = prepared.backend?;
+    prepared.keeps(text).then_some(backend)
+}
+
+/// The backend of `conn`, as it was when the connection was made.
+pub(super) fn backend(conn: &mut PgConnection) -> Option<BackendId> {
+    conn.instrumentation().downcast_ref::<Prepared>()?.backend
+}
+
+/// When `conn`, one of a pool, was made.
+pub(super) fn made(conn: &mut PgConnection) -> Option<Made> {
+    conn.instrumentation().downcast_ref::<Prepared>()?.made
 }
 
 /// Gives up all that `conn` keeps if there was no place for another. Only outside of a transaction: one that has failed

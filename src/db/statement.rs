@@ -13,6 +13,7 @@ use diesel::sql_types as sql;
 use diesel::{QueryResult, RunQueryDsl};
 use uuid::Uuid;
 
+use super::backend_id::BackendId;
 use super::prepared;
 
 /// A value bound to a statement; `None` is NULL of that type.
@@ -178,8 +179,8 @@ impl Statement {
 /// A statement on its way to a connection.
 struct Sent<'s> {
     statement: &'s Statement,
-    /// Whether the connection keeps it prepared.
-    keep: bool,
+    /// Where the connection keeps it prepared: on this backend, and it is refused on any other. `None`: it is not kept.
+    keep: Option<BackendId>,
 }
 
 impl QueryId for Sent<'_> {
@@ -195,8 +196,9 @@ impl RunQueryDsl<PgConnection> for Sent<'_> {}
 
 impl QueryFragment<Pg> for Sent<'_> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        if !self.keep {
-            out.unsafe_to_cache_prepared();
+        match self.keep {
+            Some(backend) => backend.push_parameters(&mut out)?,
+            None => out.unsafe_to_cache_prepared(),
         }
         let Statement { text, binds } = self.statement;
         let mut from = 0;

@@ -11,9 +11,10 @@ use diesel::pg::PgConnection;
 use diesel::r2d2::{ConnectionManager, CustomizeConnection, Pool, PooledConnection};
 use tokio::sync::oneshot;
 
-use super::connect::PUBLIC_FIRST;
+use super::backend_id::is_of_another_backend;
+use super::connect;
 use super::lock_wait::LockLines;
-use super::pooler::{Gate, Shared};
+use super::pooler::Shared;
 use super::queue::{Limits, Party, Queue};
 use super::{Guard, LastAnswer, PoolState, prepared, tx};
 use crate::config::Config;
@@ -30,7 +31,7 @@ pub struct Threads {
     jobs: Arc<Queue<Job>>,
     pool: Pool<Manager>,
     url: String,
-    gate: Arc<Gate>,
+    guard: Arc<Guard>,
     wait: Duration,
     queue: usize,
     reached: Arc<Reached>,
@@ -39,7 +40,7 @@ pub struct Threads {
 /// Where a job gets its connection from.
 pub struct Source {
     pool: Pool<Manager>,
-    gate: Arc<Gate>,
+    guard: Arc<Guard>,
     wait: Duration,
     reached: Arc<Reached>,
 }
@@ -79,6 +80,11 @@ impl Source {
         let mut conn = self.get()?;
         let sent = prepared::sent();
         let done = f(&mut conn);
+        if matches!(&done, Err(Error::Database(error)) if is_of_another_backend(error)) {
+            self.guard.gate().close();
+            discard(conn);
+            return Err(Shared::refusal());
+        }
         if !matches!(&done, Err(Error::Database(error)) if tx::is_broken(error)) {
             if prepared::sent() > sent {
                 self.reached.answered();
@@ -100,30 +106,32 @@ impl Source {
     }
 
     fn get(&self) -> Result<PooledConnection<Manager>> {
-        if self.gate.is_closed() {
-            return Err(Error::Unavailable {
-                code: "database_pooler",
-                detail:
-                    "The database is reached through a connection pooler that mixes up sessions. An operator finds \
-                         what to do about it in /health/readiness."
-                        .into(),
-                after: 30,
-            });
-        }
-        let mut conn = self.pool.get_timeout(self.wait).map_err(|error| {
-            self.reached.failed(&error);
-            Error::Unavailable {
-                code: "database_unavailable",
-                detail: "The database is not reachable right now. Try again shortly.".into(),
-                after: 2,
+        let mut conn = loop {
+            self.guard.gate().pass()?;
+            let mut conn = self.pool.get_timeout(self.wait).map_err(|error| {
+                self.reached.failed(&error);
+                Error::Unavailable {
+                    code: "database_unavailable",
+                    detail: "The database is not reachable right now. Try again shortly.".into(),
+                    after: 2,
+                }
+            })?;
+            if !is_stale(&mut conn, &self.guard) {
+                break conn;
             }
-        })?;
+            discard(conn);
+        };
         // Here, where it is in no transaction. One that is dead is found out by the work itself.
         if let Err(error) = prepared::make_room(&mut conn) {
             tracing::debug!(%error, "prepared statements were not given up");
         }
         Ok(conn)
     }
+}
+
+/// Whether `conn` was made through a pooler that shared connections then: nobody knows whose backend it has.
+fn is_stale(conn: &mut PgConnection, guard: &Guard) -> bool {
+    prepared::made(conn).is_some_and(|made| guard.gate().is_stale(made))
 }
 
 /// Gives a connection back to the pool as broken, so that it is replaced: the pool itself asks only whether a
@@ -142,7 +150,6 @@ impl Threads {
         let wait = Duration::from_millis(config.db_wait_ms);
         let size = config.db_connections;
         let reached = Arc::<Reached>::default();
-        let gate = Arc::new(Gate::default());
         // Unchecked: a database that is away is readiness' business, not a reason to hang here.
         let pool = Pool::builder()
             .max_size(size)
@@ -152,9 +159,8 @@ impl Threads {
             .connection_customizer(Box::new(Session {
                 statement_timeout_ms: config.statement_timeout_ms,
                 lock_timeout_ms: LockLines::of_session(config.lock_wait_ms, config.statement_timeout_ms),
-                guard,
+                guard: guard.clone(),
                 prepared: config.db_prepared,
-                gate: gate.clone(),
             }))
             .error_handler(Box::new(LogErrors(reached.clone())))
             .build_unchecked(Manager::new(url));
@@ -165,14 +171,14 @@ impl Threads {
             running_each: share(size as usize),
         }));
         for number in 0..size {
-            let (jobs, pool, gate, reached) = (jobs.clone(), pool.clone(), gate.clone(), reached.clone());
-            let source = Source { pool, gate, wait, reached };
+            let (jobs, pool, guard, reached) = (jobs.clone(), pool.clone(), guard.clone(), reached.clone());
+            let source = Source { pool, guard, wait, reached };
             supervisor.spawn_thread(Task::named("database threads"), format!("db-{number}"), move |pulse| {
                 work(&jobs, &source, pulse);
                 Ok(())
             })?;
         }
-        Ok(Self { jobs, pool, url: url.to_owned(), gate, wait, queue: config.db_queue, reached })
+        Ok(Self { jobs, pool, url: url.to_owned(), guard, wait, queue: config.db_queue, reached })
     }
 
     /// Runs `work` on a database thread and waits for it: at most `db_wait_ms` until it starts; then its statements'
@@ -235,7 +241,35 @@ impl Threads {
 
     /// Blocks. Errors: [`Shared`].
     pub fn check_pooler(&self) -> std::result::Result<(), Shared> {
-        self.gate.check(&self.url, || (0..self.pool.max_size()).filter_map(|_| self.pool.try_get()).for_each(discard))
+        let gate = self.guard.gate();
+        if !gate.is_closed() && self.has_lost_backends() {
+            gate.close();
+        }
+        gate.check(&self.url, || (0..self.pool.max_size()).filter_map(|_| self.pool.try_get()).for_each(discard))
+    }
+
+    /// Asks two idle connections for their backends: a service without work notices as well. Two, because a pooler that has
+    /// but one client gives it the same backend each time.
+    fn has_lost_backends(&self) -> bool {
+        let idle: Vec<_> = (0..2).filter_map(|_| self.pool.try_get()).collect();
+        let mut lost = false;
+        for mut conn in idle {
+            let Some(backend) = prepared::backend(&mut conn) else { continue };
+            if is_stale(&mut conn, &self.guard) {
+                discard(conn);
+                continue;
+            }
+            match conn.batch_execute(&backend.assertion()) {
+                Ok(()) => self.reached.answered(),
+                Err(error) => {
+                    lost |= is_of_another_backend(&error);
+                    if lost || tx::is_broken(&error) {
+                        discard(conn);
+                    }
+                }
+            }
+        }
+        lost
     }
 
     pub fn state(&self) -> PoolState {
@@ -281,11 +315,12 @@ struct Session {
     guard: Arc<Guard>,
     /// Statements that it keeps prepared.
     prepared: usize,
-    gate: Arc<Gate>,
 }
 
 impl CustomizeConnection<PgConnection, diesel::r2d2::Error> for Session {
     fn on_acquire(&self, conn: &mut PgConnection) -> Result<(), diesel::r2d2::Error> {
+        let epoch = self.guard.gate().epoch();
+        let backend = connect::begin(conn).map_err(diesel::r2d2::Error::QueryError)?;
         // force_generic_plan: our statements differ by text where their plans should differ, and planning again now and
         // then costs a list some 7 % (docs/PERFORMANCE.md). random_page_cost: the plans that the tests prove are made for
         // storage without seeks. No parallel workers: one request must not take the cores of the others.
@@ -303,15 +338,14 @@ impl CustomizeConnection<PgConnection, diesel::r2d2::Error> for Session {
             self.statement_timeout_ms, self.lock_timeout_ms
         ))
         .map_err(diesel::r2d2::Error::QueryError)?;
-        conn.batch_execute(PUBLIC_FIRST).map_err(diesel::r2d2::Error::QueryError)?;
         self.guard.suspect();
         // See `error::is_deadlock`. Only superusers may set it; elsewhere it is English unless someone chose otherwise.
         if let Err(error) = conn.batch_execute("SET lc_messages = 'C'") {
             tracing::debug!(%error, "the language of the server's messages stays as it is");
             warn_of_language(conn);
         }
-        prepared::limit(conn, self.prepared);
-        self.gate.connected();
+        let made = self.guard.gate().connected(epoch);
+        prepared::limit_of_pool(conn, self.prepared, backend, made, self.guard.clone());
         Ok(())
     }
 }

@@ -1,5 +1,6 @@
 //! Transactions: what may be retried, how often, and at which isolation.
 
+use std::borrow::Cow;
 use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use diesel::result::DatabaseErrorKind as Kind;
 
 use uuid::Uuid;
 
-use super::{Actor, Bounds, Statement, Value};
+use super::{Actor, Bounds, Statement, Value, prepared};
 use crate::error::{Result, is_deadlock, is_shutdown};
 
 type Manager = AnsiTransactionManager;
@@ -119,7 +120,12 @@ impl Isolation {
 
 /// Runs `f` in the transaction that `begin` begins.
 pub(super) fn transact<T>(conn: &mut PgConnection, begin: &str, f: impl FnOnce(&mut Tx<'_>) -> Result<T>) -> Result<T> {
-    if let Err(error) = Manager::begin_transaction_sql(conn, begin) {
+    // In the same message: what a transaction does is done on the connection's own backend, or not at all.
+    let begin = match prepared::backend(conn) {
+        Some(backend) => Cow::Owned(format!("{begin}; {}", backend.assertion())),
+        None => Cow::Borrowed(begin),
+    };
+    if let Err(error) = Manager::begin_transaction_sql(conn, &begin) {
         // It may have got as far as `BEGIN`; diesel does not know of that.
         let _ = conn.batch_execute("ROLLBACK");
         return Err(error.into());

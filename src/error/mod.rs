@@ -190,7 +190,7 @@ impl Error {
 
     /// Whether the database is away, or has no place for more: nothing that is wrong with what was asked of it.
     pub fn is_outage(&self) -> bool {
-        let codes = ["database_unavailable", "validation_unavailable", "busy"];
+        let codes = ["database_unavailable", "database_pooler", "validation_unavailable", "busy"];
         let is = |error: &Self| matches!(error, Self::Unavailable { code, .. } if codes.contains(code));
         is(self) || self.resolved().is_some_and(|known| is(&known))
     }

@@ -1,19 +1,22 @@
 //! Connection poolers: PgBouncer in session mode works; one that shares connections between transactions is refused.
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use diesel::connection::SimpleConnection;
 use diesel::{Connection, PgConnection};
+use parking_lot::Mutex;
 use rapport::auth::Role;
 use rapport::db::pooler;
+use serde_json::json;
 
-use crate::support::{Database, Program, make_business, make_key, until};
+use crate::support::{Client, Database, Program, make_business, make_key, until};
 
 /// What an operator reads who has named such a pooler.
 const REMEDY: &str = "pool_mode=session";
@@ -22,7 +25,22 @@ const REMEDY: &str = "pool_mode=session";
 struct Bouncer {
     child: Child,
     folder: PathBuf,
+    /// The folder of the server's socket.
+    socket: PathBuf,
     port: u16,
+}
+
+/// Its configuration.
+const FILE: &str = "pgbouncer.ini";
+
+fn configure(folder: &Path, socket: &Path, port: u16, options: &[(&str, &str)]) {
+    let options: String = options.iter().map(|(name, value)| format!("{name} = {value}\n")).collect();
+    let text = format!(
+        "[databases]\n* = host={} user=rapport\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\n\
+         auth_type = any\nunix_socket_dir =\nmax_client_conn = 200\ndefault_pool_size = 20\n{options}",
+        socket.display()
+    );
+    std::fs::write(folder.join(FILE), text).expect("its file");
 }
 
 impl Bouncer {
@@ -32,26 +50,19 @@ impl Bouncer {
             eprintln!("skipped: there is no pgbouncer (Debian: apt-get install pgbouncer)");
             return None;
         }
-        let (socket, user) = (database.socket(), "rapport");
+        let socket = database.socket();
         let folder = crate::support::folder().join(format!("bouncer-{port}"));
         std::fs::create_dir_all(&folder).expect("a folder");
-        let file = folder.join("pgbouncer.ini");
-        let options: String = options.iter().map(|(name, value)| format!("{name} = {value}\n")).collect();
-        let text = format!(
-            "[databases]\n* = host={} user={user}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\n\
-             auth_type = any\nunix_socket_dir =\nmax_client_conn = 200\ndefault_pool_size = 20\n{options}",
-            socket.display()
-        );
-        std::fs::write(&file, text).expect("its file");
+        configure(&folder, &socket, port, options);
         let owner = std::fs::metadata(&socket).expect("the server's folder");
         let mut command = Command::new("pgbouncer");
-        command.arg("--quiet").arg(&file).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.arg("--quiet").arg(folder.join(FILE)).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         // SAFETY: geteuid has no preconditions. PgBouncer does not run as root.
         if unsafe { libc::geteuid() } == 0 {
             command.uid(owner.uid()).gid(owner.gid());
         }
         let child = command.spawn().expect("pgbouncer");
-        let bouncer = Self { child, folder, port };
+        let bouncer = Self { child, folder, socket, port };
         let began = Instant::now();
         while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
             assert!(began.elapsed() < Duration::from_secs(10), "pgbouncer does not listen");
@@ -62,6 +73,13 @@ impl Bouncer {
 
     fn url(&self, database: &Database) -> String {
         url(self.port, database)
+    }
+
+    /// Changes its options while it runs; it keeps its connections.
+    fn reload(&self, options: &[(&str, &str)]) {
+        configure(&self.folder, &self.socket, self.port, options);
+        // SAFETY: a signal to a child that has not been waited for.
+        unsafe { libc::kill(self.child.id() as i32, libc::SIGHUP) };
     }
 }
 
@@ -181,5 +199,156 @@ fn service_whose_address_comes_to_mean_a_sharing_pooler_is_not_ready_until_it_me
         program.until_ready();
         until("it serves", || client.get("leads").status == 200);
         drop(own);
+    }
+}
+
+const SESSION: &[(&str, &str)] = &[("pool_mode", "session")];
+const TRANSACTION: &[(&str, &str)] = &[("pool_mode", "transaction")];
+
+/// Leads and contacts with the texts that they must be answered with.
+struct Known {
+    leads: Vec<(String, String)>,
+    contacts: Vec<(String, String)>,
+}
+
+impl Known {
+    fn make(client: &Client) -> Self {
+        let leads = (0..12).map(|number| format!("Roof {number}"));
+        let leads = leads.map(|title| (client.make("leads", json!({ "title": title })), title)).collect();
+        let contacts = (0..12).map(|number| format!("c{number}@example.com"));
+        let contacts = contacts.map(|email| (client.make("contacts", json!({ "email": email })), email)).collect();
+        Self { leads, contacts }
+    }
+
+    /// Reads and writes of several shapes; `number` chooses. Returns the status and code of the answer, and what is wrong with
+    /// one that is no refusal.
+    fn ask(&self, client: &Client, number: usize) -> ((u16, String), Option<String>) {
+        let (lead, title) = &self.leads[number % self.leads.len()];
+        let (contact, email) = &self.contacts[number % self.contacts.len()];
+        let row = |answer: &serde_json::Value, field: &str, value: &str| answer[field] == value;
+        let (answer, right): (_, Box<dyn Fn(&serde_json::Value) -> bool>) = match number % 6 {
+            0 => (client.get(&format!("leads/{lead}")), Box::new(|json| row(json, "title", title))),
+            1 => (
+                client.get(&format!("contacts?email={email}")),
+                Box::new(|json| json["data"].as_array().is_some_and(|d| d.len() == 1 && row(&d[0], "email", email))),
+            ),
+            2 => (client.get(&format!("contacts/{contact}")), Box::new(|json| row(json, "email", email))),
+            3 => (
+                client.get("leads?limit=50&include=company&sort=created_at"),
+                Box::new(|json| json["data"].as_array().is_some_and(|data| data.len() == self.leads.len())),
+            ),
+            4 => (
+                client.patch(&format!("leads/{lead}"), json!({ "external_id": format!("x{number}") })),
+                Box::new(|json| row(json, "title", title) && row(json, "external_id", &format!("x{number}"))),
+            ),
+            _ => (
+                client.patch(&format!("contacts/{contact}"), json!({ "title": format!("T{number}") })),
+                Box::new(|json| row(json, "email", email) && row(json, "title", &format!("T{number}"))),
+            ),
+        };
+        let wrong = answer.status != 503 && (answer.status != 200 || !right(&answer.json));
+        (
+            (answer.status, answer.code().to_owned()),
+            wrong.then(|| format!("{number}: {} {}", answer.status, answer.text)),
+        )
+    }
+
+    /// Whether every row has what it was made with, asked of the database itself.
+    fn assert_untouched(&self, database: &Database) {
+        for (table, column, rows) in [("leads", "title", &self.leads), ("contacts", "email", &self.contacts)] {
+            assert_eq!(database.cell(&format!("SELECT count(*)::text FROM {table}")), rows.len().to_string());
+            for (id, text) in rows {
+                assert_eq!(&database.cell(&format!("SELECT {column} FROM {table} WHERE id = '{id}'")), text);
+            }
+        }
+    }
+}
+
+#[test]
+fn pooler_switched_to_transaction_mode_under_load_causes_no_wrong_answer_and_is_refused_until_switched_back() {
+    let database = Database::create();
+    let key = make_key(&database, make_business(&database, "acme"), Role::Owner);
+    let Some(bouncer) = Bouncer::start(&database, free_port(), SESSION) else { return };
+    for cache in ["on", "off"] {
+        let settings = [
+            ("DATABASE_URL", &*bouncer.url(&database)),
+            ("RAPPORT_DB_CONNECTIONS", "5"),
+            ("RAPPORT_CACHE", cache),
+            ("RAPPORT_RATE_LIMIT", "0"),
+        ];
+        let program = Program::serve(&settings);
+        program.until_ready();
+        let client = program.client(&key);
+        database.run("DELETE FROM contacts; DELETE FROM leads");
+        let known = Known::make(&client);
+        let (over, wrong, tally) = (AtomicBool::new(false), Mutex::new(Vec::new()), Mutex::new(BTreeMap::new()));
+        std::thread::scope(|scope| {
+            for thread in 0..8 {
+                let (known, over, wrong, tally, client) = (&known, &over, &wrong, &tally, program.client(&key));
+                scope.spawn(move || {
+                    let mut number = thread * 1_000;
+                    while !over.load(Ordering::Relaxed) {
+                        number += 1;
+                        let (kind, fault) = known.ask(&client, number);
+                        *tally.lock().entry(kind.clone()).or_insert(0) += 1;
+                        wrong.lock().extend(fault);
+                        if kind.0 == 503 {
+                            std::thread::sleep(Duration::from_millis(5));
+                        }
+                    }
+                });
+            }
+            let checked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                for round in 0..2 {
+                    // Long enough for every connection to keep what is asked.
+                    std::thread::sleep(Duration::from_millis(1_500));
+                    bouncer.reload(TRANSACTION);
+                    let switched = Instant::now();
+                    until("the reason is shown", || client.get("/health/readiness").text.contains(REMEDY));
+                    println!("cache {cache}, round {round}: noticed after {:?}", switched.elapsed());
+                    assert!(switched.elapsed() < Duration::from_secs(3));
+                    for _ in 0..20 {
+                        let readiness = client.get("/health/readiness");
+                        assert_eq!(readiness.status, 503);
+                        assert!(readiness.text.contains(REMEDY) && !readiness.text.contains("rapport migrate"));
+                        let refused = client.get("leads?limit=3");
+                        assert_eq!((refused.status, refused.code()), (503, "database_pooler"), "{}", refused.text);
+                        std::thread::sleep(Duration::from_millis(50));
+                    }
+                    bouncer.reload(SESSION);
+                    program.until_ready();
+                    until("it serves", || client.get("leads?limit=3").status == 200);
+                }
+                std::thread::sleep(Duration::from_millis(1_000));
+                assert!(program.is_ready());
+            }));
+            over.store(true, Ordering::Relaxed);
+            checked.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        });
+        let wrong = wrong.into_inner();
+        println!("cache {cache}: {:?}", tally.into_inner());
+        assert!(wrong.is_empty(), "{} wrong, the first: {:?}", wrong.len(), wrong.iter().take(5).collect::<Vec<_>>());
+        known.assert_untouched(&database);
+    }
+}
+
+#[test]
+fn pooler_switched_to_transaction_mode_is_noticed_by_an_idle_service() {
+    let database = Database::create();
+    let Some(bouncer) = Bouncer::start(&database, free_port(), SESSION) else { return };
+    for connections in ["1", "4"] {
+        let settings = [("DATABASE_URL", &*bouncer.url(&database)), ("RAPPORT_DB_CONNECTIONS", connections)];
+        let program = Program::serve(&settings);
+        program.until_ready();
+        let client = program.client("");
+        std::thread::sleep(Duration::from_millis(1_500));
+        assert!(program.is_ready());
+        bouncer.reload(TRANSACTION);
+        let switched = Instant::now();
+        until("the reason is shown", || client.get("/health/readiness").text.contains(REMEDY));
+        println!("{connections} connections: noticed after {:?}", switched.elapsed());
+        assert!(switched.elapsed() < Duration::from_secs(8));
+        bouncer.reload(SESSION);
+        program.until_ready();
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use rapport::db::backend_id::ARRAYS;
 use rapport::db::{Db, Statement};
 use rapport::error::Result;
 use serde_json::{Map, Value, json};
@@ -205,6 +206,9 @@ fn transaction_of_more_shapes_than_the_bound_keeps_its_statements_and_resets_aft
     let business = make_business(&database, "acme");
     let db = open_db(&database, &["--db-connections", "1", "--db-prepared", "8"]);
     let system = actix_web::rt::System::new();
+    // Nothing is prepared before the connection is known to be shared with nobody.
+    system.block_on(db.latency()).expect("a connection");
+    system.block_on(db.check_pooler()).expect("PostgreSQL itself");
     for failing in [false, true] {
         let most = system.block_on(db.across().write("shapes", move |tx| {
             let most = send_shapes(tx, 40)?;
@@ -232,4 +236,18 @@ fn service_that_keeps_no_statements_prepares_none() {
     let service = Service::with(&["--cache", "off", "--db-connections", "1", "--db-prepared", "0"]);
     (0..5).for_each(|_| drop(service.client.get("leads?limit=11").expect(200)));
     assert_eq!(kept(&service.db, 1).values().map(Vec::len).sum::<usize>(), 0);
+}
+
+/// Each digit of a backend's id is one of these types: a wrong one would break every connection whose id has that digit.
+#[test]
+fn array_types_of_backend_ids_are_those_of_the_catalogue() {
+    let database = Database::create();
+    let pairs: Vec<String> = ARRAYS.iter().map(|(array, element)| format!("({array}, {element})")).collect();
+    let sound = format!(
+        "SELECT count(*)::text FROM (VALUES {}) AS ours (array_id, element_id)
+         JOIN pg_type a ON a.oid = ours.array_id AND a.typreceive = 'array_recv'::regproc
+         JOIN pg_type e ON e.oid = ours.element_id AND e.oid = a.typelem AND e.typarray = a.oid AND e.typreceive <> 0",
+        pairs.join(", ")
+    );
+    assert_eq!(database.cell(&sound), ARRAYS.len().to_string());
 }
