@@ -3,6 +3,7 @@
 
 mod binaries;
 mod error;
+mod orphans;
 mod owner;
 mod postmaster;
 

@@ -14,6 +14,7 @@ use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
 
 use super::error::Error;
+use super::orphans;
 use super::owner::Owner;
 use super::{Binaries, Durability};
 use crate::jobs::{Life, Outcome, Supervisor, Task};
@@ -23,13 +24,15 @@ const START_LIMIT: Duration = Duration::from_secs(60);
 const STOP_LIMIT: Duration = Duration::from_secs(10);
 /// How often the process is looked at: what delays a restart at most.
 const LOOKS_EVERY: Duration = Duration::from_millis(50);
-/// Pause before the first restart; it doubles. Backends that outlive their postmaster hold its memory for a moment.
+/// Pause before the first restart; it doubles.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// Restarts in a row that fail before the service gives up: some seconds, after which another try would end like the last,
 /// and a process that exits is seen where one that tries is not.
 const MOST_FAILURES: u32 = 6;
 /// A server that ran for so long has recovered: its next end is the first in a row.
 const STEADY_AFTER: Duration = Duration::from_secs(60);
+/// How often a start that is held up by processes of the server before looks for them and is tried again.
+const ORPHAN_PAUSE: Duration = Duration::from_millis(250);
 /// Lines of its log that are told when it ends.
 const TAIL: usize = 8;
 /// Bytes of it that are looked at for them.
@@ -162,13 +165,24 @@ impl Watch {
 
     /// Starts the server. `false`: that is over, and those who wait have been told.
     fn begin(&mut self) -> bool {
-        let outcome = match self.launch.spawn() {
-            Ok(child) => {
-                let child = self.child.insert(child);
-                until_up(child, &self.launch, &self.shared)
+        let mut outcome = self.attempt();
+        let mut held_up: Option<Instant> = None;
+        while let Err(reason) = &outcome
+            && let Some(limit) = orphans::hold_up(reason)
+            && !self.is_stopping()
+        {
+            let began = *held_up.get_or_insert_with(Instant::now);
+            if began.elapsed() > limit {
+                break;
             }
-            Err(error) => Err(error.to_string()),
-        };
+            self.stop();
+            let ended = orphans::end(&self.launch.data, began);
+            if began.elapsed() < ORPHAN_PAUSE {
+                tracing::warn!(ended, "the PostgreSQL before has not ended yet; waiting for it");
+            }
+            self.rest(ORPHAN_PAUSE);
+            outcome = self.attempt();
+        }
         let mut state = self.shared.state.lock();
         let first = state.started.is_none();
         if first {
@@ -190,6 +204,13 @@ impl Watch {
                 !first && self.failed(reason)
             }
         }
+    }
+
+    /// Starts the server and waits until it accepts connections. Errors: why it does not.
+    fn attempt(&mut self) -> Result<(), String> {
+        let child = self.launch.spawn().map_err(|error| error.to_string())?;
+        let child = self.child.insert(child);
+        until_up(child, &self.launch, &self.shared)
     }
 
     /// It ended by itself. `false`: it stays so.
