@@ -5,6 +5,7 @@ use uuid::Uuid;
 
 use crate::auth::Tenant;
 use crate::config::DatabaseConfig;
+use crate::db::embedded::Absent;
 use crate::db::target::{BoxError, Target};
 use crate::db::{self, Statement, Value};
 use crate::{auth::Role, identity::api_keys};
@@ -17,7 +18,7 @@ pub fn create(
     name: &str,
     create_business: bool,
 ) -> Result<(), BoxError> {
-    let target = Target::open_beside(database)?;
+    let target = Target::open_beside(database, Absent::Refuse)?;
     let mut conn = target.connect_migrated()?;
     let business = business_or_new(&mut conn, slug, create_business)?;
     let key = api_keys::generate()?;

@@ -12,6 +12,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::auth::Role;
 use crate::config::{Config, DatabaseConfig, environment_faults, read_secret_files, unknown_variables, unset_empty};
+use crate::db::embedded::Absent;
 use crate::db::target::{BoxError, Target};
 use crate::db::{migrate, pg_error};
 use crate::{import, openapi, seed};
@@ -177,13 +178,13 @@ fn refuse(faults: &[String]) -> ExitCode {
 }
 
 fn migrate(database: &DatabaseConfig) -> Result<(), BoxError> {
-    let target = Target::open_beside(database)?;
+    let target = Target::open_beside(database, Absent::Create)?;
     println!("{}", migrate::run(&target.url)?);
     Ok(())
 }
 
 fn seed(database: &DatabaseConfig, scale: Option<f64>) -> Result<(), BoxError> {
-    let target = Target::open_beside(database)?;
+    let target = Target::open_beside(database, Absent::Refuse)?;
     migrate::run(&target.url)?;
     let mut conn = target.connect()?;
     let made = match scale {

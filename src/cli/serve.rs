@@ -5,6 +5,7 @@ use tokio::sync::oneshot;
 use super::demo::{self, Demo};
 use crate::app::App;
 use crate::config::Config;
+use crate::db::embedded::Absent;
 use crate::db::migrate::Migrated;
 use crate::db::target::{BoxError, Target};
 use crate::db::{self, catalogue, connection_options, migrate, pooler};
@@ -19,8 +20,11 @@ pub fn run(config: Config) -> Result<(), BoxError> {
         return Err(format!("RAPPORT_CACHE_TTL: there is no noun `{noun}`.{hint}").into());
     }
     let _logs = telemetry::start(&config.log, config.log_format)?;
-    let target = Target::open(&config.database)?;
+    let target = Target::open(&config.database, Absent::Create)?;
     let on_embedded = target.embedded.is_some();
+    if let Some(server) = target.embedded.as_ref().filter(|server| server.is_new) {
+        tracing::info!(folder = %server.data.display(), "made a new database");
+    }
     if config.migrate_on_start.unwrap_or(on_embedded) {
         tell(&migrate::run(&target.url)?);
     } else {
@@ -33,6 +37,10 @@ pub fn run(config: Config) -> Result<(), BoxError> {
         let running = server::start(app)?;
         let address = running.address;
         println!("Rapport is listening on http://{address}");
+        if let Some(server) = &target.embedded {
+            let new = if server.is_new { "  a NEW one, made by this start; RAPPORT_STATE_DIR names another folder" } else { "" };
+            println!("  database  {}{new}", server.data.display());
+        }
         println!("  explore   http://{address}/docs/");
         if let Some(metrics) = running.metrics_address {
             println!("  metrics   http://{metrics}/metrics");

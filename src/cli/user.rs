@@ -7,6 +7,7 @@ use super::api_key::business_or_new;
 use crate::auth::{Role, Tenant, random};
 use crate::config::DatabaseConfig;
 use crate::db;
+use crate::db::embedded::Absent;
 use crate::db::target::{BoxError, Target};
 use crate::identity::{passwords, people};
 use crate::noun::body::is_email;
@@ -29,7 +30,7 @@ pub fn create(
     create_business: bool,
 ) -> Result<(), BoxError> {
     let given = if from_stdin { Some(first_line()?) } else { None };
-    let target = Target::open_beside(database)?;
+    let target = Target::open_beside(database, Absent::Refuse)?;
     let mut conn = target.connect_migrated()?;
     let business = business_or_new(&mut conn, slug, create_business)?;
     let tenant = Tenant::of_operator(business);

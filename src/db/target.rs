@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use diesel::PgConnection;
 
-use super::embedded::{self, Durability, Embedded};
+use super::embedded::{self, Absent, Durability, Embedded};
 use super::{connect, migrate, pooler};
 use crate::config::DatabaseConfig;
 
@@ -29,22 +29,22 @@ pub struct Target {
 }
 
 impl Target {
-    /// Opens what is configured, starting the embedded server if nothing is.
-    pub fn open(config: &DatabaseConfig) -> Result<Self, BoxError> {
+    /// Opens what is configured, starting the embedded server if nothing is; `absent`: where that has no database yet.
+    pub fn open(config: &DatabaseConfig, absent: Absent) -> Result<Self, BoxError> {
         let state = config.state_dir();
         if let Some(url) = &config.database_url {
             check_url(url.expose())?;
             pooler::check(url.expose())?;
             return Ok(Self { url: url.expose().to_owned(), embedded: None, joined: false, state });
         }
-        let server = Embedded::start(&state, config.postgres_bin.as_deref(), Durability::Full)?;
+        let server = Embedded::start(&state, config.postgres_bin.as_deref(), Durability::Full, absent)?;
         server.ensure_database(EMBEDDED_DATABASE)?;
         Ok(Self { url: server.url(EMBEDDED_DATABASE), embedded: Some(server), joined: false, state })
     }
 
     /// As [`Target::open`], for commands that may run beside the service: where its embedded server runs, that is used.
-    pub fn open_beside(config: &DatabaseConfig) -> Result<Self, BoxError> {
-        let refused = match Self::open(config) {
+    pub fn open_beside(config: &DatabaseConfig, absent: Absent) -> Result<Self, BoxError> {
+        let refused = match Self::open(config, absent) {
             Ok(target) => return Ok(target),
             Err(error) => error,
         };

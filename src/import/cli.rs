@@ -20,6 +20,7 @@ use super::writer::{self, Done, OnMatch, Outcome, Settings, Touched};
 use crate::auth::{Business, Tenant};
 use crate::config::DatabaseConfig;
 use crate::crm::{companies::COMPANIES, contacts::CONTACTS};
+use crate::db::embedded::Absent;
 use crate::db::target::{BoxError, Target};
 use crate::db::{self, Statement, Tx, Value};
 use crate::error::{Error, is_deadlock};
@@ -96,7 +97,7 @@ pub fn run(arguments: Arguments) -> Result<(), BoxError> {
         }
         None => Mapping::guess(noun, &headers)?,
     };
-    let target = Target::open_beside(&arguments.database)?;
+    let target = Target::open_beside(&arguments.database, Absent::Refuse)?;
     let mut conn = target.connect_migrated()?;
     let business = business(&mut conn, slug)?;
     let mut report = Report::new(report, &headers);

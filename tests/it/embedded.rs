@@ -1,12 +1,15 @@
 //! The embedded PostgreSQL: it dies and comes back, it is refused with what mends it, and commands work beside it.
 
+use std::cell::{Cell, RefCell};
 use std::io::Read;
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Output;
 use std::time::{Duration, Instant};
 
+use diesel::connection::SimpleConnection;
+use diesel::{Connection, PgConnection};
 use serde_json::json;
 
 use crate::life::{Process, State, rapport, said};
@@ -55,6 +58,51 @@ fn killed_postgres_of_a_running_service_comes_back_with_its_data() {
         assert_ne!(state.postgres(), Some(postgres), "another process");
         until("reads come back", || api.get(&format!("leads/{lead}")).status == 200);
         assert_eq!(api.get(&format!("leads/{lead}")).expect(200).json["title"], "Written before");
+        until("writes come back", || api.post("leads", json!({ "title": "Written after" })).status == 201);
+    }
+}
+
+/// The process of PostgreSQL that executes `query`.
+fn backend_of(conn: &mut PgConnection, query: &str) -> Option<i32> {
+    let sql = format!(
+        "SELECT pid::bigint FROM pg_stat_activity WHERE query = '{}' AND state = 'active'",
+        query.replace('\'', "''")
+    );
+    let row = rapport::db::Statement::new(sql).row(conn).expect("an answer")?;
+    row.int(0).and_then(|process| process.try_into().ok())
+}
+
+/// A backend that computes does not see that its postmaster is gone, and keeps the memory that the next one needs.
+#[test]
+fn postgres_killed_while_a_backend_is_busy_comes_back() {
+    const BUSY: &str = "DO $$ BEGIN LOOP END LOOP; END $$";
+    let state = State::new();
+    let service = Process::start(&state.0);
+    let api = service.client();
+    let lead = api.make("leads", json!({ "title": "Written before" }));
+    for is_stopped in [false, true] {
+        let conn = PgConnection::establish(&state.url()).expect("a connection");
+        let mut busy = PgConnection::establish(&state.url()).expect("a connection");
+        let working = std::thread::spawn(move || busy.batch_execute(BUSY));
+        let (conn, backend) = (RefCell::new(conn), Cell::new(None));
+        until("the backend is busy", || {
+            backend.set(backend_of(&mut conn.borrow_mut(), BUSY));
+            backend.get().is_some()
+        });
+        let (backend, postgres) = (backend.get().expect("a backend"), state.postgres().expect("PostgreSQL runs"));
+        if is_stopped {
+            // It takes no signal but the last.
+            // SAFETY: a signal to a backend of the test's own service.
+            unsafe { libc::kill(backend, libc::SIGSTOP) };
+        }
+        let killed = Instant::now();
+        kill(postgres);
+        until("readiness fails", || service.probe("/health/readiness") == 503);
+        until("readiness comes back", || service.probe("/health/readiness") == 200);
+        println!("stopped {is_stopped}: ready again after {:?}", killed.elapsed());
+        assert_ne!(state.postgres(), Some(postgres), "another process");
+        assert!(working.join().expect("a thread").is_err());
+        until("reads come back", || api.get(&format!("leads/{lead}")).status == 200);
         until("writes come back", || api.post("leads", json!({ "title": "Written after" })).status == 201);
     }
 }
@@ -195,4 +243,109 @@ fn commands_work_beside_the_running_service_and_leave_its_server_alone() {
     assert!(beside(&["migrate"]).contains("up to date"));
     assert_eq!(state.postgres(), postgres, "the same server");
     assert_eq!(service.probe("/health/readiness"), 200);
+}
+
+/// The folder of PostgreSQL's files.
+fn data_of(state: &State) -> PathBuf {
+    let mut folders = std::fs::read_dir(&state.0).expect("the state").flatten().map(|entry| entry.path());
+    folders.find(|path| path.join("PG_VERSION").exists()).expect("the data")
+}
+
+/// Runs the binary as the user `id`, who may execute the copy in `folder`.
+fn run_as(id: u32, folder: &Path, arguments: &[&str], state: &Path) -> Output {
+    let binary = folder.join("rapport");
+    if !binary.exists() {
+        std::fs::copy(env!("CARGO_BIN_EXE_rapport"), &binary).expect("a copy");
+    }
+    let mut command = std::process::Command::new(&binary);
+    command.env_clear().env("RAPPORT_STATE_DIR", state).args(arguments);
+    for name in ["PATH", "RAPPORT_POSTGRES_BIN"] {
+        if let Some(value) = std::env::var_os(name) {
+            command.env(name, value);
+        }
+    }
+    command.uid(id).gid(id).current_dir("/").output().expect("the binary")
+}
+
+const USER_CREATE: [&str; 10] =
+    ["user", "create", "--business", "demo", "--email", "new@example.com", "--name", "New Person", "--role", "agent"];
+
+#[test]
+fn command_of_another_user_beside_the_running_service_is_told_to_run_as_its_owner() {
+    if !is_root() {
+        return;
+    }
+    let (state, elsewhere) = (State::new(), State::new());
+    std::fs::create_dir_all(&elsewhere.0).expect("a folder");
+    let service = Process::start(&state.0);
+    let owner = std::fs::metadata(data_of(&state)).expect("the data").uid();
+    for arguments in [&USER_CREATE[..], &["api-key", "create", "--business", "demo", "--role", "agent"], &["migrate"]] {
+        let output = run_as(NOBODY, &elsewhere.0, arguments, &state.0);
+        let text = said(&output);
+        assert_eq!(output.status.code(), Some(1), "{text}");
+        assert!(text.contains("is running on it") && text.contains("sudo -u postgres"), "{text}");
+        assert!(!text.contains("chown"), "{text}");
+    }
+    // root uses the server as it runs, and gives its files to nobody.
+    let output = rapport(&USER_CREATE).env("RAPPORT_STATE_DIR", &state.0).output().expect("the binary");
+    assert!(output.status.success(), "{}", said(&output));
+    assert_eq!(std::fs::metadata(data_of(&state)).expect("the data").uid(), owner);
+    assert_eq!(service.probe("/health/readiness"), 200);
+}
+
+#[test]
+fn root_beside_the_service_of_another_user_leaves_its_folder_to_that_user() {
+    if !is_root() {
+        return;
+    }
+    let (state, elsewhere) = (State::new(), State::new());
+    for folder in [&state.0, &elsewhere.0] {
+        std::fs::create_dir_all(folder).expect("a folder");
+    }
+    chown(&state.0, Some(NOBODY), Some(NOBODY)).expect("chown");
+    let migrated = run_as(NOBODY, &elsewhere.0, &["migrate"], &state.0);
+    assert!(migrated.status.success(), "{}", said(&migrated));
+    // What a service of that user holds.
+    let lock = std::fs::File::open(state.0.join("lock")).expect("the lock");
+    lock.lock().expect("the lock");
+    // It waits for a server that does not run here.
+    let output = rapport(&USER_CREATE).env("RAPPORT_STATE_DIR", &state.0).output().expect("the binary");
+    assert!(said(&output).contains("in use by another Rapport"), "{}", said(&output));
+    assert!(!said(&output).contains("chown"), "{}", said(&output));
+    assert_eq!(std::fs::metadata(&state.0).expect("the state").uid(), NOBODY);
+}
+
+#[test]
+fn command_on_a_folder_without_a_database_is_refused_and_makes_nothing() {
+    let state = State::new();
+    std::fs::create_dir_all(&state.0).expect("a folder");
+    std::fs::write(state.0.join("people.csv"), "first_name,email\nAnna,anna@example.com\n").expect("a file");
+    let file = state.0.join("people.csv");
+    let wrong = state.0.join("wrong");
+    for arguments in [
+        &USER_CREATE[..],
+        &["api-key", "create", "--business", "demo", "--role", "agent"],
+        &["import", "contacts", file.to_str().expect("text")],
+        &["seed"],
+    ] {
+        let output = rapport(arguments).env("RAPPORT_STATE_DIR", &wrong).output().expect("the binary");
+        let text = said(&output);
+        assert_eq!(output.status.code(), Some(1), "{text}");
+        for word in [&format!("no database in {}", wrong.display()), "RAPPORT_STATE_DIR", "rapport serve"] {
+            assert!(text.contains(word), "{arguments:?}: no {word} in {text}");
+        }
+        assert!(!wrong.exists(), "{arguments:?} made a folder");
+    }
+}
+
+#[test]
+fn serve_says_where_its_database_is_and_whether_it_is_new() {
+    let state = State::new();
+    for is_new in [true, false] {
+        let service = Process::start(&state.0);
+        let printed = service.printed();
+        let line = printed.lines().find(|line| line.trim_start().starts_with("database")).expect("a line");
+        assert!(line.contains(&data_of(&state).display().to_string()), "{line}");
+        assert_eq!(line.contains("NEW") && line.contains("RAPPORT_STATE_DIR"), is_new, "{line}");
+    }
 }

@@ -38,7 +38,8 @@ impl State {
         pid.lines().next()?.trim().parse().ok()
     }
 
-    fn url(&self) -> String {
+    /// The URL of the service's database.
+    pub fn url(&self) -> String {
         let host: String =
             url::form_urlencoded::byte_serialize(self.0.join("run").as_os_str().as_encoded_bytes()).collect();
         format!("postgres://rapport@{host}/rapport")
@@ -117,6 +118,11 @@ impl Process {
         }
         process.ready_after = began.elapsed();
         process
+    }
+
+    /// What it said when it started.
+    pub fn printed(&self) -> &str {
+        &self.printed
     }
 
     pub fn client(&self) -> Client {

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use diesel::{Connection, PgConnection};
 use rapport::auth::Role;
 use rapport::db::Statement;
-use rapport::db::embedded::{Binaries, Durability, Embedded};
+use rapport::db::embedded::{Absent, Binaries, Durability, Embedded};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use serde_json::json;
 
@@ -116,7 +116,8 @@ fn postgres(folder: &Folder, authority: &Authority) -> (Server, String) {
     let bin =
         ["RAPPORT_TEST_POSTGRES_BIN", "RAPPORT_POSTGRES_BIN"].iter().find_map(std::env::var_os).map(PathBuf::from);
     let state = folder.0.join("postgres");
-    let embedded = Embedded::start(&state, bin.as_deref(), Durability::None).unwrap_or_else(|error| panic!("{error}"));
+    let embedded = Embedded::start(&state, bin.as_deref(), Durability::None, Absent::Create)
+        .unwrap_or_else(|error| panic!("{error}"));
     embedded.ensure_database("rapport").expect("a database");
     drop(embedded);
     let binaries = Binaries::find(bin.as_deref()).expect("PostgreSQL");

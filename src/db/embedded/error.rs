@@ -18,6 +18,16 @@ pub enum Error {
         "{0} is in use by another Rapport. Stop it, or give this one a folder of its own: RAPPORT_STATE_DIR=/some/folder"
     )]
     InUse(PathBuf),
+    #[error(
+        "{state} belongs to {owner}, and {owner}'s Rapport is running on it. Run this command as {owner} as well: \
+         `sudo -u {owner} rapport …`, with the same RAPPORT_STATE_DIR. (Giving the files to another user would stop that Rapport.)"
+    )]
+    OwnedAndRunning { state: PathBuf, owner: String },
+    #[error(
+        "there is no database in {0} (RAPPORT_STATE_DIR), and this command makes none. Set RAPPORT_STATE_DIR to the folder \
+         of your `rapport serve`; a new database is made by the first `rapport serve` or `rapport migrate` on a folder."
+    )]
+    NoDatabase(PathBuf),
     #[error("cannot use the state folder {0}: {1}. Choose another with RAPPORT_STATE_DIR.")]
     Folder(PathBuf, io::Error),
     #[error(
@@ -37,8 +47,8 @@ pub enum Error {
 }
 
 impl Error {
-    /// What `error` at `path`, in the state folder or the folder itself, comes to.
-    pub(super) fn at(path: &Path, state: &Path, server: &Owner, error: io::Error) -> Self {
+    /// What `error` at `path`, in the state folder or the folder itself, comes to; `is_running`: another Rapport holds its lock.
+    pub(super) fn at(path: &Path, state: &Path, server: &Owner, is_running: bool, error: io::Error) -> Self {
         if error.kind() != io::ErrorKind::PermissionDenied {
             return Self::Folder(state.to_path_buf(), error);
         }
@@ -48,6 +58,9 @@ impl Error {
             Some((path, metadata)) => (path.to_path_buf(), owner::name(metadata.uid())),
             None => (path.to_path_buf(), "nobody that is known".into()),
         };
+        if is_running {
+            return Self::OwnedAndRunning { state: state.to_path_buf(), owner: owner_of_files(state).unwrap_or(owner) };
+        }
         let expected = server.name();
         let command = if path.starts_with(state) {
             format!("sudo chown -R {expected} {}", quoted(state))
@@ -58,11 +71,21 @@ impl Error {
     }
 }
 
+/// Who runs the server of `state`: the lock may be root's, the data folder never is.
+fn owner_of_files(state: &Path) -> Option<String> {
+    let found = std::fs::read_dir(state).ok()?.flatten();
+    let mut data = found.filter(|entry| entry.file_name().to_string_lossy().starts_with("postgres-"));
+    Some(owner::name(data.next()?.metadata().ok()?.uid()))
+}
+
 /// Refuses files of another user: PostgreSQL would say so in its log only.
 pub(super) fn check_owner(path: &Path, state: &Path, server: &Owner) -> Result<(), Error> {
     let Ok(metadata) = std::fs::metadata(path) else { return Ok(()) };
     if metadata.uid() == server.id() {
         return Ok(());
+    }
+    if super::is_running(state) {
+        return Err(Error::OwnedAndRunning { state: state.to_path_buf(), owner: owner::name(metadata.uid()) });
     }
     let expected = server.name();
     Err(Error::Owner {

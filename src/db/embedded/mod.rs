@@ -7,11 +7,13 @@ mod orphans;
 mod owner;
 mod postmaster;
 
+use std::cell::Cell;
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use diesel::connection::SimpleConnection;
 use diesel::{Connection, PgConnection};
@@ -27,6 +29,10 @@ use crate::jobs::Life;
 /// The longest path that fits into `sockaddr_un` on Linux and macOS, less the socket's own name.
 const LONGEST_SOCKET_FOLDER: usize = 85;
 
+/// How often the lock of a state folder is tried: a command that looks whether a Rapport runs there holds it for an instant.
+const LOCK_ATTEMPTS: usize = 5;
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
+
 /// How durable the server has to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durability {
@@ -36,28 +42,51 @@ pub enum Durability {
     None,
 }
 
+/// What to do where there is no database under the state folder yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Absent {
+    /// Make one.
+    Create,
+    /// Refuse: the folder is probably not the one that was meant.
+    Refuse,
+}
+
 /// A running private server. Dropping it stops the server (fast shutdown) and waits for it.
 pub struct Embedded {
     postmaster: Postmaster,
     socket: PathBuf,
+    /// The server's files.
+    pub data: PathBuf,
+    /// Whether they were made by this start.
+    pub is_new: bool,
     /// Held for as long as the server runs: one service per state folder.
     _lock: File,
 }
 
 impl Embedded {
-    /// Starts the server whose files are under `state`, initialising them at the first start.
-    pub fn start(state: &Path, bin: Option<&Path>, durability: Durability) -> Result<Self, Error> {
+    /// Starts the server whose files are under `state`, initialising them at the first start if `absent` allows it.
+    pub fn start(state: &Path, bin: Option<&Path>, durability: Durability, absent: Absent) -> Result<Self, Error> {
         let state = &std::path::absolute(state).map_err(|error| Error::Folder(state.to_path_buf(), error))?;
         let binaries = Binaries::find(bin)?;
         let owner = Owner::of_server();
-        let at = |path: &Path, error| Error::at(path, state, &owner, error);
+        let is_ours = Cell::new(false);
+        let at = |path: &Path, error| Error::at(path, state, &owner, !is_ours.get() && is_running(state), error);
+        let data = state.join(format!("postgres-{}", binaries.major));
+        let version = data.join("PG_VERSION");
+        // Before anything is changed there: root would give a running server's folder to another user.
+        if is_running(state) && owner.is_another() {
+            return Err(Error::InUse(state.to_path_buf()));
+        }
+        error::check_owner(&data, state, &owner)?;
+        if absent == Absent::Refuse && !is_running(state) && !version.try_exists().map_err(|error| at(&data, error))? {
+            return Err(Error::NoDatabase(state.to_path_buf()));
+        }
         owner.make_folder(state, 0o755).map_err(|error| at(state, error))?;
         error::check_path(state, &owner)?;
         let lock = lock(state, &at)?;
-        let data = state.join(format!("postgres-{}", binaries.major));
-        error::check_owner(&data, state, &owner)?;
-        let version = data.join("PG_VERSION");
-        if !version.try_exists().map_err(|error| at(&data, error))? {
+        is_ours.set(true);
+        let is_new = !version.try_exists().map_err(|error| at(&data, error))?;
+        if is_new {
             // A first start that was cut off leaves a folder that initdb refuses.
             let _ = fs::remove_dir_all(&data);
             owner.make_folder(&data, 0o700).map_err(|error| at(&data, error))?;
@@ -68,9 +97,16 @@ impl Embedded {
         let log = state.join("postgres.log");
         OpenOptions::new().create(true).append(true).open(&log).map_err(|error| at(&log, error))?;
         let url = url_at(&socket, "postgres");
-        let postmaster =
-            Postmaster::start(Launch { binaries, data, socket: socket.clone(), owner, log, durability, url })?;
-        Ok(Self { postmaster, socket, _lock: lock })
+        let postmaster = Postmaster::start(Launch {
+            binaries,
+            data: data.clone(),
+            socket: socket.clone(),
+            owner,
+            log,
+            durability,
+            url,
+        })?;
+        Ok(Self { postmaster, socket, data, is_new, _lock: lock })
     }
 
     /// The URL of `database` on the server that runs on the files under `state`, in whichever process it was started.
@@ -114,11 +150,21 @@ fn lock(state: &Path, at: &dyn Fn(&Path, std::io::Error) -> Error) -> Result<Fil
     let path = state.join("lock");
     let opened = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
     let file = opened.map_err(|error| at(&path, error))?;
-    // SAFETY: flock on a descriptor that `file` owns.
-    match unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } {
-        0 => Ok(file),
-        _ => Err(Error::InUse(state.to_path_buf())),
+    for _ in 0..LOCK_ATTEMPTS {
+        // SAFETY: flock on a descriptor that `file` owns.
+        if unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } == 0 {
+            return Ok(file);
+        }
+        std::thread::sleep(LOCK_PAUSE);
     }
+    Err(Error::InUse(state.to_path_buf()))
+}
+
+/// Whether a Rapport holds the lock of `state`; `false` where that cannot be seen.
+fn is_running(state: &Path) -> bool {
+    let Ok(file) = File::open(state.join("lock")) else { return false };
+    // SAFETY: flock on a descriptor that `file` owns, and which is closed, and with it unlocked, at once.
+    unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_SH | libc::LOCK_NB) != 0 }
 }
 
 /// `<state>/run`, or a short name under the temporary folder where that would not fit into a socket address, or would be

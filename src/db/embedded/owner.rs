@@ -21,6 +21,11 @@ impl Owner {
         Self(["postgres", "nobody"].iter().find_map(|name| ids(name)))
     }
 
+    /// Whether it is another user than we are.
+    pub fn is_another(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// Id of this user.
     pub fn id(&self) -> u32 {
         // SAFETY: geteuid has no preconditions.

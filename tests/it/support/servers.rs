@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use diesel::connection::SimpleConnection;
 use diesel::{Connection, PgConnection};
-use rapport::db::embedded::{Durability, Embedded};
+use rapport::db::embedded::{Absent, Durability, Embedded};
 use rapport::db::{Statement, migrate};
 
 /// Databases are copied from this one, which is migrated once.
@@ -18,7 +18,7 @@ static POSTGRES: LazyLock<Embedded> = LazyLock::new(|| {
     let (send, receive) = mpsc::channel();
     // In a thread that never ends: on Linux the server stops with the thread that started it.
     std::thread::spawn(move || {
-        let started = Embedded::start(&folder(), postgres_bin().as_deref(), Durability::None);
+        let started = Embedded::start(&folder(), postgres_bin().as_deref(), Durability::None, Absent::Create);
         send.send(started).expect("the harness waits");
         loop {
             std::thread::park();
@@ -231,7 +231,7 @@ impl OwnServer {
         let folder = state.clone();
         // On Linux the server stops with the thread that started it, so the thread waits as long as it is needed.
         let thread = std::thread::spawn(move || {
-            let server = Embedded::start(&folder, postgres_bin().as_deref(), Durability::None);
+            let server = Embedded::start(&folder, postgres_bin().as_deref(), Durability::None, Absent::Create);
             let server = server.unwrap_or_else(|error| panic!("{error}"));
             send.send(server.url("")).expect("the test waits");
             let _ = stopped.recv();
