@@ -119,16 +119,7 @@ fn prepare(connection: &TcpStream, write_timeout: Duration) {
     #[cfg(target_os = "linux")]
     {
         let millis = libc::c_uint::try_from(write_timeout.as_millis()).unwrap_or(libc::c_uint::MAX);
-        // SAFETY: the descriptor is open, and the option's value is an unsigned int of the size that is passed.
-        unsafe {
-            libc::setsockopt(
-                connection.as_raw_fd(),
-                libc::IPPROTO_TCP,
-                libc::TCP_USER_TIMEOUT,
-                std::ptr::from_ref(&millis).cast(),
-                size_of::<libc::c_uint>() as libc::socklen_t,
-            );
-        }
+        set_option(connection, libc::IPPROTO_TCP, libc::TCP_USER_TIMEOUT, &millis);
     }
     #[cfg(not(target_os = "linux"))]
     let _ = write_timeout;
@@ -137,14 +128,19 @@ fn prepare(connection: &TcpStream, write_timeout: Duration) {
 /// Makes the close of `connection` drop what was not sent: its client does not read.
 fn close_at_once(connection: &TcpStream) {
     let linger = libc::linger { l_onoff: 1, l_linger: 0 };
-    // SAFETY: the descriptor is open, and the option's value is a `linger` of the size that is passed.
+    set_option(connection, libc::SOL_SOCKET, libc::SO_LINGER, &linger);
+}
+
+/// Sets a socket option whose value, as the kernel reads it, is a `T`. What the kernel refuses stays as it was.
+fn set_option<T>(connection: &TcpStream, level: libc::c_int, option: libc::c_int, value: &T) {
+    // SAFETY: the descriptor is open, and the size that is passed is that of the value.
     unsafe {
         libc::setsockopt(
             connection.as_raw_fd(),
-            libc::SOL_SOCKET,
-            libc::SO_LINGER,
-            std::ptr::from_ref(&linger).cast(),
-            size_of::<libc::linger>() as libc::socklen_t,
+            level,
+            option,
+            std::ptr::from_ref(value).cast(),
+            size_of::<T>() as libc::socklen_t,
         );
     }
 }
