@@ -108,7 +108,7 @@ pub static MESSAGES: Noun = Noun {
 };
 
 fn prepare(change: &mut Change, _: &Business, faults: &mut Faults) {
-    let text = |text: &str| Value::Text(Some(text.to_owned()));
+    let text = Value::text;
     if change.creates {
         let inbound = change.text("direction") == Some("inbound");
         change.set_default("author", text(if inbound { "contact" } else { "user" }));

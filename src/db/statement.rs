@@ -36,6 +36,11 @@ pub enum Value {
 }
 
 impl Value {
+    /// This text, which is not NULL.
+    pub fn text(text: &str) -> Self {
+        Value::Text(Some(text.to_owned()))
+    }
+
     pub fn is_null(&self) -> bool {
         use Value::*;
         matches!(

@@ -199,7 +199,7 @@ pub struct Limits {
 /// Stores `key` for the tenant. The same key again is left as it is.
 pub fn insert(tx: &mut Tx<'_>, tenant: &Tenant, name: &str, role: Role, key: &str, limits: Limits) -> Result<Uuid> {
     let id = Uuid::now_v7();
-    let text = |text: &str| Value::Text(Some(text.to_owned()));
+    let text = Value::text;
     let mut sql = Statement::new(
         "INSERT INTO api_keys (business_id, id, name, role, prefix, hash, expires_at, permissions) VALUES (",
     );

@@ -18,7 +18,7 @@ pub fn admit(
     hash: &str,
     replaces: bool,
 ) -> Result<bool> {
-    let text = |text: &str| Value::Text(Some(text.to_owned()));
+    let text = Value::text;
     let (id, _) = known_as(tx, email, name)?;
     let before = role_of(tx, tenant, "user_id", id)?;
     let mut member = Statement::new("INSERT INTO memberships (business_id, id, user_id, role) VALUES (");
@@ -40,7 +40,7 @@ pub fn admit(
 /// Whoever has the address `email`, their id and name; who is new is called `name`. They stay who they are until the end of
 /// the transaction.
 pub fn known_as(tx: &mut Tx<'_>, email: &str, name: &str) -> Result<(Uuid, String)> {
-    let text = |text: &str| Value::Text(Some(text.to_owned()));
+    let text = Value::text;
     let mut person = Statement::new("INSERT INTO users (id, email, name) VALUES (");
     person.bind(Value::Uuid(Some(Uuid::now_v7()))).push(", ").bind(text(email)).push(", ").bind(text(name));
     // Changed to what it is, because nothing is returned of a row that was left alone.

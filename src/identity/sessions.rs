@@ -84,7 +84,7 @@ pub fn person(conn: &mut PgConnection, email: &str) -> Result<Option<Person>> {
     let mut sql = Statement::new(
         "SELECT u.id, u.name, p.hash, u.email FROM users u LEFT JOIN passwords p ON p.user_id = u.id WHERE lower(u.email) = lower(",
     );
-    sql.bind(text(email)).push(")");
+    sql.bind(Value::text(email)).push(")");
     Ok(sql.row(conn)?.map(|row| Person {
         id: row.uuid(0).unwrap_or_default(),
         name: row.text(1).unwrap_or_default().to_owned(),
@@ -122,7 +122,7 @@ pub fn doors(conn: &mut PgConnection, user: Uuid) -> Result<Vec<Door>> {
 /// the end of the transaction. Without this a session could begin, or a password be set, by one that was just replaced.
 pub fn still_has(tx: &mut Tx<'_>, user: Uuid, hash: &str) -> Result<bool> {
     let mut sql = Statement::new("SELECT user_id FROM passwords WHERE user_id = ");
-    sql.bind(Value::Uuid(Some(user))).push(" AND hash = ").bind(text(hash)).push(" FOR UPDATE");
+    sql.bind(Value::Uuid(Some(user))).push(" AND hash = ").bind(Value::text(hash)).push(" FOR UPDATE");
     Ok(sql.row(tx)?.is_some())
 }
 
@@ -252,15 +252,11 @@ pub fn end_own(tx: &mut Tx<'_>, tenant: &Tenant, user: Uuid, id: Uuid) -> Result
 /// to choose another.
 pub fn set_password(tx: &mut Tx<'_>, user: Uuid, hash: &str, kept: Option<Uuid>) -> Result<()> {
     let mut sql = Statement::new("INSERT INTO passwords (user_id, hash) VALUES (");
-    sql.bind(Value::Uuid(Some(user))).push(", ").bind(text(hash));
+    sql.bind(Value::Uuid(Some(user))).push(", ").bind(Value::text(hash));
     sql.push(") ON CONFLICT (user_id) DO UPDATE SET hash = excluded.hash, changed_at = now()").run(tx)?;
     let mut sql = Statement::new("DELETE FROM password_tokens WHERE user_id = ");
     sql.bind(Value::Uuid(Some(user))).run(tx)?;
     let mut sql = Statement::new("DELETE FROM sessions WHERE user_id = ");
     sql.bind(Value::Uuid(Some(user))).push(" AND id IS DISTINCT FROM ").bind(Value::Uuid(kept)).run(tx)?;
     Ok(())
-}
-
-fn text(text: &str) -> Value {
-    Value::Text(Some(text.to_owned()))
 }

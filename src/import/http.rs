@@ -354,7 +354,7 @@ fn insert(
         Some((kind, id)) => (kind, Some(id)),
         None => ("system", None),
     };
-    let text = |text: &str| Value::Text(Some(text.to_owned()));
+    let text = Value::text;
     let lines = file.lines.saturating_sub(u64::from(asked.format == "csv")) as i64;
     let columns = [
         ("business_id", Value::Uuid(Some(tenant.id()))),

@@ -319,14 +319,10 @@ fn tell(tx: &mut Tx<'_>, tenant: &Tenant, import: &Import, input: &Input, cursor
         sql.push(&format!(", {name} = ")).bind(Value::Int(Some(*count)));
     }
     if ends {
-        sql.push(", finished_at = now(), state = ").bind(text(if input.trial { "tried" } else { "imported" }));
+        sql.push(", finished_at = now(), state = ").bind(Value::text(if input.trial { "tried" } else { "imported" }));
     }
     sql.push(" WHERE business_id = ").bind(Value::Uuid(Some(tenant.id()))).push(" AND id = ");
     sql.bind(Value::Uuid(Some(import.id)));
     sql.push(if ends { "" } else { " AND updated_at < now() - interval '1 second'" }).run(tx)?;
     Ok(())
-}
-
-fn text(text: &str) -> Value {
-    Value::Text(Some(text.to_owned()))
 }

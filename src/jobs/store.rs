@@ -75,12 +75,20 @@ pub fn enqueue(tx: &mut Tx<'_>, tenant: &Tenant, kind: &Kind, input: Json) -> Re
         None => ("system", None),
     };
     let mut sql = Statement::new("INSERT INTO jobs (business_id, id, kind, actor_kind, actor_id) VALUES (");
-    sql.bind(Value::Uuid(Some(tenant.id()))).push(", ").bind(Value::Uuid(Some(id))).push(", ").bind(text(kind.name));
-    sql.push(", ").bind(text(actor)).push(", ").bind(Value::Uuid(by)).push(")").run(tx)?;
+    sql.bind(Value::Uuid(Some(tenant.id())))
+        .push(", ")
+        .bind(Value::Uuid(Some(id)))
+        .push(", ")
+        .bind(Value::text(kind.name));
+    sql.push(", ").bind(Value::text(actor)).push(", ").bind(Value::Uuid(by)).push(")").run(tx)?;
     let mut sql =
         Statement::new("INSERT INTO job_runs (business_id, id, kind, input, role, permissions, sees_only) VALUES (");
-    sql.bind(Value::Uuid(Some(tenant.id()))).push(", ").bind(Value::Uuid(Some(id))).push(", ").bind(text(kind.name));
-    sql.push(", ").bind(Value::Json(Some(input))).push(", ").bind(text(tenant.role().name())).push(", ");
+    sql.bind(Value::Uuid(Some(tenant.id())))
+        .push(", ")
+        .bind(Value::Uuid(Some(id)))
+        .push(", ")
+        .bind(Value::text(kind.name));
+    sql.push(", ").bind(Value::Json(Some(input))).push(", ").bind(Value::text(tenant.role().name())).push(", ");
     sql.bind(Value::Texts(tenant.permissions().names().collect())).push(", ");
     sql.bind(Value::Uuid(tenant.sees_only())).push(")").run(tx)?;
     Ok(id)
@@ -186,7 +194,7 @@ pub fn proceed(tx: &mut Tx<'_>, claim: &Claim, locked: &Locked, terms: Terms) ->
 pub fn end(tx: &mut Tx<'_>, tenant: &Tenant, job: &Job, end: &End) -> Result<()> {
     let mut sql =
         Statement::new("UPDATE jobs j SET version = version + 1, updated_at = now(), finished_at = now(), state = ");
-    sql.bind(text(end.state())).push(", ").append(progress(job));
+    sql.bind(Value::text(end.state())).push(", ").append(progress(job));
     match end {
         End::Succeeded(result) => {
             let result = Some(result.clone()).filter(|result| !result.is_null());
@@ -260,8 +268,4 @@ fn identified(tenant: &Tenant, id: Uuid, alias: &str) -> Statement {
     let mut sql = Statement::new(format!(" WHERE {alias}.business_id = "));
     sql.bind(Value::Uuid(Some(tenant.id()))).push(&format!(" AND {alias}.id = ")).bind(Value::Uuid(Some(id)));
     sql
-}
-
-fn text(text: &str) -> Value {
-    Value::Text(Some(text.to_owned()))
 }

@@ -31,7 +31,7 @@ pub fn note(tx: &mut Tx<'_>, departure: &Departure, seconds: i64) -> Result<()> 
     .run(tx)?;
     let mut sql = Statement::new("INSERT INTO oidc_departures (state, secret, nonce, verifier, expires_at) VALUES (");
     sql.bind(Value::Bytes(departure.state.to_vec())).push(", ").bind(Value::Bytes(departure.secret.to_vec()));
-    sql.push(", ").bind(text(&departure.nonce)).push(", ").bind(text(&departure.verifier));
+    sql.push(", ").bind(Value::text(&departure.nonce)).push(", ").bind(Value::text(&departure.verifier));
     sql.push(", now() + make_interval(secs => ").bind(Value::Int(Some(seconds))).push("))").run(tx)?;
     Ok(())
 }
@@ -55,23 +55,19 @@ pub fn take(tx: &mut Tx<'_>, state: &Hash, secret: &Hash) -> Result<Option<Depar
 pub fn person(tx: &mut Tx<'_>, someone: &Someone) -> Result<Option<Person>> {
     let mut known =
         Statement::new("SELECT u.id, u.name FROM identities i JOIN users u ON u.id = i.user_id WHERE i.issuer = ");
-    known.bind(text(&someone.issuer)).push(" AND i.subject = ").bind(text(&someone.subject));
+    known.bind(Value::text(&someone.issuer)).push(" AND i.subject = ").bind(Value::text(&someone.subject));
     if let Some(row) = known.row(tx)? {
         return Ok(row.uuid(0).map(|id| Person { id, name: row.text(1).unwrap_or_default().to_owned() }));
     }
     let Some(address) = &someone.verified_email else { return Ok(None) };
     let mut addressed = Statement::new("SELECT id, name FROM users WHERE lower(email) = lower(");
-    let row = addressed.bind(text(address)).push(") FOR SHARE").row(tx)?;
+    let row = addressed.bind(Value::text(address)).push(") FOR SHARE").row(tx)?;
     let person =
         row.and_then(|row| Some(Person { id: row.uuid(0)?, name: row.text(1).unwrap_or_default().to_owned() }));
     if let Some(person) = &person {
         let mut link = Statement::new("INSERT INTO identities (issuer, subject, user_id) VALUES (");
-        link.bind(text(&someone.issuer)).push(", ").bind(text(&someone.subject)).push(", ");
+        link.bind(Value::text(&someone.issuer)).push(", ").bind(Value::text(&someone.subject)).push(", ");
         link.bind(Value::Uuid(Some(person.id))).push(") ON CONFLICT (issuer, subject) DO NOTHING").run(tx)?;
     }
     Ok(person)
-}
-
-fn text(text: &str) -> Value {
-    Value::Text(Some(text.to_owned()))
 }
