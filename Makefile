@@ -56,12 +56,12 @@ prove-plans: features ## every statement of the API explained over a million mes
 	exec cargo test --locked $(FEATURES) --test it $(ARGS) -- plans --nocapture
 
 # Each stands for a way in which a database, a network or a task fails: docs/OPERATIONS.md, docs/BACKUP.md, docs/DATABASE.md.
-OPERATIONS = backup:: catalogue_check:: plans::joins:: pooler:: database_outage:: embedded:: locked:: supervisor:: statements:: slow_clients::
+OPERATIONS = backup:: catalogue_check:: plans::joins:: pooler:: database_outage:: embedded:: locked:: supervisor:: statements:: slow_clients:: killed whatever_becomes
 
 prove-operations: features ## what fails around the service: restores, outages, poolers, locks, panics (some minutes, after its build)
 	@RAPPORT_TEST_POSTGRES_BIN=$$(scripts/postgres.sh) || exit 1; export RAPPORT_TEST_POSTGRES_BIN; \
 	RAPPORT_TEST_REDIS_SERVER=$$(scripts/redis.sh) || exit 1; export RAPPORT_TEST_REDIS_SERVER; \
-	export RAPPORT_TEST_SHAPES=$${RAPPORT_TEST_SHAPES:-2000}; \
+	export RAPPORT_TEST_SHAPES=$${RAPPORT_TEST_SHAPES:-2000} RAPPORT_TEST_KILLS=$${RAPPORT_TEST_KILLS:-12}; \
 	: the feature makes tasks of the real binary panic; \
 	exec cargo test --locked $(FEATURES) --features mutants --test it $(ARGS) -- $(OPERATIONS) --nocapture
 

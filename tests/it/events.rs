@@ -12,7 +12,7 @@ use rapport::nouns::NOUNS;
 use serde_json::{Value, json};
 
 use crate::sign_in::{admit, client, sign_in};
-use crate::support::{Client, Database, Samples, Service, make_key};
+use crate::support::{Client, Database, Samples, Service, make_key, narrow};
 
 /// Longest wait for what must come.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -549,15 +549,17 @@ fn a_slow_reader_is_dropped_and_disturbs_nobody() {
     let key = make_key(&service.database, service.business, Role::Owner);
     ordered(&service.database);
     let begins = last(api).max(begins);
-    let mut slow = std::net::TcpStream::connect(service.address).expect("a connection");
-    write!(slow, "GET /api/v1/events/stream HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\n\r\n").expect("sent");
+    let mut slow = narrow::connect(service.address);
+    // The connection ends with the stream.
+    let request = "GET /api/v1/events/stream HTTP/1.1\r\nHost: x\r\nConnection: close";
+    write!(slow, "{request}\r\nAuthorization: Bearer {key}\r\n\r\n").expect("sent");
     let mut one = [0];
     slow.read_exact(&mut one).expect("an answer");
     let quick = Follow::begin(api, "", None);
-    // More than what is on the way can hold.
-    let most = 120;
+    // More than what is on the way can hold: each event has the text before and after.
+    let most = 50;
     for turn in 0..most {
-        let metadata = json!({ "text": format!("{turn:03}").repeat(20_000) });
+        let metadata = json!({ "text": format!("{turn:03}").repeat(4_000) });
         api.patch(&format!("leads/{lead}"), json!({ "metadata": metadata })).expect(200);
         assert_eq!(quick.event().expect("an event").id, begins + turn + 1);
     }

@@ -1,39 +1,19 @@
 //! Clients that hold connections: they do not read what they asked for, or send half of a request. On real sockets.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
-use std::os::fd::FromRawFd;
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
+use crate::support::narrow::connect;
 use crate::support::{Client, Database, Program, Service, until};
 
 /// Longest wait for what must happen within a second.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Rows of the export: with a note of a kilobyte each, more than the kernel's largest buffers of both sides.
-const ROWS: usize = 12_000;
-
-/// A connection whose kernel takes in little: what its program does not read soon stays with the service.
-fn connect(address: SocketAddr) -> TcpStream {
-    let SocketAddr::V4(address) = address else { panic!("tests listen on 127.0.0.1") };
-    let to = libc::sockaddr_in {
-        sin_family: libc::AF_INET as libc::sa_family_t,
-        sin_port: address.port().to_be(),
-        sin_addr: libc::in_addr { s_addr: u32::from(*address.ip()).to_be() },
-        sin_zero: [0; 8],
-    };
-    let small: libc::c_int = 4096;
-    // SAFETY: each pointer is to a value of the size that is passed with it; the descriptor becomes the stream's alone.
-    unsafe {
-        let socket = libc::socket(libc::AF_INET, libc::SOCK_STREAM, 0);
-        assert!(socket >= 0, "a socket");
-        let size = size_of_val(&small) as libc::socklen_t;
-        libc::setsockopt(socket, libc::SOL_SOCKET, libc::SO_RCVBUF, std::ptr::from_ref(&small).cast(), size);
-        let size = size_of_val(&to) as libc::socklen_t;
-        assert_eq!(libc::connect(socket, std::ptr::from_ref(&to).cast(), size), 0, "a connection");
-        TcpStream::from_raw_fd(socket)
-    }
-}
+/// Rows of the export: with a note of a kilobyte each, far more than both kernels hold of a narrow connection.
+const ROWS: usize = 2_000;
+/// Bytes that a slow reader takes at a time: more than a third of what the service's kernel holds, see `Timeouts::write`.
+const PART: usize = 60_000;
 
 /// Whether the service still has its side of the connection. Asked of the kernel: the client would not notice, as it reads
 /// nothing.
@@ -95,7 +75,7 @@ fn unread_answer_write_timeout_resets_the_connection() {
     // Who reads, however slowly for a program, gets all of it.
     let mut slow = connect(service.address);
     slow.write_all(&request).expect("room");
-    let (mut seen, mut part) = (Vec::new(), vec![0; 400_000]);
+    let (mut seen, mut part) = (Vec::new(), vec![0; PART]);
     slow.set_read_timeout(Some(PATIENCE)).expect("a limit");
     while !seen.ends_with(b"0\r\n\r\n") {
         let mut read = 0;

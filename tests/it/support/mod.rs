@@ -2,6 +2,7 @@
 
 mod cases;
 mod client;
+pub mod narrow;
 pub mod post;
 mod program;
 pub mod provider;
@@ -27,4 +28,9 @@ pub fn until(what: &str, holds: impl Fn() -> bool) {
         assert!(began.elapsed() < std::time::Duration::from_secs(60), "never: {what}");
         std::thread::sleep(std::time::Duration::from_millis(10));
     }
+}
+
+/// How often tests kill what they watch: more often with `RAPPORT_TEST_KILLS` (`make prove-operations`).
+pub fn kills() -> usize {
+    std::env::var("RAPPORT_TEST_KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(2)
 }

@@ -1,5 +1,6 @@
 //! PostgreSQL and Redis, started once for the process and gone with it.
 
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -9,7 +10,7 @@ use std::time::{Duration, Instant};
 use diesel::connection::SimpleConnection;
 use diesel::{Connection, PgConnection};
 use rapport::db::embedded::{Absent, Durability, Embedded};
-use rapport::db::{Statement, migrate};
+use rapport::db::{Cells, Statement, migrate};
 
 /// Databases are copied from this one, which is migrated once.
 const TEMPLATE: &str = "rapport_template";
@@ -84,6 +85,11 @@ fn forget_earlier_runs() {
     }
 }
 
+thread_local! {
+    /// The database that this thread asked last, and the connection.
+    static ASKED_BY: Cell<Option<(String, PgConnection)>> = const { Cell::new(None) };
+}
+
 /// A database of a test's own, migrated and empty. What [`Database::create`] made is dropped with its last clone.
 #[derive(Clone)]
 pub struct Database {
@@ -141,9 +147,23 @@ impl Database {
 
     /// The one text that `sql` answers with.
     pub fn ask(&self, sql: &str) -> String {
-        let row = rapport::db::Statement::new(sql).row(&mut self.connect());
-        let row = row.unwrap_or_else(|error| panic!("{sql}: {error}")).expect("a row");
-        row.text(0).unwrap_or_default().to_owned()
+        let rows = self.query(sql);
+        rows.first().expect("a row").text(0).unwrap_or_default().to_owned()
+    }
+
+    /// What `sql` answers, over the connection that this thread asked by before: tests ask again and again until something
+    /// holds, and each connection is a process of the server. One that fails is made anew.
+    fn query(&self, sql: &str) -> Vec<Cells> {
+        if let Some((url, mut conn)) = ASKED_BY.take().filter(|(url, _)| *url == self.url)
+            && let Ok(rows) = Statement::new(sql).rows(&mut conn)
+        {
+            ASKED_BY.set(Some((url, conn)));
+            return rows;
+        }
+        let mut conn = self.connect();
+        let rows = Statement::new(sql).rows(&mut conn).unwrap_or_else(|error| panic!("{sql}: {error}"));
+        ASKED_BY.set(Some((self.url.clone(), conn)));
+        rows
     }
 
     /// Runs `sql`, which may be several statements.
@@ -159,8 +179,7 @@ impl Database {
 
     /// The rows of a query whose cells are all text; NULL is the empty text.
     pub fn rows<const N: usize>(&self, sql: &str) -> Vec<[String; N]> {
-        let rows = Statement::new(sql).rows(&mut self.connect());
-        rows.unwrap_or_else(|error| panic!("{sql}: {error}"))
+        self.query(sql)
             .iter()
             .map(|row| std::array::from_fn(|index| row.text(index).unwrap_or_default().to_owned()))
             .collect()
