@@ -18,9 +18,11 @@ use crate::ops::jobs::JOBS;
 const ABOUT: &str = "Changes all rows that a filter finds. They are counted at once (`matched`), and changed by a job, which \
 `Location` leads to: each of them once, some hundreds in one transaction, whatever becomes of the process; rows that are made \
 later are not among them. It can be cancelled between two transactions. With `dry_run` they are counted only.\n\n\
-`filter` has the parameters of the list, without those of its order and its view; several values are a list or comma-separated, \
-and `{}` is all rows. `update` gives them the fields in `set`, `assign` a responsible member, `tag` adds and removes labels, \
-`delete` deletes them. Rows that are refused stay as they are: how many, and the first of them, is told by the job's `result`.";
+`filter` has the parameters of the list, without those of its order and its view. A text, a number, true or false is one value, \
+whatever characters it has; several values are a list: `{\"tags\": [\"vip, keep\", \"press\"]}` finds the rows with the label \
+`vip, keep` and those with `press`. `{}` is all rows. `update` gives them the fields in `set`, `assign` a responsible member, `tag` \
+adds and removes labels, `delete` deletes them. Rows that are refused are not changed; the job's `result` has their number and the \
+first of them.";
 
 /// Adds them to the document.
 pub fn describe(api: &mut OpenApi) {
@@ -59,9 +61,16 @@ fn answer() -> Schema {
 fn body(noun: &Noun) -> Schema {
     let object = || ObjectBuilder::new().schema_type(Type::Object);
     let text = || ObjectBuilder::new().schema_type(Type::String);
+    let one = || {
+        let kinds = utoipa::openapi::schema::SchemaType::from_iter([Type::String, Type::Number, Type::Boolean]);
+        ObjectBuilder::new().schema_type(kinds)
+    };
+    let several =
+        ArrayBuilder::new().items(RefOr::T(Schema::from(one().build()))).min_items(Some(1)).max_items(Some(100));
+    let value = AnyOfBuilder::new().item(one()).item(several).build();
     let filter = object()
-        .additional_properties(Some(AdditionalProperties::FreeForm(true)))
-        .description(Some("Parameters of the list."));
+        .additional_properties(Some(AdditionalProperties::RefOr(RefOr::T(value.into()))))
+        .description(Some("Parameters of the list: to each one value, or a list of some of which any matches."));
     let set = reference(&format!("{}Update", noun.schema));
     let dry_run = with_default("Counts the rows and does nothing.", "false");
     let actions = actions(noun);
@@ -92,7 +101,7 @@ fn body(noun: &Noun) -> Schema {
 
 fn example(noun: &Noun) -> Json {
     let filter = match noun.field("status") {
-        Some(field) => json!({ "status": crate::noun::openapi::example(field.example) }),
+        Some(field) => json!({ "status": [crate::noun::openapi::example(field.example)] }),
         None => json!({ "metadata.plan": "gold" }),
     };
     json!({ "action": "update", "filter": filter, "set": { "metadata": { "plan": "silver" } }, "dry_run": false })

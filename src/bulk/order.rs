@@ -27,8 +27,10 @@ pub struct Order {
 /// Which rows.
 #[derive(Clone, Debug)]
 enum Rows {
-    /// Filters of their list, as they were given.
+    /// Filters of their list, as they were given: several values are a list.
     Filter(Map<String, Json>),
+    /// The same, kept by a release that took a text for values separated by commas.
+    CommaFilter(Map<String, Json>),
     /// The query string of their list: what jobs kept that an older version took.
     Query(String),
 }
@@ -72,7 +74,7 @@ impl Order {
             Some(Json::Object(filter)) => filtered(noun, filter, business, &mut faults),
             _ => {
                 let detail = "`filter` is required: an object of the parameters that a list takes, such as \
-                              {\"status\":\"new\"}. {} is all rows.";
+                              {\"status\":\"new\"} or {\"status\":[\"new\",\"won\"]}. {} is all rows.";
                 faults.field("filter", "required", detail);
                 Map::new()
             }
@@ -107,6 +109,7 @@ impl Order {
     pub fn list(&self, business: &Business) -> Result<List> {
         match &self.rows {
             Rows::Filter(filter) => List::of_filter(self.noun, filter, business),
+            Rows::CommaFilter(filter) => List::of_comma_filter(self.noun, filter, business),
             Rows::Query(query) => List::parse(self.noun, query, business),
         }
     }
@@ -130,7 +133,8 @@ impl Order {
         };
         let mut kept = json!({ "noun": self.noun.plural, "work": work });
         match &self.rows {
-            Rows::Filter(filter) => kept["filter"] = json!(filter),
+            Rows::Filter(filter) => kept["filter"] = as_lists(filter).into(),
+            Rows::CommaFilter(filter) => kept["filter"] = json!(filter),
             Rows::Query(query) => kept["query"] = json!(query),
         }
         kept
@@ -150,11 +154,19 @@ impl Order {
             _ => return None,
         };
         let rows = match &kept["filter"] {
+            // This release keeps no texts outside of lists.
+            Json::Object(filter) if filter.values().any(Json::is_string) => Rows::CommaFilter(filter.clone()),
             Json::Object(filter) => Rows::Filter(filter.clone()),
             _ => Rows::Query(kept["query"].as_str()?.to_owned()),
         };
         Some(Self { noun, rows, work, place: "", dry_run: false })
     }
+}
+
+/// `filter` with each text as a list of one: so every release reads it as one value, also a worker of the release before.
+fn as_lists(filter: &Map<String, Json>) -> Map<String, Json> {
+    let as_list = |value: &Json| if value.is_string() { json!([value]) } else { value.clone() };
+    filter.iter().map(|(name, value)| (name.clone(), as_list(value))).collect()
 }
 
 /// What can be done to rows of `noun`.

@@ -2,7 +2,7 @@
 //!
 //! | parameter | means |
 //! |---|---|
-//! | `status=new,won` | any of the values; `\\,` for a comma within one |
+//! | `status=new,won` | any of the values; `\\,` for a comma within one; in JSON `["new", "won"]` |
 //! | `company_id=none` | no link |
 //! | `created_after=…`, `created_before=…` | at or after, and before, an instant or a day |
 //! | `score_min=…`, `score_max=…` | bounds, both included |
@@ -135,13 +135,30 @@ impl List {
         reader.finish()
     }
 
-    /// Understands `filter`, an object whose members are filters of `noun`. A text is read as in a query string; of a list each
-    /// element is one value. Errors: every fault, at `/filter/<name>`.
+    /// Understands `filter`, an object whose members are filters of `noun`. A text is one value, also where it has commas; several
+    /// values are a list. Errors: every fault, at `/filter/<name>`.
     pub fn of_filter(noun: &'static Noun, filter: &Map<String, Json>, business: &Business) -> Result<Self> {
+        Self::of_members(noun, filter, false, business)
+    }
+
+    /// The same for a filter that a release kept which read texts as a query string, where a comma separates values.
+    pub fn of_comma_filter(noun: &'static Noun, filter: &Map<String, Json>, business: &Business) -> Result<Self> {
+        Self::of_members(noun, filter, true, business)
+    }
+
+    fn of_members(
+        noun: &'static Noun,
+        filter: &Map<String, Json>,
+        splits_texts: bool,
+        business: &Business,
+    ) -> Result<Self> {
         let mut reader = Reader::new(noun, business);
-        reader.place = "/filter";
+        (reader.place, reader.is_json) = ("/filter", true);
         for (name, value) in filter {
-            reader.member(name, value);
+            match value {
+                Json::String(text) if splits_texts => reader.parameter(name, Given::Text(text.clone())),
+                value => reader.member(name, value),
+            }
         }
         reader.finish()
     }

@@ -2,12 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use rapport::auth::Role;
+use rapport::auth::{Role, Tenant};
+use rapport::db;
 use rapport::nouns::NOUNS;
 use serde_json::{Value, json};
 
 use crate::sign_in::{admit, client, sign_in};
-use crate::support::{Answer, Client, Program, Samples, Service, kills};
+use crate::support::{Answer, Client, Program, Samples, Service, kills, until};
 
 fn ask(api: &Client, noun: &str, body: Value) -> Answer {
     api.post(&format!("{noun}/bulk-operations"), body)
@@ -168,6 +169,60 @@ fn killed_again_and_again_it_changes_each_row_exactly_once() {
     assert_eq!(api.get(&format!("leads/{later}")).expect(200).json["version"], 1);
     let told = service.database.ask("SELECT count(*) || ' of ' || count(DISTINCT row_id) FROM audit_log WHERE noun = 'leads' AND action = 'updated'");
     assert_eq!(told, format!("{rows} of {rows}"));
+}
+
+#[test]
+fn filter_text_with_commas_is_one_value_and_a_list_is_several() {
+    let service = Service::with(&["--worker", "on"]);
+    let api = &service.client;
+    let labels = ["vip, keep", "vip", "keep"];
+    let rows = labels.map(|label| api.make("leads", json!({ "title": label, "source": label, "tags": [label] })));
+    let matched = |filter: Value| {
+        let order = json!({ "action": "delete", "filter": filter, "dry_run": true });
+        ask(api, "leads", order).expect(200).json["matched"].as_i64().expect("a number")
+    };
+    for (filter, expected) in [
+        (json!({ "tags": "vip, keep" }), 1),
+        (json!({ "tags": ["vip, keep"] }), 1),
+        (json!({ "tags": ["vip", "keep"] }), 2),
+        (json!({ "tags": "vip,keep" }), 0),
+        (json!({ "source": "vip, keep" }), 1),
+        (json!({ "source": ["vip, keep", "keep"] }), 2),
+        (json!({ "q": "vip, keep", "score_min": 0, "score_max": 0 }), 1),
+        (json!({ "status": "new" }), 3),
+    ] {
+        assert_eq!(matched(filter.clone()), expected, "{filter}");
+    }
+    // A refusal says what to write instead.
+    let refused = |filter: Value, said: &str| {
+        let answer = ask(api, "leads", json!({ "action": "delete", "filter": filter })).expect(422);
+        assert!(
+            answer.json["errors"][0]["detail"].as_str().is_some_and(|detail| detail.contains(said)),
+            "{}",
+            answer.text
+        );
+    };
+    refused(json!({ "status": "new,won" }), r#"Several values are a list: {"status":["new","won"]}."#);
+    refused(json!({ "score": { "gte": 5 } }), "Bounds are filters of their own: `score_min` and `score_max`.");
+    refused(json!({ "score_min": [1, 2] }), "`score_min` takes one value");
+    refused(json!({ "tags": [] }), "Leave it out");
+    refused(json!({ "tags": [["vip"]] }), r#"or a list of such: {"tags": ["one", "another"]}"#);
+    refused(json!({ "company_id": null }), r#"Rows without one: {"company_id": "none"}."#);
+    refused(json!({ "stats": ["new", "won"] }), "There is no parameter `stats`");
+
+    // As a job keeps it, each release reads it alike; what a release before kept is read as that one did.
+    let asked = ask(api, "leads", json!({ "action": "delete", "filter": { "tags": "vip, keep" } }));
+    assert_eq!(ended(api, &asked)["result"]["changed"], 1);
+    api.get(&format!("leads/{}", rows[0])).expect(404);
+    rows[1..].iter().for_each(|row| drop(api.get(&format!("leads/{row}")).expect(200)));
+    let tenant = Tenant::of_operator(service.business);
+    let kept = json!({ "noun": "leads", "work": { "delete": true }, "filter": { "tags": "vip, keep" }, "until": "2100-01-01T00:00:00Z" });
+    let job = db::in_transaction(&mut service.database.connect(), |tx| {
+        rapport::jobs::enqueue(tx, &tenant, &rapport::bulk::BULK, kept.clone())
+    });
+    let path = format!("ops/jobs/{}", job.expect("a job"));
+    until("it has ended", || api.get(&path).expect(200).json["state"] == "succeeded");
+    assert_eq!(count(api, ""), 0);
 }
 
 #[test]

@@ -14,13 +14,23 @@ pub(super) enum Given {
 
 impl Given {
     /// One value of JSON as a query string would write it.
-    pub(super) fn scalar(value: &Json) -> Option<String> {
+    fn scalar(value: &Json) -> Option<String> {
         match value {
             Json::String(text) => Some(text.clone()),
             Json::Number(number) => Some(number.to_string()),
             Json::Bool(flag) => Some(flag.to_string()),
             _ => None,
         }
+    }
+
+    /// A member of a JSON filter: one value, or a list of some. `None`: it is neither.
+    pub(super) fn json(value: &Json) -> Option<Self> {
+        let values = match value {
+            Json::Array(several) if several.is_empty() => return None,
+            Json::Array(several) => several.iter().map(Self::scalar).collect::<Option<_>>(),
+            one => Self::scalar(one).map(|text| vec![text]),
+        };
+        values.map(Given::Values)
     }
 
     /// As several values.
@@ -47,8 +57,8 @@ impl Given {
     }
 }
 
-/// The words of `a,b`; a comma or a backslash within one is written after a backslash.
-fn words(value: &str) -> Vec<String> {
+/// The values of `a,b`; a comma or a backslash within one is written after a backslash.
+pub(super) fn words(value: &str) -> Vec<String> {
     let mut words = vec![String::new()];
     let mut characters = value.chars().peekable();
     while let Some(character) = characters.next() {

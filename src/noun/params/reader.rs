@@ -4,7 +4,7 @@ use chrono::NaiveDate;
 use serde_json::Value as Json;
 use uuid::Uuid;
 
-use super::given::{Given, signs_kept};
+use super::given::{Given, signs_kept, words};
 use super::{Count, DEFAULT_LIMIT, Filter, Form, LARGEST_LIMIT, List, Test, View, names};
 use crate::auth::Business;
 use crate::db::Value;
@@ -29,6 +29,8 @@ pub(super) struct Reader<'b> {
     pub(super) only_view: bool,
     /// What faults point into.
     pub(super) place: &'static str,
+    /// Whether filters come as JSON, where several values are a list.
+    pub(super) is_json: bool,
     faults: Vec<Fault>,
     seen: Vec<String>,
     filters: Vec<(usize, Form, Vec<String>)>,
@@ -51,6 +53,7 @@ impl<'b> Reader<'b> {
             business,
             only_view: false,
             place: "/query",
+            is_json: false,
             faults: Vec::new(),
             seen: Vec::new(),
             filters: Vec::new(),
@@ -95,27 +98,51 @@ impl<'b> Reader<'b> {
         }
     }
 
-    /// Reads the filter `name` as a member of a JSON object: a text as in a query string, or a list, of which each element is one
-    /// value, whatever characters it has.
+    /// Reads the filter `name` as a member of a JSON object: one value, whatever characters it has, or a list of several.
     pub(super) fn member(&mut self, name: &str, value: &Json) {
-        let given = match value {
-            Json::String(text) => Some(Given::Text(text.clone())),
-            Json::Array(several) if !several.is_empty() => {
-                several.iter().map(Given::scalar).collect::<Option<_>>().map(Given::Values)
-            }
-            one => Given::scalar(one).map(|text| Given::Values(vec![text])),
-        };
-        match given {
+        match Given::json(value) {
             Some(given) if given.has_nul() => {
                 self.fault(name, "nul", format!("`{name}` must not contain the character U+0000."));
             }
             Some(given) => self.parameter(name, given),
-            None => self.fault(
-                name,
-                "type",
-                format!("`{name}` must be a text, a number, true or false, or a list of such."),
-            ),
+            None if !self.is_known(name) => self.unknown(name),
+            None => self.misshapen(name, value),
         }
+    }
+
+    /// Says how a member of a JSON filter is to be written.
+    fn misshapen(&mut self, name: &str, value: &Json) {
+        let field = self.noun.field(name);
+        let hint = match value {
+            Json::Object(_) => {
+                let bounds = field.into_iter().flat_map(|field| {
+                    Form::of(field)
+                        .iter()
+                        .filter(|form| **form != Form::Any)
+                        .map(|form| format!("`{}`", form.name(field)))
+                });
+                match bounds.collect::<Vec<_>>() {
+                    bounds if bounds.is_empty() => String::new(),
+                    bounds => format!(" Bounds are filters of their own: {}.", bounds.join(" and ")),
+                }
+            }
+            Json::Null if field.is_some_and(|field| field.kind == Kind::Uuid && field.nullable) => {
+                format!(" Rows without one: {{\"{name}\": \"none\"}}.")
+            }
+            Json::Array(several) if several.is_empty() => " Leave it out to filter by something else.".into(),
+            _ => String::new(),
+        };
+        let takes_several = field.is_some_and(|field| Form::of(field).contains(&Form::Any));
+        let or_list = match takes_several {
+            true => format!(", or a list of such: {{\"{name}\": [\"one\", \"another\"]}}"),
+            false => String::new(),
+        };
+        let detail = format!("`{name}` must be a text, a number, true or false{or_list}.{hint}");
+        self.fault(name, "type", detail);
+    }
+
+    fn is_known(&self, name: &str) -> bool {
+        name.starts_with("metadata.") || names(self.noun).iter().any(|known| known == name)
     }
 
     /// Reads the parameter `name`.
@@ -136,6 +163,7 @@ impl<'b> Reader<'b> {
         } else if !self.filter(name, &given) {
             match given.one() {
                 Some(value) => self.own(name, value),
+                None if !self.is_known(name) => self.unknown(name),
                 None => self.once_only(name),
             }
         }
@@ -143,7 +171,11 @@ impl<'b> Reader<'b> {
     }
 
     fn once_only(&mut self, name: &str) {
-        self.fault(name, "repeated", format!("`{name}` may be given once, with one value."));
+        let detail = match self.is_json {
+            true => format!("`{name}` takes one value, not a list of several."),
+            false => format!("`{name}` may be given once, with one value."),
+        };
+        self.fault(name, "repeated", detail);
     }
 
     /// Reads what is no filter by a field.
@@ -289,7 +321,10 @@ impl<'b> Reader<'b> {
         for value in values {
             match scalar(field.kind, &value, self.business) {
                 Ok(value) => parsed.extend(self.written_otherwise(field, value)),
-                Err((code, detail)) => self.fault(&name, code, format!("`{name}` {detail}")),
+                Err((code, detail)) => {
+                    let hint = if self.is_json && form == Form::Any { list_hint(&name, &value) } else { String::new() };
+                    self.fault(&name, code, format!("`{name}` {detail}{hint}"));
+                }
             }
         }
         let test = match form {
@@ -354,6 +389,14 @@ impl<'b> Reader<'b> {
             }
         }
         view
+    }
+}
+
+/// How to write in JSON what a query string writes with commas; empty where `value` has none.
+fn list_hint(name: &str, value: &str) -> String {
+    match words(value) {
+        values if values.len() > 1 => format!(" Several values are a list: {}.", serde_json::json!({ name: values })),
+        _ => String::new(),
     }
 }
 
