@@ -8,6 +8,7 @@ use rapport::db::embedded::Binaries;
 use rapport::db::migrate;
 use serde_json::{Value, json};
 
+use crate::life::{Process, State};
 use crate::support::receiver::Receiver;
 use crate::support::{
     Client, Database, OwnServer, Program, Service, make_business, make_key, postgres_program, redis, scratch, until,
@@ -157,6 +158,28 @@ fn table_restored_without_its_triggers_is_noticed_and_repaired() {
     service.client.get(&path).expect(200);
     service.client.patch(&path, json!({ "title": "Door" })).expect(200);
     assert_eq!(service.client.get(&path).expect(200).json["title"], "Door");
+}
+
+#[test]
+fn private_server_is_dumped_restored_and_swapped_by_its_socket_while_it_serves() {
+    let state = State::new();
+    let service = Process::start(&state.0);
+    let api = service.client();
+    let lead = api.make("leads", json!({ "title": "Roof" }));
+    let folder = state.0.display().to_string();
+    let dump = scratch("backup-private").join("dump").display().to_string();
+    let Some(said) = run("private", &[("STATE", &folder), ("DUMP", &dump)]) else { return };
+    assert!(said.contains("demo"), "{said}");
+    api.delete(&format!("leads/{lead}")).expect(204);
+    let server = format!("postgres://rapport@{}", format!("{folder}/run").replace('/', "%2F"));
+    let [admin, restored] = ["postgres", "restored"].map(|name| format!("{server}/{name}"));
+    let said = run("restore", &[("ADMIN_URL", &admin), ("RESTORED_URL", &restored), ("DUMP", &dump)]);
+    assert!(said.expect("the programs").contains("up to date"));
+    run("swap", &[("SERVER", &server)]).expect("the programs");
+    until("the restored database serves", || api.get(&format!("leads/{lead}")).status == 200);
+    api.patch(&format!("leads/{lead}"), json!({ "title": "Door" })).expect(200);
+    assert_eq!(api.get(&format!("leads/{lead}")).expect(200).json["title"], "Door");
+    until("the service is ready", || service.probe("/health/readiness") == 200);
 }
 
 fn lead_business(database: &Database) -> uuid::Uuid {
