@@ -67,7 +67,7 @@ pub static CONTACTS: Noun = Noun {
 fn prepare(change: &mut Change, _: &Business, faults: &mut Faults) {
     const ANY: [&str; 4] = ["first_name", "last_name", "email", "phone"];
     if change.creates && ANY.iter().all(|name| change.text(name).is_none()) {
-        faults.field("first_name", "required", "Give at least one of first_name, last_name, email and phone.");
+        faults.required(&ANY, "Give at least one of first_name, last_name, email and phone.");
     }
     let phone = change.text("phone").unwrap_or_default().to_owned();
     if let Some((number, extension)) = phone.split_once(";ext=") {

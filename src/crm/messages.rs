@@ -115,7 +115,7 @@ fn prepare(change: &mut Change, _: &Business, faults: &mut Faults) {
         change.set_default("status", text(if inbound { "received" } else { "queued" }));
         let empty = change.text("body").is_none() && change.get("media").is_none_or(Value::is_null);
         if empty && change.text("kind").is_none_or(|kind| kind == "text") {
-            faults.field("body", "required", "A text message needs a `body`.");
+            faults.required(&["body"], "A text message needs a `body`.");
         }
         if inbound != (change.text("author") == Some("contact")) {
             let detail = "An inbound message is by the `contact`, an outbound one by a `user`, `ai` or the `system`.";

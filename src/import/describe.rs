@@ -17,15 +17,15 @@ static PREVIEW: [Field; 2] = [
         "changes",
         Kind::Object,
         r#"{"2":{"before":null,"after":{"first_name":"Anna"},"notes":[]}}"#,
-        "By row of the file: the fields before and after, and what the row says besides that is kept elsewhere; `before` is null \
+        "By row of the file, the header of CSV being row 1: the fields before and after, and what the row says besides that is kept elsewhere; `before` is null \
          for a new row.",
     )
     .not_null(),
     Field::new(
         "notes",
         Kind::Object,
-        r#"{"version":"Set by the service: of a row that is there it is left out, of a new one it is kept in metadata."}"#,
-        "By column: what is not simply taken as a field, such as the second of two columns of one name, or what the service sets. \
+        r#"{"Labels":"`Tags` is taken as `tags`, too: the labels of all these columns are united."}"#,
+        "By column: what is not simply taken as a field, such as the second of two columns for one field, or what the service sets. \
          Of a file without columns: members that the last trial left out.",
     )
     .not_null(),
@@ -139,8 +139,9 @@ fn errors() -> OperationBuilder {
         .tag(IMPORTS.plural)
         .summary(Some("Get the refused rows of an import"))
         .description(Some(
-            "As a CSV file, a line for each fault: the row as a spreadsheet counts, its cells as they were (formulas escaped as in \
-             exports), and what is wrong. Cells are empty when the file is not kept any more. With `notes=true` also the rows that \
+            "As a CSV file, a line for each fault: the number of the row, its cells as they were (formulas escaped as in exports), and \
+             what is wrong. Of CSV the header is row 1, a row is one also where its cells have line breaks, and empty lines are not \
+             counted; of NDJSON each line is counted. Cells are empty when the file is not kept any more. With `notes=true` also the rows that \
              were taken and have a value that is kept elsewhere than in its field.",
         ))
         .operation_id(Some("getImportErrors"))

@@ -123,6 +123,8 @@ impl Mapping {
             column.rank = 0;
             match value {
                 Json::Null => column.target = Target::Skip,
+                // As `targets` names it: sent back, that must change nothing.
+                Json::String(name) if column.target.is_aside() && column.target.name().as_ref() == Some(name) => {}
                 Json::String(name) => match target(noun, name) {
                     Some(target) => column.target = target,
                     None => {
@@ -147,6 +149,11 @@ impl Mapping {
 }
 
 impl Target {
+    /// What an export has and no import sets. A mapping that names it so leaves it that.
+    fn is_aside(&self) -> bool {
+        matches!(self, Target::ServiceSet(_) | Target::Related(_))
+    }
+
     /// As a mapping names it; nothing: the column is skipped.
     pub fn name(&self) -> Option<String> {
         match self {
@@ -316,6 +323,11 @@ mod tests {
         let text = r#"{"Rufname": "first_name", "Note": "email", "secret": null}"#;
         let mapping = Mapping::read(&contacts::CONTACTS, &asked, text).unwrap();
         assert_eq!(shown(&mapping), ["Rufname → first_name", "Note → email", "secret → nothing", "email → email"]);
+        // What was shown of an export and is sent back means the same.
+        let asked = headers(&["email", "version", "company.industry"]);
+        let text = r#"{"version": "metadata.version", "company.industry": "metadata.company.industry"}"#;
+        let mapping = Mapping::read(&contacts::CONTACTS, &asked, text).unwrap();
+        assert_eq!(mapping.columns.iter().filter(|column| column.target.is_aside()).count(), 2);
     }
 
     #[test]

@@ -27,25 +27,40 @@ fn of_column(mapping: &Mapping, columns: &[&Column], column: &Column) -> Option<
     let first = |takes: &dyn Fn(&Target) -> bool| mapping.columns.iter().find(|column| takes(&column.target));
     let name = column.target.name();
     let other = match &column.target {
-        Target::Field(field) if field.kind == Kind::Tags => None,
+        Target::Field(field) if field.kind == Kind::Tags => {
+            let other = first(&|target| target.name() == name).filter(|other| other.header != *header)?;
+            return Some(format!(
+                "`{}` is taken as `{}`, too: the labels of all these columns are united.",
+                other.header, field.name
+            ));
+        }
         Target::Field(_) | Target::Company(_) | Target::Link(_) => first(&|target| target.name() == name),
         Target::FullName => {
             first(&|target| matches!(target.name().as_deref(), Some("first_name" | "last_name" | "full_name")))
         }
         Target::ServiceSet(_) => {
-            return Some(
-                "Set by the service: of a row that is there it is left out, of a new one it is kept in metadata."
-                    .into(),
-            );
+            return Some(format!(
+                "Set by the service, so no import sets it: left out of the row that this file's row was exported from, else kept as \
+                 `metadata.{header}`."
+            ));
         }
         Target::Related(_) => {
-            let detail = "A field of a row that is linked: of a row that is there it is left out, of a new one it is kept in metadata.";
-            return Some(detail.into());
+            return Some(format!(
+                "A field of a row that is linked, which no import sets: left out of a row that is there, of a new one kept as \
+                 `metadata.{header}`."
+            ));
         }
         Target::Id => {
             return Some("Finds the row that has this id here. Where none has it, it is the row's external id.".into());
         }
-        Target::Metadata(_) => {
+        Target::Metadata(key) => {
+            if let Some(other) = first(&|target| target.name() == name).filter(|other| other.header != *header) {
+                return Some(format!(
+                    "`{}` is taken as `metadata.{key}`, too. Another value of this one is kept beside it under a number: \
+                     `metadata.{key}_2`.",
+                    other.header
+                ));
+            }
             let (base, number) = header.rsplit_once('_')?;
             number.parse::<u32>().ok()?;
             let other = columns.iter().find(|other| other.header == base)?;
@@ -75,9 +90,11 @@ mod tests {
     #[test]
     fn of_columns_names_each_column_that_is_not_simply_a_field() {
         let headers = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
-        let asked = headers(&["id", "Email", "Email_2", "first_name", "version", "company.industry", "Fax"]);
+        let asked =
+            headers(&["id", "Email", "Email_2", "Tags", "Labels", "first_name", "version", "company.industry", "Fax"]);
         let notes = of_columns(&Mapping::guess(&CONTACTS, &asked).unwrap());
-        assert_eq!(notes.keys().collect::<Vec<_>>(), ["id", "Email_2", "version", "company.industry"]);
+        assert_eq!(notes.keys().collect::<Vec<_>>(), ["id", "Email_2", "Labels", "version", "company.industry"]);
+        assert_eq!(notes["Labels"], "`Tags` is taken as `tags`, too: the labels of all these columns are united.");
         assert!(notes["Email_2"].as_str().is_some_and(|note| note.starts_with("`Email` is taken as `email`")));
         let notes = of_columns(&Mapping::guess(&COMPANIES, &headers(&["name", "industry", "industry_2"])).unwrap());
         assert!(notes["industry_2"].as_str().is_some_and(|note| note.contains("`metadata.industry_2`")), "{notes:?}");

@@ -61,7 +61,9 @@ pub static IMPORTS: Noun = Noun {
             "targets",
             Kind::Object,
             r#"{"Vorname":"first_name","E-Mail":"email","Fax":null}"#,
-            "Where each column goes, as it was given or guessed; null: nowhere.",
+            "Where each column goes, as it was given or guessed; null: nowhere. What the service sets (`version`, `created_at`, …) \
+             is never set by a file: `metadata.version` is where another system's is kept, and that of an export is left out of \
+             the row that it was exported from. The preview's `notes` say so.",
         )
         .read_only()
         .not_null(),

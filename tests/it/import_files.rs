@@ -138,6 +138,70 @@ fn import_equal_headers_keeps_each_value_and_says_so() {
 }
 
 #[test]
+fn row_numbers_count_records_of_csv_and_lines_of_json() {
+    let service = service();
+    let api = &service.client;
+    // The header is row 1; cells with line breaks are within their row; empty lines are no rows, rows of empty cells are.
+    let file = "first_name,title,email\nAnn,\"Head\nof\nSales\",ann@example.com\n\nBo,,bad\n,,\nCy,,worse\n";
+    let begins = ["3,Bo,,bad,/email,format,", "5,Cy,,worse,/email,format,"];
+    let reported = errors(api, &imported(api, file), "");
+    assert_eq!(reported.len(), 3, "{reported:?}");
+    assert!(reported[1..].iter().zip(begins).all(|(line, begin)| line.starts_with(begin)), "{reported:?}");
+
+    // The command line counts alike, ends with 1, and puts the report beside the file.
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("people.csv");
+    std::fs::write(&path, file).expect("a file");
+    let arguments = ["import", "contacts", path.to_str().expect("text"), "--business", "acme"];
+    let settings = [("DATABASE_URL", service.database.url.as_str())];
+    let output = Program::command(&arguments, &settings).output().expect("it runs");
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let report = std::fs::read_to_string(folder.path().join("people.errors.csv")).expect("a report");
+    assert_eq!(report.lines().collect::<Vec<_>>(), reported);
+
+    // Of lines of JSON every line counts, from the first on. What is blank and required is one fault.
+    let file = "{\"first_name\":\"Dee\"}\n\n{\"first_name\":\" \",\"last_name\":null}\n{\"first_name\":\" \",\"email\":\"bad\"}\n";
+    let answer = api.upload("imports?noun=contacts", "application/x-ndjson", file).expect(202);
+    let reported = errors(api, &rested(api, &id(&answer)), "");
+    let told = |number: &str| -> Vec<&String> { reported.iter().filter(|line| line.starts_with(number)).collect() };
+    let blank: Vec<&String> = told("3,").into_iter().filter(|line| line.contains("/first_name")).collect();
+    assert!(blank.len() == 1 && blank[0].contains("required") && blank[0].contains("at least one of"), "{reported:?}");
+    assert!(told("4,").iter().any(|line| line.contains("/email,format")), "{reported:?}");
+    assert!(!told("4,").iter().any(|line| line.contains("required")), "{reported:?}");
+}
+
+#[test]
+fn preview_names_columns_that_share_a_field_and_keeps_what_targets_shows() {
+    let service = service();
+    let api = &service.client;
+    let file = "first_name,email,Tags,Labels,version\nAnn,ann@example.com,vip,press,7\n";
+    let answer = csv(api, "start=false", file).expect(201);
+    assert_eq!(noted(api, &answer), ["Labels", "version"]);
+    let path = format!("imports/{}", id(&answer));
+    let targets = &answer.json["targets"];
+    assert_eq!((&targets["Labels"], &targets["version"]), (&json!("tags"), &json!("metadata.version")));
+    // Sent back as the mapping, it means the same.
+    let changed = api.patch(&path, json!({ "mapping": targets })).expect(200).json;
+    assert_eq!(&changed["targets"], targets);
+    api.post(&format!("{path}/execution"), json!({})).expect(202);
+    rested(api, &id(&answer));
+    let of = || api.get("contacts?email=ann@example.com").expect(200).rows()[0].clone();
+    let ann = of();
+    assert_eq!(
+        (&ann["tags"], &ann["metadata"], &ann["version"]),
+        (&json!(["vip", "press"]), &json!({ "version": "7" }), &json!(1))
+    );
+    // What an export says of the row that it comes from is left out of it.
+    let file = api.get("contacts/export").expect(200).text;
+    let answer = csv(api, "start=false", file).expect(201);
+    let path = format!("imports/{}", id(&answer));
+    api.patch(&path, json!({ "mapping": answer.json["targets"] })).expect(200);
+    api.post(&format!("{path}/execution"), json!({})).expect(202);
+    assert_eq!(counts(&rested(api, &id(&answer))), [1, 0, 0, 1, 0, 0]);
+    assert_eq!(of(), ann);
+}
+
+#[test]
 fn preview_names_columns_that_the_service_sets() {
     let service = service();
     let api = &service.client;

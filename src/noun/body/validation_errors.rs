@@ -20,6 +20,17 @@ impl Faults {
         }
     }
 
+    /// That one of `names` is required, said of the first of them. Not where one of them was given and is wrong: that is what to
+    /// mend. A blank one counts as not given, and `detail` stands in the place of its fault.
+    pub fn required(&mut self, names: &[&str], detail: &str) {
+        let of = |fault: &Fault, name: &str| fault.pointer.strip_prefix('/') == Some(name);
+        let is_wrong = |fault: &Fault| fault.code != "blank" && names.iter().any(|name| of(fault, name));
+        if let (Some(first), false) = (names.first(), self.0.iter().any(is_wrong)) {
+            self.0.retain(|fault| !of(fault, first));
+            self.field(first, "required", detail);
+        }
+    }
+
     /// A fault at `pointer`.
     pub fn add(&mut self, pointer: String, code: &'static str, detail: impl Into<String>) {
         self.0.push(Fault::new(pointer, code, detail));
