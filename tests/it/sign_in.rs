@@ -1,10 +1,13 @@
 //! People come in with a password, stay in with tokens, and are out at once when they leave or are put out.
 
 use std::process::{Output, Stdio};
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use diesel::connection::SimpleConnection;
-use rapport::auth::Role;
+use rapport::auth::{Role, Tenant};
+use rapport::db;
+use rapport::identity::{passwords, people};
 use serde_json::{Value, json};
 
 use crate::support::{Answer, Client, Service, make_key};
@@ -15,11 +18,16 @@ fn text<'v>(value: &'v Value, name: &str) -> &'v str {
     value[name].as_str().unwrap_or_else(|| panic!("no {name} in {value}"))
 }
 
-/// Lets `email` in as the command line does.
+/// Makes `email` a member with [`PASSWORD`]: what the command line does ([`create_user`]), without a process and a hash each time.
 pub fn admit(service: &Service, slug: &str, email: &str, role: &str) {
-    let output = create_user(service, (slug, email, role), PASSWORD);
-    assert!(output.status.success(), "{output:?}");
-    assert!(!String::from_utf8_lossy(&output.stdout).contains(PASSWORD));
+    static HASH: LazyLock<String> = LazyLock::new(|| passwords::hash_now(PASSWORD).expect("a hash"));
+    let business = service.database.ask(&format!("SELECT id::text FROM businesses WHERE slug = '{slug}'"));
+    let tenant = Tenant::of_operator(business.parse().expect("an id"));
+    let role = Role::named(role).expect("a role");
+    let admitted = db::in_transaction(&mut service.database.connect(), |tx| {
+        people::admit(tx, &tenant, (email, "Amina"), role, &HASH, true)
+    });
+    assert!(admitted.expect("a member"), "the password is theirs");
 }
 
 fn create_user(service: &Service, (slug, email, role): (&str, &str, &str), password: &str) -> Output {
@@ -47,7 +55,9 @@ pub fn client(service: &Service, pair: &Value) -> Client {
 #[test]
 fn a_person_signs_in_and_may_what_their_role_says_until_they_sign_out() {
     let service = Service::start();
-    admit(&service, "acme", "amina@example.com", "agent");
+    let made = create_user(&service, ("acme", "amina@example.com", "agent"), PASSWORD);
+    assert!(made.status.success(), "{made:?}");
+    assert!(!String::from_utf8_lossy(&made.stdout).contains(PASSWORD));
     let answer = sign_in(&service, "AMINA@example.com").expect(201);
     assert_eq!((answer.header("cache-control"), text(&answer.json, "token_type")), ("no-store", "Bearer"));
     assert_eq!((&answer.json["role"], &answer.json["business"]["slug"]), (&json!("agent"), &json!("acme")));
@@ -408,6 +418,8 @@ fn the_command_line_takes_no_last_owner_away_and_no_blank_password() {
     refused("amina@example.com", "agent", PASSWORD, "at least one owner");
     refused("bo@example.com", "agent", "            ", "blank");
     assert_eq!(service.client.get("users?role=owner").expect(200).rows().len(), 1);
-    admit(&service, "acme", "cy@example.com", "owner");
-    admit(&service, "acme", "amina@example.com", "agent");
+    for (email, role) in [("cy@example.com", "owner"), ("amina@example.com", "agent")] {
+        let made = create_user(&service, ("acme", email, role), PASSWORD);
+        assert!(made.status.success(), "{made:?}");
+    }
 }
