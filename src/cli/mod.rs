@@ -179,7 +179,7 @@ fn refuse(faults: &[String]) -> ExitCode {
 
 fn migrate(database: &DatabaseConfig) -> Result<(), BoxError> {
     let target = Target::open_beside(database, Absent::Create)?;
-    println!("{}", migrate::run(&target.url)?);
+    println!("{}", migrate::run_telling(&target.url, &mut |sentence| eprintln!("{sentence}"))?);
     Ok(())
 }
 

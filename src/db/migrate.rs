@@ -27,6 +27,9 @@ const LOCK: i64 = 1_652_440_517;
 /// How often the catalogue is repaired and looked at again: once for the role, once for what needs it, once to be sure.
 const REPAIRS: usize = 3;
 
+/// How often a migration is run that ends in a deadlock.
+const DEADLOCKS: u64 = 5;
+
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// What [`run`] did.
@@ -74,42 +77,63 @@ impl fmt::Display for Migrated {
 /// it at once: diesel takes no lock, so one session-level advisory lock is held around the run.
 ///
 /// Errors: what the service needs and this cannot make, with the commands that do.
+///
+/// While others hold what it needs it tries again, and logs whom it waits for.
 pub fn run(url: &str) -> Result<Migrated, BoxError> {
+    run_telling(url, &mut |sentence| tracing::warn!("{sentence}"))
+}
+
+/// As [`run`]; `tell` gets a sentence whenever it has to wait, and for each repair that fails.
+pub fn run_telling(url: &str, tell: &mut dyn FnMut(&str)) -> Result<Migrated, BoxError> {
     let mut conn = connect(url)?;
     let version = diesel::select(diesel::dsl::sql::<Integer>("current_setting('server_version_num')::int"))
         .get_result::<i32>(&mut conn)?;
     if version < OLDEST_SERVER {
         return Err(format!("PostgreSQL {} is too old; Rapport needs 15 or newer", version / 10_000).into());
     }
-    conn.batch_execute(&format!("SELECT pg_advisory_lock({LOCK})"))?;
-    let done = run_locked(&mut conn);
+    let free = Statement::new(format!("SELECT pg_try_advisory_lock({LOCK})::text")).row(&mut conn)?;
+    if free.is_none_or(|row| row.text(0) != Some("true")) {
+        tell("waiting for another process that migrates this database");
+        conn.batch_execute(&format!("SELECT pg_advisory_lock({LOCK})"))?;
+    }
+    let done = run_locked(&mut conn, tell);
     // An error may have taken the connection, and with it the lock.
     let _ = conn.batch_execute(&format!("SELECT pg_advisory_unlock({LOCK})"));
     done
 }
 
-fn run_locked(conn: &mut PgConnection) -> Result<Migrated, BoxError> {
-    let mut report = catalogue::inspect(conn)?;
+fn run_locked(conn: &mut PgConnection, tell: &mut dyn FnMut(&str)) -> Result<Migrated, BoxError> {
+    let mut report = catalogue::inspect_thoroughly(conn)?;
     let mut done = Migrated::default();
+    // Without them it cannot be read which migrations have run; and then again, for the other tables.
+    for _ in 0..2 {
+        let granted = catalogue::grant_privileges(conn, &report, tell);
+        if granted.is_empty() {
+            break;
+        }
+        done.repaired.extend(granted);
+        report = catalogue::inspect_thoroughly(conn)?;
+    }
     if !report.is_migrated() {
         // Its migration makes the role; a database that was restored elsewhere has run that already.
         if !applied(conn)?.is_empty() {
             catalogue::ensure_tenant_role(conn)?;
         }
-        done.ran = run_pending(conn)?;
-        report = catalogue::inspect(conn)?;
+        done.ran = run_pending(conn, tell)?;
+        report = catalogue::inspect_thoroughly(conn)?;
     }
     // Of a newer release's catalogue this one knows only that it must not be set back.
     for _ in 0..REPAIRS {
-        if report.is_newer() || !report.has_repairable() {
+        let read_only = report.faults.iter().any(|fault| fault.name == "default_transaction_read_only");
+        if report.is_newer() || read_only || !report.has_repairable() {
             break;
         }
-        let repaired = catalogue::repair(conn, &report)?;
+        let repaired = catalogue::repair(conn, &report, tell)?;
         if repaired.is_empty() {
             break;
         }
         done.repaired.extend(repaired);
-        report = catalogue::inspect(conn)?;
+        report = catalogue::inspect_thoroughly(conn)?;
     }
     analyze(conn, !done.ran.is_empty() || !done.repaired.is_empty())?;
     done.report = report;
@@ -126,12 +150,30 @@ fn unrepaired(done: &Migrated) -> String {
     text
 }
 
-/// Runs the migrations that have not run. Errors: what PostgreSQL says, its hint included.
-fn run_pending(conn: &mut PgConnection) -> Result<Vec<String>, BoxError> {
+/// Runs the migrations that have not run, each in a transaction of its own; one that PostgreSQL has ended because of a
+/// deadlock with a writer is run again. Returns the versions. Errors: what PostgreSQL says, its hint included.
+fn run_pending(conn: &mut PgConnection, tell: &mut dyn FnMut(&str)) -> Result<Vec<String>, BoxError> {
+    let before = applied(conn)?;
+    for attempt in 1.. {
+        match run_once(conn) {
+            Ok(()) => break,
+            Err(error) if attempt < DEADLOCKS && error.to_string().contains("deadlock detected") => {
+                tell("a migration and a writer waited for each other's tables; it is run again");
+                std::thread::sleep(std::time::Duration::from_millis(200 * attempt));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    let mut ran: Vec<String> = applied(conn)?.into_iter().filter(|version| !before.contains(version)).collect();
+    ran.sort();
+    Ok(ran)
+}
+
+fn run_once(conn: &mut PgConnection) -> Result<(), BoxError> {
     // Diesel's own error has the message alone.
     let said = Arc::new(Mutex::new(None));
     conn.set_instrumentation(FirstError(said.clone()));
-    let ran = conn.run_pending_migrations(MIGRATIONS).map(|ran| ran.iter().map(ToString::to_string).collect());
+    let ran = conn.run_pending_migrations(MIGRATIONS).map(|_| ());
     conn.set_instrumentation(|_: InstrumentationEvent<'_>| ());
     ran.map_err(|error| match said.lock().take() {
         Some(more) => format!("{error}{more}").into(),

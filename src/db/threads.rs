@@ -12,7 +12,7 @@ use diesel::r2d2::{ConnectionManager, CustomizeConnection, Pool, PooledConnectio
 use tokio::sync::oneshot;
 
 use super::backend_id::is_of_another_backend;
-use super::connect;
+use super::connect::{self, REFUSE_UNFIT};
 use super::lock_wait::LockLines;
 use super::pooler::Shared;
 use super::queue::{Limits, Party, Queue};
@@ -326,10 +326,7 @@ impl CustomizeConnection<PgConnection, diesel::r2d2::Error> for Session {
         // storage without seeks. No parallel workers: one request must not take the cores of the others.
         // No memoize: the rows of a page lead to different rows as a rule, and keeping each costs a list a seventh of its time.
         // Not on a standby: it may show rows of before, under versions of now.
-        conn.batch_execute(
-            "DO $$ BEGIN IF pg_is_in_recovery() THEN RAISE EXCEPTION 'this server is a standby; name the primary'; END IF; END $$",
-        )
-        .map_err(diesel::r2d2::Error::QueryError)?;
+        conn.batch_execute(REFUSE_UNFIT).map_err(diesel::r2d2::Error::QueryError)?;
         conn.batch_execute(&format!(
             "SET statement_timeout = {0}; SET idle_in_transaction_session_timeout = {0}; SET lock_timeout = {1};
              SET plan_cache_mode = force_generic_plan; SET random_page_cost = 1.1; SET TIME ZONE 'UTC';

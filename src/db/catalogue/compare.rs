@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use diesel::PgConnection;
 
-use super::objects::{self, KINDS, Kind, Object, OnNewer};
+use super::objects::{self, About, FOREIGN, KINDS, Kind, Object, OnNewer};
+use super::sequences::{self, Depth};
 use super::{Fault, Report, TENANT_ROLE, expected, tenant_role};
 use crate::db::{Statement, migrate};
 use crate::error::{Error, Result};
@@ -15,10 +16,23 @@ const ENCODING: &str = "UTF8";
 /// Where operators find what no command can bring back.
 const SEE_BACKUP: &str = "-- only a backup has it: docs/BACKUP.md, \"One table put back\"";
 
+/// A table that was replaced by one with partitions: its triggers do not see what is written to these.
+const NO_PARTITIONS: &str = "-- make it a plain table: CREATE TABLE other (LIKE it INCLUDING ALL), copy its rows, swap the names, \
+                             `rapport migrate`";
+
 /// Checks the database: a few queries of constant size, some 20 ms. Nothing is changed.
 /// Errors: the database cannot be asked.
 pub fn inspect(conn: &mut PgConnection) -> Result<Report> {
-    if let Some(fault) = wrong_encoding(conn)? {
+    inspect_to(conn, Depth::Likely)
+}
+
+/// As [`inspect`]; tables are read as well where nothing else tells how far a sequence must be.
+pub fn inspect_thoroughly(conn: &mut PgConnection) -> Result<Report> {
+    inspect_to(conn, Depth::Exact)
+}
+
+fn inspect_to(conn: &mut PgConnection, depth: Depth) -> Result<Report> {
+    if let Some(fault) = first_fault(conn)? {
         return Ok(Report { faults: vec![fault], ..Report::default() });
     }
     let (missing_migrations, unknown_migrations) = migrate::unlike(conn)?;
@@ -27,26 +41,64 @@ pub fn inspect(conn: &mut PgConnection) -> Result<Report> {
         report.faults = tenant_role::inspect(conn)?;
         let there = objects::read(conn)?;
         compare(&mut report, &there);
+        // Without privileges they cannot be asked; a newer release may count in other ways.
+        if !report.is_newer() && !report.faults.iter().any(|fault| matches!(fault.kind, "owner" | "privileges")) {
+            report.faults.extend(sequences::behind(conn, &there, depth)?);
+        }
     }
     Ok(report)
 }
 
-/// A database in another encoding, which must be made anew.
-fn wrong_encoding(conn: &mut PgConnection) -> Result<Option<Fault>> {
-    let sql = "SELECT quote_ident(datname), pg_encoding_to_char(encoding)::text FROM pg_database WHERE datname = current_database()";
+/// What keeps the database from being looked at: another encoding, in which it must be made anew, or that it may not be
+/// read which migrations have run.
+fn first_fault(conn: &mut PgConnection) -> Result<Option<Fault>> {
+    let sql = "SELECT quote_ident(d.datname), pg_encoding_to_char(d.encoding)::text, quote_ident(pg_get_userbyid(m.relowner)),
+                      pg_has_role(m.relowner, 'USAGE')::text
+               FROM pg_database d LEFT JOIN pg_class m ON m.relnamespace = 'public'::regnamespace AND m.relname = '__diesel_schema_migrations'
+                    AND NOT (has_table_privilege(m.oid, 'SELECT') AND has_table_privilege(m.oid, 'INSERT'))
+               WHERE d.datname = current_database()";
     let row = Statement::new(sql).row(conn)?;
     let row = row.ok_or_else(|| Error::Internal("the database does not tell its name".into()))?;
     let (name, encoding) = (row.text(0).unwrap_or_default(), row.text(1).unwrap_or_default());
-    Ok((encoding != ENCODING).then(|| Fault {
+    if encoding != ENCODING {
+        return Ok(Some(wrong_encoding(name, encoding)));
+    }
+    let Some(owner) = row.text(2) else { return Ok(None) };
+    let table = "__diesel_schema_migrations";
+    Ok(Some(match row.text(3) {
+        Some("true") => Fault {
+            kind: "privileges",
+            name: table.into(),
+            problem: format!("are revoked from the owner {owner}"),
+            remedy: format!("GRANT ALL ON TABLE {table} TO {owner};"),
+            repairable: true,
+        },
+        _ => Fault {
+            kind: "owner",
+            name: format!("TABLE {table}"),
+            problem: format!("is {owner}, a role whose rights the service does not have"),
+            remedy: format!(
+                "ALTER TABLE {table} OWNER TO CURRENT_USER; -- and every other table; as a role that may, with the service's \
+                 role for CURRENT_USER"
+            ),
+            repairable: false,
+        },
+    }))
+}
+
+fn wrong_encoding(name: &str, encoding: &str) -> Fault {
+    Fault {
         kind: "database",
         name: name.into(),
-        problem: format!("is encoded in {encoding}, and must be in {ENCODING}, or texts are stored that cannot be read"),
+        problem: format!(
+            "is encoded in {encoding}, and must be in {ENCODING}, or texts are stored that cannot be read"
+        ),
         remedy: format!(
             "CREATE DATABASE rapport_utf8 TEMPLATE template0 ENCODING '{ENCODING}'; -- name it in DATABASE_URL; to bring \
              data along, see docs/BACKUP.md"
         ),
         repairable: false,
-    }))
+    }
 }
 
 fn compare(report: &mut Report, there: &[Object]) {
@@ -76,7 +128,8 @@ fn compare(report: &mut Report, there: &[Object]) {
             },
         };
         let remedy = match (kind.name, problem.as_str()) {
-            ("table" | "sequence", "is missing") => SEE_BACKUP.to_owned(),
+            ("table", "is missing") => SEE_BACKUP.to_owned(),
+            ("table", problem) if problem.contains("partitioned") => NO_PARTITIONS.to_owned(),
             ("column", _) => {
                 format!("{};", of_column(wanted, found.get(&("column", wanted.name.as_str())).copied()))
             }
@@ -88,7 +141,7 @@ fn compare(report: &mut Report, there: &[Object]) {
         let only_slower = kind.name == "index" && !wanted.state.starts_with("unique");
         if only_slower { &mut report.advice } else { &mut report.faults }.push(fault);
     }
-    report.faults.extend(there.iter().filter_map(|object| foreign(object).or_else(|| opening(object, newer))));
+    report.faults.extend(there.iter().filter_map(|object| foreign(object, newer).or_else(|| opening(object, newer))));
 }
 
 /// What mends a column: of the commands that add it, set its type and set whether it may be null those that are needed. A
@@ -138,7 +191,7 @@ fn difference(kind: &Kind, wanted: &Object, state: &str, newer: bool) -> Option<
         return None;
     }
     Some(match kind.name {
-        "index" | "column" | "table" => format!("is `{state}`, and must be `{}`", wanted.state),
+        "index" | "column" | "table" | "sequence" => format!("is `{state}`, and must be `{}`", wanted.state),
         "constraint" if state.ends_with("NOT VALID") => "is not validated".into(),
         "constraint" if state.ends_with(" DISABLED") => {
             "is switched off (DISABLE TRIGGER ALL), and rows that it forbids may have been written".into()
@@ -153,17 +206,24 @@ fn or_nobody(roles: &str) -> &str {
     if roles.is_empty() { "its owner only" } else { roles }
 }
 
-/// An object that belongs to another role, so that the service has no owner's rights to it.
-fn foreign(object: &Object) -> Option<Fault> {
-    (object.kind == "owner").then(|| Fault {
-        kind: "owner",
+/// An object of [`FOREIGN`] that concerns what is Rapport's. On a newer release's database only the owners and settings are
+/// looked at: the rest may be that release's.
+fn foreign(object: &Object, newer: bool) -> Option<Fault> {
+    let foreign = FOREIGN.iter().find(|foreign| foreign.name == object.kind)?;
+    let kind = foreign.name.strip_prefix("foreign ").unwrap_or(foreign.name);
+    if foreign.about == About::Relation {
+        let relation = object.name.split('.').next().unwrap_or_default();
+        let ours = ["table", "view", "sequence"].iter().any(|kind| expected::BY_NAME.contains_key(&(*kind, relation)));
+        if newer || !ours || expected::BY_NAME.contains_key(&(kind, object.name.as_str())) {
+            return None;
+        }
+    }
+    Some(Fault {
+        kind,
         name: object.name.clone(),
-        problem: format!("is {}, a role whose rights the service does not have", object.state),
-        remedy: format!(
-            "ALTER {} OWNER TO CURRENT_USER; -- as a role that may, with the service's role for CURRENT_USER",
-            object.name
-        ),
-        repairable: false,
+        problem: object.state.clone(),
+        remedy: object.make.clone(),
+        repairable: foreign.repairable,
     })
 }
 

@@ -46,7 +46,7 @@ pub const KINDS: [Kind; 15] = [
         name: "table",
         identity: "o.relname::text",
         // Whether a crash empties it: the cache's epoch rests on that.
-        state: "CASE o.relpersistence WHEN 'u' THEN 'unlogged' ELSE 'logged' END",
+        state: "concat_ws(' ', CASE o.relpersistence WHEN 'u' THEN 'unlogged' ELSE 'logged' END, CASE o.relkind WHEN 'p' THEN 'partitioned' END)",
         make: "format('ALTER TABLE %I SET %s', o.relname, CASE o.relpersistence WHEN 'u' THEN 'UNLOGGED' ELSE 'LOGGED' END)",
         from: "own o WHERE o.relkind IN ('r', 'p')",
         repairable: false,
@@ -55,10 +55,17 @@ pub const KINDS: [Kind; 15] = [
     Kind {
         name: "sequence",
         identity: "o.relname::text",
-        state: "''",
-        make: "''",
-        from: "own o WHERE o.relkind = 'S'",
-        repairable: false,
+        // A crash sets an unlogged one back to its first value; one that a column owns is dropped with that.
+        state: "concat_ws(' ', format_type(q.seqtypid, NULL), 'by', q.seqincrement, 'from', q.seqmin, 'to', q.seqmax, 'cache', q.seqcache,
+                CASE WHEN q.seqcycle THEN 'cycle' END, CASE o.relpersistence WHEN 'u' THEN 'unlogged' END,
+                (SELECT 'owned by ' || d.refobjid::regclass FROM pg_depend d
+                 WHERE d.classid = 'pg_class'::regclass AND d.objid = o.oid AND d.deptype IN ('a', 'i')))",
+        // How far it must be is compared on its own: see [`super::sequences`].
+        make: "format('CREATE SEQUENCE IF NOT EXISTS %1$I; ALTER SEQUENCE %1$I AS %2$s INCREMENT %3$s MINVALUE %4$s MAXVALUE %5$s CACHE %6$s %7$s OWNED BY NONE; ALTER SEQUENCE %1$I SET LOGGED',
+               o.relname, format_type(q.seqtypid, NULL), q.seqincrement, q.seqmin, q.seqmax, q.seqcache,
+               CASE WHEN q.seqcycle THEN 'CYCLE' ELSE 'NO CYCLE' END)",
+        from: "own o JOIN pg_sequence q ON q.seqrelid = o.oid",
+        repairable: true,
         on_newer: OnNewer::Exists,
     },
     Kind {
@@ -216,7 +223,7 @@ pub const KINDS: [Kind; 15] = [
 /// What is Rapport's in the schema `public`: neither an extension's nor diesel's.
 const OWN: &str = "
 WITH own AS (
-    SELECT c.oid, c.relname, c.relkind, c.relpersistence, c.relrowsecurity, c.relforcerowsecurity, c.reloptions, c.relacl, c.relowner FROM pg_class c
+    SELECT c.oid, c.relname, c.relkind, c.relpersistence, c.relispartition, c.relrowsecurity, c.relforcerowsecurity, c.reloptions, c.relacl, c.relowner FROM pg_class c
     WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p', 'v', 'S') AND c.relname <> '__diesel_schema_migrations'
       AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
 ), functions AS (
@@ -224,18 +231,140 @@ WITH own AS (
       AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e')
 )";
 
-/// Objects of which the one that is logged in may not do what owners may; none on a database that it has migrated.
-const FOREIGN: &str = "
-SELECT 'owner', format('TABLE %I', o.relname), pg_get_userbyid(o.relowner)::text, ''
-FROM own o WHERE o.relkind IN ('r', 'p') AND NOT pg_has_role(o.relowner, 'USAGE')
-UNION ALL
-SELECT 'owner', format('FUNCTION %s', f.oid::regprocedure), pg_get_userbyid(f.proowner)::text, ''
-FROM functions f WHERE NOT pg_has_role(f.proowner, 'USAGE')";
+/// A kind of object that no migration makes, and that keeps the service from reading or writing what it means to.
+pub struct Foreign {
+    pub name: &'static str,
+    /// As those of [`Kind`]: SQL expressions over `from`.
+    identity: &'static str,
+    /// Follows kind and name in a sentence.
+    problem: &'static str,
+    remedy: &'static str,
+    from: &'static str,
+    /// Whether `rapport migrate` runs the remedy. It does not where that would undo what an operator has made or set.
+    pub repairable: bool,
+    pub about: About,
+}
+
+/// What the name of a foreign object begins with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum About {
+    /// A table, view or sequence of the schema `public`, which may not be Rapport's.
+    Relation,
+    /// Anything else.
+    Other,
+}
+
+/// Settings that a session gets from its role, its database or the server, and may not change itself or should not: where
+/// `rapport::db::connect` can set a value for the session, it does.
+const SETTINGS: &str = "
+    (SELECT n.name, r.setrole, r.setdatabase, coalesce(r.value, current_setting(n.name)) AS value
+     FROM unnest(ARRAY['session_replication_role', 'default_transaction_read_only']) AS n(name)
+     -- of those that hold for this role in this database the one that PostgreSQL prefers; it is there before any session has it
+     LEFT JOIN LATERAL (
+         SELECT r.setrole, r.setdatabase, split_part(c, '=', 2) AS value FROM pg_db_role_setting r, unnest(r.setconfig) c
+         WHERE split_part(c, '=', 1) = n.name AND r.setrole IN (0, to_regrole(quote_ident(session_user))::oid)
+           AND r.setdatabase IN (0, (SELECT d.oid FROM pg_database d WHERE d.datname = current_database()))
+         ORDER BY r.setrole = 0, r.setdatabase = 0 LIMIT 1) r ON true) s
+    WHERE CASE s.name WHEN 'session_replication_role' THEN lower(s.value) = 'replica' ELSE s.value::boolean END";
+
+pub const FOREIGN: [Foreign; 8] = [
+    Foreign {
+        name: "owner",
+        identity: "format('TABLE %I', o.relname)",
+        problem: "format('is %s, a role whose rights the service does not have', pg_get_userbyid(o.relowner))",
+        remedy: "format('ALTER TABLE %I OWNER TO CURRENT_USER; -- as a role that may, with the service''s role for CURRENT_USER', o.relname)",
+        from: "own o WHERE o.relkind IN ('r', 'p') AND NOT pg_has_role(o.relowner, 'USAGE')",
+        repairable: false,
+        about: About::Other,
+    },
+    Foreign {
+        name: "owner",
+        identity: "format('FUNCTION %s', f.oid::regprocedure)",
+        problem: "format('is %s, a role whose rights the service does not have', pg_get_userbyid(f.proowner))",
+        remedy: "format('ALTER FUNCTION %s OWNER TO CURRENT_USER; -- as a role that may, with the service''s role for CURRENT_USER', f.oid::regprocedure)",
+        from: "functions f WHERE NOT pg_has_role(f.proowner, 'USAGE')",
+        repairable: false,
+        about: About::Other,
+    },
+    Foreign {
+        name: "privileges",
+        identity: "o.relname::text",
+        problem: "format('are revoked from the owner %s: %s', pg_get_userbyid(o.relowner), p.missing)",
+        remedy: "format('GRANT ALL ON %s %I TO %I;', CASE o.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, o.relname, pg_get_userbyid(o.relowner))",
+        // TRUNCATE may be revoked: the service does without.
+        from: "own o, LATERAL (
+                   SELECT string_agg(w.name, ', ' ORDER BY w.at) AS missing
+                   FROM unnest(CASE o.relkind WHEN 'S' THEN ARRAY['SELECT', 'USAGE', 'UPDATE'] WHEN 'v' THEN ARRAY['SELECT']
+                               ELSE ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'REFERENCES', 'TRIGGER'] END) WITH ORDINALITY AS w(name, at)
+                   WHERE NOT CASE o.relkind WHEN 'S' THEN has_sequence_privilege(o.relowner, o.oid, w.name)
+                             ELSE has_table_privilege(o.relowner, o.oid, w.name) END) p
+               WHERE o.relacl IS NOT NULL AND p.missing IS NOT NULL",
+        repairable: true,
+        about: About::Relation,
+    },
+    Foreign {
+        name: "foreign trigger",
+        identity: "o.relname || '.' || t.tgname",
+        problem: "'is not Rapport''s, and can change or swallow what is written'",
+        remedy: "format('DROP TRIGGER %I ON %I;', t.tgname, o.relname)",
+        // For each row (1), before (2) or instead (64) of the change. What comes after it, or once for a statement, cannot
+        // change rows on their way: triggers of operators' own may do so. Disabled ones, or those that fire for replicas
+        // only, do nothing to what the service writes.
+        from: "own o JOIN pg_trigger t ON t.tgrelid = o.oid
+               WHERE NOT t.tgisinternal AND t.tgtype & 1 <> 0 AND t.tgtype & 66 <> 0 AND t.tgenabled IN ('O', 'A')",
+        repairable: false,
+        about: About::Relation,
+    },
+    Foreign {
+        name: "rule",
+        identity: "o.relname || '.' || r.rulename",
+        problem: "'is not Rapport''s, and can change or swallow what is written'",
+        remedy: "format('DROP RULE %I ON %I;', r.rulename, o.relname)",
+        from: "own o JOIN pg_rewrite r ON r.ev_class = o.oid WHERE r.rulename <> '_RETURN' AND r.ev_enabled IN ('O', 'A')",
+        repairable: false,
+        about: About::Relation,
+    },
+    Foreign {
+        name: "inheritance",
+        identity: "o.relname::text",
+        problem: "format('is broken: %s inherits from it, so its rows are shown as well, and writes to it move no version', i.inhrelid::regclass)",
+        remedy: "format('ALTER TABLE %s NO INHERIT %I;', i.inhrelid::regclass, o.relname)",
+        // Partitions are those of a partitioned table, which none is that the migrations make.
+        from: "own o JOIN pg_inherits i ON i.inhparent = o.oid WHERE o.relkind = 'r'",
+        repairable: false,
+        about: About::Relation,
+    },
+    Foreign {
+        name: "inheritance",
+        identity: "o.relname::text",
+        problem: "format('is broken: it inherits from %s, and writes to that change its rows without its triggers', i.inhparent::regclass)",
+        remedy: "format(CASE WHEN o.relispartition THEN 'ALTER TABLE %2$s DETACH PARTITION %1$I;' ELSE 'ALTER TABLE %1$I NO INHERIT %2$s;' END,
+                 o.relname, i.inhparent::regclass)",
+        from: "own o JOIN pg_inherits i ON i.inhrelid = o.oid WHERE o.relkind IN ('r', 'p')",
+        repairable: false,
+        about: About::Relation,
+    },
+    Foreign {
+        name: "setting",
+        identity: "s.name",
+        problem: "CASE s.name WHEN 'session_replication_role' THEN 'is `replica`, so foreign keys are not checked and only triggers that fire always do'
+                  ELSE 'is `on`, so nothing can be written' END",
+        // Where nothing can be written, the session that resets it must be able to.
+        remedy: "CASE s.name WHEN 'default_transaction_read_only' THEN 'SET default_transaction_read_only = off; ' ELSE '' END ||
+                 CASE WHEN s.setrole IS NULL THEN format('ALTER SYSTEM RESET %I; SELECT pg_reload_conf(); -- or in postgresql.conf, PGOPTIONS or DATABASE_URL', s.name)
+                 WHEN s.setdatabase = 0 THEN format('ALTER ROLE %s RESET %I;', CASE s.setrole WHEN 0 THEN 'ALL' ELSE quote_ident(pg_get_userbyid(s.setrole)) END, s.name)
+                 WHEN s.setrole = 0 THEN format('ALTER DATABASE %I RESET %I;', current_database(), s.name)
+                 ELSE format('ALTER ROLE %I IN DATABASE %I RESET %I;', pg_get_userbyid(s.setrole), current_database(), s.name) END",
+        from: SETTINGS,
+        repairable: false,
+        about: About::Other,
+    },
+];
 
 /// An object of the catalogue.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
 pub struct Object {
-    /// One of [`KINDS`].
+    /// One of [`KINDS`], or of [`FOREIGN`].
     pub kind: String,
     pub name: String,
     pub state: String,
@@ -243,9 +372,14 @@ pub struct Object {
     pub make: String,
 }
 
-/// Every object that there is, without the commands that make them: those cost more than all the rest.
+/// Every object that there is, without the commands that make them: those cost more than all the rest. Of [`FOREIGN`] ones,
+/// the state is the problem, and `make` the remedy.
 pub fn read(conn: &mut PgConnection) -> Result<Vec<Object>> {
-    rows(conn, &format!("{OWN} {} UNION ALL {FOREIGN}", union(|_| "''")))
+    let foreign = FOREIGN.iter().map(|Foreign { name, identity, problem, remedy, from, .. }| {
+        format!("SELECT '{name}', {identity}, {problem}, {remedy} FROM {from}")
+    });
+    let foreign = foreign.collect::<Vec<_>>().join("\nUNION ALL\n");
+    rows(conn, &format!("{OWN} {}\nUNION ALL\n{foreign}", union(|_| "''")))
 }
 
 /// Every object with the commands that make it, ordered: what [`super::expected`] is written from.

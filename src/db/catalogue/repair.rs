@@ -1,72 +1,145 @@
 //! Repairs what can be repaired without reading or writing rows.
 
+use std::time::{Duration, Instant};
+
 use diesel::PgConnection;
 use diesel::connection::SimpleConnection;
 
+use super::waits::{self, Attempts};
 use super::{Fault, Report, expected, tenant_role};
 use crate::db::{self, Statement, Tx};
 use crate::error::{Error, Result};
 
-/// How long the repair waits, twice at most, for those who read what it makes anew and for writers: transactions that come
-/// after it wait as well, so it is short.
-const LOCK_TIMEOUT: &str = "10s";
+/// How long one remedy waits for a lock that was not taken before all of them: writers are shut out meanwhile.
+const REMEDY_LOCK_TIMEOUT: &str = "1s";
 
 /// Runs the remedies of what is repairable, all in one transaction; each that fails is undone by itself and stays a fault.
 /// Returns what was repaired. Where triggers or functions were, every cached answer is dropped: changes were missed.
-/// Errors: writers could not be shut out; then nothing was done.
-pub fn repair(conn: &mut PgConnection, report: &Report) -> Result<Vec<String>> {
+///
+/// While others hold the tables it tries again, for 10 s at most; `tell` gets a sentence each time, with who holds them, and
+/// one for each remedy that fails. Errors: the tables were not to be had; then nothing was done.
+pub fn repair(conn: &mut PgConnection, report: &Report, tell: &mut dyn FnMut(&str)) -> Result<Vec<String>> {
     let mut repaired = Vec::new();
     if report.faults.iter().any(|fault| fault.kind == "role") && tenant_role::ensure(conn).is_ok() {
         repaired.extend(report.faults.iter().filter(|fault| fault.kind == "role").map(Fault::sentence));
     }
-    let rest: Vec<&Fault> = report.faults.iter().filter(|fault| fault.repairable && fault.kind != "role").collect();
+    let apart = ["role", "privileges"];
+    let rest: Vec<&Fault> =
+        report.faults.iter().filter(|fault| fault.repairable && !apart.contains(&fault.kind)).collect();
     if rest.is_empty() {
         return Ok(repaired);
     }
-    let done = db::in_transaction(conn, |tx| {
-        tx.batch_execute(&format!("SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'; SET LOCAL check_function_bodies = off"))?;
-        tx.batch_execute(&format!("SET LOCAL statement_timeout = '{LOCK_TIMEOUT}'"))?;
-        lock_damaged(tx, &rest)?;
-        if rest.iter().any(|fault| matches!(fault.kind, "trigger" | "function" | "table")) {
-            stop_writers(tx)?;
+    let mut attempts = Attempts::begin(conn)?;
+    let mut patience = attempts.next();
+    while let Some(wait) = patience {
+        match attempt(conn, &rest, wait, tell) {
+            Ok(done) => {
+                repaired.extend(done);
+                return Ok(repaired);
+            }
+            Err(error) if waits::is_wait(&error) => {
+                let holders = waits::holders(conn, &tables_of(&rest))?;
+                patience = attempts.next();
+                match patience {
+                    Some(_) => tell(&format!("waiting for tables that the repair needs: {holders}")),
+                    None => {
+                        return Err(Error::Internal(format!(
+                            "the repair could not have the tables that it needs within {:?}: {holders}. Nothing was done; run \
+                             `rapport migrate` again once they are free, or end that session",
+                            attempts.limit
+                        )));
+                    }
+                }
+                attempts.pause();
+            }
+            Err(error) => return Err(error),
         }
-        tx.batch_execute("SET LOCAL statement_timeout = DEFAULT")?;
+    }
+    Ok(repaired)
+}
+
+/// One attempt, in one transaction, which waits at most for `wait` for those who read what it makes anew and for writers.
+fn attempt(
+    conn: &mut PgConnection,
+    faults: &[&Fault],
+    wait: Duration,
+    tell: &mut dyn FnMut(&str),
+) -> Result<Vec<String>> {
+    let until = Instant::now() + wait;
+    db::in_transaction(conn, |tx| {
+        tx.batch_execute("SET LOCAL check_function_bodies = off")?;
+        lock_damaged(tx, faults, until)?;
+        if faults.iter().any(|fault| matches!(fault.kind, "trigger" | "function" | "sequence")) {
+            stop_writers(tx, until)?;
+        }
+        tx.batch_execute(&format!(
+            "SET LOCAL statement_timeout = DEFAULT; SET LOCAL lock_timeout = '{REMEDY_LOCK_TIMEOUT}'"
+        ))?;
         let mut done = Vec::new();
-        for fault in rest {
+        for fault in faults {
             match tx.savepoint(|tx| Ok(tx.batch_execute(&fault.remedy)?)) {
                 Ok(()) => done.push(fault.sentence()),
-                Err(error) => tracing::warn!(fault = fault.sentence(), %error, "cannot be repaired"),
+                Err(error) if waits::is_wait(&error) => return Err(error),
+                Err(error) => tell(&format!("cannot repair that {}: {error}", fault.sentence())),
             }
         }
         renew_cache_epoch(tx)?;
         Ok(done)
-    });
-    repaired.extend(done.map_err(|error| match error {
-        Error::Database(error) => Error::Internal(format!(
-            "the repair could not have the tables to itself within {LOCK_TIMEOUT} ({error}); nothing was done; run `rapport migrate` again, or stop the service first"
-        )),
-        other => other,
-    })?);
-    Ok(repaired)
+    })
 }
 
-/// Takes the tables whose triggers and policies are made anew, before anything else is locked: so the whole repair waits for
-/// their readers once, and not at each of them with all writers shut out.
-fn lock_damaged(tx: &mut Tx<'_>, faults: &[&Fault]) -> Result<()> {
-    let tables = faults.iter().filter(|fault| matches!(fault.kind, "trigger" | "policy" | "row level security"));
-    let mut names: Vec<&str> = tables.filter_map(|fault| fault.name.split('.').next()).collect();
+/// Gives owners the privileges back that were revoked from them: before anything else, which needs them. Returns what was
+/// repaired.
+pub fn grant_privileges(conn: &mut PgConnection, report: &Report, tell: &mut dyn FnMut(&str)) -> Vec<String> {
+    let mut done = Vec::new();
+    for fault in report.faults.iter().filter(|fault| fault.kind == "privileges") {
+        match conn.batch_execute(&fault.remedy) {
+            Ok(()) => done.push(fault.sentence()),
+            Err(error) => tell(&format!("cannot repair that {}: {error}", fault.sentence())),
+        }
+    }
+    done
+}
+
+/// Bounds the next statement, and each lock that it waits for, so that it ends by `until`.
+fn bound(tx: &mut Tx<'_>, until: Instant) -> Result<()> {
+    let left = until.saturating_duration_since(Instant::now()).as_millis().max(1);
+    Ok(tx.batch_execute(&format!("SET LOCAL statement_timeout = {left}; SET LOCAL lock_timeout = {left}"))?)
+}
+
+/// The tables whose triggers, policies and defaults are made anew.
+fn damaged(faults: &[&Fault]) -> Vec<String> {
+    let kinds = ["trigger", "policy", "row level security", "default"];
+    let tables = faults.iter().filter(|fault| kinds.contains(&fault.kind));
+    let mut names: Vec<String> = tables.filter_map(|fault| fault.name.split('.').next()).map(str::to_owned).collect();
     names.sort_unstable();
     names.dedup();
+    names
+}
+
+/// The tables that a repair of `faults` locks.
+fn tables_of(faults: &[&Fault]) -> Vec<String> {
+    let mut tables = damaged(faults);
+    if tables.is_empty() || faults.iter().any(|fault| matches!(fault.kind, "trigger" | "function" | "sequence")) {
+        tables.extend(expected::cached_tables().into_iter().map(str::to_owned));
+    }
+    tables
+}
+
+/// Takes the damaged tables before anything else is locked: so the whole repair waits for their readers once, and not at each
+/// of them with all writers shut out.
+fn lock_damaged(tx: &mut Tx<'_>, faults: &[&Fault], until: Instant) -> Result<()> {
+    let names: Vec<String> = damaged(faults).iter().map(|name| format!("public.\"{name}\"")).collect();
     if names.is_empty() {
         return Ok(());
     }
-    let names: Vec<String> = names.iter().map(|name| format!("public.\"{name}\"")).collect();
+    bound(tx, until)?;
     Ok(tx.batch_execute(&format!("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE", names.join(", ")))?)
 }
 
 /// Waits until no transaction writes to a cached table: what it wrote without triggers is committed before the cache
 /// starts anew, and what comes later meets the triggers.
-fn stop_writers(tx: &mut Tx<'_>) -> Result<()> {
+fn stop_writers(tx: &mut Tx<'_>, until: Instant) -> Result<()> {
     let tables = expected::cached_tables();
     let mut sql = Statement::new(
         "SELECT string_agg(format('%I', c.relname), ', ') FROM pg_class c WHERE c.relnamespace = \
@@ -74,6 +147,7 @@ fn stop_writers(tx: &mut Tx<'_>) -> Result<()> {
     );
     sql.bind(db::Value::Texts(tables.into_iter().map(str::to_owned).collect())).push(")");
     if let Some(tables) = sql.row(tx)?.as_ref().and_then(|row| row.text(0)) {
+        bound(tx, until)?;
         tx.batch_execute(&format!("LOCK TABLE {tables} IN SHARE ROW EXCLUSIVE MODE"))?;
     }
     Ok(())

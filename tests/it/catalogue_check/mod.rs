@@ -6,3 +6,5 @@ mod newer;
 mod repair;
 mod running;
 mod server;
+mod sessions;
+mod waits;

@@ -92,6 +92,23 @@ fn triggers_off_for_a_moment_drop_what_was_cached_with_the_next_check() {
     until("the change is seen", || api.get(&lead).expect(200).json["title"] == "Door");
     assert!(is_ready(&service));
     until("hits again", || api.get(&lead).header("cache-status") == HIT);
+
+    // What new sessions would get is noticed by those that are there, and no session of the service has it.
+    let name = service.database.name().to_owned();
+    service.database.run(&format!("ALTER DATABASE {name} SET session_replication_role = replica"));
+    until("the setting is noticed", || {
+        let reasons = api.get("/health/readiness").json["reasons"].clone();
+        reasons["catalogue"]
+            .as_str()
+            .is_some_and(|reason| reason.contains("setting session_replication_role is `replica`"))
+    });
+    service.database.run(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'rapport'",
+    );
+    api.post("leads", json!({ "title": "Gate" })).expect(503);
+    service.database.run(&format!("ALTER DATABASE {name} RESET session_replication_role"));
+    until("ready again", || is_ready(&service));
+    api.post("leads", json!({ "title": "Gate" })).expect(201);
 }
 
 #[test]

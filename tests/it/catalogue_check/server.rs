@@ -1,7 +1,9 @@
-//! What belongs to the whole server: roles, owners, encodings, search paths. Each test has a server of its own.
+//! What belongs to the whole server: roles, owners and their privileges, encodings, search paths. Each test has a server of its
+//! own.
 
 use rapport::auth::Role;
-use rapport::db::migrate;
+use rapport::db::catalogue::inspect;
+use rapport::db::{self, migrate};
 use serde_json::json;
 
 use crate::support::{Database, OwnServer, Program, Service, make_business, make_key, until};
@@ -23,8 +25,9 @@ fn as_role(role: &str, database: &Database) -> Database {
 }
 
 #[test]
-fn missing_role_is_named_noticed_and_repaired() {
+fn missing_role_is_named_noticed_and_repaired_and_another_encoding_is_refused() {
     let server = OwnServer::start("missing-role");
+    encoding_is_refused(&server);
     let database = server.create("crm", "");
     migrate::run(&database.url).expect("migrations");
     let drop_role = "DROP OWNED BY rapport_tenant; DROP ROLE rapport_tenant";
@@ -51,7 +54,7 @@ fn missing_role_is_named_noticed_and_repaired() {
 }
 
 #[test]
-fn role_past_row_level_security_and_lost_membership_are_repaired_or_named() {
+fn roles_owners_privileges_and_paths_are_repaired_named_or_passed_over() {
     let server = OwnServer::start("roles");
     server
         .database("postgres")
@@ -61,10 +64,9 @@ fn role_past_row_level_security_and_lost_membership_are_repaired_or_named() {
     assert!(done, "{said}");
     // The right to make roles is needed once on a server.
     server.database("postgres").run("ALTER ROLE crm NOCREATEROLE");
-    let (done, said) = migrate_as(&as_role("crm", &server.create("again", "OWNER crm")));
-    assert!(done, "{said}");
-    let (done, said) = migrate_as(&first);
-    assert!(done && said.contains("up to date"), "{said}");
+    schema_before_public_is_passed_over(&server);
+    revoked_privileges_are_repaired(&server, &first);
+    settings_are_named_where_they_are_set(&server, &first);
 
     // Another owner needs one command, and gets it: in words of PostgreSQL that are a hint.
     let second = as_role("second", &server.create("second", "OWNER second"));
@@ -90,28 +92,28 @@ fn role_past_row_level_security_and_lost_membership_are_repaired_or_named() {
     // Tables of another owner: what the service logs in as must own them.
     let other = as_role("other", &server.database("first"));
     server.database("postgres").run("GRANT rapport_tenant TO other; GRANT CONNECT ON DATABASE first TO other");
-    server.database("first").run("GRANT SELECT ON __diesel_schema_migrations TO other");
+    let (started, said) = serve(&other);
+    assert!(!started && said.contains("owner TABLE __diesel_schema_migrations is crm"), "{said}");
+    server.database("first").run("GRANT SELECT, INSERT ON __diesel_schema_migrations TO other");
     let (started, said) = serve(&other);
     assert!(!started && said.contains("owner TABLE leads is crm"), "{said}");
 }
 
-#[test]
-fn schema_before_public_in_the_search_path_is_passed_over() {
-    let server = OwnServer::start("search-path");
-    server.database("postgres").run("CREATE ROLE crm LOGIN CREATEROLE");
+/// By the setting of a role, and of a database. The role may not make others any more: what it needs is there.
+fn schema_before_public_is_passed_over(server: &OwnServer) {
     let by_role = server.create("by_role", "OWNER crm");
-    let by_database = server.create("by_database", "OWNER crm");
-    server.database("postgres").run(
-        "ALTER ROLE crm IN DATABASE by_role SET search_path = app, public;
-         ALTER DATABASE by_database SET search_path = app, public",
-    );
+    server.database("postgres").run("ALTER ROLE crm IN DATABASE by_role SET search_path = app, public");
+    // With a table of the same name, which is not ours.
+    by_role.run("CREATE SCHEMA app AUTHORIZATION crm; CREATE TABLE app.leads (id int)");
+    let (done, said) = migrate_as(&as_role("crm", &by_role));
+    assert!(done, "{said}");
+    assert_eq!(by_role.cell("SELECT count(*)::text FROM pg_class WHERE relnamespace = 'app'::regnamespace"), "1");
+    let by_database = server.create("by_database", "OWNER crm TEMPLATE by_role");
+    server.database("postgres").run("ALTER DATABASE by_database SET search_path = app, public");
     for database in [by_role, by_database] {
-        // With a table of the same name, which is not ours.
-        database.run("CREATE SCHEMA app AUTHORIZATION crm; CREATE TABLE app.leads (id int)");
         let database = as_role("crm", &database);
         let (done, said) = migrate_as(&database);
-        assert!(done, "{said}");
-        assert_eq!(database.cell("SELECT count(*)::text FROM pg_class WHERE relnamespace = 'app'::regnamespace"), "1");
+        assert!(done && said.contains("up to date"), "{said}");
         let (done, said) = Program::run(
             &["api-key", "create", "--business", "acme", "--role", "owner", "--create-business"],
             &[("DATABASE_URL", &database.url)],
@@ -130,9 +132,86 @@ fn schema_before_public_in_the_search_path_is_passed_over() {
     }
 }
 
-#[test]
-fn database_in_another_encoding_is_refused_with_the_remedy() {
-    let server = OwnServer::start("encoding");
+/// An owner that is no superuser needs the privileges that owners have unless they are revoked.
+fn revoked_privileges_are_repaired(server: &OwnServer, owned: &Database) {
+    let faults = || inspect(&mut db::connect(&owned.url).expect("a session")).expect("a report").faults;
+    assert_eq!(faults(), []);
+    // What it has as a member of rapport_tenant it has still.
+    server.database("first").run("REVOKE INSERT ON leads FROM crm");
+    assert_eq!(faults(), []);
+    for (damage, sentence) in [
+        ("REVOKE INSERT ON audit_log FROM crm", "privileges audit_log are revoked from the owner crm: INSERT"),
+        (
+            "REVOKE SELECT, USAGE ON event_places FROM crm",
+            "privileges event_places are revoked from the owner crm: SELECT, USAGE",
+        ),
+        (
+            "REVOKE ALL ON passwords FROM crm",
+            "privileges passwords are revoked from the owner crm: SELECT, INSERT, UPDATE, DELETE, REFERENCES, TRIGGER",
+        ),
+    ] {
+        server.database("first").run(damage);
+        let found = faults();
+        assert_eq!(found.iter().map(|fault| fault.sentence()).collect::<Vec<_>>(), [sentence]);
+        owned.run(&found[0].remedy);
+        assert_eq!(faults(), []);
+    }
+    // Operators may take this away for good.
+    server.database("first").run("REVOKE TRUNCATE ON audit_log FROM crm");
+    // All of them, diesel's table included, and a trigger besides.
+    server.database("first").run(
+        "REVOKE ALL ON ALL TABLES IN SCHEMA public FROM crm; REVOKE ALL ON ALL SEQUENCES IN SCHEMA public FROM crm;
+         DROP TRIGGER cache_update ON leads",
+    );
+    let (started, said) = serve(owned);
+    assert!(
+        !started && said.contains("privileges __diesel_schema_migrations are revoked from the owner crm"),
+        "{said}"
+    );
+    let (done, said) = migrate_as(owned);
+    assert!(done && said.contains("Repaired") && said.contains("trigger leads.cache_update is missing"), "{said}");
+    for sentence in
+        ["privileges __diesel_schema_migrations are", "privileges audit_log are revoked from the owner crm: INSERT"]
+    {
+        assert!(said.contains(sentence), "{sentence}: {said}");
+    }
+    assert_eq!(faults(), []);
+    let (done, said) = Program::run(
+        &["api-key", "create", "--business", "acme", "--role", "owner", "--create-business"],
+        &[("DATABASE_URL", &owned.url)],
+    );
+    assert!(done, "{said}");
+}
+
+/// With the command for the place that it was set in; another role's, or another database's, is none of ours.
+fn settings_are_named_where_they_are_set(server: &OwnServer, owned: &Database) {
+    let admin = server.database("postgres");
+    let faults = || inspect(&mut db::connect(&owned.url).expect("a session")).expect("a report").faults;
+    for place in ["ROLE second", "DATABASE postgres", "ROLE rapport_tenant"] {
+        admin.run(&format!("ALTER {place} SET session_replication_role = replica"));
+        assert_eq!(faults(), [], "{place}");
+        admin.run(&format!("ALTER {place} RESET session_replication_role"));
+    }
+    for place in ["SYSTEM", "ROLE ALL", "DATABASE first", "ROLE crm", "ROLE crm IN DATABASE first"] {
+        admin.run(&format!("ALTER {place} SET session_replication_role = replica"));
+        admin.run("SELECT pg_reload_conf()");
+        until(place, || !faults().is_empty());
+        let found = faults();
+        let command = format!("ALTER {place} RESET session_replication_role;");
+        assert!(found.len() == 1 && found[0].remedy.starts_with(&command), "{place}: {found:?}");
+        // What PostgreSQL prefers counts.
+        if place == "ROLE ALL" {
+            admin.run("ALTER ROLE crm SET session_replication_role = origin");
+            assert_eq!(faults(), []);
+            admin.run("ALTER ROLE crm RESET session_replication_role");
+        }
+        admin.run(&command);
+        admin.run("SELECT pg_reload_conf()");
+        until(place, || faults().is_empty());
+    }
+}
+
+fn encoding_is_refused(server: &OwnServer) {
     let database = server.create("ascii", "TEMPLATE template0 ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C'");
     for (done, said) in [migrate_as(&database), serve(&database)] {
         assert!(!done && said.contains("database ascii is encoded in SQL_ASCII"), "{said}");

@@ -1,0 +1,95 @@
+//! A repair that others keep from its tables: it gives way, says whom it waits for, and ends.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use diesel::connection::SimpleConnection;
+use rapport::db::migrate;
+
+use crate::support::{Database, make_business, until};
+
+/// The same database, with settings of PostgreSQL for each session.
+fn with(database: &Database, options: &str) -> String {
+    format!("{}?options={}", database.url, options.replace(' ', "%20").replace('=', "%3D"))
+}
+
+/// Whether a session waits for `table`.
+fn is_waited_for(database: &Database, table: &str) -> bool {
+    let sql = "SELECT count(*)::text FROM pg_locks WHERE NOT granted AND relation = '";
+    database.cell(&format!("{sql}{table}'::regclass")) != "0"
+}
+
+#[test]
+fn repair_behind_a_reader_ends_and_says_who_it_is_while_others_write() {
+    let database = Database::create();
+    make_business(&database, "acme");
+    database.run("DROP TRIGGER cache_update ON leads");
+    let mut reader = database.connect();
+    reader.batch_execute("SET application_name = 'nightly report'; BEGIN; SELECT FROM leads").expect("a reader");
+
+    let over = AtomicBool::new(false);
+    let (outcome, told, took, written) = std::thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            let mut conn = database.connect();
+            // It fails if it has to wait for a lock, however busy the machine is.
+            conn.batch_execute("SET lock_timeout = '20ms'").expect("a writer");
+            let mut written = 0;
+            while !over.load(Ordering::Acquire) {
+                conn.batch_execute("UPDATE businesses SET name = name || '.'")
+                    .expect("nobody holds up a writer of another table");
+                written += 1;
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            written
+        });
+        let (began, mut told) = (Instant::now(), Vec::new());
+        let url = with(&database, "-c lock_timeout=1200");
+        let outcome = migrate::run_telling(&url, &mut |sentence| told.push(sentence.to_owned()));
+        let took = began.elapsed();
+        over.store(true, Ordering::Release);
+        (outcome, told, took, writer.join().expect("a writer"))
+    });
+    let error = outcome.expect_err("the reader is there").to_string();
+    assert!(error.contains("within 1.2s: process ") && error.contains("nightly report"), "{error}");
+    assert!(error.contains("has held leads for") && error.contains("idle in transaction"), "{error}");
+    assert!(told.iter().any(|told| told.contains("waiting for tables") && told.contains("nightly report")), "{told:?}");
+    assert!(took >= Duration::from_secs(1) && took < Duration::from_secs(10), "{took:?}");
+    assert!(written > 10, "{written}");
+
+    reader.batch_execute("COMMIT").expect("it ends");
+    let repaired = migrate::run(&database.url).expect("a repair").repaired;
+    assert_eq!(repaired, ["trigger leads.cache_update is missing"]);
+}
+
+#[test]
+fn repair_and_a_writer_of_several_tables_both_get_through() {
+    for options in [
+        // It gives way before PostgreSQL looks for a deadlock.
+        "-c deadlock_timeout=10s",
+        // It is ended by PostgreSQL itself, because it is the first to look.
+        "-c deadlock_timeout=250ms",
+    ] {
+        let database = Database::create();
+        database.run("DROP TRIGGER cache_update ON leads; DROP TRIGGER cache_update ON companies");
+        let mut told = Vec::new();
+        let outcome = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut conn = database.connect();
+                // In the other order than the repair, which then waits for `leads` with `companies` in hand.
+                conn.batch_execute("SET deadlock_timeout = '10s'; BEGIN; LOCK TABLE leads IN ROW EXCLUSIVE MODE")
+                    .expect("a writer");
+                until("the repair waits", || is_waited_for(&database, "leads"));
+                conn.batch_execute("LOCK TABLE companies IN ROW EXCLUSIVE MODE; COMMIT")
+                    .expect("the writer is not ended");
+            });
+            until("the writer writes", || {
+                database.cell("SELECT count(*)::text FROM pg_locks WHERE relation = 'leads'::regclass AND granted")
+                    != "0"
+            });
+            migrate::run_telling(&with(&database, options), &mut |sentence| told.push(sentence.to_owned()))
+        });
+        let repaired = outcome.expect("a repair").repaired;
+        assert_eq!(repaired.len(), 2, "{options}: {repaired:?}");
+        assert!(told.iter().any(|told| told.contains("waiting for tables")), "{options}: {told:?}");
+    }
+}
