@@ -4,19 +4,26 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use diesel::connection::SimpleConnection;
-use rapport::db::migrate;
+use rapport::db::{Statement, migrate};
 
-use crate::support::{Database, make_business, until};
+use crate::support::{Database, make_business};
 
 /// The same database, with settings of PostgreSQL for each session.
 fn with(database: &Database, options: &str) -> String {
     format!("{}?options={}", database.url, options.replace(' ', "%20").replace('=', "%3D"))
 }
 
-/// Whether a session waits for `table`.
-fn is_waited_for(database: &Database, table: &str) -> bool {
-    let sql = "SELECT count(*)::text FROM pg_locks WHERE NOT granted AND relation = '";
-    database.cell(&format!("{sql}{table}'::regclass")) != "0"
+/// Waits until there is a lock on `leads` that is granted, or is not. Databases of other tests have tables of the same oid.
+fn until_locked(database: &Database, granted: bool) {
+    let sql = format!(
+        "SELECT FROM pg_locks l JOIN pg_database d ON d.oid = l.database AND d.datname = current_database()
+         WHERE l.relation = 'leads'::regclass AND l.granted = {granted}"
+    );
+    let (mut conn, began) = (database.connect(), Instant::now());
+    while Statement::new(sql.clone()).row(&mut conn).expect("an answer").is_none() {
+        assert!(began.elapsed() < Duration::from_secs(60), "nobody locks it");
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
 
 #[test]
@@ -63,13 +70,13 @@ fn repair_behind_a_reader_ends_and_says_who_it_is_while_others_write() {
 
 #[test]
 fn repair_and_a_writer_of_several_tables_both_get_through() {
+    let database = Database::create();
     for options in [
         // It gives way before PostgreSQL looks for a deadlock.
         "-c deadlock_timeout=10s",
         // It is ended by PostgreSQL itself, because it is the first to look.
         "-c deadlock_timeout=250ms",
     ] {
-        let database = Database::create();
         database.run("DROP TRIGGER cache_update ON leads; DROP TRIGGER cache_update ON companies");
         let mut told = Vec::new();
         let outcome = std::thread::scope(|scope| {
@@ -78,14 +85,11 @@ fn repair_and_a_writer_of_several_tables_both_get_through() {
                 // In the other order than the repair, which then waits for `leads` with `companies` in hand.
                 conn.batch_execute("SET deadlock_timeout = '10s'; BEGIN; LOCK TABLE leads IN ROW EXCLUSIVE MODE")
                     .expect("a writer");
-                until("the repair waits", || is_waited_for(&database, "leads"));
+                until_locked(&database, false);
                 conn.batch_execute("LOCK TABLE companies IN ROW EXCLUSIVE MODE; COMMIT")
                     .expect("the writer is not ended");
             });
-            until("the writer writes", || {
-                database.cell("SELECT count(*)::text FROM pg_locks WHERE relation = 'leads'::regclass AND granted")
-                    != "0"
-            });
+            until_locked(&database, true);
             migrate::run_telling(&with(&database, options), &mut |sentence| told.push(sentence.to_owned()))
         });
         let repaired = outcome.expect("a repair").repaired;
