@@ -15,7 +15,7 @@ use rapport::db::embedded::{Absent, Binaries, Durability, Embedded};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use serde_json::json;
 
-use crate::support::{Client, Database, Program, make_business, make_key};
+use crate::support::{Client, Database, Program, make_business, make_key, until};
 
 /// The one name that the servers' certificates are for.
 const NAME: &str = "localhost";
@@ -263,13 +263,14 @@ fn redis_is_verified_and_a_wrong_one_costs_hits_and_nothing_else() {
         let wrong = start(host, ca.map(PathBuf::as_path));
         wrong.until_said("Redis cannot be reached");
         let api = wrong.client(&key);
-        let told = state(&api);
-        assert_eq!(told["status"], "down", "{host} {ca:?}");
-        assert!(told["reason"].as_str().is_some_and(|text| text.contains(reason)), "{host} {ca:?}: {told}");
+        // On a busy machine the first attempts may be too late to be refused.
+        until(reason, || state(&api)["reason"].as_str().is_some_and(|text| text.contains(reason)));
+        assert_eq!(state(&api)["status"], "down", "{host} {ca:?}");
         (0..3).for_each(|_| assert_eq!(api.get("leads").expect(200).header("cache-status"), "rapport; fwd=miss"));
         let said = wrong.stop();
-        assert_eq!(said.matches("Redis cannot be reached; the cache").count(), 1, "said once: {said}");
-        assert!(said.contains(reason), "{said}");
+        let reasons =
+            said.lines().filter(|line| line.contains("Redis cannot be reached; the cache") && line.contains(reason));
+        assert_eq!(reasons.count(), 1, "said once: {said}");
     }
 
     // What would verify nothing, or not what was meant, is refused at the start.
