@@ -103,14 +103,15 @@ fn roles_owners_privileges_and_paths_are_repaired_named_or_passed_over() {
 fn schema_before_public_is_passed_over(server: &OwnServer) {
     let by_role = server.create("by_role", "OWNER crm");
     server.database("postgres").run("ALTER ROLE crm IN DATABASE by_role SET search_path = app, public");
+    server.database("postgres").run("ALTER DATABASE first SET search_path = app, public");
     // With a table of the same name, which is not ours.
-    by_role.run("CREATE SCHEMA app AUTHORIZATION crm; CREATE TABLE app.leads (id int)");
+    let tables = "CREATE SCHEMA app AUTHORIZATION crm; CREATE TABLE app.leads (id int)";
+    by_role.run(tables);
+    server.database("first").run(tables);
     let (done, said) = migrate_as(&as_role("crm", &by_role));
     assert!(done, "{said}");
     assert_eq!(by_role.cell("SELECT count(*)::text FROM pg_class WHERE relnamespace = 'app'::regnamespace"), "1");
-    let by_database = server.create("by_database", "OWNER crm TEMPLATE by_role");
-    server.database("postgres").run("ALTER DATABASE by_database SET search_path = app, public");
-    for database in [by_role, by_database] {
+    for database in [by_role, server.database("first")] {
         let database = as_role("crm", &database);
         let (done, said) = migrate_as(&database);
         assert!(done && said.contains("up to date"), "{said}");
@@ -130,6 +131,7 @@ fn schema_before_public_is_passed_over(server: &OwnServer) {
         api.patch(&format!("leads/{lead}"), json!({ "title": "Door" })).expect(200);
         assert_eq!(api.get("leads").expect(200).rows()[0]["title"], "Door");
     }
+    server.database("postgres").run("ALTER DATABASE first RESET search_path");
 }
 
 /// An owner that is no superuser needs the privileges that owners have unless they are revoked.
