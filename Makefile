@@ -37,6 +37,9 @@ test: features ## all tests, against a real PostgreSQL and Redis that the harnes
 	RAPPORT_TEST_REDIS_SERVER=$$(scripts/redis.sh) || exit 1; export RAPPORT_TEST_REDIS_SERVER; \
 	: without it one test says that it was skipped; \
 	RAPPORT_TEST_NODE=$$(scripts/node.sh) && export RAPPORT_TEST_NODE; \
+	: many tests wait more than they compute, and the server of all has a hundred connections; \
+	threads=$$(( 2 * $$(getconf _NPROCESSORS_ONLN) )); \
+	export RUST_TEST_THREADS=$${RUST_TEST_THREADS:-$$(( threads < 8 ? threads : 8 ))}; \
 	exec cargo test --locked $(FEATURES) $(ARGS)
 
 prove-cache: features ## the cache against histories under faults, and against breakages that must be caught (4 minutes)

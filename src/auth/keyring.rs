@@ -237,7 +237,9 @@ impl Keyring {
             return Ok(None);
         };
         let found = self.look_up(claimed.credential(hash)).await?;
-        self.remembered(hash, found.map(|found| found.seen_at(&claimed.access, now.clone()))).map(Some)
+        let identity = self.remembered(hash, found.map(|found| found.seen_at(&claimed.access, now.clone())))?;
+        self.note_use(&identity);
+        Ok(Some(identity))
     }
 
     /// Whom the credential of `hash`, which spoke for `before`, speaks for: asked of the database, whatever is known here.

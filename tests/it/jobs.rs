@@ -446,7 +446,7 @@ fn a_business_whose_reminders_fail_keeps_nobody_from_theirs() {
     }
     service.database.run(&format!(
         "CREATE FUNCTION broken() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'broken'; END $$;
-         CREATE TRIGGER broken BEFORE UPDATE ON tasks FOR EACH ROW WHEN (NEW.business_id = '{}') EXECUTE FUNCTION broken()",
+         CREATE TRIGGER broken AFTER UPDATE ON tasks FOR EACH ROW WHEN (NEW.business_id = '{}') EXECUTE FUNCTION broken()",
         service.business
     ));
     let _worker = Program::work(&[("DATABASE_URL", service.database.url.as_str())]);

@@ -1,6 +1,6 @@
-//! Every statement that the API can ask, explained over 30,000 rows of each table (100,000 leads and a million messages with
-//! `RAPPORT_TEST_PLANS_ROWS=1000000`, as `make prove-plans` has it): none may read a tenant's
-//! table from end to end, and no index may stand idle.
+//! Every statement that the API can ask, explained over 12,000 rows of each table: none may read a tenant's table from end
+//! to end, and no index may stand idle. `make prove-plans` (`RAPPORT_TEST_PLANS_ROWS=1000000`) has 100,000 leads and a million
+//! messages.
 //!
 //! The statements are the service's own, planned on a connection of its own pool. `RAPPORT_PLANS=1` runs them as well
 //! and prints the dearest, with time and pages. `RAPPORT_PLANS_WALLED=1` plans them behind row-level security as well, and
