@@ -226,7 +226,8 @@ impl Known {
         let (lead, title) = &self.leads[number % self.leads.len()];
         let (contact, email) = &self.contacts[number % self.contacts.len()];
         let row = |answer: &serde_json::Value, field: &str, value: &str| answer[field] == value;
-        let (answer, right): (_, Box<dyn Fn(&serde_json::Value) -> bool>) = match number % 6 {
+        type Right<'a> = Box<dyn Fn(&serde_json::Value) -> bool + 'a>;
+        let (answer, right): (_, Right<'_>) = match number % 6 {
             0 => (client.get(&format!("leads/{lead}")), Box::new(|json| row(json, "title", title))),
             1 => (
                 client.get(&format!("contacts?email={email}")),

@@ -60,10 +60,11 @@ const PREFIX: &str = "rapport-test-";
 
 fn has_room(place: &str) -> bool {
     let place = std::ffi::CString::new(place).expect("no NUL");
+    // SAFETY: numbers, of which zero is one.
     let mut told: libc::statvfs = unsafe { std::mem::zeroed() };
     // SAFETY: both are there for as long as the call.
     let answered = unsafe { libc::statvfs(place.as_ptr(), &mut told) } == 0;
-    answered && u64::from(told.f_bavail) * told.f_frsize as u64 >= ROOM
+    answered && told.f_bavail as u64 * told.f_frsize as u64 >= ROOM
 }
 
 extern "C" fn forget_this_run() {
