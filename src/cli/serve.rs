@@ -73,12 +73,16 @@ async fn embedded_is_lost(given_up: Option<oneshot::Receiver<String>>) -> String
     }
 }
 
-/// Refuses to start on a database that lacks what this release needs. One that is away or not migrated is waited for by
+/// Refuses to start on a database that lacks what this release needs. One that is away, not migrated or locked is waited for by
 /// the service itself, which answers meanwhile.
 /// Errors: what is missing, and what to do.
 fn refuse_damaged(url: &str) -> Result<(), BoxError> {
     let conn = db::connect(&connection_options::with_timeouts(url));
-    match conn.ok().and_then(|mut conn| catalogue::inspect(&mut conn).ok()) {
+    let report = conn.ok().and_then(|mut conn| {
+        db::bound_lock_waits(&mut conn).ok()?;
+        catalogue::inspect(&mut conn).ok()
+    });
+    match report {
         Some(report) if !report.faults.is_empty() => Err(report.sentences().into()),
         _ => Ok(()),
     }

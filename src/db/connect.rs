@@ -48,6 +48,12 @@ pub fn connect(url: &str) -> ConnectionResult<PgConnection> {
     Ok(conn)
 }
 
+/// Bounds how long a statement of `conn` waits for a lock, unless the session has a bound already (`PGOPTIONS`): a command ends with
+/// a reason while a long `VACUUM FULL` holds a table, and who comes after a waiting migration does not wait for longer.
+pub fn bound_lock_waits(conn: &mut PgConnection) -> QueryResult<()> {
+    conn.batch_execute("SELECT set_config('lock_timeout', '10s', false) WHERE current_setting('lock_timeout') = '0'")
+}
+
 /// Gives `conn` the settings of [`SESSION`], and nothing of another client's. Returns its backend.
 pub(super) fn begin(conn: &mut PgConnection) -> QueryResult<Option<BackendId>> {
     conn.batch_execute(CLEAN)?;

@@ -13,7 +13,7 @@ use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 use parking_lot::Mutex;
 
 use super::catalogue::{self, Fault, Report};
-use super::{Statement, connect, pg_error};
+use super::{Statement, bound_lock_waits, connect, pg_error};
 use crate::error::Result;
 
 pub const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations");
@@ -96,10 +96,20 @@ pub fn run_telling(url: &str, tell: &mut dyn FnMut(&str)) -> Result<Migrated, Bo
         tell("waiting for another process that migrates this database");
         conn.batch_execute(&format!("SELECT pg_advisory_lock({LOCK})"))?;
     }
-    let done = run_locked(&mut conn, tell);
+    bound_lock_waits(&mut conn)?;
+    let done = run_locked(&mut conn, tell).map_err(|error| explain_wait(&mut conn, error));
     // An error may have taken the connection, and with it the lock.
     let _ = conn.batch_execute(&format!("SELECT pg_advisory_unlock({LOCK})"));
     done
+}
+
+/// `error`, and where it is that others held a table for too long, who they are and what to do.
+fn explain_wait(conn: &mut PgConnection, error: BoxError) -> BoxError {
+    if !error.to_string().contains("canceling statement due to lock timeout") {
+        return error;
+    }
+    let holders = catalogue::holders(conn).unwrap_or_else(|_| "it cannot be asked who".into());
+    format!("tables that this needs are held by others: {holders}. Run it again when they are free. ({error})").into()
 }
 
 fn run_locked(conn: &mut PgConnection, tell: &mut dyn FnMut(&str)) -> Result<Migrated, BoxError> {
@@ -192,8 +202,8 @@ impl Instrumentation for FirstError {
     }
 }
 
-/// Gives the planner statistics of every table that has rows: of `all`, or of those that never had any, as after a restore,
-/// where plans would be made blindly. Empty tables are left alone, because the planner would go on to take them for empty
+/// Gives the planner statistics of every table that has rows: of `all`, or of those that have none, as after a restore (which
+/// counts the rows of a table with its first index, and knows nothing else of it), where plans would be made blindly. Empty tables are left alone, because the planner would go on to take them for empty
 /// once they are filled.
 fn analyze(conn: &mut PgConnection, all: bool) -> Result<()> {
     let mut tables = Statement::new(
@@ -201,7 +211,9 @@ fn analyze(conn: &mut PgConnection, all: bool) -> Result<()> {
          AND c.relkind IN ('r', 'p') AND pg_relation_size(c.oid) > 0 AND pg_has_role(c.relowner, 'USAGE')",
     );
     if !all {
-        tables.push(" AND c.reltuples < 0");
+        tables.push(
+            " AND (c.reltuples < 0 OR NOT EXISTS (SELECT FROM pg_stats s WHERE s.schemaname = 'public' AND s.tablename = c.relname))",
+        );
     }
     if let Some(tables) = tables.row(conn)?.as_ref().and_then(|row| row.text(0)) {
         conn.batch_execute(&format!("ANALYZE {tables}"))?;

@@ -36,7 +36,7 @@ use tokio::sync::Notify;
 use uuid::Uuid;
 
 pub use self::bounds::{Actor, Bounds, RowSecurity};
-pub use self::connect::connect;
+pub use self::connect::{bound_lock_waits, connect};
 pub use self::guard::{Guard, Refusal};
 pub use self::last_answer::LastAnswer;
 use self::lock_wait::LockLines;

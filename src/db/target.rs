@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use diesel::PgConnection;
 
 use super::embedded::{self, Absent, Durability, Embedded};
-use super::{connect, migrate, pooler};
+use super::{bound_lock_waits, catalogue, connect, migrate, pooler};
 use crate::config::DatabaseConfig;
 
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -63,20 +63,31 @@ impl Target {
         Ok(Self { url, embedded: None, joined: true, state })
     }
 
-    /// Connects; the embedded server's database is migrated first, unless it is a running service's.
+    /// Connects; the embedded server's database is migrated first, unless it is a running service's. Errors: a database that is not
+    /// migrated, or lacks what this release needs.
     pub fn connect_migrated(&self) -> Result<PgConnection, BoxError> {
         if self.embedded.is_some() {
             migrate::run(&self.url)?;
         }
-        let mut conn = self.connect()?;
-        if self.joined && !migrate::is_current(&mut conn)? {
+        if self.joined && !migrate::is_current(&mut self.connect()?)? {
             return Err(
                 "the service that runs on this folder has another schema than this binary. Stop it, and start it \
                         again with this binary, which migrates its database."
                     .into(),
             );
         }
-        Ok(conn)
+        if self.embedded.is_none() {
+            self.refuse_damaged()?;
+        }
+        self.connect()
+    }
+
+    /// A command would write what the service could not: rows without events, or none at all.
+    fn refuse_damaged(&self) -> Result<(), BoxError> {
+        let mut conn = self.connect()?;
+        bound_lock_waits(&mut conn)?;
+        let report = catalogue::inspect(&mut conn)?;
+        if report.is_intact() { Ok(()) } else { Err(report.sentences().into()) }
     }
 
     pub fn connect(&self) -> Result<PgConnection, BoxError> {

@@ -62,7 +62,7 @@ pub struct Arguments {
     /// Slug of the business [default: demo on the private server; required with DATABASE_URL]
     #[arg(long, env = "RAPPORT_IMPORT_BUSINESS")]
     business: Option<String>,
-    /// JSON object from header to field, `metadata.<key>`, `full_name`, `company.name`, `company.domain`, or null to
+    /// File with a JSON object from header to field, `metadata.<key>`, `full_name`, `company.name`, `company.domain`, or null to
     /// skip a column; headers that it leaves out are guessed
     #[arg(long, env = "RAPPORT_IMPORT_MAPPING")]
     mapping: Option<PathBuf>,

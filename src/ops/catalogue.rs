@@ -20,7 +20,7 @@ const COMPONENT: &str = "catalogue";
 /// How often a database that is away, not migrated or damaged is asked again at start.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
 
-/// Least pause between checks, however many connections are new.
+/// Least pause between checks, however many connections are new; and how long a repair goes unnoticed, twice.
 const LEAST_PAUSE: Duration = Duration::from_secs(1);
 
 /// A check's result, and the fingerprint of the triggers that it saw.
@@ -73,9 +73,12 @@ pub async fn watch(app: Data<App>, mut fingerprint: String, pulse: Pulse) -> Out
     // The pool's first connections are to what the start has looked at.
     tokio::time::sleep(LEAST_PAUSE).await;
     let _ = tokio::time::timeout(Duration::ZERO, app.db.guard().suspected()).await;
+    let mut damaged = false;
     loop {
         tokio::time::sleep(LEAST_PAUSE).await;
-        let _ = tokio::time::timeout(period.saturating_sub(LEAST_PAUSE), app.db.guard().suspected()).await;
+        // Damaged, it serves nobody behind a balancer: the repair is to be seen at once.
+        let rest = if damaged { LEAST_PAUSE } else { period.saturating_sub(LEAST_PAUSE) };
+        let _ = tokio::time::timeout(rest, app.db.guard().suspected()).await;
         // Other components report a database that is away; what was found last stands.
         if let Ok((report, now)) = look(app.db.unguarded()).await {
             tell_of_newer(&app, &report);
@@ -84,6 +87,7 @@ pub async fn watch(app: Data<App>, mut fingerprint: String, pulse: Pulse) -> Out
                 continue;
             }
             fingerprint = now;
+            damaged = !report.is_intact();
             app.db.guard().checked(report);
             pulse.succeeded();
         }

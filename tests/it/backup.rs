@@ -69,6 +69,7 @@ fn dump_restored_on_another_server_serves_as_before() {
     let variables = [("ADMIN_URL", admin.url.as_str()), ("RESTORED_URL", &restored.url), ("DUMP", &dump)];
     let said = run("restore", &variables).expect("the programs");
     assert!(said.contains("up to date"), "{said}");
+    assert_ne!(restored.cell("SELECT count(*)::text FROM pg_stats WHERE tablename = 'leads'"), "0", "no statistics");
     let service = service_on(&restored, &origin, &[]);
     assert_eq!(service.client.get(&format!("leads/{}", id(&lead))).expect(200).json, lead);
     service.client.create("leads", json!({ "title": "Door" }));

@@ -283,7 +283,7 @@ fn command_of_another_user_beside_the_running_service_is_told_to_run_as_its_owne
         let output = run_as(NOBODY, &elsewhere.0, arguments, &state.0);
         let text = said(&output);
         assert_eq!(output.status.code(), Some(1), "{text}");
-        assert!(text.contains("is running on it") && text.contains("sudo -u postgres"), "{text}");
+        assert!(text.contains("is running on it") && text.contains("sudo -u root"), "{text}");
         assert!(!text.contains("chown"), "{text}");
     }
     // root uses the server as it runs, and gives its files to nobody.

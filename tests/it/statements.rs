@@ -8,7 +8,7 @@ use rapport::db::{Db, Statement};
 use rapport::error::Result;
 use serde_json::{Map, Value, json};
 
-use crate::support::{Client, Database, Service, make_business, open_db};
+use crate::support::{Client, Database, Service, make_business, open_db, until};
 
 /// Statements that the tests' connections keep: few, so that the bound is reached soon.
 const MOST: usize = 24;
@@ -67,6 +67,15 @@ fn field_sets() -> Vec<impl FnMut() -> Value> {
         }
     };
     pairs.into_iter().map(body).collect()
+}
+
+/// Asks for `list` until it is prepared: a connection prepares nothing before it is known to be shared with nobody, a moment
+/// after it was made.
+fn until_prepared(service: &Service, list: &str, shown: &str) {
+    until(list, || {
+        service.client.get(list).expect(200);
+        kept_with(&service.db, shown) == 1
+    });
 }
 
 fn contact(api: &Client) -> String {
@@ -131,6 +140,7 @@ fn list_after_many_shapes_of_another_business_is_prepared() {
     let (_, neighbour) = service.neighbour();
     let list = "leads?status=new&score_min=5&limit=7&include=company";
     let is_kept = || kept_with(&service.db, "LIMIT 8");
+    until_prepared(&service, "leads?limit=3", "LIMIT 4");
     (0..12).for_each(|_| drop(neighbour.get(list).expect(200)));
     assert_eq!(is_kept(), 1, "prepared before");
     for mut body in field_sets() {
@@ -147,6 +157,7 @@ fn list_after_many_shapes_of_another_business_is_prepared() {
 #[test]
 fn list_of_any_limit_and_any_number_of_filters_is_prepared_at_repeated_use() {
     let service = Service::with(&["--cache", "off", "--db-connections", "1"]);
+    until_prepared(&service, "leads?limit=3", "LIMIT 4");
     let four = "leads?status=new&source=web&score_min=1&score_max=9&created_before=2031-01-01T00:00:00Z&limit=13";
     for (list, shown) in [("leads?limit=11", "LIMIT 12"), ("leads?limit=10", "LIMIT 11"), (four, "LIMIT 14")] {
         drop(service.client.get(list).expect(200));
@@ -174,16 +185,14 @@ fn batch_of_many_field_sets_leaves_prepared_statements_within_the_bound() {
 #[test]
 fn connection_that_replaces_a_dead_one_starts_without_prepared_statements() {
     let service = Service::with(FEW);
-    (0..5).for_each(|_| drop(service.client.get("leads?limit=11").expect(200)));
-    assert_eq!(kept_with(&service.db, "LIMIT 12"), 1);
+    until_prepared(&service, "leads?limit=11", "LIMIT 12");
     service.database.run(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
          WHERE datname = current_database() AND application_name = 'rapport'",
     );
     drop(service.client.get("leads?limit=11").expect(200));
     assert_eq!(kept_with(&service.db, "LIMIT 12"), 0, "used once there");
-    drop(service.client.get("leads?limit=11").expect(200));
-    assert_eq!(kept_with(&service.db, "LIMIT 12"), 1);
+    until_prepared(&service, "leads?limit=11", "LIMIT 12");
 }
 
 /// Sends `shapes` different statements, each three times, and returns how many the connection kept at most.

@@ -207,7 +207,7 @@ fn or_nobody(roles: &str) -> &str {
 }
 
 /// An object of [`FOREIGN`] that concerns what is Rapport's. On a newer release's database only the owners and settings are
-/// looked at: the rest may be that release's.
+/// looked at: the rest may be that release's. An operator's own tables and functions belong to whom they like.
 fn foreign(object: &Object, newer: bool) -> Option<Fault> {
     let foreign = FOREIGN.iter().find(|foreign| foreign.name == object.kind)?;
     let kind = foreign.name.strip_prefix("foreign ").unwrap_or(foreign.name);
@@ -217,6 +217,10 @@ fn foreign(object: &Object, newer: bool) -> Option<Fault> {
         if newer || !ours || expected::BY_NAME.contains_key(&(kind, object.name.as_str())) {
             return None;
         }
+    }
+    if kind == "owner" {
+        let (what, name) = object.name.split_once(' ')?;
+        expected::BY_NAME.get(&(what.to_lowercase().as_str(), name))?;
     }
     Some(Fault {
         kind,

@@ -18,3 +18,4 @@ pub use compare::{fingerprint, inspect, inspect_thoroughly};
 pub use repair::{grant_privileges, renew_cache_epoch, repair};
 pub use report::{Fault, Report, remedies};
 pub use tenant_role::{TENANT_ROLE, ensure as ensure_tenant_role};
+pub use waits::holders;

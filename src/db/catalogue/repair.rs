@@ -38,7 +38,7 @@ pub fn repair(conn: &mut PgConnection, report: &Report, tell: &mut dyn FnMut(&st
                 return Ok(repaired);
             }
             Err(error) if waits::is_wait(&error) => {
-                let holders = waits::holders(conn, &tables_of(&rest))?;
+                let holders = waits::holders_of(conn, &tables_of(&rest))?;
                 patience = attempts.next();
                 match patience {
                     Some(_) => tell(&format!("waiting for tables that the repair needs: {holders}")),

@@ -56,8 +56,14 @@ pub fn is_wait(error: &Error) -> bool {
     is_deadlock(error) || matches!(error, diesel::result::Error::DatabaseError(_, info) if cancelled(info.message()))
 }
 
+/// As [`holders_of`] the tables that the service works on.
+pub fn holders(conn: &mut PgConnection) -> Result<String> {
+    let tables: Vec<String> = super::expected::cached_tables().into_iter().map(str::to_owned).collect();
+    holders_of(conn, &tables)
+}
+
 /// Who holds one of `tables` now, the longest transaction first, in words: what the session is called, where it may be seen.
-pub fn holders(conn: &mut PgConnection, tables: &[String]) -> Result<String> {
+pub fn holders_of(conn: &mut PgConnection, tables: &[String]) -> Result<String> {
     let mut sql = Statement::new(
         "SELECT string_agg(format('%s has held %s%s%s', who, held, ' for ' || seconds || ' s', ', ' || state), '; ')
          FROM (SELECT format('process %s (%s)', a.pid, concat_ws(', ', a.usename, nullif(a.application_name, ''))) AS who, a.state,

@@ -59,7 +59,10 @@ impl Error {
             None => (path.to_path_buf(), "nobody that is known".into()),
         };
         if is_running {
-            return Self::OwnedAndRunning { state: state.to_path_buf(), owner: owner_of_files(state).unwrap_or(owner) };
+            return Self::OwnedAndRunning {
+                state: state.to_path_buf(),
+                owner: owner_of_service(state).unwrap_or(owner),
+            };
         }
         let expected = server.name();
         let command = if path.starts_with(state) {
@@ -71,11 +74,9 @@ impl Error {
     }
 }
 
-/// Who runs the server of `state`: the lock may be root's, the data folder never is.
-fn owner_of_files(state: &Path) -> Option<String> {
-    let found = std::fs::read_dir(state).ok()?.flatten();
-    let mut data = found.filter(|entry| entry.file_name().to_string_lossy().starts_with("postgres-"));
-    Some(owner::name(data.next()?.metadata().ok()?.uid()))
+/// Who runs the service of `state`: the lock is theirs, the data folder may be that of another user, whom root became.
+fn owner_of_service(state: &Path) -> Option<String> {
+    Some(owner::name(std::fs::metadata(state.join("lock")).ok()?.uid()))
 }
 
 /// Refuses files of another user: PostgreSQL would say so in its log only.
@@ -85,7 +86,8 @@ pub(super) fn check_owner(path: &Path, state: &Path, server: &Owner) -> Result<(
         return Ok(());
     }
     if super::is_running(state) {
-        return Err(Error::OwnedAndRunning { state: state.to_path_buf(), owner: owner::name(metadata.uid()) });
+        let owner = owner_of_service(state).unwrap_or_else(|| owner::name(metadata.uid()));
+        return Err(Error::OwnedAndRunning { state: state.to_path_buf(), owner });
     }
     let expected = server.name();
     Err(Error::Owner {

@@ -35,16 +35,24 @@ fn missing_role_is_named_noticed_and_repaired_and_another_encoding_is_refused() 
     let (started, said) = serve(&database);
     assert!(!started && said.contains("role rapport_tenant is missing"), "{said}");
     assert!(!said.contains("grant leads"), "one sentence for one fault: {said}");
+    let command = ["api-key", "create", "--business", "acme", "--role", "owner", "--create-business"];
+    let (made, said) = Program::run(&command, &[("DATABASE_URL", &database.url)]);
+    assert!(!made && said.contains("role rapport_tenant is missing"), "{said}");
+    assert_eq!(database.cell("SELECT count(*)::text FROM businesses"), "0");
     let (done, said) = migrate_as(&database);
     assert!(done && said.contains("role rapport_tenant is missing") && said.contains("policy leads.wall"), "{said}");
 
     let business = make_business(&database, "acme");
     let key = make_key(&database, business, Role::Owner);
     let url = database.url.clone();
-    let service = Service::on(database, business, &key, &["--catalogue-check-seconds", "1"]);
+    // A check is an hour away: what PostgreSQL says of the role begins one, and the repair is seen all the same.
+    let service = Service::on(database, business, &key, &["--catalogue-check-seconds", "3600"]);
     service.client.create("leads", json!({ "title": "Roof" }));
     Database::at(url.clone()).run(drop_role);
-    until("readiness fails", || service.client.get("/health/readiness").status == 503);
+    until("readiness fails", || {
+        service.client.post("leads", json!({ "title": "Door" }));
+        service.client.get("/health/readiness").status == 503
+    });
     let answer = service.client.post("leads", json!({ "title": "Door" }));
     assert_eq!((answer.status, answer.code()), (503, "database_damaged"), "{}", answer.text);
     service.client.get("leads").expect(200);
@@ -60,6 +68,12 @@ fn roles_owners_privileges_and_paths_are_repaired_named_or_passed_over() {
         .database("postgres")
         .run("CREATE ROLE crm LOGIN CREATEROLE; CREATE ROLE second LOGIN; CREATE ROLE other LOGIN");
     let first = as_role("crm", &server.create("first", "OWNER crm"));
+    let (done, said) = migrate_as(&first);
+    assert!(done, "{said}");
+    // What operators have beside it belongs to whom they like.
+    server
+        .database("first")
+        .run("CREATE TABLE op_audit (x int); CREATE FUNCTION op_note() RETURNS int LANGUAGE sql AS 'SELECT 1'");
     let (done, said) = migrate_as(&first);
     assert!(done, "{said}");
     // The right to make roles is needed once on a server.
