@@ -8,7 +8,7 @@ use crate::config::Config;
 use crate::db::embedded::Absent;
 use crate::db::migrate::Migrated;
 use crate::db::target::{BoxError, Target};
-use crate::db::{self, catalogue, connection_options, migrate, pooler};
+use crate::db::{catalogue, connection_options, migrate, pooler};
 use crate::noun::did_you_mean;
 use crate::nouns::NOUNS;
 use crate::ops::telemetry;
@@ -77,13 +77,8 @@ async fn embedded_is_lost(given_up: Option<oneshot::Receiver<String>>) -> String
 /// the service itself, which answers meanwhile.
 /// Errors: what is missing, and what to do.
 fn refuse_damaged(url: &str) -> Result<(), BoxError> {
-    let conn = db::connect(&connection_options::with_timeouts(url));
-    let report = conn.ok().and_then(|mut conn| {
-        db::bound_lock_waits(&mut conn).ok()?;
-        catalogue::inspect(&mut conn).ok()
-    });
-    match report {
-        Some(report) if !report.faults.is_empty() => Err(report.sentences().into()),
+    match catalogue::inspect_at(&connection_options::with_timeouts(url)) {
+        Ok(report) if !report.faults.is_empty() => Err(report.sentences().into()),
         _ => Ok(()),
     }
 }

@@ -221,11 +221,6 @@ fn analyze(conn: &mut PgConnection, all: bool) -> Result<()> {
     Ok(())
 }
 
-/// Whether the database has this binary's migrations, or more. Only reads.
-pub fn is_current(conn: &mut PgConnection) -> Result<bool> {
-    Ok(unlike(conn)?.0.is_empty())
-}
-
 /// The migrations of this binary that the database lacks, and those it has that this binary does not know: a newer release
 /// has run them.
 pub fn unlike(conn: &mut PgConnection) -> Result<(Vec<String>, Vec<String>)> {

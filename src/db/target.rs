@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use diesel::PgConnection;
 
 use super::embedded::{self, Absent, Durability, Embedded};
-use super::{bound_lock_waits, catalogue, connect, migrate, pooler};
+use super::{catalogue, connect, migrate, pooler};
 use crate::config::DatabaseConfig;
 
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -69,25 +69,21 @@ impl Target {
         if self.embedded.is_some() {
             migrate::run(&self.url)?;
         }
-        if self.joined && !migrate::is_current(&mut self.connect()?)? {
-            return Err(
-                "the service that runs on this folder has another schema than this binary. Stop it, and start it \
-                        again with this binary, which migrates its database."
-                    .into(),
-            );
-        }
         if self.embedded.is_none() {
-            self.refuse_damaged()?;
+            // What a command writes on a damaged database has no events, or is not even kept.
+            let report = catalogue::inspect_at(&self.url)?;
+            if self.joined && !report.is_migrated() {
+                return Err(
+                    "the service that runs on this folder has another schema than this binary. Stop it, and start it \
+                            again with this binary, which migrates its database."
+                        .into(),
+                );
+            }
+            if !report.is_intact() {
+                return Err(report.sentences().into());
+            }
         }
         self.connect()
-    }
-
-    /// A command would write what the service could not: rows without events, or none at all.
-    fn refuse_damaged(&self) -> Result<(), BoxError> {
-        let mut conn = self.connect()?;
-        bound_lock_waits(&mut conn)?;
-        let report = catalogue::inspect(&mut conn)?;
-        if report.is_intact() { Ok(()) } else { Err(report.sentences().into()) }
     }
 
     pub fn connect(&self) -> Result<PgConnection, BoxError> {

@@ -7,7 +7,8 @@ use diesel::PgConnection;
 use super::objects::{self, About, FOREIGN, KINDS, Kind, Object, OnNewer};
 use super::sequences::{self, Depth};
 use super::{Fault, Report, TENANT_ROLE, expected, tenant_role};
-use crate::db::{Statement, migrate};
+use crate::db::target::BoxError;
+use crate::db::{Statement, bound_lock_waits, connect, migrate};
 use crate::error::{Error, Result};
 
 /// The one encoding in which every text of the API can be stored.
@@ -24,6 +25,14 @@ const NO_PARTITIONS: &str = "-- make it a plain table: CREATE TABLE other (LIKE 
 /// Errors: the database cannot be asked.
 pub fn inspect(conn: &mut PgConnection) -> Result<Report> {
     inspect_to(conn, Depth::Likely)
+}
+
+/// As [`inspect`], on a connection to `url` of its own, which waits 10 s at most for a table that others hold.
+/// Errors: the database cannot be reached or asked.
+pub fn inspect_at(url: &str) -> std::result::Result<Report, BoxError> {
+    let mut conn = connect(url)?;
+    bound_lock_waits(&mut conn)?;
+    Ok(inspect(&mut conn)?)
 }
 
 /// As [`inspect`]; tables are read as well where nothing else tells how far a sequence must be.

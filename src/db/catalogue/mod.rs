@@ -14,7 +14,7 @@ mod sequences;
 mod tenant_role;
 mod waits;
 
-pub use compare::{fingerprint, inspect, inspect_thoroughly};
+pub use compare::{fingerprint, inspect, inspect_at, inspect_thoroughly};
 pub use repair::{grant_privileges, renew_cache_epoch, repair};
 pub use report::{Fault, Report, remedies};
 pub use tenant_role::{TENANT_ROLE, ensure as ensure_tenant_role};

@@ -25,7 +25,7 @@ struct Drawn {
     indexed: bool,
 }
 
-/// The columns that sequences fill. Not `cache_versions.value`: the function that sets it goes above what is there.
+/// The columns that sequences fill. Not `cache_versions.value`: the function that sets it goes above the table's highest.
 const DRAWN: [Drawn; 2] = [
     Drawn { sequence: "event_places", table: "event_queue", column: "place", indexed: true },
     Drawn { sequence: "cache_version_slots", table: "cache_versions", column: "slot", indexed: false },

@@ -144,7 +144,7 @@ impl Change {
         }
     }
 
-    /// Sets `name` where `by`, which this change sets, becomes another than it is: whoever repeats a value changes nothing
+    /// Sets `name` where `by`, which this change sets, becomes another than it is: repeating a value changes nothing
     /// that follows from it. (Of a new row it always does.)
     pub fn set_with(&mut self, by: &'static str, name: &'static str, value: Value) {
         self.set(name, value);

@@ -44,7 +44,7 @@ const DISK: &str = "/var/tmp";
 /// What a run takes at most of [`MEMORY`], with some to spare.
 const ROOM: u64 = 4 << 30;
 
-/// Where this run's servers keep their files: reachable by whoever the server runs as, and gone with the process.
+/// Where this run's servers keep their files: reachable by the user that the server runs as, and gone with the process.
 pub fn folder() -> PathBuf {
     static FOLDER: LazyLock<PathBuf> = LazyLock::new(|| {
         forget_earlier_runs();
