@@ -53,7 +53,7 @@ prove-walls: features ## the second wall between businesses against a build with
 	@RAPPORT_TEST_POSTGRES_BIN=$$(scripts/postgres.sh) || exit 1; export RAPPORT_TEST_POSTGRES_BIN; \
 	exec cargo test --locked $(FEATURES) --features mutants --test it $(ARGS) -- walls
 
-prove-plans: features ## every statement of the API explained over a million messages (3 minutes, after its build)
+prove-plans: features ## every statement of the API explained over a million messages (a minute, after its build)
 	@RAPPORT_TEST_POSTGRES_BIN=$$(scripts/postgres.sh) || exit 1; export RAPPORT_TEST_POSTGRES_BIN; \
 	export RAPPORT_TEST_PLANS_ROWS=1000000; \
 	exec cargo test --locked $(FEATURES) --test it $(ARGS) -- plans --nocapture

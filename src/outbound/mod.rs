@@ -121,7 +121,7 @@ impl Outbound {
     }
 
     /// The client for addresses with TLS or without, made when it is first needed: it reads the system's authorities, which
-    /// takes as long as half of a start. Errors: text, when it cannot be made.
+    /// is dear. Errors: text, when it cannot be made.
     fn client(&self, tls: bool) -> Result<&reqwest::Client, String> {
         let place = if tls { &self.tls } else { &self.plain };
         place.get_or_init(|| self.make(tls)).as_ref().map_err(Clone::clone)

@@ -11,7 +11,7 @@ const FUNCTIONS: &str = include_str!("functions.sql");
 const DATA: &str = include_str!("data.sql");
 
 /// Fills every table, and lets PostgreSQL look at it. `RAPPORT_TEST_PLANS_ROWS` is the most that a table gets, the million
-/// messages among them; twelve thousand of each have the same plans, and are there in a tenth of the time.
+/// messages among them; twelve thousand of each are there much sooner.
 pub fn fill(database: &Database) {
     let most = std::env::var("RAPPORT_TEST_PLANS_ROWS").map_or(12_000, |text| text.parse().expect("a number"));
     fill_up_to(database, most, true);

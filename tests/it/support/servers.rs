@@ -37,7 +37,7 @@ static POSTGRES: LazyLock<Embedded> = LazyLock::new(|| {
 
 static REDIS: OnceLock<Option<(String, Child)>> = OnceLock::new();
 
-/// In memory where there is room for it, which saves the tests a quarter of their time.
+/// In memory where there is room for it: hundreds of databases are made and dropped.
 const MEMORY: &str = "/dev/shm";
 const DISK: &str = "/var/tmp";
 
