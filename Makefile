@@ -1,12 +1,12 @@
-# `make` prints what there is. CONTRIBUTING.md tells the rest.
+# `make` lists the targets. CONTRIBUTING.md describes the rest.
 .DEFAULT_GOAL := help
-.PHONY: help run test prove-cache prove-walls prove-plans prove-operations check contract fmt lint openapi bench deny deploy features
+.PHONY: help run test prove-cache test-rls prove-plans prove-operations check contract fmt lint openapi bench deny deploy features
 
 # Options for the program behind `run`, `test`, `bench` and `contract`: make run ARGS="--bind 127.0.0.1:9000"
 ARGS ?=
 
-# libpq is compiled from source and links the system's OpenSSL. Without its headers everything still runs, but
-# connections that demand TLS are refused: good enough to try and to test, and said aloud.
+# libpq is compiled from source and links the system's OpenSSL. Without its headers the build still works, but
+# connections that require TLS are refused: good enough for trying and testing; every target prints a warning.
 ifndef FEATURES
 ifneq ($(shell pkg-config --exists openssl 2>/dev/null && echo yes),yes)
 FEATURES := --no-default-features --features plain
@@ -14,7 +14,7 @@ WITHOUT_TLS := yes
 endif
 endif
 
-help: ## this list
+help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 features:
@@ -23,7 +23,7 @@ ifdef WITHOUT_TLS
 	@echo "         building without TLS; databases that require it cannot be reached." >&2
 endif
 
-run: features ## build and start the service; without DATABASE_URL on a PostgreSQL of its own
+run: features ## build and start the service; starts its own PostgreSQL unless DATABASE_URL is set
 	@# exec: the service takes this shell's place, so that Ctrl-C and SIGTERM reach it.
 	@if [ -z "$$DATABASE_URL" ]; then \
 	  RAPPORT_POSTGRES_BIN=$$(scripts/postgres.sh) || exit 1; export RAPPORT_POSTGRES_BIN; \
@@ -42,34 +42,35 @@ test: features ## all tests, against a real PostgreSQL and Redis that the harnes
 	export RUST_TEST_THREADS=$${RUST_TEST_THREADS:-$$(( threads < 8 ? threads : 8 ))}; \
 	exec cargo test --locked $(FEATURES) $(ARGS)
 
-prove-cache: features ## the cache against histories under faults, and against breakages that must be caught (4 minutes)
+prove-cache: features ## test the cache under fault injection, and that tests catch every deliberate bug (4 minutes)
 	@RAPPORT_TEST_POSTGRES_BIN=$$(scripts/postgres.sh) || exit 1; export RAPPORT_TEST_POSTGRES_BIN; \
 	RAPPORT_TEST_REDIS_SERVER=$$(scripts/redis.sh) || exit 1; export RAPPORT_TEST_REDIS_SERVER; \
 	export RAPPORT_HISTORY_SECONDS=$${RAPPORT_HISTORY_SECONDS:-120}; \
 	export RAPPORT_TEST_MODEL_READERS=3; \
-	exec cargo test --locked $(FEATURES) --features mutants --test it $(ARGS) -- history model --nocapture --test-threads 1
+	exec cargo test --locked $(FEATURES) --features mutants --test it $(ARGS) -- cache_consistency:: cache_model:: --nocapture --test-threads 1
 
-prove-walls: features ## the second wall between businesses against a build without the first (a minute, after its build)
+test-rls: features ## test row-level security with a build without tenant predicates (a minute after the build)
 	@RAPPORT_TEST_POSTGRES_BIN=$$(scripts/postgres.sh) || exit 1; export RAPPORT_TEST_POSTGRES_BIN; \
-	exec cargo test --locked $(FEATURES) --features mutants --test it $(ARGS) -- walls
+	exec cargo test --locked $(FEATURES) --features mutants --test it $(ARGS) -- row_level_security::
 
-prove-plans: features ## every statement of the API explained over a million messages (a minute, after its build)
+prove-plans: features ## EXPLAIN every statement of the API over a million messages (a minute after the build)
 	@RAPPORT_TEST_POSTGRES_BIN=$$(scripts/postgres.sh) || exit 1; export RAPPORT_TEST_POSTGRES_BIN; \
 	export RAPPORT_TEST_PLANS_ROWS=1000000; \
-	exec cargo test --locked $(FEATURES) --test it $(ARGS) -- plans --nocapture
+	exec cargo test --locked $(FEATURES) --test it $(ARGS) -- query_plans:: --nocapture
 
-# Each stands for a way in which a database, a network or a task fails: docs/OPERATIONS.md, docs/BACKUP.md, docs/DATABASE.md.
-OPERATIONS = backup:: catalogue_check:: plans::joins:: pooler:: database_outage:: embedded:: locked:: supervisor:: statements:: slow_clients:: killed whatever_becomes
+# One test per way in which a database, a network or a task fails:
+# docs/OPERATIONS.md, docs/BACKUP.md, docs/DATABASE.md.
+OPERATIONS = backup:: catalogue_check:: query_plans::joins:: pooler:: database_outage:: embedded:: locked:: supervisor:: statements:: slow_clients:: killed
 
-prove-operations: features ## what fails around the service: restores, outages, poolers, locks, panics (some minutes, after its build)
+prove-operations: features ## test restores, outages, poolers, locks and panics (some minutes after the build)
 	@RAPPORT_TEST_POSTGRES_BIN=$$(scripts/postgres.sh) || exit 1; export RAPPORT_TEST_POSTGRES_BIN; \
 	RAPPORT_TEST_REDIS_SERVER=$$(scripts/redis.sh) || exit 1; export RAPPORT_TEST_REDIS_SERVER; \
 	export RAPPORT_TEST_SHAPES=$${RAPPORT_TEST_SHAPES:-2000} RAPPORT_TEST_KILLS=$${RAPPORT_TEST_KILLS:-12}; \
 	: the feature makes tasks of the real binary panic; \
 	exec cargo test --locked $(FEATURES) --features mutants --test it $(ARGS) -- $(OPERATIONS) --nocapture
 
-# The cheap before the dear, and one after the other: they share two cores and one target folder.
-check: ## everything that must hold before a commit: lint, deny, deploy, test, contract
+# The cheap checks before the expensive ones, and one at a time: they share two cores and one target directory.
+check: ## all checks required before a commit: lint, deny, deploy, test, contract
 	@$(MAKE) --no-print-directory lint
 	@$(MAKE) --no-print-directory deny
 	@$(MAKE) --no-print-directory deploy
@@ -77,7 +78,7 @@ check: ## everything that must hold before a commit: lint, deny, deploy, test, c
 	@$(MAKE) --no-print-directory contract
 	@echo "check: everything holds"
 
-lint: features ## formatting, clippy with warnings denied, and that it builds without TLS
+lint: features ## check formatting, run clippy with warnings denied, check the build without TLS
 	cargo fmt --all --check
 	cargo clippy --locked $(FEATURES) --all-targets -- -D warnings
 	@# What machines without OpenSSL's headers build.
@@ -86,7 +87,7 @@ lint: features ## formatting, clippy with warnings denied, and that it builds wi
 fmt: ## format the code
 	cargo fmt --all
 
-deny: ## licences, bans and sources of the dependencies
+deny: ## check licences, bans and sources of the dependencies
 	@if scripts/tools.sh deny; then \
 	  cargo fetch --locked --quiet && PATH="$$PWD/.tools/cargo/bin:$$PATH" cargo deny --offline --locked check bans licenses sources; \
 	elif [ -n "$$CI" ]; then exit 1; \
@@ -95,7 +96,7 @@ deny: ## licences, bans and sources of the dependencies
 deploy: ## validate deploy/kubernetes, Dockerfile and docker-compose.yml, offline
 	@scripts/validate-deploy.sh
 
-contract: features ## hold the running service to openapi/openapi.json: linter, generated client, schemathesis
+contract: features ## test the running service against openapi/openapi.json: linter, client, schemathesis
 	@RAPPORT_POSTGRES_BIN=$$(scripts/postgres.sh) || exit 1; export RAPPORT_POSTGRES_BIN; \
 	CARGO_FEATURES="$(FEATURES)" exec scripts/contract.sh $(ARGS)
 
@@ -105,6 +106,6 @@ openapi: features ## write openapi/openapi.json from the code
 	cargo run --quiet --locked $(FEATURES) -- openapi > .tools/openapi.json
 	@mv .tools/openapi.json openapi/openapi.json
 
-bench: features ## measure the service beside its limits (docs/PERFORMANCE.md)
+bench: features ## measure the service against its baselines (docs/PERFORMANCE.md)
 	@RAPPORT_POSTGRES_BIN=$$(scripts/postgres.sh) || exit 1; export RAPPORT_POSTGRES_BIN; \
 	CARGO_FEATURES="$(FEATURES)" exec bench/run $(ARGS)

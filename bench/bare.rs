@@ -1,4 +1,4 @@
-//! The limit of a cache hit: actix-web answering with fixed bytes, and nothing else. `bare ADDRESS FILE`
+//! Baseline for cache hits: an actix-web server that returns fixed bytes and nothing else. `bare ADDRESS FILE`
 
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::web::{self, Bytes};

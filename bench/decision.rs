@@ -1,4 +1,4 @@
-//! What it costs to count one request and to say what is left: nanoseconds and pieces of memory.
+//! Measures one rate limit decision and its response headers: nanoseconds and allocations.
 
 use std::alloc::{GlobalAlloc, Layout};
 use std::hint::black_box;
@@ -8,17 +8,17 @@ use std::time::Instant;
 use actix_web::http::header::HeaderMap;
 use clap::Parser;
 use rapport::config::Config;
-use rapport::context::{CONTEXT, Context, Counted};
-use rapport::http::quota;
-use rapport::limits::Limits;
+use rapport::http::rate_limit_check;
+use rapport::rate_limit::RateLimiter;
+use rapport::request_context::{CONTEXT, RateLimitKind, RequestContext};
 use uuid::Uuid;
 
-/// The service's allocator, counted.
+/// The service's allocator, with a count of allocations.
 struct Counting(mimalloc::MiMalloc);
 
 static PIECES: AtomicU64 = AtomicU64::new(0);
 
-// SAFETY: it only counts.
+// SAFETY: forwards to mimalloc; only counts.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         PIECES.fetch_add(1, Ordering::Relaxed);
@@ -33,7 +33,7 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting(mimalloc::MiMalloc);
 
-/// Of each kind; fewer than a bucket holds, because a refusal costs more than an admission.
+/// Iterations per measurement; below the bucket's capacity, because a refusal costs more than an admission.
 const TIMES: u64 = 900_000;
 
 #[derive(Parser)]
@@ -42,7 +42,7 @@ struct Arguments {
     config: Config,
 }
 
-/// Runs `work` so often and prints what each took.
+/// Runs `work` `TIMES` times and prints nanoseconds and allocations per run.
 fn measure(name: &str, mut work: impl FnMut(u64)) {
     (0..1_000).for_each(&mut work);
     let (pieces, began) = (PIECES.load(Ordering::Relaxed), Instant::now());
@@ -55,19 +55,19 @@ fn measure(name: &str, mut work: impl FnMut(u64)) {
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let Arguments { mut config } = Arguments::parse();
     (config.rate_limit, config.rate_burst) = (60_000_000, Some(1_000_000));
-    let limits = Limits::open(&config)?;
+    let limits = RateLimiter::open(&config)?;
     let ids: Vec<Uuid> = (0..10_000).map(|_| Uuid::now_v7()).collect();
-    ids.iter().for_each(|id| drop(limits.credential(Counted::Key, *id)));
-    CONTEXT.sync_scope(Context::new("-".into()), || {
-        measure("one credential", |_| drop(black_box(limits.credential(Counted::Key, ids[0]))));
+    ids.iter().for_each(|id| drop(limits.credential(RateLimitKind::Key, *id)));
+    CONTEXT.sync_scope(RequestContext::new("-".into()), || {
+        measure("one credential", |_| drop(black_box(limits.credential(RateLimitKind::Key, ids[0]))));
         measure("10,000 credentials", |number| {
-            drop(black_box(limits.credential(Counted::Key, ids[number as usize % ids.len()])));
+            drop(black_box(limits.credential(RateLimitKind::Key, ids[number as usize % ids.len()])));
         });
         measure("one credential, with the two headers", |_| {
-            drop(black_box(limits.credential(Counted::Key, ids[1])));
+            drop(black_box(limits.credential(RateLimitKind::Key, ids[1])));
             let mut headers = HeaderMap::with_capacity(4);
             if let Some(quota) = CONTEXT.with(|context| context.quota.get()) {
-                quota::tell(&mut headers, &limits, quota);
+                rate_limit_check::tell(&mut headers, &limits, quota);
             }
             black_box(&headers);
         });
@@ -80,7 +80,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             let (limits, id) = (&limits, ids[2]);
             scope.spawn(move || {
                 let began = Instant::now();
-                (0..TIMES / 2).for_each(|_| drop(black_box(limits.credential(Counted::Key, id))));
+                (0..TIMES / 2).for_each(|_| drop(black_box(limits.credential(RateLimitKind::Key, id))));
                 println!(
                     "thread {thread} of 2 with the same credential {:9.0} ns",
                     began.elapsed().as_nanos() as f64 / (TIMES / 2) as f64

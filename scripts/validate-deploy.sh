@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# Validates what deploys Rapport, offline: the Kubernetes objects, the Dockerfile, the Compose file. Nothing is built,
-# pulled or applied here: images need a Docker engine, which a check must not depend on.
+# Validates the deployment files offline: Kubernetes objects, Dockerfile, Compose file. Nothing is built, pulled or
+# applied: images need a Docker engine, which a check must not depend on.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-# Where the system's Node.js is too old, scripts/tools.sh puts a newer one there.
+# If the system's Node.js is too old, scripts/tools.sh installs a newer one there.
 export PATH=$PWD/.tools/nodejs/bin:$PATH
 scripts/tools.sh node
 scripts/tools.sh python
 python=.tools/python/bin
-# The oldest and the newest version that we say it runs on.
+# The oldest and the newest supported version.
 kubernetes_versions="1.28 1.34"
 
 step() { printf '\n== %s\n' "$*"; }
@@ -32,7 +32,7 @@ for version in $kubernetes_versions; do
   fi
 done
 if [ -n "$rendered" ]; then
-  # What a schema cannot see: that the objects refer to each other.
+  # Cross-references between the objects, which a schema cannot check.
   "$python/python" - "$rendered" <<'EOT'
 import sys, yaml
 
@@ -83,7 +83,7 @@ step "Dockerfile"
 echo "hadolint: no findings (the image itself is not built by this script)"
 
 step "docker-compose.yml"
-# Without its rules of taste: the file is ordered for readers. (It also takes a quoted port with a variable for unquoted.)
+# Without its style rules: the file is ordered for readers. (They also misread a quoted port with a variable.)
 .tools/node/node_modules/.bin/dclint docker-compose.yml --max-warnings 0 --disable-rule \
   service-keys-order top-level-properties-order service-ports-alphabetical-order require-quotes-in-ports
 echo "dclint: no findings"

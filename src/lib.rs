@@ -8,10 +8,10 @@
 //! seed/                  data to try things with
 //! webhooks/              events that are sent to others
 //! events/                what happened, in order, page by page or as it comes
-//! nouns                  every noun of the API
+//! resources                  every resource of the API
 //! import/                rows from elsewhere: files that are tried, imported and taken back
-//! crm/, identity/        the nouns: customers and their business; people and API keys
-//! noun/                  what a noun is: one description gives grammar, SQL, JSON, validation, operations, document
+//! crm/, identity/        the resources: customers and their business; people and API keys
+//! resource/                  what a resource is: one description gives grammar, SQL, JSON, validation, operations, document
 //! http/                  callers, bodies, replies, what every request passes
 //! jobs/                  what is done beside requests
 //! app                    what every request shares
@@ -28,32 +28,32 @@
 //!
 //! Arrows point down this list. docs/ARCHITECTURE.md follows one read and one write through it.
 
-pub mod app;
 pub mod auth;
+pub mod background;
+pub mod background_tasks;
 pub mod bulk;
 pub mod cache;
 pub mod cli;
 pub mod config;
-pub mod context;
 pub mod crm;
 pub mod db;
-pub mod duties;
+pub mod egress;
+pub mod email;
 pub mod error;
 pub mod events;
-pub mod hint;
 pub mod http;
 pub mod identity;
 pub mod import;
-pub mod jobs;
-pub mod limits;
-pub mod mail;
-pub mod noun;
-pub mod nouns;
 pub mod openapi;
 pub mod ops;
-pub mod outbound;
+pub mod rate_limit;
+pub mod registry;
+pub mod request_context;
+pub mod resource;
 pub mod routes;
 pub mod schema;
 pub mod seed;
 pub mod server;
+pub mod state;
+pub mod suggest;
 pub mod webhooks;

@@ -1,4 +1,4 @@
-//! The binary: parse, then run what was asked. See `rapport --help`.
+//! The entry point of the binary; see `rapport --help`.
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

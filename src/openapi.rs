@@ -1,4 +1,4 @@
-//! The OpenAPI document, put together from the nouns' descriptions, and the pages that show it.
+//! Builds the OpenAPI document from the definitions of the resources, and serves it with its explorer.
 
 use std::sync::LazyLock;
 
@@ -21,27 +21,27 @@ use crate::bulk;
 use crate::cache::{brotli, gzip};
 use crate::crm;
 use crate::events;
-use crate::http::document::{self, PROBLEMS, problem, problems, reference};
-use crate::http::reply::accepts;
+use crate::http::openapi_responses::{self, PROBLEMS, problem, problems, reference};
+use crate::http::response::accepts;
 use crate::identity;
 use crate::import;
-use crate::noun;
-use crate::nouns::NOUNS;
 use crate::ops;
+use crate::registry::RESOURCES;
+use crate::resource;
 use crate::webhooks;
 
 const ABOUT: &str = "A CRM back end: leads, companies, contacts, conversations and bookings.\n\n\
 Every list has the same grammar: filters by field, `q`, `sort`, `limit`, `cursor`, `include`, `fields`, `count`. Every \
-error is a problem document (RFC 9457) with a stable `code`. Every GET of a noun has an ETag; send it back in `If-None-Match` to \
+error is a problem document (RFC 9457) with a stable `code`. Every GET of a resource has an ETag; send it back in `If-None-Match` to \
 save the answer, or in `If-Match` to change only what you have seen.\n\n\
 Send a new `Idempotency-Key` with every POST, and it can be sent again safely when its answer was lost.\n\n\
-Most nouns are written in batches too: `POST` of `batch/create`, `batch/update`, `batch/upsert` or `batch/delete` below their \
+Most resources are written in batches too: `POST` of `batch/create`, `batch/update`, `batch/upsert` or `batch/delete` below their \
 path takes up to 1,000 rows in one transaction.\n\n\
 Fields of your own go into `metadata`; a list is narrowed by `metadata.<key>=<text>`.\n\n\
 Authorise with `Authorization: Bearer <credential>`: the API key of a program, or the access token of a person, which \
 `POST /api/v1/auth/sessions` gives.";
 
-/// Ends of the paths whose POST needs no `Idempotency-Key`: it reads, or doing it again is doing it once.
+/// Ends of the POST paths that need no `Idempotency-Key`: they only read, or repeating them changes nothing.
 const DONE_ANYHOW: [&str; 4] = ["/batch/read", "/duplicates", "/auth/password-changes", "/ops/cache/purge"];
 
 static JSON: LazyLock<String> = LazyLock::new(|| {
@@ -50,28 +50,30 @@ static JSON: LazyLock<String> = LazyLock::new(|| {
     text
 });
 
-/// The document as it is served and committed.
+/// Returns the document as served and committed.
 pub fn text() -> &'static str {
     &JSON
 }
 
-/// Identifies the form of the answers: answers that another form's process left in a cache are not to be read.
+/// Identifies the format of responses: a process must not use cached responses of another format.
 pub fn shape() -> u64 {
     xxhash_rust::xxh3::xxh3_64(text().as_bytes())
 }
 
-/// Puts the document together.
+/// Builds the document.
 pub fn build() -> OpenApi {
     let info = InfoBuilder::new()
         .title("Rapport")
         .version(env!("CARGO_PKG_VERSION"))
         .description(Some(ABOUT))
         .license(Some(LicenseBuilder::new().name("MIT").identifier(Some("MIT")).build()));
-    let tags = NOUNS.iter().map(|noun| TagBuilder::new().name(noun.plural).description(Some(noun.about)).build());
+    let tags = RESOURCES
+        .iter()
+        .map(|resource| TagBuilder::new().name(resource.plural).description(Some(resource.description)).build());
     let health = TagBuilder::new().name("health").description(Some("Probes for orchestrators and people.")).build();
     let auth = TagBuilder::new().name("auth").description(Some("How people come in, and who is calling.")).build();
     let events = TagBuilder::new().name("events").description(Some("What happened, in order.")).build();
-    let ops = TagBuilder::new().name("ops").description(Some("For whoever runs the service.")).build();
+    let ops = TagBuilder::new().name("ops").description(Some("For operators of the service.")).build();
     let mut api = OpenApiBuilder::new()
         .info(info)
         .servers(Some([ServerBuilder::new().url("/").build()]))
@@ -80,9 +82,9 @@ pub fn build() -> OpenApi {
         .components(Some(components().build()))
         .paths(Paths::new())
         .build();
-    NOUNS.iter().for_each(|noun| noun::openapi::describe(noun, &mut api));
-    identity::forms::describe(&mut api);
-    bulk::document::describe(&mut api);
+    RESOURCES.iter().for_each(|resource| resource::openapi::describe(resource, &mut api));
+    identity::dto::describe(&mut api);
+    bulk::openapi::describe(&mut api);
     crm::privacy::http::describe(&mut api);
     ops::jobs::describe(&mut api);
     events::http::describe(&mut api);
@@ -90,10 +92,10 @@ pub fn build() -> OpenApi {
     crm::duplicates::http::describe(&mut api);
     crm::merges::http::describe(&mut api);
     webhooks::http::describe(&mut api);
-    import::describe::describe(&mut api);
+    import::openapi::describe(&mut api);
     probes(&mut api);
     operators(&mut api);
-    document::once(&mut api, |path| DONE_ANYHOW.iter().any(|end| path.ends_with(end)));
+    openapi_responses::idempotency_key_header(&mut api, |path| DONE_ANYHOW.iter().any(|end| path.ends_with(end)));
     api
 }
 
@@ -113,7 +115,7 @@ fn components() -> ComponentsBuilder {
         .description(Some("A problem document (RFC 9457)."))
         .property("type", text("A URN made of `code`."))
         .property("title", text("The status in words."))
-        .property("status", document::integer(100, 599).description(Some("The HTTP status.")))
+        .property("status", openapi_responses::integer(100, 599).description(Some("The HTTP status.")))
         .property("detail", text("What is wrong and what to do."))
         .property("code", text("Stable, for programs."))
         .property("request_id", text("Quote it when you report a problem."))
@@ -133,13 +135,13 @@ fn components() -> ComponentsBuilder {
         .description(Some("Where a page stands in its list."))
         .property(
             "limit",
-            document::integer(1, i64::from(i32::MAX)).description(Some("How many rows a page has at most.")),
+            openapi_responses::integer(1, i64::from(i32::MAX)).description(Some("How many rows a page has at most.")),
         )
         .property(
             "next",
             ObjectBuilder::new().schema_type(nullable).description(Some("Cursor of the next page; null on the last.")),
         )
-        .property("total", document::count("How many rows match; with `count` only."))
+        .property("total", openapi_responses::count("How many rows match; with `count` only."))
         .property(
             "at_least",
             ObjectBuilder::new().schema_type(Type::Boolean).description(Some("There are more than `total`.")),
@@ -218,7 +220,7 @@ fn operators(api: &mut OpenApi) {
     };
     let counts = json!({ "hits_local": 940, "hits_redis": 20, "misses": 40, "hit_rate": 0.96, "inconsistent": 0 });
     let example = json!({
-        "enabled": true, "total": counts, "nouns": { "leads": counts },
+        "enabled": true, "total": counts, "resources": { "leads": counts },
         "local": { "entries": 40, "bytes": 182_000, "capacity_bytes": 67_108_864 },
         "rounds": { "rounds": 310, "failed": 0, "mean_ms": 0.18 },
         "redis": { "connected": true, "breaker": "closed", "uptime_seconds": 3600, "used_memory_bytes": 1_200_000 },
@@ -227,7 +229,7 @@ fn operators(api: &mut OpenApi) {
         .tag("ops")
         .summary(Some("How the cache does"))
         .description(Some(
-            "Of this process, since it started: counts for each noun and in all, size, validation rounds, Redis.",
+            "Of this process, since it started: counts for each resource and in all, size, validation rounds, Redis.",
         ))
         .operation_id(Some("cacheStatistics"))
         .response(
@@ -238,14 +240,14 @@ fn operators(api: &mut OpenApi) {
         );
     let statistics = problems(statistics, &[401, 403, 503]);
     api.paths.paths.insert("/api/v1/ops/cache".to_owned(), PathItem::new(HttpMethod::Get, statistics));
-    let plurals = NOUNS.iter().map(|noun| noun.plural);
-    let noun = ObjectBuilder::new().schema_type(Type::String).enum_values(Some(plurals));
+    let plurals = RESOURCES.iter().map(|resource| resource.plural);
+    let resource = ObjectBuilder::new().schema_type(Type::String).enum_values(Some(plurals));
     let body = ObjectBuilder::new()
         .schema_type(Type::Object)
-        .property("noun", noun.description(Some("Only answers about these; all, when left out.")))
+        .property("resource", resource.description(Some("Only answers about these; all, when left out.")))
         .additional_properties(Some(utoipa::openapi::schema::AdditionalProperties::FreeForm(false)));
     let asked =
-        ContentBuilder::new().schema(Some(Schema::from(body.build()))).example(Some(json!({ "noun": "leads" })));
+        ContentBuilder::new().schema(Some(Schema::from(body.build()))).example(Some(json!({ "resource": "leads" })));
     let purge = OperationBuilder::new()
         .tag("ops")
         .summary(Some("Forget cached answers of the business"))
@@ -268,7 +270,7 @@ fn operators(api: &mut OpenApi) {
     api.paths.paths.insert("/api/v1/ops/cache/purge".to_owned(), PathItem::new(HttpMethod::Post, purge));
 }
 
-/// The document, as it is or compressed; more than half a megabyte is worth it.
+/// Serves the document, compressed if the client accepts that: it is large enough to be worth it.
 pub async fn document(request: HttpRequest) -> impl Responder {
     static GZIP: LazyLock<Vec<u8>> = LazyLock::new(|| gzip(text().as_bytes()).unwrap_or_default());
     static BROTLI: LazyLock<Vec<u8>> = LazyLock::new(|| brotli(text().as_bytes()).unwrap_or_default());
@@ -283,7 +285,7 @@ pub async fn document(request: HttpRequest) -> impl Responder {
     }
 }
 
-/// The explorer, from the binary itself.
+/// Returns the explorer, whose files are in the binary itself.
 pub fn explorer() -> SwaggerUi {
     let config = Config::new(["/openapi.json"])
         .persist_authorization(true)
@@ -294,7 +296,7 @@ pub fn explorer() -> SwaggerUi {
     SwaggerUi::new("/docs/{_:.*}").config(config)
 }
 
-/// The root: where to go from here.
+/// Serves the root: links to the documentation and the probes.
 pub async fn welcome() -> impl Responder {
     HttpResponse::Ok().json(json!({
         "name": "rapport",

@@ -1,4 +1,4 @@
-//! Every path on one page; those of the nouns follow from [`crate::nouns`].
+//! All paths of the service on one page; those of resources follow from [`crate::app::registry`].
 
 use actix_web::http::Method;
 use actix_web::web::{self, ServiceConfig};
@@ -9,13 +9,13 @@ use crate::error::Error;
 use crate::events;
 use crate::http::routing;
 use crate::identity;
-use crate::noun;
-use crate::noun::http::API;
-use crate::nouns::NOUNS;
 use crate::openapi;
 use crate::ops::{self, health};
+use crate::registry::RESOURCES;
+use crate::resource;
+use crate::resource::http::API;
 
-/// What tells whether this process is well.
+/// Registers the health probes.
 pub fn probes(config: &mut ServiceConfig) {
     for (path, probe) in health::PROBES {
         config.service(
@@ -41,7 +41,7 @@ pub fn configure(config: &mut ServiceConfig) {
     config.route("/", web::get().to(openapi::welcome));
     config.service(web::scope(API).configure(|api| {
         bulk::routes(api);
-        NOUNS.iter().for_each(|noun| noun::http::routes(noun, api));
+        RESOURCES.iter().for_each(|resource| resource::http::routes(resource, api));
         identity::http::routes(api);
         events::http::routes(api);
         routing::resource("/ops/cache").on(Method::GET, ops::cache::statistics).register(api);
@@ -53,6 +53,6 @@ pub fn configure(config: &mut ServiceConfig) {
 async fn nowhere(request: HttpRequest) -> Result<HttpResponse, Error> {
     let path = request.path();
     let asked = path.trim_start_matches(API).trim_matches('/');
-    let hint = noun::did_you_mean(asked, NOUNS.iter().map(|noun| noun.path()));
+    let hint = resource::did_you_mean(asked, RESOURCES.iter().map(|resource| resource.path()));
     Err(Error::NotFound(format!("There is nothing at this path.{hint} Every path is listed under /docs.")))
 }

@@ -26,7 +26,7 @@ diesel::table! {
         business_id -> Uuid,
         id -> Uuid,
         created_at -> Timestamptz,
-        noun -> Text,
+        resource -> Text,
         row_id -> Uuid,
         action -> Text,
         actor_kind -> Text,
@@ -79,36 +79,36 @@ diesel::table! {
         version -> BigInt,
         created_at -> Timestamptz,
         updated_at -> Timestamptz,
-        agents_see -> Text,
+        agent_visibility -> Text,
         erasure -> Text,
     }
 }
 
 diesel::table! {
-    cache_incarnation (only_row) {
+    cache_epoch (only_row) {
         only_row -> Bool,
         id -> Uuid,
     }
 }
 
 diesel::table! {
-    cache_questions (business_id, role, noun, typed) {
+    cache_versions (scope_key, slot) {
         business_id -> Uuid,
-        role -> Text,
-        noun -> Text,
-        typed -> Text,
+        scope -> Text,
+        bucket -> SmallInt,
+        scope_key -> BigInt,
+        slot -> BigInt,
+        value -> BigInt,
+        moved_by -> BigInt,
     }
 }
 
 diesel::table! {
-    cache_versions (place, slot) {
+    cache_warmup_queries (business_id, role, resource, typed) {
         business_id -> Uuid,
-        scope -> Text,
-        bucket -> SmallInt,
-        place -> BigInt,
-        slot -> BigInt,
-        value -> BigInt,
-        moved_by -> BigInt,
+        role -> Text,
+        resource -> Text,
+        typed -> Text,
     }
 }
 
@@ -222,7 +222,7 @@ diesel::table! {
 }
 
 diesel::table! {
-    event_queue (place) {
+    event_outbox (place) {
         place -> BigInt,
         business_id -> Uuid,
         id -> Uuid,
@@ -234,7 +234,7 @@ diesel::table! {
         business_id -> Uuid,
         id -> Uuid,
         sequence -> BigInt,
-        noun -> Text,
+        resource -> Text,
         action -> Text,
         row_id -> Uuid,
         created_at -> Timestamptz,
@@ -275,11 +275,11 @@ diesel::table! {
 }
 
 diesel::table! {
-    import_rows (business_id, id) {
+    import_row_results (business_id, id) {
         business_id -> Uuid,
         id -> Uuid,
         row_id -> Nullable<Uuid>,
-        noun -> Text,
+        resource -> Text,
         outcome -> Text,
         version -> Nullable<BigInt>,
         before -> Nullable<Jsonb>,
@@ -293,7 +293,7 @@ diesel::table! {
     imports (business_id, id) {
         business_id -> Uuid,
         id -> Uuid,
-        noun -> Text,
+        resource -> Text,
         format -> Text,
         file_name -> Nullable<Text>,
         bytes -> BigInt,
@@ -427,7 +427,7 @@ diesel::table! {
     merges (business_id, id) {
         business_id -> Uuid,
         id -> Uuid,
-        noun -> Text,
+        resource -> Text,
         survivor_id -> Uuid,
         from_ids -> Array<Text>,
         moved -> Jsonb,
@@ -494,7 +494,7 @@ diesel::table! {
 }
 
 diesel::table! {
-    oidc_departures (state) {
+    oidc_login_attempts (state) {
         state -> Binary,
         secret -> Binary,
         nonce -> Text,

@@ -1,4 +1,4 @@
-//! The life of the service: start, serve, drain, stop.
+//! The lifecycle of the service: start, serve, drain, stop.
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -11,37 +11,37 @@ use actix_web::web::{self, Data};
 use actix_web::{HttpResponse, HttpServer};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::app::App;
-use crate::auth::Keyring;
+use crate::auth::Authenticator;
+use crate::background::{Outcome, Pulse, Task};
+use crate::background_tasks;
 use crate::config::{self, Metrics};
-use crate::db::Refusal;
-use crate::duties;
+use crate::db::ClosedReason;
 use crate::events;
-use crate::http::observe::observe;
+use crate::http::middleware::handle;
 use crate::http::{connections, cors, payload};
 use crate::identity::sign_in::SignIn;
-use crate::jobs::{Outcome, Pulse, Task};
-use crate::limits::Limits;
-use crate::noun::{self, Engine};
-use crate::nouns::NOUNS;
 use crate::ops::{catalogue, heartbeat, metrics};
+use crate::rate_limit::RateLimiter;
+use crate::registry::RESOURCES;
+use crate::resource::{self, ReadService};
 use crate::routes;
+use crate::state::AppState;
 
-/// How often it is looked whether the pool's connections are its own.
+/// How often the pool's connections are checked for having kept their backends.
 const POOLER_WATCH: Duration = Duration::from_secs(1);
 
 /// A server that accepts connections.
 pub struct Running {
     pub address: SocketAddr,
     pub metrics_address: Option<SocketAddr>,
-    pub app: Data<App>,
+    pub app: Data<AppState>,
     handles: Vec<ServerHandle>,
     servers: Vec<actix_web::dev::Server>,
 }
 
-/// Binds and starts serving. Readiness fails, and work is refused, until the database is migrated and intact.
+/// Binds and starts serving. Readiness fails, and requests are refused, until the database is migrated and intact.
 /// Errors: an address that cannot be bound, explained.
-pub fn start(app: App) -> std::io::Result<Running> {
+pub fn start(app: AppState) -> std::io::Result<Running> {
     let app = Data::from(Arc::new(app));
     let listener = bind(app.config.bind, "RAPPORT_BIND")?;
     let address = listener.local_addr()?;
@@ -57,16 +57,16 @@ pub fn start(app: App) -> std::io::Result<Running> {
     };
     let handles = servers.iter().map(actix_web::dev::Server::handle).collect();
     tend(&app);
-    if app.config.worker {
-        duties::take_up(&app);
+    if app.config.background_tasks {
+        background_tasks::spawn_all(&app);
     }
-    Limits::keep_up(&app.limits, &app.supervisor);
+    RateLimiter::keep_up(&app.rate_limiter, &app.supervisor);
     Ok(Running { address, metrics_address, app, handles, servers })
 }
 
-/// Binds `/metrics` and the probes only, and does what is done beside requests.
-/// Errors: an address that cannot be bound, explained; no address for the probes.
-pub fn start_worker(app: App) -> std::io::Result<Running> {
+/// Binds only `/metrics` and the probes, and runs the background tasks. Errors: an address that cannot be bound,
+/// explained; no address for the probes.
+pub fn start_worker(app: AppState) -> std::io::Result<Running> {
     let app = Data::from(Arc::new(app));
     let Metrics::On(address) = app.config.metrics_bind else {
         return Err(std::io::Error::other("a worker answers its probes at RAPPORT_METRICS_BIND, which is off"));
@@ -76,13 +76,13 @@ pub fn start_worker(app: App) -> std::io::Result<Running> {
     let servers = vec![metrics_page(app.clone(), listener)?];
     let handles = servers.iter().map(actix_web::dev::Server::handle).collect();
     tend(&app);
-    duties::take_up(&app);
+    background_tasks::spawn_all(&app);
     Ok(Running { address, metrics_address: Some(address), app, handles, servers })
 }
 
-/// What every process does.
-fn tend(app: &Data<App>) {
-    app.db.guard().set(Some(Refusal::Starting));
+/// Starts the tasks that every process has.
+fn tend(app: &Data<AppState>) {
+    app.db.guard().set(Some(ClosedReason::Starting));
     let checking = app.clone();
     app.supervisor.spawn(Task::named("catalogue check"), move |pulse| keep_checking(checking.clone(), pulse));
     let watching = app.clone();
@@ -96,8 +96,8 @@ fn tend(app: &Data<App>) {
 }
 
 impl Running {
-    /// Serves until SIGTERM or SIGINT, then drains and stops: readiness fails first, serving goes on for the drain,
-    /// requests in flight finish within the grace.
+    /// Serves until SIGTERM or SIGINT, then drains and stops: readiness fails first, serving continues for the drain,
+    /// and requests in flight finish within the grace.
     pub async fn until_told_to_stop(self) -> std::io::Result<()> {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
@@ -105,10 +105,10 @@ impl Running {
         let stopper = async move {
             let drain = tokio::select! {
                 _ = terminate.recv() => app.config.shutdown_drain_seconds,
-                // A person at a terminal has no load balancer that must notice.
+                // A stop from a terminal has no load balancer that must notice.
                 _ = interrupt.recv() => 0,
             };
-            app.life.set_draining();
+            app.lifecycle.set_draining();
             tracing::info!(drain_seconds = drain, "stopping");
             tokio::time::sleep(Duration::from_secs(drain)).await;
             futures_util::future::join_all(handles.iter().map(|handle| handle.stop(true))).await;
@@ -119,7 +119,7 @@ impl Running {
         served.map(|_| ())
     }
 
-    /// The servers themselves, to be polled by whoever does not wait for signals.
+    /// Returns the servers themselves, for callers that do not wait for signals.
     pub fn split(self) -> (Vec<ServerHandle>, Vec<actix_web::dev::Server>) {
         (self.handles, self.servers)
     }
@@ -130,14 +130,14 @@ fn bind(address: SocketAddr, option: &str) -> std::io::Result<TcpListener> {
     bound.map_err(|error| std::io::Error::new(error.kind(), format!("cannot listen on {address} ({option}): {error}")))
 }
 
-fn api(app: Data<App>, listener: TcpListener) -> std::io::Result<actix_web::dev::Server> {
+fn api(app: Data<AppState>, listener: TcpListener) -> std::io::Result<actix_web::dev::Server> {
     let timeouts = connections::Timeouts {
         head: Duration::from_millis(app.config.header_timeout_ms),
         write: Duration::from_millis(app.config.write_timeout_ms),
         keep_alive: Duration::from_secs(app.config.keep_alive_seconds),
     };
     let workers = connections::Workers {
-        threads: app.config.workers.unwrap_or_else(config::cores),
+        threads: app.config.http_workers.unwrap_or_else(config::cores),
         shutdown_grace_seconds: app.config.shutdown_grace_seconds,
     };
     let limits = Data::new(payload::Limits {
@@ -145,11 +145,11 @@ fn api(app: Data<App>, listener: TcpListener) -> std::io::Result<actix_web::dev:
         largest_batch: app.config.batch_body_limit.max(app.config.body_limit),
         time: Duration::from_millis(app.config.body_timeout_ms),
     });
-    let keyring = Data::new(Keyring::new(app.db.clone(), app.cache.clone(), &app.config));
-    let engine = Data::new(Engine::new(app.db.clone(), app.cache.clone(), &app.config));
+    let keyring = Data::new(Authenticator::new(app.db.clone(), app.cache.clone(), &app.config));
+    let engine = Data::new(ReadService::new(app.db.clone(), app.cache.clone(), &app.config));
     let sign_in = SignIn::open(app.db.clone(), keyring.clone(), &app.config, &app.supervisor);
     let sign_in = Data::new(sign_in.map_err(std::io::Error::other)?);
-    let hub = Data::new(events::Hub::open(app.clone()));
+    let hub = Data::new(events::Broadcaster::open(app.clone()));
     supervise_reads(&app, &engine, &hub);
     connections::serve(listener, timeouts, workers, move || {
         actix_web::App::new()
@@ -160,16 +160,16 @@ fn api(app: Data<App>, listener: TcpListener) -> std::io::Result<actix_web::dev:
             .app_data(engine.clone())
             .app_data(hub.clone())
             .wrap(Condition::new(!app.config.cors_origins.is_empty(), cors::cors(&app.config.cors_origins)))
-            .wrap(from_fn(observe))
+            .wrap(from_fn(handle))
             .configure(routes::configure)
     })
 }
 
-/// Starts what works beside the reads of requests.
-fn supervise_reads(app: &Data<App>, engine: &Data<Engine>, hub: &Data<events::Hub>) {
+/// Starts the tasks that support the reads of requests.
+fn supervise_reads(app: &Data<AppState>, engine: &Data<ReadService>, hub: &Data<events::Broadcaster>) {
     if engine.refreshes {
         let (engine, period) = (engine.clone(), Duration::from_millis(app.config.cache_refresh_ms));
-        let refresh = move |pulse| noun::ahead::refresh(engine.clone(), period, pulse);
+        let refresh = move |pulse| resource::cache_refresh::refresh(engine.clone(), period, pulse);
         app.supervisor.spawn(Task::named("cache refresh"), refresh);
     }
     let warming = (app.clone(), engine.clone());
@@ -178,53 +178,53 @@ fn supervise_reads(app: &Data<App>, engine: &Data<Engine>, hub: &Data<events::Hu
     let single_reads = engine.clone();
     app.supervisor.spawn(Task::required("coalescer"), move |pulse| {
         let engine = single_reads.clone();
-        async move { engine.coalescer.keep_moving(&pulse).await }
+        async move { engine.row_loader.reject_late(&pulse).await }
     });
     let hub = hub.clone();
     app.supervisor.spawn(Task::named("event streams"), move |pulse| events::keep_reading(hub.clone(), pulse));
 }
 
-async fn warm_up_once_ready(app: Data<App>, engine: Data<Engine>) -> Outcome {
-    while !app.life.is_started() {
+async fn warm_up_once_ready(app: Data<AppState>, engine: Data<ReadService>) -> Outcome {
+    while !app.lifecycle.is_started() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    noun::ahead::warm_up(engine, &NOUNS).await;
+    resource::cache_refresh::warm_up(engine, &RESOURCES).await;
     Ok(())
 }
 
-fn metrics_page(app: Data<App>, listener: TcpListener) -> std::io::Result<actix_web::dev::Server> {
-    async fn page(app: Data<App>) -> HttpResponse {
+fn metrics_page(app: Data<AppState>, listener: TcpListener) -> std::io::Result<actix_web::dev::Server> {
+    async fn page(app: Data<AppState>) -> HttpResponse {
         HttpResponse::Ok().insert_header((header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")).body(
             metrics::render(
                 app.db.state(),
-                app.life.is_ready(),
+                app.lifecycle.is_ready(),
                 app.cache.as_deref(),
                 app.db.guard().report().as_deref(),
             ),
         )
     }
     let server = HttpServer::new(move || {
-        // The probes as well: a worker has no other page, and whoever scrapes may ask both at one address.
+        // The probes as well: a worker has no other page, and a scraper may use one address for both.
         let metrics = actix_web::App::new().app_data(app.clone()).route("/metrics", web::get().to(page));
         metrics.configure(routes::probes)
     });
     Ok(server.workers(1).shutdown_timeout(1).disable_signals().listen(listener)?.run())
 }
 
-/// Waits until the database is migrated and intact, and goes on checking that it is.
-async fn keep_checking(app: Data<App>, pulse: Pulse) -> Outcome {
+/// Waits until the database is migrated and intact, and keeps checking that it is.
+async fn keep_checking(app: Data<AppState>, pulse: Pulse) -> Outcome {
     let fingerprint = catalogue::until_intact(&app).await;
-    if !app.life.is_started() {
+    if !app.lifecycle.is_started() {
         check_pooler(&app).await;
-        app.life.set_ready();
-        tracing::info!(ms = app.life.began.elapsed().as_millis() as u64, "ready");
+        app.lifecycle.set_ready();
+        tracing::info!(ms = app.lifecycle.began.elapsed().as_millis() as u64, "ready");
     }
     catalogue::watch(app, fingerprint, pulse).await
 }
 
-/// Looks every second whether connections have kept their backends, and at once where new ones were made or a statement has
-/// met another backend: the address may have come to mean another server than at the start, or the pooler there another mode.
-async fn watch_pooler(app: Data<App>, pulse: Pulse) -> Outcome {
+/// Checks every second that connections have kept their backends, and at once when new ones were opened or a statement
+/// met another backend: the address may now lead to another server than at start, or the pooler have another mode.
+async fn watch_pooler(app: Data<AppState>, pulse: Pulse) -> Outcome {
     loop {
         let _ = tokio::time::timeout(POOLER_WATCH, app.db.guard().gate().due()).await;
         check_pooler(&app).await;
@@ -232,9 +232,9 @@ async fn watch_pooler(app: Data<App>, pulse: Pulse) -> Outcome {
     }
 }
 
-async fn check_pooler(app: &App) {
+async fn check_pooler(app: &AppState) {
     match app.db.check_pooler().await {
-        Ok(()) => app.life.recovered("pooler"),
-        Err(shared) => app.life.impair("pooler", shared.to_string()),
+        Ok(()) => app.lifecycle.recovered("pooler"),
+        Err(shared) => app.lifecycle.impair("pooler", shared.to_string()),
     }
 }

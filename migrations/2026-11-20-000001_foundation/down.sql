@@ -1,5 +1,6 @@
-DROP VIEW business_users;
-DROP TABLE api_keys, memberships, users, businesses;
+DROP FUNCTION rapport_merge_patch_limited(jsonb, jsonb, integer, text, text);
+DROP FUNCTION rapport_merge_patch(jsonb, jsonb);
+DROP FUNCTION rapport_business();
 DROP FUNCTION rapport_uuid_v7();
 DROP EXTENSION IF EXISTS btree_gist;
 DROP EXTENSION IF EXISTS btree_gin;

@@ -1,11 +1,11 @@
--- The foundation every room stands on: extensions, ids, the tenant and who may enter it.
+-- What every later migration uses: extensions, ids, JSON Merge Patch and the business of the transaction.
 -- Needs PostgreSQL 15 or newer (ON DELETE SET NULL with a column list).
 
 CREATE EXTENSION IF NOT EXISTS pg_trgm;
 CREATE EXTENSION IF NOT EXISTS btree_gin;
 CREATE EXTENSION IF NOT EXISTS btree_gist;
 
--- UUIDv7 (RFC 9562, section 5.7) for rows that are born in SQL; the service makes its own.
+-- UUIDv7 (RFC 9562, section 5.7) for rows that SQL inserts; the service makes its own.
 -- PostgreSQL has uuidv7() from 18 on only.
 CREATE FUNCTION rapport_uuid_v7() RETURNS uuid LANGUAGE sql VOLATILE PARALLEL SAFE AS $$
     SELECT encode(
@@ -18,67 +18,54 @@ CREATE FUNCTION rapport_uuid_v7() RETURNS uuid LANGUAGE sql VOLATILE PARALLEL SA
         'hex')::uuid
 $$;
 
-CREATE TABLE businesses (
-    id uuid PRIMARY KEY DEFAULT rapport_uuid_v7(),
-    name text NOT NULL,
-    slug text NOT NULL CONSTRAINT businesses_slug_key UNIQUE,
-    time_zone text NOT NULL DEFAULT 'UTC',
-    currency text NOT NULL DEFAULT 'EUR',
-    country text NOT NULL DEFAULT 'US',
-    phone_number_id text CONSTRAINT businesses_phone_number_id_key UNIQUE,
-    metadata jsonb NOT NULL DEFAULT '{}',
-    version bigint NOT NULL DEFAULT 1,
-    created_at timestamptz NOT NULL DEFAULT now(),
-    updated_at timestamptz NOT NULL DEFAULT now(),
-    CONSTRAINT businesses_slug_check CHECK (slug ~ '^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$')
-);
-COMMENT ON COLUMN businesses.country IS 'ISO 3166-1 alpha-2: how phone numbers without a country code are read';
+-- The business that the transaction is confined to. Without one it is null, which equals no row's business.
+CREATE FUNCTION rapport_business() RETURNS uuid LANGUAGE sql STABLE PARALLEL SAFE AS
+    $$ SELECT nullif(current_setting('rapport.business', true), '')::uuid $$;
 
--- People are global: one person may belong to several businesses.
-CREATE TABLE users (
-    id uuid PRIMARY KEY DEFAULT rapport_uuid_v7(),
-    email text NOT NULL,
-    name text NOT NULL,
-    version bigint NOT NULL DEFAULT 1,
-    created_at timestamptz NOT NULL DEFAULT now(),
-    updated_at timestamptz NOT NULL DEFAULT now()
-);
-CREATE UNIQUE INDEX users_email_key ON users (lower(email));
+-- Applies `patch` to `target` (JSON Merge Patch, RFC 7396): members of an object are set one by one, null removes one, and
+-- everything else, lists included, replaces the target. It is a function of SQL so that concurrent changes of different
+-- members of one row are both kept: the second waits for the row and merges into the result of the first.
+CREATE FUNCTION rapport_merge_patch(target jsonb, patch jsonb) RETURNS jsonb LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
+DECLARE
+    known jsonb := CASE jsonb_typeof(target) WHEN 'object' THEN target ELSE '{}' END;
+BEGIN
+    IF patch IS NULL OR jsonb_typeof(patch) <> 'object' THEN
+        RETURN patch;
+    END IF;
+    RETURN (
+        SELECT coalesce(jsonb_object_agg(m.key, m.value), '{}') FROM (
+            SELECT k.key, k.value FROM jsonb_each(known) k WHERE NOT patch ? k.key
+            UNION ALL
+            -- A new object without a null is itself: no call for each of thousands.
+            SELECT p.key, CASE
+                WHEN jsonb_typeof(p.value) = 'object' AND (known ? p.key OR p.value::text LIKE '%null%')
+                    THEN rapport_merge_patch(known -> p.key, p.value)
+                ELSE p.value
+            END
+            FROM jsonb_each(patch) p WHERE jsonb_typeof(p.value) <> 'null'
+        ) m
+    );
+END
+$$;
 
-CREATE TABLE memberships (
-    business_id uuid NOT NULL CONSTRAINT memberships_business_id_fkey REFERENCES businesses ON DELETE CASCADE,
-    id uuid NOT NULL DEFAULT rapport_uuid_v7(),
-    user_id uuid NOT NULL CONSTRAINT memberships_user_id_fkey REFERENCES users ON DELETE CASCADE,
-    role text NOT NULL CONSTRAINT memberships_role_check CHECK (role IN ('owner', 'admin', 'manager', 'agent', 'viewer')),
-    version bigint NOT NULL DEFAULT 1,
-    created_at timestamptz NOT NULL DEFAULT now(),
-    updated_at timestamptz NOT NULL DEFAULT now(),
-    PRIMARY KEY (business_id, id),
-    -- the target of every "assigned to" and "owned by" link: only a member can be assigned
-    CONSTRAINT memberships_user_id_key UNIQUE (business_id, user_id)
-);
-CREATE INDEX memberships_user_id_idx ON memberships (user_id);
-CREATE INDEX memberships_created_at_idx ON memberships (business_id, created_at, id);
-
-CREATE TABLE api_keys (
-    business_id uuid NOT NULL CONSTRAINT api_keys_business_id_fkey REFERENCES businesses ON DELETE CASCADE,
-    id uuid NOT NULL DEFAULT rapport_uuid_v7(),
-    name text NOT NULL,
-    role text NOT NULL CONSTRAINT api_keys_role_check CHECK (role IN ('owner', 'admin', 'manager', 'agent', 'viewer')),
-    prefix text NOT NULL,
-    -- SHA-256 of the whole key: the key carries 256 random bits, so a slow hash would add nothing
-    hash bytea NOT NULL CONSTRAINT api_keys_hash_key UNIQUE,
-    last_used_at timestamptz,
-    version bigint NOT NULL DEFAULT 1,
-    created_at timestamptz NOT NULL DEFAULT now(),
-    updated_at timestamptz NOT NULL DEFAULT now(),
-    PRIMARY KEY (business_id, id)
-);
-CREATE INDEX api_keys_created_at_idx ON api_keys (business_id, created_at, id);
-
--- The people of a business, as the API shows them.
-CREATE VIEW business_users AS
-    SELECT m.business_id, u.id, u.email, u.name, m.role, m.id AS membership_id,
-           u.version + m.version AS version, m.created_at, greatest(u.updated_at, m.updated_at) AS updated_at,
-           lower(u.name || ' ' || u.email) AS search
-    FROM memberships m JOIN users u ON u.id = m.user_id;
+-- The same for the object `field` of the table `held`, limited to `most` bytes without blanks between its parts. A result
+-- that grows past the limit is refused as by a constraint `<table>_<field>_size`; an object that is larger already may
+-- shrink.
+CREATE FUNCTION rapport_merge_patch_limited(target jsonb, patch jsonb, most integer, held text, field text) RETURNS jsonb
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
+DECLARE
+    merged jsonb := rapport_merge_patch(target, patch);
+    written text := merged::text;
+BEGIN
+    -- With blanks it is never shorter than without.
+    IF octet_length(written) > most AND octet_length(written) > coalesce(octet_length(target::text), 0) THEN
+        -- A string stays as it is; outside of strings, the blank after a comma or a colon goes.
+        written := regexp_replace(written, '("(?:[^"\\]|\\.)*")|([,:]) ', '\1\2', 'g');
+        IF octet_length(written) > most THEN
+            RAISE EXCEPTION 'a merged object has % bytes, and may have %', octet_length(written), most
+                USING ERRCODE = 'check_violation', TABLE = held, CONSTRAINT = held || '_' || field || '_size';
+        END IF;
+    END IF;
+    RETURN merged;
+END
+$$;

@@ -1,6 +1,6 @@
-//! Who is asking and what they may do: verified credentials, roles, and the tenant that comes of both.
+//! Authentication and authorization: verified credentials, roles and permissions, and the tenant of a request.
 
-mod keyring;
+mod authenticator;
 mod roles;
 mod tenant;
 mod token;
@@ -12,19 +12,19 @@ use rand::rngs::OsRng;
 
 use crate::error::{Error, Result};
 
-pub use keyring::{Credential, Hash, Identity, Keyring, Principal, hash};
+pub use authenticator::{Authenticator, Credential, Hash, Identity, Principal, hash};
 pub use roles::{Action, Area, Permissions, Role};
-pub use tenant::{Business, Tenant};
-pub use token::{Ticket, Tokens};
+pub use tenant::{Tenant, TenantSettings};
+pub use token::{SessionClaims, Tokens};
 
-/// Random bytes from the operating system, for secrets. Errors: 500.
+/// Returns random bytes from the operating system, for secrets. Errors: 500.
 pub fn random<const N: usize>() -> Result<[u8; N]> {
     let mut bytes = [0; N];
     OsRng.try_fill_bytes(&mut bytes).map_err(|error| Error::Internal(format!("no randomness: {error}")))?;
     Ok(bytes)
 }
 
-/// A new secret to be handed out: `prefix`, by which people tell its kind, and 256 random bits. Errors: 500.
+/// Generates a secret: `prefix`, which tells people its kind, and 256 random bits. Errors: 500.
 pub fn secret(prefix: &str) -> Result<String> {
     Ok(format!("{prefix}{}", URL_SAFE_NO_PAD.encode(random::<32>()?)))
 }

@@ -1,25 +1,25 @@
-//! The table of permissions.
+//! Roles and permissions: which role may do which action in which area.
 
 use std::fmt;
 
-/// A part of the API that permissions are given for.
+/// A part of the API that permissions are granted for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Area {
     /// Companies, contacts, leads, conversations, bookings and the like.
     Crm,
-    /// What the business is and what it offers: its settings, services, staff, campaigns.
+    /// The business and what it offers: settings, services, staff, campaigns.
     Business,
-    /// The people of the business and their roles.
+    /// The users of the business and their roles.
     People,
     /// API keys.
     Keys,
-    /// Who did what.
+    /// The audit log.
     Audit,
-    /// Everything about a person, on their request: export and erasure.
+    /// All data about a person, on their request: export and erasure.
     Privacy,
     /// The state of the service.
     Operations,
-    /// Where events are sent to.
+    /// Webhooks, which events are sent to.
     Webhooks,
 }
 
@@ -30,7 +30,7 @@ pub enum Action {
     Delete,
 }
 
-/// From least to most.
+/// From the least to the most privileged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
 pub enum Role {
     Viewer,
@@ -63,18 +63,18 @@ impl Role {
             | (Area::People, Write | Delete)
             | (Area::Keys | Area::Webhooks, _) => Role::Admin,
             (Area::Audit, Read) | (Area::Privacy, Delete) => Role::Admin,
-            // The one is written by what is done, the other is no rows of its own.
+            // The service itself writes the audit log; privacy has no rows to write.
             (Area::Audit, Write | Delete) | (Area::Privacy, Write) => return false,
         };
         self >= least
     }
 
-    /// All that it may do.
+    /// Returns all permissions of the role.
     pub fn permissions(self) -> Permissions {
         every().filter(|(area, action)| self.may(*area, *action)).collect()
     }
 
-    /// The least role that has all of `permissions`.
+    /// Returns the least privileged role that has all of `permissions`.
     pub fn least_with(permissions: Permissions) -> Option<Self> {
         let roles = [Role::Viewer, Role::Agent, Role::Manager, Role::Admin, Role::Owner];
         roles.into_iter().find(|role| role.permissions().contain(permissions))
@@ -101,7 +101,7 @@ fn every() -> impl Iterator<Item = (Area, Action)> {
     Area::ALL.into_iter().flat_map(|area| Action::ALL.map(|action| (area, action)))
 }
 
-/// What someone may do: a set of areas and actions.
+/// A set of permissions, each an action in an area.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Permissions(u32);
 
@@ -114,20 +114,20 @@ impl Permissions {
         others.0 & !self.0 == 0
     }
 
-    /// Each as `area:action`, in the order of the table of roles.
+    /// Returns the names as `area:action`, in the order of [`Area::ALL`].
     pub fn names(self) -> impl Iterator<Item = String> {
         every()
             .filter(move |(area, action)| self.has(*area, *action))
             .map(|(area, action)| format!("{}:{}", area.name(), action.name()))
     }
 
-    /// The one that is called `name`.
+    /// Returns the permission that is named `name`, such as `crm:read`.
     pub fn named(name: &str) -> Option<Self> {
         let (area, action) = name.split_once(':')?;
         every().filter(|(a, b)| a.name() == area && b.name() == action).map(|one| [one].into_iter().collect()).next()
     }
 
-    /// Those of `others` that are among these.
+    /// Returns the permissions that are also in `others`.
     pub fn of(self, others: Self) -> Self {
         Self(self.0 & others.0)
     }
@@ -161,7 +161,7 @@ impl Area {
         Self::Webhooks,
     ];
 
-    /// As permissions name it.
+    /// Returns the name in permissions.
     pub fn name(self) -> &'static str {
         match self {
             Area::Crm => "crm",
@@ -179,7 +179,7 @@ impl Area {
 impl Action {
     pub const ALL: [Self; 3] = [Self::Read, Self::Write, Self::Delete];
 
-    /// As permissions name it.
+    /// Returns the name in permissions.
     pub fn name(self) -> &'static str {
         match self {
             Action::Read => "read",

@@ -1,7 +1,7 @@
 //! Access tokens: short-lived JSON Web Tokens (RFC 7519), signed with HMAC-SHA-256 by a secret that all replicas share.
 //!
-//! A token only says which session it belongs to. What that session may do is looked up, and validated with every
-//! request like what an API key may do; so a session that has ended is refused at once, whatever its tokens say.
+//! A token only identifies its session. What the session may do is looked up, and validated with every request like an
+//! API key's permissions, so a session that has ended is rejected at once, whatever its tokens contain.
 
 use std::time::Duration;
 
@@ -12,20 +12,20 @@ use uuid::Uuid;
 use crate::error::{Error, Result};
 
 const ISSUER: &str = "rapport";
-/// How far the clocks of replicas may differ.
+/// Tolerated difference between the clocks of replicas.
 const LEEWAY: Duration = Duration::from_secs(10);
-/// The longest that a token may be configured to live: one that would live longer is none of ours, whoever signed it.
-pub const LONGEST_LIFE: Duration = Duration::from_secs(86_400);
+/// Longest lifetime that can be configured: a token with a longer one is rejected even if its signature is valid.
+pub const MAX_LIFETIME: Duration = Duration::from_secs(86_400);
 
 /// The session that a token belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ticket {
+pub struct SessionClaims {
     pub business: Uuid,
     pub session: Uuid,
     pub user: Uuid,
 }
 
-/// The members of a token (RFC 7519, section 4.1), with `biz` and `sid` of our own.
+/// Claims of a token (RFC 7519, section 4.1), with the private claims `biz` and `sid`.
 #[derive(Serialize, Deserialize)]
 struct Claims {
     iss: String,
@@ -36,7 +36,7 @@ struct Claims {
     exp: u64,
 }
 
-/// Makes and reads tokens.
+/// Issues and verifies tokens.
 pub struct Tokens {
     signing: EncodingKey,
     reading: DecodingKey,
@@ -45,14 +45,14 @@ pub struct Tokens {
 }
 
 impl Tokens {
-    /// Tokens that live for `life`.
+    /// Creates an issuer of tokens that live for `life`.
     pub fn new(secret: &[u8], life: Duration) -> Self {
-        // One algorithm: what a token's header says is compared, never followed (RFC 8725, section 3.1).
+        // Only one algorithm: the one that a token's header names is compared, never followed (RFC 8725, section 3.1).
         let mut validation = Validation::new(Algorithm::HS256);
         validation.set_issuer(&[ISSUER]);
         validation.set_required_spec_claims(&["exp", "iss", "sub"]);
         validation.leeway = LEEWAY.as_secs();
-        // Ours have no beginning; one that has, and is not yet good, is not good.
+        // Issued tokens have no `nbf`; a token whose `nbf` is in the future is rejected.
         validation.validate_nbf = true;
         Self { signing: EncodingKey::from_secret(secret), reading: DecodingKey::from_secret(secret), validation, life }
     }
@@ -61,10 +61,10 @@ impl Tokens {
         self.life
     }
 
-    /// A token for `ticket`. Errors: 500 when it cannot be signed.
-    pub fn issue(&self, ticket: Ticket) -> Result<String> {
+    /// Issues a token for `ticket`. Errors: 500 when it cannot be signed.
+    pub fn issue(&self, ticket: SessionClaims) -> Result<String> {
         let now = jsonwebtoken::get_current_timestamp();
-        let Ticket { business, session, user } = ticket;
+        let SessionClaims { business, session, user } = ticket;
         let claims = Claims {
             iss: ISSUER.into(),
             sub: user,
@@ -77,8 +77,8 @@ impl Tokens {
             .map_err(|error| Error::Internal(format!("a token cannot be signed: {error}")))
     }
 
-    /// The ticket that `token` is, and how long it still counts. Errors: 401.
-    pub fn read(&self, token: &str) -> Result<(Ticket, Duration)> {
+    /// Verifies `token`; returns its session and its remaining lifetime. Errors: 401.
+    pub fn read(&self, token: &str) -> Result<(SessionClaims, Duration)> {
         use jsonwebtoken::errors::ErrorKind;
         let read = decode::<Claims>(token, &self.reading, &self.validation);
         let claims = read.map_err(|error| match error.kind() {
@@ -88,15 +88,15 @@ impl Tokens {
         let Claims { sub, biz, sid, exp, .. } = claims.claims;
         let left = exp.saturating_add(LEEWAY.as_secs()).saturating_sub(jsonwebtoken::get_current_timestamp());
         let left = Duration::from_secs(left);
-        // As far as clocks may differ, twice: the one that signed may be ahead.
-        if left > LONGEST_LIFE + LEEWAY * 2 {
+        // Twice the tolerance between clocks: the issuer's may be ahead.
+        if left > MAX_LIFETIME + LEEWAY * 2 {
             return Err(Error::Unauthenticated);
         }
-        Ok((Ticket { business: biz, session: sid, user: sub }, left))
+        Ok((SessionClaims { business: biz, session: sid, user: sub }, left))
     }
 }
 
-/// Whether a credential has the form of a token: API keys have no dots.
+/// Whether a credential has the form of a token: API keys contain no dots.
 pub fn is_token(credential: &str) -> bool {
     credential.starts_with("eyJ") && credential.matches('.').count() == 2
 }

@@ -1,25 +1,25 @@
-//! Many rows changed by what they are like, and not one by one: `POST /{noun}/bulk-operations` counts those that a filter finds and
-//! makes a job of the rest.
+//! Bulk operations: `POST /{resource}/bulk-operations` counts the rows that match a filter and enqueues a job that
+//! changes them.
 //!
-//! The job walks the rows in the order of their ids, some hundreds with each step, as sets ([`crate::noun::batch`]). Where it is,
-//! is committed with what it changed: so each row is changed exactly once, whatever becomes of the process, and also when a row
-//! that was changed would be found again. Rows that are made after it was asked for are not its own.
+//! The job walks the rows in id order, some hundreds per step, each step as one batch ([`crate::resource::batch`]). The
+//! checkpoint is committed together with the changes, so each row is changed exactly once, also when the process dies
+//! or a changed row still matches the filter. Rows created after the request are left out.
 
-pub mod document;
 mod http;
-mod order;
+pub mod openapi;
+mod request;
 mod step;
 
 pub use self::http::routes;
-use self::order::Order;
-use crate::jobs::Kind;
-use crate::noun::Noun;
-use crate::nouns::NOUNS;
+use self::request::BulkRequest;
+use crate::background::JobType;
+use crate::registry::RESOURCES;
+use crate::resource::Resource;
 
-/// The kind of its jobs.
-pub static BULK: Kind = Kind { name: "bulk_operation", step: step::step };
+/// Job type of bulk operations.
+pub static BULK: JobType = JobType { name: "bulk_operation", step: step::step };
 
-/// The nouns that have it: those with batches.
-fn nouns() -> impl Iterator<Item = &'static Noun> {
-    NOUNS.into_iter().filter(|noun| noun.operations.batch)
+/// Resources with bulk operations: those with batch writes.
+fn resources() -> impl Iterator<Item = &'static Resource> {
+    RESOURCES.into_iter().filter(|resource| resource.operations.batch)
 }

@@ -1,24 +1,24 @@
-//! Entries as Redis keeps them. What comes back is input like any other: anything that is not exactly an entry for the
-//! key that was asked is as good as nothing.
+//! Encodes cache entries for Redis and decodes them. Stored bytes are untrusted input: anything that is not exactly an
+//! entry for the requested key decodes to `None`.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::entry::{Entry, Fresh, Key};
-use super::scope::Stamp;
+use super::entry::{ComputedResponse, Entry, Key};
+use super::tags::VersionStamp;
 
-/// Version of this form. A process reads only its own.
+/// Version of the encoding. A process reads only its own.
 const FORM: &[u8; 8] = b"rapport1";
 
-/// `form, checksum, epoch, versions, question, etag, body`: integers little-endian, everything of varying length after
-/// its length.
+/// Layout: `form, checksum, epoch, versions, query, etag, body`. Integers are little-endian; every part of varying
+/// length is preceded by its length as `u32`.
 pub fn encode(key: &Key, entry: &Entry) -> Vec<u8> {
-    let mut out = Vec::with_capacity(entry.body.len() + key.question.len() + 128);
+    let mut out = Vec::with_capacity(entry.body.len() + key.query.len() + 128);
     out.extend_from_slice(FORM);
     out.extend_from_slice(&[0; 8]);
     out.extend_from_slice(&entry.stamp.epoch.to_le_bytes());
     put(&mut out, &entry.stamp.versions.iter().flat_map(|version| version.to_le_bytes()).collect::<Vec<u8>>());
-    put(&mut out, key.question.as_bytes());
+    put(&mut out, key.query.as_bytes());
     put(&mut out, entry.etag.as_bytes());
     put(&mut out, &entry.body);
     let sum = checksum(key, &out[16..]);
@@ -26,7 +26,7 @@ pub fn encode(key: &Key, entry: &Entry) -> Vec<u8> {
     out
 }
 
-/// `None` when `bytes` are no whole entry for `key`.
+/// Returns `None` when `bytes` are not a complete entry for `key`.
 pub fn decode(key: &Key, bytes: &[u8], ttl: Duration) -> Option<Arc<Entry>> {
     let rest = bytes.strip_prefix(FORM)?;
     let (sum, mut rest) = rest.split_first_chunk::<8>()?;
@@ -36,20 +36,21 @@ pub fn decode(key: &Key, bytes: &[u8], ttl: Duration) -> Option<Arc<Entry>> {
     let epoch = u64::from_le_bytes(*take::<8>(&mut rest)?);
     let versions = part(&mut rest)?;
     let versions = versions.chunks_exact(8).map(|v| i64::from_le_bytes(v.try_into().unwrap_or_default())).collect();
-    if part(&mut rest)? != key.question.as_bytes() {
+    if part(&mut rest)? != key.query.as_bytes() {
         return None;
     }
     let etag = std::str::from_utf8(part(&mut rest)?).ok()?.to_owned();
     let body = part(&mut rest)?.to_vec();
-    rest.is_empty().then(|| Arc::new(Entry::new(Stamp { epoch, versions }, Fresh { body, etag }, ttl)))
+    rest.is_empty()
+        .then(|| Arc::new(Entry::new(VersionStamp { epoch, versions }, ComputedResponse { body, etag }, ttl)))
 }
 
-/// Over the owner too, so that an entry copied to a neighbour's key is refused.
+/// The checksum covers the key's owner too, so that an entry copied to another owner's key is rejected.
 fn checksum(key: &Key, bytes: &[u8]) -> u64 {
     let owner = xxhash_rust::xxh3::xxh3_64(key.business.as_bytes())
         ^ xxhash_rust::xxh3::xxh3_64(key.role.as_bytes()).rotate_left(1)
-        ^ xxhash_rust::xxh3::xxh3_64(key.noun.as_bytes()).rotate_left(2)
-        ^ key.sees_only.map_or(0, |person| xxhash_rust::xxh3::xxh3_64(person.as_bytes()).rotate_left(3));
+        ^ xxhash_rust::xxh3::xxh3_64(key.resource.as_bytes()).rotate_left(2)
+        ^ key.restricted_to.map_or(0, |person| xxhash_rust::xxh3::xxh3_64(person.as_bytes()).rotate_left(3));
     xxhash_rust::xxh3::xxh3_64_with_seed(bytes, owner)
 }
 
@@ -82,20 +83,20 @@ mod tests {
         Key {
             business: Uuid::from_u128(business),
             role: "agent",
-            sees_only: None,
-            noun: "leads",
-            question: question.into(),
+            restricted_to: None,
+            resource: "leads",
+            query: question.into(),
         }
     }
 
     proptest! {
         #[test]
-        fn an_entry_comes_back_as_it_was_and_only_under_its_own_key(
+        fn decode_returns_the_entry_only_for_its_own_key(
             body: Vec<u8>, epoch: u64, versions: Vec<i64>, question: String, other: String, flip: proptest::sample::Index,
         ) {
             let ttl = Duration::from_secs(1);
-            let stamp = Stamp { epoch, versions: versions.into() };
-            let entry = Entry::new(stamp, Fresh { body, etag: "\"1\"".into() }, ttl);
+            let stamp = VersionStamp { epoch, versions: versions.into() };
+            let entry = Entry::new(stamp, ComputedResponse { body, etag: "\"1\"".into() }, ttl);
             let mut bytes = encode(&key(1, &question), &entry);
             let back = decode(&key(1, &question), &bytes, ttl);
             prop_assert!(back.is_some_and(|back| back.stamp == entry.stamp && back.body == entry.body && back.etag == entry.etag));
@@ -108,7 +109,7 @@ mod tests {
         }
 
         #[test]
-        fn garbage_is_nothing(bytes: Vec<u8>) {
+        fn decode_of_garbage_returns_none(bytes: Vec<u8>) {
             prop_assert!(decode(&key(1, ""), &bytes, Duration::ZERO).is_none());
         }
     }

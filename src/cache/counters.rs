@@ -1,4 +1,4 @@
-//! What the cache counts, for each noun and in all.
+//! Cache counters for each resource (hits, misses, evictions, ...) and their snapshots.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -10,7 +10,7 @@ macro_rules! counters {
         #[derive(Debug, Default)]
         pub struct Counters { $(#[doc = $about] pub $name: AtomicU64),* }
 
-        /// [`Counters`] at one moment.
+        /// A snapshot of [`Counters`].
         #[derive(Clone, Copy, Debug, Default, Serialize)]
         pub struct Counts { $(#[doc = $about] pub $name: u64),* }
 
@@ -27,7 +27,7 @@ macro_rules! counters {
 
             pub const NAMES: &'static [&'static str] = &[$(stringify!($name)),*];
 
-            /// What each of them counts.
+            /// Description of each counter, in the order of `NAMES`.
             pub const HELP: &'static [&'static str] = &[$($about.trim_ascii()),*];
 
             pub fn values(&self) -> Vec<u64> {
@@ -38,27 +38,27 @@ macro_rules! counters {
 }
 
 counters! {
-    /// Answers that the process had.
+    /// Hits in this process's local tier.
     hits_local,
-    /// Answers that another process, or this one's past, left in Redis.
+    /// Hits in Redis, stored by another process or earlier by this one.
     hits_redis,
-    /// Answers that had to be computed.
+    /// Responses that had to be computed.
     misses,
-    /// Misses that waited for another's computation.
+    /// Misses that waited for another request's computation.
     collapsed,
-    /// Requests that asked not to be answered from the cache.
+    /// Requests that asked to bypass the cache.
     bypassed,
-    /// Answers computed again ahead of readers; misses as well.
+    /// Entries recomputed ahead of readers; counted as misses as well.
     refreshed,
-    /// Answers stored.
+    /// Entries stored.
     sets,
-    /// Stored answers found superseded.
+    /// Entries found superseded.
     invalidations,
-    /// Answers that had to go for want of room, or because their time was over.
+    /// Entries evicted for lack of space or because their TTL expired.
     evictions,
-    /// Hits that were computed again and compared.
+    /// Hits that were recomputed and compared.
     sampled,
-    /// Sampled hits that were not what the database said. Must stay 0.
+    /// Sampled hits that differed from the database. Must stay 0.
     inconsistent,
 }
 
@@ -68,15 +68,16 @@ impl Counters {
     }
 }
 
-/// The counters of each noun.
+/// The counters of each resource.
 #[derive(Default)]
-pub struct Ledger(RwLock<Vec<(&'static str, &'static Counters)>>);
+pub struct CounterRegistry(RwLock<Vec<(&'static str, &'static Counters)>>);
 
-impl Ledger {
-    /// The counters of `noun`. There are as many as nouns, and they live as long as the process.
-    pub fn of(&self, noun: &'static str) -> &'static Counters {
+impl CounterRegistry {
+    /// Returns the counters of a resource. They are leaked: there are as many as resources, and they live as long as
+    /// the process.
+    pub fn of(&self, resource: &'static str) -> &'static Counters {
         let find = |known: &[(&'static str, &'static Counters)]| {
-            known.iter().find(|(name, _)| *name == noun).map(|(_, counters)| *counters)
+            known.iter().find(|(name, _)| *name == resource).map(|(_, counters)| *counters)
         };
         if let Some(counters) = find(&self.0.read()) {
             return counters;
@@ -86,11 +87,11 @@ impl Ledger {
             return counters;
         }
         let counters: &'static Counters = Box::leak(Box::default());
-        known.push((noun, counters));
+        known.push((resource, counters));
         counters
     }
 
     pub fn read(&self) -> Vec<(&'static str, Counts)> {
-        self.0.read().iter().map(|(noun, counters)| (*noun, counters.read())).collect()
+        self.0.read().iter().map(|(resource, counters)| (*resource, counters.read())).collect()
     }
 }

@@ -1,4 +1,4 @@
-//! A cached answer: its bytes as they are sent, what they were made of, and its compressed forms.
+//! A cache entry: a response body with its `ETag`, the version stamp it was computed under, and its compressed forms.
 
 use std::io::Write;
 use std::sync::OnceLock;
@@ -8,19 +8,20 @@ use std::time::Duration;
 use actix_web::http::header::HeaderValue;
 use bytes::Bytes;
 
-use super::scope::Stamp;
+use super::tags::VersionStamp;
 
-/// Bodies below this are not worth compressing.
-const SMALLEST_PACKED: usize = 1024;
-/// How much less, in percent, a compressed form must be to be kept.
-const WORTH: usize = 10;
-/// What is asked for less often under one version is not worth the time either: several hundred microseconds.
-const PACKED_FROM: u32 = 3;
-/// Quality of brotli and gzip: what they gain past these they lose in time.
+/// Bodies below this many bytes are not compressed.
+const MIN_COMPRESSED_BYTES: usize = 1024;
+/// A compressed form is kept only when it saves more than this many percent.
+const MIN_SAVING: usize = 10;
+/// Hits before an entry is compressed: compression takes several hundred microseconds, which rarer entries do not
+/// repay.
+const COMPRESS_AFTER_HITS: u32 = 3;
+/// Quality of brotli and gzip: beyond these, the time grows faster than the saving.
 const BROTLI_QUALITY: i32 = 4;
 const GZIP_LEVEL: u32 = 4;
 
-/// A content coding (RFC 9110, section 8.4.1), the better first.
+/// A content coding (RFC 9110, section 8.4.1), in order of preference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Coding {
     Brotli,
@@ -38,44 +39,44 @@ impl Coding {
     }
 }
 
-/// An answer as it was computed.
+/// A computed response, before it becomes an entry.
 #[derive(Clone, Debug)]
-pub struct Fresh {
+pub struct ComputedResponse {
     pub body: Vec<u8>,
-    /// With its quotes.
+    /// Including its quotes.
     pub etag: String,
 }
 
-/// What identifies an answer.
+/// Identifies a cache entry.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Key {
     pub business: uuid::Uuid,
-    /// In which role it was asked for.
+    /// The caller's role.
     pub role: &'static str,
-    /// Of whom it shows the rows, where whoever asked is limited to their own.
-    pub sees_only: Option<uuid::Uuid>,
-    /// Whose answer: the noun's plural.
-    pub noun: &'static str,
-    /// The question in its normal form.
-    pub question: std::sync::Arc<str>,
+    /// The user whose rows are visible, where the caller is restricted to their own.
+    pub restricted_to: Option<uuid::Uuid>,
+    /// Plural name of the resource.
+    pub resource: &'static str,
+    /// The query in canonical form.
+    pub query: std::sync::Arc<str>,
 }
 
 #[derive(Debug)]
 pub struct Entry {
-    pub stamp: Stamp,
+    pub stamp: VersionStamp,
     pub body: Bytes,
     pub etag: HeaderValue,
-    /// How long it is kept at most; it bounds memory and nothing else.
+    /// TTL in the local tier and in Redis; it bounds memory and has no part in correctness.
     pub ttl: Duration,
     packed: [OnceLock<Option<Bytes>>; 2],
-    /// Whether packing was asked for, by coding.
+    /// Whether compression was requested, by coding.
     asked: [AtomicBool; 2],
     hits: AtomicU32,
     confirmed: AtomicU64,
 }
 
 impl Entry {
-    pub fn new(stamp: Stamp, fresh: Fresh, ttl: Duration) -> Self {
+    pub fn new(stamp: VersionStamp, fresh: ComputedResponse, ttl: Duration) -> Self {
         let etag = HeaderValue::try_from(fresh.etag).unwrap_or_else(|_| HeaderValue::from_static("\"\""));
         Self {
             stamp,
@@ -89,12 +90,12 @@ impl Entry {
         }
     }
 
-    /// Notes that a round of `generation` found exactly its stamp.
+    /// Records that a validation round of `generation` found exactly this entry's version stamp.
     pub fn confirm(&self, generation: u64) {
         self.confirmed.fetch_max(generation, Ordering::Relaxed);
     }
 
-    /// The last generation of rounds that found its stamp; 0: none yet.
+    /// Returns the last generation of validation rounds that found its version stamp; 0 when there was none.
     pub fn confirmed(&self) -> u64 {
         self.confirmed.load(Ordering::Relaxed)
     }
@@ -107,33 +108,33 @@ impl Entry {
         self.hits.load(Ordering::Relaxed)
     }
 
-    /// Its body in `coding`, where that was made and was worth it.
-    pub fn packed(&self, coding: Coding) -> Option<&Bytes> {
+    /// Returns the body in `coding`, if it was compressed and the saving was large enough.
+    pub fn compressed(&self, coding: Coding) -> Option<&Bytes> {
         self.packed[coding as usize].get()?.as_ref()
     }
 
-    /// Whether it should be packed now. Says so once.
-    pub fn asks_to_be_packed(&self, coding: Coding) -> bool {
-        self.body.len() >= SMALLEST_PACKED
-            && self.hits() >= PACKED_FROM
+    /// Whether the entry should be compressed now. Returns `true` at most once for each coding.
+    pub fn wants_compression(&self, coding: Coding) -> bool {
+        self.body.len() >= MIN_COMPRESSED_BYTES
+            && self.hits() >= COMPRESS_AFTER_HITS
             && !self.asked[coding as usize].swap(true, Ordering::Relaxed)
     }
 
     /// Compresses the body, once.
-    pub fn pack(&self, coding: Coding) {
+    pub fn compress(&self, coding: Coding) {
         self.packed[coding as usize].get_or_init(|| {
             let packed = match coding {
                 Coding::Brotli => brotli(&self.body),
                 Coding::Gzip => gzip(&self.body),
             };
             let packed = packed.ok()?;
-            (packed.len() * 100 < self.body.len() * (100 - WORTH)).then(|| packed.into())
+            (packed.len() * 100 < self.body.len() * (100 - MIN_SAVING)).then(|| packed.into())
         });
     }
 
-    /// Bytes that it holds.
+    /// Bytes of memory that the entry takes, approximately.
     pub fn bytes(&self) -> usize {
-        let packed: usize = Coding::ALL.iter().filter_map(|coding| self.packed(*coding)).map(Bytes::len).sum();
+        let packed: usize = Coding::ALL.iter().filter_map(|coding| self.compressed(*coding)).map(Bytes::len).sum();
         self.body.len() + packed + self.stamp.versions.len() * 8 + 200
     }
 }

@@ -1,36 +1,36 @@
-//! Deliberate breakages, for the tests that must catch them (`make prove-cache`, `make prove-walls`); compiled with the
-//! feature `mutants` only.
+//! Deliberate bugs for the tests that must catch them (`make prove-cache`, `make test-rls`); compiled only with the
+//! feature `mutants`.
 //!
-//! With that feature, also of the real thing, what happens between two steps of the protocol takes a random moment
-//! longer, so that what can go wrong between them does.
+//! With that feature, even without a mutant selected, steps of the cache protocol are delayed at random to expose
+//! races.
 
 use std::sync::LazyLock;
 use std::time::Duration;
 
 use rand::Rng;
 
-/// A rule, broken: all but the last are the protocol's.
+/// One violated rule each; all but the last belong to the cache protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mutant {
-    /// Readers join a round whose statement has been sent.
+    /// Readers join a validation round whose statement has been sent.
     JoinInFlight,
-    /// The versions are read after the data.
+    /// Versions are read after the data.
     VersionAfterData,
-    /// Versions move in a transaction of their own, before the write's.
+    /// Versions are bumped in a separate transaction, before the write.
     BumpBefore,
-    /// Versions move in a transaction of their own, after the write's.
+    /// Versions are bumped in a separate transaction, after the write.
     BumpAfter,
-    /// Whoever misses the same answer shares it, whatever the versions.
+    /// Requests that miss the same entry share one computation, whatever the versions.
     FlightWithoutVersion,
-    /// The version is the largest slot instead of the sum.
+    /// A version is the largest of its slots instead of their sum.
     Maximum,
-    /// What a round knows is not forgotten when the snapshot moves.
+    /// Known versions are kept when the snapshot changes.
     KnownForever,
-    /// Statements leave the tenant's predicate out.
+    /// Statements omit the tenant predicate.
     WithoutTenant,
 }
 
-/// The protocol's.
+/// The mutants of the cache protocol.
 pub const ALL: [(&str, Mutant); 7] = [
     ("join-in-flight", Mutant::JoinInFlight),
     ("version-after-data", Mutant::VersionAfterData),
@@ -41,17 +41,18 @@ pub const ALL: [(&str, Mutant); 7] = [
     ("known-forever", Mutant::KnownForever),
 ];
 
-/// Those that the second wall must hold against.
-pub const WALLS: [(&str, Mutant); 1] = [("without-tenant", Mutant::WithoutTenant)];
+/// The mutants that row-level security must contain.
+pub const TENANT_MUTANTS: [(&str, Mutant); 1] = [("without-tenant", Mutant::WithoutTenant)];
 
-/// Whether versions are moved apart from writes: the tests drop the triggers that would do it, and no check may notice.
+/// Whether versions are bumped apart from writes: the tests drop the triggers that would do it, and the catalogue check
+/// must not report that.
 pub fn moves_by_hand() -> bool {
     is(Mutant::BumpBefore) || is(Mutant::BumpAfter)
 }
 
 static CHOSEN: LazyLock<Option<Mutant>> = LazyLock::new(|| {
     let name = std::env::var("RAPPORT_MUTANT").ok()?;
-    ALL.iter().chain(&WALLS).find(|(known, _)| *known == name).map(|(_, mutant)| *mutant)
+    ALL.iter().chain(&TENANT_MUTANTS).find(|(known, _)| *known == name).map(|(_, mutant)| *mutant)
 });
 
 pub fn is(mutant: Mutant) -> bool {
@@ -59,19 +60,19 @@ pub fn is(mutant: Mutant) -> bool {
 }
 
 fn moment() -> Duration {
-    // Mostly nothing, so that the test still asks a lot.
+    // Mostly zero, so that the test still sends many requests.
     match rand::rng().random_range(0..10) {
         0 => Duration::from_micros(rand::rng().random_range(0..5_000)),
         _ => Duration::ZERO,
     }
 }
 
-/// A random moment, on a thread that may block.
+/// Sleeps for a random time; blocks the thread.
 pub fn stall() {
     std::thread::sleep(moment());
 }
 
-/// A random moment, on one that may not.
-pub async fn linger() {
+/// Sleeps for a random time without blocking.
+pub async fn delay() {
     tokio::time::sleep(moment()).await;
 }

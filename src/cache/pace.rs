@@ -1,24 +1,24 @@
-//! When a validation round is sent: at once, or, while many readers come, after a moment in which others gather.
+//! Decides when a validation round is sent: at once, or under high load after a short delay in which more readers join.
 
 use std::time::{Duration, Instant};
 
-/// Above so many readers in a second a round waits for others before it is sent: it costs much the same for one as for
-/// twenty.
+/// Readers per second above which a round is delayed so that others can join: a round costs about the same for one
+/// reader as for twenty.
 const BUSY: f64 = 24_000.0;
-/// For so long, from the start of the round before.
+/// Time between the starts of two rounds under that load.
 const GATHERING: Duration = Duration::from_micros(300);
 
-/// How fast readers come.
+/// The rate at which readers arrive.
 #[derive(Default)]
 pub(super) struct Pace {
     /// When the last round was sent.
     sent: Option<Instant>,
-    /// Readers in a second, smoothed over some rounds.
+    /// Readers per second, smoothed over several rounds.
     rate: f64,
 }
 
 impl Pace {
-    /// Lets others gather while there are many.
+    /// Delays the next round under high load.
     pub(super) fn gather(&self) {
         if let (Some(sent), true) = (self.sent, self.rate > BUSY) {
             std::thread::sleep(GATHERING.saturating_sub(sent.elapsed()));

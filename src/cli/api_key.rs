@@ -1,16 +1,16 @@
-//! `rapport api-key create`
+//! `rapport api-key create`: creates an API key for a business.
 
 use diesel::PgConnection;
 use uuid::Uuid;
 
 use crate::auth::Tenant;
 use crate::config::DatabaseConfig;
+use crate::db::database_target::{BoxError, DatabaseTarget};
 use crate::db::embedded::Absent;
-use crate::db::target::{BoxError, Target};
-use crate::db::{self, Statement, Value};
+use crate::db::{self, SqlValue, Statement};
 use crate::{auth::Role, identity::api_keys};
 
-/// Makes a key for the business `slug` and prints it as the last word.
+/// Creates a key for the business `slug` and prints it as the last word.
 pub fn create(
     database: &DatabaseConfig,
     slug: &str,
@@ -18,7 +18,7 @@ pub fn create(
     name: &str,
     create_business: bool,
 ) -> Result<(), BoxError> {
-    let target = Target::open_beside(database, Absent::Refuse)?;
+    let target = DatabaseTarget::open_beside(database, Absent::Refuse)?;
     let mut conn = target.connect_migrated()?;
     let business = business_or_new(&mut conn, slug, create_business)?;
     let key = api_keys::generate()?;
@@ -27,21 +27,21 @@ pub fn create(
     Ok(())
 }
 
-/// Stores `key`; the same key again is left as it is.
+/// Stores `key`; a key that exists already is left unchanged.
 pub fn store(conn: &mut PgConnection, business: Uuid, name: &str, role: Role, key: &str) -> Result<(), BoxError> {
-    let tenant = Tenant::of_operator(business);
+    let tenant = Tenant::for_operator(business);
     db::in_transaction(conn, |tx| api_keys::insert(tx, &tenant, name, role, key, Default::default()))?;
     Ok(())
 }
 
-/// The id of the business `slug`.
+/// Returns the id of the business `slug`.
 pub fn business(conn: &mut PgConnection, slug: &str) -> Result<Option<Uuid>, BoxError> {
     let mut sql = Statement::new("SELECT id FROM businesses WHERE slug = ");
-    sql.bind(Value::Text(Some(slug.to_owned())));
+    sql.bind(SqlValue::Text(Some(slug.to_owned())));
     Ok(sql.row(conn)?.and_then(|row| row.uuid(0)))
 }
 
-/// The id of the business `slug`, which is made if there is none and `create` says so. Errors: explained.
+/// Returns the id of the business `slug`, created if it does not exist and `create` says so. Errors: explained.
 pub fn business_or_new(conn: &mut PgConnection, slug: &str, create: bool) -> Result<Uuid, BoxError> {
     match (business(conn, slug)?, create) {
         (Some(business), _) => Ok(business),
@@ -53,8 +53,8 @@ pub fn business_or_new(conn: &mut PgConnection, slug: &str, create: bool) -> Res
 fn make_business(conn: &mut PgConnection, slug: &str) -> Result<Uuid, BoxError> {
     let id = Uuid::now_v7();
     let mut sql = Statement::new("INSERT INTO businesses (id, name, slug) VALUES (");
-    sql.bind(Value::Uuid(Some(id))).push(", ").bind(Value::Text(Some(slug.to_owned()))).push(", ");
-    sql.bind(Value::Text(Some(slug.to_owned()))).push(")");
+    sql.bind(SqlValue::Uuid(Some(id))).push(", ").bind(SqlValue::Text(Some(slug.to_owned()))).push(", ");
+    sql.bind(SqlValue::Text(Some(slug.to_owned()))).push(")");
     sql.run(conn).map_err(|error| match error {
         diesel::result::Error::DatabaseError(diesel::result::DatabaseErrorKind::CheckViolation, _) => {
             BoxError::from(format!("`{slug}` is no slug: lower-case letters, digits and hyphens, at most 63"))

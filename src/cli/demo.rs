@@ -1,5 +1,5 @@
-//! What the private server's demo business is opened with: an API key, and people to sign in as, one of each role. With
-//! `DATABASE_URL` neither exists.
+//! Access to the private server's demo business: an API key, and a user of each role to sign in as. With `DATABASE_URL`
+//! neither exists.
 
 use std::path::Path;
 
@@ -11,27 +11,27 @@ use uuid::Uuid;
 use super::api_key;
 use crate::auth::random;
 use crate::config::Secret;
-use crate::db::target::{BoxError, Target};
-use crate::db::{self, Statement, Value, embedded};
+use crate::db::database_target::{BoxError, DatabaseTarget};
+use crate::db::{self, SqlValue, Statement, embedded};
 use crate::identity::{api_keys, passwords, sessions};
 use crate::{auth::Role, seed};
 
 const SLUG: &str = "demo";
 
-/// Addresses of the people of the demo business end in it (src/seed/demo.sql); nobody real can have one.
+/// The domain of the demo users' addresses (src/app/seed/demo.sql), which no real address can have.
 const DOMAIN: &str = "@harbourandspoke.example";
 
-/// How the demo business is opened.
+/// The credentials of the demo business.
 pub struct Demo {
     pub key: String,
     pub password: String,
-    /// Addresses and roles, the highest role first.
+    /// Email addresses and roles, the highest role first.
     pub people: Vec<(String, String)>,
 }
 
-/// Makes the demo business at the first start, and what opens it; both stay the same from then on. `fixed` is an API key
-/// from the configuration.
-pub fn open(target: &Target, fixed: Option<&Secret>) -> Result<Demo, BoxError> {
+/// Creates the demo business and its credentials at the first start; both stay the same from then on. `fixed` is an API
+/// key from the configuration.
+pub fn open(target: &DatabaseTarget, fixed: Option<&Secret>) -> Result<Demo, BoxError> {
     let mut conn = target.connect()?;
     if seed::demo(&mut conn)? {
         tracing::info!("made the demo business");
@@ -42,13 +42,13 @@ pub fn open(target: &Target, fixed: Option<&Secret>) -> Result<Demo, BoxError> {
         None => kept(&target.state.join("demo-api-key"), || Ok(api_keys::generate()?))?,
     };
     api_key::store(&mut conn, business, SLUG, Role::Owner, &key)?;
-    // Random, although everything in it is made up: the address may be open to a network.
+    // Random, although the data is fictitious: the address may be reachable from a network.
     let password = kept(&target.state.join("demo-password"), || Ok(URL_SAFE_NO_PAD.encode(random::<9>()?)))?;
     let people = admit(&mut conn, business, &password)?;
     Ok(Demo { key, password, people })
 }
 
-/// The secret in the file `path`, which is made when there is none.
+/// Returns the secret in the file `path`, which is created if it does not exist.
 fn kept(path: &Path, make: impl FnOnce() -> Result<String, BoxError>) -> Result<String, BoxError> {
     let kept = std::fs::read_to_string(path).ok().map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
     match kept {
@@ -61,13 +61,15 @@ fn kept(path: &Path, make: impl FnOnce() -> Result<String, BoxError>) -> Result<
     }
 }
 
-/// Gives `password` to the people of the demo business that have none. Returns who they are.
+/// Sets `password` for the users of the demo business that have none. Returns all of them with their roles.
 fn admit(conn: &mut PgConnection, business: Uuid, password: &str) -> Result<Vec<(String, String)>, BoxError> {
     let mut sql = Statement::new(
         "SELECT u.id, u.email, m.role, (p.user_id IS NULL)::int FROM memberships m JOIN users u ON u.id = m.user_id \
          LEFT JOIN passwords p ON p.user_id = u.id WHERE m.business_id = ",
     );
-    sql.bind(Value::Uuid(Some(business))).push(" AND u.email LIKE '%' || ").bind(Value::Text(Some(DOMAIN.to_owned())));
+    sql.bind(SqlValue::Uuid(Some(business)))
+        .push(" AND u.email LIKE '%' || ")
+        .bind(SqlValue::Text(Some(DOMAIN.to_owned())));
     sql.push(" ORDER BY array_position('{owner,admin,manager,agent,viewer}'::text[], m.role::text)");
     let rows = sql.rows(conn)?;
     let without: Vec<Uuid> = rows.iter().filter(|row| row.int(3) == Some(1)).filter_map(|row| row.uuid(0)).collect();

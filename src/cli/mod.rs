@@ -1,5 +1,5 @@
-//! What can be asked of the binary. Every option is also an environment variable; wrong configuration stops the start,
-//! with all faults at once.
+//! The command line of the binary. Every option is also an environment variable; a wrong configuration stops the start,
+//! with all errors at once.
 
 mod api_key;
 mod demo;
@@ -12,8 +12,8 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::auth::Role;
 use crate::config::{Config, DatabaseConfig, environment_faults, read_secret_files, unknown_variables, unset_empty};
+use crate::db::database_target::{BoxError, DatabaseTarget};
 use crate::db::embedded::Absent;
-use crate::db::target::{BoxError, Target};
 use crate::db::{migrate, pg_error};
 use crate::{import, openapi, seed};
 
@@ -118,7 +118,7 @@ pub fn run() -> ExitCode {
     let asked = std::env::args().nth(1).unwrap_or_default();
     command.find_subcommand(&asked).into_iter().for_each(unset_empty);
     let environment = command.find_subcommand(&asked).map(environment_faults).unwrap_or_default();
-    // What cannot be read is set aside, so that the rules between options are checked in the same go.
+    // Values that cannot be parsed are set aside, so that the rules between options are checked in the same run.
     for (option, _) in &environment {
         command = command.mut_subcommand(&asked, |command| command.mut_arg(option, |arg| arg.env(None::<&str>)));
     }
@@ -178,13 +178,13 @@ fn refuse(faults: &[String]) -> ExitCode {
 }
 
 fn migrate(database: &DatabaseConfig) -> Result<(), BoxError> {
-    let target = Target::open_beside(database, Absent::Create)?;
+    let target = DatabaseTarget::open_beside(database, Absent::Create)?;
     println!("{}", migrate::run_telling(&target.url, &mut |sentence| eprintln!("{sentence}"))?);
     Ok(())
 }
 
 fn seed(database: &DatabaseConfig, scale: Option<f64>) -> Result<(), BoxError> {
-    let target = Target::open_beside(database, Absent::Refuse)?;
+    let target = DatabaseTarget::open_beside(database, Absent::Refuse)?;
     migrate::run(&target.url)?;
     let mut conn = target.connect()?;
     let made = match scale {
@@ -198,7 +198,7 @@ fn seed(database: &DatabaseConfig, scale: Option<f64>) -> Result<(), BoxError> {
     Ok(())
 }
 
-/// Asks the probe over plain TCP: the image that runs this has no other HTTP client.
+/// Requests the readiness probe over plain TCP: the container image has no other HTTP client.
 fn health(bind: std::net::SocketAddr) -> Result<(), BoxError> {
     use std::io::{Read, Write};
     let ip = if bind.ip().is_unspecified() { std::net::Ipv4Addr::LOCALHOST.into() } else { bind.ip() };

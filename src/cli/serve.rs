@@ -1,26 +1,28 @@
-//! `rapport serve`
+//! `rapport serve` and `rapport worker`: start the service, or only its background tasks.
 
 use tokio::sync::oneshot;
 
 use super::demo::{self, Demo};
-use crate::app::App;
 use crate::config::Config;
+use crate::db::database_target::{BoxError, DatabaseTarget};
 use crate::db::embedded::Absent;
 use crate::db::migrate::Migrated;
-use crate::db::target::{BoxError, Target};
 use crate::db::{catalogue, connection_options, migrate, pooler};
-use crate::noun::did_you_mean;
-use crate::nouns::NOUNS;
-use crate::ops::telemetry;
+use crate::ops::logging;
+use crate::registry::RESOURCES;
+use crate::resource::did_you_mean;
+use crate::state::AppState;
 use crate::{openapi, server};
 
 pub fn run(config: Config) -> Result<(), BoxError> {
-    if let Some((noun, _)) = config.cache_ttl.iter().find(|(noun, _)| NOUNS.iter().all(|known| known.plural != noun)) {
-        let hint = did_you_mean(noun, NOUNS.iter().map(|known| known.plural));
-        return Err(format!("RAPPORT_CACHE_TTL: there is no noun `{noun}`.{hint}").into());
+    if let Some((resource, _)) =
+        config.cache_ttl.iter().find(|(resource, _)| RESOURCES.iter().all(|known| known.plural != resource))
+    {
+        let hint = did_you_mean(resource, RESOURCES.iter().map(|known| known.plural));
+        return Err(format!("RAPPORT_CACHE_TTL: there is no resource `{resource}`.{hint}").into());
     }
-    let _logs = telemetry::start(&config.log, config.log_format)?;
-    let target = Target::open(&config.database, Absent::Create)?;
+    let _logs = logging::start(&config.log, config.log_format)?;
+    let target = DatabaseTarget::open(&config.database, Absent::Create)?;
     let on_embedded = target.embedded.is_some();
     if let Some(server) = target.embedded.as_ref().filter(|server| server.is_new) {
         tracing::info!(folder = %server.data.display(), "made a new database");
@@ -31,8 +33,8 @@ pub fn run(config: Config) -> Result<(), BoxError> {
         refuse_damaged(&target.url)?;
     }
     let demo = if on_embedded { Some(demo::open(&target, config.dev_api_key.as_ref())?) } else { None };
-    let app = App::open(config, &target.url, openapi::shape())?;
-    let given_up = target.embedded.as_ref().map(|server| server.serve(app.life.clone()));
+    let app = AppState::open(config, &target.url, openapi::shape())?;
+    let given_up = target.embedded.as_ref().map(|server| server.serve(app.lifecycle.clone()));
     actix_web::rt::System::new().block_on(async move {
         let running = server::start(app)?;
         let address = running.address;
@@ -55,27 +57,26 @@ pub fn run(config: Config) -> Result<(), BoxError> {
             stopped = running.until_told_to_stop() => stopped.map_err(BoxError::from),
             reason = embedded_is_lost(given_up) => Err(reason.into()),
         };
-        // Only now: requests in flight needed it.
+        // Dropped last: requests in flight needed the embedded server.
         drop(target);
         stopped
     })
 }
 
-/// Ends when the embedded server cannot be had again, with the reason; never, without one.
+/// Completes with the reason when the embedded server cannot be restarted; never without one.
 async fn embedded_is_lost(given_up: Option<oneshot::Receiver<String>>) -> String {
     match given_up {
         Some(told) => match told.await {
             Ok(reason) => format!("the embedded PostgreSQL cannot be restarted: {reason}"),
-            // The watch has ended with the server: the process stops.
+            // The watch has ended with the server: the process is stopping.
             Err(_) => std::future::pending().await,
         },
         None => std::future::pending().await,
     }
 }
 
-/// Refuses to start on a database that lacks what this release needs. One that is away, not migrated or locked is waited for by
-/// the service itself, which answers meanwhile.
-/// Errors: what is missing, and what to do.
+/// Refuses to start on a database that lacks what this release needs. For one that is unreachable, not migrated or
+/// locked, the service itself waits, and responds meanwhile. Errors: what is missing, and what to do.
 fn refuse_damaged(url: &str) -> Result<(), BoxError> {
     match catalogue::inspect_at(&connection_options::with_timeouts(url)) {
         Ok(report) if !report.faults.is_empty() => Err(report.sentences().into()),
@@ -90,17 +91,17 @@ fn tell(migrated: &Migrated) {
     }
 }
 
-/// `rapport worker`
+/// Runs `rapport worker`.
 pub fn work(config: Config) -> Result<(), BoxError> {
     let Some(url) = config.database.database_url.clone() else {
         return Err("a worker shares its database with the service: set DATABASE_URL. (On its private server, the \
                     service does this work itself.)"
             .into());
     };
-    let _logs = telemetry::start(&config.log, config.log_format)?;
+    let _logs = logging::start(&config.log, config.log_format)?;
     pooler::check(url.expose())?;
     refuse_damaged(url.expose())?;
-    let app = App::open(config, url.expose(), openapi::shape())?;
+    let app = AppState::open(config, url.expose(), openapi::shape())?;
     actix_web::rt::System::new().block_on(async move {
         let running = server::start_worker(app)?;
         println!("Rapport is working; its probes and metrics are at http://{}", running.address);

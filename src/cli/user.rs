@@ -1,4 +1,4 @@
-//! `rapport user create`
+//! `rapport user create`: makes a person a member of a business.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -7,12 +7,12 @@ use super::api_key::business_or_new;
 use crate::auth::{Role, Tenant, random};
 use crate::config::DatabaseConfig;
 use crate::db;
+use crate::db::database_target::{BoxError, DatabaseTarget};
 use crate::db::embedded::Absent;
-use crate::db::target::{BoxError, Target};
-use crate::identity::{passwords, people};
-use crate::noun::body::is_email;
+use crate::identity::{passwords, provisioning};
+use crate::resource::body::is_email;
 
-/// Who comes in.
+/// The person to be made a member.
 pub struct Person {
     pub email: String,
     pub name: String,
@@ -20,8 +20,8 @@ pub struct Person {
 }
 
 /// Makes `person` a member of the business `slug`, with a password: the first line of standard input, or a random one,
-/// which is printed as the last word. Who is known by that address already joins as they are, and keeps their password
-/// unless one is given.
+/// which is printed as the last word. An existing user with that address joins unchanged, and keeps the password unless
+/// one is given.
 pub fn create(
     database: &DatabaseConfig,
     slug: &str,
@@ -30,10 +30,10 @@ pub fn create(
     create_business: bool,
 ) -> Result<(), BoxError> {
     let given = if from_stdin { Some(first_line()?) } else { None };
-    let target = Target::open_beside(database, Absent::Refuse)?;
+    let target = DatabaseTarget::open_beside(database, Absent::Refuse)?;
     let mut conn = target.connect_migrated()?;
     let business = business_or_new(&mut conn, slug, create_business)?;
-    let tenant = Tenant::of_operator(business);
+    let tenant = Tenant::for_operator(business);
     let password = match &given {
         Some(password) => password.clone(),
         None => URL_SAFE_NO_PAD.encode(random::<15>()?),
@@ -46,8 +46,9 @@ pub fn create(
     if name.trim().is_empty() {
         return Err("the name is blank".into());
     }
-    let has_new_password =
-        db::in_transaction(&mut conn, |tx| people::admit(tx, &tenant, (email, name), *role, &hash, given.is_some()))?;
+    let has_new_password = db::in_transaction(&mut conn, |tx| {
+        provisioning::admit(tx, &tenant, (email, name), *role, &hash, given.is_some())
+    })?;
     match (given, has_new_password) {
         (None, true) => println!("{email} may sign in to {slug} ({role}); the password is not shown again: {password}"),
         (None, false) => println!("{email} may sign in to {slug} ({role}) with the password that they have."),
@@ -60,8 +61,8 @@ fn first_line() -> Result<String, BoxError> {
     let mut line = String::new();
     std::io::stdin().read_line(&mut line)?;
     let password = line.trim_end_matches(['\r', '\n']);
-    if !(passwords::SHORTEST..=passwords::LONGEST).contains(&password.chars().count()) {
-        let (least, most) = (passwords::SHORTEST, passwords::LONGEST);
+    if !(passwords::MIN_LEN..=passwords::MAX_LEN).contains(&password.chars().count()) {
+        let (least, most) = (passwords::MIN_LEN, passwords::MAX_LEN);
         return Err(format!("a password has {least} to {most} characters").into());
     }
     if password.trim().is_empty() {

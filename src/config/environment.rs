@@ -1,10 +1,10 @@
-//! Options from the environment: secrets from files, and every fault at once.
+//! Reads options from the environment: secrets from files, and all errors at once.
 
 use std::path::PathBuf;
 
 use clap::Command;
 
-/// Options that are secrets. Each can also be a file, as container platforms mount them: `DATABASE_URL_FILE=/run/secrets/db`.
+/// Options that are secrets. Container platforms may mount each as a file: `DATABASE_URL_FILE=/run/secrets/db`.
 pub(super) const SECRETS: [&str; 6] = [
     "RAPPORT_OIDC_CLIENT_SECRET",
     "DATABASE_URL",
@@ -14,8 +14,8 @@ pub(super) const SECRETS: [&str; 6] = [
     "RAPPORT_SMTP_URL",
 ];
 
-/// Puts the contents of the secrets' files into the environment, where options are read from; without the line break at
-/// their end. Must be called before there are threads. Returns what is wrong.
+/// Sets the variables of secrets from their files, without the trailing line break. Must be called before there are
+/// threads. Returns the errors.
 pub fn read_secret_files() -> Vec<String> {
     let mut faults = Vec::new();
     for name in SECRETS {
@@ -26,7 +26,7 @@ pub fn read_secret_files() -> Vec<String> {
             continue;
         }
         match std::fs::read_to_string(&path) {
-            // SAFETY: nobody else reads or writes the environment yet.
+            // SAFETY: no other thread reads or writes the environment yet.
             Ok(text) => unsafe { std::env::set_var(name, text.trim_end_matches(['\r', '\n'])) },
             Err(error) => faults.push(format!("{named}: cannot read {}: {error}", path.display())),
         }
@@ -34,21 +34,20 @@ pub fn read_secret_files() -> Vec<String> {
     faults
 }
 
-/// Options that are set to nothing are not set: deployments pass on what they do not have. Must be called before there are
-/// threads.
+/// Unsets variables that are empty: deployments pass on what they do not have. Must be called before there are threads.
 pub fn unset_empty(command: &Command) {
     for arg in command.get_arguments() {
         if let Some(name) = arg.get_env()
             && std::env::var_os(name).is_some_and(|value| value.is_empty())
         {
-            // SAFETY: nobody else reads or writes the environment yet.
+            // SAFETY: no other thread reads or writes the environment yet.
             unsafe { std::env::remove_var(name) };
         }
     }
 }
 
-/// Environment variables whose value an option of `command` refuses: the option's id, and what is wrong. Clap stops at
-/// the first; an operator wants all.
+/// Returns the variables whose value an option of `command` rejects: the option's id, and the error. Clap stops at the
+/// first; an operator wants all.
 pub fn environment_faults(command: &Command) -> Vec<(String, String)> {
     let set = |arg: &&clap::Arg| arg.get_env().is_some_and(|name| std::env::var_os(name).is_some());
     let mut faults = Vec::new();

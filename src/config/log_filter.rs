@@ -1,17 +1,16 @@
-//! What is wrong with `RAPPORT_LOG`. The filter itself takes a misspelt level for the name of a target and then logs
-//! nothing.
+//! Validates `RAPPORT_LOG`. The filter itself takes a misspelt level for the name of a target and then logs nothing.
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
-use crate::hint::nearest;
+use crate::suggest::nearest;
 
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
 /// The target of this crate's own events; the first part of those of its modules.
 const OWN_TARGET: &str = "rapport";
 
-/// Every fault of a filter such as `info`, `rapport=debug,warn` or `rapport::db=trace`.
+/// Returns every error of a filter such as `info`, `rapport=debug,warn` or `rapport::db=trace`.
 pub fn log_filter_faults(filter: &str) -> Vec<String> {
     let mut faults: Vec<String> = directives(filter).into_iter().filter_map(fault).collect();
     if faults.is_empty()
@@ -22,7 +21,7 @@ pub fn log_filter_faults(filter: &str) -> Vec<String> {
     faults
 }
 
-/// The parts between commas; those within `[…]` are a directive's own.
+/// Splits at commas; those within `[…]` belong to a directive.
 fn directives(filter: &str) -> Vec<&str> {
     let mut depth = 0_i32;
     let parts = filter.split(|c| {
@@ -38,7 +37,7 @@ fn directives(filter: &str) -> Vec<&str> {
 
 fn fault(directive: &str) -> Option<String> {
     let is_level = |text: &str| text.parse::<LevelFilter>().is_ok();
-    // A span's fields have `=` too; what follows the last one outside of them is the level.
+    // A span's fields have `=` too; what follows the first one after them is the level.
     let after_span = directive.rfind(']').map_or(0, |end| end + 1);
     let (target, level) = match directive[after_span..].split_once('=') {
         Some((before, level)) => (&directive[..after_span + before.len()], Some(level)),
@@ -55,7 +54,7 @@ fn fault(directive: &str) -> Option<String> {
 }
 
 fn meant(level: &str) -> String {
-    // The name of a target is like a level by chance.
+    // The name of a target resembles a level only by chance.
     let is_target = level == OWN_TARGET || level.contains(['_', ':']);
     let near = if is_target { None } else { nearest(&level.to_ascii_lowercase(), &LEVELS) };
     let guess = near.map(|near| format!(" Did you mean `{near}`?")).unwrap_or_default();
@@ -84,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn log_filter_faults_of_misspelt_parts_all_with_the_nearest() {
+    fn log_filter_faults_of_misspelt_parts_name_nearest() {
         let faults = log_filter_faults("inof,rapport=debg,raport::db=info");
         assert_eq!(faults.len(), 3, "{faults:?}");
         assert!(faults[0].contains("`inof` is no level. Did you mean `info`?"), "{faults:?}");

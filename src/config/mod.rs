@@ -1,9 +1,9 @@
-//! Configuration: every option is a flag and an environment variable, has a default, and is checked before anything
-//! starts. `rapport serve --help` is the reference.
+//! The configuration: every option is a flag and an environment variable, has a default, and is validated before
+//! anything starts. `rapport serve --help` is the reference.
 
 mod environment;
-mod faults;
 mod log_filter;
+mod validate;
 mod values;
 mod variables;
 
@@ -18,7 +18,7 @@ pub use self::values::{Metrics, Secret, Sender};
 use self::values::{canonical_origin, metrics_bind, network, sender, switch, ttl};
 pub use self::variables::unknown_variables;
 
-use crate::db::{Isolation, RowSecurity, levels, prepared};
+use crate::db::{Isolation, RowSecurity, isolation_overrides, prepared};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
@@ -43,14 +43,14 @@ pub struct DatabaseConfig {
 }
 
 impl DatabaseConfig {
-    /// The state folder, by configuration or by convention.
+    /// Returns the state folder, by configuration or by convention.
     pub fn state_dir(&self) -> PathBuf {
         if let Some(folder) = &self.state_dir {
             return folder.clone();
         }
         // SAFETY: geteuid has no preconditions.
         if unsafe { libc::geteuid() } == 0 {
-            // Not under root's home: the server runs as another user and could not reach it.
+            // Not under root's home, which the server, running as another user, could not reach.
             return PathBuf::from("/var/lib/rapport");
         }
         let home = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/state"));
@@ -82,12 +82,12 @@ pub struct Config {
     #[arg(long, env = "RAPPORT_CACHE_BYTES", default_value_t = 64 * 1024 * 1024)]
     pub cache_bytes: u64,
     /// Longest wait for a validation round, in milliseconds
-    #[arg(long, env = "RAPPORT_CACHE_ROUND_MS", default_value_t = 2_000)]
-    pub cache_round_ms: u64,
+    #[arg(long, env = "RAPPORT_CACHE_VALIDATION_TIMEOUT_MS", default_value_t = 2_000)]
+    pub cache_validation_timeout_ms: u64,
     /// Begins every key in Redis
     #[arg(long, env = "RAPPORT_CACHE_PREFIX", default_value = "rapport:")]
     pub cache_prefix: String,
-    /// How long answers of a noun are kept at most, in seconds: `leads=600,messages=60` [default: 180 to 1800]
+    /// How long responses of a resource are cached at most, in seconds: `leads=600,messages=60` [default: 180 to 1800]
     #[arg(long, env = "RAPPORT_CACHE_TTL", value_delimiter = ',', value_parser = ttl)]
     pub cache_ttl: Vec<(String, u64)>,
     /// One in so many hits is computed again and compared; 0 for none
@@ -96,9 +96,9 @@ pub struct Config {
     /// How often hot answers whose rows have changed are computed again ahead of readers, in milliseconds; 0 for never
     #[arg(long, env = "RAPPORT_CACHE_REFRESH_MS", default_value_t = 500)]
     pub cache_refresh_ms: u64,
-    /// How many of the busiest questions of before are asked when a process starts; 0 for none
-    #[arg(long, env = "RAPPORT_CACHE_WARM", default_value_t = 200)]
-    pub cache_warm: usize,
+    /// How many of the busiest queries of earlier processes are run when a process starts; 0 for none
+    #[arg(long, env = "RAPPORT_CACHE_WARMUP_QUERIES", default_value_t = 200)]
+    pub cache_warmup_queries: usize,
     /// Longest wait for Redis, in milliseconds
     #[arg(long, env = "RAPPORT_REDIS_TIMEOUT_MS", default_value_t = 30)]
     pub redis_timeout_ms: u64,
@@ -115,8 +115,8 @@ pub struct Config {
     #[arg(long, env = "RAPPORT_LOG_FORMAT")]
     pub log_format: Option<LogFormat>,
     /// Threads that serve HTTP [default: one per core]
-    #[arg(long, env = "RAPPORT_WORKERS")]
-    pub workers: Option<usize>,
+    #[arg(long, env = "RAPPORT_HTTP_WORKERS")]
+    pub http_workers: Option<usize>,
     /// Database connections, each with a thread [default: twice the cores, 4 to 16]
     #[arg(long, env = "RAPPORT_DB_CONNECTIONS", default_value_t = default_connections())]
     pub db_connections: u32,
@@ -124,10 +124,10 @@ pub struct Config {
     #[arg(long, env = "RAPPORT_DB_QUEUE", default_value_t = 1024)]
     pub db_queue: usize,
     /// Part of the connections and of the queue that one business may have while another is asking, in percent
-    #[arg(long, env = "RAPPORT_DB_SHARE", default_value_t = 50)]
-    pub db_share: u8,
+    #[arg(long, env = "RAPPORT_DB_TENANT_SHARE_PERCENT", default_value_t = 50)]
+    pub db_tenant_share_percent: u8,
     /// Statements that each database connection keeps prepared; 0 for none
-    #[arg(long, env = "RAPPORT_DB_PREPARED", default_value_t = prepared::MOST)]
+    #[arg(long, env = "RAPPORT_DB_PREPARED", default_value_t = prepared::DEFAULT_LIMIT)]
     pub db_prepared: usize,
     /// Longest wait for a database connection, in milliseconds
     #[arg(long, env = "RAPPORT_DB_WAIT_MS", default_value_t = 2_000)]
@@ -160,13 +160,13 @@ pub struct Config {
     /// Longest wait for the body of a request, in milliseconds
     #[arg(long, env = "RAPPORT_BODY_TIMEOUT_MS", default_value_t = 10_000)]
     pub body_timeout_ms: u64,
-    /// Where row-level security holds as a second wall between businesses: `off`, `writes` or `all`
+    /// Where row-level security is a second barrier between businesses: `off`, `writes` or `all`
     #[arg(long, env = "RAPPORT_ROW_SECURITY", default_value = "writes")]
     pub row_security: RowSecurity,
     /// Isolation level of transactions by their name: `processing=serializable,conversion=repeatable-read`. Names: create,
     /// update, delete, restore, batch_create, batch_update, batch_upsert, batch_delete, processing, conversion, merge, reversion.
     /// Levels: read-committed, repeatable-read, serializable. Above read-committed, writers of the same rows make each other try again [default: read-committed]
-    #[arg(long, env = "RAPPORT_ISOLATION", value_delimiter = ',', value_parser = levels::parse)]
+    #[arg(long, env = "RAPPORT_ISOLATION", value_delimiter = ',', value_parser = isolation_overrides::parse)]
     pub isolation: Vec<(&'static str, Isolation)>,
     /// Largest body of a request, in bytes
     #[arg(long, env = "RAPPORT_BODY_LIMIT", default_value_t = 1024 * 1024)]
@@ -178,8 +178,8 @@ pub struct Config {
     #[arg(long, env = "RAPPORT_BODY_DEPTH", default_value_t = 16)]
     pub body_depth: usize,
     /// How long a verified API key is trusted before it is looked up again, in milliseconds
-    #[arg(long, env = "RAPPORT_KEY_TRUST_MS", default_value_t = 1_000)]
-    pub key_trust_ms: u64,
+    #[arg(long, env = "RAPPORT_CREDENTIAL_CACHE_MS", default_value_t = 1_000)]
+    pub credential_cache_ms: u64,
     /// Signs access tokens, at least 32 characters [default: made once and kept in the database]
     #[arg(long, env = "RAPPORT_TOKEN_SECRET", hide_env_values = true)]
     pub token_secret: Option<Secret>,
@@ -243,29 +243,29 @@ pub struct Config {
     #[arg(long, env = "RAPPORT_INVITATION_DAYS", default_value_t = 7)]
     pub invitation_days: u32,
     /// `off` leaves what is done beside requests (events, webhooks, imports and other jobs) to other processes
-    #[arg(long, env = "RAPPORT_WORKER", default_value = "on", value_parser = switch, action = clap::ArgAction::Set)]
-    pub worker: bool,
+    #[arg(long, env = "RAPPORT_BACKGROUND_TASKS", default_value = "on", value_parser = switch, action = clap::ArgAction::Set)]
+    pub background_tasks: bool,
     /// Jobs that this process works on at once, each on one database connection at a time
-    #[arg(long, env = "RAPPORT_JOBS_AT_ONCE", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..))]
-    pub jobs_at_once: u32,
+    #[arg(long, env = "RAPPORT_JOB_CONCURRENCY", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..))]
+    pub job_concurrency: u32,
     /// Jobs of one business that are worked on at once, by all processes together
-    #[arg(long, env = "RAPPORT_JOBS_PER_BUSINESS", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
-    pub jobs_per_business: u32,
+    #[arg(long, env = "RAPPORT_JOB_CONCURRENCY_PER_BUSINESS", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub job_concurrency_per_business: u32,
     /// How long a process that is not heard of keeps a job, in seconds
-    #[arg(long, env = "RAPPORT_JOBS_LEASE_SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..))]
-    pub jobs_lease_seconds: u32,
+    #[arg(long, env = "RAPPORT_JOB_LEASE_SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..))]
+    pub job_lease_seconds: u32,
     /// How long a job that has ended can be looked at, in days
-    #[arg(long, env = "RAPPORT_JOBS_DAYS", default_value_t = 30)]
-    pub jobs_days: u32,
+    #[arg(long, env = "RAPPORT_JOBS_RETENTION_DAYS", default_value_t = 30)]
+    pub jobs_retention_days: u32,
     /// How long events are kept, in days
-    #[arg(long, env = "RAPPORT_EVENTS_DAYS", default_value_t = 30)]
-    pub events_days: u32,
+    #[arg(long, env = "RAPPORT_EVENTS_RETENTION_DAYS", default_value_t = 30)]
+    pub events_retention_days: u32,
     /// Streams of events that this process keeps at most
-    #[arg(long, env = "RAPPORT_STREAMS", default_value_t = 4_000)]
-    pub streams: usize,
+    #[arg(long, env = "RAPPORT_MAX_EVENT_STREAMS", default_value_t = 4_000)]
+    pub max_event_streams: usize,
     /// Of these, those of one business
-    #[arg(long, env = "RAPPORT_STREAMS_PER_BUSINESS", default_value_t = 500)]
-    pub streams_per_business: usize,
+    #[arg(long, env = "RAPPORT_MAX_EVENT_STREAMS_PER_BUSINESS", default_value_t = 500)]
+    pub max_event_streams_per_business: usize,
     /// Events that a stream may be behind before it is ended; who followed it goes on from where they were
     #[arg(long, env = "RAPPORT_STREAM_BUFFER", default_value_t = 1_000)]
     pub stream_buffer: usize,
@@ -279,19 +279,19 @@ pub struct Config {
     #[arg(long, env = "RAPPORT_STREAM_POLL_MS", default_value_t = 200)]
     pub stream_poll_ms: u64,
     /// Networks that webhooks may lead to although they are not public, comma-separated: `127.0.0.0/8,10.1.0.0/16`
-    #[arg(long, env = "RAPPORT_WEBHOOK_NETWORKS", value_delimiter = ',', value_parser = network)]
-    pub webhook_networks: Vec<IpNet>,
+    #[arg(long, env = "RAPPORT_WEBHOOK_ALLOWED_NETWORKS", value_delimiter = ',', value_parser = network)]
+    pub webhook_allowed_networks: Vec<IpNet>,
     /// Longest wait for a webhook's answer, in seconds
     #[arg(long, env = "RAPPORT_WEBHOOK_TIMEOUT_SECONDS", default_value_t = 30)]
     pub webhook_timeout_seconds: u64,
     /// Pauses before a delivery is tried again, in seconds, comma-separated; after the last it is dead
     #[arg(
         long,
-        env = "RAPPORT_WEBHOOK_SCHEDULE",
+        env = "RAPPORT_WEBHOOK_RETRY_SCHEDULE",
         value_delimiter = ',',
         default_value = "5,300,1800,7200,18000,36000,50400,72000,86400"
     )]
-    pub webhook_schedule: Vec<u64>,
+    pub webhook_retry_schedule: Vec<u64>,
     /// Deliveries that are under way at once in this process
     #[arg(long, env = "RAPPORT_WEBHOOK_CONCURRENCY", default_value_t = 64)]
     pub webhook_concurrency: usize,
@@ -299,14 +299,14 @@ pub struct Config {
     #[arg(long, env = "RAPPORT_WEBHOOK_CONCURRENCY_EACH", default_value_t = 8)]
     pub webhook_concurrency_each: usize,
     /// After so many hours in which no delivery has arrived a webhook is paused
-    #[arg(long, env = "RAPPORT_WEBHOOK_GIVE_UP_HOURS", default_value_t = 120)]
-    pub webhook_give_up_hours: u32,
+    #[arg(long, env = "RAPPORT_WEBHOOK_DISABLE_AFTER_HOURS", default_value_t = 120)]
+    pub webhook_disable_after_hours: u32,
     /// Largest file that is uploaded to be imported, in bytes
     #[arg(long, env = "RAPPORT_IMPORT_BYTES", default_value_t = 1024 * 1024 * 1024)]
     pub import_bytes: u64,
     /// How long an imported file is kept, and can be taken back, in days
-    #[arg(long, env = "RAPPORT_IMPORT_DAYS", default_value_t = 30)]
-    pub import_days: u32,
+    #[arg(long, env = "RAPPORT_IMPORT_RETENTION_DAYS", default_value_t = 30)]
+    pub import_retention_days: u32,
     /// Origins that browsers may call from, comma-separated; `*` for any
     #[arg(long, env = "RAPPORT_CORS_ORIGINS", value_delimiter = ',', value_parser = canonical_origin)]
     pub cors_origins: Vec<String>,

@@ -1,4 +1,4 @@
-//! The values of options that are more than a number or a text.
+//! Types and parsers of option values that are more than a number or a text.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -35,8 +35,8 @@ impl std::str::FromStr for Secret {
     }
 }
 
-/// `text` as browsers send it as an origin: scheme, host and port, the host in lower-case ASCII and no port that the scheme
-/// implies. What is no origin stays as it is, without the blanks around it, for [`is_origin`] to refuse.
+/// Returns `text` as browsers send it as an origin: scheme, host and port, the host in lower-case ASCII and no port
+/// that the scheme implies. Text that is no origin is only trimmed, for [`is_origin`] to reject.
 pub fn canonical_origin(text: &str) -> Result<String, std::convert::Infallible> {
     let text = text.trim();
     Ok(origin(text).unwrap_or_else(|| text.to_owned()))
@@ -55,7 +55,7 @@ fn origin(text: &str) -> Option<String> {
     if !bare || !["", "/"].contains(&url.path()) {
         return None;
     }
-    // Applications that are no web pages have schemes of their own (`capacitor://localhost`).
+    // Applications that are not web pages have schemes of their own (`capacitor://localhost`).
     let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
     Some(format!("{}://{host}{port}", url.scheme()))
 }
@@ -67,14 +67,14 @@ pub enum Metrics {
     On(SocketAddr),
 }
 
-/// Who mails are from.
+/// The sender of emails.
 #[derive(Clone, Debug)]
 pub struct Sender {
     pub address: lettre::Address,
     name: String,
 }
 
-/// As in a mail's header (RFC 5322, section 3.4).
+/// Formats it as in an email's header (RFC 5322, section 3.4).
 impl fmt::Display for Sender {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.name.as_str() {
@@ -105,9 +105,9 @@ pub fn switch(text: &str) -> Result<bool, String> {
 }
 
 pub fn ttl(text: &str) -> Result<(String, u64), String> {
-    let (noun, seconds) = text.split_once('=').ok_or("a noun and seconds, such as leads=600")?;
+    let (resource, seconds) = text.split_once('=').ok_or("a resource and seconds, such as leads=600")?;
     match seconds.parse() {
-        Ok(seconds @ 1..) => Ok((noun.trim().to_owned(), seconds)),
+        Ok(seconds @ 1..) => Ok((resource.trim().to_owned(), seconds)),
         _ => Err(format!("`{seconds}` is not a number of seconds from 1 on")),
     }
 }
@@ -130,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn origins_are_written_as_browsers_send_them() {
+    fn canonical_origin_normalises_to_browser_form() {
         let read = |text| canonical_origin(text).expect("never fails");
         for (text, sent) in [
             (" https://b.example", "https://b.example"),

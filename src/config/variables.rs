@@ -1,13 +1,13 @@
-//! Environment variables that no option reads: misspelt names are faults, with the nearest name.
+//! Rejects environment variables that no option reads, with the nearest name of one that exists.
 
 use std::collections::BTreeSet;
 
 use clap::Command;
 
 use super::environment::SECRETS;
-use crate::hint::nearest;
+use crate::suggest::nearest;
 
-/// Every variable of the service begins with it, and only those are checked.
+/// Prefix of every variable of the service; only variables with it are checked.
 const PREFIX: &str = "RAPPORT_";
 
 /// Variables of the same prefix that are not options of a command: those of the Makefile, scripts/, bench/, tests/ and
@@ -39,13 +39,13 @@ const OTHERS: [&str; 23] = [
     "RAPPORT_WHATSAPP_VERIFY_TOKEN",
 ];
 
-/// Variables of this prefix belong to the tests, whichever they are.
+/// All variables with this prefix belong to the tests.
 const TESTS: &str = "RAPPORT_TEST_";
 
-/// What is wrong with `environment`: each variable that begins as the service's do and that nothing reads.
+/// Returns an error for each variable of `environment` that has the prefix and that nothing reads.
 pub fn unknown_variables(root: &Command, environment: impl IntoIterator<Item = (String, String)>) -> Vec<String> {
     let known = known(root);
-    // All names are alike in what they begin with.
+    // All names share the prefix, which would make them similar.
     let names: Vec<&str> = known.iter().filter_map(|name| name.strip_prefix(PREFIX)).collect();
     let unread = environment.into_iter().filter(|(name, value)| {
         name.starts_with(PREFIX)
@@ -63,7 +63,7 @@ pub fn unknown_variables(root: &Command, environment: impl IntoIterator<Item = (
     faults
 }
 
-/// The variables of every command's options, of secrets in files, and of what else has the prefix.
+/// Returns the variables of every command's options, of secrets in files, and others with the prefix.
 fn known(root: &Command) -> BTreeSet<String> {
     fn collect(command: &Command, names: &mut BTreeSet<String>) {
         names.extend(
@@ -78,8 +78,8 @@ fn known(root: &Command) -> BTreeSet<String> {
     names
 }
 
-/// Whether Kubernetes sets it in every container beside a Service named `rapport` or `rapport-…`: `<NAME>_SERVICE_HOST`,
-/// `<NAME>_SERVICE_PORT[_<PORT>]`, and the form of Docker's links, `<NAME>_PORT=tcp://…` and `<NAME>_PORT_8080_TCP[_ADDR]`.
+/// Whether Kubernetes sets it in every container beside a Service `rapport` or `rapport-…`: `<NAME>_SERVICE_HOST`,
+/// `<NAME>_SERVICE_PORT[_<PORT>]`, and Docker's `<NAME>_PORT=tcp://…` and `<NAME>_PORT_8080_TCP[_ADDR]`.
 fn is_of_a_kubernetes_service(name: &str, value: &str) -> bool {
     if name.ends_with("_SERVICE_HOST") || name.ends_with("_SERVICE_PORT") || name.contains("_SERVICE_PORT_") {
         return true;
@@ -144,7 +144,7 @@ mod tests {
         ] {
             assert!(faults(&[(name, value)]).is_empty(), "{name}={value}");
         }
-        // An operator's own words that look alike.
+        // An operator's own variables that look similar.
         for (name, value) in [("RAPPORT_BIND_PORT", "8080"), ("RAPPORT_PORT_8080", "x"), ("RAPPORT_PORT_X_TCP", "x")] {
             assert_eq!(faults(&[(name, value)]).len(), 1, "{name}={value}");
         }

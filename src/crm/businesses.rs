@@ -1,4 +1,4 @@
-//! The business itself: the tenant. A caller sees its own and no other; businesses are made on the command line.
+//! The business itself: the tenant. A caller sees its own and no other; businesses are created on the command line.
 
 use std::time::Duration;
 
@@ -6,36 +6,36 @@ use super::privacy;
 use crate::auth::{Action, Area, Tenant};
 use crate::db::Tx;
 use crate::error::{Error, Result};
-use crate::noun::{Draft, Field, Hooks, Kind, Noun, Operations, Search, Sort};
+use crate::resource::{Field, FieldType, Hooks, Operations, PendingRow, Resource, Search, Sort};
 
-pub static BUSINESSES: Noun = Noun {
+pub static BUSINESSES: Resource = Resource {
     name: "business",
     plural: "businesses",
     schema: "Business",
-    about: "The business that the caller belongs to. The list has this one row.",
+    description: "The business that the caller belongs to. The list has this one row.",
     table: "businesses",
-    tenant: "id",
+    tenant_column: "id",
     area: Area::Business,
     fields: &[
         Field::ID,
         Field::text("name", 200, r#""Studio Nord""#, "As customers see it.").required(),
         Field::new(
             "slug",
-            Kind::Text { min: 1, max: 63 },
+            FieldType::Text { min: 1, max: 63 },
             r#""studio-nord""#,
             "Its name in addresses; does not change.",
         )
         .read_only()
         .not_null(),
-        Field::new("time_zone", Kind::Zone, r#""Europe/Berlin""#, "In which its days begin.").default(r#""UTC""#),
-        Field::new("currency", Kind::Currency, r#""EUR""#, "Of prices without one.").default(r#""EUR""#),
-        Field::new("country", Kind::Country, r#""DE""#, "How phone numbers without a country code are read.")
+        Field::new("time_zone", FieldType::Zone, r#""Europe/Berlin""#, "In which its days begin.").default(r#""UTC""#),
+        Field::new("currency", FieldType::Currency, r#""EUR""#, "Of prices without one.").default(r#""EUR""#),
+        Field::new("country", FieldType::Country, r#""DE""#, "How phone numbers without a country code are read.")
             .default(r#""US""#),
         Field::text("phone_number_id", 64, r#""106540352242922""#, "WhatsApp's id of its phone number."),
         Field {
             filter: false,
             ..Field::choice(
-                "agents_see",
+                "agent_visibility",
                 &["all", "assigned"],
                 r#""all""#,
                 "`assigned`: people with the role `agent` see only the leads and conversations that are assigned to them.",
@@ -61,15 +61,15 @@ pub static BUSINESSES: Noun = Noun {
     search: Search::None,
     operations: Operations { update: true, ..Operations::NONE },
     hooks: Hooks { before, ..Hooks::NONE },
-    ttl: Duration::from_secs(1800),
-    ..Noun::BASE
+    cache_ttl: Duration::from_secs(1800),
+    ..Resource::BASE
 };
 
-/// How people are forgotten is decided by who may forget them. Errors: 403.
-fn before(_: &mut Tx<'_>, tenant: &Tenant, drafts: &mut [Draft]) -> Result<()> {
-    let decides = drafts.iter().any(|draft| draft.change.get("erasure").is_some());
+/// Only a caller who may erase contacts may set how it is done. Errors: 403.
+fn before(_: &mut Tx<'_>, tenant: &Tenant, drafts: &mut [PendingRow]) -> Result<()> {
+    let decides = drafts.iter().any(|draft| draft.changes.get("erasure").is_some());
     if decides && !tenant.permissions().has(Area::Privacy, Action::Delete) {
-        return Err(Error::Forbidden("Whoever may not erase a contact cannot decide how it is done.".into()));
+        return Err(Error::Forbidden("Only a caller who may erase contacts can decide how it is done.".into()));
     }
     Ok(())
 }

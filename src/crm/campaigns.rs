@@ -1,20 +1,20 @@
-//! Campaigns: what brought leads in.
+//! Campaigns: the marketing that leads come from.
 
 use std::time::Duration;
 
 use crate::auth::Area;
-use crate::auth::Business;
-use crate::db::Value;
-use crate::noun::{Change, Faults, Field, Hooks, Kind, Noun, Sort};
+use crate::auth::TenantSettings;
+use crate::db::SqlValue;
+use crate::resource::{Changeset, Field, FieldType, Hooks, Resource, Sort, ValidationErrors};
 
 const CHANNELS: &[&str] = &["whatsapp", "sms", "email", "web", "ads", "event", "referral", "other"];
 const STATUSES: &[&str] = &["draft", "active", "paused", "finished"];
 
-pub static CAMPAIGNS: Noun = Noun {
+pub static CAMPAIGNS: Resource = Resource {
     name: "campaign",
     plural: "campaigns",
     schema: "Campaign",
-    about: "What brought leads in.",
+    description: "What brought leads in.",
     table: "campaigns",
     area: Area::Business,
     fields: &[
@@ -22,10 +22,10 @@ pub static CAMPAIGNS: Noun = Noun {
         Field::text("name", 200, r#""Spring check-up""#, "Its name.").required(),
         Field::choice("channel", CHANNELS, r#""whatsapp""#, "Where it ran.").default(r#""other""#),
         Field::choice("status", STATUSES, r#""active""#, "How far it is.").default(r#""draft""#),
-        Field::new("starts_on", Kind::Date, r#""2026-03-01""#, "Its first day.").filter(),
-        Field::new("ends_on", Kind::Date, r#""2026-03-31""#, "Its last day; not before the first.").filter(),
+        Field::new("starts_on", FieldType::Date, r#""2026-03-01""#, "Its first day.").filter(),
+        Field::new("ends_on", FieldType::Date, r#""2026-03-31""#, "Its last day; not before the first.").filter(),
         Field::money("budget_minor", "currency", "250000", "Its budget in minor units."),
-        Field::new("currency", Kind::Currency, r#""EUR""#, "Of the budget; the business' own when left out."),
+        Field::new("currency", FieldType::Currency, r#""EUR""#, "Of the budget; the business' own when left out."),
         Field::EXTERNAL_ID,
         Field::METADATA,
         Field::VERSION,
@@ -34,12 +34,12 @@ pub static CAMPAIGNS: Noun = Noun {
     ],
     sorts: &[Sort::time("created_at", "t.created_at"), Sort::text("name", "lower(t.name)")],
     hooks: Hooks { prepare, ..Hooks::NONE },
-    ttl: Duration::from_secs(1800),
-    ..Noun::BASE
+    cache_ttl: Duration::from_secs(1800),
+    ..Resource::BASE
 };
 
-fn prepare(change: &mut Change, _: &Business, faults: &mut Faults) {
-    if let (Some(Value::Date(Some(first))), Some(Value::Date(Some(last)))) =
+fn prepare(change: &mut Changeset, _: &TenantSettings, faults: &mut ValidationErrors) {
+    if let (Some(SqlValue::Date(Some(first))), Some(SqlValue::Date(Some(last)))) =
         (change.get("starts_on"), change.get("ends_on"))
         && last < first
     {

@@ -3,22 +3,22 @@
 use super::contacts::CONTACTS;
 use super::leads::LEADS;
 use crate::identity::users::USERS;
-use crate::noun::{Field, Kind, Noun, Relation, Sort};
+use crate::resource::{Field, FieldType, Relation, Resource, Sort};
 
 const SIZES: &[&str] = &["1-10", "11-50", "51-200", "201-1000", "1001+"];
 
-pub static COMPANIES: Noun = Noun {
+pub static COMPANIES: Resource = Resource {
     name: "company",
     plural: "companies",
     schema: "Company",
-    about: "The organisations that contacts work for and leads come from.",
+    description: "The organisations that contacts work for and leads come from.",
     table: "companies",
     fields: &[
         Field::ID,
         Field::text("name", 200, r#""Brekke, Dietrich and Klein""#, "Its name.").required(),
         Field::new(
             "domain",
-            Kind::Domain,
+            FieldType::Domain,
             r#""brekke.example""#,
             "Its web domain; unique in the business, whatever the case.",
         )
@@ -27,7 +27,7 @@ pub static COMPANIES: Noun = Noun {
         .unique(),
         Field::text("industry", 100, r#""Architecture""#, "What it does.").filter(),
         Field::choice("size", SIZES, r#""11-50""#, "How many people work there."),
-        Field::new("phone", Kind::Phone, r#""+4930901820""#, "E.164 where it can be, else as written."),
+        Field::new("phone", FieldType::Phone, r#""+4930901820""#, "E.164 where it can be, else as written."),
         Field::text("address", 500, r#""Torstraße 1, 10119 Berlin""#, "Where it is."),
         Field::link("owner_id", "The member who looks after it."),
         Field::EXTERNAL_ID,
@@ -47,8 +47,8 @@ pub static COMPANIES: Noun = Noun {
         Sort::time("updated_at", "t.updated_at"),
         Sort::text("name", "lower(t.name)"),
     ],
-    guard: Some(super::duplicates::guard::refuse),
-    fixed: |scope| super::duplicates::http::routes(&COMPANIES, scope),
+    duplicate_check: Some(super::duplicates::check::refuse),
+    static_routes: |scope| super::duplicates::http::routes(&COMPANIES, scope),
     routes: |scope| super::merges::http::routes(&COMPANIES, scope),
-    ..Noun::BASE
+    ..Resource::BASE
 };

@@ -4,27 +4,27 @@ use super::bookings::BOOKINGS;
 use super::companies::COMPANIES;
 use super::conversations::CONVERSATIONS;
 use super::leads::LEADS;
-use crate::auth::Business;
-use crate::db::Value;
+use crate::auth::TenantSettings;
+use crate::db::SqlValue;
 use crate::identity::users::USERS;
-use crate::noun::{Change, Faults, Field, Hooks, Kind, Noun, Relation, Sort};
+use crate::resource::{Changeset, Field, FieldType, Hooks, Relation, Resource, Sort, ValidationErrors};
 
-pub static CONTACTS: Noun = Noun {
+pub static CONTACTS: Resource = Resource {
     name: "contact",
     plural: "contacts",
     schema: "Contact",
-    about: "The people that the business talks to. One needs a name, an e-mail address or a phone number at least.",
+    description: "The people that the business talks to. One needs a name, an e-mail address or a phone number at least.",
     table: "contacts",
     fields: &[
         Field::ID,
         Field::link("company_id", "The company they work for."),
         Field::text("first_name", 100, r#""Shelley""#, "Given name."),
         Field::text("last_name", 100, r#""Kerluke""#, "Family name."),
-        Field::new("email", Kind::Email, r#""shelley@example.com""#, "Unique in the business, whatever the case.")
+        Field::new("email", FieldType::Email, r#""shelley@example.com""#, "Unique in the business, whatever the case.")
             .filter()
             .fold_case()
             .unique(),
-        Field::new("phone", Kind::Phone, r#""+19553710847""#, "E.164 where it can be, else as written.").filter(),
+        Field::new("phone", FieldType::Phone, r#""+19553710847""#, "E.164 where it can be, else as written.").filter(),
         Field::text("phone_extension", 20, r#""371""#, "Taken off the phone number where one was written with it."),
         Field::text("title", 200, r#""Head of Sales""#, "What they do."),
         Field::link("owner_id", "The member who looks after them."),
@@ -54,24 +54,24 @@ pub static CONTACTS: Noun = Noun {
         Sort::text("name", "t.sort_name"),
     ],
     hooks: Hooks { prepare, ..Hooks::NONE },
-    guard: Some(super::duplicates::guard::refuse),
-    fixed: |scope| super::duplicates::http::routes(&CONTACTS, scope),
+    duplicate_check: Some(super::duplicates::check::refuse),
+    static_routes: |scope| super::duplicates::http::routes(&CONTACTS, scope),
     routes: |scope| {
         super::privacy::http::routes(scope);
         super::merges::http::routes(&CONTACTS, scope);
     },
-    ..Noun::BASE
+    ..Resource::BASE
 };
 
-/// A contact that nobody could find or reach again is refused; an extension moves into a field of its own.
-fn prepare(change: &mut Change, _: &Business, faults: &mut Faults) {
+/// Refuses a contact without any name, email address or phone number, and moves a phone extension into its own field.
+fn prepare(change: &mut Changeset, _: &TenantSettings, faults: &mut ValidationErrors) {
     const ANY: [&str; 4] = ["first_name", "last_name", "email", "phone"];
     if change.creates && ANY.iter().all(|name| change.text(name).is_none()) {
         faults.required(&ANY, "Give at least one of first_name, last_name, email and phone.");
     }
     let phone = change.text("phone").unwrap_or_default().to_owned();
     if let Some((number, extension)) = phone.split_once(";ext=") {
-        change.set("phone", Value::Text(Some(number.to_owned())));
-        change.set_default("phone_extension", Value::Text(Some(extension.to_owned())));
+        change.set("phone", SqlValue::Text(Some(number.to_owned())));
+        change.set_default("phone_extension", SqlValue::Text(Some(extension.to_owned())));
     }
 }

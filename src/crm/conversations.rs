@@ -1,4 +1,5 @@
-//! Conversations: one thread with one address on one channel. Its recency and unread count follow its messages ([`totals`]).
+//! Conversations: threads with one address on one channel. Last message and unread count follow the messages
+//! ([`totals`]).
 
 pub(super) mod totals;
 
@@ -7,19 +8,19 @@ use std::time::Duration;
 use super::contacts::CONTACTS;
 use super::leads::LEADS;
 use super::messages::MESSAGES;
-use crate::auth::Business;
-use crate::db::Value;
+use crate::auth::TenantSettings;
+use crate::db::SqlValue;
 use crate::identity::users::USERS;
-use crate::noun::{Change, Faults, Field, Hooks, Noun, Relation, Sort, Visible, phone};
+use crate::resource::{Changeset, Field, Hooks, Relation, Resource, RowVisibility, Sort, ValidationErrors, phone};
 
 pub const CHANNELS: &[&str] = &["whatsapp", "sms", "email", "web"];
 const STATUSES: &[&str] = &["active", "pending", "closed"];
 
-pub static CONVERSATIONS: Noun = Noun {
+pub static CONVERSATIONS: Resource = Resource {
     name: "conversation",
     plural: "conversations",
     schema: "Conversation",
-    about: "Threads with one address on one channel; at most one of them is open at a time.",
+    description: "Threads with one address on one channel; at most one of them is open at a time.",
     table: "conversations",
     fields: &[
         Field::ID,
@@ -35,7 +36,7 @@ pub static CONVERSATIONS: Noun = Noun {
         .required()
         .once()
         .filter()
-        .dialled(),
+        .phone_search(),
         Field::choice("status", STATUSES, r#""active""#, "`pending` waits for the other side.").default(r#""active""#),
         Field::link("assignee_id", "The member who answers."),
         Field::text("subject", 200, r#""Appointment on Friday""#, "What it is about."),
@@ -73,19 +74,19 @@ pub static CONVERSATIONS: Noun = Noun {
     ],
     sorts: &[Sort::time("last_message_at", "t.last_message_at"), Sort::time("created_at", "t.created_at")],
     default_sort: "-last_message_at",
-    visible: Visible::Assigned("assignee_id"),
+    visibility: RowVisibility::Assigned("assignee_id"),
     hooks: Hooks { prepare, ..Hooks::NONE },
-    ttl: Duration::from_secs(300),
-    ..Noun::BASE
+    cache_ttl: Duration::from_secs(300),
+    ..Resource::BASE
 };
 
-/// One number is one thread, however it is written.
-fn prepare(change: &mut Change, business: &Business, _: &mut Faults) {
+/// Normalises phone numbers, so that a number is one thread however it is written.
+fn prepare(change: &mut Changeset, business: &TenantSettings, _: &mut ValidationErrors) {
     if let (Some("whatsapp" | "sms"), Some(address)) = (change.text("channel"), change.text("address")) {
         let address = match change.text("channel") {
             Some("whatsapp") => phone::normalise_unsigned(address, &business.country),
             _ => phone::normalise(address, &business.country),
         };
-        change.set("address", Value::Text(Some(address)));
+        change.set("address", SqlValue::Text(Some(address)));
     }
 }

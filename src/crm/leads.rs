@@ -1,4 +1,4 @@
-//! Leads: chances to sell, from the first contact to won or lost.
+//! Leads: sales opportunities, from the first contact to won or lost.
 
 mod conversion;
 pub mod http;
@@ -14,18 +14,18 @@ use super::contacts::CONTACTS;
 use super::conversations::CONVERSATIONS;
 use super::decisions::DECISIONS;
 use super::tasks::TASKS;
-use crate::auth::Business;
-use crate::db::Value;
+use crate::auth::TenantSettings;
+use crate::db::SqlValue;
 use crate::identity::users::USERS;
-use crate::noun::{Change, Faults, Field, Hooks, Kind, Noun, Relation, Sort, Visible};
+use crate::resource::{Changeset, Field, FieldType, Hooks, Relation, Resource, RowVisibility, Sort, ValidationErrors};
 
 const STATUSES: &[&str] = &["new", "contacted", "qualified", "proposal", "won", "lost"];
 
-pub static LEADS: Noun = Noun {
+pub static LEADS: Resource = Resource {
     name: "lead",
     plural: "leads",
     schema: "Lead",
-    about: "Chances to sell, from the first contact to won or lost.",
+    description: "Chances to sell, from the first contact to won or lost.",
     table: "leads",
     fields: &[
         Field::ID,
@@ -39,7 +39,8 @@ pub static LEADS: Noun = Noun {
         Field::int("score", 0, 100, "70", "How promising it is.").default("0").filter(),
         Field::text("source", 100, r#""website""#, "Where it came from.").filter(),
         Field::money("value_minor", "currency", "1250000", "What it is worth, in minor units.").filter(),
-        Field::new("currency", Kind::Currency, r#""EUR""#, "Of the value; the business' own when left out.").filter(),
+        Field::new("currency", FieldType::Currency, r#""EUR""#, "Of the value; the business' own when left out.")
+            .filter(),
         Field::EXTERNAL_ID,
         Field::TAGS,
         Field {
@@ -73,24 +74,24 @@ pub static LEADS: Noun = Noun {
         Sort::int("score", "t.score"),
         Sort::int("value", "coalesce(t.value_minor, 0)"),
     ],
-    visible: Visible::Assigned("assignee_id"),
-    locked_first: true,
+    visibility: RowVisibility::Assigned("assignee_id"),
+    lock_before_references: true,
     hooks: Hooks { prepare, ..Hooks::NONE },
     routes: http::routes,
-    ..Noun::BASE
+    ..Resource::BASE
 };
 
-/// A lead closes when it becomes won or lost, and opens again when it gets another status.
-fn prepare(change: &mut Change, _: &Business, _: &mut Faults) {
+/// Closes a lead that becomes won or lost, and reopens it when it gets another status.
+fn prepare(change: &mut Changeset, _: &TenantSettings, _: &mut ValidationErrors) {
     match change.text("status") {
         Some("won" | "lost") if change.get("closed_at").is_none() => {
-            change.set_with("status", "closed_at", Value::Time(Some(Utc::now())));
+            change.set_if_changed("status", "closed_at", SqlValue::Time(Some(Utc::now())));
         }
         Some("won" | "lost") => {}
         Some(_) if !change.creates => {
-            change.set_with("status", "closed_at", Value::Time(None));
+            change.set_if_changed("status", "closed_at", SqlValue::Time(None));
             if change.get("lost_reason").is_none() {
-                change.set_with("status", "lost_reason", Value::Text(None));
+                change.set_if_changed("status", "lost_reason", SqlValue::Text(None));
             }
         }
         _ => {}

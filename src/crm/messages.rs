@@ -1,15 +1,17 @@
-//! Messages: what was said in a conversation, by whom, and how far it got.
+//! Messages: what was said in a conversation, by whom, and the delivery status.
 
 use std::time::Duration;
 
 use uuid::Uuid;
 
 use super::conversations::{CONVERSATIONS, totals};
-use crate::auth::{Business, Tenant};
-use crate::db::{Tx, Value};
+use crate::auth::{Tenant, TenantSettings};
+use crate::db::{SqlValue, Tx};
 use crate::error::Result;
 use crate::identity::users::USERS;
-use crate::noun::{Change, Draft, Faults, Field, Hooks, Kind, Noun, Relation, Search, Sort, Visible};
+use crate::resource::{
+    Changeset, Field, FieldType, Hooks, PendingRow, Relation, Resource, RowVisibility, Search, Sort, ValidationErrors,
+};
 
 const DIRECTIONS: &[&str] = &["inbound", "outbound"];
 const AUTHORS: &[&str] = &["contact", "user", "ai", "system"];
@@ -30,13 +32,13 @@ const KINDS: &[&str] = &[
     "unknown",
 ];
 const STATUSES: &[&str] = &["received", "queued", "sent", "delivered", "read", "failed"];
-const MOST_TOKENS: i64 = 2_147_483_647;
+const MAX_TOKENS: i64 = 2_147_483_647;
 
-pub static MESSAGES: Noun = Noun {
+pub static MESSAGES: Resource = Resource {
     name: "message",
     plural: "messages",
     schema: "Message",
-    about: "What was said in a conversation. Newest first, so a thread is paged backwards through time.",
+    description: "What was said in a conversation. Newest first, so a thread is paged backwards through time.",
     table: "messages",
     fields: &[
         Field::ID,
@@ -55,7 +57,7 @@ pub static MESSAGES: Noun = Noun {
         Field::text("body", 16_384, r#""See you on Friday at ten.""#, "Its text, or the caption of what it carries."),
         Field::new(
             "media",
-            Kind::Object,
+            FieldType::Object,
             r#"{"url":"https://files.example/1.jpg","mime_type":"image/jpeg"}"#,
             "What it carries. A change names what it changes (RFC 7396).",
         ),
@@ -80,40 +82,40 @@ pub static MESSAGES: Noun = Noun {
         Field::time("delivered_at", "When it arrived."),
         Field::time("read_at", "When it was read."),
         Field::text("failed_reason", 500, r#""The number does not exist.""#, "Why it did not arrive."),
-        Field::new("cost", Kind::Decimal, r#""0.0125""#, "What the channel charged, as a decimal.")
+        Field::new("cost", FieldType::Decimal, r#""0.0125""#, "What the channel charged, as a decimal.")
             .in_currency("cost_currency"),
-        Field::new("cost_currency", Kind::Currency, r#""EUR""#, "Of the cost; the business' own when left out."),
+        Field::new("cost_currency", FieldType::Currency, r#""EUR""#, "Of the cost; the business' own when left out."),
         Field::text("model", 100, r#""gpt-5-mini""#, "Which model wrote it, if one did."),
-        Field::int("input_tokens", 0, MOST_TOKENS, "812", "What the model read."),
-        Field::int("output_tokens", 0, MOST_TOKENS, "64", "What the model wrote."),
-        Field::new("ai_cost", Kind::Decimal, r#""0.000310""#, "What the model cost, as a decimal."),
+        Field::int("input_tokens", 0, MAX_TOKENS, "812", "What the model read."),
+        Field::int("output_tokens", 0, MAX_TOKENS, "64", "What the model wrote."),
+        Field::new("ai_cost", FieldType::Decimal, r#""0.000310""#, "What the model cost, as a decimal."),
         Field { filter: false, ..Field::METADATA },
         Field::VERSION,
-        // Asked for by `sent_at`, which has an index; a million messages are no place for another two.
+        // Filtered by `sent_at`, which has an index; a table of millions of messages should not have another two.
         Field { filter: false, ..Field::CREATED_AT },
         Field { filter: false, ..Field::UPDATED_AT },
     ],
     relations: &[
         Relation::one("conversation", &CONVERSATIONS, "conversation_id", "The conversation it belongs to."),
-        // Not `author`, which is a field that says what kind of author it was.
+        // Not `author`, which is the field with the kind of author.
         Relation::one("author_user", &USERS, "author_id", "The member who wrote it."),
     ],
     sorts: &[Sort::time("sent_at", "t.sent_at")],
     default_sort: "-sent_at",
     search: Search::Words,
-    visible: Visible::Linked(&[("conversation_id", &CONVERSATIONS)]),
+    visibility: RowVisibility::Linked(&[("conversation_id", &CONVERSATIONS)]),
     hooks: Hooks { prepare, after, removed_or_restored: totals::recount_of, ..Hooks::NONE },
-    ttl: Duration::from_secs(180),
-    ..Noun::BASE
+    cache_ttl: Duration::from_secs(180),
+    ..Resource::BASE
 };
 
-fn prepare(change: &mut Change, _: &Business, faults: &mut Faults) {
-    let text = Value::text;
+fn prepare(change: &mut Changeset, _: &TenantSettings, faults: &mut ValidationErrors) {
+    let text = SqlValue::text;
     if change.creates {
         let inbound = change.text("direction") == Some("inbound");
         change.set_default("author", text(if inbound { "contact" } else { "user" }));
         change.set_default("status", text(if inbound { "received" } else { "queued" }));
-        let empty = change.text("body").is_none() && change.get("media").is_none_or(Value::is_null);
+        let empty = change.text("body").is_none() && change.get("media").is_none_or(SqlValue::is_null);
         if empty && change.text("kind").is_none_or(|kind| kind == "text") {
             faults.required(&["body"], "A text message needs a `body`.");
         }
@@ -128,11 +130,11 @@ fn prepare(change: &mut Change, _: &Business, faults: &mut Faults) {
     }
 }
 
-/// What conversations tell of their messages follows them.
-fn after(tx: &mut Tx<'_>, tenant: &Tenant, drafts: &[&Draft]) -> Result<()> {
-    let new = drafts.iter().filter(|draft| draft.change.creates).map(|draft| draft.id).collect();
+/// Updates the totals of the messages' conversations.
+fn after(tx: &mut Tx<'_>, tenant: &Tenant, drafts: &[&PendingRow]) -> Result<()> {
+    let new = drafts.iter().filter(|draft| draft.changes.creates).map(|draft| draft.id).collect();
     totals::add(tx, tenant, new)?;
-    let changed = |draft: &&&Draft| !draft.change.creates && draft.change.get("status").is_some();
+    let changed = |draft: &&&PendingRow| !draft.changes.creates && draft.changes.get("status").is_some();
     let read: Vec<Uuid> = drafts.iter().filter(changed).map(|draft| draft.id).collect();
     totals::recount_of(tx, tenant, &read)
 }

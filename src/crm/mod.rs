@@ -1,4 +1,4 @@
-//! The nouns of the CRM, a room each. A room describes its noun; where a noun has rules of its own they stand beside it.
+//! The resources of the CRM, one module each. A module has the definition of its resource and, beside it, its rules.
 
 pub mod bookings;
 pub mod businesses;

@@ -1,4 +1,4 @@
-//! Notes: what someone wrote down about a lead, a person, a company, a conversation or a booking.
+//! Notes: free text about a lead, a contact, a company, a conversation or a booking.
 
 use super::bookings::BOOKINGS;
 use super::companies::COMPANIES;
@@ -6,18 +6,18 @@ use super::contacts::CONTACTS;
 use super::conversations::CONVERSATIONS;
 use super::leads::LEADS;
 use crate::identity::users::USERS;
-use crate::noun::{Field, Kind, Noun, Relation, Search, Sort, Visible};
+use crate::resource::{Field, FieldType, Relation, Resource, RowVisibility, Search, Sort};
 
-pub static NOTES: Noun = Noun {
+pub static NOTES: Resource = Resource {
     name: "note",
     plural: "notes",
     schema: "Note",
-    about: "What someone wrote down about a lead, a person, a company, a conversation or a booking.",
+    description: "What someone wrote down about a lead, a person, a company, a conversation or a booking.",
     table: "notes",
     fields: &[
         Field::ID,
         Field::text("body", 20_000, r#""Prefers to be called in the morning.""#, "The note.").required(),
-        Field::new("pinned", Kind::Bool, "false", "Whether it is shown first.").default("false").filter(),
+        Field::new("pinned", FieldType::Bool, "false", "Whether it is shown first.").default("false").filter(),
         Field::link("author_id", "The member who wrote it."),
         Field::link("lead_id", "The lead it is about."),
         Field::link("contact_id", "The person it is about."),
@@ -40,6 +40,6 @@ pub static NOTES: Noun = Noun {
     ],
     sorts: &[Sort::time("created_at", "t.created_at")],
     search: Search::Words,
-    visible: Visible::Linked(&[("lead_id", &LEADS), ("conversation_id", &CONVERSATIONS)]),
-    ..Noun::BASE
+    visibility: RowVisibility::Linked(&[("lead_id", &LEADS), ("conversation_id", &CONVERSATIONS)]),
+    ..Resource::BASE
 };

@@ -1,27 +1,28 @@
-//! Reminders: a task that is due, and a booking that is about to begin, is told of once, as a change of its `reminded_at`. Whoever
-//! listens to changes (the audit log, events) acts on it. A new time is told of anew.
+//! Reminders: set `reminded_at`, once, on a task that is due and on a booking that is about to begin. Readers of
+//! changes (the audit log, events) act on it. A new time gets a new reminder.
 
 use actix_web::web::Data;
 use uuid::Uuid;
 
 use super::bookings::BOOKINGS;
 use super::tasks::TASKS;
-use crate::app::App;
 use crate::auth::Tenant;
-use crate::db::{Statement, Tx, Value};
+use crate::background::TaskOutcome;
+use crate::db::{SqlValue, Statement, Tx};
 use crate::error::Result;
-use crate::jobs::Pace;
-use crate::noun::{Change, Noun, select};
+use crate::resource::{Changeset, Resource, select};
+use crate::state::AppState;
 
-/// Rows that are told of in one transaction.
-const MOST: usize = 500;
+/// Rows reminded in one transaction.
+const MAX_SENT: usize = 500;
 
-/// Businesses that failed, after which it is no fault of a business'.
-const MOST_FAILED: usize = 100;
+/// Failed businesses after which the search stops: the cause is not in a business.
+const MAX_FAILED: usize = 100;
 
-/// What a noun's rows are told of, and when. A task that has been due for longer than a week is not told of any more: it was
-/// due before there were reminders, or nobody was there to give them. How long before a booking is a number for all businesses.
-static REMINDERS: [(&Noun, &str, &str); 2] = [
+/// Resources with reminders, their time and the condition. A task that has been due for more than a week gets none: it
+/// was due before there were reminders, or while no process gave them. The time before a booking is the same for all
+/// businesses.
+static REMINDERS: [(&Resource, &str, &str); 2] = [
     (
         &TASKS,
         "t.due_at",
@@ -36,29 +37,31 @@ static REMINDERS: [(&Noun, &str, &str); 2] = [
     ),
 ];
 
-/// Gives the reminders that are due. Any number of processes may: a row that one has in hand is passed over by the others.
-pub async fn remind(app: Data<App>) -> Result<Pace> {
-    let mut pace = Pace::Rest;
-    for (noun, time, due) in &REMINDERS {
-        // A business whose rows cannot be told of keeps nobody else from theirs: the rest is looked for without it.
+/// Gives the reminders that are due. Any number of processes may run it: rows locked by one are skipped by the others.
+pub async fn remind(app: Data<AppState>) -> Result<TaskOutcome> {
+    let mut pace = TaskOutcome::Rest;
+    for (resource, time, due) in &REMINDERS {
+        // A business whose reminders fail must not block the others: the next search leaves it out.
         let mut failed = Vec::new();
         loop {
             let (before, without) = (failed.len(), failed.clone());
-            let waiting =
-                app.db.across().read("reminders_due", move |conn| Ok(waiting(noun, time, due, &without).rows(conn)?));
+            let waiting = app
+                .db
+                .unscoped()
+                .read("reminders_due", move |conn| Ok(waiting(resource, time, due, &without).rows(conn)?));
             for business in waiting.await?.iter().filter_map(|row| row.uuid(0)) {
-                let tenant = Tenant::of_operator(business);
-                let told = app.db.within(&tenant).write("remind", move |tx| tell(tx, &tenant, noun, time, due));
+                let tenant = Tenant::for_operator(business);
+                let told = app.db.for_tenant(&tenant).write("remind", move |tx| tell(tx, &tenant, resource, time, due));
                 match told.await {
-                    Ok(MOST) => pace = Pace::Again,
+                    Ok(MAX_SENT) => pace = TaskOutcome::Again,
                     Ok(_) => {}
                     Err(error) => {
-                        tracing::warn!(%business, noun = noun.plural, %error, "reminders of a business were not given");
+                        tracing::warn!(%business, resource = resource.plural, %error, "reminders of a business were not given");
                         failed.push(business);
                     }
                 }
             }
-            if failed.len() == before || failed.len() >= MOST_FAILED {
+            if failed.len() == before || failed.len() >= MAX_FAILED {
                 break;
             }
         }
@@ -66,38 +69,41 @@ pub async fn remind(app: Data<App>) -> Result<Pace> {
     Ok(pace)
 }
 
-/// The businesses of the rows that have been due for longest.
-fn waiting(noun: &Noun, time: &str, due: &str, without: &[Uuid]) -> Statement {
+/// Selects the businesses of the rows that have been due for longest.
+fn waiting(resource: &Resource, time: &str, due: &str, without: &[Uuid]) -> Statement {
     let mut sql = Statement::new(format!(
         "SELECT DISTINCT business_id FROM (SELECT t.business_id FROM {} t WHERE {due}",
-        noun.table
+        resource.table
     ));
     if !without.is_empty() {
-        sql.push(" AND t.business_id <> ALL(").bind(Value::Uuids(without.to_vec())).push(")");
+        sql.push(" AND t.business_id <> ALL(").bind(SqlValue::Uuids(without.to_vec())).push(")");
     }
-    sql.push(&format!(" ORDER BY {time} LIMIT {MOST}) t"));
+    sql.push(&format!(" ORDER BY {time} LIMIT {MAX_SENT}) t"));
     sql
 }
 
-fn tell(tx: &mut Tx<'_>, tenant: &Tenant, noun: &Noun, time: &str, due: &str) -> Result<usize> {
-    let mut rows = Statement::new(format!("SELECT t.id FROM {} t", noun.table));
-    rows.append(select::scoped(noun, tenant));
-    rows.push(&format!(" AND {due} ORDER BY {time} LIMIT {MOST} FOR UPDATE SKIP LOCKED"));
+fn tell(tx: &mut Tx<'_>, tenant: &Tenant, resource: &Resource, time: &str, due: &str) -> Result<usize> {
+    let mut rows = Statement::new(format!("SELECT t.id FROM {} t", resource.table));
+    rows.append(select::tenant_predicate(resource, tenant));
+    rows.push(&format!(" AND {due} ORDER BY {time} LIMIT {MAX_SENT} FOR UPDATE SKIP LOCKED"));
     let ids: Vec<Uuid> = rows.rows(tx)?.iter().filter_map(|row| row.uuid(0)).collect();
     if ids.is_empty() {
         return Ok(0);
     }
     let mut sql = Statement::new(format!(
         "UPDATE {} AS t SET reminded_at = now(), version = version + 1, updated_at = now()",
-        noun.table
+        resource.table
     ));
-    sql.append(select::scoped(noun, tenant)).push(" AND t.id = ANY(").bind(Value::Uuids(ids)).push(")");
+    sql.append(select::tenant_predicate(resource, tenant))
+        .push(" AND t.id = ANY(")
+        .bind(SqlValue::Uuids(ids))
+        .push(")");
     Ok(sql.run(tx)?)
 }
 
-/// A new time is told of anew; the same time, said once more, is not.
-pub fn forget(change: &mut Change, time: &'static str) {
+/// Resets the reminder when the time changes, not when the same time is set again.
+pub fn forget(change: &mut Changeset, time: &'static str) {
     if !change.creates && change.get(time).is_some() {
-        change.set_with(time, "reminded_at", Value::Time(None));
+        change.set_if_changed(time, "reminded_at", SqlValue::Time(None));
     }
 }

@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use crate::auth::Area;
-use crate::noun::{Field, Kind, Noun, Sort};
+use crate::resource::{Field, FieldType, Resource, Sort};
 
-pub static SERVICES: Noun = Noun {
+pub static SERVICES: Resource = Resource {
     name: "service",
     plural: "services",
     schema: "Service",
-    about: "What can be booked.",
+    description: "What can be booked.",
     table: "services",
     area: Area::Business,
     fields: &[
@@ -18,8 +18,8 @@ pub static SERVICES: Noun = Noun {
         Field::text("description", 2_000, r#""An hour to get to know each other.""#, "What customers get."),
         Field::int("duration_minutes", 1, 10_080, "60", "How long it takes.").required().filter(),
         Field::money("price_minor", "currency", "9000", "Its price in minor units."),
-        Field::new("currency", Kind::Currency, r#""EUR""#, "Of the price; the business' own when left out."),
-        Field::new("active", Kind::Bool, "true", "Whether it can be booked now.").default("true").filter(),
+        Field::new("currency", FieldType::Currency, r#""EUR""#, "Of the price; the business' own when left out."),
+        Field::new("active", FieldType::Bool, "true", "Whether it can be booked now.").default("true").filter(),
         Field::EXTERNAL_ID,
         Field::METADATA,
         Field::VERSION,
@@ -28,6 +28,6 @@ pub static SERVICES: Noun = Noun {
     ],
     sorts: &[Sort::time("created_at", "t.created_at"), Sort::text("name", "lower(t.name)")],
     default_sort: "name",
-    ttl: Duration::from_secs(1800),
-    ..Noun::BASE
+    cache_ttl: Duration::from_secs(1800),
+    ..Resource::BASE
 };

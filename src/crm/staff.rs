@@ -1,31 +1,31 @@
-//! Staff: by whom something can be booked. Not every one of them signs in.
+//! Staff: the people who can be booked. Not all of them sign in.
 
 use crate::auth::Area;
-use crate::db::Value;
+use crate::db::SqlValue;
 use crate::identity::users::USERS;
-use crate::noun::{Field, Hooks, Kind, Noun, Relation, Sort};
+use crate::resource::{Field, FieldType, Hooks, Relation, Resource, Sort};
 
-pub static STAFF: Noun = Noun {
+pub static STAFF: Resource = Resource {
     name: "staff_member",
     plural: "staff",
     schema: "StaffMember",
-    about: "By whom something can be booked. Not every one of them signs in.",
+    description: "By whom something can be booked. Not every one of them signs in.",
     table: "staff",
     area: Area::Business,
     fields: &[
         Field::ID,
         Field::link("user_id", "The member that they are, if they sign in."),
         Field::text("name", 200, r#""Jonas Weber""#, "As customers see it.").required(),
-        Field::new("email", Kind::Email, r#""jonas@example.com""#, "Where they are told of bookings."),
-        Field::new("phone", Kind::Phone, r#""+4930901821""#, "E.164 where it can be, else as written."),
+        Field::new("email", FieldType::Email, r#""jonas@example.com""#, "Where they are told of bookings."),
+        Field::new("phone", FieldType::Phone, r#""+4930901821""#, "E.164 where it can be, else as written."),
         Field::new(
             "time_zone",
-            Kind::Zone,
+            FieldType::Zone,
             r#""Europe/Berlin""#,
             "In which they work; the business' own when left out.",
         )
         .not_null(),
-        Field::new("active", Kind::Bool, "true", "Whether they can be booked now.").default("true").filter(),
+        Field::new("active", FieldType::Bool, "true", "Whether they can be booked now.").default("true").filter(),
         Field::EXTERNAL_ID,
         Field::METADATA,
         Field::VERSION,
@@ -38,10 +38,10 @@ pub static STAFF: Noun = Noun {
     hooks: Hooks {
         prepare: |change, business, _| {
             if change.creates {
-                change.set_default("time_zone", Value::Text(Some(business.time_zone.clone())));
+                change.set_default("time_zone", SqlValue::Text(Some(business.time_zone.clone())));
             }
         },
         ..Hooks::NONE
     },
-    ..Noun::BASE
+    ..Resource::BASE
 };

@@ -1,4 +1,4 @@
-//! Tasks: what someone still has to do.
+//! Tasks: what a member still has to do.
 
 use chrono::Utc;
 
@@ -6,19 +6,19 @@ use super::companies::COMPANIES;
 use super::contacts::CONTACTS;
 use super::leads::LEADS;
 use super::reminders;
-use crate::auth::Business;
-use crate::db::Value;
+use crate::auth::TenantSettings;
+use crate::db::SqlValue;
 use crate::identity::users::USERS;
-use crate::noun::{Change, Faults, Field, Hooks, Noun, Relation, Sort, Visible};
+use crate::resource::{Changeset, Field, Hooks, Relation, Resource, RowVisibility, Sort, ValidationErrors};
 
 const STATUSES: &[&str] = &["open", "done", "cancelled"];
 const PRIORITIES: &[&str] = &["low", "normal", "high", "urgent"];
 
-pub static TASKS: Noun = Noun {
+pub static TASKS: Resource = Resource {
     name: "task",
     plural: "tasks",
     schema: "Task",
-    about: "What someone still has to do.",
+    description: "What someone still has to do.",
     table: "tasks",
     fields: &[
         Field::ID,
@@ -28,7 +28,7 @@ pub static TASKS: Noun = Noun {
         Field::choice("priority", PRIORITIES, r#""high""#, "How urgent it is.").default(r#""normal""#),
         Field::time("due_at", "Until when.").filter(),
         Field::time("completed_at", "When it was done; set with the status.").read_only(),
-        Field::time("reminded_at", "When it was told that it is due; a new `due_at` is told of anew.").read_only(),
+        Field::time("reminded_at", "When the reminder was given; a new `due_at` gets another.").read_only(),
         Field::link("assignee_id", "The member who is to do it."),
         Field::link("lead_id", "The lead it is about."),
         Field::link("contact_id", "The person it is about."),
@@ -47,19 +47,19 @@ pub static TASKS: Noun = Noun {
     ],
     sorts: &[
         Sort::time("created_at", "t.created_at"),
-        // what has no date comes last
+        // Tasks without a due date come last.
         Sort::time("due_at", "coalesce(t.due_at, '9999-12-31 23:59:59+00'::timestamptz)"),
     ],
-    visible: Visible::AssignedOrLinked("assignee_id", &[("lead_id", &LEADS)]),
+    visibility: RowVisibility::AssignedOrLinked("assignee_id", &[("lead_id", &LEADS)]),
     hooks: Hooks { prepare, ..Hooks::NONE },
-    ..Noun::BASE
+    ..Resource::BASE
 };
 
-fn prepare(change: &mut Change, _: &Business, _: &mut Faults) {
+fn prepare(change: &mut Changeset, _: &TenantSettings, _: &mut ValidationErrors) {
     reminders::forget(change, "due_at");
     match change.text("status") {
-        Some("done") => change.set_with("status", "completed_at", Value::Time(Some(Utc::now()))),
-        Some(_) => change.set("completed_at", Value::Time(None)),
+        Some("done") => change.set_if_changed("status", "completed_at", SqlValue::Time(Some(Utc::now()))),
+        Some(_) => change.set("completed_at", SqlValue::Time(None)),
         None => {}
     }
 }

@@ -1,10 +1,10 @@
-//! Which PostgreSQL process (backend) a connection talks to, carried in every prepared statement and every `BEGIN`, so that
-//! one that reaches another backend fails there before it does anything. Neither costs a round trip.
+//! Binds each prepared statement and each `BEGIN` to the PostgreSQL process (backend) of its connection, so that one
+//! which reaches another backend fails there before it does anything. Neither costs a round trip.
 //!
-//! A connection pooler that shares connections gives the statement of one connection to the backend of another, where the
-//! same name may stand for another statement. The process id of its backend is part of the *types* of a statement's
-//! parameters: four more than it uses, empty arrays whose element types are the digits of that id. PostgreSQL refuses a
-//! parameter of another type when it is bound, and two backends that live at once never have the same id. The parameters
+//! A connection pooler that shares connections may send one connection's statement to another connection's backend,
+//! where the same name may stand for another statement. So the process id of the backend is encoded in the *types* of a
+//! statement's parameters: four extra ones, empty arrays whose element types are the digits of that id. PostgreSQL
+//! rejects a parameter of another type when it is bound, and two live backends never have the same id. The parameters
 //! are in a comment, so the statement itself and its plan stay the same.
 
 use std::io::Write;
@@ -19,8 +19,8 @@ use diesel::sql_types::{HasSqlType, SqlType, is_nullable};
 const DIGITS: u32 = 4;
 const BASE: u32 = ARRAYS.len() as u32;
 
-/// Object ids of array types and of their elements. They are fixed in PostgreSQL's sources, and older than any release that
-/// Rapport works with.
+/// Object ids of array types and of their elements. They are fixed in PostgreSQL's sources, and older than any release
+/// that Rapport supports.
 pub const ARRAYS: [(u32, u32); 48] = [
     (199, 114),
     (271, 5069),
@@ -72,15 +72,15 @@ pub const ARRAYS: [(u32, u32); 48] = [
     (3807, 3802),
 ];
 
-/// What [`BackendId::assertion`] fails with.
+/// Message with which [`BackendId::assertion`] fails.
 const ANOTHER_BACKEND: &str = "rapport: another backend than that of this connection";
 
-/// The process id of a backend, as `pg_backend_pid()` answers it.
+/// The process id of a backend, as `pg_backend_pid()` returns it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct BackendId(u32);
 
 impl BackendId {
-    /// `None`: it is larger than any process id of Linux, macOS or a BSD, and has no place in the parameters.
+    /// Returns `None` when the id is larger than any process id of Linux, macOS or a BSD and cannot be encoded.
     pub(super) fn new(process: i64) -> Option<Self> {
         u32::try_from(process).ok().filter(|id| *id < BASE.pow(DIGITS)).map(Self)
     }
@@ -97,20 +97,20 @@ impl BackendId {
         Ok(())
     }
 
-    /// SQL that fails on any other backend, see [`is_of_another_backend`].
+    /// Returns SQL that fails on any other backend, see [`is_of_another_backend`].
     pub(super) fn assertion(self) -> String {
         format!("SELECT CASE pg_backend_pid() WHEN {} THEN 0 ELSE concat('{ANOTHER_BACKEND}')::int END", self.0)
     }
 }
 
-/// Whether PostgreSQL says what it says only where a statement has reached another backend than that of its connection, or
-/// where another client has used the backend. diesel keeps no SQLSTATE; the words are ours, or begin with the name that diesel
-/// gives a statement, or are those that `lc_messages = C` fixes.
+/// Whether the error means that a statement has reached another backend than its connection's, or that another client
+/// has used the backend. diesel keeps no SQLSTATE, so messages are compared: they are Rapport's own, or contain the
+/// name prefix that diesel gives a statement, or are in the language fixed by `lc_messages = C`.
 pub(crate) fn is_of_another_backend(error: &DieselError) -> bool {
     let DieselError::DatabaseError(_, info) = error else { return false };
     let message = info.message();
     message.contains(ANOTHER_BACKEND)
-        // 26000 and 42P05: there is none of that name, or one already. 08P01: it has another number of parameters.
+        // 26000 and 42P05: no statement of that name, or one already. 08P01: it has another number of parameters.
         || message.contains("\"__diesel_stmt_")
         || message.starts_with("bind message supplies")
         // 42804: a digit of another backend's id.
@@ -163,7 +163,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_process_id_of_linux_has_a_place() {
+    fn backend_id_accepts_linux_pids_rejects_out_of_range() {
         assert!(BackendId::new(1 << 22).is_some());
         assert!(BackendId::new(-1).is_none() && BackendId::new(i64::from(u32::MAX)).is_none());
         let mut types: Vec<u32> = ARRAYS.iter().map(|(array, _)| *array).collect();

@@ -1,22 +1,23 @@
-//! Options of every connection that the URL does not set itself: they bound how long a thread waits for a network that
-//! takes what is sent and brings nothing back. libpq waits for answers without a limit of its own.
+//! Connection options added to a URL that does not set them: they bound how long a thread waits on a network that
+//! accepts data and returns nothing. libpq has no limit of its own when waiting for results.
 
 use std::ffi::{CStr, CString};
 
-/// Each with its value; over a Unix socket only the first counts.
+/// Option and value; over a Unix socket only the first has an effect.
 const DEFAULTS: [(&CStr, &str, &str); 6] = [
-    // Seconds for a connection to be made, its greeting included: a balancer in between may accept and then be silent.
+    // Seconds to connect, including the server's greeting: a load balancer may accept the connection and then be
+    // silent.
     (c"connect_timeout", "connect_timeout", "4"),
     (c"keepalives", "keepalives", "1"),
-    // An idle connection, or one that waits for an answer, is asked after 5 s and given up 6 s later.
+    // A connection that is idle or waiting for a result is probed after 5 s and dropped 6 s later.
     (c"keepalives_idle", "keepalives_idle", "5"),
     (c"keepalives_interval", "keepalives_interval", "2"),
     (c"keepalives_count", "keepalives_count", "3"),
-    // Milliseconds for what was sent to arrive: longer than a route needs to change, shorter than a request may take.
+    // Milliseconds for sent data to be acknowledged: longer than a route change takes, shorter than a request may take.
     (c"tcp_user_timeout", "tcp_user_timeout", "6000"),
 ];
 
-/// `url` with the options that it does not have.
+/// Returns `url` with the options that it does not set.
 pub fn with_timeouts(url: &str) -> String {
     let known = known(url);
     let mut joint = if url.contains('?') { '&' } else { '?' };
@@ -30,12 +31,13 @@ pub fn with_timeouts(url: &str) -> String {
     whole
 }
 
-/// The options that `url` sets; all of them where libpq cannot read it, so that it complains of what was written.
+/// Returns the options that `url` sets; all of them where libpq cannot parse it, so that libpq's error is about the
+/// original URL.
 fn known(url: &str) -> Vec<CString> {
     let everything = || DEFAULTS.iter().map(|(keyword, ..)| (*keyword).to_owned()).collect();
     let Ok(text) = CString::new(url) else { return everything() };
-    // SAFETY: libpq reads a text that ends, and returns a list that ends with an option without a keyword, which is read
-    // before it is freed.
+    // SAFETY: libpq reads a NUL-terminated string, and returns a list that ends with an option without a keyword, which
+    // is read before it is freed.
     unsafe {
         let options = pq_sys::PQconninfoParse(text.as_ptr(), std::ptr::null_mut());
         if options.is_null() {
@@ -59,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn options_of_the_url_stay_and_others_are_added_once() {
+    fn with_timeouts_keeps_url_options_and_adds_missing_once() {
         let all = with_timeouts("postgres://rapport:p%40ss@db.example.com/rapport");
         assert!(
             all.starts_with("postgres://rapport:p%40ss@db.example.com/rapport?connect_timeout=4&keepalives=1&"),

@@ -1,10 +1,10 @@
-//! Waiting for locks that others hold: briefly where the transaction stands, and then in a line, so that a row that is held
-//! for long costs its business no more than one database thread.
+//! Waiting for database locks: briefly on the first attempt, then in a queue, so that a row locked for long takes only
+//! a bounded part of the worker threads from other requests.
 //!
-//! A transaction that waits for a lock keeps its thread, its connection and its own locks. So its first attempt waits for
-//! [`FIRST`] only, and is then undone. Further attempts take turns: those of a business on a quarter of the connections, of all
-//! businesses on half of them, each for a part of the time that is left. Between turns a transaction holds nothing.
-//! After `RAPPORT_LOCK_WAIT_MS` without its lock it is refused with the code `locked`.
+//! A transaction that waits for a lock keeps its thread, its connection and its own locks. So its first attempt waits
+//! for [`FIRST`] only, and is then rolled back. Further attempts take turns: those of a business on a quarter of the
+//! connections, those of all businesses on half of them, each for a part of the remaining time. Between turns a
+//! transaction holds nothing. After `RAPPORT_LOCK_WAIT_MS` without its lock it fails with the code `locked`.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,53 +15,53 @@ use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
 
-use super::queue::Party;
+use super::fair_queue::TenantKey;
 
-/// How long a first attempt waits for one lock: twenty times as long as a usual write holds its rows.
+/// Lock timeout of a first attempt: twenty times as long as a typical write holds its row locks.
 const FIRST: Duration = Duration::from_millis(100);
-/// The same, while another transaction of the business is in the line already: what holds that one up probably holds this
-/// one up as well, and hundreds of callers must not keep the threads busy with finding out.
+/// The same while the business already has a transaction in its queue, or all turns are taken: the same lock probably
+/// blocks this one as well, and hundreds of callers must not occupy the threads to find that out.
 const FIRST_OF_MANY: Duration = Duration::from_millis(20);
-/// A turn in the line where nobody else of the business waits.
+/// Lock timeout of a turn while the business has no more waiting transactions than turns.
 const TURN: Duration = Duration::from_millis(250);
-/// A turn where others wait: they may want other rows, which may be free.
+/// Lock timeout of a turn while more are waiting: they may need other rows, which may be free.
 const TURN_OF_MANY: Duration = Duration::from_millis(100);
-/// How long a read outside of a transaction waits for one lock. It only waits for a table that is being changed.
+/// Lock timeout of a read outside of a transaction. It waits only for a table that is being altered.
 const READ: Duration = Duration::from_millis(250);
 
-/// The lines, one for each business.
-pub(super) struct LockLines {
-    lines: Mutex<HashMap<Party, Arc<Line>>>,
-    /// Turns at once, of all businesses.
+/// The lock queues, one for each business.
+pub(super) struct LockQueues {
+    lines: Mutex<HashMap<TenantKey, Arc<LockQueue>>>,
+    /// Concurrent turns of all businesses.
     places: Arc<Semaphore>,
-    /// Of one business.
+    /// Concurrent turns of one business.
     places_each: usize,
-    /// In all; nothing: as long as a statement may take, without a line.
+    /// Total time to wait; `None`: the statement timeout applies, and there is no queue.
     limit: Option<Duration>,
 }
 
-struct Line {
+struct LockQueue {
     turn: Arc<Semaphore>,
-    /// Transactions that are in it.
+    /// Transactions in the queue, those that have a turn included.
     waiting: AtomicUsize,
 }
 
 /// One transaction's wait.
 pub(super) struct LockWait<'l> {
-    lines: &'l LockLines,
-    party: Party,
+    lines: &'l LockQueues,
+    party: TenantKey,
     until: Option<Instant>,
-    line: Option<Arc<Line>>,
+    line: Option<Arc<LockQueue>>,
 }
 
-/// The right to wait for locks on a database thread, as long as it is kept.
+/// Permission to wait for locks on a worker thread, until dropped.
 pub(super) struct Turn {
     pub timeout: Duration,
     _permits: [OwnedSemaphorePermit; 2],
 }
 
-impl LockLines {
-    /// `limit_ms` as `RAPPORT_LOCK_WAIT_MS` has it.
+impl LockQueues {
+    /// `limit_ms` is `RAPPORT_LOCK_WAIT_MS`; 0 means no limit.
     pub fn new(limit_ms: u64, connections: u32) -> Self {
         let share = |part: u32| (connections / part).max(1) as usize;
         Self {
@@ -72,30 +72,30 @@ impl LockLines {
         }
     }
 
-    /// What a connection waits for a lock outside of transactions, where statements may take `statement`.
+    /// Returns a connection's lock timeout outside of transactions, in ms, given the statement timeout `statement_ms`.
     pub fn of_session(limit_ms: u64, statement_ms: u64) -> u64 {
         if limit_ms == 0 { statement_ms } else { (READ.as_millis() as u64).min(limit_ms) }
     }
 
-    pub fn begin(&self, party: Party) -> LockWait<'_> {
+    pub fn begin(&self, party: TenantKey) -> LockWait<'_> {
         LockWait { lines: self, party, until: None, line: None }
     }
 }
 
 impl LockWait<'_> {
-    /// How long the first attempt waits for a lock; nothing: as long as a statement may take.
+    /// Returns the first attempt's lock timeout; `None`: the connection's own applies.
     pub fn first(&self) -> Option<Duration> {
         let limit = self.lines.limit?;
         let crowded = self.lines.places.available_permits() == 0 || self.lines.lines.lock().contains_key(&self.party);
         Some(limit.min(if crowded { FIRST_OF_MANY } else { FIRST }))
     }
 
-    /// An attempt got its locks and failed otherwise: the next one may wait for them as long again.
-    pub fn got_through(&mut self) {
+    /// Resets the time limit: an attempt got its locks and failed for another reason.
+    pub fn reset(&mut self) {
         self.until = None;
     }
 
-    /// Waits for the next turn, after an attempt that did not get its lock. `None`: the time is over.
+    /// Waits for the next turn, after an attempt that did not get its lock. `None`: the time limit is exceeded.
     pub async fn turn(&mut self) -> Option<Turn> {
         let limit = self.lines.limit?;
         let until = *self.until.get_or_insert_with(|| Instant::now() + limit);
@@ -123,16 +123,17 @@ impl Drop for LockWait<'_> {
     }
 }
 
-impl LockLines {
-    fn enter(&self, party: Party) -> Arc<Line> {
-        let new = || Arc::new(Line { turn: Arc::new(Semaphore::new(self.places_each)), waiting: AtomicUsize::new(0) });
+impl LockQueues {
+    fn enter(&self, party: TenantKey) -> Arc<LockQueue> {
+        let new =
+            || Arc::new(LockQueue { turn: Arc::new(Semaphore::new(self.places_each)), waiting: AtomicUsize::new(0) });
         let mut lines = self.lines.lock();
         let line = lines.entry(party).or_insert_with(new);
         line.waiting.fetch_add(1, Ordering::Relaxed);
         line.clone()
     }
 
-    fn leave(&self, party: Party) {
+    fn leave(&self, party: TenantKey) {
         let mut lines = self.lines.lock();
         let last = lines.get(&party).is_some_and(|line| line.waiting.fetch_sub(1, Ordering::Relaxed) == 1);
         if last {
@@ -145,11 +146,11 @@ impl LockLines {
 mod tests {
     use super::*;
 
-    const BUSINESS: Party = None;
+    const BUSINESS: TenantKey = None;
 
     #[tokio::test]
-    async fn turns_are_taken_one_at_a_time_and_end_at_the_limit() {
-        let lines = LockLines::new(50, 4);
+    async fn lock_wait_turns_are_exclusive_and_time_out() {
+        let lines = LockQueues::new(50, 4);
         let (mut first, mut second) = (lines.begin(BUSINESS), lines.begin(BUSINESS));
         assert_eq!(first.first(), Some(Duration::from_millis(50)), "no longer than in all");
         let turn = first.turn().await.expect("a turn");
@@ -163,8 +164,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn businesses_have_lines_of_their_own_and_half_of_the_connections() {
-        let lines = LockLines::new(50, 4);
+    async fn lock_wait_queues_per_tenant_use_half_the_connections() {
+        let lines = LockQueues::new(50, 4);
         let of = |number| Some(uuid::Uuid::from_u128(number));
         let mut waits: Vec<LockWait<'_>> = (0..3).map(|number| lines.begin(of(number))).collect();
         let mut turns = Vec::new();
@@ -176,8 +177,8 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_of_zero_waits_as_long_as_a_statement_may_take() {
-        assert_eq!(LockLines::new(0, 4).begin(BUSINESS).first(), None);
-        assert_eq!(LockLines::of_session(0, 5_000), 5_000);
+    fn lock_wait_of_zero_waits_until_statement_timeout() {
+        assert_eq!(LockQueues::new(0, 4).begin(BUSINESS).first(), None);
+        assert_eq!(LockQueues::of_session(0, 5_000), 5_000);
     }
 }

@@ -1,4 +1,4 @@
-//! Migrations, embedded in the binary and run under a lock; and the check that the database is what they make.
+//! Runs the migrations embedded in the binary under a lock, and checks that the database has what they create.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -12,34 +12,34 @@ use diesel::{Connection, RunQueryDsl};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 use parking_lot::Mutex;
 
-use super::catalogue::{self, Fault, Report};
+use super::catalogue::{self, CatalogueFault, Report};
 use super::{Statement, bound_lock_waits, connect, pg_error};
 use crate::error::Result;
 
 pub const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations");
 
-/// PostgreSQL releases with `ON DELETE SET NULL (column)`, which the composite foreign keys need.
+/// Oldest PostgreSQL release with `ON DELETE SET NULL (column)`, which the composite foreign keys need.
 const OLDEST_SERVER: i32 = 150_000;
 
-/// Any number that nothing else locks: "rapport" in base 36, cut to 31 bits.
+/// Key of the advisory lock, used by nothing else: "rapport" in base 36, cut to 31 bits.
 const LOCK: i64 = 1_652_440_517;
 
-/// How often the catalogue is repaired and looked at again: once for the role, once for what needs it, once to be sure.
+/// Rounds of repair and inspection: one for the role, one for what depends on it, one to be sure.
 const REPAIRS: usize = 3;
 
-/// How often a migration is run that ends in a deadlock.
+/// Attempts of a migration that ends in a deadlock.
 const DEADLOCKS: u64 = 5;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// What [`run`] did.
+/// The result of [`run`].
 #[derive(Debug, Default)]
 pub struct Migrated {
     /// Names of the migrations that ran.
     pub ran: Vec<String>,
-    /// What the catalogue lacked and has again.
+    /// Catalogue faults that were repaired.
     pub repaired: Vec<String>,
-    /// The catalogue as it is now; nothing in it keeps the service from working.
+    /// The catalogue after the run; it has no fault that keeps the service from working.
     pub report: Report,
 }
 
@@ -73,17 +73,17 @@ impl fmt::Display for Migrated {
     }
 }
 
-/// Brings the database at `url` to this binary's schema, and repairs what its catalogue lacks. Several processes may call
-/// it at once: diesel takes no lock, so one session-level advisory lock is held around the run.
+/// Migrates the database at `url` to this binary's schema, and repairs its catalogue. Several processes may call it at
+/// once: diesel takes no lock, so one session-level advisory lock is held around the run.
 ///
-/// Errors: what the service needs and this cannot make, with the commands that do.
+/// Errors: faults that cannot be repaired here, with the commands that repair them.
 ///
-/// While others hold what it needs it tries again, and logs whom it waits for.
+/// While another session holds a lock it needs, it tries again and logs the lock holders.
 pub fn run(url: &str) -> Result<Migrated, BoxError> {
     run_telling(url, &mut |sentence| tracing::warn!("{sentence}"))
 }
 
-/// As [`run`]; `tell` gets a sentence whenever it has to wait, and for each repair that fails.
+/// As [`run`]; `tell` receives a message for each wait, and for each repair that fails.
 pub fn run_telling(url: &str, tell: &mut dyn FnMut(&str)) -> Result<Migrated, BoxError> {
     let mut conn = connect(url)?;
     let version = diesel::select(diesel::dsl::sql::<Integer>("current_setting('server_version_num')::int"))
@@ -98,12 +98,12 @@ pub fn run_telling(url: &str, tell: &mut dyn FnMut(&str)) -> Result<Migrated, Bo
     }
     bound_lock_waits(&mut conn)?;
     let done = run_locked(&mut conn, tell).map_err(|error| explain_wait(&mut conn, error));
-    // An error may have taken the connection, and with it the lock.
+    // An error may have closed the connection, which releases the lock.
     let _ = conn.batch_execute(&format!("SELECT pg_advisory_unlock({LOCK})"));
     done
 }
 
-/// `error`, and where it is that others held a table for too long, who they are and what to do.
+/// Returns `error`; a lock timeout with the lock holders and what to do.
 fn explain_wait(conn: &mut PgConnection, error: BoxError) -> BoxError {
     if !error.to_string().contains("canceling statement due to lock timeout") {
         return error;
@@ -115,7 +115,7 @@ fn explain_wait(conn: &mut PgConnection, error: BoxError) -> BoxError {
 fn run_locked(conn: &mut PgConnection, tell: &mut dyn FnMut(&str)) -> Result<Migrated, BoxError> {
     let mut report = catalogue::inspect_thoroughly(conn)?;
     let mut done = Migrated::default();
-    // Without them it cannot be read which migrations have run; and then again, for the other tables.
+    // Without these privileges the applied migrations cannot be read; the second pass is for the other tables.
     for _ in 0..2 {
         let granted = catalogue::grant_privileges(conn, &report, tell);
         if granted.is_empty() {
@@ -125,14 +125,14 @@ fn run_locked(conn: &mut PgConnection, tell: &mut dyn FnMut(&str)) -> Result<Mig
         report = catalogue::inspect_thoroughly(conn)?;
     }
     if !report.is_migrated() {
-        // Its migration makes the role; a database that was restored elsewhere has run that already.
+        // A migration creates the role; in a database restored on another server that has run already.
         if !applied(conn)?.is_empty() {
             catalogue::ensure_tenant_role(conn)?;
         }
         done.ran = run_pending(conn, tell)?;
         report = catalogue::inspect_thoroughly(conn)?;
     }
-    // Of a newer release's catalogue this one knows only that it must not be set back.
+    // Of a newer release's catalogue this release knows only that it must not be reverted.
     for _ in 0..REPAIRS {
         let read_only = report.faults.iter().any(|fault| fault.name == "default_transaction_read_only");
         if report.is_newer() || read_only || !report.has_repairable() {
@@ -152,7 +152,7 @@ fn run_locked(conn: &mut PgConnection, tell: &mut dyn FnMut(&str)) -> Result<Mig
 
 fn unrepaired(done: &Migrated) -> String {
     let mut text = done.report.sentences();
-    let stuck: Vec<&Fault> = done.report.faults.iter().filter(|fault| fault.repairable).collect();
+    let stuck: Vec<&CatalogueFault> = done.report.faults.iter().filter(|fault| fault.repairable).collect();
     if !done.report.is_newer() && !stuck.is_empty() {
         text.push_str(&catalogue::remedies(stuck.into_iter()));
     }
@@ -160,8 +160,8 @@ fn unrepaired(done: &Migrated) -> String {
     text
 }
 
-/// Runs the migrations that have not run, each in a transaction of its own; one that PostgreSQL has ended because of a
-/// deadlock with a writer is run again. Returns the versions. Errors: what PostgreSQL says, its hint included.
+/// Runs the pending migrations, each in its own transaction; one that PostgreSQL aborts because of a deadlock with a
+/// writer is run again. Returns the versions. Errors: PostgreSQL's message, detail and hint.
 fn run_pending(conn: &mut PgConnection, tell: &mut dyn FnMut(&str)) -> Result<Vec<String>, BoxError> {
     let before = applied(conn)?;
     for attempt in 1.. {
@@ -180,7 +180,7 @@ fn run_pending(conn: &mut PgConnection, tell: &mut dyn FnMut(&str)) -> Result<Ve
 }
 
 fn run_once(conn: &mut PgConnection) -> Result<(), BoxError> {
-    // Diesel's own error has the message alone.
+    // diesel's own error has the message alone.
     let said = Arc::new(Mutex::new(None));
     conn.set_instrumentation(FirstError(said.clone()));
     let ran = conn.run_pending_migrations(MIGRATIONS).map(|_| ());
@@ -191,7 +191,7 @@ fn run_once(conn: &mut PgConnection) -> Result<(), BoxError> {
     })
 }
 
-/// Keeps what PostgreSQL says besides its first error's message.
+/// Keeps the detail and hint of the first error.
 struct FirstError(Arc<Mutex<Option<String>>>);
 
 impl Instrumentation for FirstError {
@@ -202,9 +202,9 @@ impl Instrumentation for FirstError {
     }
 }
 
-/// Gives the planner statistics of every table that has rows: of `all`, or of those that have none, as after a restore (which
-/// counts the rows of a table with its first index, and knows nothing else of it), where plans would be made blindly. Empty tables are left alone, because the planner would go on to take them for empty
-/// once they are filled.
+/// Runs ANALYZE on tables that have rows: on `all`, or on those without planner statistics, as after a restore (which
+/// counts a table's rows with its first index, and nothing else). Empty tables are skipped, because the planner would
+/// still take them for empty once they are filled.
 fn analyze(conn: &mut PgConnection, all: bool) -> Result<()> {
     let mut tables = Statement::new(
         "SELECT string_agg(format('public.%I', c.relname), ', ') FROM pg_class c WHERE c.relnamespace = 'public'::regnamespace
@@ -221,8 +221,8 @@ fn analyze(conn: &mut PgConnection, all: bool) -> Result<()> {
     Ok(())
 }
 
-/// The migrations of this binary that the database lacks, and those it has that this binary does not know: a newer release
-/// has run them.
+/// Returns the migrations of this binary that the database lacks, and those it has that this binary does not know: a
+/// newer release has run them.
 pub fn unlike(conn: &mut PgConnection) -> Result<(Vec<String>, Vec<String>)> {
     let applied = applied(conn)?;
     let ours = MigrationSource::<Pg>::migrations(&MIGRATIONS)
@@ -236,10 +236,10 @@ pub fn unlike(conn: &mut PgConnection) -> Result<(Vec<String>, Vec<String>)> {
     Ok((missing, unknown))
 }
 
-/// The versions that have been applied.
+/// Returns the versions that have been applied.
 ///
-/// Only reads. Diesel's own question creates its table where there is none, without a lock: asked at the wrong moment it
-/// makes another process' first migration fail.
+/// Only reads. diesel's own query creates its table if there is none, without a lock, which can make another process's
+/// first migration fail.
 fn applied(conn: &mut PgConnection) -> Result<HashSet<String>> {
     let made = Statement::new("SELECT to_regclass('public.__diesel_schema_migrations')::text").row(conn)?;
     if made.is_none_or(|row| row.text(0).is_none()) {

@@ -1,30 +1,30 @@
-//! The database: [`Db::within`] a business or [`Db::across`] all, `read` or `write`, and nothing else reaches a connection.
+//! Database access: [`Db::for_tenant`] or [`Db::unscoped`], then `read` or `write`; nothing else reaches a connection.
 //!
-//! A few threads of our own run the work, each on a connection that it checks out of an r2d2 pool of the same size, so
-//! that no async thread ever blocks and a probe answers while every connection is stuck. What waits is bounded: past
-//! `db_queue` jobs, or after `db_wait_ms`, the answer is 503 with `Retry-After`. (`actix_web::web::block` instead of
+//! A pool of worker threads runs the statements, each on a connection from an r2d2 pool of the same size, so that no
+//! async thread ever blocks and a health probe is answered while every connection is busy. The queue is bounded: beyond
+//! `db_queue` jobs, or after `db_wait_ms`, the response is 503 with `Retry-After`. (`actix_web::web::block` instead of
 //! these threads reached 70 % of the throughput; see docs/PERFORMANCE.md.)
 
 pub mod backend_id;
-mod bounds;
 pub mod catalogue;
 mod connect;
 pub mod connection_options;
+pub mod database_target;
 pub mod embedded;
-mod guard;
+mod fair_queue;
+mod gate;
+pub mod isolation_overrides;
 mod last_answer;
-pub mod levels;
 mod lock_wait;
-mod mailbox;
 pub mod migrate;
 pub mod pg_error;
 pub mod pooler;
 pub mod prepared;
-mod queue;
+mod reply_batcher;
+mod session_context;
 pub mod statement;
-pub mod target;
-mod threads;
 mod tx;
+mod worker_pool;
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -35,95 +35,103 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use uuid::Uuid;
 
-pub use self::bounds::{Actor, Bounds, RowSecurity};
 pub use self::connect::{bound_lock_waits, connect};
-pub use self::guard::{Guard, Refusal};
+pub use self::gate::{ClosedReason, DatabaseGate};
 pub use self::last_answer::LastAnswer;
-use self::lock_wait::LockLines;
-pub use self::mailbox::Mailbox;
-pub use self::statement::{Cells, Statement, Value};
-pub use self::threads::Source;
+use self::lock_wait::LockQueues;
+pub use self::reply_batcher::ReplyBatcher;
+pub use self::session_context::{Actor, RowSecurity, SessionContext};
+pub use self::statement::{RawRow, SqlValue, Statement};
 pub use self::tx::{Isolation, Tx, WriteOptions};
+pub use self::worker_pool::Source;
+use crate::background::Supervisor;
 use crate::config::Config;
-use crate::context;
 use crate::error::{Error, Result};
-use crate::jobs::Supervisor;
 use crate::ops::metrics;
+use crate::request_context;
 
 #[derive(Clone)]
 pub struct Db {
-    threads: Arc<threads::Threads>,
-    walls: RowSecurity,
+    pool: Arc<worker_pool::WorkerPool>,
+    row_security: RowSecurity,
     committed: Arc<Notify>,
-    locks: Arc<LockLines>,
-    guard: Arc<Guard>,
-    /// Levels that the operator has chosen, by the transaction's name.
-    levels: Arc<[(&'static str, Isolation)]>,
+    locks: Arc<LockQueues>,
+    guard: Arc<DatabaseGate>,
+    /// Isolation levels set by the operator, by the transaction's name.
+    isolation_overrides: Arc<[(&'static str, Isolation)]>,
 }
 
 impl Db {
-    /// Opens the pool and its threads; no connection is made yet, so a database that is away does not stop the start.
+    /// Creates the pool and its threads. No connection is made yet, so an unreachable database does not prevent
+    /// startup.
     pub fn open(config: &Config, url: &str, supervisor: &Supervisor) -> Result<Self> {
-        let guard = Arc::<Guard>::default();
-        let threads = Arc::new(threads::Threads::start(config, url, supervisor, guard.clone())?);
+        let guard = Arc::<DatabaseGate>::default();
+        let threads = Arc::new(worker_pool::WorkerPool::start(config, url, supervisor, guard.clone())?);
         let levels = config.isolation.clone().into();
-        let locks = Arc::new(LockLines::new(config.lock_wait_ms, config.db_connections));
-        Ok(Self { threads, walls: config.row_security, levels, committed: Arc::default(), locks, guard })
+        let locks = Arc::new(LockQueues::new(config.lock_wait_ms, config.db_connections));
+        Ok(Self {
+            pool: threads,
+            row_security: config.row_security,
+            isolation_overrides: levels,
+            committed: Arc::default(),
+            locks,
+            guard,
+        })
     }
 
-    /// Work that is confined to one business, as all is that serves one: what it writes is held to that by row-level
-    /// security too, what it changes is recorded as done by its actor, and its share of the connections is that business'.
-    pub fn within(&self, bounds: impl Into<Bounds>) -> Confined {
-        Confined { db: self.clone(), bounds: bounds.into(), guarded: true }
+    /// Returns access for work of one business: row-level security confines its writes to the business, the audit log
+    /// attributes its changes to its actor, and it counts towards that business's share of the connections.
+    pub fn for_tenant(&self, bounds: impl Into<SessionContext>) -> ScopedDb {
+        ScopedDb { db: self.clone(), bounds: bounds.into(), guarded: true }
     }
 
-    /// Work that belongs to no business: what is on the way to one (credentials, signing in), and the service's own.
-    pub fn across(&self) -> Confined {
-        Confined { db: self.clone(), bounds: Bounds::default(), guarded: true }
+    /// Returns access for work without a business: authentication before one is known, and the service's own.
+    pub fn unscoped(&self) -> ScopedDb {
+        ScopedDb { db: self.clone(), bounds: SessionContext::default(), guarded: true }
     }
 
-    /// As [`Db::across`], also while the guard refuses work: for what finds out whether it may be let through.
-    pub fn unguarded(&self) -> Confined {
-        Confined { guarded: false, ..self.across() }
+    /// As [`Db::unscoped`], also while the database gate rejects work: for the checks that open the gate.
+    pub fn ungated(&self) -> ScopedDb {
+        ScopedDb { guarded: false, ..self.unscoped() }
     }
 
-    /// Whether work is let through, and what the last check of the catalogue found.
-    pub fn guard(&self) -> &Arc<Guard> {
+    /// Returns the database gate, which admits work and holds the last catalogue check's report.
+    pub fn guard(&self) -> &Arc<DatabaseGate> {
         &self.guard
     }
 
-    /// Rings when work of a business was committed by this process.
+    /// Notified when this process commits a transaction of a business.
     pub fn committed(&self) -> &Notify {
         &self.committed
     }
 
-    /// As the operator has it for `name`, else as it is.
+    /// Applies the operator's setting for `name`, if there is one.
     fn configured(&self, name: &str, options: WriteOptions) -> WriteOptions {
-        match self.levels.iter().find(|(known, _)| *known == name) {
+        match self.isolation_overrides.iter().find(|(known, _)| *known == name) {
             Some((_, Isolation::ReadCommitted)) => WriteOptions { isolation: Isolation::ReadCommitted, ..options },
-            Some((_, isolation)) => WriteOptions { isolation: *isolation, attempts: levels::ATTEMPTS },
+            Some((_, isolation)) => WriteOptions { isolation: *isolation, attempts: isolation_overrides::ATTEMPTS },
             None => options,
         }
     }
 
-    /// Whether reads are held by row-level security too.
-    pub fn walls_reads(&self) -> bool {
-        self.walls == RowSecurity::All
+    /// Whether row-level security applies to reads too.
+    pub fn secures_reads(&self) -> bool {
+        self.row_security == RowSecurity::All
     }
 
-    /// Hands `job` to a database thread without waiting for it: for work that answers its callers itself, and says
-    /// whether it went well. `false` when the queue is full.
+    /// Queues `job` for a worker thread without waiting for it: for work that sends its own replies and returns whether
+    /// it succeeded. `false` when the queue is full.
     ///
-    /// As work of no business: it is a round of single reads of many (`noun::coalesce`), of which two run at once for each
-    /// noun, so whoever sends much makes rounds larger, not more. Were it the work of whoever came first, others in the
-    /// round would wait for that one's share.
+    /// The job belongs to no business: it is a batch of single reads of many (`resource::row_loader`), two of which run
+    /// at once for each resource, so a client that sends many requests makes batches larger, not more numerous. Were it
+    /// queued for the first caller's business, the others in the batch would wait for that business's share.
     pub fn submit(&self, name: &'static str, job: impl FnOnce(&Source) -> bool + Send + 'static) -> bool {
-        self.threads.submit(name, None, job)
+        self.pool.submit(name, None, job)
     }
 
-    /// Tries `attempt`, work of `party` that only reads, until it does not end at a lock or its time to wait for that is over.
-    /// Errors: 503 `locked`, and its own.
-    pub async fn in_line<T, W>(
+    /// Runs `attempt`, read-only work of a business, and retries it in the lock queue while it fails at a lock.
+    /// Errors: 503 `locked` when the time to wait for locks is over, and those of `attempt`.
+    pub async fn with_lock_turns<T, W>(
         &self,
         name: &'static str,
         party: Option<Uuid>,
@@ -147,56 +155,56 @@ impl Db {
         }
     }
 
-    /// How long a connection takes to be had and used. Errors: 503 when it cannot be within `limit`.
+    /// Measures the time to get and use a connection. Errors: 503 when that takes longer than `limit`.
     pub async fn ping(&self, limit: Duration) -> Result<Duration> {
         tokio::time::timeout(limit, self.latency()).await.unwrap_or_else(|_| Err(Error::busy()))
     }
 
-    /// As [`Db::ping`], however long that takes.
+    /// As [`Db::ping`], without a limit.
     pub async fn latency(&self) -> Result<Duration> {
         let asked = std::time::Instant::now();
-        self.unguarded().read("ping", |conn| Ok(Statement::new("SELECT 1").run(conn)?)).await?;
+        self.ungated().read("ping", |conn| Ok(Statement::new("SELECT 1").run(conn)?)).await?;
         Ok(asked.elapsed())
     }
 
-    /// Whether the pool's connections are its own: two that are idle are asked each time, and the server where some were made
-    /// since the last time or a statement has met another's backend. While they are not, no work gets one.
-    /// Errors: [`pooler::Shared`].
+    /// Checks that the pool's connections are not shared: on two idle ones each time, and on new sessions where
+    /// connections were made since the last check or a statement has reached another backend. While the check fails, no
+    /// work gets a connection. Errors: [`pooler::PoolerSharesConnections`].
     #[expect(clippy::disallowed_methods, reason = "one at a time, of one task; the pool itself is what is in doubt")]
-    pub async fn check_pooler(&self) -> std::result::Result<(), pooler::Shared> {
-        let threads = self.threads.clone();
+    pub async fn check_pooler(&self) -> std::result::Result<(), pooler::PoolerSharesConnections> {
+        let threads = self.pool.clone();
         tokio::task::spawn_blocking(move || threads.check_pooler()).await.unwrap_or(Ok(()))
     }
 
     pub fn state(&self) -> PoolState {
-        self.threads.state()
+        self.pool.state()
     }
 
-    /// How long ago the database last answered on a pooled connection.
+    /// Returns the time since the database last answered on a pooled connection.
     pub fn last_answer(&self) -> Duration {
-        self.threads.last_answer()
+        self.pool.last_answer()
     }
 }
 
-/// The database, as far as some work may go.
-pub struct Confined {
+/// Database access in the context of one business, or of none.
+pub struct ScopedDb {
     db: Db,
-    bounds: Bounds,
+    bounds: SessionContext,
     guarded: bool,
 }
 
-impl Confined {
-    /// On behalf of `actor`, as the audit log will tell.
+impl ScopedDb {
+    /// Sets the actor to whom the audit log attributes changes.
     pub fn by(mut self, actor: Actor) -> Self {
         self.bounds.actor = Some(actor);
         self
     }
 
-    /// Runs `f` on one connection, outside a transaction (unless reads are walled), and once more if the connection turns out
-    /// to be dead. Where a table is locked, it takes its turn in waiting for that, as a write does.
+    /// Runs `f` on one connection, outside a transaction (unless row-level security applies to reads), and once more if
+    /// the connection turns out to be dead. Where a table is locked, it is retried in the lock queue, as a write is.
     ///
-    /// `name` is the query's name in `/metrics`. Errors: 503 when the queue is full or the wait too long, and whatever
-    /// `f` returns.
+    /// `name` labels the query in `/metrics`. Errors: 503 when the queue is full or the wait too long, and those of
+    /// `f`.
     pub async fn read<T, F>(self, name: &'static str, f: F) -> Result<T>
     where
         T: Send + 'static,
@@ -204,19 +212,20 @@ impl Confined {
     {
         self.check()?;
         let party = self.bounds.business;
-        let walled = self.db.walls_reads() && party.is_some();
-        let (f, bounds, request) = (Arc::new(Mutex::new(f)), self.bounds, Arc::<str>::from(context::request_id()));
+        let walled = self.db.secures_reads() && party.is_some();
+        let (f, bounds, request) =
+            (Arc::new(Mutex::new(f)), self.bounds, Arc::<str>::from(request_context::request_id()));
         let attempt = || {
             let (f, request) = (f.clone(), request.clone());
             let work = move |source: &Source| {
                 source.read(|conn| match walled {
-                    true => tx::look(conn, &bounds, &request, &mut *f.lock()),
+                    true => tx::read_transaction(conn, &bounds, &request, &mut *f.lock()),
                     false => (*f.lock())(conn),
                 })
             };
-            self.db.threads.run(name, party, work)
+            self.db.pool.run(name, party, work)
         };
-        self.db.in_line(name, party, attempt).await.map_err(|error| self.db.guard.explain(error))
+        self.db.with_lock_turns(name, party, attempt).await.map_err(|error| self.db.guard.explain(error))
     }
 
     fn check(&self) -> Result<()> {
@@ -224,10 +233,10 @@ impl Confined {
         if self.guarded { self.db.guard.check() } else { Ok(()) }
     }
 
-    /// Runs `f` in one transaction and commits, or rolls back if it fails. When PostgreSQL reports a serialization
-    /// failure or a deadlock, the whole transaction is tried again after a pause (exponential, with jitter) in which it
-    /// holds neither a thread nor a connection; where another holds a lock that it needs, when it is its turn to wait for
-    /// that ([`lock_wait`]). So `f` may run several times.
+    /// Runs `f` in one transaction and commits, or rolls back if it fails. On a serialization failure or a deadlock the
+    /// whole transaction is retried after a pause (exponential backoff with jitter) in which it holds neither a thread
+    /// nor a connection; where it fails at a lock, on its turn in the lock queue ([`lock_wait`]). So `f` may run
+    /// several times.
     pub async fn write<T, F>(self, name: &'static str, f: F) -> Result<T>
     where
         T: Send + 'static,
@@ -236,7 +245,7 @@ impl Confined {
         self.write_with(name, WriteOptions::default(), f).await
     }
 
-    /// [`Db::write`] with an isolation level and a number of attempts of its own.
+    /// [`ScopedDb::write`] with its own isolation level and number of attempts.
     pub async fn write_with<T, F>(self, name: &'static str, options: WriteOptions, f: F) -> Result<T>
     where
         T: Send + 'static,
@@ -249,19 +258,19 @@ impl Confined {
         #[cfg(feature = "mutants")]
         if crate::cache::mutants::is(crate::cache::mutants::Mutant::BumpAfter) {
             let written = self.transact(name, options, f).await;
-            crate::cache::mutants::linger().await;
+            crate::cache::mutants::delay().await;
             self.move_everything().await?;
             return written;
         }
         self.transact(name, options, f).await
     }
 
-    /// Moves every version, apart from any write: what two of the mutants do instead of the triggers.
+    /// Bumps every version, apart from any write: what two of the mutants do instead of the triggers.
     #[cfg(feature = "mutants")]
     async fn move_everything(&self) -> Result<()> {
-        let moved = self.db.threads.run("mutant", None, |source| {
+        let moved = self.db.pool.run("mutant", None, |source| {
             source.read(|conn| {
-                let sql = "SELECT rapport_move_all(b.id, t) FROM businesses b, unnest(ARRAY['leads', 'companies']) t";
+                let sql = "SELECT rapport_bump_all_versions(b.id, t) FROM businesses b, unnest(ARRAY['leads', 'companies']) t";
                 Ok(Statement::new(sql).run(conn)?)
             })
         });
@@ -275,19 +284,20 @@ impl Confined {
     {
         self.check()?;
         let (f, options) = (Arc::new(f), self.db.configured(name, options));
-        let walled = self.db.walls != RowSecurity::Off;
-        let mut pauses = options.pauses();
+        let walled = self.db.row_security != RowSecurity::Off;
+        let mut pauses = options.backoff();
         let mut locks = self.db.locks.begin(self.bounds.business);
         let mut turn: Option<lock_wait::Turn> = None;
         loop {
             let patience = turn.as_ref().map_or_else(|| locks.first(), |turn| Some(turn.timeout));
-            let begin = self.bounds.begin(options.isolation.mode(), walled, &context::request_id(), patience);
+            let begin =
+                self.bounds.begin_sql(options.isolation.mode(), walled, &request_context::request_id(), patience);
             let attempt = f.clone();
             let outcome = self
                 .db
-                .threads
+                .pool
                 .run(name, self.bounds.business, move |source| {
-                    // A connection that was dead before the transaction began has done nothing yet.
+                    // On a connection that was dead before the transaction began, nothing was done yet.
                     let begun = Cell::new(false);
                     let work = |tx: &mut Tx<'_>| {
                         begun.set(true);
@@ -305,7 +315,7 @@ impl Confined {
                 }
                 Err(Error::Database(error)) if tx::is_retryable(&error) => match pauses.next() {
                     Some(pause) => {
-                        locks.got_through();
+                        locks.reset();
                         metrics::retried(name);
                         tokio::time::sleep(pause).await;
                     }
@@ -325,19 +335,19 @@ impl Confined {
 /// How busy the pool is; see `/health/detailed` and `/metrics`.
 #[derive(Clone, Copy, Debug, serde::Serialize)]
 pub struct PoolState {
-    /// Connections that may be open at once.
+    /// Maximum number of open connections.
     pub size: u32,
-    /// Connections that are open now.
+    /// Open connections.
     pub open: u32,
-    /// Open connections that nothing uses.
+    /// Open connections that are unused.
     pub idle: u32,
-    /// Jobs that wait for a database thread.
+    /// Jobs waiting for a worker thread.
     pub waiting: usize,
-    /// Jobs that may wait before callers are sent away.
+    /// Maximum number of waiting jobs; further ones are rejected.
     pub queue: usize,
 }
 
-/// Runs `f` in one transaction on a connection of the caller's own, without retries: for the command line.
+/// Runs `f` in one transaction on the caller's own connection, without retries: for the command line.
 pub fn in_transaction<T>(conn: &mut PgConnection, f: impl FnOnce(&mut Tx<'_>) -> Result<T>) -> Result<T> {
-    tx::transact(conn, &Bounds::default().begin(Isolation::default().mode(), false, "-", None), f)
+    tx::transact(conn, &SessionContext::default().begin_sql(Isolation::default().mode(), false, "-", None), f)
 }

@@ -1,8 +1,8 @@
-//! Recognises a connection pooler that gives one PostgreSQL connection to several clients in turn.
+//! Detects a connection pooler that shares one PostgreSQL connection between several clients.
 //!
-//! Such a pooler (transaction or statement mode) executes the prepared statement that another process has made under the
-//! same name, loses settings and lets go of locks that belong to a session. What it does is recognised, not what it is: two
-//! sessions that are open at once never have the same backend, and none changes its own, unless a pooler shares them.
+//! Such a pooler (transaction or statement mode) may execute the prepared statement that another process created under
+//! the same name, and loses session settings and session-level locks. It is detected by behaviour, not by product: two
+//! sessions open at once never have the same backend, and a session never changes its own, unless a pooler shares them.
 
 use std::ffi::{CStr, CString};
 use std::ptr::NonNull;
@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 
 use crate::error::Error;
 
-/// What to do about a pooler that shares connections.
+/// The error for a pooler that shares connections, with its remedy.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "DATABASE_URL leads to a connection pooler that shares PostgreSQL connections between transactions (transaction or \
@@ -22,36 +22,37 @@ use crate::error::Error;
      statements of other processes. Let the pooler use session mode for this database (PgBouncer: pool_mode=session, with at \
      least RAPPORT_DB_CONNECTIONS + 4 server connections for each process), or point DATABASE_URL to PostgreSQL itself."
 )]
-pub struct Shared;
+pub struct PoolerSharesConnections;
 
-/// Longest wait for the two sessions of the check. A pooler in session mode that has no second connection to give keeps
-/// them waiting; that is not what is looked for.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// Time limit for the check. A pooler in session mode without a second free connection blocks it; that is not the
+/// condition to detect.
+const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How often a pooler is tried before it is taken to keep each session on its own backend. An idle one is caught at the
-/// first attempt; a busy one gives other connections now and then.
+/// Attempts before a pooler is assumed to keep each session on its own backend. An idle one is detected at the first
+/// attempt; a busy one switches connections now and then.
 const ATTEMPTS: usize = 25;
-/// And for how long at most.
-const LONGEST: Duration = Duration::from_secs(2);
+/// Time limit for all attempts.
+const MAX_TOTAL_TIME: Duration = Duration::from_secs(2);
 
-/// Opens two sessions at `url` and compares their backends. Errors: [`Shared`]. A database that is away, or slow, is none.
-pub fn check(url: &str) -> Result<(), Shared> {
-    if examine(url) == Some(true) { Err(Shared) } else { Ok(()) }
+/// Opens two sessions at `url` and compares their backends. Errors: [`PoolerSharesConnections`]. An unreachable or slow
+/// database is not an error.
+pub fn check(url: &str) -> Result<(), PoolerSharesConnections> {
+    if examine(url) == Some(true) { Err(PoolerSharesConnections) } else { Ok(()) }
 }
 
-/// Whether sessions at `url` share backends. `None`: it cannot be told, because the database is away or slow.
+/// Whether sessions at `url` share backends. `None`: unknown, because the database is unreachable or slow.
 #[expect(
     clippy::disallowed_methods,
     reason = "for one question; a panic leaves it without an answer, and it is asked again"
 )]
 fn examine(url: &str) -> Option<bool> {
     let (url, (send, receive)) = (CString::new(url).ok()?, mpsc::channel());
-    // libpq may wait for ever: the thread is left to it then.
+    // libpq may block forever: then the thread is abandoned.
     let probe = move || {
         let _ = send.send(is_shared(&url));
     };
     std::thread::Builder::new().name("pooler".into()).spawn(probe).ok()?;
-    receive.recv_timeout(PATIENCE).ok()?
+    receive.recv_timeout(TIMEOUT).ok()?
 }
 
 fn is_shared(url: &CStr) -> Option<bool> {
@@ -60,19 +61,19 @@ fn is_shared(url: &CStr) -> Option<bool> {
     if mine == theirs {
         return Some(true);
     }
-    // PostgreSQL names the backend when it lets a session in; a pooler makes a number up.
+    // PostgreSQL announces the backend when a session starts; a pooler invents a number.
     if one.announced() == mine && other.announced() == theirs {
         return Some(false);
     }
     let began = Instant::now();
     for _ in 0..ATTEMPTS {
-        // Connections that are handed out in turn.
+        // A pooler that hands out connections in turn changes a session's backend.
         if one.backend()? != mine || one.backend()? != mine || other.backend()? != theirs {
             return Some(true);
         }
-        // A transaction holds the connection that it has got: perhaps that of the other session, which then gets another.
+        // A transaction keeps its connection: perhaps the one of the other session, which then gets another.
         if other.ask("BEGIN").is_none() {
-            // In statement mode there are no transactions.
+            // Statement mode has no transactions.
             return one.backend().map(|_| true);
         }
         let held = other.backend()?;
@@ -80,38 +81,39 @@ fn is_shared(url: &CStr) -> Option<bool> {
             return Some(true);
         }
         other.ask("ROLLBACK")?;
-        if began.elapsed() > LONGEST {
+        if began.elapsed() > MAX_TOTAL_TIME {
             break;
         }
     }
     Some(false)
 }
 
-/// A session through libpq itself: diesel does not show which backend the server has announced.
+/// A session through libpq itself: diesel does not expose the backend that the server has announced.
 struct Session(NonNull<pq_sys::PGconn>);
 
 impl Session {
-    /// `None` where there is no connection to be had.
+    /// Returns `None` where no connection can be made.
     fn open(url: &CStr) -> Option<Self> {
-        // SAFETY: libpq reads a text that ends. What it returns is closed by `drop`, whether it is connected or not.
+        // SAFETY: libpq reads a NUL-terminated string. What it returns is closed by `drop`, whether it is connected or
+        // not.
         let session = Self(NonNull::new(unsafe { pq_sys::PQconnectdb(url.as_ptr()) })?);
         // SAFETY: the pointer is libpq's and not closed.
         let status = unsafe { pq_sys::PQstatus(session.0.as_ptr()) };
         (status == pq_sys::ConnStatusType::CONNECTION_OK).then_some(session)
     }
 
-    /// The backend that was announced when the session was opened.
+    /// Returns the backend that was announced when the session was opened.
     fn announced(&self) -> i32 {
         // SAFETY: the pointer is libpq's and not closed.
         unsafe { pq_sys::PQbackendPID(self.0.as_ptr()) }
     }
 
-    /// The backend that answers now.
+    /// Returns the backend that answers now.
     fn backend(&self) -> Option<i32> {
         self.ask("SELECT pg_backend_pid()")?.parse().ok()
     }
 
-    /// The first cell of what `sql` answers; empty where it answers no rows. `None`: it failed.
+    /// Returns the first cell of the result of `sql`; empty where it has no rows. `None`: it failed.
     fn ask(&self, sql: &str) -> Option<String> {
         use pq_sys::ExecStatusType::{PGRES_COMMAND_OK, PGRES_TUPLES_OK};
         let sql = CString::new(sql).ok()?;
@@ -136,8 +138,8 @@ impl Drop for Session {
     }
 }
 
-impl Shared {
-    /// As clients are answered meanwhile.
+impl PoolerSharesConnections {
+    /// Returns the error for clients while such a pooler is detected.
     pub fn refusal() -> Error {
         Error::Unavailable {
             code: "database_pooler",
@@ -149,29 +151,29 @@ impl Shared {
     }
 }
 
-/// When a connection was made.
+/// When a pooled connection was made.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Made {
-    /// The first is 1.
+    /// Counts connections from 1.
     number: u64,
     epoch: u64,
 }
 
-/// Keeps a process from a database that turns out to be behind such a pooler while it runs. It is closed by what a statement meets
-/// ([`super::backend_id`]) or by a check, and opened by a check only.
+/// Keeps a process from a database that turns out to be behind such a pooler. A statement that reaches another backend
+/// ([`super::backend_id`]) or a check closes it; only a check opens it.
 #[derive(Debug, Default)]
-pub struct Gate {
+pub struct PoolerGate {
     closed: AtomicBool,
-    /// Connections that the pool has made, and how many it had made before the last check began.
+    /// Number of connections that the pool has made, and that number when the last check began.
     made: AtomicU64,
     checked: AtomicU64,
-    /// How often it was opened again. What was connected in an earlier epoch is not used any more.
+    /// How often the gate was reopened. Connections of an earlier epoch are no longer used.
     epoch: AtomicU64,
     due: Notify,
 }
 
-impl Gate {
-    /// The pool has made a connection, and began to in `epoch`.
+impl PoolerGate {
+    /// Records that the pool has made a connection, which it began to make in `epoch`, and requests a check.
     pub(super) fn connected(&self, epoch: u64) -> Made {
         let number = self.made.fetch_add(1, Ordering::AcqRel) + 1;
         self.due.notify_one();
@@ -182,7 +184,7 @@ impl Gate {
         self.epoch.load(Ordering::Acquire)
     }
 
-    /// Whether connections were found to be shared with nobody after this one was made.
+    /// Whether a check that began after this connection was made has found that connections are not shared.
     pub(super) fn has_checked(&self, made: Made) -> bool {
         !self.is_closed() && !self.is_stale(made) && self.checked.load(Ordering::Acquire) >= made.number
     }
@@ -195,12 +197,12 @@ impl Gate {
         self.closed.load(Ordering::Acquire)
     }
 
-    /// Errors: 503 while it is closed.
+    /// Errors: 503 while the gate is closed.
     pub fn pass(&self) -> Result<(), Error> {
-        if self.is_closed() { Err(Shared::refusal()) } else { Ok(()) }
+        if self.is_closed() { Err(PoolerSharesConnections::refusal()) } else { Ok(()) }
     }
 
-    /// A statement has met another backend than that of its connection: nothing passes until a check finds why.
+    /// Closes the gate until a check explains why a statement has reached another backend than its connection's.
     pub fn close(&self) {
         if !self.closed.swap(true, Ordering::AcqRel) {
             tracing::warn!(
@@ -210,14 +212,14 @@ impl Gate {
         self.due.notify_one();
     }
 
-    /// Waits until a check should not wait for its time.
+    /// Waits until a check is requested ahead of schedule.
     pub async fn due(&self) {
         self.due.notified().await;
     }
 
-    /// Checks `url`, if connections were made since it was last known what they lead to, and always while it is closed. Before it
-    /// opens, `renew` gives up the connections that were made through the pooler. Blocks.
-    pub(super) fn check(&self, url: &str, renew: impl FnOnce()) -> Result<(), Shared> {
+    /// Checks `url` if the pool has made connections since the last check, and always while the gate is closed. Before
+    /// the gate opens, `renew` drops the connections made through the pooler. Blocks.
+    pub(super) fn check(&self, url: &str, renew: impl FnOnce()) -> Result<(), PoolerSharesConnections> {
         let made = self.made.load(Ordering::Acquire);
         let due = self.is_closed() || self.checked.load(Ordering::Acquire) != made;
         if due && let Some(shared) = examine(url) {
@@ -232,6 +234,6 @@ impl Gate {
                 self.closed.store(false, Ordering::Release);
             }
         }
-        if self.is_closed() { Err(Shared) } else { Ok(()) }
+        if self.is_closed() { Err(PoolerSharesConnections) } else { Ok(()) }
     }
 }

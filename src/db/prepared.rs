@@ -1,12 +1,13 @@
-//! Which statements a connection keeps prepared, and how many.
+//! Decides which statements a connection keeps prepared, and limits their number.
 //!
-//! diesel's own cache has no bound and cannot drop a single statement, and the text of a list or a write follows the
-//! filters and fields that a client sends. So each connection counts for itself: a statement is prepared at its second use,
-//! at most [`Config::db_prepared`](crate::config::Config) are kept, and when another one is wanted, all are given up
-//! together. Giving up costs each statement in use one planning, which a statement that is not prepared costs every time.
+//! diesel's own cache is unbounded and cannot drop a single statement, and the text of a list query or a write depends
+//! on the filters and fields that a client sends. So each connection counts for itself: a statement is prepared at its
+//! second use, at most [`Config::db_prepared`](crate::config::Config) are kept, and when another one does not fit, all
+//! are deallocated together. That costs each statement in use one planning, which an unprepared statement costs every
+//! time.
 //!
-//! What is prepared is refused by any backend but the connection's own ([`super::backend_id`]), and nothing is before it is known
-//! that this backend is the connection's alone.
+//! Any backend but the connection's own rejects its prepared statements ([`super::backend_id`]), and none is prepared
+//! until the backend is known to be used by this connection alone.
 
 use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
@@ -18,62 +19,62 @@ use diesel::pg::PgConnection;
 use metrics::{counter, gauge};
 use xxhash_rust::xxh3::{Xxh3DefaultBuilder, xxh3_64};
 
-use super::Guard;
+use super::DatabaseGate;
 use super::backend_id::BackendId;
 use super::pooler::Made;
 
-/// Prepared statements that a connection keeps, unless configured: several times the 20 to 50 that are in use at once.
-pub const MOST: usize = 256;
+/// Prepared statements that a connection keeps by default: several times the 20 to 50 that are in use at once.
+pub const DEFAULT_LIMIT: usize = 256;
 
-/// Bytes of text that those may have together, for each that is allowed. A backend needs 250 to 400 times the text of a
-/// statement for its plan (measured: 120 KiB for a list, 500 KiB for one with three relations), so 256 statements take it
-/// 50 MiB at most.
+/// Total bytes of statement text allowed, per statement allowed. A backend needs 250 to 400 times a statement's text
+/// for its plan (measured: 120 KiB for a list query, 500 KiB for one with three relations), so 256 statements take at
+/// most 50 MiB.
 const TEXT_EACH: usize = 512;
 
-/// Uses since the last reset that let a statement be prepared at its first use after it.
+/// Uses since the last reset after which a statement is prepared at its first use following the next reset.
 const FREQUENT: u32 = 8;
 
-const KEPT: &str = "rapport_db_prepared_statements";
+const PREPARED_GAUGE: &str = "rapport_db_prepared_statements";
 const RESETS: &str = "rapport_db_prepared_resets_total";
 
 thread_local! {
-    /// Statements that this thread has sent, as diesel itself reports them.
+    /// Statements that this thread has sent, as diesel reports them.
     static SENT: Cell<u64> = const { Cell::new(0) };
 }
 
-/// How many statements this thread has sent.
+/// Returns how many statements this thread has sent.
 pub(super) fn sent() -> u64 {
     SENT.get()
 }
 
 type Shape = u64;
 
-/// What is known of a statement that is kept.
-struct Kept {
+/// Usage of a prepared statement.
+struct PreparedStatement {
     uses: u32,
     /// Bytes of its text.
     text: usize,
 }
 
-/// What one connection keeps. It lives in the connection, as its instrumentation, and is gone with it.
+/// The prepared statements of one connection. Stored in the connection as its instrumentation.
 struct Prepared {
     most: usize,
-    /// The connection's own.
+    /// The connection's own backend.
     backend: Option<BackendId>,
-    /// Until it is known that nobody else has the backend: when the connection was made, and who knows.
-    unproven: Option<(Made, Arc<Guard>)>,
+    /// Until the backend is known not to be shared: when the connection was made, and the gate that knows.
+    unproven: Option<(Made, Arc<DatabaseGate>)>,
     made: Option<Made>,
-    /// The statements to be kept, with their uses since the last reset.
-    kept: HashMap<Shape, Kept, Xxh3DefaultBuilder>,
+    /// The statements kept prepared, with their uses since the last reset.
+    kept: HashMap<Shape, PreparedStatement, Xxh3DefaultBuilder>,
     /// Bytes of their texts.
     text: usize,
-    /// Statements that the server holds, as diesel reports them: those it caches by type count as well.
+    /// Statements that the server holds, as diesel reports them, including those that diesel caches itself.
     held: usize,
-    /// Another statement should have been kept, and there was no place.
+    /// Another statement should have been prepared and did not fit.
     crowded: bool,
-    /// In much use before the last reset.
+    /// Statements in frequent use before the last reset.
     frequent: HashSet<Shape, Xxh3DefaultBuilder>,
-    /// Statements that were used once lately: those since, and those before, `once` was last full.
+    /// Statements used once recently: since `once` was last full, and in the period before that.
     once: HashSet<Shape, Xxh3DefaultBuilder>,
     once_before: HashSet<Shape, Xxh3DefaultBuilder>,
 }
@@ -114,7 +115,7 @@ impl Prepared {
         }
         self.once.remove(&shape);
         self.text += text.len();
-        self.kept.insert(shape, Kept { uses: 1, text: text.len() });
+        self.kept.insert(shape, PreparedStatement { uses: 1, text: text.len() });
         true
     }
 
@@ -129,7 +130,7 @@ impl Prepared {
         count < self.most && (count == 0 || self.text + text <= self.most * TEXT_EACH)
     }
 
-    /// Whether `shape` was used before within the last `most` statements, or twice as many, that are not kept.
+    /// Whether `shape` was used before within the last `most` to twice `most` statements that are not kept.
     fn is_repeated(&mut self, shape: Shape) -> bool {
         if self.once.contains(&shape) || self.once_before.contains(&shape) {
             return true;
@@ -141,9 +142,10 @@ impl Prepared {
         false
     }
 
-    /// Forgets all that is kept, but remembers which of it was in much use: at most half, so that others find a place.
+    /// Drops all statements, but remembers those in frequent use: at most half of the limit, so that others fit too.
     fn forget(&mut self) {
-        let mut used: Vec<(Shape, Kept)> = self.kept.drain().filter(|(_, kept)| kept.uses >= FREQUENT).collect();
+        let mut used: Vec<(Shape, PreparedStatement)> =
+            self.kept.drain().filter(|(_, kept)| kept.uses >= FREQUENT).collect();
         used.sort_unstable_by_key(|(_, kept)| std::cmp::Reverse(kept.uses));
         let mut text = 0;
         let half = used.into_iter().take(self.most / 2).take_while(|(_, kept)| {
@@ -157,7 +159,7 @@ impl Prepared {
     }
 
     fn hold(&mut self, held: usize) {
-        gauge!(KEPT).increment(held as f64 - self.held as f64);
+        gauge!(PREPARED_GAUGE).increment(held as f64 - self.held as f64);
         self.held = held;
     }
 }
@@ -178,21 +180,21 @@ impl Instrumentation for Prepared {
     }
 }
 
-/// Lets `conn`, whose backend is `backend`, keep `most` statements prepared; none where the backend has no id. Connections
-/// for which neither this nor [`limit_of_pool`] is called keep none.
+/// Lets `conn`, whose backend is `backend`, keep `most` statements prepared; none without a backend id. Connections for
+/// which neither this nor [`limit_of_pool`] is called keep none.
 pub(super) fn limit(conn: &mut PgConnection, most: usize, backend: Option<BackendId>) {
     let mut prepared = Prepared::new(if backend.is_some() { most } else { 0 });
     prepared.backend = backend;
     conn.set_instrumentation(prepared);
 }
 
-/// As [`limit`], but none before `guard` has found that connections like this one, which was `made`, are shared with nobody.
+/// As [`limit`], but none before `guard` has found that connections such as this one, which was `made`, are not shared.
 pub(super) fn limit_of_pool(
     conn: &mut PgConnection,
     most: usize,
     backend: Option<BackendId>,
     made: Made,
-    guard: Arc<Guard>,
+    guard: Arc<DatabaseGate>,
 ) {
     limit(conn, most, backend);
     if let Some(prepared) = conn.instrumentation().downcast_mut::<Prepared>() {
@@ -201,32 +203,32 @@ pub(super) fn limit_of_pool(
     }
 }
 
-/// Where `conn` sends the statement `text` as a prepared one: its backend.
+/// Returns the backend of `conn`, if it sends the statement `text` as a prepared one.
 pub(super) fn keeps(conn: &mut PgConnection, text: &str) -> Option<BackendId> {
     let prepared = conn.instrumentation().downcast_mut::<Prepared>()?;
     let backend = prepared.backend?;
     prepared.keeps(text).then_some(backend)
 }
 
-/// The backend of `conn`, as it was when the connection was made.
+/// Returns the backend of `conn` at the time the connection was made.
 pub(super) fn backend(conn: &mut PgConnection) -> Option<BackendId> {
     conn.instrumentation().downcast_ref::<Prepared>()?.backend
 }
 
-/// When `conn`, one of a pool, was made.
+/// Returns when `conn`, one of the pool, was made.
 pub(super) fn made(conn: &mut PgConnection) -> Option<Made> {
     conn.instrumentation().downcast_ref::<Prepared>()?.made
 }
 
-/// Gives up all that `conn` keeps if there was no place for another. Only outside of a transaction: one that has failed
-/// takes no statement, and would be rolled back for nothing.
+/// Deallocates all prepared statements of `conn` if another one did not fit. Only outside of a transaction: a failed
+/// one accepts no statement.
 pub(super) fn make_room(conn: &mut PgConnection) -> QueryResult<()> {
     let crowded = conn.instrumentation().downcast_ref::<Prepared>().is_some_and(|prepared| prepared.crowded);
     if !crowded {
         return Ok(());
     }
     conn.batch_execute("DEALLOCATE ALL")?;
-    // There is no other way to empty diesel's cache. The names that it gives go on from the last.
+    // The only way to empty diesel's cache. diesel continues to number statement names from the last one.
     conn.set_prepared_statement_cache_size(CacheSize::Disabled);
     conn.set_prepared_statement_cache_size(CacheSize::Unbounded);
     if let Some(prepared) = conn.instrumentation().downcast_mut::<Prepared>() {
@@ -256,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn keeps_no_more_than_its_bound_and_remembers_the_frequent() {
+    fn keeps_at_most_its_bound_and_the_frequent_after_forget() {
         let mut prepared = Prepared::new(4);
         assert!((0..20).filter(|_| prepared.keeps("hot")).count() == 19);
         for n in 0..3 {
@@ -282,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn keeps_nothing_where_nothing_may_be_kept() {
+    fn keeps_nothing_with_a_bound_of_zero() {
         assert_eq!(uses(&mut Prepared::new(0), "a"), [false; 3]);
     }
 }

@@ -1,8 +1,8 @@
-//! Hand-written SQL that diesel can keep prepared (see [`super::prepared`]), and rows as PostgreSQL sent them.
+//! Hand-written SQL that diesel can keep prepared (see [`super::prepared`]), and rows in PostgreSQL's binary format.
 //!
-//! `diesel::sql_query` is never cached; a [`QueryFragment`] of our own is, by its text. [`Cells`] are read through
-//! diesel's public `QueryableByName`, without deciding a Rust type per column: the list engine writes them straight to
-//! JSON, which is where most of a list's time would otherwise go.
+//! `diesel::sql_query` is never cached; a custom [`QueryFragment`] is, by its text. A [`RawRow`] is read through
+//! diesel's public `QueryableByName` without a Rust type for each column: list queries write its cells straight to
+//! JSON, which would otherwise take most of their time.
 
 use chrono::{DateTime, NaiveDate, SecondsFormat, Utc};
 use diesel::deserialize::{self, QueryableByName};
@@ -18,7 +18,7 @@ use super::prepared;
 
 /// A value bound to a statement; `None` is NULL of that type.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Value {
+pub enum SqlValue {
     Bool(Option<bool>),
     Int(Option<i64>),
     Text(Option<String>),
@@ -35,14 +35,14 @@ pub enum Value {
     Dates(Vec<NaiveDate>),
 }
 
-impl Value {
-    /// This text, which is not NULL.
+impl SqlValue {
+    /// Wraps a non-NULL text.
     pub fn text(text: &str) -> Self {
-        Value::Text(Some(text.to_owned()))
+        SqlValue::Text(Some(text.to_owned()))
     }
 
     pub fn is_null(&self) -> bool {
-        use Value::*;
+        use SqlValue::*;
         matches!(
             self,
             Bool(None) | Int(None) | Text(None) | Uuid(None) | Time(None) | Date(None) | Json(None) | Decimal(None)
@@ -51,74 +51,74 @@ impl Value {
 
     pub fn as_text(&self) -> Option<&str> {
         match self {
-            Value::Text(text) | Value::Decimal(text) => text.as_deref(),
+            SqlValue::Text(text) | SqlValue::Decimal(text) => text.as_deref(),
             _ => None,
         }
     }
 
     pub fn as_uuid(&self) -> Option<Uuid> {
-        if let Value::Uuid(id) = self { *id } else { None }
+        if let SqlValue::Uuid(id) = self { *id } else { None }
     }
 
     pub fn as_int(&self) -> Option<i64> {
-        if let Value::Int(number) = self { *number } else { None }
+        if let SqlValue::Int(number) = self { *number } else { None }
     }
 
     pub fn as_time(&self) -> Option<DateTime<Utc>> {
-        if let Value::Time(time) = self { *time } else { None }
+        if let SqlValue::Time(time) = self { *time } else { None }
     }
 
-    /// As a member of a JSON document that PostgreSQL takes apart again (`jsonb_to_recordset`): to the microsecond, as it is
-    /// when it is bound. Bytes have no such form and are null.
+    /// Returns the value as a member of a JSON document that PostgreSQL decodes (`jsonb_to_recordset`): to the
+    /// microsecond, as a bound value. Bytes have no such form and are null.
     pub fn to_json(&self) -> serde_json::Value {
         use serde_json::json;
         match self {
-            Value::Bool(v) => json!(v),
-            Value::Int(v) => json!(v),
-            Value::Text(v) | Value::Decimal(v) => json!(v),
-            Value::Uuid(v) => json!(v),
-            Value::Time(v) => json!(v.map(|time| time.to_rfc3339_opts(SecondsFormat::Micros, true))),
-            Value::Date(v) => json!(v),
-            Value::Json(v) => json!(v),
-            Value::Bytes(_) => serde_json::Value::Null,
-            Value::Ints(v) => json!(v),
-            Value::Texts(v) => json!(v),
-            Value::Uuids(v) => json!(v),
-            Value::Dates(v) => json!(v),
+            SqlValue::Bool(v) => json!(v),
+            SqlValue::Int(v) => json!(v),
+            SqlValue::Text(v) | SqlValue::Decimal(v) => json!(v),
+            SqlValue::Uuid(v) => json!(v),
+            SqlValue::Time(v) => json!(v.map(|time| time.to_rfc3339_opts(SecondsFormat::Micros, true))),
+            SqlValue::Date(v) => json!(v),
+            SqlValue::Json(v) => json!(v),
+            SqlValue::Bytes(_) => serde_json::Value::Null,
+            SqlValue::Ints(v) => json!(v),
+            SqlValue::Texts(v) => json!(v),
+            SqlValue::Uuids(v) => json!(v),
+            SqlValue::Dates(v) => json!(v),
         }
     }
 
     fn bind<'b>(&'b self, out: &mut AstPass<'_, 'b, Pg>) -> QueryResult<()> {
         use sql::Nullable as N;
         match self {
-            Value::Bool(v) => out.push_bind_param::<N<sql::Bool>, _>(v),
-            Value::Int(v) => out.push_bind_param::<N<sql::BigInt>, _>(v),
-            Value::Text(v) => out.push_bind_param::<N<sql::Text>, _>(v),
-            Value::Uuid(v) => out.push_bind_param::<N<sql::Uuid>, _>(v),
-            Value::Time(v) => out.push_bind_param::<N<sql::Timestamptz>, _>(v),
-            Value::Date(v) => out.push_bind_param::<N<sql::Date>, _>(v),
-            Value::Json(v) => out.push_bind_param::<N<sql::Jsonb>, _>(v),
-            Value::Decimal(v) => {
+            SqlValue::Bool(v) => out.push_bind_param::<N<sql::Bool>, _>(v),
+            SqlValue::Int(v) => out.push_bind_param::<N<sql::BigInt>, _>(v),
+            SqlValue::Text(v) => out.push_bind_param::<N<sql::Text>, _>(v),
+            SqlValue::Uuid(v) => out.push_bind_param::<N<sql::Uuid>, _>(v),
+            SqlValue::Time(v) => out.push_bind_param::<N<sql::Timestamptz>, _>(v),
+            SqlValue::Date(v) => out.push_bind_param::<N<sql::Date>, _>(v),
+            SqlValue::Json(v) => out.push_bind_param::<N<sql::Jsonb>, _>(v),
+            SqlValue::Decimal(v) => {
                 out.push_bind_param::<N<sql::Text>, _>(v)?;
                 out.push_sql("::numeric");
                 Ok(())
             }
-            Value::Bytes(v) => out.push_bind_param::<sql::Binary, _>(v),
-            Value::Ints(v) => out.push_bind_param::<sql::Array<sql::BigInt>, _>(v),
-            Value::Texts(v) => out.push_bind_param::<sql::Array<sql::Text>, _>(v),
-            Value::Uuids(v) => out.push_bind_param::<sql::Array<sql::Uuid>, _>(v),
-            Value::Dates(v) => out.push_bind_param::<sql::Array<sql::Date>, _>(v),
+            SqlValue::Bytes(v) => out.push_bind_param::<sql::Binary, _>(v),
+            SqlValue::Ints(v) => out.push_bind_param::<sql::Array<sql::BigInt>, _>(v),
+            SqlValue::Texts(v) => out.push_bind_param::<sql::Array<sql::Text>, _>(v),
+            SqlValue::Uuids(v) => out.push_bind_param::<sql::Array<sql::Uuid>, _>(v),
+            SqlValue::Dates(v) => out.push_bind_param::<sql::Array<sql::Date>, _>(v),
         }
     }
 }
 
-/// SQL text with the values bound in it. The text must not depend on what a client sent, except through the field names
-/// that a noun lists: it is the key of the connection's statement cache.
+/// SQL text with its bound values. The text must not depend on client input, except through the field names that a
+/// resource defines: it is the key of the connection's statement cache.
 #[derive(Clone, Debug, Default)]
 pub struct Statement {
     text: String,
-    /// Where in `text` each value stands.
-    binds: Vec<(usize, Value)>,
+    /// Position of each value in `text`.
+    binds: Vec<(usize, SqlValue)>,
 }
 
 impl Statement {
@@ -131,7 +131,7 @@ impl Statement {
         self
     }
 
-    pub fn bind(&mut self, value: Value) -> &mut Self {
+    pub fn bind(&mut self, value: SqlValue) -> &mut Self {
         self.binds.push((self.text.len(), value));
         self
     }
@@ -144,18 +144,18 @@ impl Statement {
         self
     }
 
-    /// The text without its values: the statement's shape.
+    /// Returns the text without its values.
     pub fn text(&self) -> &str {
         &self.text
     }
 
-    /// The text as PostgreSQL gets it, with `$1` for the first value, and the values: for whoever explains a statement.
-    pub fn numbered(&self) -> (String, Vec<&Value>) {
+    /// Returns the text as PostgreSQL gets it, with `$1` for the first value, and the values: for EXPLAIN.
+    pub fn numbered(&self) -> (String, Vec<&SqlValue>) {
         let (mut text, mut from) = (String::with_capacity(self.text.len()), 0);
         for (number, (at, value)) in self.binds.iter().enumerate() {
             text.push_str(&self.text[from..*at]);
             text.push_str(&format!("${}", number + 1));
-            if matches!(value, Value::Decimal(_)) {
+            if matches!(value, SqlValue::Decimal(_)) {
                 text.push_str("::numeric");
             }
             from = *at;
@@ -164,11 +164,11 @@ impl Statement {
         (text, self.binds.iter().map(|(_, value)| value).collect())
     }
 
-    pub fn rows(&self, conn: &mut PgConnection) -> QueryResult<Vec<Cells>> {
-        self.sent(conn).load::<Cells>(conn)
+    pub fn rows(&self, conn: &mut PgConnection) -> QueryResult<Vec<RawRow>> {
+        self.sent(conn).load::<RawRow>(conn)
     }
 
-    pub fn row(&self, conn: &mut PgConnection) -> QueryResult<Option<Cells>> {
+    pub fn row(&self, conn: &mut PgConnection) -> QueryResult<Option<RawRow>> {
         Ok(self.rows(conn)?.into_iter().next())
     }
 
@@ -181,10 +181,10 @@ impl Statement {
     }
 }
 
-/// A statement on its way to a connection.
+/// A statement to be executed on a connection.
 struct Sent<'s> {
     statement: &'s Statement,
-    /// Where the connection keeps it prepared: on this backend, and it is refused on any other. `None`: it is not kept.
+    /// The backend on which the connection keeps it prepared; any other rejects it. `None`: it is not prepared.
     keep: Option<BackendId>,
 }
 
@@ -217,18 +217,18 @@ impl QueryFragment<Pg> for Sent<'_> {
     }
 }
 
-/// One row as PostgreSQL's binary protocol carries it: the cells end to end.
+/// One row as PostgreSQL's binary protocol transfers it: the cells end to end.
 #[derive(Clone, Debug)]
-pub struct Cells {
+pub struct RawRow {
     bytes: Vec<u8>,
-    /// End of each cell in `bytes`; [`Cells::NULL`] marks NULL.
+    /// End of each cell in `bytes`; [`RawRow::NULL`] marks NULL.
     ends: Vec<u32>,
 }
 
-impl Cells {
+impl RawRow {
     const NULL: u32 = 1 << 31;
 
-    /// The cell at `index` in PostgreSQL's binary format, or `None` for NULL.
+    /// Returns the cell at `index` in PostgreSQL's binary format, or `None` for NULL.
     pub fn get(&self, index: usize) -> Option<&[u8]> {
         let end = *self.ends.get(index)?;
         if end & Self::NULL != 0 {
@@ -260,10 +260,10 @@ impl Cells {
     }
 }
 
-impl QueryableByName<Pg> for Cells {
+impl QueryableByName<Pg> for RawRow {
     fn build<'a>(row: &impl NamedRow<'a, Pg>) -> deserialize::Result<Self> {
         let count = row.field_count();
-        let mut cells = Cells { bytes: Vec::with_capacity(512), ends: Vec::with_capacity(count) };
+        let mut cells = RawRow { bytes: Vec::with_capacity(512), ends: Vec::with_capacity(count) };
         for index in 0..count {
             let field = Row::get(row, index).ok_or(diesel::result::UnexpectedEndOfRow)?;
             let null = match field.value() {
@@ -271,7 +271,7 @@ impl QueryableByName<Pg> for Cells {
                     cells.bytes.extend_from_slice(value.as_bytes());
                     0
                 }
-                None => Cells::NULL,
+                None => RawRow::NULL,
             };
             cells.ends.push(cells.bytes.len() as u32 | null);
         }

@@ -1,4 +1,4 @@
-//! Transactions: what may be retried, how often, and at which isolation.
+//! Transactions: isolation levels, number of attempts, backoff, and which errors may be retried.
 
 use std::borrow::Cow;
 use std::ops::{Deref, DerefMut};
@@ -11,7 +11,7 @@ use diesel::result::DatabaseErrorKind as Kind;
 
 use uuid::Uuid;
 
-use super::{Actor, Bounds, Statement, Value, prepared};
+use super::{Actor, SessionContext, SqlValue, Statement, prepared};
 use crate::error::{Result, is_deadlock, is_shutdown};
 
 type Manager = AnsiTransactionManager;
@@ -20,24 +20,25 @@ type Manager = AnsiTransactionManager;
 pub struct Tx<'c>(&'c mut PgConnection);
 
 impl Tx<'_> {
-    /// What is done from here on is told of as done in `business` by `actor`, where that was not known when it began.
-    pub fn tell_of(&mut self, business: Uuid, actor: Option<Actor>) -> Result<()> {
+    /// Sets the business and actor that triggers record for the rest of the transaction, where they were unknown at its
+    /// begin.
+    pub fn set_context(&mut self, business: Uuid, actor: Option<Actor>) -> Result<()> {
         let actor = actor.map(Actor::parts).map(|(kind, id)| format!("{kind} {id}")).unwrap_or_default();
         let mut sql = Statement::new("SELECT set_config('rapport.business', ");
-        sql.bind(Value::Text(Some(business.to_string()))).push(", true), set_config('rapport.actor', ");
-        sql.bind(Value::Text(Some(actor))).push(", true)").run(self)?;
+        sql.bind(SqlValue::Text(Some(business.to_string()))).push(", true), set_config('rapport.actor', ");
+        sql.bind(SqlValue::Text(Some(actor))).push(", true)").run(self)?;
         Ok(())
     }
 }
 
 impl Tx<'_> {
-    /// Whether all of it sees the database as it was when it began: above read committed.
+    /// Whether one snapshot holds for the whole transaction: above read committed.
     pub fn has_snapshot(&mut self) -> Result<bool> {
         let level = Statement::new("SELECT current_setting('transaction_isolation')").row(self)?;
         Ok(level.is_some_and(|level| level.text(0) != Some("read committed")))
     }
 
-    /// Runs `f` within this transaction so that its failure undoes what it did, and no more. Errors: those of `f`.
+    /// Runs `f` in a savepoint, so that its failure undoes only its own changes. Errors: those of `f`.
     pub fn savepoint<T>(&mut self, f: impl FnOnce(&mut Tx<'_>) -> Result<T>) -> Result<T> {
         Manager::begin_transaction(self.0)?;
         match f(self) {
@@ -78,7 +79,7 @@ pub enum Isolation {
 #[derive(Clone, Copy, Debug)]
 pub struct WriteOptions {
     pub isolation: Isolation,
-    /// How often the transaction is tried in all.
+    /// Total number of attempts.
     pub attempts: usize,
 }
 
@@ -89,8 +90,9 @@ impl Default for WriteOptions {
 }
 
 impl WriteOptions {
-    /// The pauses between attempts: 5 ms doubling to 320 ms, each with jitter, so that those who collided part ways.
-    pub(super) fn pauses(&self) -> impl Iterator<Item = Duration> + use<> {
+    /// Returns the pauses between attempts: 5 ms doubling to 320 ms, each with jitter, so that colliding transactions
+    /// separate.
+    pub(super) fn backoff(&self) -> impl Iterator<Item = Duration> + use<> {
         ExponentialBuilder::default()
             .with_min_delay(Duration::from_millis(5))
             .with_max_delay(Duration::from_millis(320))
@@ -101,14 +103,14 @@ impl WriteOptions {
 }
 
 impl Isolation {
-    /// As operators write them.
+    /// Names of the levels in the configuration.
     pub const LEVELS: [(&'static str, Self); 3] = [
         ("read-committed", Self::ReadCommitted),
         ("repeatable-read", Self::RepeatableRead),
         ("serializable", Self::Serializable),
     ];
 
-    /// What follows `BEGIN`.
+    /// Returns what follows `BEGIN`.
     pub(super) fn mode(self) -> &'static str {
         match self {
             Isolation::ReadCommitted => "ISOLATION LEVEL READ COMMITTED",
@@ -120,13 +122,13 @@ impl Isolation {
 
 /// Runs `f` in the transaction that `begin` begins.
 pub(super) fn transact<T>(conn: &mut PgConnection, begin: &str, f: impl FnOnce(&mut Tx<'_>) -> Result<T>) -> Result<T> {
-    // In the same message: what a transaction does is done on the connection's own backend, or not at all.
+    // In the same message: the transaction runs on the connection's own backend, or not at all.
     let begin = match prepared::backend(conn) {
         Some(backend) => Cow::Owned(format!("{begin}; {}", backend.assertion())),
         None => Cow::Borrowed(begin),
     };
     if let Err(error) = Manager::begin_transaction_sql(conn, &begin) {
-        // It may have got as far as `BEGIN`; diesel does not know of that.
+        // `BEGIN` itself may have succeeded, which diesel does not know.
         let _ = conn.batch_execute("ROLLBACK");
         return Err(error.into());
     }
@@ -142,29 +144,29 @@ pub(super) fn transact<T>(conn: &mut PgConnection, begin: &str, f: impl FnOnce(&
     }
 }
 
-/// Runs `f`, which only reads, in a transaction within `bounds`.
-pub(super) fn look<T>(
+/// Runs `f`, which only reads, in a transaction with the context `bounds`.
+pub(super) fn read_transaction<T>(
     conn: &mut PgConnection,
-    bounds: &Bounds,
+    bounds: &SessionContext,
     request: &str,
     f: impl FnOnce(&mut PgConnection) -> Result<T>,
 ) -> Result<T> {
-    transact(conn, &bounds.begin("ISOLATION LEVEL READ COMMITTED, READ ONLY", true, request, None), |tx| f(tx))
+    transact(conn, &bounds.begin_sql("ISOLATION LEVEL READ COMMITTED, READ ONLY", true, request, None), |tx| f(tx))
 }
 
-/// Errors after which the same transaction, run again as a whole, can succeed: 40001, 40P01, and an exclusion
-/// constraint that lost a race (the second attempt sees the winner and can name it).
+/// Whether the same transaction, run again as a whole, can succeed: after 40001, 40P01, and the violation of an
+/// exclusion constraint by a lost race (the second attempt sees the winner and can report it).
 pub(super) fn is_retryable(error: &diesel::result::Error) -> bool {
     use diesel::result::Error::DatabaseError;
     matches!(error, DatabaseError(Kind::SerializationFailure | Kind::ExclusionViolation, _)) || is_deadlock(error)
 }
 
-/// The connection is gone: a read may be tried on another.
+/// Whether the connection is gone: a read may be retried on another.
 pub(super) fn is_broken(error: &diesel::result::Error) -> bool {
     use diesel::result::Error::{BrokenTransactionManager, DatabaseError};
     match error {
         BrokenTransactionManager | DatabaseError(Kind::ClosedConnection | Kind::UnableToSendCommand, _) => true,
-        // The first to use a connection that PostgreSQL has ended is told so in words.
+        // The first statement on a connection that PostgreSQL has closed gets this message.
         DatabaseError(_, info) => is_shutdown(info.message()),
         _ => false,
     }

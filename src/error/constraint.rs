@@ -1,15 +1,15 @@
-//! What a broken constraint means to the client, read off its name.
+//! Translates constraint violations into API errors by the name of the constraint.
 //!
-//! Constraints are named by one convention (a test walks the catalogue for it): `<table>_<column>_key` is unique,
-//! `<table>_<column>_fkey` points elsewhere, `<table>_<column>_check` bounds a value, `<table>_<column>_size` what a merge makes of
-//! an object.
+//! Constraints are named by one convention (a test checks the catalogue for it): `<table>_<column>_key` is unique,
+//! `<table>_<column>_fkey` references another table, `<table>_<column>_check` bounds a value, `<table>_<column>_size`
+//! bounds an object that a merge builds.
 
 use diesel::result::{DatabaseErrorInformation, DatabaseErrorKind as Kind};
 
-use crate::error::{Error, Fault};
-use crate::noun::body::LARGEST_OBJECT;
+use crate::error::{Error, FieldError};
+use crate::resource::body::MAX_OBJECT_BYTES;
 
-/// The error that a client sees when PostgreSQL refused a row: 409 for a value that is taken, 422 for one that is wrong.
+/// Returns the error for a row that PostgreSQL rejected: 409 for a value that is taken, 422 for one that is wrong.
 pub fn explain(kind: &Kind, info: &(dyn DatabaseErrorInformation + Send + Sync)) -> Error {
     let table = info.table_name().unwrap_or_default();
     let column = match kind {
@@ -17,7 +17,7 @@ pub fn explain(kind: &Kind, info: &(dyn DatabaseErrorInformation + Send + Sync))
         _ => column(table, info.constraint_name().unwrap_or_default()),
     };
     let pointer = format!("/{column}");
-    let fault = |code, detail: String| Error::Invalid(vec![Fault::new(pointer.clone(), code, detail)]);
+    let fault = |code, detail: String| Error::Invalid(vec![FieldError::new(pointer.clone(), code, detail)]);
     match kind {
         Kind::UniqueViolation => Error::Conflict {
             code: "already_exists",
@@ -30,7 +30,7 @@ pub fn explain(kind: &Kind, info: &(dyn DatabaseErrorInformation + Send + Sync))
         }
         _ if info.constraint_name().is_some_and(|name| name.ends_with("_size")) => {
             let detail = format!(
-                "`{column}` would have more than {LARGEST_OBJECT} bytes with this. Remove members that are not needed: null does."
+                "`{column}` would have more than {MAX_OBJECT_BYTES} bytes with this. Remove members that are not needed: null does."
             );
             fault("length", detail)
         }
@@ -39,7 +39,7 @@ pub fn explain(kind: &Kind, info: &(dyn DatabaseErrorInformation + Send + Sync))
     }
 }
 
-/// `leads_company_id_fkey` of `leads` → `company_id`.
+/// Extracts the column: `leads_company_id_fkey` of `leads` → `company_id`.
 fn column<'a>(table: &str, constraint: &'a str) -> &'a str {
     let rest = constraint.strip_prefix(table).and_then(|r| r.strip_prefix('_')).unwrap_or(constraint);
     ["_fkey", "_key", "_check", "_size"].iter().find_map(|suffix| rest.strip_suffix(suffix)).unwrap_or(rest)
@@ -48,7 +48,7 @@ fn column<'a>(table: &str, constraint: &'a str) -> &'a str {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn the_column_is_read_off_the_name() {
+    fn column_parsed_from_constraint_name() {
         assert_eq!(super::column("leads", "leads_company_id_fkey"), "company_id");
         assert_eq!(super::column("companies", "companies_domain_key"), "domain");
         assert_eq!(super::column("leads", "leads_metadata_size"), "metadata");

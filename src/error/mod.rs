@@ -1,7 +1,7 @@
-//! The one error of the house and its one way to HTTP (RFC 9457 problem documents).
+//! The error type of the service and its translation to HTTP (RFC 9457 problem documents).
 //!
-//! `diesel::Error` is kept whole until the edge, so that [`crate::db`] can see what may be retried; here, and only here,
-//! it becomes a status. Nothing of SQL, and no backtrace, ever reaches a client.
+//! `diesel::Error` is kept whole until the response is built, so that [`crate::db`] can see what may be retried; here,
+//! and only here, it becomes a status. No SQL and no backtrace ever reaches a client.
 
 pub mod constraint;
 mod server_message;
@@ -13,16 +13,16 @@ use serde_json::{Value as Json, json};
 
 use self::server_message::is_lock_timeout;
 pub use self::server_message::{is_deadlock, is_shutdown};
-use crate::context;
+use crate::request_context;
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// `Retry-After` of a request whose twin is being served, in seconds: most requests end within one.
+/// `Retry-After` while a request with the same idempotency key is served, in seconds: most requests end within one.
 const IN_PROGRESS_RETRY_AFTER: u32 = 1;
 
-/// One fault of the input. All faults of a request are reported together.
+/// One validation error of the input. All errors of a request are reported together.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
-pub struct Fault {
+pub struct FieldError {
     /// JSON pointer into the body (`/email`), or `/query/<name>` for a parameter of the query string.
     pub pointer: String,
     /// Stable, for programs: `required`, `type`, `unknown_field`, …
@@ -31,7 +31,7 @@ pub struct Fault {
     pub detail: String,
 }
 
-impl Fault {
+impl FieldError {
     pub fn new(pointer: impl Into<String>, code: &'static str, detail: impl Into<String>) -> Self {
         Self { pointer: pointer.into(), code, detail: detail.into() }
     }
@@ -39,28 +39,28 @@ impl Fault {
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// 400: the request cannot be understood.
+    /// 400: the request is malformed.
     #[error("malformed: {detail}")]
-    Malformed { code: &'static str, detail: String, faults: Vec<Fault> },
-    /// 401: no credential, or one that is not (any longer) good.
+    Malformed { code: &'static str, detail: String, faults: Vec<FieldError> },
+    /// 401: no credential, or one that is not (any longer) valid.
     #[error("unauthenticated")]
     Unauthenticated,
-    /// 401 that says more: what was good once, or could be.
+    /// 401 with a reason: the credential was valid once, or could be.
     #[error("refused: {code}")]
-    Refused { code: &'static str, detail: &'static str },
-    /// 422 that is about no field.
+    AuthRejected { code: &'static str, detail: &'static str },
+    /// 422 that concerns no field.
     #[error("unprocessable: {detail}")]
     Unprocessable { code: &'static str, detail: String },
-    /// 403: a good credential that may not do this.
+    /// 403: a valid credential without the permission.
     #[error("forbidden: {0}")]
     Forbidden(String),
     /// 403: a preflight of a browser whose origin, method or headers are not allowed.
     #[error("cross-origin: {detail}")]
     CrossOrigin { code: &'static str, detail: String },
-    /// 404: not there, or not the caller's.
+    /// 404: it does not exist, or is not the caller's.
     #[error("not found: {0}")]
     NotFound(String),
-    /// 405, with what is allowed.
+    /// 405, with the allowed methods.
     #[error("method not allowed")]
     MethodNotAllowed { allow: String },
     /// 408: the body did not arrive in time.
@@ -69,34 +69,34 @@ pub enum Error {
     /// 409: it would break a rule between rows; `extra` members are added to the problem document.
     #[error("conflict: {detail}")]
     Conflict { code: &'static str, detail: String, pointer: Option<String>, extra: Box<Json> },
-    /// 410: it was there, or could have been, and is not kept any more.
+    /// 410: it existed, or could have, and is not kept any more.
     #[error("gone: {detail}")]
     Gone { code: &'static str, detail: String },
-    /// 412: `If-Match` lost.
+    /// 412: `If-Match` does not match.
     #[error("precondition failed")]
-    Stale,
+    PreconditionFailed,
     /// 413.
     #[error("too large: {0}")]
     TooLarge(String),
     /// 415.
     #[error("unsupported media type: {0}")]
     Unsupported(String),
-    /// 422: understood and wrong.
+    /// 422: well-formed but invalid.
     #[error("invalid")]
-    Invalid(Vec<Fault>),
-    /// Items of a set that is done wholly or not at all: it is refused like one that is wrong as `like` says.
+    Invalid(Vec<FieldError>),
+    /// Rejected items of a batch that is applied entirely or not at all; the status and code are those of `like`.
     #[error("several: {detail}")]
-    Several { like: Box<Error>, detail: String, faults: Vec<Fault> },
-    /// 429: too often. `after` is in seconds.
+    BatchRejected { like: Box<Error>, detail: String, faults: Vec<FieldError> },
+    /// 429: too many requests. `after` is in seconds.
     #[error("too many requests: {detail}")]
     TooMany { code: &'static str, detail: String, after: u32 },
-    /// 503: full, or the database is away. `after` is in seconds.
+    /// 503: overloaded, or the database is unreachable. `after` is in seconds.
     #[error("unavailable: {detail}")]
     Unavailable { code: &'static str, detail: String, after: u32 },
-    /// Whatever PostgreSQL said, not yet mapped.
+    /// An error of PostgreSQL, not yet translated.
     #[error(transparent)]
     Database(#[from] diesel::result::Error),
-    /// 500: a fault of ours. The text is logged, never sent.
+    /// 500: a fault of the service. The text is logged, never sent.
     #[error("internal: {0}")]
     Internal(String),
 }
@@ -106,8 +106,8 @@ impl Error {
         Self::Malformed { code, detail: detail.into(), faults: Vec::new() }
     }
 
-    /// A fault in the query string or the path: 400.
-    pub fn parameters(faults: Vec<Fault>) -> Self {
+    /// Errors in the query string or the path: 400.
+    pub fn parameters(faults: Vec<FieldError>) -> Self {
         let detail = match faults.as_slice() {
             [only] => only.detail.clone(),
             many => format!("{} parameters are wrong; see `errors`.", many.len()),
@@ -119,20 +119,20 @@ impl Error {
         Self::Conflict { code, detail: detail.into(), pointer: None, extra: Box::default() }
     }
 
-    /// An access token whose time is over.
+    /// An expired access token.
     pub fn expired() -> Self {
         let detail = "The access token has expired. Renew it: `POST /api/v1/auth/tokens` with the refresh token.";
-        Self::Refused { code: "token_expired", detail }
+        Self::AuthRejected { code: "token_expired", detail }
     }
 
-    /// The same, of what stands in the member `name` of the body. What may be tried again stays as it is.
-    pub fn of_member(self, name: &str) -> Self {
+    /// Moves the error below the member `name` of the body. Errors that may be retried stay unchanged.
+    pub fn nest_under(self, name: &str) -> Self {
         let below = |pointer: String| format!("/{name}{pointer}");
         match self {
             Self::Invalid(faults) => {
-                Self::Invalid(faults.into_iter().map(|f| Fault { pointer: below(f.pointer), ..f }).collect())
+                Self::Invalid(faults.into_iter().map(|f| FieldError { pointer: below(f.pointer), ..f }).collect())
             }
-            Self::Malformed { code: code @ "not_an_object", detail, .. } => Self::Invalid(vec![Fault::new(
+            Self::Malformed { code: code @ "not_an_object", detail, .. } => Self::Invalid(vec![FieldError::new(
                 below(String::new()),
                 code,
                 detail.replace("The body", &format!("`{name}`")),
@@ -142,7 +142,7 @@ impl Error {
             }
             Self::Database(diesel::result::Error::DatabaseError(kind, info)) => match kind {
                 Kind::UniqueViolation | Kind::ForeignKeyViolation | Kind::CheckViolation | Kind::NotNullViolation => {
-                    constraint::explain(&kind, info.as_ref()).of_member(name)
+                    constraint::explain(&kind, info.as_ref()).nest_under(name)
                 }
                 _ => Self::Database(diesel::result::Error::DatabaseError(kind, info)),
             },
@@ -150,14 +150,14 @@ impl Error {
         }
     }
 
-    /// Another transaction did first what this one was about to do: it is tried again as a whole, and sees what is there.
-    pub fn outrun() -> Self {
+    /// A conflict: another transaction did first what this one was about to do, which is retried as a whole.
+    pub fn serialization_conflict() -> Self {
         let info: Box<dyn DatabaseErrorInformation + Send + Sync> =
             Box::new("another transaction was faster".to_owned());
         Self::Database(diesel::result::Error::DatabaseError(Kind::SerializationFailure, info))
     }
 
-    /// Whether it is that the unique key `name` refused a row.
+    /// Whether the unique constraint `name` rejected a row.
     pub fn is_taken(&self, name: &str) -> bool {
         use diesel::result::Error::DatabaseError;
         matches!(self, Self::Database(DatabaseError(Kind::UniqueViolation, info)) if info.constraint_name() == Some(name))
@@ -171,7 +171,7 @@ impl Error {
         }
     }
 
-    /// Another transaction has held a row or a table for longer than a caller is kept waiting for it.
+    /// Another transaction holds a row or a table for longer than requests wait for locks.
     pub fn locked() -> Self {
         Self::Unavailable {
             code: "locked",
@@ -182,21 +182,21 @@ impl Error {
         }
     }
 
-    /// Whether it is that a lock was not to be had in time.
+    /// Whether a lock could not be acquired in time.
     pub fn is_locked(&self) -> bool {
         matches!(self, Self::Unavailable { code: "locked", .. })
             || matches!(self, Self::Database(error) if is_lock_timeout(error))
     }
 
-    /// Whether the database is away, or has no place for more: nothing that is wrong with what was asked of it.
+    /// Whether the database is unreachable or overloaded, so that the request itself is not at fault.
     pub fn is_outage(&self) -> bool {
         let codes = ["database_unavailable", "database_pooler", "validation_unavailable", "busy"];
         let is = |error: &Self| matches!(error, Self::Unavailable { code, .. } if codes.contains(code));
-        is(self) || self.resolved().is_some_and(|known| is(&known))
+        is(self) || self.translate().is_some_and(|known| is(&known))
     }
 
-    /// Errors whose meaning for the client is known without the database having to be asked again.
-    fn resolved(&self) -> Option<Error> {
+    /// Translates errors whose meaning for the client is known without another query.
+    fn translate(&self) -> Option<Error> {
         let Error::Database(error) = self else { return None };
         Some(match error {
             diesel::result::Error::NotFound => Error::NotFound("There is no such row.".into()),
@@ -209,8 +209,8 @@ impl Error {
                     detail: "The database is not reachable right now. Try again shortly.".into(),
                     after: 2,
                 },
-                // Its own room names the interval; here a deleted booking came back, or many raced for one place.
-                Kind::ExclusionViolation => Error::conflict("overlapping_booking", "This time is taken by now."),
+                // Bookings name the interval themselves; here a deleted booking came back, or several raced for a slot.
+                Kind::ExclusionViolation => Error::conflict("overlapping_booking", "This time is already taken."),
                 Kind::SerializationFailure => contended(),
                 _ if is_deadlock(error) => contended(),
                 _ if is_lock_timeout(error) => Error::locked(),
@@ -230,9 +230,9 @@ impl Error {
         })
     }
 
-    /// As a problem document (RFC 9457): nothing of SQL in it.
+    /// Returns the problem document (RFC 9457), without any SQL.
     pub fn problem(&self) -> Json {
-        if let Some(known) = self.resolved() {
+        if let Some(known) = self.translate() {
             return known.problem();
         }
         let (status, code, title, detail) = self.parts();
@@ -242,9 +242,9 @@ impl Error {
             "status": status.as_u16(),
             "detail": detail,
             "code": code,
-            "request_id": context::request_id(),
+            "request_id": request_context::request_id(),
         });
-        let faults = self.faults();
+        let faults = self.field_errors();
         if !faults.is_empty() {
             problem["errors"] = json!(faults);
         }
@@ -267,7 +267,7 @@ impl Error {
                 "Send a valid API key or access token: `Authorization: Bearer <credential>`.".into(),
             ),
             Error::Unprocessable { code, detail } => (S::UNPROCESSABLE_ENTITY, code, "Invalid", detail.clone()),
-            Error::Refused { code, detail } => (S::UNAUTHORIZED, code, "Unauthorized", (*detail).into()),
+            Error::AuthRejected { code, detail } => (S::UNAUTHORIZED, code, "Unauthorized", (*detail).into()),
             Error::Forbidden(detail) => (S::FORBIDDEN, "forbidden", "Forbidden", detail.clone()),
             Error::CrossOrigin { code, detail } => (S::FORBIDDEN, code, "Forbidden", detail.clone()),
             Error::NotFound(detail) => (S::NOT_FOUND, "not_found", "Not found", detail.clone()),
@@ -285,7 +285,7 @@ impl Error {
             ),
             Error::Conflict { code, detail, .. } => (S::CONFLICT, code, "Conflict", detail.clone()),
             Error::Gone { code, detail } => (S::GONE, code, "Gone", detail.clone()),
-            Error::Stale => (
+            Error::PreconditionFailed => (
                 S::PRECONDITION_FAILED,
                 "precondition_failed",
                 "Precondition failed",
@@ -302,7 +302,7 @@ impl Error {
                 };
                 (S::UNPROCESSABLE_ENTITY, "invalid", "Invalid", detail)
             }
-            Error::Several { like, detail, .. } => {
+            Error::BatchRejected { like, detail, .. } => {
                 let (status, code, title, _) = like.parts();
                 (status, code, title, detail.clone())
             }
@@ -321,22 +321,24 @@ impl Error {
 }
 
 impl Error {
-    /// What is wrong with which part of the input, as far as it is about parts.
-    pub fn faults(&self) -> Vec<Fault> {
+    /// Returns the errors of parts of the input, if it has any.
+    pub fn field_errors(&self) -> Vec<FieldError> {
         match self {
-            Error::Malformed { faults, .. } | Error::Invalid(faults) | Error::Several { faults, .. } => faults.clone(),
+            Error::Malformed { faults, .. } | Error::Invalid(faults) | Error::BatchRejected { faults, .. } => {
+                faults.clone()
+            }
             Error::Conflict { code, detail, pointer: Some(pointer), .. } => {
-                vec![Fault::new(pointer.as_str(), code, detail.as_str())]
+                vec![FieldError::new(pointer.as_str(), code, detail.as_str())]
             }
             _ => Vec::new(),
         }
     }
 
-    /// Whether it is about one row of a set, so that the others may do: what constraints refuse as well.
+    /// Whether it concerns one row of a batch, so that other rows may succeed; constraint violations do as well.
     pub fn is_of_row(&self) -> bool {
         use diesel::result::Error::DatabaseError;
         match self {
-            Error::Invalid(_) | Error::Conflict { .. } | Error::NotFound(_) | Error::Stale => true,
+            Error::Invalid(_) | Error::Conflict { .. } | Error::NotFound(_) | Error::PreconditionFailed => true,
             Error::Database(DatabaseError(kind, _)) => matches!(
                 kind,
                 Kind::UniqueViolation
@@ -349,16 +351,16 @@ impl Error {
         }
     }
 
-    /// Whether PostgreSQL said what it never says of a database that is as the migrations made it: a table, a role or a
-    /// permission is missing.
+    /// Whether PostgreSQL reported what it never reports of a database as migrated: a missing table, role or
+    /// permission.
     pub fn is_unexpected_of_database(&self) -> bool {
         use diesel::result::Error::DatabaseError;
-        matches!(self, Self::Database(DatabaseError(Kind::Unknown, _))) && self.resolved().is_none()
+        matches!(self, Self::Database(DatabaseError(Kind::Unknown, _))) && self.translate().is_none()
     }
 
-    /// The same in the words of the API, where the database said it.
-    pub fn explained(self) -> Self {
-        self.resolved().unwrap_or(self)
+    /// Translates an error of the database into the API's terms.
+    pub fn translated(self) -> Self {
+        self.translate().unwrap_or(self)
     }
 }
 
@@ -372,19 +374,19 @@ fn contended() -> Error {
 
 impl ResponseError for Error {
     fn status_code(&self) -> StatusCode {
-        match self.resolved() {
+        match self.translate() {
             Some(known) => known.parts().0,
             None => self.parts().0,
         }
     }
 
     fn error_response(&self) -> HttpResponse {
-        if let Some(known) = self.resolved() {
+        if let Some(known) = self.translate() {
             return known.error_response();
         }
         let status = self.parts().0;
         if status == StatusCode::INTERNAL_SERVER_ERROR {
-            tracing::error!(request_id = %context::request_id(), error = %self, "request failed");
+            tracing::error!(request_id = %request_context::request_id(), error = %self, "request failed");
         }
         let problem = self.problem();
         let mut reply = HttpResponse::build(status);
@@ -393,7 +395,7 @@ impl ResponseError for Error {
                 reply.insert_header((header::WWW_AUTHENTICATE, "Bearer"));
             }
             // RFC 6750, section 3.1.
-            Error::Refused { .. } => {
+            Error::AuthRejected { .. } => {
                 reply.insert_header((header::WWW_AUTHENTICATE, "Bearer error=\"invalid_token\""));
             }
             Error::MethodNotAllowed { allow } => {
@@ -402,7 +404,7 @@ impl ResponseError for Error {
             Error::Unavailable { after, .. } | Error::TooMany { after, .. } => {
                 reply.insert_header((header::RETRY_AFTER, *after));
             }
-            // The request that holds the key is under way: its answer is there when it ends.
+            // The request that holds the key is being served: its response is available when it ends.
             Error::Conflict { code: "idempotency_in_progress", .. } => {
                 reply.insert_header((header::RETRY_AFTER, IN_PROGRESS_RETRY_AFTER));
             }
@@ -412,7 +414,7 @@ impl ResponseError for Error {
             }
             _ => {}
         }
-        reply.insert_header(("x-request-id", context::request_id()));
+        reply.insert_header(("x-request-id", request_context::request_id()));
         reply.content_type("application/problem+json").body(problem.to_string())
     }
 }

@@ -1,5 +1,5 @@
-//! What PostgreSQL says where diesel has no kind for it: it keeps neither SQLSTATE nor routine, so these are read off the
-//! message, which `lc_messages = C` fixes on every connection ([`crate::db`] warns where that may not be set).
+//! Recognises PostgreSQL errors for which diesel has no kind. It keeps neither SQLSTATE nor routine, so the message
+//! decides, which `lc_messages = C` fixes on every connection ([`crate::db`] warns where that may not be set).
 
 use diesel::result::Error;
 
@@ -8,12 +8,12 @@ pub fn is_deadlock(error: &Error) -> bool {
     says(error, "deadlock detected")
 }
 
-/// SQLSTATE 55P03, of `lock_timeout`; a statement's own time-out ends in other words.
+/// SQLSTATE 55P03, of `lock_timeout`; a statement timeout has another message.
 pub fn is_lock_timeout(error: &Error) -> bool {
     says(error, "canceling statement due to lock timeout")
 }
 
-/// PostgreSQL ended the connection, or takes none: it is stopping, starting, or was told to.
+/// PostgreSQL ended the connection or accepts none: it is starting, stopping, or an administrator's doing.
 pub fn is_shutdown(message: &str) -> bool {
     message.starts_with("terminating connection") || message.starts_with("the database system is")
 }

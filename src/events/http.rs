@@ -1,4 +1,4 @@
-//! `GET /events` and `GET /events/stream`.
+//! HTTP handlers of `GET /events` and `GET /events/stream`.
 
 use std::time::Duration;
 
@@ -7,22 +7,22 @@ use actix_web::web::{Bytes, Data, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 use utoipa::openapi::OpenApi;
 
-use super::document;
-use super::hub::Hub;
-use super::kinds::Kinds;
-use super::log::{self, Page};
+use super::broadcaster::Broadcaster;
+use super::event_log::{self, Page};
+use super::event_types::EventTypes;
+use super::openapi;
 use super::query::{self, After, Asked};
-use super::stream::Follower;
-use crate::app::App;
+use super::stream::Subscriber;
 use crate::auth::{Identity, Tenant};
-use crate::cache::{Entry, Fresh, Source, Stamp};
-use crate::error::{Error, Fault, Result};
-use crate::http::caller::Claim;
-use crate::http::{reply, routing};
+use crate::cache::{ComputedResponse, Entry, Source, VersionStamp};
+use crate::error::{Error, FieldError, Result};
+use crate::http::caller::UnverifiedCaller;
+use crate::http::{response, routing};
+use crate::state::AppState;
 
-const LIST: [&str; 4] = ["after", "noun", "type", "limit"];
-const STREAM: [&str; 3] = ["after", "noun", "type"];
-/// How a reader that comes back names the last event that it has (HTML, section 9.2.4).
+const LIST: [&str; 4] = ["after", "resource", "type", "limit"];
+const STREAM: [&str; 3] = ["after", "resource", "type"];
+/// Header in which a reconnecting client sends the number of its last event (HTML, section 9.2.4).
 const LAST_EVENT_ID: &str = "last-event-id";
 
 pub fn routes(api: &mut ServiceConfig) {
@@ -30,44 +30,49 @@ pub fn routes(api: &mut ServiceConfig) {
     routing::resource("/events/stream").reads(Method::GET, stream).register(api);
 }
 
-async fn list(app: Data<App>, claim: Claim, request: HttpRequest, _: Bytes) -> Result<HttpResponse> {
-    let claim = claim.again().await?;
+async fn list(app: Data<AppState>, claim: UnverifiedCaller, request: HttpRequest, _: Bytes) -> Result<HttpResponse> {
+    let claim = claim.revalidate().await?;
     let (asked, kinds, tenant) = understood(&request, &LIST, claim.identity())?;
     let (after, limit) = (asked.after.unwrap_or(After::Nothing), asked.limit);
-    let db = app.db.within(&tenant);
-    let page = db.read("events", move |conn| log::page(conn, &tenant, after, &kinds, limit)).await?;
+    let db = app.db.for_tenant(&tenant);
+    let page = db.read("events", move |conn| event_log::page(conn, &tenant, after, &kinds, limit)).await?;
     let body = written(&page, limit);
     let etag = format!("\"{:016x}\"", xxhash_rust::xxh3::xxh3_64(&body));
-    let entry = Entry::new(Stamp::default(), Fresh { body, etag }, Duration::ZERO);
-    Ok(reply::entry(&request, &entry, Source::Bypass, None))
+    let entry = Entry::new(VersionStamp::default(), ComputedResponse { body, etag }, Duration::ZERO);
+    Ok(response::entry(&request, &entry, Source::Bypass, None))
 }
 
-async fn stream(hub: Data<Hub>, claim: Claim, request: HttpRequest, _: Bytes) -> Result<HttpResponse> {
-    let claim = claim.again().await?;
+async fn stream(
+    hub: Data<Broadcaster>,
+    claim: UnverifiedCaller,
+    request: HttpRequest,
+    _: Bytes,
+) -> Result<HttpResponse> {
+    let claim = claim.revalidate().await?;
     let (asked, kinds, tenant) = understood(&request, &STREAM, claim.identity())?;
     let after = last_event_id(&request)?.or(asked.after).unwrap_or(After::Latest);
-    let place = Hub::enter(&hub, tenant.id(), kinds.clone())?;
+    let place = Broadcaster::enter(&hub, tenant.id(), kinds.clone())?;
     let (whose, wanted) = (tenant.clone(), kinds.clone());
-    // After a restart all come back at once.
+    // After a restart all clients reconnect at once.
     let turn = hub.reads.acquire().await.map_err(|error| Error::Internal(error.to_string()))?;
-    let db = hub.app.db.within(&tenant);
-    let page = db.read("events_from", move |conn| log::page(conn, &whose, after, &wanted, 1)).await?;
+    let db = hub.app.db.for_tenant(&tenant);
+    let page = db.read("events_from", move |conn| event_log::page(conn, &whose, after, &wanted, 1)).await?;
     drop(turn);
     let position = if let After::Number(number) = after { number } else { page.last };
     let mut reply = HttpResponse::Ok();
     reply.insert_header((header::CONTENT_TYPE, "text/event-stream"));
-    // Proxies such as nginx would otherwise gather what should be on its way.
+    // Proxies such as nginx would otherwise buffer the stream.
     reply.insert_header(("x-accel-buffering", "no"));
     if *request.method() == Method::HEAD {
         return Ok(reply.finish());
     }
-    Ok(reply.streaming(Follower { hub, place, claim, tenant, kinds, position }.stream()))
+    Ok(reply.streaming(Subscriber { hub, place, claim, tenant, kinds, position }.stream()))
 }
 
-/// What is asked, the types that are told, and the tenant. Errors: 400 with every fault; 403 for what was asked and may not be
-/// read.
-fn understood(request: &HttpRequest, names: &[&str], identity: &Identity) -> Result<(Asked, Kinds, Tenant)> {
-    let (readable, tenant) = Kinds::readable(identity)?;
+/// Parses the request. Returns the query, the event types to send, and the tenant. Errors: 400 with every validation
+/// error; 403 when a requested type may not be read.
+fn understood(request: &HttpRequest, names: &[&str], identity: &Identity) -> Result<(Asked, EventTypes, Tenant)> {
+    let (readable, tenant) = EventTypes::readable(identity)?;
     let asked = Asked::read(request.query_string(), names)?;
     let kinds = match &asked.kinds {
         None => readable,
@@ -83,7 +88,7 @@ fn last_event_id(request: &HttpRequest) -> Result<Option<After>> {
     let Some(value) = request.headers().get(LAST_EVENT_ID).filter(|value| !value.is_empty()) else { return Ok(None) };
     let after = value.to_str().ok().and_then(query::after);
     let detail = "`Last-Event-ID` is the number of an event. Leave it out to begin with what happens from now on.";
-    let fault = || Error::parameters(vec![Fault::new("/headers/Last-Event-ID", "invalid", detail)]);
+    let fault = || Error::parameters(vec![FieldError::new("/headers/Last-Event-ID", "invalid", detail)]);
     after.map(Some).ok_or_else(fault)
 }
 
@@ -103,7 +108,7 @@ fn written(page: &Page, limit: u32) -> Vec<u8> {
     out
 }
 
-/// Adds both to the document.
+/// Adds both operations to the OpenAPI document.
 pub fn describe(api: &mut OpenApi) {
-    document::describe(api);
+    openapi::describe(api);
 }

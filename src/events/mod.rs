@@ -1,18 +1,19 @@
-//! Events: every change of a row, in an order that can be followed without missing anything.
+//! Events: every change of a row, in an order that a reader can follow without missing any.
 //!
-//! The audit log is the one source: its trigger puts each entry into a queue, in the change's own transaction. What is
-//! committed is given numbers here ([`order`]), 1, 2, 3 … in each business, by one process at a time; so whoever has read up
-//! to a number will never find a smaller one that they did not see. They are read page by page ([`log`]) or as they come
-//! ([`stream`]), by one query for all streams of the process ([`hub`]). docs/EVENTS.md is for those who follow them.
+//! The audit log is the only source: its trigger puts each entry into the outbox, in the transaction of the change.
+//! Committed entries are numbered 1, 2, 3 … in each business by one process at a time ([`sequencer`]), so a reader who
+//! has read up to a number never finds a smaller one that they have not seen. Events are read page by page
+//! ([`event_log`]) or streamed ([`stream`]), with one query for all streams of the process ([`broadcaster`]).
+//! docs/EVENTS.md is the documentation for clients.
 
-pub mod document;
+mod broadcaster;
+pub mod event_log;
+pub mod event_types;
 pub mod http;
-mod hub;
-pub mod kinds;
-pub mod log;
-pub mod order;
+pub mod openapi;
 pub mod query;
+pub mod sequencer;
 mod stream;
 
-pub use self::hub::{Hub, keep_reading};
-pub use self::kinds::Kinds;
+pub use self::broadcaster::{Broadcaster, keep_reading};
+pub use self::event_types::EventTypes;

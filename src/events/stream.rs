@@ -1,7 +1,8 @@
-//! One stream: first what its reader has missed, page by page, then what comes, as it comes.
+//! One event stream: sends missed events page by page, then new events when they are published.
 //!
-//! Nothing is sent before the credential was looked at again, in a validation round after the events were read; so what is
-//! sent was allowed when it happened to be read or later. A stream whose credential says something else by now ends.
+//! Nothing is sent before the credential was revalidated, in a validation round after the events were read; so what is
+//! sent was allowed when it was read or later. The stream ends when the credential is no longer valid or its rights
+//! have changed.
 
 use std::convert::Infallible;
 use std::time::{Duration, Instant};
@@ -10,45 +11,45 @@ use actix_web::web::{Bytes, Data};
 use futures_util::Stream;
 use futures_util::stream::unfold;
 
-use super::hub::{self, Batch, Hub, Place};
-use super::kinds::Kinds;
-use super::log::{self, Seen};
+use super::broadcaster::{self, Batch, Broadcaster, Subscription};
+use super::event_log::{self, VisibilityFilter};
+use super::event_types::EventTypes;
 use super::query::After;
 use crate::auth::Tenant;
 use crate::error::Result;
-use crate::http::caller::Claim;
+use crate::http::caller::UnverifiedCaller;
 
-/// Events of a page of what was missed.
+/// Events per page of missed events.
 const PAGE: u32 = 500;
-/// After how long a reader comes back whose stream has ended, in milliseconds: not all at once.
+/// Range of the delay before a client reconnects, in milliseconds; random, so that they do not all reconnect at once.
 const RETRY: std::ops::Range<u32> = 500..3_000;
 
-pub struct Follower {
-    pub hub: Data<Hub>,
-    pub place: Place,
-    pub claim: Claim,
+pub struct Subscriber {
+    pub hub: Data<Broadcaster>,
+    pub place: Subscription,
+    pub claim: UnverifiedCaller,
     pub tenant: Tenant,
-    pub kinds: Kinds,
-    /// All up to here was sent.
+    pub kinds: EventTypes,
+    /// All events up to this number were sent.
     pub position: i64,
 }
 
 struct Following {
-    follower: Follower,
-    /// Up to where pages must be read before what comes can be sent; `None`: it does not listen yet.
+    follower: Subscriber,
+    /// Number up to which pages must be read before live batches can be sent; `None` before it subscribes.
     listens_from: Option<i64>,
     begun: bool,
     over: bool,
-    /// When it must say something.
+    /// When the next heartbeat is due.
     beats: Instant,
-    /// When it is old.
+    /// When the stream reaches its maximum age.
     ends: Instant,
 }
 
-/// Why a stream is over does not matter to it: whoever follows comes back with the number of their last event.
-struct Over;
+/// The end of the stream, without a reason: the client reconnects with the number of its last event in any case.
+struct StreamClosed;
 
-impl Follower {
+impl Subscriber {
     pub fn stream(self) -> impl Stream<Item = Result<Bytes, Infallible>> + 'static {
         let now = Instant::now();
         let life = Duration::from_secs(self.hub.app.config.stream_minutes * 60);
@@ -65,27 +66,28 @@ impl Follower {
         Duration::from_secs(self.hub.app.config.stream_heartbeat_seconds)
     }
 
-    /// Looks at the credential again.
-    async fn is_still_allowed(&mut self) -> Result<(), Over> {
-        let now = self.claim.again().await.map_err(|_| Over)?;
+    /// Revalidates the credential. Errors: it is no longer valid, or its rights have changed.
+    async fn is_still_allowed(&mut self) -> Result<(), StreamClosed> {
+        let now = self.claim.revalidate().await.map_err(|_| StreamClosed)?;
         if !now.identity().is_as(self.claim.identity()) {
-            return Err(Over);
+            return Err(StreamClosed);
         }
         self.claim = now;
         Ok(())
     }
 
-    /// What of `batch` is to be sent.
-    async fn part(&self, batch: &Batch) -> Result<Bytes, Over> {
-        let seen = match self.tenant.sees_only() {
+    /// Returns the part of `batch` to send.
+    async fn part(&self, batch: &Batch) -> Result<Bytes, StreamClosed> {
+        let seen = match self.tenant.restricted_to_user() {
             None => None,
             Some(_) => {
                 let about: Vec<_> = batch.events.iter().map(|event| event.about).collect();
                 let tenant = self.tenant.clone();
-                let _turn = self.hub.reads.acquire().await.map_err(|_| Over)?;
-                let db = self.hub.app.db.within(&tenant);
-                let seen = db.read("events_seen", move |conn| Seen::of(conn, &tenant, about.iter().copied()));
-                Some(seen.await.map_err(|_| Over)?)
+                let _turn = self.hub.reads.acquire().await.map_err(|_| StreamClosed)?;
+                let db = self.hub.app.db.for_tenant(&tenant);
+                let seen =
+                    db.read("events_seen", move |conn| VisibilityFilter::of(conn, &tenant, about.iter().copied()));
+                Some(seen.await.map_err(|_| StreamClosed)?)
             }
         };
         let wanted = batch.events.iter().filter(|event| {
@@ -93,7 +95,7 @@ impl Follower {
                 && self.kinds.has(event.about.kind)
                 && seen.as_ref().is_none_or(|seen| seen.has(event.about))
         });
-        // Runs of events that stand one after the other; as a rule one, of all.
+        // Ranges of adjacent events; as a rule one, the whole batch.
         let mut runs: Vec<std::ops::Range<usize>> = Vec::new();
         for event in wanted {
             match runs.last_mut() {
@@ -129,7 +131,7 @@ impl Following {
                     self.beats = Instant::now() + self.follower.heartbeat();
                     return Some(bytes);
                 }
-                Err(Over) => {
+                Err(StreamClosed) => {
                     self.over = true;
                     return Some(come_back());
                 }
@@ -137,18 +139,18 @@ impl Following {
         }
     }
 
-    /// Sends a page of what was missed. At its end it listens, and reads what came in between.
-    async fn catch_up(&mut self) -> Result<Bytes, Over> {
+    /// Sends a page of missed events. After the last one it subscribes, and reads what was published in between.
+    async fn catch_up(&mut self) -> Result<Bytes, StreamClosed> {
         let Self { follower, listens_from, ends, .. } = self;
         if Instant::now() >= *ends || follower.hub.is_closed() {
-            return Err(Over);
+            return Err(StreamClosed);
         }
-        let turn = follower.hub.reads.acquire().await.map_err(|_| Over)?;
+        let turn = follower.hub.reads.acquire().await.map_err(|_| StreamClosed)?;
         let (tenant, kinds, after) =
             (follower.tenant.clone(), follower.kinds.clone(), After::Number(follower.position));
-        let db = follower.hub.app.db.within(&tenant);
-        let page = db.read("events_missed", move |conn| log::page(conn, &tenant, after, &kinds, PAGE));
-        let page = page.await.map_err(|_| Over)?;
+        let db = follower.hub.app.db.for_tenant(&tenant);
+        let page = db.read("events_missed", move |conn| event_log::page(conn, &tenant, after, &kinds, PAGE));
+        let page = page.await.map_err(|_| StreamClosed)?;
         drop(turn);
         follower.is_still_allowed().await?;
         follower.position = page.reached.max(follower.position);
@@ -156,16 +158,16 @@ impl Following {
             *listens_from = Some(follower.place.listen(follower.position));
         }
         let mut bytes = Vec::with_capacity(page.events.len() * 512);
-        page.events.iter().for_each(|event| hub::write(&mut bytes, event.sequence, event.about, &event.json));
+        page.events.iter().for_each(|event| broadcaster::write(&mut bytes, event.sequence, event.about, &event.json));
         Ok(bytes.into())
     }
 
-    /// Sends what comes, or says that there is nothing.
-    async fn live(&mut self) -> Result<Bytes, Over> {
+    /// Sends the next batch, or a heartbeat.
+    async fn live(&mut self) -> Result<Bytes, StreamClosed> {
         let Self { follower, beats, ends, .. } = self;
         let wait = (*beats).min(*ends).saturating_duration_since(Instant::now());
         match tokio::time::timeout(wait, follower.place.next()).await {
-            Ok(None) => Err(Over),
+            Ok(None) => Err(StreamClosed),
             Ok(Some(batch)) => {
                 let part = follower.part(&batch).await?;
                 if !part.is_empty() {
@@ -174,13 +176,13 @@ impl Following {
                 follower.position = batch.reached.max(follower.position);
                 Ok(part)
             }
-            Err(_) if Instant::now() >= *ends => Err(Over),
+            Err(_) if Instant::now() >= *ends => Err(StreamClosed),
             Err(_) => {
                 follower.is_still_allowed().await?;
                 if let Some(reached) = follower.place.reached() {
                     follower.position = reached.max(follower.position);
                 }
-                // A number without an event: whoever comes back later need not go through all that was not for them.
+                // An id without an event: a client that reconnects later need not scan the events that were not for it.
                 Ok(format!(": heartbeat\nid: {}\n\n", follower.position).into())
             }
         }

@@ -1,4 +1,4 @@
-//! Who is calling, and for which business.
+//! Extractors for the authenticated caller of a request and the business it acts for.
 
 use std::future::{Future, Ready, ready};
 use std::pin::Pin;
@@ -11,49 +11,51 @@ use actix_web::{FromRequest, HttpRequest};
 use futures_util::future::Either;
 use uuid::Uuid;
 
-use super::quota::{self, Stranger};
-use crate::auth::{Action, Area, Business, Credential, Hash, Identity, Keyring, Principal, Role, Tenant, hash};
-use crate::cache::Stamp;
+use super::rate_limit_check::{self, AnonymousClient};
+use crate::auth::{
+    Action, Area, Authenticator, Credential, Hash, Identity, Principal, Role, Tenant, TenantSettings, hash,
+};
+use crate::cache::VersionStamp;
 use crate::error::{Error, Result};
 
-// What is known already costs no allocation: this is on every request.
+// A known credential resolves without a boxed future: this runs on every request.
 type Found<T> = Either<Ready<Result<T>>, Pin<Box<dyn Future<Output = Result<T>>>>>;
 
-/// Whom a request's credential spoke for when it was last looked at: good enough to begin with, not to answer with. It is
-/// confirmed by a validation round, as a rule the one that validates the answer.
+/// The identity that a credential had when it was last verified. It suffices to start a read but not to answer it: a
+/// validation round confirms it, usually the one that validates the response.
 #[derive(Clone)]
-pub struct Claim {
-    keyring: Data<Keyring>,
+pub struct UnverifiedCaller {
+    keyring: Data<Authenticator>,
     hash: Hash,
     identity: Arc<Identity>,
 }
 
-impl Claim {
+impl UnverifiedCaller {
     pub fn identity(&self) -> &Identity {
         &self.identity
     }
 
-    pub fn business(&self) -> &Business {
-        &self.identity.business
+    pub fn business(&self) -> &TenantSettings {
+        &self.identity.settings
     }
 
-    /// Confirms it by what a round of `generation` found for its identity's access; no versions: nothing has changed since
-    /// it was confirmed last. `None`: it is as claimed; else what is true now. Errors: 401 when the credential is no good
-    /// any more.
-    pub async fn confirm(&self, generation: u64, now: Option<&Stamp>) -> Result<Option<Self>> {
+    /// Confirms the identity with `now`, the versions of its access tags as validation round `generation` found them;
+    /// `None`: unchanged since the last confirmation. Returns `None` when the identity is unchanged, else the current
+    /// one. Errors: 401 when the credential is no longer valid.
+    pub async fn confirm(&self, generation: u64, now: Option<&VersionStamp>) -> Result<Option<Self>> {
         let renewed = self.keyring.confirm(self.hash, &self.identity, generation, now).await?;
         Ok(renewed.map(|identity| Self { identity, ..self.clone() }))
     }
 
-    /// Whom it speaks for now, confirmed: for what goes on longer than a request. Errors: 401; 503 when that cannot be known.
-    pub async fn again(&self) -> Result<Self> {
-        let identity = self.keyring.again(self.hash, &self.identity).await?;
+    /// Returns the confirmed identity, for work that outlasts a request. Errors: 401; 503 when it cannot be confirmed.
+    pub async fn revalidate(&self) -> Result<Self> {
+        let identity = self.keyring.revalidate(self.hash, &self.identity).await?;
         let caller = Self { identity, ..self.clone() }.confirmed().await?;
         Ok(Self { identity: caller.identity, ..self.clone() })
     }
 
-    /// What is true now where rounds cannot say it: looked up if there is a cache that is bypassed. Without a cache a
-    /// credential is believed for `RAPPORT_KEY_TRUST_MS`. Errors: 401.
+    /// Looks the credential up again while the cache is bypassed and no validation round can confirm it. Without a
+    /// cache a credential is trusted for `RAPPORT_CREDENTIAL_CACHE_MS`. Errors: 401.
     pub async fn looked_up(self) -> Result<Self> {
         if self.keyring.cache().is_none() {
             return Ok(self);
@@ -62,7 +64,7 @@ impl Claim {
         Ok(Self { identity, ..self })
     }
 
-    /// Confirms it by a round of its own.
+    /// Confirms the identity in a validation round of its own, or by [`Self::looked_up`] where no cache is in use.
     async fn confirmed(self) -> Result<Caller> {
         let Some(cache) = self.keyring.cache().filter(|cache| !cache.is_bypassed()) else {
             return Ok(Caller { identity: self.looked_up().await?.identity });
@@ -74,24 +76,24 @@ impl Claim {
     }
 }
 
-impl FromRequest for Claim {
+impl FromRequest for UnverifiedCaller {
     type Error = Error;
     type Future = Found<Self>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let Some(text) = bearer(request) else {
-            return Either::Left(ready(Err(quota::refused(request, Error::Unauthenticated))));
+            return Either::Left(ready(Err(rate_limit_check::refused(request, Error::Unauthenticated))));
         };
-        let Some(keyring) = request.app_data::<Data<Keyring>>().cloned() else {
+        let Some(keyring) = request.app_data::<Data<Authenticator>>().cloned() else {
             return Either::Left(ready(Err(Error::Internal("no keyring".into()))));
         };
         let hash = hash(text);
         if let Some(known) = keyring.known(&hash) {
-            let known = known.map_err(|error| quota::refused(request, error));
-            let counted = known.and_then(|identity| quota::count(request, &identity).map(|()| identity));
+            let known = known.map_err(|error| rate_limit_check::refused(request, error));
+            let counted = known.and_then(|identity| rate_limit_check::count(request, &identity).map(|()| identity));
             return Either::Left(ready(counted.map(|identity| Self { keyring, hash, identity })));
         }
-        let (text, stranger) = (text.to_owned(), Stranger::of(request));
+        let (text, stranger) = (text.to_owned(), AnonymousClient::of(request));
         Either::Right(Box::pin(async move {
             let stranger = stranger?;
             let identity = recognise(&keyring, &text, &stranger).await.map_err(|error| stranger.refused(error))?;
@@ -101,20 +103,20 @@ impl FromRequest for Claim {
     }
 }
 
-/// An authenticated caller: what the credential says now.
+/// An authenticated caller with a confirmed identity.
 #[derive(Clone, Debug)]
 pub struct Caller {
     identity: Arc<Identity>,
 }
 
 impl Caller {
-    /// The caller's business, if the caller's role allows `action` in `area`. Errors: 403.
-    pub fn may(&self, area: Area, action: Action) -> Result<Tenant> {
-        self.identity.may(area, action)
+    /// Returns the caller's business if the caller is permitted `action` in `area`. Errors: 403.
+    pub fn require(&self, area: Area, action: Action) -> Result<Tenant> {
+        self.identity.require(area, action)
     }
 
-    pub fn business(&self) -> &Business {
-        &self.identity.business
+    pub fn business(&self) -> &TenantSettings {
+        &self.identity.settings
     }
 
     pub fn principal(&self) -> Principal {
@@ -125,13 +127,13 @@ impl Caller {
         self.identity.role
     }
 
-    /// The caller's own business, for what everyone may ask about themselves.
+    /// Returns the caller's own business, for reads about the caller that need no permission.
     pub fn own(&self) -> Tenant {
         self.identity.own()
     }
 
-    /// The caller's own business, for what everyone may do about themselves: their sessions, their password.
-    /// Errors: 403 when the caller is a program.
+    /// Returns the caller's own business, user id and session id, for operations on the caller's own sessions and
+    /// password. Errors: 403 when the caller is an API key.
     pub fn person(&self) -> Result<(Tenant, Uuid, Uuid)> {
         match self.identity.principal {
             Principal::User { id, session } => Ok((self.identity.own(), id, session)),
@@ -145,15 +147,17 @@ impl FromRequest for Caller {
     type Future = Pin<Box<dyn Future<Output = Result<Self>>>>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let (claim, request) = (Claim::from_request(request, payload), request.clone());
-        Box::pin(async move { claim.await?.confirmed().await.map_err(|error| quota::refused(&request, error)) })
+        let (claim, request) = (UnverifiedCaller::from_request(request, payload), request.clone());
+        Box::pin(
+            async move { claim.await?.confirmed().await.map_err(|error| rate_limit_check::refused(&request, error)) },
+        )
     }
 }
 
-/// Whom a credential speaks for that is not known here yet. Errors: 401.
-async fn recognise(keyring: &Keyring, text: &str, stranger: &Stranger) -> Result<Arc<Identity>> {
+/// Identifies a credential that the authenticator does not remember. Errors: 401; 429.
+async fn recognise(keyring: &Authenticator, text: &str, stranger: &AnonymousClient) -> Result<Arc<Identity>> {
     let credential = keyring.read(text).await?;
-    // A token has proved by its signature that it is none of the made up ones.
+    // A token's valid signature proves that it was issued here, so it needs no lookup permit.
     let _turn = match credential {
         Credential::Key(_) => stranger.doubt().await?,
         Credential::Token(..) => None,
@@ -161,7 +165,7 @@ async fn recognise(keyring: &Keyring, text: &str, stranger: &Stranger) -> Result
     keyring.identify(credential).await
 }
 
-/// The credential of `Authorization: Bearer <credential>`.
+/// Returns the credential of `Authorization: Bearer <credential>`.
 fn bearer(request: &HttpRequest) -> Option<&str> {
     let value = request.headers().get(header::AUTHORIZATION)?.to_str().ok()?;
     let (scheme, credential) = value.split_once(' ')?;

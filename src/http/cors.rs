@@ -1,5 +1,5 @@
-//! Cross-origin requests of browsers: which origins, methods and headers are allowed, and refusals that say what was
-//! refused and which option allows it. Browsers tell their users nothing of the kind.
+//! CORS: which origins, methods and headers browsers may use, and refusals that name what was refused and the option
+//! that allows it, which browsers themselves do not report.
 
 use std::collections::HashSet;
 use std::sync::LazyLock;
@@ -11,13 +11,13 @@ use actix_web::http::header::{self, HeaderMap};
 use parking_lot::Mutex;
 
 use crate::error::Error;
-use crate::hint::shown;
+use crate::suggest::shown;
 
 /// Methods of the API.
 const METHODS: [&str; 4] = ["GET", "POST", "PATCH", "DELETE"];
 
-/// Request headers that a page may set: those that the API reads, and those that front ends send unasked (tracing of
-/// requests, the flag of older libraries).
+/// Request headers that a page may set: those that the API reads, and those that front ends send by themselves (tracing
+/// headers, the flag of older libraries).
 pub const REQUEST_HEADERS: [&str; 15] = [
     "accept-language",
     "authorization",
@@ -52,14 +52,14 @@ pub const RESPONSE_HEADERS: [&str; 12] = [
     "X-Request-Id",
 ];
 
-/// How long a browser may keep a preflight's answer, in seconds: an hour, so that a changed configuration reaches
+/// How long a browser may cache a preflight response, in seconds: an hour, so that a changed configuration reaches
 /// every page within it.
 const MAX_AGE_SECONDS: usize = 3600;
 
-/// How many different refusals are logged in the life of a process. The refused values are the clients' words.
+/// Maximum number of distinct refusals that a process logs: refused values are client input.
 const MAX_LOGGED: usize = 64;
 
-/// The middleware for `origins`.
+/// Builds the CORS middleware for `origins`.
 pub fn cors(origins: &[String]) -> Cors {
     let cors = Cors::default()
         .allowed_methods(METHODS)
@@ -72,7 +72,7 @@ pub fn cors(origins: &[String]) -> Cors {
     })
 }
 
-/// Why `request` is refused, if it is a preflight that [`cors`] would refuse. Each refusal is logged once.
+/// Returns why `request` is refused if it is a preflight that [`cors`] would refuse. Each refusal is logged once.
 pub fn refused(request: &ServiceRequest, origins: &[String]) -> Option<Error> {
     if !is_preflight(request) {
         return None;
@@ -93,7 +93,7 @@ fn is_preflight(request: &ServiceRequest) -> bool {
         && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
 }
 
-/// Why a preflight is refused, if it is.
+/// Returns why a preflight is refused, if it is.
 fn refusal(headers: &HeaderMap, origins: &[String]) -> Option<Refusal> {
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let origin = text(header::ORIGIN);

@@ -1,14 +1,14 @@
-//! What every request passes: who is calling, how bodies arrive, how answers leave.
+//! The HTTP layer that all routes share: extractors, middleware, connections, idempotency, rate limits, responses.
 
 pub mod caller;
-pub mod client;
+pub mod client_ip;
 pub mod connections;
 pub mod cors;
-pub mod document;
-pub mod observe;
-pub mod once;
+pub mod idempotency;
+pub mod middleware;
+pub mod openapi_responses;
 pub mod payload;
 pub mod precondition;
-pub mod quota;
-pub mod reply;
+pub mod rate_limit_check;
+pub mod response;
 pub mod routing;

@@ -1,4 +1,4 @@
-//! Request bodies, read within their limits: type, coding, size and time.
+//! Extractors for request bodies that enforce media type, content coding, size and time limits.
 
 use std::future::{Future, Ready, ready};
 use std::pin::Pin;
@@ -24,7 +24,7 @@ impl Body {
 
 impl FromRequest for Body {
     type Error = Error;
-    // What is there already costs no allocation: this is on every request.
+    // Methods without a body need no boxed future: this runs on every request.
     type Future = Either<Ready<Result<Self>>, Pin<Box<dyn Future<Output = Result<Self>>>>>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
@@ -42,21 +42,21 @@ impl FromRequest for Body {
     }
 }
 
-/// A body that may be large: it is taken piece by piece, each within its time, and never whole.
-pub struct Pieces {
+/// A large body, read chunk by chunk, each within the time limit, and never held in memory as a whole.
+pub struct BodyStream {
     payload: Payload,
     time: Duration,
 }
 
-impl Pieces {
-    /// The next piece; `None`: that was all. Errors: 408; 400 when it ends in the middle.
+impl BodyStream {
+    /// Returns the next chunk; `None` at the end. Errors: 408; 400 when the body ends early.
     pub async fn next(&mut self) -> Result<Option<Bytes>> {
         let piece = tokio::time::timeout(self.time, self.payload.next()).await.map_err(|_| Error::RequestTimeout)?;
         piece.transpose().map_err(|_| Error::malformed("incomplete_body", "The body did not arrive whole."))
     }
 }
 
-impl FromRequest for Pieces {
+impl FromRequest for BodyStream {
     type Error = Error;
     type Future = Ready<Result<Self>>;
 
@@ -69,30 +69,30 @@ impl FromRequest for Pieces {
     }
 }
 
-/// What bounds a body; see `Config`.
+/// Limits of a request body; see `Config`.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     pub largest: usize,
-    /// Where many rows are sent at once.
+    /// The largest body of a batch.
     pub largest_batch: usize,
     pub time: Duration,
 }
 
-/// Marks resources that take many rows at once.
+/// Marks routes that take batches of rows.
 #[derive(Clone, Copy, Debug)]
-pub struct Large;
+pub struct LargeBody;
 
 fn limits(request: &HttpRequest) -> Result<Limits> {
     let limits = request.app_data::<Data<Limits>>().map(|limits| ***limits);
     let limits = limits.ok_or_else(|| Error::Internal("no limits".into()))?;
-    Ok(match request.app_data::<Large>() {
+    Ok(match request.app_data::<LargeBody>() {
         Some(_) => Limits { largest: limits.largest_batch, ..limits },
         None => limits,
     })
 }
 
 fn check(request: &HttpRequest) -> Result<()> {
-    // A decoder would have no limit on what it unpacks.
+    // A decoder would have no limit on the decompressed size.
     if request.headers().contains_key(header::CONTENT_ENCODING) {
         return Err(Error::Unsupported("Send the body without Content-Encoding.".into()));
     }

@@ -1,4 +1,4 @@
-//! Preconditions of requests (RFC 9110, section 13): lists of entity tags, read and compared.
+//! Conditional requests (RFC 9110, section 13): parses and compares lists of entity tags.
 
 use actix_web::HttpRequest;
 use actix_web::http::header::{self, HeaderMap, HeaderName};
@@ -6,15 +6,15 @@ use actix_web::http::header::{self, HeaderMap, HeaderName};
 use crate::cache::Coding;
 use crate::error::{Error, Result};
 
-/// Entity tags in one `If-Match`. A caller holds the tag of the row as it was read, or of a few states of it; sixteen versions fit
-/// into two cache lines, which every write copies.
+/// Maximum number of entity tags in one `If-Match`. A client holds the tag of the row as it read it, or of a few
+/// states; sixteen versions fit into two cache lines, which every write copies.
 const MAX_TAGS: usize = 16;
 
-/// The versions of a row with which a change is allowed: what `If-Match` says.
+/// Row versions at which `If-Match` allows a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IfMatch {
     versions: [i64; MAX_TAGS],
-    /// How many of `versions` count; `None`: any version is allowed.
+    /// Number of valid entries in `versions`; `None`: any version is allowed.
     count: Option<usize>,
 }
 
@@ -22,8 +22,8 @@ impl IfMatch {
     /// No precondition, or `*`.
     pub const ANY: Self = Self { versions: [0; MAX_TAGS], count: None };
 
-    /// Reads the header; without one any version is allowed. A weak tag matches nothing (section 13.1.1 compares strongly), and
-    /// neither does a tag that is none of this service. Errors: 400 when it is no list of entity tags.
+    /// Parses the header; without one any version is allowed. Weak tags match nothing (section 13.1.1 compares
+    /// strongly), nor do tags of other origin. Errors: 400 when it is not a list of at most 16 entity tags.
     pub fn read(request: &HttpRequest) -> Result<Self> {
         let Some(text) = combined(request.headers(), &header::IF_MATCH) else {
             return Ok(Self::ANY);
@@ -49,19 +49,19 @@ impl IfMatch {
         Ok(read)
     }
 
-    /// The versions that are allowed; `None`: any.
+    /// Returns the allowed versions; `None`: any.
     pub fn versions(&self) -> Option<&[i64]> {
         self.count.map(|count| &self.versions[..count])
     }
 
-    /// Whether a row of `version` may be changed; one without a version only where any is allowed.
+    /// Whether a row of `version` may be changed; a row without a version only if any is allowed.
     pub fn allows(&self, version: Option<i64>) -> bool {
         self.versions().is_none_or(|versions| version.is_some_and(|version| versions.contains(&version)))
     }
 }
 
-/// Whether `If-None-Match` names `etag`, the tag of the answer as it is without a coding. The comparison is weak (section 13.1.2),
-/// and the same answer in another coding is not worth sending again either.
+/// Whether `If-None-Match` names `etag`, the tag of the uncompressed response. The comparison is weak (section 13.1.2),
+/// and a tag of the same response in another coding matches too: it need not be sent again either.
 pub fn is_known(request: &HttpRequest, etag: &str) -> bool {
     let known = combined(request.headers(), &header::IF_NONE_MATCH).flatten();
     match known.as_deref().and_then(EntityTags::parse) {
@@ -71,18 +71,18 @@ pub fn is_known(request: &HttpRequest, etag: &str) -> bool {
     }
 }
 
-/// The tag of `etag`'s answer in the coding `coding`: a strong tag of its own, because the bytes are others (section 8.8.3.3).
+/// Returns the tag of `etag`'s response in `coding`: a strong tag, because the bytes differ (section 8.8.3.3).
 pub fn coded(etag: &str, coding: Coding) -> String {
     format!("\"{}-{}\"", etag.trim_matches('"'), coding.name())
 }
 
-/// A tag without the name of a coding.
+/// Removes the coding suffix from a tag.
 fn uncoded(opaque: &str) -> &str {
     let coding = Coding::ALL.into_iter().find_map(|coding| opaque.strip_suffix(coding.name())?.strip_suffix('-'));
     coding.unwrap_or(opaque)
 }
 
-/// `3` or `3.0123456789abcdef`, with the name of a coding or without → 3.
+/// Parses `3` or `3.0123456789abcdef`, with or without a coding suffix → 3.
 fn version(opaque: &str) -> Option<i64> {
     let tag = uncoded(opaque);
     let (version, hash) = tag.split_once('.').unwrap_or((tag, "0000000000000000"));
@@ -90,7 +90,7 @@ fn version(opaque: &str) -> Option<i64> {
     if plain && hash.bytes().all(|byte| byte.is_ascii_hexdigit()) { version.parse().ok() } else { None }
 }
 
-/// All lines of the header `name` as one (section 5.3); `Some(None)` where one is no visible ASCII.
+/// Joins all lines of the header `name` (section 5.3); `Some(None)` when a line is not visible ASCII.
 fn combined(headers: &HeaderMap, name: &HeaderName) -> Option<Option<String>> {
     let mut lines = headers.get_all(name).peekable();
     lines.peek()?;
@@ -108,12 +108,12 @@ enum EntityTags<'t> {
 #[derive(Debug, PartialEq)]
 struct EntityTag<'t> {
     weak: bool,
-    /// What stands between the quotation marks.
+    /// The text between the quotation marks.
     opaque: &'t str,
 }
 
 impl<'t> EntityTags<'t> {
-    /// Elements of a list may be empty (section 5.6.1.2), but not all of them.
+    /// List elements may be empty (section 5.6.1.2), but not all of them.
     fn parse(text: &'t str) -> Option<Self> {
         let mut rest = text.trim();
         if rest == "*" {
@@ -144,7 +144,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lists_of_entity_tags_are_read_by_their_grammar() {
+    fn parse_entity_tag_list_follows_the_grammar() {
         let tag = |weak, opaque| EntityTag { weak, opaque };
         for (text, expected) in [
             ("*", Some(EntityTags::Any)),
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn versions_are_read_off_the_tags_of_rows() {
+    fn version_parsed_from_row_etag() {
         for (opaque, expected) in [
             ("3", Some(3)),
             ("3.0123456789abcdef", Some(3)),

@@ -1,5 +1,5 @@
-//! Resources that answer 405 with `Allow` to what they do not know (actix answers 404 when routes are only guarded), and
-//! hand every handler the same four things.
+//! Route builder: paths return 405 with `Allow` for other methods (actix returns 404 when routes are only guarded), and
+//! handlers get state, caller, request and body.
 
 use std::future::Future;
 
@@ -7,13 +7,13 @@ use actix_web::http::Method;
 use actix_web::web::{self, Bytes, Data, ServiceConfig};
 use actix_web::{FromRequest, Handler, HttpRequest, HttpResponse, Resource, Responder};
 
-use super::caller::{Caller, Claim};
-use super::payload::{Body, Large, Pieces};
-use super::quota::Anyone;
-use crate::context;
+use super::caller::{Caller, UnverifiedCaller};
+use super::payload::{Body, BodyStream, LargeBody};
+use super::rate_limit_check::Anonymous;
 use crate::error::{Error, Result};
+use crate::request_context;
 
-/// A resource under construction.
+/// The routes of one path, under construction.
 pub struct Routes {
     resource: Resource,
     allowed: Vec<Method>,
@@ -24,13 +24,13 @@ pub fn resource(path: &str) -> Routes {
 }
 
 impl Routes {
-    /// It takes bodies as large as those of many rows may be.
+    /// Raises the body limit to that of batches.
     pub fn large(mut self) -> Self {
-        self.resource = self.resource.app_data(Large);
+        self.resource = self.resource.app_data(LargeBody);
         self
     }
 
-    /// Answers `method` with `handler`: the state it works with, caller, request, and the body, read within its limits.
+    /// Handles `method` with `handler`, which gets state, caller, request, and the body, read within its limits.
     pub fn on<S, H, F>(self, method: Method, handler: H) -> Self
     where
         S: 'static,
@@ -42,39 +42,39 @@ impl Routes {
         })
     }
 
-    /// As [`Routes::on`], for whoever comes: there is no caller yet, so their address is counted.
+    /// As [`Routes::on`], for operations without authentication: requests are counted by client network.
     pub fn open<S, H, F>(self, method: Method, handler: H) -> Self
     where
         S: 'static,
         H: Fn(Data<S>, HttpRequest, Bytes) -> F + Copy + 'static,
         F: Future<Output = Result<HttpResponse>> + 'static,
     {
-        self.route(method, move |state: Data<S>, _: Anyone, request: HttpRequest, body: Body| {
+        self.route(method, move |state: Data<S>, _: Anonymous, request: HttpRequest, body: Body| {
             handler(state, request, body.into_inner())
         })
     }
 
-    /// As [`Routes::on`], for a read: the handler gets a claim, which is confirmed in the round that validates the answer.
+    /// As [`Routes::on`], for a read: the validation round of the response confirms the [`UnverifiedCaller`].
     pub fn reads<S, H, F>(self, method: Method, handler: H) -> Self
     where
         S: 'static,
-        H: Fn(Data<S>, Claim, HttpRequest, Bytes) -> F + Copy + 'static,
+        H: Fn(Data<S>, UnverifiedCaller, HttpRequest, Bytes) -> F + Copy + 'static,
         F: Future<Output = Result<HttpResponse>> + 'static,
     {
-        self.route(method, move |state: Data<S>, claim: Claim, request: HttpRequest, body: Body| {
+        self.route(method, move |state: Data<S>, claim: UnverifiedCaller, request: HttpRequest, body: Body| {
             handler(state, claim, request, body.into_inner())
         })
     }
 
-    /// As [`Routes::on`], for a body of any type that is taken piece by piece. The request has as long as its pieces keep coming.
+    /// As [`Routes::on`], for a body of any type that is streamed. The request's time limit does not apply.
     pub fn streams<S, H, F>(self, method: Method, handler: H) -> Self
     where
         S: 'static,
-        H: Fn(Data<S>, Caller, HttpRequest, Pieces) -> F + Copy + 'static,
+        H: Fn(Data<S>, Caller, HttpRequest, BodyStream) -> F + Copy + 'static,
         F: Future<Output = Result<HttpResponse>> + 'static,
     {
-        self.route(method, move |state: Data<S>, caller: Caller, request: HttpRequest, body: Pieces| {
-            context::takes_its_time();
+        self.route(method, move |state: Data<S>, caller: Caller, request: HttpRequest, body: BodyStream| {
+            request_context::no_timeout();
             handler(state, caller, request, body)
         })
     }
@@ -87,7 +87,7 @@ impl Routes {
     {
         let mut methods = vec![method];
         if methods == [Method::GET] {
-            // Whatever can be read answers HEAD as well (RFC 9110, section 9.1); the encoder leaves the body out.
+            // Every readable path handles HEAD as well (RFC 9110, section 9.1); the encoder omits the body.
             methods.push(Method::HEAD);
         }
         for method in methods {
@@ -111,7 +111,7 @@ impl Routes {
     }
 }
 
-/// Answers 405 and says what is allowed.
+/// Builds a fallback route that returns 405 with the allowed methods.
 pub fn refuse(allowed: &[Method]) -> actix_web::Route {
     let allow = allowed.iter().map(Method::as_str).collect::<Vec<_>>().join(", ");
     web::to(move || {

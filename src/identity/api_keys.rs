@@ -1,4 +1,4 @@
-//! API keys: how programs come in. A key is shown once, when it is made; the database has its SHA-256 only.
+//! API keys: credentials for programs. A key is shown once, when it is issued; the database stores only its SHA-256.
 
 use std::time::Duration;
 
@@ -6,23 +6,25 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::memberships::guard_role;
-use crate::auth::{Area, Business, Permissions, Role, Tenant, hash, secret};
-use crate::db::{Statement, Tx, Value};
+use crate::auth::{Area, Permissions, Role, Tenant, TenantSettings, hash, secret};
+use crate::db::{SqlValue, Statement, Tx};
 use crate::error::{Error, Result};
 use crate::http::precondition::IfMatch;
-use crate::noun::store::{self, Row};
-use crate::noun::{Change, Faults, Field, Hooks, Kind, Noun, Operations, Search, Sort, Writes, did_you_mean};
+use crate::resource::crud::{self, Row};
+use crate::resource::{
+    Changeset, Field, FieldType, Hooks, Operations, Resource, Search, Sort, ValidationErrors, WriteOps, did_you_mean,
+};
 
-/// Characters of a key that stay readable, so that people can tell keys apart.
+/// Characters of a key which stay readable, to tell keys apart.
 const PREFIX: usize = 10;
 
 static KEY: Field = Field::text("key", 60, r#""rk_4fJx9QaT0m3v…""#, "The key. It is not shown again.").not_null();
 
-pub static API_KEYS: Noun = Noun {
+pub static API_KEYS: Resource = Resource {
     name: "api_key",
     plural: "api-keys",
     schema: "ApiKey",
-    about: "How programs come in. The key itself is shown once, in the answer that made it.",
+    description: "How programs come in. The key itself is shown once, in the answer that made it.",
     table: "api_keys",
     area: Area::Keys,
     fields: &[
@@ -38,13 +40,18 @@ pub static API_KEYS: Noun = Noun {
         .once(),
         Field::new(
             "permissions",
-            Kind::Tags,
+            FieldType::Tags,
             r#"["crm:read","crm:write"]"#,
             "What it may do, as `GET /me` names it, where that is less than its role may; null: all that its role may.",
         )
         .once(),
         Field::text("prefix", 20, r#""rk_4fJx9Qa""#, "How the key begins, to recognise it by.").read_only().not_null(),
-        Field::new("expires_at", Kind::Time, r#""2100-01-01T00:00:00Z""#, "When it ends by itself; never, if null."),
+        Field::new(
+            "expires_at",
+            FieldType::Time,
+            r#""2100-01-01T00:00:00Z""#,
+            "When it ends by itself; never, if null.",
+        ),
         Field::time("last_used_at", "When it was last used, to the minute.").read_only(),
         Field::VERSION,
         Field::CREATED_AT,
@@ -52,26 +59,26 @@ pub static API_KEYS: Noun = Noun {
     ],
     sorts: &[Sort::time("created_at", "t.created_at")],
     search: Search::None,
-    // A revoked key stays revoked: it may have leaked.
+    // A revoked key cannot be restored: it may have leaked.
     operations: Operations { restore: false, batch: false, ..Operations::ALL },
     hooks: Hooks { prepare, ..Hooks::NONE },
-    writes: Writes { create, update, delete, ..Writes::PLAIN },
+    writes: WriteOps { create, update, delete, ..WriteOps::PLAIN },
     routes: super::http::key_routes,
-    ttl: Duration::from_secs(900),
+    cache_ttl: Duration::from_secs(900),
     secret: Some(&KEY),
-    packed: false,
-    ..Noun::BASE
+    compressible: false,
+    ..Resource::BASE
 };
 
-/// A key that has ended already would only puzzle: it is revoked by deleting it.
-fn prepare(change: &mut Change, _: &Business, faults: &mut Faults) {
+/// Validates permissions, role and expiry. An expiry in the past is an error, because a key is revoked by deleting it.
+fn prepare(change: &mut Changeset, _: &TenantSettings, faults: &mut ValidationErrors) {
     let permissions = match change.get("permissions") {
-        Some(Value::Texts(names)) if names.is_empty() => {
+        Some(SqlValue::Texts(names)) if names.is_empty() => {
             let detail =
                 "Name at least one permission, or leave `permissions` out: then the key may what its role may.";
             return faults.field("permissions", "required", detail);
         }
-        Some(Value::Texts(names)) => Some(
+        Some(SqlValue::Texts(names)) => Some(
             names.iter().map(|name| Permissions::named(name).ok_or(name.clone())).collect::<Result<Permissions, _>>(),
         ),
         _ => None,
@@ -88,53 +95,53 @@ fn prepare(change: &mut Change, _: &Business, faults: &mut Faults) {
                 let detail = format!("The role `{role}` has not all of these permissions; leave `role` out.");
                 faults.field("permissions", "out_of_range", detail);
             }
-            (None, Some(least)) => change.set_default("role", Value::Text(Some(least.name().to_owned()))),
+            (None, Some(least)) => change.set_default("role", SqlValue::Text(Some(least.name().to_owned()))),
             _ => {}
         },
         (None, None) if change.creates => faults.field("role", "required", "Give a `role`, or `permissions`."),
         (None, _) => {}
     }
-    if change.get("expires_at").and_then(Value::as_time).is_some_and(|time| time <= chrono::Utc::now()) {
+    if change.get("expires_at").and_then(SqlValue::as_time).is_some_and(|time| time <= chrono::Utc::now()) {
         faults.field("expires_at", "past", "`expires_at` must be in the future. To end a key now, delete it.");
     }
 }
 
-/// Makes a key and shows it, as the member `key` of the row.
-fn create(tx: &mut Tx<'_>, tenant: &Tenant, change: Change) -> Result<(Uuid, Row)> {
+/// Creates a key and returns it as the member `key` of the row.
+fn create(tx: &mut Tx<'_>, tenant: &Tenant, change: Changeset) -> Result<(Uuid, Row)> {
     let role = change.text("role").and_then(Role::named).unwrap_or(Role::Viewer);
     let permissions = match change.get("permissions") {
-        Some(Value::Texts(names)) => Some(names.clone()),
+        Some(SqlValue::Texts(names)) => Some(names.clone()),
         _ => None,
     };
     guard(tenant, role, permissions.as_deref())?;
     let key = generate()?;
-    let limits = Limits { permissions, expires_at: change.get("expires_at").and_then(Value::as_time) };
+    let limits = Limits { permissions, expires_at: change.get("expires_at").and_then(SqlValue::as_time) };
     let id = insert(tx, tenant, change.text("name").unwrap_or_default(), role, &key, limits)?;
     Ok((id, shown_with(tx, tenant, id, &key)?))
 }
 
-/// Changes a key's name or end. Errors: 403 when it may do more than who asks.
-fn update(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, change: Change, expected: IfMatch) -> Result<Row> {
+/// Updates a key's name or expiry. Errors: 403 when the key may do more than the caller.
+fn update(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, change: Changeset, expected: IfMatch) -> Result<Row> {
     guard_key(tx, tenant, id)?;
-    store::update(tx, tenant, id, change, expected)
+    crud::update(tx, tenant, id, change, expected)
 }
 
-/// Revokes a key. Errors: 403 when it may do more than its revoker.
-fn delete(tx: &mut Tx<'_>, tenant: &Tenant, noun: &'static Noun, id: Uuid, expected: IfMatch) -> Result<()> {
+/// Revokes a key. Errors: 403 when the key may do more than the caller.
+fn delete(tx: &mut Tx<'_>, tenant: &Tenant, resource: &'static Resource, id: Uuid, expected: IfMatch) -> Result<()> {
     guard_key(tx, tenant, id)?;
-    store::delete(tx, tenant, noun, id, expected)
+    crud::delete(tx, tenant, resource, id, expected)
 }
 
-/// Puts `key` in the place of the key `id`, which still works for `overlap` seconds, so that programs can be told one
-/// after the other; without any, all that were before end now. Errors: 404; 403 when it may do more than who asks; 409
-/// while the key before the last rotation still works, because this one would end it before its time.
+/// Replaces the secret of the key `id` with `key`. The old one still works for `overlap` seconds, so that programs can
+/// be switched one after the other; with 0 all earlier ones end now. Errors: 404; 403 when the key may do more than the
+/// caller; 409 while the secret before the last rotation still works, because this rotation would end it early.
 pub fn rotate(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, overlap: i64, key: &str) -> Result<Row> {
     guard_key(tx, tenant, id)?;
     let mut sql =
         Statement::new("UPDATE api_keys SET version = version + 1, updated_at = now(), previous_hash = hash, ");
-    sql.push("previous_until = now() + make_interval(secs => ").bind(Value::Int(Some(overlap))).push("), hash = ");
-    sql.bind(Value::Bytes(hash(key).to_vec())).push(", prefix = ").bind(prefix(key)).push(" WHERE business_id = ");
-    sql.bind(Value::Uuid(Some(tenant.id()))).push(" AND id = ").bind(Value::Uuid(Some(id)));
+    sql.push("previous_until = now() + make_interval(secs => ").bind(SqlValue::Int(Some(overlap))).push("), hash = ");
+    sql.bind(SqlValue::Bytes(hash(key).to_vec())).push(", prefix = ").bind(prefix(key)).push(" WHERE business_id = ");
+    sql.bind(SqlValue::Uuid(Some(tenant.id()))).push(" AND id = ").bind(SqlValue::Uuid(Some(id)));
     if overlap > 0 {
         sql.push(" AND (previous_until IS NULL OR previous_until <= now())");
     }
@@ -153,13 +160,13 @@ fn still_rotating() -> Error {
 
 fn guard_key(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid) -> Result<()> {
     let mut sql = Statement::new("SELECT role, array_to_string(permissions, ' ') FROM api_keys WHERE business_id = ");
-    sql.bind(Value::Uuid(Some(tenant.id()))).push(" AND id = ").bind(Value::Uuid(Some(id)));
+    sql.bind(SqlValue::Uuid(Some(tenant.id()))).push(" AND id = ").bind(SqlValue::Uuid(Some(id)));
     let Some(row) = sql.row(tx)? else { return Ok(()) };
     let names: Option<Vec<String>> = row.text(1).map(|names| names.split(' ').map(str::to_owned).collect());
     guard(tenant, row.text(0).and_then(Role::named).unwrap_or(Role::Owner), names.as_deref())
 }
 
-/// Nobody gives more than they have. Errors: 403.
+/// Checks that the caller grants no more than they may do themselves. Errors: 403.
 fn guard(tenant: &Tenant, role: Role, permissions: Option<&[String]>) -> Result<()> {
     let Some(names) = permissions else { return guard_role(tenant, Some(role.name())) };
     let asked: Permissions = names.iter().filter_map(|name| Permissions::named(name)).collect();
@@ -169,46 +176,46 @@ fn guard(tenant: &Tenant, role: Role, permissions: Option<&[String]>) -> Result<
     Ok(())
 }
 
-/// The row of the key `id`, with the key itself.
+/// Returns the row of the key `id`, including the key itself.
 fn shown_with(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, key: &str) -> Result<Row> {
-    let row = store::one(tx, tenant, &API_KEYS, id, &Default::default())?;
-    let mut row = row.ok_or_else(|| store::missing(&API_KEYS))?;
+    let row = crud::one(tx, tenant, &API_KEYS, id, &Default::default())?;
+    let mut row = row.ok_or_else(|| crud::not_found(&API_KEYS))?;
     row.json.pop();
     row.json.extend_from_slice(format!(",\"key\":\"{key}\"}}").as_bytes());
     Ok(row)
 }
 
-fn prefix(key: &str) -> Value {
-    Value::Text(Some(key.chars().take(PREFIX).collect()))
+fn prefix(key: &str) -> SqlValue {
+    SqlValue::Text(Some(key.chars().take(PREFIX).collect()))
 }
 
-/// A new key: `rk_` and 256 random bits.
+/// Generates a key: `rk_` and 256 random bits.
 pub fn generate() -> Result<String> {
     secret("rk_")
 }
 
-/// How far a key goes.
+/// Restrictions of a key.
 #[derive(Debug, Default)]
 pub struct Limits {
-    /// What it may do, if not all that its role may.
+    /// Its permissions, if not all those of its role.
     pub permissions: Option<Vec<String>>,
-    /// When it ends by itself.
+    /// When it expires; `None`: never.
     pub expires_at: Option<DateTime<Utc>>,
 }
 
-/// Stores `key` for the tenant. The same key again is left as it is.
+/// Stores `key` for the tenant. Does nothing if the same key exists.
 pub fn insert(tx: &mut Tx<'_>, tenant: &Tenant, name: &str, role: Role, key: &str, limits: Limits) -> Result<Uuid> {
     let id = Uuid::now_v7();
-    let text = Value::text;
+    let text = SqlValue::text;
     let mut sql = Statement::new(
         "INSERT INTO api_keys (business_id, id, name, role, prefix, hash, expires_at, permissions) VALUES (",
     );
-    sql.bind(Value::Uuid(Some(tenant.id()))).push(", ").bind(Value::Uuid(Some(id))).push(", ");
+    sql.bind(SqlValue::Uuid(Some(tenant.id()))).push(", ").bind(SqlValue::Uuid(Some(id))).push(", ");
     sql.bind(text(name)).push(", ").bind(text(role.name())).push(", ");
-    sql.bind(prefix(key)).push(", ").bind(Value::Bytes(hash(key).to_vec()));
-    sql.push(", ").bind(Value::Time(limits.expires_at)).push(", ");
+    sql.bind(prefix(key)).push(", ").bind(SqlValue::Bytes(hash(key).to_vec()));
+    sql.push(", ").bind(SqlValue::Time(limits.expires_at)).push(", ");
     match limits.permissions {
-        Some(names) => sql.bind(Value::Texts(names)),
+        Some(names) => sql.bind(SqlValue::Texts(names)),
         None => sql.push("NULL"),
     };
     sql.push(") ON CONFLICT (hash) DO NOTHING").run(tx)?;

@@ -1,5 +1,5 @@
-//! Memberships: who belongs to the business, in which role. People are added under `/users`; here a role is changed or
-//! taken away.
+//! Memberships: which people belong to the business, in which role. People are added under `/users`; here a role is
+//! changed and a membership ended.
 
 use std::time::Duration;
 
@@ -8,22 +8,22 @@ use uuid::Uuid;
 use super::users::USERS;
 use crate::auth::Tenant;
 use crate::auth::{Area, Role};
-use crate::db::{Statement, Tx, Value};
+use crate::db::{SqlValue, Statement, Tx};
 use crate::error::{Error, Result};
 use crate::http::precondition::IfMatch;
-use crate::noun::store::{self, Row};
-use crate::noun::{Change, Field, Kind, Noun, Operations, Relation, Search, Sort, Writes};
+use crate::resource::crud::{self, Row};
+use crate::resource::{Changeset, Field, FieldType, Operations, Relation, Resource, Search, Sort, WriteOps};
 
-pub static MEMBERSHIPS: Noun = Noun {
+pub static MEMBERSHIPS: Resource = Resource {
     name: "membership",
     plural: "memberships",
     schema: "Membership",
-    about: "Who belongs to the business, in which role. A person is added by `POST /users`.",
+    description: "Who belongs to the business, in which role. A person is added by `POST /users`.",
     table: "memberships",
     area: Area::People,
     fields: &[
         Field::ID,
-        Field::new("user_id", Kind::Uuid, r#""01939d5e-6f3a-7b21-9c4e-3f8a1d2b5c73""#, "The person.")
+        Field::new("user_id", FieldType::Uuid, r#""01939d5e-6f3a-7b21-9c4e-3f8a1d2b5c73""#, "The person.")
             .read_only()
             .not_null()
             .filter(),
@@ -36,54 +36,54 @@ pub static MEMBERSHIPS: Noun = Noun {
     sorts: &[Sort::time("created_at", "t.created_at")],
     search: Search::None,
     operations: Operations { create: false, restore: false, batch: false, ..Operations::ALL },
-    writes: Writes { update, delete, ..Writes::PLAIN },
-    ttl: Duration::from_secs(900),
-    packed: false,
-    ..Noun::BASE
+    writes: WriteOps { update, delete, ..WriteOps::PLAIN },
+    cache_ttl: Duration::from_secs(900),
+    compressible: false,
+    ..Resource::BASE
 };
 
-fn update(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, change: Change, expected: IfMatch) -> Result<Row> {
+fn update(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, change: Changeset, expected: IfMatch) -> Result<Row> {
     let role = role_of(tx, tenant, "id", id)?;
     guard_role(tenant, change.text("role"))?;
-    let row = store::update(tx, tenant, id, change, expected)?;
-    keep_an_owner(tx, tenant, role)?;
+    let row = crud::update(tx, tenant, id, change, expected)?;
+    ensure_owner_remains(tx, tenant, role)?;
     Ok(row)
 }
 
-/// Ends a membership; who belongs to no other business is forgotten.
-fn delete(tx: &mut Tx<'_>, tenant: &Tenant, noun: &'static Noun, id: Uuid, expected: IfMatch) -> Result<()> {
+/// Ends a membership, and deletes the person if they belong to no other business.
+fn delete(tx: &mut Tx<'_>, tenant: &Tenant, resource: &'static Resource, id: Uuid, expected: IfMatch) -> Result<()> {
     let role = role_of(tx, tenant, "id", id)?;
     let mut member = Statement::new("SELECT user_id FROM memberships WHERE business_id = ");
-    member.bind(Value::Uuid(Some(tenant.id()))).push(" AND id = ").bind(Value::Uuid(Some(id)));
+    member.bind(SqlValue::Uuid(Some(tenant.id()))).push(" AND id = ").bind(SqlValue::Uuid(Some(id)));
     let user = member.row(tx)?.and_then(|row| row.uuid(0)).unwrap_or_default();
-    store::delete(tx, tenant, noun, id, expected)?;
-    keep_an_owner(tx, tenant, role)?;
+    crud::delete(tx, tenant, resource, id, expected)?;
+    ensure_owner_remains(tx, tenant, role)?;
     forget(tx, user)
 }
 
-/// Removes the person `user` if they belong to no business any more.
+/// Deletes the person `user` if they belong to no business any more.
 pub fn forget(tx: &mut Tx<'_>, user: Uuid) -> Result<()> {
-    // Beyond the wall of this business: only there it is known whether they belong to another.
+    // The SQL function bypasses row-level security, to see whether the person belongs to another business.
     let mut sql = Statement::new("SELECT rapport_forget_person(");
-    sql.bind(Value::Uuid(Some(user))).push(")").run(tx)?;
+    sql.bind(SqlValue::Uuid(Some(user))).push(")").run(tx)?;
     Ok(())
 }
 
-/// Nobody gives more than they have. Errors: 403.
+/// Checks that the caller grants no more than they may do themselves. Errors: 403.
 pub fn guard_role(tenant: &Tenant, role: Option<&str>) -> Result<()> {
     match role.and_then(Role::named) {
         Some(role) if role > tenant.role() || !tenant.permissions().contain(role.permissions()) => {
-            Err(Error::Forbidden(format!("Whoever has not all that the role `{role}` may do cannot give or take it.")))
+            Err(Error::Forbidden(format!("A caller without all permissions of role `{role}` cannot give or take it.")))
         }
         _ => Ok(()),
     }
 }
 
-/// The role of the member whose `column` is `id`, locked so that it stays until the change is made; `None` if there is
-/// no such member. Errors: 403 when it is above the caller's own, who may then not touch it.
+/// Returns the role of the member whose `column` is `id`, and locks it until the end of the transaction; `None` if
+/// there is no such member. Errors: 403 when it is above the caller's own, so that the caller cannot change it.
 pub fn role_of(tx: &mut Tx<'_>, tenant: &Tenant, column: &'static str, id: Uuid) -> Result<Option<Role>> {
     let mut sql = Statement::new("SELECT role FROM memberships WHERE business_id = ");
-    sql.bind(Value::Uuid(Some(tenant.id()))).push(" AND ").push(column).push(" = ").bind(Value::Uuid(Some(id)));
+    sql.bind(SqlValue::Uuid(Some(tenant.id()))).push(" AND ").push(column).push(" = ").bind(SqlValue::Uuid(Some(id)));
     sql.push(" FOR UPDATE");
     let row = sql.row(tx)?;
     let role = row.as_ref().and_then(|row| row.text(0));
@@ -91,18 +91,19 @@ pub fn role_of(tx: &mut Tx<'_>, tenant: &Tenant, column: &'static str, id: Uuid)
     Ok(role.and_then(Role::named))
 }
 
-/// After a member of `role` was changed or left: people are never left without an owner. A business that never had one
-/// (its keys came from the command line) is not held to it. Errors: 409 when the change before took the last one.
-pub fn keep_an_owner(tx: &mut Tx<'_>, tenant: &Tenant, role: Option<Role>) -> Result<()> {
+/// Checks, after a member of `role` was changed or removed, that the remaining members include an owner. A business
+/// which never had one, because its keys were made on the command line, is exempt. Errors: 409 when the change removed
+/// the last owner.
+pub fn ensure_owner_remains(tx: &mut Tx<'_>, tenant: &Tenant, role: Option<Role>) -> Result<()> {
     if role != Some(Role::Owner) {
         return Ok(());
     }
-    // Two who leave at once queue here, so that the second sees the first gone.
+    // Serializes owners who leave at the same time, so that the second sees the first gone.
     let mut lock = Statement::new("SELECT id FROM businesses WHERE id = ");
-    lock.bind(Value::Uuid(Some(tenant.id()))).push(" FOR NO KEY UPDATE").run(tx)?;
+    lock.bind(SqlValue::Uuid(Some(tenant.id()))).push(" FOR NO KEY UPDATE").run(tx)?;
     let mut sql =
         Statement::new("SELECT count(*) FILTER (WHERE role = 'owner'), count(*) FROM memberships WHERE business_id = ");
-    sql.bind(Value::Uuid(Some(tenant.id())));
+    sql.bind(SqlValue::Uuid(Some(tenant.id())));
     match sql.row(tx)?.map(|row| (row.int(0), row.int(1))) {
         Some((Some(0), Some(1..))) => Err(Error::conflict(
             "last_owner",

@@ -1,17 +1,18 @@
-//! The people and programs of a business, and how they come in.
+//! Users, memberships, invitations and API keys of a business, and sign-in by password ([`sign_in`]) or identity
+//! provider ([`oidc`]).
 
+mod accept_invitation;
 pub mod api_keys;
-mod by_mail;
-pub mod forms;
+pub mod dto;
+mod email_flows;
+mod email_templates;
 pub mod http;
 pub mod invitations;
-mod joining;
-mod letters;
 pub mod memberships;
 pub mod oidc;
+mod password_reset;
 pub mod passwords;
-pub mod people;
-mod resets;
+pub mod provisioning;
 pub mod sessions;
 pub mod sign_in;
 mod throttle;

@@ -1,39 +1,39 @@
-//! Passwords: hashed with argon2id, on threads of their own and a few at a time, so that sign-in cannot starve the service.
+//! Password hashing with argon2id, on a few dedicated threads, so that sign-in cannot starve other requests.
 
 use argon2::password_hash::phc::PasswordHash;
 use argon2::{Algorithm, Argon2, Params, PasswordHasher, PasswordVerifier, Version};
 use crossbeam_channel::{Sender, bounded};
 use tokio::sync::oneshot;
 
+use crate::background::{Supervisor, Task, guarded};
 use crate::error::{Error, Result};
-use crate::jobs::{Supervisor, Task, guarded};
 
-/// Characters of a password; NIST SP 800-63B asks for 8 at least and for no rules about their kinds.
-pub const SHORTEST: usize = 10;
-pub const LONGEST: usize = 200;
+/// Limits of a password, in characters. NIST SP 800-63B demands at least 8, and no composition rules.
+pub const MIN_LEN: usize = 10;
+pub const MAX_LEN: usize = 200;
 
 /// Memory in KiB, passes and lanes: OWASP's Password Storage Cheat Sheet, first choice for argon2id.
 const COST: (u32, u32, u32) = (19_456, 2, 1);
 
-/// Compared with when there is no such person, so that the answer takes as long as for one who is there.
+/// Verified if the person does not exist, so that the response takes as long as for one who does.
 const NOBODY: &str = "$argon2id$v=19$m=19456,t=2,p=1$cmFwcG9ydC1ub2JvZHk$/sGpEN7MQ0vpoosb4yzsPJgHZg3kpz5TSmTLxR0fe8M";
 
 type Job = Box<dyn FnOnce(&Argon2<'static>) + Send>;
 
-/// The threads that hash.
+/// The hashing threads.
 pub struct Passwords {
     jobs: Sender<Job>,
 }
 
 impl Passwords {
-    /// Starts `threads`, for which at most `queue` may wait. Errors: 500.
+    /// Starts `threads` threads; at most `queue` jobs may wait for them. Errors: 500.
     pub fn start(threads: usize, queue: usize, supervisor: &Supervisor) -> Result<Self> {
         let (jobs, inbox) = bounded::<Job>(queue);
         for number in 0..threads {
             let (inbox, hasher) = (inbox.clone(), hasher()?);
             supervisor.spawn_thread(Task::named("password hashing"), format!("passwords-{number}"), move |pulse| {
                 for job in &inbox {
-                    // One job's panic is an answer of 500, not a pause for all who sign in.
+                    // A job which panics is a 500 for one caller, and must not pause the thread for all.
                     if guarded("password", || job(&hasher)).is_ok() {
                         pulse.succeeded();
                     }
@@ -44,12 +44,12 @@ impl Passwords {
         Ok(Self { jobs })
     }
 
-    /// The hash of `password`, as it is stored. Errors: 503 when too many wait.
+    /// Hashes `password` for storage. Errors: 503 when too many jobs wait.
     pub async fn hash(&self, password: String) -> Result<String> {
         self.run(move |hasher| hash(hasher, &password)).await?
     }
 
-    /// Whether `password` is the one of `hash`; never, where there is none, after just as long. Errors: 503 when too many
+    /// Whether `password` is that of `hash`; false without a hash, after the same time. Errors: 503 when too many jobs
     /// wait.
     pub async fn verify(&self, hash: Option<String>, password: String) -> Result<bool> {
         self.run(move |hasher| {
@@ -86,7 +86,7 @@ fn verifies(hasher: &Argon2<'_>, hash: &str, password: &str) -> bool {
     PasswordHash::new(hash).is_ok_and(|hash| hasher.verify_password(password.as_bytes(), &hash).is_ok())
 }
 
-/// [`Passwords::hash`] without a service around it: for the command line.
+/// Hashes as [`Passwords::hash`] does, on the calling thread; for the command line.
 pub fn hash_now(password: &str) -> Result<String> {
     hash(&hasher()?, password)
 }
@@ -96,18 +96,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_password_verifies_against_its_hash_only_and_nobody_takes_as_long_as_somebody() {
+    fn verify_accepts_only_own_password_dummy_hash_is_valid() {
         let hasher = hasher().expect("parameters");
         let stored = hash(&hasher, "correct horse").expect("a hash");
         assert!(stored.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{stored}");
         assert!(verifies(&hasher, &stored, "correct horse") && !verifies(&hasher, &stored, "correct house"));
-        // Not refused as malformed, which would be quick.
+        // It must parse: a malformed hash would be refused quickly.
         assert!(PasswordHash::new(NOBODY).is_ok());
         assert!(!verifies(&hasher, "no hash at all", "correct horse"));
     }
 
     #[test]
-    fn a_job_that_panics_takes_nobody_with_it() {
+    fn panicking_task_leaves_the_password_pool_working() {
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
         runtime.block_on(async {
             let passwords = Passwords::start(1, 1, &Supervisor::default()).expect("a thread");

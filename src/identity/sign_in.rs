@@ -1,4 +1,4 @@
-//! Signing in: passwords checked, sessions begun, renewed and ended.
+//! Sign-in by password; starting and refreshing sessions; changing passwords.
 
 use std::sync::Arc;
 
@@ -7,54 +7,56 @@ use serde_json::{Value as Json, json};
 use uuid::Uuid;
 
 use super::oidc::Provider;
+use super::password_reset::Asked;
 use super::passwords::Passwords;
-use super::resets::Asked;
-use super::sessions::{self, Device, Door, Renewal};
+use super::sessions::{self, Device, MembershipChoice, Renewal};
 use super::throttle::{self, Attempt, Throttle};
-use crate::auth::{Keyring, Ticket, hash};
+use crate::auth::{Authenticator, SessionClaims, hash};
+use crate::background::Supervisor;
 use crate::config::Config;
 use crate::db::{Actor, Db, Tx};
-use crate::error::{Error, Fault, Result};
-use crate::jobs::Supervisor;
-use crate::mail::Mailer;
+use crate::email::Mailer;
+use crate::error::{Error, FieldError, Result};
 
-/// How many accounts may share an address, as behind a company's router.
+/// Failures allowed per address, as a multiple of those per account: accounts share addresses, as behind a company's
+/// router.
 const MANY: u32 = 20;
 
-const WRONG: Error = Error::Refused {
+const WRONG: Error = Error::AuthRejected {
     code: "wrong_password",
     detail: "The address or the password is wrong. Try again, or ask for a new password.",
 };
-const OVER: Error = Error::Refused {
+const OVER: Error = Error::AuthRejected {
     code: "session_over",
     detail: "The session is over. Sign in again: `POST /api/v1/auth/sessions`.",
 };
-pub(super) const TOKEN_OVER: Error = Error::Refused {
+pub(super) const TOKEN_OVER: Error = Error::AuthRejected {
     code: "token_over",
     detail: "The link was used, replaced or withdrawn, or its time is over. Ask for another: \
-             `POST /api/v1/auth/password-resets`, or whoever invited you.",
+             `POST /api/v1/auth/password-resets`, or the person who invited you.",
 };
 
-/// What signing in works with.
+/// Services, throttles and settings of sign-in.
 pub struct SignIn {
     pub db: Db,
     pub passwords: Passwords,
     pub(super) mail: Arc<Mailer>,
-    /// None is configured.
+    /// `None`: not configured.
     pub(super) provider: Option<Provider>,
     pub(super) accounts: Throttle,
     addresses: Throttle,
     pub(super) resets: Asked,
     pub(super) invitations: Asked,
-    keyring: Data<Keyring>,
+    keyring: Data<Authenticator>,
     pub(super) days: u32,
     pub(super) reset_minutes: u32,
     pub(super) invitation_days: u32,
 }
 
 impl SignIn {
-    /// Errors: 500 when threads cannot be started, or the options of mail are no good.
-    pub fn open(db: Db, keyring: Data<Keyring>, config: &Config, supervisor: &Supervisor) -> Result<Self> {
+    /// Starts the hashing threads; connects to nothing. Errors: 500 when threads cannot be started, or the options of
+    /// email or identity provider are invalid.
+    pub fn open(db: Db, keyring: Data<Authenticator>, config: &Config, supervisor: &Supervisor) -> Result<Self> {
         Ok(Self {
             db,
             keyring,
@@ -71,14 +73,15 @@ impl SignIn {
         })
     }
 
-    /// Signs a person in to one of their businesses: the one of the slug `business`, or else their only one.
-    /// Errors: 401 whatever is wrong, 429 after too many of these; 409 when they must choose a business.
+    /// Signs a person in to one of their businesses: the one with the slug `business`, or else their only one. Errors:
+    /// 401 for any wrong credential; 429 after too many of these; 403 when they belong to no such business; 409 when
+    /// they must choose one.
     pub async fn sign_in(&self, email: &str, password: &str, business: Option<&str>, device: Device) -> Result<Json> {
         let account = email.to_lowercase();
         let attempts =
             [self.accounts.reserve(&account)?, self.addresses.reserve(&throttle::place(device.address.as_deref()))?];
         let asked = account.clone();
-        let person = self.db.across().read("person", move |conn| sessions::person(conn, &asked)).await?;
+        let person = self.db.unscoped().read("person", move |conn| sessions::person(conn, &asked)).await?;
         let stored = person.as_ref().and_then(|person| person.hash.clone());
         let right = self.passwords.verify(stored.clone(), password.to_owned()).await?;
         let Some((person, verified)) = person.filter(|_| right).zip(stored) else {
@@ -87,25 +90,26 @@ impl SignIn {
         };
         self.accounts.succeeded(&account);
         let user = person.id;
-        self.enter((user, &person.name), business, device, move |tx| sessions::still_has(tx, user, &verified)).await
+        self.start_session((user, &person.name), business, device, move |tx| sessions::still_has(tx, user, &verified))
+            .await
     }
 
-    /// Begins a session of a person, by id and name, who has shown who they are, in the business of the slug `business` or
-    /// else their only one. `still` says, in the transaction that begins it, whether what they have shown still holds.
-    /// Errors: 401 when it does not; 403 when they belong to no such business; 409 when they must choose one.
-    pub(super) async fn enter(
+    /// Starts a session for an authenticated person, by id and name, in the business with the slug `business`, or else
+    /// their only one. `still` checks, in the transaction which starts the session, that the authentication still
+    /// holds. Errors: 401 when it does not; 403 when they belong to no such business; 409 when they must choose one.
+    pub(super) async fn start_session(
         &self,
         (user, name): (Uuid, &str),
         business: Option<&str>,
         device: Device,
         still: impl Fn(&mut Tx<'_>) -> Result<bool> + Send + Sync + 'static,
     ) -> Result<Json> {
-        let doors = self.db.across().read("doors", move |conn| sessions::doors(conn, user)).await?;
+        let doors = self.db.unscoped().read("doors", move |conn| sessions::doors(conn, user)).await?;
         let door = choose(doors, business)?;
-        let ticket = Ticket { business: door.business, session: Uuid::now_v7(), user };
+        let ticket = SessionClaims { business: door.business, session: Uuid::now_v7(), user };
         let (refresh, device, days) = (sessions::generate()?, Arc::new(device), self.days);
         let hashed = hash(&refresh);
-        let begun = self.db.across().write("sign_in", move |tx| {
+        let begun = self.db.unscoped().write("sign_in", move |tx| {
             let holds = still(tx)?;
             if holds {
                 sessions::begin(tx, ticket, &device, &hashed, days)?;
@@ -118,8 +122,14 @@ impl SignIn {
         self.entered(ticket, &refresh, name, &door).await
     }
 
-    /// What a session begins with: its tokens, and who came in where.
-    pub(super) async fn entered(&self, ticket: Ticket, refresh: &str, name: &str, door: &Door) -> Result<Json> {
+    /// Returns the response for a new session: its tokens, the user, the business and the role.
+    pub(super) async fn entered(
+        &self,
+        ticket: SessionClaims,
+        refresh: &str,
+        name: &str,
+        door: &MembershipChoice,
+    ) -> Result<Json> {
         let mut pair = self.pair(ticket, refresh).await?;
         pair["user"] = json!({ "id": ticket.user, "name": name });
         pair["business"] = json!({ "id": door.business, "slug": door.slug, "name": door.name });
@@ -127,11 +137,11 @@ impl SignIn {
         Ok(pair)
     }
 
-    /// A new pair of tokens for a refresh token, which counts once. Errors: 401.
+    /// Exchanges a refresh token, which is valid once, for a new pair of tokens. Errors: 401.
     pub async fn renew(&self, refresh: &str) -> Result<Json> {
         let (fresh, used, days) = (sessions::generate()?, hash(refresh), self.days);
         let hashed = hash(&fresh);
-        match self.db.across().write("renew_session", move |tx| sessions::renew(tx, &used, &hashed, days)).await? {
+        match self.db.unscoped().write("renew_session", move |tx| sessions::renew(tx, &used, &hashed, days)).await? {
             Renewal::Renewed(ticket) => self.pair(ticket, &fresh).await,
             Renewal::Unknown => Err(OVER),
             Renewal::Reused => {
@@ -141,19 +151,19 @@ impl SignIn {
         }
     }
 
-    /// Changes the password of `user`, who knows the `current` one, and ends their other sessions.
-    /// Errors: 422 when it is wrong.
+    /// Changes the password of `user`, after verifying the `current` one, and ends their other sessions. Errors: 422
+    /// when it is wrong; 429 after too many wrong ones.
     pub async fn change_password(&self, user: Uuid, session: Uuid, current: String, new: String) -> Result<()> {
         let account = user.to_string();
         let attempt = self.accounts.reserve(&account)?;
-        let stored = self.db.across().read("password", move |conn| sessions::password(conn, user)).await?;
+        let stored = self.db.unscoped().read("password", move |conn| sessions::password(conn, user)).await?;
         let right = self.passwords.verify(stored.clone(), current).await?;
         let Some(verified) = stored.filter(|_| right) else {
             attempt.failed();
             return Err(not_yours());
         };
         let hashed = self.passwords.hash(new).await?;
-        let changed = self.db.across().by(Actor::User(user)).write("change_password", move |tx| {
+        let changed = self.db.unscoped().by(Actor::User(user)).write("change_password", move |tx| {
             match sessions::still_has(tx, user, &verified)? {
                 true => sessions::set_password(tx, user, &hashed, Some(session)),
                 false => Err(not_yours()),
@@ -162,7 +172,7 @@ impl SignIn {
         changed.await
     }
 
-    async fn pair(&self, ticket: Ticket, refresh: &str) -> Result<Json> {
+    async fn pair(&self, ticket: SessionClaims, refresh: &str) -> Result<Json> {
         let tokens = self.keyring.tokens().await?;
         Ok(json!({
             "access_token": tokens.issue(ticket)?,
@@ -175,10 +185,10 @@ impl SignIn {
 }
 
 fn not_yours() -> Error {
-    Error::Invalid(vec![Fault::new("/current_password", "wrong", "`current_password` is not your password.")])
+    Error::Invalid(vec![FieldError::new("/current_password", "wrong", "`current_password` is not your password.")])
 }
 
-fn choose(doors: Vec<Door>, business: Option<&str>) -> Result<Door> {
+fn choose(doors: Vec<MembershipChoice>, business: Option<&str>) -> Result<MembershipChoice> {
     let open: Vec<Json> = doors.iter().map(|door| json!({ "slug": door.slug, "name": door.name })).collect();
     let mut fitting = doors.into_iter().filter(|door| business.is_none_or(|slug| door.slug == slug));
     match (fitting.next(), fitting.next()) {

@@ -1,7 +1,7 @@
-//! Guessing, slowed down: how often something went wrong lately, by account or by address.
+//! Throttling of password guessing: counts recent failures by account and by address.
 //!
-//! An attempt counts before it is looked at, and is given back if nothing was wrong with it; else many at once would all
-//! find that nothing has failed yet. Each replica counts for itself.
+//! An attempt counts as a failure before it is checked, and is released if it succeeds; otherwise many concurrent
+//! attempts would all find that nothing has failed yet. Each replica counts for itself.
 
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
@@ -10,37 +10,37 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
-use crate::http::client;
+use crate::http::client_ip;
 use crate::ops::metrics;
 
 /// How long a failure counts.
 pub const WINDOW: Duration = Duration::from_secs(15 * 60);
-/// Accounts and addresses that are remembered; past it those seen longest ago are forgotten.
+/// Accounts and addresses which are tracked; beyond it entries are evicted.
 const MOST: u64 = 100_000;
 
-/// Failures by a hash of whom they are of; of this process.
+/// Failures by hash of the account or address, in this process.
 pub struct Throttle {
     failures: moka::sync::Cache<u64, Arc<Failures>>,
     most: u32,
-    /// Of this process alone: nobody can look for two who share a number.
+    /// Seeded per process, so that hash collisions cannot be searched for.
     hasher: RandomState,
 }
 
 struct Failures {
     since: Instant,
-    /// With the attempts that are under way.
+    /// Includes the attempts in progress.
     count: AtomicU32,
 }
 
-/// An attempt that counts as a failure while it is under way. It is given back when it is dropped, as it is when the
-/// attempt succeeds, and when there was no time or place to look at it; whoever hangs up learns nothing from it.
+/// An attempt which counts as a failure while it is in progress. Dropping it releases it: when it succeeds, and when it
+/// cannot be checked for lack of time or capacity. A client which disconnects learns nothing from it.
 #[must_use]
 pub struct Attempt(Arc<Failures>);
 
 impl Attempt {
-    /// It was wrong: it goes on counting.
+    /// Keeps the attempt counted as a failure.
     pub fn failed(self) {
-        // Instead of giving it back.
+        // Balances the decrement on drop.
         self.0.count.fetch_add(1, Ordering::Relaxed);
     }
 }
@@ -52,16 +52,16 @@ impl Drop for Attempt {
 }
 
 impl Throttle {
-    /// `most` failures of one within the window, and it must wait until the window is over.
+    /// Allows `most` failures of one account or address; after them it has to wait until the window is over.
     pub fn new(most: u32) -> Self {
         let failures = moka::sync::Cache::builder().max_capacity(MOST).time_to_live(WINDOW).build();
         Self { failures, most, hasher: RandomState::new() }
     }
 
-    /// An attempt of `of`. Errors: 429 where too many have failed.
+    /// Reserves an attempt of `of`. Errors: 429 after too many failures.
     pub fn reserve(&self, of: &str) -> Result<Attempt> {
         let fresh = || Arc::new(Failures { since: Instant::now(), count: AtomicU32::new(0) });
-        // Not the address itself: what people typed is not kept in mind.
+        // Not the name itself: what people enter is not kept in memory.
         let known = self.failures.get_with(self.hasher.hash_one(of), fresh);
         let left = WINDOW.saturating_sub(known.since.elapsed()).as_secs().max(1);
         let before = known.count.fetch_add(1, Ordering::Relaxed);
@@ -77,14 +77,14 @@ impl Throttle {
         })
     }
 
-    /// Forgets the failures of `of`.
+    /// Clears the failures of `of`.
     pub fn succeeded(&self, of: &str) {
         self.failures.invalidate(&self.hasher.hash_one(of));
     }
 }
 
-/// What the address of a device counts as.
+/// Returns the network of a client's address, under which its failures count.
 pub fn place(address: Option<&str>) -> String {
     let address: Option<IpAddr> = address.and_then(|address| address.parse().ok());
-    address.map(|address| client::network(address).to_string()).unwrap_or_default()
+    address.map(|address| client_ip::network(address).to_string()).unwrap_or_default()
 }

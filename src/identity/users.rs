@@ -1,35 +1,35 @@
-//! People. A person is one row for all businesses; here a business sees those who are its members, each with the role
-//! that they have in it.
+//! Users: a person is one row for all businesses; a business sees those who are its members, each with their role in
+//! it.
 
 use std::time::Duration;
 
 use serde_json::{Map, Value as Json};
 use uuid::Uuid;
 
-use super::memberships::{forget, guard_role, keep_an_owner, role_of};
+use super::memberships::{ensure_owner_remains, forget, guard_role, role_of};
 use crate::auth::Tenant;
 use crate::auth::{Area, Role};
-use crate::db::{Statement, Tx, Value};
+use crate::db::{SqlValue, Statement, Tx};
 use crate::error::{Error, Result};
 use crate::http::precondition::IfMatch;
-use crate::noun::store::{self, Row};
-use crate::noun::{Change, Field, Kind, Noun, Operations, Search, Sort, Writes};
+use crate::resource::crud::{self, Row};
+use crate::resource::{Changeset, Field, FieldType, Operations, Resource, Search, Sort, WriteOps};
 
-pub static USERS: Noun = Noun {
+pub static USERS: Resource = Resource {
     name: "user",
     plural: "users",
     schema: "User",
-    about: "The people of the business. Leads, tasks and conversations are assigned to them.",
+    description: "The people of the business. Leads, tasks and conversations are assigned to them.",
     table: "business_users",
     area: Area::People,
     fields: &[
         Field::ID,
-        Field::new("email", Kind::Email, r#""amina@example.com""#, "Unique over all people.").required().once(),
+        Field::new("email", FieldType::Email, r#""amina@example.com""#, "Unique over all people.").required().once(),
         Field::text("name", 200, r#""Amina Diallo""#, "As others see it.").required(),
         Field::choice("role", Role::NAMES, r#""agent""#, "The role in this business.").required(),
         Field::new(
             "membership_id",
-            Kind::Uuid,
+            FieldType::Uuid,
             r#""01939d5e-6f3a-7b21-9c4e-3f8a1d2b5c72""#,
             "The membership behind it.",
         )
@@ -42,21 +42,21 @@ pub static USERS: Noun = Noun {
     sorts: &[Sort::time("created_at", "t.created_at")],
     search: Search::Substring,
     operations: Operations { restore: false, batch: false, ..Operations::ALL },
-    writes: Writes { create, update, delete, ..Writes::PLAIN },
-    tables: &["users", "memberships"],
-    ttl: Duration::from_secs(900),
-    packed: false,
-    ..Noun::BASE
+    writes: WriteOps { create, update, delete, ..WriteOps::PLAIN },
+    source_tables: &["users", "memberships"],
+    cache_ttl: Duration::from_secs(900),
+    compressible: false,
+    ..Resource::BASE
 };
 
-/// Adds a new person to the business. Who is known by that address already is not shown, let alone taken over: members
-/// are told of (409), and people of other businesses have to agree: they are invited.
-fn create(tx: &mut Tx<'_>, tenant: &Tenant, change: Change) -> Result<(Uuid, Row)> {
+/// Adds a new person to the business. An existing person with that address is neither shown nor changed. Errors: 409
+/// when the address is taken, here or in another business, whose people have to be invited.
+fn create(tx: &mut Tx<'_>, tenant: &Tenant, change: Changeset) -> Result<(Uuid, Row)> {
     guard_role(tenant, change.text("role"))?;
-    let given = |name| change.get(name).cloned().unwrap_or(Value::Text(None));
+    let given = |name| change.get(name).cloned().unwrap_or(SqlValue::Text(None));
     let id = Uuid::now_v7();
     let mut insert = Statement::new("SELECT rapport_add_person(");
-    insert.bind(Value::Uuid(Some(id))).push(", ").bind(given("email")).push(", ").bind(given("name"));
+    insert.bind(SqlValue::Uuid(Some(id))).push(", ").bind(given("email")).push(", ").bind(given("name"));
     if insert.push(")::int").row(tx)?.and_then(|row| row.int(0)) != Some(1) {
         return Err(Error::Conflict {
             code: "already_exists",
@@ -68,23 +68,23 @@ fn create(tx: &mut Tx<'_>, tenant: &Tenant, change: Change) -> Result<(Uuid, Row
         });
     }
     let mut join = Statement::new("INSERT INTO memberships (business_id, id, user_id, role) VALUES (");
-    join.bind(Value::Uuid(Some(tenant.id()))).push(", ").bind(Value::Uuid(Some(Uuid::now_v7()))).push(", ");
-    join.bind(Value::Uuid(Some(id))).push(", ").bind(given("role")).push(")").run(tx)?;
+    join.bind(SqlValue::Uuid(Some(tenant.id()))).push(", ").bind(SqlValue::Uuid(Some(Uuid::now_v7()))).push(", ");
+    join.bind(SqlValue::Uuid(Some(id))).push(", ").bind(given("role")).push(")").run(tx)?;
     Ok((id, shown(tx, tenant, id)?))
 }
 
-/// Changes a member's role, and their name if they belong to this business alone.
-fn update(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, change: Change, expected: IfMatch) -> Result<Row> {
+/// Updates a member's role, and their name if they belong to this business alone.
+fn update(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, change: Changeset, expected: IfMatch) -> Result<Row> {
     let version = lock(tx, tenant, id)?;
     if !expected.allows(Some(version)) {
-        return Err(Error::Stale);
+        return Err(Error::PreconditionFailed);
     }
     let before = role_of(tx, tenant, "user_id", id)?;
     let known = shown_values(tx, tenant, id)?;
     let differs = |name| change.get(name).filter(|value| known.get(name) != Some(&value.to_json()));
     if let Some(name) = differs("name") {
         let mut sql = Statement::new("UPDATE users SET version = version + 1, updated_at = now(), name = ");
-        sql.bind(name.clone()).push(" WHERE id = ").bind(Value::Uuid(Some(id)));
+        sql.bind(name.clone()).push(" WHERE id = ").bind(SqlValue::Uuid(Some(id)));
         sql.push(" AND NOT rapport_belongs_elsewhere(id)");
         if sql.run(tx)? == 0 {
             return Err(Error::conflict(
@@ -96,42 +96,45 @@ fn update(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, change: Change, expected: 
     if let Some(role) = differs("role") {
         guard_role(tenant, role.as_text())?;
         let mut sql = Statement::new("UPDATE memberships AS t SET version = version + 1, updated_at = now(), role = ");
-        sql.bind(role.clone()).push(" WHERE t.business_id = ").bind(Value::Uuid(Some(tenant.id())));
-        sql.push(" AND t.user_id = ").bind(Value::Uuid(Some(id)));
+        sql.bind(role.clone()).push(" WHERE t.business_id = ").bind(SqlValue::Uuid(Some(tenant.id())));
+        sql.push(" AND t.user_id = ").bind(SqlValue::Uuid(Some(id)));
         sql.run(tx)?;
-        keep_an_owner(tx, tenant, before)?;
+        ensure_owner_remains(tx, tenant, before)?;
     }
     shown(tx, tenant, id)
 }
 
-/// Takes a person out of the business; who belongs to no other is forgotten.
-fn delete(tx: &mut Tx<'_>, tenant: &Tenant, _: &'static Noun, id: Uuid, expected: IfMatch) -> Result<()> {
+/// Removes a person from the business, and deletes them if they belong to no other.
+fn delete(tx: &mut Tx<'_>, tenant: &Tenant, _: &'static Resource, id: Uuid, expected: IfMatch) -> Result<()> {
     let before = lock(tx, tenant, id)?;
     if !expected.allows(Some(before)) {
-        return Err(Error::Stale);
+        return Err(Error::PreconditionFailed);
     }
     let role = role_of(tx, tenant, "user_id", id)?;
     let mut leave = Statement::new("DELETE FROM memberships AS t WHERE t.business_id = ");
-    leave.bind(Value::Uuid(Some(tenant.id()))).push(" AND t.user_id = ").bind(Value::Uuid(Some(id)));
+    leave.bind(SqlValue::Uuid(Some(tenant.id()))).push(" AND t.user_id = ").bind(SqlValue::Uuid(Some(id)));
     leave.run(tx)?;
-    keep_an_owner(tx, tenant, role)?;
+    ensure_owner_remains(tx, tenant, role)?;
     forget(tx, id)
 }
 
-/// Locks the membership and the person, and returns the version of both together. Errors: 404.
+/// Locks the membership and the person, and returns their combined version. Errors: 404.
 fn lock(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid) -> Result<i64> {
     let mut sql = Statement::new(
         "SELECT u.version + m.version FROM memberships m JOIN users u ON u.id = m.user_id WHERE m.business_id = ",
     );
-    sql.bind(Value::Uuid(Some(tenant.id()))).push(" AND m.user_id = ").bind(Value::Uuid(Some(id))).push(" FOR UPDATE");
-    sql.row(tx)?.and_then(|row| row.int(0)).ok_or_else(|| store::missing(&USERS))
+    sql.bind(SqlValue::Uuid(Some(tenant.id())))
+        .push(" AND m.user_id = ")
+        .bind(SqlValue::Uuid(Some(id)))
+        .push(" FOR UPDATE");
+    sql.row(tx)?.and_then(|row| row.int(0)).ok_or_else(|| crud::not_found(&USERS))
 }
 
-/// What is shown of the person, by field.
+/// Returns the user's row as the API shows it, by field.
 fn shown_values(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid) -> Result<Map<String, Json>> {
     serde_json::from_slice(&shown(tx, tenant, id)?.json).map_err(|error| Error::Internal(error.to_string()))
 }
 
 fn shown(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid) -> Result<Row> {
-    store::one(tx, tenant, &USERS, id, &Default::default())?.ok_or_else(|| store::missing(&USERS))
+    crud::one(tx, tenant, &USERS, id, &Default::default())?.ok_or_else(|| crud::not_found(&USERS))
 }

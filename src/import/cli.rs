@@ -1,4 +1,4 @@
-//! `rapport import`: contacts and companies from a CSV file, on the machine of the database.
+//! The `rapport import` command: imports contacts or companies from a CSV file directly into the database.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -10,30 +10,30 @@ use clap::{Args, ValueEnum};
 use diesel::PgConnection;
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::cli_report::Report;
+use super::csv_header;
 use super::csv_reader::Records;
-use super::header;
 use super::mapping::Mapping;
 use super::matching::finders;
-use super::report::Report;
-use super::rows::{Keys, Parser, Row};
+use super::row_parser::{Keys, Parser, Row};
 use super::writer::{self, Done, OnMatch, Outcome, Settings, Touched};
-use crate::auth::{Business, Tenant};
+use crate::auth::{Tenant, TenantSettings};
 use crate::config::DatabaseConfig;
 use crate::crm::{companies::COMPANIES, contacts::CONTACTS};
+use crate::db::database_target::{BoxError, DatabaseTarget};
 use crate::db::embedded::Absent;
-use crate::db::target::{BoxError, Target};
-use crate::db::{self, Statement, Tx, Value};
+use crate::db::{self, SqlValue, Statement, Tx};
 use crate::error::{Error, is_deadlock};
-use crate::noun::Noun;
+use crate::resource::Resource;
 
-/// Rows per transaction: enough to make its cost small, few enough not to hold locks for long.
+/// Rows per transaction: enough to amortize its cost, few enough not to hold locks for long.
 const CHUNK: usize = 500;
-/// How often a chunk that collided with other writers is tried again.
+/// Retries of a chunk after a serialization failure or a deadlock.
 const RETRIES: usize = 5;
-/// The business of the embedded server's demo.
+/// Slug of the embedded server's demo business.
 const DEMO: &str = "demo";
 
-/// What can be imported.
+/// Resources which the command can import.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub enum Imported {
     Contacts,
@@ -41,7 +41,7 @@ pub enum Imported {
 }
 
 impl Imported {
-    fn noun(self) -> &'static Noun {
+    fn resource(self) -> &'static Resource {
         match self {
             Self::Contacts => &CONTACTS,
             Self::Companies => &COMPANIES,
@@ -62,48 +62,48 @@ pub struct Arguments {
     /// Slug of the business [default: demo on the private server; required with DATABASE_URL]
     #[arg(long, env = "RAPPORT_IMPORT_BUSINESS")]
     business: Option<String>,
-    /// File with a JSON object from header to field, `metadata.<key>`, `full_name`, `company.name`, `company.domain`, or null to
-    /// skip a column; headers that it leaves out are guessed
+    /// File with a JSON object from header to field, `metadata.<key>`, `full_name`, `company.name`, `company.domain`, or
+    /// null to skip a column; headers that it leaves out are guessed
     #[arg(long, env = "RAPPORT_IMPORT_MAPPING")]
     mapping: Option<PathBuf>,
     /// Where refused rows are written, if there are any [default: FILE with the ending .errors.csv]
     #[arg(long, env = "RAPPORT_IMPORT_REPORT")]
     report: Option<PathBuf>,
-    /// Does everything and takes it back: nothing is changed, the summary and the report tell what would be
+    /// Runs the import and rolls it back: nothing is changed, the summary and the report show what would happen
     #[arg(long, env = "RAPPORT_IMPORT_DRY_RUN")]
     dry_run: bool,
 }
 
-/// Imports a file and prints a summary. Errors: what keeps the import from running, and rows that were refused.
+/// Imports a file and prints a summary. Errors: failures which stop the import, and refused rows.
 pub fn run(arguments: Arguments) -> Result<(), BoxError> {
-    let noun = arguments.what.noun();
+    let resource = arguments.what.resource();
     let slug = match (&arguments.business, &arguments.database.database_url) {
         (Some(slug), _) => slug.as_str(),
         (None, None) => DEMO,
         (None, Some(_)) => return Err("--business is required with DATABASE_URL".into()),
     };
     let report = arguments.report.unwrap_or_else(|| arguments.file.with_extension("errors.csv"));
-    // The file and the mapping come first: their faults show without a server being started.
+    // Read the file and the mapping first, so that their errors appear before a server is started.
     let (mut records, bar) = open(&arguments.file)?;
     let header = records.header().map_err(|error| named(&arguments.file, error))?;
-    let headers = header::headers(&header).map_err(|error| named(&arguments.file, error))?;
+    let headers = csv_header::headers(&header).map_err(|error| named(&arguments.file, error))?;
     if same_file(&report, &arguments.file) {
         return Err("--report must not be the file that is imported".into());
     }
     let mapping = match &arguments.mapping {
         Some(path) => {
             let text = std::fs::read_to_string(path).map_err(|error| named(path, error))?;
-            Mapping::read(noun, &headers, &text).map_err(|error| named(path, error))?
+            Mapping::read(resource, &headers, &text).map_err(|error| named(path, error))?
         }
-        None => Mapping::guess(noun, &headers)?,
+        None => Mapping::guess(resource, &headers)?,
     };
-    let target = Target::open_beside(&arguments.database, Absent::Refuse)?;
+    let target = DatabaseTarget::open_beside(&arguments.database, Absent::Refuse)?;
     let mut conn = target.connect_migrated()?;
     let business = business(&mut conn, slug)?;
     let mut report = Report::new(report, &headers);
-    let parser = Parser { noun, mapping, business: business.clone() };
+    let parser = Parser { resource, mapping, business: business.clone() };
     let source = (records, parser);
-    let mut writer = Writer::new(noun, business);
+    let mut writer = Writer::new(resource, business);
     let done = if arguments.dry_run {
         dry(&mut conn, |attempt| import(source, &mut writer, attempt, &mut report, &bar))
     } else {
@@ -123,12 +123,12 @@ pub fn run(arguments: Arguments) -> Result<(), BoxError> {
     }
 }
 
-/// What is done in one transaction.
+/// The work of one transaction.
 type Work<'w> = dyn FnMut(&mut Tx<'_>) -> crate::error::Result<(Done, Touched)> + 'w;
-/// Does it, wholly or not at all.
+/// Runs the work atomically.
 type Attempt<'a> = dyn FnMut(&mut Work<'_>) -> crate::error::Result<(Done, Touched)> + 'a;
 
-/// What the summary says.
+/// Counts for the summary.
 #[derive(Clone, Copy, Debug, Default)]
 struct Tally {
     read: u64,
@@ -150,7 +150,7 @@ impl fmt::Display for Tally {
     }
 }
 
-/// Writes chunks, each in a transaction, and counts.
+/// Writes chunks, one transaction each, and counts the outcomes.
 struct Writer {
     settings: Settings,
     touched: RefCell<Touched>,
@@ -158,14 +158,14 @@ struct Writer {
 }
 
 impl Writer {
-    fn new(noun: &'static Noun, business: Business) -> Self {
-        let finders = finders(noun).iter().map(|finder| (*finder).to_owned()).collect();
-        let tenant = Tenant::of_operator(business.id);
-        let settings = Settings { noun, business, tenant, finders, on_match: OnMatch::Update, trial: false };
+    fn new(resource: &'static Resource, business: TenantSettings) -> Self {
+        let finders = finders(resource).iter().map(|finder| (*finder).to_owned()).collect();
+        let tenant = Tenant::for_operator(business.id);
+        let settings = Settings { resource, business, tenant, finders, on_match: OnMatch::Update, trial: false };
         Self { settings, touched: RefCell::default(), tally: Tally::default() }
     }
 
-    /// Writes `rows` and reports those that are refused. Errors: what no other row would survive either.
+    /// Writes `rows` and reports the refused ones. Errors: failures which are not about a row.
     fn write(&mut self, attempt: &mut Attempt<'_>, rows: &[Row], report: &mut Report) -> Result<(), BoxError> {
         if rows.is_empty() {
             return Ok(());
@@ -176,7 +176,7 @@ impl Writer {
             Ok(ids.into_iter().filter_map(|id| Some((id, *touched.get(&id)?))).collect())
         };
         let mut work = |tx: &mut Tx<'_>| {
-            tx.tell_of(settings.business.id, None)?;
+            tx.set_context(settings.business.id, None)?;
             let mut meant = Touched::new();
             let done = writer::write(tx, settings, rows, &mut meant, &before)?;
             Ok((done, meant))
@@ -213,7 +213,8 @@ fn is_collision(error: &diesel::result::Error) -> bool {
     matches!(error, diesel::result::Error::DatabaseError(SerializationFailure, _)) || is_deadlock(error)
 }
 
-/// Feeds the writer. A chunk ends early when a row seems to be the same as an earlier one: that one must be found.
+/// Feeds the writer. Ends a chunk before a row which may match the same database row as an earlier one, so that the
+/// earlier one is found in the database.
 fn import(
     (mut records, parser): (Records<BufReader<File>>, Parser),
     writer: &mut Writer,
@@ -236,31 +237,31 @@ fn import(
         chunk.push(row);
     }
     writer.write(attempt, &chunk, report)?;
-    // A row stands for them in the report.
+    // The report has one row for all of them.
     let uncounted = records.uncounted();
     (writer.tally.read, writer.tally.failed) = (writer.tally.read + uncounted, writer.tally.failed + uncounted);
     Ok(())
 }
 
-/// Runs `f` in one transaction that is rolled back.
+/// Runs `f` in one transaction and rolls it back.
 fn dry(conn: &mut PgConnection, f: impl FnOnce(&mut Attempt<'_>) -> Result<(), BoxError>) -> Result<(), BoxError> {
     let mut done = Ok(());
     let rolled_back: Result<(), Error> = db::in_transaction(conn, |tx| {
         done = f(&mut |work: &mut Work<'_>| work(tx));
-        Err(Error::Stale)
+        Err(Error::PreconditionFailed)
     });
     match rolled_back {
-        Err(Error::Stale) => done,
+        Err(Error::PreconditionFailed) => done,
         other => Ok(other?),
     }
 }
 
-/// Opens the file as CSV, with a bar as long as it is. On anything but a terminal the bar draws nothing.
+/// Opens the file as CSV, with a progress bar over its bytes. The bar draws only on a terminal.
 fn open(path: &Path) -> Result<(Records<BufReader<File>>, ProgressBar), BoxError> {
     let file = File::open(path).map_err(|error| named(path, error))?;
     let size = file.metadata().map_err(|error| named(path, error))?.len();
     let mut file = BufReader::with_capacity(1 << 16, file);
-    let delimiter = header::delimiter(file.fill_buf().map_err(|error| named(path, error))?);
+    let delimiter = csv_header::delimiter(file.fill_buf().map_err(|error| named(path, error))?);
     let bar = ProgressBar::new(size);
     if let Ok(style) = ProgressStyle::with_template("{bar:40} {percent:>3} %  {elapsed} of {duration}") {
         bar.set_style(style);
@@ -268,16 +269,16 @@ fn open(path: &Path) -> Result<(Records<BufReader<File>>, ProgressBar), BoxError
     Ok((Records::new(file, delimiter, true), bar))
 }
 
-fn business(conn: &mut PgConnection, slug: &str) -> Result<Business, BoxError> {
+fn business(conn: &mut PgConnection, slug: &str) -> Result<TenantSettings, BoxError> {
     let mut sql = Statement::new("SELECT id, country, time_zone, currency FROM businesses WHERE slug = ");
-    sql.bind(Value::Text(Some(slug.to_owned())));
+    sql.bind(SqlValue::Text(Some(slug.to_owned())));
     let row = sql.row(conn)?.ok_or_else(|| {
         format!(
             "there is no business `{slug}`; `rapport seed` makes `demo`, `rapport api-key create --create-business` any"
         )
     })?;
     let text = |index| row.text(index).unwrap_or_default().to_owned();
-    Ok(Business { id: row.uuid(0).unwrap_or_default(), country: text(1), time_zone: text(2), currency: text(3) })
+    Ok(TenantSettings { id: row.uuid(0).unwrap_or_default(), country: text(1), time_zone: text(2), currency: text(3) })
 }
 
 fn named(path: &Path, error: impl std::fmt::Display) -> BoxError {

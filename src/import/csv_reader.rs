@@ -1,5 +1,5 @@
-//! Reads the records of a CSV file as a stream. The lines of a quote that is never closed are refused one by one, instead of being
-//! taken for one cell that reaches to the end of the file.
+//! Streaming CSV reader. The lines after an unclosed quote are refused one by one, instead of becoming one cell which
+//! reaches to the end of the file.
 
 use std::io::{self, Read};
 
@@ -7,43 +7,43 @@ use csv::ByteRecord;
 use serde::{Deserialize, Serialize};
 
 use super::csv_split::{MAX_QUOTED_LEN, Split, cells, split};
-use crate::error::Fault;
+use crate::error::FieldError;
 
-/// Lines that are refused one by one because of an open quote; of those after them only the number is reported.
+/// Lines after an open quote which are refused one by one; of later ones only the count is reported.
 pub const MAX_LISTED_LINES: u64 = 1_000;
-/// Bytes that are read from a file at once.
+/// Bytes read from the input at once.
 const READ_LEN: usize = 64 * 1024;
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// A record of a file.
+/// A record of the file.
 #[derive(Debug)]
 pub struct Record {
-    /// As a spreadsheet counts: the header is row 1.
+    /// Row number as in a spreadsheet: the header is row 1.
     pub number: u64,
     pub cells: ByteRecord,
-    /// The bytes of the file that it is.
+    /// Byte offset in the file.
     pub place: u64,
     pub length: u64,
-    /// Why it cannot be a row.
-    pub fault: Option<Fault>,
+    /// Why the record is refused.
+    pub fault: Option<FieldError>,
 }
 
-/// Where lines are refused because of a quote that is not closed.
+/// An unclosed quote whose lines are being refused.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct OpenQuote {
-    /// The row that opens the quote.
+    /// The row which opens the quote.
     row: u64,
-    /// The byte from which records are read again; none: the rest of the file is refused.
+    /// Byte at which normal reading resumes; `None`: the rest of the file is refused.
     until: Option<u64>,
     listed: u64,
     unlisted: u64,
 }
 
-/// The records of a file from some byte on.
+/// Iterator over the records of a file, from a given byte on.
 pub struct Records<R> {
     input: R,
     separator: u8,
-    /// Whether the file ends where the input does.
+    /// Whether the input ends at the end of the file.
     complete: bool,
     ended: bool,
     buffer: Vec<u8>,
@@ -51,7 +51,7 @@ pub struct Records<R> {
     place: u64,
     number: u64,
     open: Option<OpenQuote>,
-    /// Lines that were refused and are not among the records.
+    /// Refused lines without a record of their own.
     uncounted: u64,
 }
 
@@ -62,17 +62,17 @@ impl<R: Read> Records<R> {
         Self { input, separator, complete, ended: false, buffer, at: 0, place: 0, number: 0, open, uncounted: 0 }
     }
 
-    /// Reads on at byte `place` of the file, after row `number`, where an earlier reader [stopped](Self::open).
+    /// Resumes at byte `place`, after row `number`, with the [open quote](Self::open) of the earlier reader.
     pub fn resume(input: R, separator: u8, complete: bool, place: u64, number: u64, open: Option<OpenQuote>) -> Self {
         Self { place, number, open, ..Self::new(input, separator, complete) }
     }
 
-    /// The byte of the file that is read next.
+    /// Byte offset of the next record.
     pub fn place(&self) -> u64 {
         self.place
     }
 
-    /// Of the last row that was read, one of empty cells included.
+    /// Number of the last row read, including rows of empty cells.
     pub fn number(&self) -> u64 {
         self.number
     }
@@ -82,12 +82,12 @@ impl<R: Read> Records<R> {
         self.open
     }
 
-    /// How many lines were refused that no record stands for.
+    /// Number of refused lines without a record.
     pub fn uncounted(&self) -> u64 {
         self.uncounted
     }
 
-    /// The first record, which has the headers. Errors: those of the input; that a quote in it is not closed.
+    /// Reads the header. Errors: those of the input; an unclosed quote in the header.
     pub fn header(&mut self) -> io::Result<ByteRecord> {
         let mut cells = ByteRecord::new();
         loop {
@@ -137,7 +137,7 @@ impl<R: Read> Records<R> {
         Ok(())
     }
 
-    /// The next record; `None`: the input has no whole one any more.
+    /// Reads the next record; `None` when no complete one is left in the input.
     fn read(&mut self) -> io::Result<Option<Record>> {
         let mut cells = ByteRecord::new();
         loop {
@@ -174,7 +174,7 @@ impl<R: Read> Records<R> {
         }
     }
 
-    /// The next line that is refused because of `open`.
+    /// Reads the next line refused because of `open`.
     fn refused(&mut self, mut open: OpenQuote) -> io::Result<Refused> {
         loop {
             self.skip_empty_lines();
@@ -202,14 +202,14 @@ impl<R: Read> Records<R> {
                 let (number, length, fault) = (self.number, length as u64, Some(open.fault(self.number)));
                 return Ok(Refused::Line(Record { number, cells, place, length, fault }));
             }
-            // The first of them is the summary's.
+            // The summary record stands for the first unlisted line.
             self.uncounted += u64::from(open.unlisted > 0);
             open.unlisted += 1;
             self.open = Some(open);
         }
     }
 
-    /// What stands for the lines that were not listed, once.
+    /// Returns, once, a record for all lines which were not listed.
     fn summary(&mut self, open: OpenQuote) -> Refused {
         if open.unlisted == 0 {
             return Refused::Over;
@@ -221,21 +221,21 @@ impl<R: Read> Records<R> {
              that is not closed.",
             self.number, open.unlisted, open.row
         );
-        let fault = Some(Fault::new("", "unclosed_quote", detail));
+        let fault = Some(FieldError::new("", "unclosed_quote", detail));
         Refused::Line(Record { number: first, cells: ByteRecord::new(), place: self.place, length: 0, fault })
     }
 }
 
 enum Refused {
     Line(Record),
-    /// There is no more than part of a line.
+    /// Only part of a line is left.
     None,
-    /// The quote concerns no more lines.
+    /// The quote affects no more lines.
     Over,
 }
 
 impl OpenQuote {
-    fn fault(&self, number: u64) -> Fault {
+    fn fault(&self, number: u64) -> FieldError {
         const REMEDY: &str = "Close the quote, or double it (\"\") where it is meant, and import the file again.";
         let detail = match (number == self.row, self.until) {
             (true, None) => {
@@ -248,7 +248,7 @@ impl OpenQuote {
                 format!("Row {} opens a quote that is not closed, and this row is within it. {REMEDY}", self.row)
             }
         };
-        Fault::new("", "unclosed_quote", detail)
+        FieldError::new("", "unclosed_quote", detail)
     }
 }
 

@@ -1,15 +1,16 @@
-//! Splits CSV (RFC 4180) into records, and finds quotes that are never closed.
+//! Splits CSV (RFC 4180) into records and detects quotes which are never closed.
 //!
-//! A usual reader takes such a quote for a cell that reaches to the end of the file, so the rows in it are lost without an error.
-//! Here a quoted cell is an open quote when the file ends in it, when it is longer than any field can be, and when it spans lines
-//! and goes on after its closing quote, which then was the opening quote of another row. Quotes within an unquoted cell are data.
+//! Most readers take such a quote for a cell which reaches to the end of the file, and lose the rows in it without an
+//! error. Here a quoted cell is an open quote if the file ends in it, if it is longer than any field allows, or if it
+//! spans lines and continues after its closing quote, which then was the opening quote of another row. Quotes in an
+//! unquoted cell are data.
 
 use csv::ByteRecord;
 
-/// Bytes of a quoted cell. No field takes a longer one: the longest is `metadata` with 64 KiB, whose quotes a cell doubles.
+/// Maximum length of a quoted cell. The longest field is `metadata` with 64 KiB, whose quotes are doubled in a cell.
 pub const MAX_QUOTED_LEN: usize = 128 * 1024;
 
-/// The cells of a line, as far as they can be told apart.
+/// Splits a line into cells, as far as possible.
 pub fn cells(line: &[u8], separator: u8) -> ByteRecord {
     let mut cells = ByteRecord::new();
     if !line.is_empty() {
@@ -18,15 +19,15 @@ pub fn cells(line: &[u8], separator: u8) -> ByteRecord {
     cells
 }
 
-/// What bytes begin with.
+/// Result of [`split`].
 pub enum Split {
-    /// A record of so many bytes, with its line break.
+    /// A complete record of this many bytes, with its line break.
     Whole(usize),
     /// The bytes end before the record does.
     Partial,
-    /// A quote is opened, and not closed before the end of the file or the bound of a cell.
+    /// A quote is not closed before the end of the file or within [`MAX_QUOTED_LEN`] bytes.
     Open,
-    /// A cell spans lines and goes on after its closing quote; so many bytes until the end of that line.
+    /// A cell spans lines and continues after its closing quote; bytes up to the end of that line.
     Stray(usize),
 }
 
@@ -35,13 +36,13 @@ enum State {
     Start,
     Plain,
     Quoted,
-    /// After a quote within a quoted cell: it ends the cell, or is the first of two.
+    /// After a quote within a quoted cell: it ends the cell, or is the first of a doubled quote.
     Quote,
     /// After blanks that follow the closing quote.
     Closed,
 }
 
-/// Splits the record that `bytes` begin with. `complete`: the file ends with them.
+/// Splits off the first record of `bytes`. `complete`: the file ends with them.
 pub fn split(bytes: &[u8], separator: u8, complete: bool, cells: &mut ByteRecord) -> Split {
     cells.clear();
     let (mut state, mut cell, mut opened, mut spans) = (State::Start, Vec::new(), 0, false);
@@ -112,7 +113,7 @@ mod tests {
     use proptest::prelude::*;
 
     proptest! {
-        /// What has no open quote is split as the csv crate splits it, however it comes in pieces.
+        /// Input without an open quote is split as the csv crate splits it.
         #[test]
         fn split_agrees_with_the_csv_crate(rows in prop::collection::vec(prop::collection::vec("[a,\"\n\r ']{0,6}", 2..4), 1..8)) {
             let mut writer = csv::WriterBuilder::new().flexible(true).from_writer(Vec::new());

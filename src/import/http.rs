@@ -1,5 +1,5 @@
-//! `POST /imports` takes a file; `/imports/{id}/trial`, `/execution` and `/reversion` are the jobs that work on it; `/errors` says
-//! what was refused.
+//! HTTP handlers of imports: the upload (`POST /imports`), the jobs of an import (`/imports/{id}/trial`, `/execution`,
+//! `/reversion`), its preview and its errors.
 
 use actix_web::http::{Method, StatusCode, header};
 use actix_web::web::{Bytes, BytesMut, Data, ServiceConfig};
@@ -9,53 +9,53 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::csv_reader::Records;
-use super::noun::{FORMATS, IMPORTS, Import, NAMES, ON_MATCH, check_finders, columns, imported, mapped};
-use super::reversion::{self, REVERSION};
-use super::run::{self, IMPORT};
-use super::{errors, file, header as headers, matching, record};
-use crate::app::App;
+use super::job::{self, IMPORT};
+use super::resource::{FORMATS, IMPORTS, Import, NAMES, ON_MATCH, check_finders, columns, imported, mapped};
+use super::revert::{self, REVERT};
+use super::{csv_header as headers, error_report, file_store, matching, row_results};
 use crate::auth::{Action, Area, Tenant};
-use crate::db::{Actor, Statement, Tx, Value};
-use crate::error::{Error, Fault, Result};
+use crate::background::{self, JobType};
+use crate::db::{Actor, SqlValue, Statement, Tx};
+use crate::error::{Error, FieldError, Result};
 use crate::http::caller::Caller;
-use crate::http::once::{self, Answer, Once};
-use crate::http::payload::Pieces;
+use crate::http::idempotency::{self, ApiResponse, IdempotencyKey};
+use crate::http::payload::BodyStream;
 use crate::http::routing::{self, Routes};
-use crate::jobs::{self, Kind};
-use crate::noun::form::Form;
-use crate::noun::http::{API, id, no_parameters};
-use crate::noun::params::View;
-use crate::noun::store::{self, Row};
-use crate::noun::{Noun, did_you_mean};
 use crate::ops;
+use crate::resource::action_body::ActionBody;
+use crate::resource::crud::{self, Row};
+use crate::resource::http::{API, id, no_parameters};
+use crate::resource::list_query::Projection;
+use crate::resource::{Resource, did_you_mean};
+use crate::state::AppState;
 
-/// Bytes in which the headers of a file must have ended.
-const LONGEST_HEADER: usize = 64 * 1024;
-/// Characters of the name of a file.
-const LONGEST_NAME: usize = 255;
+/// Maximum length of the header line, in bytes.
+const MAX_HEADER_LEN: usize = 64 * 1024;
+/// Maximum length of a file name, in characters.
+const MAX_FILE_NAME_LEN: usize = 255;
 
-/// Of imports.
+/// Registers the upload as the operation which creates an import.
 pub fn creation(many: Routes) -> Routes {
     many.streams(Method::POST, upload)
 }
 
-/// Below `/imports`.
+/// Registers the routes below `/imports`.
 pub fn routes(scope: &mut ServiceConfig) {
-    routing::resource("/{id}/trial").on(Method::POST, try_out).register(scope);
+    routing::resource("/{id}/trial").on(Method::POST, dry_run).register(scope);
     routing::resource("/{id}/execution").on(Method::POST, execute).register(scope);
     routing::resource("/{id}/reversion").on(Method::POST, revert).register(scope);
     routing::resource("/{id}/preview").on(Method::GET, preview).register(scope);
-    routing::resource("/{id}/errors").on(Method::GET, errors::download).register(scope);
+    routing::resource("/{id}/errors").on(Method::GET, error_report::download).register(scope);
 }
 
-async fn upload(app: Data<App>, caller: Caller, request: HttpRequest, body: Pieces) -> Result<HttpResponse> {
-    let tenant = caller.may(Area::Crm, Action::Write)?;
+async fn upload(app: Data<AppState>, caller: Caller, request: HttpRequest, body: BodyStream) -> Result<HttpResponse> {
+    let tenant = caller.require(Area::Crm, Action::Write)?;
     let asked = Asked::read(&request)?;
-    if let Some(noun) = imported(asked.noun) {
-        caller.may(noun.area, Action::Write)?;
+    if let Some(resource) = imported(asked.resource) {
+        caller.require(resource.area, Action::Write)?;
     }
-    // A key that is none is refused before the file is taken.
-    Once::asked(&tenant, &request, &[])?;
+    // Rejects an invalid idempotency key before the file is received.
+    IdempotencyKey::from_request(&tenant, &request, &[])?;
     let id = Uuid::now_v7();
     let made = match receive(&app, &tenant, id, &request, body).await {
         Ok(file) => {
@@ -63,126 +63,130 @@ async fn upload(app: Data<App>, caller: Caller, request: HttpRequest, body: Piec
             let status = if asked.starts { StatusCode::ACCEPTED } else { StatusCode::CREATED };
             let make = move |tx: &mut Tx<'_>| {
                 let path = format!("{API}/imports/{id}");
-                Ok(Answer { status, ..create(tx, &own, id, &asked, &file)?.created(path) })
+                Ok(ApiResponse { status, ..create(tx, &own, id, &asked, &file)?.created(path) })
             };
-            // The file itself is too large to be compared; its digest is as good.
-            once::write_or_replay(&app.db, &tenant, &request, &digest, "import_create", make).await
+            // The file is too large to be compared; its digest identifies it.
+            idempotency::write_or_replay(&app.db, &tenant, &request, &digest, "import_create", make).await
         }
         Err(error) => Err(error),
     };
-    // Of a file that was sent before, the first copy is enough.
+    // On an error or a replay the copy just received is not needed.
     if !matches!(made, Ok((_, false))) {
         let own = tenant.clone();
-        let forgotten = app.db.within(&tenant).write("import_forget", move |tx| file::forget(tx, &own, id)).await;
+        let forgotten =
+            app.db.for_tenant(&tenant).write("import_forget", move |tx| file_store::forget(tx, &own, id)).await;
         if let Err(error) = forgotten {
             tracing::warn!(%error, "a file that is not needed is cleared away with those that broke off");
         }
     }
-    app.bells.jobs.notify_one();
+    app.wakers.jobs.notify_one();
     Ok(made?.0)
 }
 
-async fn preview(app: Data<App>, caller: Caller, request: HttpRequest, _: Bytes) -> Result<HttpResponse> {
-    let tenant = caller.may(IMPORTS.area, Action::Read)?;
+async fn preview(app: Data<AppState>, caller: Caller, request: HttpRequest, _: Bytes) -> Result<HttpResponse> {
+    let tenant = caller.require(IMPORTS.area, Action::Read)?;
     no_parameters(&request)?;
     let id = id(&IMPORTS, &request)?;
-    let shown = app.db.within(&tenant).read("import_preview", move |conn| record::shown(conn, &tenant, id)).await?;
+    let shown =
+        app.db.for_tenant(&tenant).read("import_preview", move |conn| row_results::shown(conn, &tenant, id)).await?;
     Ok(HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(shown))
 }
 
-async fn try_out(app: Data<App>, caller: Caller, request: HttpRequest, body: Bytes) -> Result<HttpResponse> {
-    let tenant = caller.may(Area::Crm, Action::Write)?;
+async fn dry_run(app: Data<AppState>, caller: Caller, request: HttpRequest, body: Bytes) -> Result<HttpResponse> {
+    let tenant = caller.require(Area::Crm, Action::Write)?;
     started(app, tenant, request, body, |tx, tenant, import| run(tx, tenant, import, true)).await
 }
 
-async fn execute(app: Data<App>, caller: Caller, request: HttpRequest, body: Bytes) -> Result<HttpResponse> {
-    let tenant = caller.may(Area::Crm, Action::Write)?;
+async fn execute(app: Data<AppState>, caller: Caller, request: HttpRequest, body: Bytes) -> Result<HttpResponse> {
+    let tenant = caller.require(Area::Crm, Action::Write)?;
     started(app, tenant, request, body, |tx, tenant, import| run(tx, tenant, import, false)).await
 }
 
-async fn revert(app: Data<App>, caller: Caller, request: HttpRequest, body: Bytes) -> Result<HttpResponse> {
-    // It deletes what was made.
-    let (tenant, days) = (caller.may(Area::Crm, Action::Delete)?, app.config.import_days);
+async fn revert(app: Data<AppState>, caller: Caller, request: HttpRequest, body: Bytes) -> Result<HttpResponse> {
+    // It deletes the created rows.
+    let (tenant, days) = (caller.require(Area::Crm, Action::Delete)?, app.config.import_retention_days);
     started(app, tenant, request, body, move |tx, tenant, import| take_back(tx, tenant, import, days)).await
 }
 
-/// Starts a job on the import of the path: 202 with the import and the place of its job.
+/// Starts a job on the import of the path: 202 with the import, and the job's path in `Location`.
 async fn started(
-    app: Data<App>,
+    app: Data<AppState>,
     tenant: Tenant,
     request: HttpRequest,
     body: Bytes,
     start: impl Fn(&mut Tx<'_>, &Tenant, Import) -> Result<Uuid> + Send + Sync + 'static,
 ) -> Result<HttpResponse> {
-    Form::read(&body, &[])?;
+    ActionBody::read(&body, &[])?;
     let (id, own) = (id(&IMPORTS, &request)?, tenant.clone());
     let begin = move |tx: &mut Tx<'_>| {
         let import = Import::lock(tx, &own, id)?;
         import.rests()?;
         let job = start(tx, &own, import)?;
         let answer = shown(tx, &own, id)?.created(ops::jobs::path(job));
-        Ok(Answer { status: StatusCode::ACCEPTED, ..answer })
+        Ok(ApiResponse { status: StatusCode::ACCEPTED, ..answer })
     };
-    let reply = once::write(&app.db, &tenant, &request, &body, "import_start", begin).await?;
-    app.bells.jobs.notify_one();
+    let reply = idempotency::write(&app.db, &tenant, &request, &body, "import_start", begin).await?;
+    app.wakers.jobs.notify_one();
     Ok(reply)
 }
 
 fn shown(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid) -> Result<Row> {
-    store::one(tx, tenant, &IMPORTS, id, &View::default())?.ok_or_else(|| store::missing(&IMPORTS))
+    crud::one(tx, tenant, &IMPORTS, id, &Projection::default())?.ok_or_else(|| crud::not_found(&IMPORTS))
 }
 
-/// Makes the job that tries `import` or imports it. Errors: 409 when it was imported.
+/// Enqueues the job which imports `import` or, as a trial, dry-runs it. Errors: 409 when it was imported; 422 for its
+/// mapping.
 fn run(tx: &mut Tx<'_>, tenant: &Tenant, import: Import, trial: bool) -> Result<Uuid> {
     if import.executed {
         let detail = "The file has been imported already. Upload it again: what is there is recognised.";
         return Err(Error::conflict("already_imported", detail));
     }
     import.mapped()?;
-    let input = run::Input { import: import.id, trial, before: import.run };
+    let input = job::Input { import: import.id, trial, before: import.run };
     let (state, executed) = if trial { ("trying", "NULL") } else { ("importing", "now()") };
     let zeros = "read = 0, created = 0, changed = 0, unchanged = 0, failed = 0, companies = 0";
     let set = format!("state = '{state}', executed_at = {executed}, finished_at = NULL, {zeros}, run_id = job_id");
     begin(tx, tenant, import.id, &IMPORT, json!(input), &set)
 }
 
-/// Makes the job that takes `import` back. Errors: 409 when there is nothing to take back, or not any more.
+/// Enqueues the job which reverts `import`. Errors: 409 when nothing was imported, when it was reverted already, and
+/// after `days`.
 fn take_back(tx: &mut Tx<'_>, tenant: &Tenant, import: Import, days: u32) -> Result<Uuid> {
     let refused = |code, detail: String| Err(Error::conflict(code, detail));
     let mut sql = Statement::new("SELECT (executed_at > now() - ");
-    sql.bind(Value::Int(Some(days.into()))).push(" * interval '1 day')::int FROM imports WHERE business_id = ");
-    sql.bind(Value::Uuid(Some(tenant.id()))).push(" AND id = ").bind(Value::Uuid(Some(import.id)));
+    sql.bind(SqlValue::Int(Some(days.into()))).push(" * interval '1 day')::int FROM imports WHERE business_id = ");
+    sql.bind(SqlValue::Uuid(Some(tenant.id()))).push(" AND id = ").bind(SqlValue::Uuid(Some(import.id)));
     let in_time = sql.row(tx)?.and_then(|row| row.int(0));
     match (import.run, in_time, import.state.as_str()) {
         (_, _, "reverted") => refused("already_reverted", "The import has been taken back already.".into()),
         (None, ..) | (_, None, _) => refused("not_imported", "Nothing of the file has been imported.".into()),
         (_, Some(0), _) => {
-            refused("too_late", format!("An import can be taken back for {days} days (RAPPORT_IMPORT_DAYS)."))
+            refused("too_late", format!("An import can be taken back for {days} days (RAPPORT_IMPORT_RETENTION_DAYS)."))
         }
         (Some(run), ..) => {
-            let input = reversion::Input { import: import.id, run };
-            begin(tx, tenant, import.id, &REVERSION, json!(input), "state = 'reverting', reverted = 0, kept = 0")
+            let input = revert::Input { import: import.id, run };
+            begin(tx, tenant, import.id, &REVERT, json!(input), "state = 'reverting', reverted = 0, kept = 0")
         }
     }
 }
 
-/// Makes the job and lets the import know; `set` may say `job_id` for the new one.
-fn begin(tx: &mut Tx<'_>, tenant: &Tenant, import: Uuid, kind: &Kind, input: Json, set: &str) -> Result<Uuid> {
-    let job = jobs::enqueue(tx, tenant, kind, input)?;
+/// Enqueues a job and updates the import. In `set`, which is SQL, `run_id = job_id` sets the id of the new job.
+fn begin(tx: &mut Tx<'_>, tenant: &Tenant, import: Uuid, kind: &JobType, input: Json, set: &str) -> Result<Uuid> {
+    let job = background::enqueue(tx, tenant, kind, input)?;
     let mut sql = Statement::new("UPDATE imports SET job_id = ");
-    sql.bind(Value::Uuid(Some(job))).push(", version = version + 1, updated_at = now(), ");
+    sql.bind(SqlValue::Uuid(Some(job))).push(", version = version + 1, updated_at = now(), ");
     match set.split_once("run_id = job_id") {
-        Some((rest, _)) => sql.push(rest).push("run_id = ").bind(Value::Uuid(Some(job))),
+        Some((rest, _)) => sql.push(rest).push("run_id = ").bind(SqlValue::Uuid(Some(job))),
         None => sql.push(set),
     };
-    sql.push(" WHERE business_id = ").bind(Value::Uuid(Some(tenant.id()))).push(" AND id = ");
-    sql.bind(Value::Uuid(Some(import))).run(tx)?;
+    sql.push(" WHERE business_id = ").bind(SqlValue::Uuid(Some(tenant.id()))).push(" AND id = ");
+    sql.bind(SqlValue::Uuid(Some(import))).run(tx)?;
     Ok(job)
 }
 
-/// What is asked of a file.
+/// Parameters of an upload.
 struct Asked {
-    noun: &'static str,
+    resource: &'static str,
     format: &'static str,
     file_name: Option<String>,
     mapping: Map<String, Json>,
@@ -194,9 +198,9 @@ struct Asked {
 
 impl Asked {
     const PARAMETERS: [&'static str; 8] =
-        ["noun", "format", "file_name", "mapping", "match_by", "on_match", "dry_run", "start"];
+        ["resource", "format", "file_name", "mapping", "match_by", "on_match", "dry_run", "start"];
 
-    /// Reads the query string and the type of the body. Errors: 400 with every fault; 415.
+    /// Parses the query string and the content type. Errors: 400 with every error; 415.
     fn read(request: &HttpRequest) -> Result<Self> {
         let format = match request.content_type() {
             "text/csv" => "csv",
@@ -207,7 +211,7 @@ impl Asked {
             }
         };
         let mut asked = Self {
-            noun: "",
+            resource: "",
             format,
             file_name: None,
             mapping: Map::new(),
@@ -219,12 +223,12 @@ impl Asked {
         let mut faults = Vec::new();
         for (name, value) in url::form_urlencoded::parse(request.query_string().as_bytes()) {
             if let Err((code, detail)) = asked.take(&name, &value) {
-                faults.push(Fault::new(format!("/query/{name}"), code, detail));
+                faults.push(FieldError::new(format!("/query/{name}"), code, detail));
             }
         }
-        if asked.noun.is_empty() && faults.is_empty() {
-            let detail = format!("`noun` says what the rows are: one of {}.", NAMES.join(", "));
-            faults.push(Fault::new("/query/noun", "required", detail));
+        if asked.resource.is_empty() && faults.is_empty() {
+            let detail = format!("`resource` says what the rows are: one of {}.", NAMES.join(", "));
+            faults.push(FieldError::new("/query/resource", "required", detail));
         }
         if faults.is_empty() { Ok(asked) } else { Err(Error::parameters(faults)) }
     }
@@ -236,15 +240,15 @@ impl Asked {
         };
         let flag = || choice(&["true", "false"]).map(|flag| flag == "true");
         match name {
-            "noun" => self.noun = choice(NAMES)?,
+            "resource" => self.resource = choice(NAMES)?,
             "format" if choice(FORMATS)? != self.format => {
                 return Err(("not_a_choice", "`format` and the Content-Type of the body do not agree.".into()));
             }
             "format" => {}
-            "file_name" if (1..=LONGEST_NAME).contains(&value.chars().count()) && !value.contains('\0') => {
+            "file_name" if (1..=MAX_FILE_NAME_LEN).contains(&value.chars().count()) && !value.contains('\0') => {
                 self.file_name = Some(value.to_owned());
             }
-            "file_name" => return Err(("length", format!("`file_name` has 1 to {LONGEST_NAME} characters."))),
+            "file_name" => return Err(("length", format!("`file_name` has 1 to {MAX_FILE_NAME_LEN} characters."))),
             "mapping" => {
                 let object = serde_json::from_str(value);
                 self.mapping =
@@ -265,18 +269,25 @@ impl Asked {
     }
 }
 
-/// A file that is kept.
+/// A file which is stored.
 struct File {
     bytes: u64,
     lines: u64,
-    /// How it begins.
+    /// Its first bytes.
     head: Vec<u8>,
-    /// SHA-256 of all of it.
+    /// SHA-256 of the whole file.
     digest: [u8; 32],
 }
 
-/// Keeps the file chunk by chunk, each in a transaction of its own. What comes of no more than a part is cleared away later.
-async fn receive(app: &App, tenant: &Tenant, id: Uuid, request: &HttpRequest, mut body: Pieces) -> Result<File> {
+/// Stores the file chunk by chunk, one transaction each. Chunks of an incomplete upload are deleted later
+/// ([`super::cleanup`]).
+async fn receive(
+    app: &AppState,
+    tenant: &Tenant,
+    id: Uuid,
+    request: &HttpRequest,
+    mut body: BodyStream,
+) -> Result<File> {
     let largest = app.config.import_bytes;
     let too_large = || Error::TooLarge(format!("A file may have at most {largest} bytes (RAPPORT_IMPORT_BYTES)."));
     let announced = request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
@@ -285,7 +296,7 @@ async fn receive(app: &App, tenant: &Tenant, id: Uuid, request: &HttpRequest, mu
     }
     let mut file = File { bytes: 0, lines: 0, head: Vec::new(), digest: [0; 32] };
     let mut digest = Sha256::new();
-    let (mut chunk, mut number) = (BytesMut::with_capacity(file::CHUNK), 0);
+    let (mut chunk, mut number) = (BytesMut::with_capacity(file_store::CHUNK), 0);
     while let Some(piece) = body.next().await? {
         file.bytes += piece.len() as u64;
         digest.update(&piece);
@@ -293,11 +304,11 @@ async fn receive(app: &App, tenant: &Tenant, id: Uuid, request: &HttpRequest, mu
             return Err(too_large());
         }
         file.lines += piece.iter().filter(|byte| **byte == b'\n').count() as u64;
-        let wanted = LONGEST_HEADER.saturating_sub(file.head.len()).min(piece.len());
+        let wanted = MAX_HEADER_LEN.saturating_sub(file.head.len()).min(piece.len());
         file.head.extend_from_slice(&piece[..wanted]);
         let mut piece = &piece[..];
-        while chunk.len() + piece.len() >= file::CHUNK {
-            let (now, later) = piece.split_at(file::CHUNK - chunk.len());
+        while chunk.len() + piece.len() >= file_store::CHUNK {
+            let (now, later) = piece.split_at(file_store::CHUNK - chunk.len());
             chunk.extend_from_slice(now);
             keep(app, tenant, id, number, chunk.split().to_vec()).await?;
             (number, piece) = (number + 1, later);
@@ -311,21 +322,21 @@ async fn receive(app: &App, tenant: &Tenant, id: Uuid, request: &HttpRequest, mu
     Ok(file)
 }
 
-async fn keep(app: &App, tenant: &Tenant, id: Uuid, number: usize, data: Vec<u8>) -> Result<()> {
+async fn keep(app: &AppState, tenant: &Tenant, id: Uuid, number: usize, data: Vec<u8>) -> Result<()> {
     let own = tenant.clone();
-    let kept = move |tx: &mut Tx<'_>| file::keep(tx, &own, id, number, data.clone());
-    app.db.within(tenant).write("import_chunk", kept).await
+    let kept = move |tx: &mut Tx<'_>| file_store::keep(tx, &own, id, number, data.clone());
+    app.db.for_tenant(tenant).write("import_chunk", kept).await
 }
 
-/// Makes the import of a file that is kept, and its job, if it is to be started. Errors: 422 for headers and mappings.
+/// Creates the import of a stored file, and its job if it is to start. Errors: 422 for headers, mapping and match keys.
 fn create(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, asked: &Asked, file: &File) -> Result<Row> {
-    let noun = imported(asked.noun).ok_or_else(|| Error::Internal("nothing can be imported".into()))?;
+    let resource = imported(asked.resource).ok_or_else(|| Error::Internal("nothing can be imported".into()))?;
     let (separator, headers) = headers_of(asked.format, file)?;
-    let mapping = mapped(noun, asked.format, &headers, &asked.mapping)?;
-    let default = || matching::finders(noun).iter().map(|name| (*name).to_owned()).collect();
+    let mapping = mapped(resource, asked.format, &headers, &asked.mapping)?;
+    let default = || matching::finders(resource).iter().map(|name| (*name).to_owned()).collect();
     let finders: Vec<String> = asked.finders.clone().unwrap_or_else(default);
-    check_finders(noun, &finders)?;
-    insert(tx, tenant, id, noun, asked, file, Values { separator, headers, columns: columns(&mapping), finders })?;
+    check_finders(resource, &finders)?;
+    insert(tx, tenant, id, resource, asked, file, Values { separator, headers, columns: columns(&mapping), finders })?;
     if asked.starts {
         let import = Import::lock(tx, tenant, id)?;
         run(tx, tenant, import, asked.trial)?;
@@ -333,7 +344,7 @@ fn create(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, asked: &Asked, file: &File
     shown(tx, tenant, id)
 }
 
-/// What of an import is not as it was asked.
+/// Values of an import which come from the file and from defaults.
 struct Values {
     separator: u8,
     headers: Vec<String>,
@@ -345,7 +356,7 @@ fn insert(
     tx: &mut Tx<'_>,
     tenant: &Tenant,
     id: Uuid,
-    noun: &Noun,
+    resource: &Resource,
     asked: &Asked,
     file: &File,
     values: Values,
@@ -354,23 +365,26 @@ fn insert(
         Some((kind, id)) => (kind, Some(id)),
         None => ("system", None),
     };
-    let text = Value::text;
+    let text = SqlValue::text;
     let lines = file.lines.saturating_sub(u64::from(asked.format == "csv")) as i64;
     let columns = [
-        ("business_id", Value::Uuid(Some(tenant.id()))),
-        ("id", Value::Uuid(Some(id))),
-        ("noun", text(noun.plural)),
+        ("business_id", SqlValue::Uuid(Some(tenant.id()))),
+        ("id", SqlValue::Uuid(Some(id))),
+        ("resource", text(resource.plural)),
         ("format", text(asked.format)),
-        ("file_name", Value::Text(asked.file_name.clone())),
-        ("bytes", Value::Int(Some(file.bytes as i64))),
-        ("lines", Value::Int(Some(lines))),
-        ("layout", Value::Json(Some(json!({ "separator": char::from(values.separator), "headers": values.headers })))),
-        ("mapping", Value::Json(Some(Json::Object(asked.mapping.clone())))),
-        ("targets", Value::Json(Some(values.columns))),
-        ("match_by", Value::Texts(values.finders)),
+        ("file_name", SqlValue::Text(asked.file_name.clone())),
+        ("bytes", SqlValue::Int(Some(file.bytes as i64))),
+        ("lines", SqlValue::Int(Some(lines))),
+        (
+            "layout",
+            SqlValue::Json(Some(json!({ "separator": char::from(values.separator), "headers": values.headers }))),
+        ),
+        ("mapping", SqlValue::Json(Some(Json::Object(asked.mapping.clone())))),
+        ("targets", SqlValue::Json(Some(values.columns))),
+        ("match_by", SqlValue::Texts(values.finders)),
         ("on_match", text(asked.on_match)),
         ("actor_kind", text(actor)),
-        ("actor_id", Value::Uuid(by)),
+        ("actor_id", SqlValue::Uuid(by)),
     ];
     let names: Vec<&str> = columns.iter().map(|(name, _)| *name).collect();
     let mut sql = Statement::new(format!("INSERT INTO imports ({}) VALUES (", names.join(", ")));
@@ -381,9 +395,9 @@ fn insert(
     Ok(())
 }
 
-/// The separator and the headers of a CSV file. Errors: 422.
+/// Parses the separator and the headers of a CSV file. Errors: 422.
 fn headers_of(format: &str, file: &File) -> Result<(u8, Vec<String>)> {
-    let fault = |detail: String| Error::Invalid(vec![Fault::new("", "file", detail)]);
+    let fault = |detail: String| Error::Invalid(vec![FieldError::new("", "file", detail)]);
     if file.bytes == 0 {
         return Err(fault("The file is empty.".into()));
     }
@@ -392,7 +406,7 @@ fn headers_of(format: &str, file: &File) -> Result<(u8, Vec<String>)> {
     }
     let whole = file.bytes as usize <= file.head.len();
     if !whole && !file.head.contains(&b'\n') {
-        return Err(fault(format!("The first line has more than {LONGEST_HEADER} bytes; it must be the headers.")));
+        return Err(fault(format!("The first line has more than {MAX_HEADER_LEN} bytes; it must be the headers.")));
     }
     let separator = headers::delimiter(&file.head);
     let header = Records::new(&file.head[..], separator, whole).header();

@@ -1,11 +1,11 @@
-//! Members that a JSON object has more than once. A usual reader keeps the last of them and forgets the others without a word.
+//! Finds duplicate members of a JSON object, of which most parsers silently keep only the last.
 
 use std::collections::BTreeSet;
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 
-/// The names that the object `line` has more than once; none where it is no object.
+/// Names which the object `line` has more than once; empty if it is not an object.
 pub fn repeated(line: &[u8]) -> BTreeSet<String> {
     serde_json::from_slice::<Repeated>(line).map(|repeated| repeated.0).unwrap_or_default()
 }
@@ -41,7 +41,7 @@ mod tests {
     use super::repeated;
 
     #[test]
-    fn repeated_names_members_that_come_twice() {
+    fn repeated_of_duplicate_members_returns_their_names() {
         assert_eq!(repeated(br#"{"a":{"b":1,"b":2},"c":1,"\u0061":2}"#).into_iter().collect::<Vec<_>>(), ["a"]);
         assert!(repeated(br#"{"a":1,"b":1}"#).is_empty() && repeated(b"[1]").is_empty() && repeated(b"{").is_empty());
     }

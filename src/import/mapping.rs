@@ -1,52 +1,53 @@
-//! Which column of a file is which field: as a mapping file says, or as the header sounds.
+//! Maps the columns of a file to fields: as given by a mapping, else guessed from the headers.
 
 use serde_json::{Map, Value as Json};
 
-use crate::noun::{Arity, Field, Kind, Noun, Written, did_you_mean};
+use crate::resource::{Cardinality, Field, FieldType, Mutability, Resource, did_you_mean};
 
-/// Where the cells of a column go.
+/// What the cells of a column map to.
 #[derive(Clone, Debug)]
 pub enum Target {
     Field(&'static Field),
-    /// Given and family name in one cell; only for contacts.
+    /// Given and family name in one cell; contacts only.
     FullName,
-    /// The linked company's `name` or `domain`; only for contacts.
+    /// `name` or `domain` of the linked company; contacts only.
     Company(&'static str),
     /// A key of `metadata`.
     Metadata(String),
-    /// All of `metadata`, as JSON: what an export has in this column.
+    /// All of `metadata`, as JSON, as exports write it.
     Object,
-    /// The id of a row here; what is none is its external id.
+    /// Id of an existing row; a value which is not a UUID is the external id.
     Id,
-    /// A link, by a header that another system may have for ids of its own: what leads nowhere is kept in metadata.
+    /// A reference, under a header which another system may use for its own ids: unresolvable ids are kept in metadata.
     Link(&'static Field),
-    /// What the service sets, in an export: nothing of a row that is there, metadata of a new one.
+    /// A read-only field of an export: ignored for the row which was exported, else kept in metadata.
     ServiceSet(&'static Field),
-    /// A field of a row that is linked, in an export; as above. With its header.
+    /// A field of a related row of an export, with its header: ignored for an existing row, kept in metadata of a new
+    /// one.
     Related(String),
-    /// What a report of refused rows has besides their cells.
+    /// A column which a report of refused rows adds to their cells.
     Report,
     Skip,
 }
 
 #[derive(Clone, Debug)]
 pub struct Column {
-    /// Place in the row.
+    /// Index in the record.
     pub index: usize,
     /// Unique in the file.
     pub header: String,
     pub target: Target,
-    /// Of several columns for one field, the lowest that is not empty wins.
+    /// Preference among columns for one field: the lowest one which is not empty wins.
     rank: usize,
 }
 
-/// The columns of a file in order of preference: the first cell that is not empty is a field's value.
+/// The columns of a file in order of preference: the first non-empty cell is a field's value.
 #[derive(Clone, Debug)]
 pub struct Mapping {
     pub columns: Vec<Column>,
 }
 
-/// Headers by target, folded, in order of preference. A field's own name always leads to it and comes first.
+/// Headers by target, folded, in order of preference. A field's own name always maps to it and comes first.
 type Synonyms = &'static [(&'static str, &'static str)];
 
 const CONTACTS: Synonyms = &[
@@ -92,24 +93,24 @@ const COMPANIES: Synonyms = &[
 ];
 
 impl Mapping {
-    /// Guesses every column. Errors: no column sounds like a field.
-    pub fn guess(noun: &'static Noun, headers: &[String]) -> Result<Self, String> {
-        Self::build(noun, headers, &Map::new())
+    /// Guesses every column. Errors: no column resembles a field.
+    pub fn guess(resource: &'static Resource, headers: &[String]) -> Result<Self, String> {
+        Self::build(resource, headers, &Map::new())
     }
 
-    /// Reads a mapping file's `text` and guesses the columns that it leaves out. Errors: every fault of it, at once.
-    pub fn read(noun: &'static Noun, headers: &[String], text: &str) -> Result<Self, String> {
+    /// Parses the text of a mapping file and guesses the columns which it omits. Errors: all its errors at once.
+    pub fn read(resource: &'static Resource, headers: &[String], text: &str) -> Result<Self, String> {
         let given: Map<String, Json> = serde_json::from_str(text)
             .map_err(|error| format!("a mapping is a JSON object from header to field: {error}"))?;
-        Self::build(noun, headers, &given)
+        Self::build(resource, headers, &given)
     }
 
-    /// Guesses the columns that `given`, from header to target, leaves out. Errors: every fault of it, at once.
-    pub fn build(noun: &'static Noun, headers: &[String], given: &Map<String, Json>) -> Result<Self, String> {
+    /// Guesses the columns which `given`, from header to target, omits. Errors: all its errors at once.
+    pub fn build(resource: &'static Resource, headers: &[String], given: &Map<String, Json>) -> Result<Self, String> {
         let mut faults = Vec::new();
         let mut columns: Vec<Column> = Vec::new();
         for (index, header) in headers.iter().enumerate() {
-            let (rank, target) = guess(noun, header);
+            let (rank, target) = guess(resource, header);
             let header = header.clone();
             columns.push(Column { index, header, target, rank });
         }
@@ -123,12 +124,12 @@ impl Mapping {
             column.rank = 0;
             match value {
                 Json::Null => column.target = Target::Skip,
-                // As `targets` names it: sent back, that must change nothing.
+                // A name as `targets` shows it: sending it back changes nothing.
                 Json::String(name) if column.target.is_aside() && column.target.name().as_ref() == Some(name) => {}
-                Json::String(name) => match target(noun, name) {
+                Json::String(name) => match target(resource, name) {
                     Some(target) => column.target = target,
                     None => {
-                        let hint = did_you_mean(name, known(noun));
+                        let hint = did_you_mean(name, known(resource));
                         faults.push(format!("`{header}`: there is no field `{name}` to import.{hint}"));
                     }
                 },
@@ -140,21 +141,22 @@ impl Mapping {
             !matches!(column.target, Metadata(_) | Skip | ServiceSet(_) | Related(_) | Report)
         };
         if faults.is_empty() && !columns.iter().any(is_known) {
-            faults.push(format!("no column sounds like a field of a {}; say in a mapping which is which", noun.name));
+            faults
+                .push(format!("no column sounds like a field of a {}; say in a mapping which is which", resource.name));
         }
-        // Stable, so columns of one rank stay in the file's order.
+        // The sort is stable: columns of one rank keep the file's order.
         columns.sort_by_key(|column| column.rank);
         if faults.is_empty() { Ok(Self { columns }) } else { Err(faults.join("; ")) }
     }
 }
 
 impl Target {
-    /// What an export has and no import sets. A mapping that names it so leaves it that.
+    /// Whether exports have it and no import sets it. A mapping which repeats its name leaves it unchanged.
     fn is_aside(&self) -> bool {
         matches!(self, Target::ServiceSet(_) | Target::Related(_))
     }
 
-    /// As a mapping names it; nothing: the column is skipped.
+    /// Its name in a mapping; `None`: the column is skipped.
     pub fn name(&self) -> Option<String> {
         match self {
             Target::Field(field) => Some(field.name.to_owned()),
@@ -170,7 +172,7 @@ impl Target {
     }
 }
 
-/// Skips what a report of refused rows has besides their cells: such a file can be mended and imported.
+/// Skips the columns which a report of refused rows adds, so that a corrected report can be imported.
 fn skip_report(columns: &mut [Column]) {
     let is = |column: Option<&Column>, name: &str| column.is_some_and(|column| column.header == name);
     let ends = columns.iter().rev().map(|column| column.header.as_str());
@@ -181,21 +183,23 @@ fn skip_report(columns: &mut [Column]) {
     }
 }
 
-/// What a header sounds like, and how well; what sounds like nothing is kept in metadata under its own name.
-fn guess(noun: &'static Noun, header: &str) -> (usize, Target) {
+/// Guesses rank and target of a header. An unknown header is kept in metadata under its own name.
+fn guess(resource: &'static Resource, header: &str) -> (usize, Target) {
     if header.starts_with("metadata.") {
-        return (1, target(noun, header).unwrap_or(Target::Skip));
+        return (1, target(resource, header).unwrap_or(Target::Skip));
     }
-    if let Some(exported) = exported(noun, header) {
+    if let Some(exported) = exported(resource, header) {
         return exported;
     }
     let folded = fold(header);
-    let own =
-        noun.fields.iter().find(|field| is_importable(field) && field.kind != Kind::Uuid && fold(field.name) == folded);
+    let own = resource
+        .fields
+        .iter()
+        .find(|field| is_importable(field) && field.field_type != FieldType::Uuid && fold(field.name) == folded);
     if let Some(field) = own {
         return (1, Target::Field(field));
     }
-    let synonyms: Synonyms = match noun.name {
+    let synonyms: Synonyms = match resource.name {
         "contact" => CONTACTS,
         "company" => COMPANIES,
         _ => &[],
@@ -204,58 +208,59 @@ fn guess(noun: &'static Noun, header: &str) -> (usize, Target) {
         .iter()
         .find_map(|(name, headers)| {
             let place = headers.split_whitespace().position(|header| header == folded)?;
-            Some((2 + place, target(noun, name)?))
+            Some((2 + place, target(resource, name)?))
         })
         .unwrap_or_else(|| (1, Target::Metadata(header.to_owned())))
 }
 
-/// What an export calls so: names to the letter, of which another system may mean something of its own by some.
-fn exported(noun: &'static Noun, header: &str) -> Option<(usize, Target)> {
+/// Returns rank and target of a header which exports write. It must match exactly: another system may mean something
+/// else by a similar name.
+fn exported(resource: &'static Resource, header: &str) -> Option<(usize, Target)> {
     if let Some((relation, name)) = header.split_once('.') {
-        let relation = noun.relation(relation).filter(|relation| relation.arity == Arity::One)?;
-        relation.noun.field(name)?;
-        return Some((1, target(noun, header).unwrap_or_else(|| Target::Related(header.to_owned()))));
+        let relation = resource.relation(relation).filter(|relation| relation.arity == Cardinality::One)?;
+        relation.resource.field(name)?;
+        return Some((1, target(resource, header).unwrap_or_else(|| Target::Related(header.to_owned()))));
     }
-    let field = noun.field(header)?;
-    match (field.name, field.kind) {
-        // After a column of external ids.
+    let field = resource.field(header)?;
+    match (field.name, field.field_type) {
+        // Ranks after a column of external ids.
         ("id", _) => Some((2, Target::Id)),
-        // Before what is kept besides.
-        ("metadata", Kind::Object) => Some((0, Target::Object)),
-        _ if field.written == Written::Never => Some((1, Target::ServiceSet(field))),
-        (_, Kind::Uuid) => Some((1, Target::Link(field))),
+        // Ranks before single keys of metadata.
+        ("metadata", FieldType::Object) => Some((0, Target::Object)),
+        _ if field.mutability == Mutability::ReadOnly => Some((1, Target::ServiceSet(field))),
+        (_, FieldType::Uuid) => Some((1, Target::Link(field))),
         _ => None,
     }
 }
 
-/// Letters and digits only, in lower case: `E-Mail Address` and `email_address` are the same.
+/// Keeps letters and digits only, in lower case: `E-Mail Address` and `email_address` are the same.
 fn fold(header: &str) -> String {
     header.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
 }
 
 fn is_importable(field: &Field) -> bool {
-    field.written != Written::Never && field.kind != Kind::Object
+    field.mutability != Mutability::ReadOnly && field.field_type != FieldType::Object
 }
 
-/// The target that a mapping calls `name`.
-fn target(noun: &'static Noun, name: &str) -> Option<Target> {
+/// Returns the target which a mapping calls `name`.
+fn target(resource: &'static Resource, name: &str) -> Option<Target> {
     if let Some(key) = name.strip_prefix("metadata.").filter(|key| !key.is_empty()) {
         return Some(Target::Metadata(key.to_owned()));
     }
     match name {
         "id" => Some(Target::Id),
         "metadata" => Some(Target::Object),
-        "full_name" if noun.name == "contact" => Some(Target::FullName),
-        "company.name" if noun.name == "contact" => Some(Target::Company("name")),
-        "company.domain" if noun.name == "contact" => Some(Target::Company("domain")),
-        _ => noun.field(name).filter(|field| is_importable(field)).map(Target::Field),
+        "full_name" if resource.name == "contact" => Some(Target::FullName),
+        "company.name" if resource.name == "contact" => Some(Target::Company("name")),
+        "company.domain" if resource.name == "contact" => Some(Target::Company("domain")),
+        _ => resource.field(name).filter(|field| is_importable(field)).map(Target::Field),
     }
 }
 
-fn known(noun: &'static Noun) -> impl Iterator<Item = &'static str> {
+fn known(resource: &'static Resource) -> impl Iterator<Item = &'static str> {
     let special = ["full_name", "company.name", "company.domain"].into_iter();
-    let fields = noun.fields.iter().filter(|field| is_importable(field));
-    special.filter(|_| noun.name == "contact").chain(["id", "metadata"]).chain(fields.map(|field| field.name))
+    let fields = resource.fields.iter().filter(|field| is_importable(field));
+    special.filter(|_| resource.name == "contact").chain(["id", "metadata"]).chain(fields.map(|field| field.name))
 }
 
 #[cfg(test)]
@@ -276,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn headers_are_guessed_whatever_their_spelling() {
+    fn guess_maps_headers_of_various_spellings() {
         for (header, expected) in [
             ("First Name", "first_name"),
             ("VORNAME", "first_name"),
@@ -308,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn work_comes_before_home_before_other() {
+    fn guess_prefers_work_over_home_over_other_email() {
         let asked = headers(&["email_other", "email_home", "email_work", "email"]);
         let mapping = Mapping::guess(&contacts::CONTACTS, &asked).unwrap();
         assert_eq!(
@@ -318,12 +323,12 @@ mod tests {
     }
 
     #[test]
-    fn a_mapping_comes_before_guesses() {
+    fn read_explicit_mapping_overrides_guesses() {
         let asked = headers(&["email", "Rufname", "Note", "secret"]);
         let text = r#"{"Rufname": "first_name", "Note": "email", "secret": null}"#;
         let mapping = Mapping::read(&contacts::CONTACTS, &asked, text).unwrap();
         assert_eq!(shown(&mapping), ["Rufname → first_name", "Note → email", "secret → nothing", "email → email"]);
-        // What was shown of an export and is sent back means the same.
+        // The targets shown for an export can be sent back without changing anything.
         let asked = headers(&["email", "version", "company.industry"]);
         let text = r#"{"version": "metadata.version", "company.industry": "metadata.company.industry"}"#;
         let mapping = Mapping::read(&contacts::CONTACTS, &asked, text).unwrap();
@@ -331,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn every_fault_of_a_mapping_is_told() {
+    fn read_invalid_mapping_lists_every_error() {
         let asked = headers(&["mail", "b"]);
         let text = r#"{"male": "email", "mail": "emial", "b": 3}"#;
         let faults = Mapping::read(&contacts::CONTACTS, &asked, text).unwrap_err();

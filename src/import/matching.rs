@@ -1,20 +1,21 @@
-//! Which rows of the database are meant: by their id here, else by external id, else by e-mail address (of a company: domain),
-//! else by name (of a contact: with the company, or by phone number where there is no name). The number of queries is fixed.
+//! Finds the database rows which file rows match: by id, else by external id, else by email address (of a company:
+//! domain), else by name (of a contact: with the company, or by phone number if it has no name). The number of queries
+//! is fixed.
 
 use std::collections::{HashMap, HashSet};
 
 use serde_json::{Map, Value as Json};
 use uuid::Uuid;
 
-use super::rows::{Parsed, unique_keys};
+use super::row_parser::{Parsed, unique_keys};
 use crate::auth::Tenant;
 use crate::crm::companies::COMPANIES;
-use crate::db::{Statement, Tx, Value};
-use crate::error::{Error, Fault, Result};
-use crate::noun::params::View;
-use crate::noun::{Change, Noun, select, store};
+use crate::db::{SqlValue, Statement, Tx};
+use crate::error::{Error, FieldError, Result};
+use crate::resource::list_query::Projection;
+use crate::resource::{Changeset, Resource, crud, select};
 
-/// A row as it is now.
+/// A database row in its current state.
 #[derive(Debug)]
 pub struct Current {
     pub id: Uuid,
@@ -27,74 +28,76 @@ impl Current {
     }
 }
 
-/// What a row of the file is.
+/// The database rows which a file row matches.
 pub enum Match<'f> {
-    /// Surely this one.
+    /// Exactly this one, by id or a unique field.
     Same(&'f Current),
-    /// One of these, as it is not known otherwise: the first that fits.
+    /// Candidates without a unique match; the first suitable one is used.
     Alike(Vec<&'f Current>),
 }
 
-/// The rows that a chunk may mean, by place in the chunk.
+/// The database rows which a chunk may match, by index in the chunk.
 #[derive(Default)]
 pub struct Found {
     rows: HashMap<Uuid, Current>,
-    /// By the id that a row says.
+    /// By the id in the file.
     own: HashMap<usize, Vec<Uuid>>,
-    /// Ids of rows that are deleted.
+    /// Ids in the file of rows which are deleted.
     deleted: HashSet<Uuid>,
     by_id: HashMap<usize, Vec<Uuid>>,
     by_unique: HashMap<usize, Vec<Uuid>>,
     by_name: HashMap<usize, Vec<Uuid>>,
 }
 
-/// By what rows of `noun` can be found, the surest first; nothing: each row of a file is a new one.
-pub fn finders(noun: &Noun) -> &'static [&'static str] {
-    match noun.name {
+/// Keys by which rows of a resource can be matched, the most specific first. An import without any creates every row.
+pub fn finders(resource: &Resource) -> &'static [&'static str] {
+    match resource.name {
         "contact" => &["id", "external_id", "email", "name", "phone"],
         "company" => &["id", "external_id", "domain", "name"],
         _ => &["id", "external_id"],
     }
 }
 
-/// The field besides `external_id` that only one row can have.
-fn unique(noun: &Noun) -> &'static str {
-    if noun.name == "contact" { "email" } else { "domain" }
+/// The unique field besides `external_id`.
+fn unique(resource: &Resource) -> &'static str {
+    if resource.name == "contact" { "email" } else { "domain" }
 }
 
 impl Found {
-    /// Looks for `rows` by each of `finders`; with `locks` they stay as they are until the end of the transaction.
+    /// Looks up `rows` by each of `finders`. With `locks` the rows found are locked until the end of the transaction.
     pub fn load(
         tx: &mut Tx<'_>,
         tenant: &Tenant,
-        noun: &'static Noun,
+        resource: &'static Resource,
         finders: &[String],
         rows: &[Option<&Parsed>],
         locks: bool,
     ) -> Result<Self> {
         let mut found = Self::default();
         if finders.iter().any(|finder| finder == "id") {
-            found.look_up_ids(tx, tenant, noun, rows)?;
+            found.look_up_ids(tx, tenant, resource, rows)?;
         }
-        let mut look_up = |finder: &str, key: &dyn Fn(usize, &Change) -> Option<String>| {
+        let mut look_up = |finder: &str, key: &dyn Fn(usize, &Changeset) -> Option<String>| {
             let keys = rows.iter().enumerate();
             let keys = keys.filter_map(|(place, row)| {
                 let change = &row.as_ref()?.update;
                 Some((place, key(place, change)?, owns(change)))
             });
             match finders.iter().any(|known| known == finder) {
-                true if ["leads", "tasks"].contains(&noun.table) => by_external_id(tx, tenant, noun, keys.collect()),
-                true => by_key(tx, noun, finder, keys.collect()),
+                true if ["leads", "tasks"].contains(&resource.table) => {
+                    by_external_id(tx, tenant, resource, keys.collect())
+                }
+                true => by_key(tx, resource, finder, keys.collect()),
                 false => Ok(HashMap::new()),
             }
         };
-        let text = |change: &Change, name: &str| change.text(name).map(str::to_owned);
+        let text = |change: &Changeset, name: &str| change.text(name).map(str::to_owned);
         found.by_id = look_up("external_id", &|_, change| text(change, "external_id"))?;
-        found.by_unique = look_up(unique(noun), &|_, change| text(change, unique(noun)))?;
-        // Names are looked at where nothing surer has been found.
+        found.by_unique = look_up(unique(resource), &|_, change| text(change, unique(resource)))?;
+        // Looks up names only where nothing more specific was found.
         let surer = found.own.keys().chain(found.by_id.keys()).chain(found.by_unique.keys());
         let known: HashSet<usize> = surer.copied().collect();
-        found.by_name = look_up("name", &|place, change| match noun.name {
+        found.by_name = look_up("name", &|place, change| match resource.name {
             _ if known.contains(&place) => None,
             "contact" => has_name(change).then(|| {
                 let name = |name| change.text(name).unwrap_or_default();
@@ -113,11 +116,11 @@ impl Found {
         ids.sort_unstable();
         ids.dedup();
         if !ids.is_empty() {
-            let mut sql = select::by_ids(noun, tenant, &View::default(), ids);
+            let mut sql = select::by_ids(resource, tenant, &Projection::default(), ids);
             let rows = sql.push(if locks { " ORDER BY t.id FOR UPDATE" } else { "" }).rows(tx)?;
             for cells in rows {
                 let Some(id) = cells.uuid(0) else { continue };
-                let shown = store::row(noun, &View::default(), &cells, &store::Related::default());
+                let shown = crud::row(resource, &Projection::default(), &cells, &crud::RelatedRows::default());
                 let row = serde_json::from_slice(&shown.json).map_err(|error| Error::Internal(error.to_string()))?;
                 found.rows.insert(id, Current { id, row });
             }
@@ -125,16 +128,22 @@ impl Found {
         Ok(found)
     }
 
-    /// Finds the rows that are there under the ids of the file's, and those that are deleted.
-    fn look_up_ids(&mut self, tx: &mut Tx<'_>, tenant: &Tenant, noun: &Noun, rows: &[Option<&Parsed>]) -> Result<()> {
+    /// Looks up the ids in the file: of existing rows and of deleted ones.
+    fn look_up_ids(
+        &mut self,
+        tx: &mut Tx<'_>,
+        tenant: &Tenant,
+        resource: &Resource,
+        rows: &[Option<&Parsed>],
+    ) -> Result<()> {
         let own = rows.iter().enumerate().filter_map(|(place, row)| Some((place, row.as_ref()?.id?)));
         let own: Vec<(usize, Uuid)> = own.collect();
         if own.is_empty() {
             return Ok(());
         }
-        let mut sql = Statement::new(format!("SELECT t.id, (t.deleted_at IS NOT NULL)::int FROM {} t", noun.table));
-        sql.append(select::scoped(noun, tenant)).push(" AND t.id = ANY(");
-        sql.bind(Value::Uuids(own.iter().map(|(_, id)| *id).collect())).push(")");
+        let mut sql = Statement::new(format!("SELECT t.id, (t.deleted_at IS NOT NULL)::int FROM {} t", resource.table));
+        sql.append(select::tenant_predicate(resource, tenant)).push(" AND t.id = ANY(");
+        sql.bind(SqlValue::Uuids(own.iter().map(|(_, id)| *id).collect())).push(")");
         let mut there = HashSet::new();
         for row in sql.rows(tx)? {
             let id = row.uuid(0).unwrap_or_default();
@@ -148,12 +157,12 @@ impl Found {
         Ok(())
     }
 
-    /// The rows of the database that any row may mean.
+    /// Ids of the database rows which any file row may match.
     pub fn ids(&self) -> Vec<Uuid> {
         self.rows.keys().copied().collect()
     }
 
-    /// Those found at `place`, the oldest first.
+    /// Rows found at `place`, the oldest first.
     fn at(&self, found: &HashMap<usize, Vec<Uuid>>, place: usize) -> Vec<&Current> {
         let ids = found.get(&place).map(Vec::as_slice).unwrap_or_default();
         let mut rows: Vec<&Current> = ids.iter().filter_map(|id| self.rows.get(id)).collect();
@@ -161,27 +170,27 @@ impl Found {
         rows
     }
 
-    /// What the row at `place` means. `company`: the row of the company that it links, if that exists; `None` if it
-    /// links one that does not. Errors: 409, when its unique value belongs to another row.
-    pub fn of(&self, place: usize, parsed: &Parsed, company: Option<Option<Uuid>>) -> Result<Match<'_>, Fault> {
-        let name = unique(parsed.update.noun);
+    /// Returns what the row at `place` matches. `company`: the id of the company which it links, inner `None` if that
+    /// does not exist yet. Errors: its unique value belongs to another row, or its id to a deleted one.
+    pub fn of(&self, place: usize, parsed: &Parsed, company: Option<Option<Uuid>>) -> Result<Match<'_>, FieldError> {
+        let name = unique(parsed.update.resource);
         let taken = |name: &str| {
-            let detail = format!("Another row of {} already has this {name}.", parsed.update.noun.table);
-            Err(Fault::new(format!("/{name}"), "already_exists", detail))
+            let detail = format!("Another row of {} already has this {name}.", parsed.update.resource.table);
+            Err(FieldError::new(format!("/{name}"), "already_exists", detail))
         };
         let by_id = self.at(&self.by_id, place).first().copied();
         let by_unique = self.at(&self.by_unique, place).first().copied();
         if let Some(id) = parsed.id {
             let own = self.at(&self.own, place).first().copied();
-            // Deleted before, or since it was found.
+            // Deleted before, or since the lookup.
             if self.deleted.contains(&id) || (own.is_none() && self.own.contains_key(&place)) {
-                let noun = parsed.update.noun;
+                let resource = parsed.update.resource;
                 let detail = format!(
                     "The {} with this id was deleted, or merged into another. Restore it first \
                      (POST /{}/{id}/restoration), or leave its id out.",
-                    noun.name, noun.plural
+                    resource.name, resource.plural
                 );
-                return Err(Fault::new("/id", "deleted", detail));
+                return Err(FieldError::new("/id", "deleted", detail));
             }
             if let Some(own) = own {
                 let is_else = |other: Option<&Current>| other.is_some_and(|other| other.id != own.id);
@@ -195,7 +204,7 @@ impl Found {
         match (by_id, by_unique) {
             (Some(own), Some(other)) if own.id != other.id => taken(name),
             (Some(own), _) => Ok(Match::Same(own)),
-            // It is known under another external id.
+            // It has another external id.
             (None, Some(other)) if is_other(other, parsed, "external_id") => taken(name),
             (None, Some(other)) => Ok(Match::Same(other)),
             (None, None) => {
@@ -206,11 +215,11 @@ impl Found {
     }
 }
 
-fn has_name(change: &Change) -> bool {
+fn has_name(change: &Changeset) -> bool {
     change.text("first_name").or(change.text("last_name")).is_some()
 }
 
-/// Both have the field, and not the same in it.
+/// Whether both have the field, with different values.
 fn is_other(current: &Current, parsed: &Parsed, name: &str) -> bool {
     match (current.text(name), parsed.update.text(name)) {
         (Some(one), Some(other)) => one.to_lowercase() != other.to_lowercase(),
@@ -230,16 +239,17 @@ fn is_alike(current: &Current, parsed: &Parsed, unique: &str, company: Option<Op
     linked && names && !is_other(current, parsed, "external_id") && !is_other(current, parsed, unique)
 }
 
-/// `i` if the row has an external id, `u` if it has the other unique field.
-fn owns(change: &Change) -> String {
+/// Encodes which unique fields the row has: `i` for the external id, `u` for the other one.
+fn owns(change: &Changeset) -> String {
     let [id, unique] = unique_keys(change);
     format!("{}{}", if id.is_some() { "i" } else { "" }, if unique.is_some() { "u" } else { "" })
 }
 
-/// The ids of living rows of `noun` that have a key; keys come with their place and with what their row [`owns`].
+/// Returns the ids of the non-deleted rows with one of the keys, by index. Keys come with their index and what their
+/// row [`owns`].
 fn by_key(
     tx: &mut Tx<'_>,
-    noun: &Noun,
+    resource: &Resource,
     finder: &str,
     keys: Vec<(usize, String, String)>,
 ) -> Result<HashMap<usize, Vec<Uuid>>> {
@@ -249,9 +259,9 @@ fn by_key(
     }
     let places: Vec<usize> = keys.iter().map(|(place, ..)| *place).collect();
     let (keys, owns) = keys.into_iter().map(|(_, key, owns)| (key, owns)).unzip();
-    let mut sql = Statement::new("SELECT f.place, f.id FROM rapport_found(");
-    sql.bind(Value::Text(Some(noun.table.to_owned()))).push(", ").bind(Value::Text(Some(finder.to_owned())));
-    sql.push(", ").bind(Value::Texts(keys)).push(", ").bind(Value::Texts(owns)).push(") AS f");
+    let mut sql = Statement::new("SELECT f.place, f.id FROM rapport_import_matches(");
+    sql.bind(SqlValue::Text(Some(resource.table.to_owned()))).push(", ").bind(SqlValue::Text(Some(finder.to_owned())));
+    sql.push(", ").bind(SqlValue::Texts(keys)).push(", ").bind(SqlValue::Texts(owns)).push(") AS f");
     for row in sql.rows(tx)? {
         if let (Some(at), Some(id)) = (row.int(0), row.uuid(1))
             && let Some(place) = places.get(at as usize)
@@ -262,21 +272,21 @@ fn by_key(
     Ok(found)
 }
 
-/// The ids of living rows of `noun` that have an external id, by the place that comes with it.
+/// Returns the ids of the non-deleted rows with one of the external ids, by the index which comes with it.
 fn by_external_id(
     tx: &mut Tx<'_>,
     tenant: &Tenant,
-    noun: &Noun,
+    resource: &Resource,
     keys: Vec<(usize, String, String)>,
 ) -> Result<HashMap<usize, Vec<Uuid>>> {
     let mut found: HashMap<usize, Vec<Uuid>> = HashMap::new();
     if keys.is_empty() {
         return Ok(found);
     }
-    let mut sql = Statement::new(format!("SELECT t.id, t.external_id FROM {} t", noun.table));
-    sql.append(select::scoped(noun, tenant)).push(" AND t.external_id = ANY(");
-    sql.bind(Value::Texts(keys.iter().map(|(_, key, _)| key.clone()).collect())).push(")");
-    select::alive(&mut sql, noun);
+    let mut sql = Statement::new(format!("SELECT t.id, t.external_id FROM {} t", resource.table));
+    sql.append(select::tenant_predicate(resource, tenant)).push(" AND t.external_id = ANY(");
+    sql.bind(SqlValue::Texts(keys.iter().map(|(_, key, _)| key.clone()).collect())).push(")");
+    select::not_deleted(&mut sql, resource);
     let rows = sql.rows(tx)?;
     let there: HashMap<&str, Uuid> = rows.iter().filter_map(|row| Some((row.text(1)?, row.uuid(0)?))).collect();
     for (place, key, _) in &keys {
@@ -287,7 +297,7 @@ fn by_external_id(
     Ok(found)
 }
 
-/// The companies that a chunk links, as far as they exist.
+/// The existing companies which a chunk links.
 #[derive(Default)]
 pub struct Companies(Vec<Company>);
 
@@ -299,7 +309,7 @@ struct Company {
 
 impl Companies {
     pub fn load(tx: &mut Tx<'_>, tenant: &Tenant, rows: &[Option<&Parsed>]) -> Result<Self> {
-        let wanted: Vec<&Change> = rows.iter().filter_map(|row| row.as_ref()?.company.as_ref()).collect();
+        let wanted: Vec<&Changeset> = rows.iter().filter_map(|row| row.as_ref()?.company.as_ref()).collect();
         let mut ids: Vec<Uuid> = Vec::new();
         for finder in ["domain", "name"] {
             let mut keys: Vec<String> =
@@ -314,9 +324,12 @@ impl Companies {
             return Ok(companies);
         }
         let mut sql = Statement::new("SELECT t.id, t.name, t.domain, t.created_at::text FROM companies t");
-        sql.append(select::scoped(&COMPANIES, tenant)).push(" AND t.id = ANY(").bind(Value::Uuids(ids)).push(")");
-        select::alive(&mut sql, &COMPANIES);
-        // Against being merged away or deleted before the rows that link them are there.
+        sql.append(select::tenant_predicate(&COMPANIES, tenant))
+            .push(" AND t.id = ANY(")
+            .bind(SqlValue::Uuids(ids))
+            .push(")");
+        select::not_deleted(&mut sql, &COMPANIES);
+        // Prevents their merge or deletion before the rows which reference them are written.
         let mut rows = sql.push(" ORDER BY t.id FOR KEY SHARE OF t").rows(tx)?;
         rows.sort_by_cached_key(|row| (row.text(3).map(str::to_owned), row.uuid(0)));
         for row in rows {
@@ -332,8 +345,8 @@ impl Companies {
         self.0.push(Company { id, name, domain });
     }
 
-    /// The company meant: of this domain, else of this name, unless that is known under another domain.
-    pub fn find(&self, wanted: &Change) -> Option<Uuid> {
+    /// Returns the company with this domain, else with this name, unless it has another domain.
+    pub fn find(&self, wanted: &Changeset) -> Option<Uuid> {
         let (name, domain) = (wanted.text("name")?.to_lowercase(), wanted.text("domain").map(str::to_lowercase));
         let by_domain = self.0.iter().find(|company| domain.is_some() && company.domain == domain);
         let fits = |company: &&Company| {

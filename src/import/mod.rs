@@ -1,33 +1,34 @@
-//! Rows from elsewhere, through the validation of the API: `rapport import` ([`cli`]), and `POST /imports`, whose files are kept
-//! in the database ([`file`]) and imported by a job ([`run`]) that can be taken back ([`reversion`]).
+//! Import of CSV and NDJSON files through the API's validation: by the command `rapport import` ([`cli`]), and over HTTP
+//! ([`http`]), where files are stored in the database ([`file_store`]), imported by a job ([`job`]) and can be reverted
+//! ([`revert`]).
 //!
-//! A file is read as a stream ([`csv_reader`], [`rows`]), its columns find their fields by a mapping or by their names
-//! ([`mapping`]), and it is written in chunks with a fixed number of statements each ([`writer`]). A refused row is reported with every
-//! fault; the others arrive all the same. A second import finds its rows again and changes only what differs, so the same
-//! file twice changes nothing.
+//! A file is read as a stream ([`csv_reader`], [`row_parser`]), its columns map to fields by a mapping or by their
+//! names ([`mapping`]), and its rows are written in chunks with a fixed number of statements each ([`writer`]). A
+//! refused row is reported with every validation error; the others are imported. A repeated import finds its rows again
+//! and changes only what differs, so importing a file twice changes nothing.
 
-mod bodies;
+pub mod cleanup;
 pub mod cli;
+mod cli_report;
+mod csv_header;
 mod csv_reader;
 mod csv_split;
-pub mod describe;
 mod diff;
-mod errors;
-mod file;
-mod header;
+mod error_report;
+mod file_store;
 pub mod http;
+pub mod job;
 mod json_members;
 mod mapping;
 mod matching;
 mod notes;
-mod noun;
-mod record;
-mod report;
-pub mod reversion;
-mod rows;
-pub mod run;
+pub mod openapi;
+mod resource;
+pub mod revert;
+mod row_mapper;
+mod row_parser;
+mod row_results;
 mod set;
-pub mod tidy;
 mod writer;
 
-pub use self::noun::{IMPORTED, IMPORTS};
+pub use self::resource::{IMPORTED, IMPORTS};

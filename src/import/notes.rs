@@ -1,11 +1,11 @@
-//! Which columns of a file are not simply taken as a field, and why: told beside the preview, before anything is imported.
+//! Notes of the import preview: the columns which do not simply map to a field, and why.
 
 use serde_json::{Map, Value as Json};
 
 use super::mapping::{Column, Mapping, Target};
-use crate::noun::Kind;
+use crate::resource::FieldType;
 
-/// By header, in the file's order.
+/// Notes by header, in the file's order.
 pub fn of_columns(mapping: &Mapping) -> Map<String, Json> {
     let mut columns: Vec<&Column> = mapping.columns.iter().collect();
     columns.sort_by_key(|column| column.index);
@@ -15,7 +15,7 @@ pub fn of_columns(mapping: &Mapping) -> Map<String, Json> {
         .collect()
 }
 
-/// By member, of rows that are JSON objects.
+/// Notes by member, of rows which are JSON objects.
 pub fn of_members<'m>(ignored: impl Iterator<Item = &'m String>) -> Map<String, Json> {
     let detail = "Set by the service, or part of another row: it is left out.";
     ignored.map(|name| (name.clone(), detail.into())).collect()
@@ -23,11 +23,11 @@ pub fn of_members<'m>(ignored: impl Iterator<Item = &'m String>) -> Map<String, 
 
 fn of_column(mapping: &Mapping, columns: &[&Column], column: &Column) -> Option<String> {
     let header = &column.header;
-    // By the order in which columns are preferred.
+    // `mapping.columns` is in order of preference.
     let first = |takes: &dyn Fn(&Target) -> bool| mapping.columns.iter().find(|column| takes(&column.target));
     let name = column.target.name();
     let other = match &column.target {
-        Target::Field(field) if field.kind == Kind::Tags => {
+        Target::Field(field) if field.field_type == FieldType::Tags => {
             let other = first(&|target| target.name() == name).filter(|other| other.header != *header)?;
             return Some(format!(
                 "`{}` is taken as `{}`, too: the labels of all these columns are united.",

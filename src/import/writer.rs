@@ -1,5 +1,5 @@
-//! Writes chunks of rows in sets: what each means is looked up for all at once, and what is to be made and changed is done in
-//! one statement each. Where the database refuses a row, halves of the chunk are tried until it is found.
+//! Writes chunks of rows in bulk: one lookup finds the matches of all rows, and creates and updates take one statement
+//! each. When the database rejects a row, the chunk is bisected until the row is found.
 
 use std::collections::HashMap;
 
@@ -9,17 +9,17 @@ use uuid::Uuid;
 
 use super::diff;
 use super::matching::{Companies, Current, Found, Match};
-use super::rows::{Parsed, Row};
+use super::row_parser::{Parsed, Row};
 use super::set::{self, Edit};
-use crate::auth::{Business, Tenant};
+use crate::auth::{Tenant, TenantSettings};
 use crate::crm::companies::COMPANIES;
-use crate::db::{Statement, Tx, Value};
+use crate::db::{SqlValue, Statement, Tx};
 use crate::error::constraint;
-use crate::error::{Error, Fault, Result};
-use crate::noun::links::{self, Existing};
-use crate::noun::{Change, Noun, Visible};
+use crate::error::{Error, FieldError, Result};
+use crate::resource::references::{self, ExistingIds};
+use crate::resource::{Changeset, Resource, RowVisibility};
 
-/// What becomes of a row of the file that means one of the database.
+/// What happens to a file row which matches a database row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnMatch {
     Update,
@@ -27,28 +27,29 @@ pub enum OnMatch {
     Refuse,
 }
 
-/// How rows are written.
+/// Settings of an import.
 pub struct Settings {
-    /// A noun that has no rules of its own but `prepare`: the others would be asked for each row.
-    pub noun: &'static Noun,
-    pub business: Business,
+    /// A resource without rules of its own but `prepare`: other hooks would run for each row.
+    pub resource: &'static Resource,
+    pub business: TenantSettings,
     pub tenant: Tenant,
-    /// By what rows are found, of [`super::matching::finders`].
+    /// Match keys, of [`super::matching::finders`].
     pub finders: Vec<String>,
     pub on_match: OnMatch,
-    /// Nothing is written; the outcomes are what they would be.
+    /// Dry run: nothing is written; the outcomes are what they would be.
     pub trial: bool,
 }
 
-/// The rows of the database that a file has meant so far, with the row of the file: no two that differ may mean the same.
+/// Database rows which the file has matched so far, with the file row: no two file rows which differ may match the same
+/// one.
 pub type Touched = HashMap<Uuid, u64>;
 
-/// What became of a chunk.
+/// Result of a chunk.
 #[derive(Default)]
 pub struct Done {
-    /// Of each row.
+    /// One per row.
     pub outcomes: Vec<Outcome>,
-    /// Companies that were made because a row links them, with the place of that row.
+    /// Companies which were created because a row links them, with the index of that row.
     pub companies: Vec<(usize, Uuid)>,
 }
 
@@ -57,11 +58,12 @@ pub enum Outcome {
     Created { id: Uuid, after: Map<String, Json> },
     Changed { id: Uuid, version: i64, before: Map<String, Json>, after: Map<String, Json> },
     Unchanged { id: Uuid },
-    Refused(Vec<Fault>),
+    Refused(Vec<FieldError>),
 }
 
-/// Writes `rows`, of which none may mean what another does ([`super::rows::Keys`]), and notes in `touched` what they meant; that
-/// must know what of [`Found::ids`] the file meant before: `before` is asked. Errors: what is about no row.
+/// Writes `rows`, no two of which may match the same database row ([`super::row_parser::Keys`]), and adds their matches
+/// to `touched`. `before` returns which of [`Found::ids`] earlier chunks matched. Errors: failures which are not about
+/// a row.
 pub fn write(
     tx: &mut Tx<'_>,
     settings: &Settings,
@@ -97,7 +99,7 @@ pub fn write(
     Ok(done)
 }
 
-/// Which of these rows of the database the file has meant in chunks before, and by which of its rows.
+/// Returns which of these database rows earlier chunks of the file have matched, and with which file row.
 pub type Before<'b> = dyn Fn(&mut Tx<'_>, Vec<Uuid>) -> Result<Touched> + 'b;
 
 fn chunk(
@@ -107,19 +109,19 @@ fn chunk(
     touched: &mut Touched,
     before: &Before<'_>,
 ) -> Result<Done> {
-    let Settings { noun, tenant, .. } = settings;
-    // Names are not unique in the database, so two imports at once would make a company each.
+    let Settings { resource, tenant, .. } = settings;
+    // Company names are not unique in the database, so concurrent imports would create a company each.
     let mut lock = Statement::new("SELECT pg_advisory_xact_lock(hashtextextended('rapport import ' || ");
-    lock.bind(Value::Text(Some(settings.business.id.to_string()))).push(", 0))");
+    lock.bind(SqlValue::Text(Some(settings.business.id.to_string()))).push(", 0))");
     lock.run(tx)?;
     let parsed: Vec<Option<&Parsed>> = rows.iter().map(|row| row.parsed.as_ref().ok()).collect();
-    // Rows that lead to others are locked before these, or after them, as all do who lock several nouns.
+    // Matched rows are locked before or after the rows they reference: the order of all which lock several resources.
     let links = |tx: &mut Tx<'_>| {
         let changes = parsed.iter().flatten().map(|row| &row.update);
-        links::lock_existing(tx, tenant, changes.flat_map(links::links))
+        references::lock_existing(tx, tenant, changes.flat_map(references::references))
     };
-    let find = |tx: &mut Tx<'_>| Found::load(tx, tenant, noun, &settings.finders, &parsed, !settings.trial);
-    let (found, existing) = match noun.locked_first {
+    let find = |tx: &mut Tx<'_>| Found::load(tx, tenant, resource, &settings.finders, &parsed, !settings.trial);
+    let (found, existing) = match resource.lock_before_references {
         true => {
             let found = find(tx)?;
             (found, links(tx)?)
@@ -149,11 +151,11 @@ fn chunk(
             &COMPANIES,
             made.into_iter().map(|(_, id, change)| (id, set::fields(&change))).collect(),
         )?;
-        set::insert(tx, tenant, noun, creates)?;
-        let versions = set::update(tx, tenant, noun, edits)?;
+        set::insert(tx, tenant, resource, creates)?;
+        let versions = set::update(tx, tenant, resource, edits)?;
         for outcome in &mut outcomes {
             if let Outcome::Changed { id, version, .. } = outcome {
-                // They are locked, so none is missing.
+                // The rows are locked, so none is missing.
                 *version = versions.get(id).copied().unwrap_or_default();
             }
         }
@@ -161,15 +163,15 @@ fn chunk(
     Ok(Done { outcomes, companies })
 }
 
-/// A chunk before it is written.
+/// The planned writes of a chunk.
 struct Plan<'p> {
     settings: &'p Settings,
     touched: &'p mut Touched,
     companies: Companies,
-    /// Where links lead that lead somewhere; locked.
-    existing: Existing,
-    /// Companies that are to be made, with the place of the row that links them.
-    made: Vec<(usize, Uuid, Change)>,
+    /// Existing targets of references; locked.
+    existing: ExistingIds,
+    /// Companies to create, with the index of the row which links them.
+    made: Vec<(usize, Uuid, Changeset)>,
     creates: Vec<(Uuid, Map<String, Json>)>,
     edits: Vec<Edit>,
 }
@@ -195,7 +197,7 @@ impl Plan<'_> {
                 }
                 Some(current)
             }
-            // One that needs no change, else one that no other row of the file has meant.
+            // One which needs no change, else one which no other file row has matched.
             Ok(Match::Alike(all)) => {
                 let same = all.iter().find(|current| is_same(current));
                 same.or_else(|| all.iter().find(|current| !self.touched.contains_key(&current.id))).copied()
@@ -207,7 +209,7 @@ impl Plan<'_> {
             (Some(current), OnMatch::Skip, _) => Ok(Outcome::Unchanged { id: current.id }),
             (Some(_), OnMatch::Refuse, _) => {
                 let detail = "There is such a row already, and this import was told to make new ones only.";
-                Ok(Outcome::Refused(vec![Fault::new("", "already_exists", detail)]))
+                Ok(Outcome::Refused(vec![FieldError::new("", "already_exists", detail)]))
             }
             (Some(current), OnMatch::Update, _) => {
                 let company = self.company(place, parsed, Some(current));
@@ -221,19 +223,19 @@ impl Plan<'_> {
         }
     }
 
-    fn create(&mut self, number: u64, place: usize, create: &Change, parsed: &Parsed) -> Result<Outcome> {
-        let Settings { tenant, noun, business, .. } = self.settings;
-        // What is wrong with the row is known before a company is made for it.
+    fn create(&mut self, number: u64, place: usize, create: &Changeset, parsed: &Parsed) -> Result<Outcome> {
+        let Settings { tenant, resource, business, .. } = self.settings;
+        // Validates the row before a company is created for it.
         let mut change = match diff::of_new(parsed, create, &self.existing, business) {
             Ok(change) => change,
             Err(error) => return Ok(Outcome::Refused(faults(error)?)),
         };
         if let Some(company) = self.company(place, parsed, None) {
-            change.set_default("company_id", Value::Uuid(Some(company)));
+            change.set_default("company_id", SqlValue::Uuid(Some(company)));
         }
-        if let (Some(person), Visible::Assigned(column)) = (tenant.sees_only(), noun.visible) {
-            // Or they would not see what they made.
-            change.set_default(column, Value::Uuid(Some(person)));
+        if let (Some(person), RowVisibility::Assigned(column)) = (tenant.restricted_to_user(), resource.visibility) {
+            // Otherwise the creator could not see the row.
+            change.set_default(column, SqlValue::Uuid(Some(person)));
         }
         let (id, after) = (Uuid::now_v7(), set::fields(&change));
         self.creates.push((id, after.clone()));
@@ -241,7 +243,7 @@ impl Plan<'_> {
         Ok(Outcome::Created { id, after })
     }
 
-    fn change(&mut self, current: &Current, change: Option<Change>) -> Outcome {
+    fn change(&mut self, current: &Current, change: Option<Changeset>) -> Outcome {
         let id = current.id;
         let Some(change) = change else { return Outcome::Unchanged { id } };
         let after = set::fields(&change);
@@ -251,7 +253,7 @@ impl Plan<'_> {
         Outcome::Changed { id, version: 0, before, after }
     }
 
-    /// The company that a row links by name or domain, and not by id; to be made if there is none.
+    /// Returns the company which a row links by name or domain, and not by id; plans its creation if it does not exist.
     fn company(&mut self, place: usize, parsed: &Parsed, current: Option<&Current>) -> Option<Uuid> {
         let wanted = parsed.company.as_ref()?;
         if diff::company_by_id(parsed, current, &self.existing).is_some() {
@@ -267,8 +269,9 @@ impl Plan<'_> {
     }
 }
 
-/// Two rows that differ cannot both be right, and if the later one won, no import would ever leave things alone.
-fn repeated(current: &Current, parsed: &Parsed, other: u64) -> Fault {
+/// Two differing file rows cannot both be right; if the later one won, every import of the file would change the row
+/// again.
+fn repeated(current: &Current, parsed: &Parsed, other: u64) -> FieldError {
     let has = |name: &&str| {
         let text = |text: Option<&str>| text.map(str::to_lowercase);
         parsed.update.text(name).is_some() && text(current.text(name)) == text(parsed.update.text(name))
@@ -277,19 +280,19 @@ fn repeated(current: &Current, parsed: &Parsed, other: u64) -> Fault {
     repeats(if parsed.id == Some(current.id) { "id" } else { name }, other)
 }
 
-/// That row `other` of the file has this `name` already.
-pub fn repeats(name: &str, other: u64) -> Fault {
+/// Error: row `other` of the file has this `name` already.
+pub fn repeats(name: &str, other: u64) -> FieldError {
     let detail = format!("Row {other} of the file has this {name} already, with other values.");
-    Fault::new(format!("/{name}"), "already_exists", detail)
+    FieldError::new(format!("/{name}"), "already_exists", detail)
 }
 
-/// What is wrong with a row, as the API would say it. Errors: `error` is not about a row.
-pub fn faults(error: Error) -> Result<Vec<Fault>> {
+/// Returns the validation errors of a row, as the API reports them. Errors: `error` itself, if it is not about a row.
+pub fn faults(error: Error) -> Result<Vec<FieldError>> {
     match error {
         Error::Invalid(faults) => Ok(faults),
-        Error::Malformed { code, detail, .. } => Ok(vec![Fault::new("", code, detail)]),
+        Error::Malformed { code, detail, .. } => Ok(vec![FieldError::new("", code, detail)]),
         Error::Conflict { code, detail, pointer, .. } => {
-            Ok(vec![Fault::new(pointer.unwrap_or_default(), code, detail)])
+            Ok(vec![FieldError::new(pointer.unwrap_or_default(), code, detail)])
         }
         Error::Database(DbError::DatabaseError(
             kind @ (Kind::UniqueViolation | Kind::ForeignKeyViolation | Kind::CheckViolation | Kind::NotNullViolation),

@@ -1,45 +1,45 @@
-//! Checks the database's catalogue while the process runs: before it is ready, then now and then, whenever it connects
-//! anew, and when PostgreSQL says what it never says of an intact database.
+//! Checks the database's catalogue: before the process is ready, then periodically, when connections are new, and when
+//! PostgreSQL reports what it never reports of an intact database.
 //!
-//! While something is missing, readiness fails with the reason and the cache is bypassed, because versions may not move.
-//! It recovers by itself; then every answer that was kept before is dropped.
+//! While something is missing, readiness fails with the reason and the cache is bypassed, because versions may not
+//! move. Recovery is automatic; then every response cached before is dropped.
 
 use std::time::Duration;
 
 use actix_web::web::Data;
 
-use crate::app::App;
+use crate::background::{Outcome, Pulse};
 use crate::db::catalogue::{self, Report};
-use crate::db::{Confined, Refusal};
+use crate::db::{ClosedReason, ScopedDb};
 use crate::error::{Error, Result};
-use crate::jobs::{Outcome, Pulse};
+use crate::state::AppState;
 
-/// The component in `/health/readiness`.
+/// The component's name in `/health/readiness`.
 const COMPONENT: &str = "catalogue";
 
-/// How often a database that is away, not migrated or damaged is asked again at start.
+/// How often a database that is unreachable, not migrated or damaged is checked again at start.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
 
-/// Least pause between checks, however many connections are new; and how long a repair goes unnoticed, twice.
+/// Least pause between checks, however many connections are new; a repair goes unnoticed for up to twice that.
 const LEAST_PAUSE: Duration = Duration::from_secs(1);
 
-/// A check's result, and the fingerprint of the triggers that it saw.
+/// The result of a check, and the fingerprint of the triggers that it saw.
 type Checked = (Report, String);
 
-async fn look(database: Confined) -> Result<Checked> {
+async fn look(database: ScopedDb) -> Result<Checked> {
     database.read("catalogue", |conn| Ok((catalogue::inspect(conn)?, catalogue::fingerprint(conn)?))).await
 }
 
-/// Waits until the database is there, migrated and intact; work is refused until then. Returns the fingerprint.
-pub async fn until_intact(app: &App) -> String {
+/// Waits until the database is there, migrated and intact; requests are refused until then. Returns the fingerprint.
+pub async fn until_intact(app: &AppState) -> String {
     let mut told = None;
     loop {
-        let checked = look(app.db.unguarded()).await;
+        let checked = look(app.db.ungated()).await;
         let refusal = match &checked {
             Ok((report, _)) if report.is_intact() => None,
-            Ok((report, _)) if report.is_migrated() => Some(Refusal::Damaged),
-            Ok(_) => Some(Refusal::NotMigrated),
-            Err(_) => Some(Refusal::Unreachable),
+            Ok((report, _)) if report.is_migrated() => Some(ClosedReason::Damaged),
+            Ok(_) => Some(ClosedReason::NotMigrated),
+            Err(_) => Some(ClosedReason::Unreachable),
         };
         app.db.guard().set(refusal);
         if told != refusal {
@@ -52,10 +52,10 @@ pub async fn until_intact(app: &App) -> String {
         }
         if let Ok((report, fingerprint)) = checked {
             let intact = report.is_intact();
-            if refusal == Some(Refusal::Damaged) {
-                app.life.impair(COMPONENT, report.summary());
+            if refusal == Some(ClosedReason::Damaged) {
+                app.lifecycle.impair(COMPONENT, report.summary());
             } else {
-                app.life.recovered(COMPONENT);
+                app.lifecycle.recovered(COMPONENT);
             }
             tell_of_newer(app, &report);
             app.db.guard().checked(report);
@@ -67,20 +67,20 @@ pub async fn until_intact(app: &App) -> String {
     }
 }
 
-/// Checks every `RAPPORT_CATALOGUE_CHECK_SECONDS`, and when something is suspected. `fingerprint` is that of the last check.
-pub async fn watch(app: Data<App>, mut fingerprint: String, pulse: Pulse) -> Outcome {
+/// Checks every `RAPPORT_CATALOGUE_CHECK_SECONDS`, and on suspicion. `fingerprint` is that of the last check.
+pub async fn watch(app: Data<AppState>, mut fingerprint: String, pulse: Pulse) -> Outcome {
     let period = Duration::from_secs(app.config.catalogue_check_seconds);
-    // The pool's first connections are to what the start has looked at.
+    // The pool's first connections lead to the database that was checked at start.
     tokio::time::sleep(LEAST_PAUSE).await;
     let _ = tokio::time::timeout(Duration::ZERO, app.db.guard().suspected()).await;
     let mut damaged = false;
     loop {
         tokio::time::sleep(LEAST_PAUSE).await;
-        // Damaged, it serves nobody behind a balancer: the repair is to be seen at once.
+        // While damaged, a load balancer sends it no requests: a repair must be noticed at once.
         let rest = if damaged { LEAST_PAUSE } else { period.saturating_sub(LEAST_PAUSE) };
         let _ = tokio::time::timeout(rest, app.db.guard().suspected()).await;
-        // Other components report a database that is away; what was found last stands.
-        if let Ok((report, now)) = look(app.db.unguarded()).await {
+        // Other components report an unreachable database; the last result stays.
+        if let Ok((report, now)) = look(app.db.ungated()).await {
             tell_of_newer(&app, &report);
             if let Err(error) = judge(&app, &report, fingerprint != now).await {
                 tracing::warn!(%error, "the cache stays bypassed");
@@ -94,19 +94,19 @@ pub async fn watch(app: Data<App>, mut fingerprint: String, pulse: Pulse) -> Out
     }
 }
 
-/// Acts upon `report`; `remade`: the triggers are not those of the last check. Errors: a new epoch cannot be begun.
-async fn judge(app: &App, report: &Report, remade: bool) -> Result<()> {
+/// Applies `report`; `remade`: the triggers differ from those of the last check. Errors: a new epoch cannot be started.
+async fn judge(app: &AppState, report: &Report, remade: bool) -> Result<()> {
     if !report.is_intact() {
         app.cache.iter().for_each(|cache| cache.bypass());
-        app.db.guard().set((!report.is_migrated()).then_some(Refusal::NotMigrated));
-        app.life.impair(COMPONENT, report.summary());
+        app.db.guard().set((!report.is_migrated()).then_some(ClosedReason::NotMigrated));
+        app.lifecycle.impair(COMPONENT, report.summary());
         return Ok(());
     }
     if let Some(cache) = &app.cache
         && (cache.is_bypassed() || remade)
     {
         app.db
-            .unguarded()
+            .ungated()
             .write("cache_epoch", catalogue::renew_cache_epoch)
             .await
             .map_err(|error| Error::Internal(format!("a new epoch of the cache cannot be begun: {error}")))?;
@@ -114,12 +114,12 @@ async fn judge(app: &App, report: &Report, remade: bool) -> Result<()> {
         tracing::warn!("the database's triggers were made again or repaired; every cached answer was dropped");
     }
     app.db.guard().set(None);
-    app.life.recovered(COMPONENT);
+    app.lifecycle.recovered(COMPONENT);
     Ok(())
 }
 
 /// Logs once that a newer release has migrated the database.
-fn tell_of_newer(app: &App, report: &Report) {
+fn tell_of_newer(app: &AppState, report: &Report) {
     let known = app.db.guard().report().is_some_and(|before| before.unknown_migrations == report.unknown_migrations);
     if report.is_newer() && !known {
         tracing::warn!(

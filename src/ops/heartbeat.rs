@@ -1,37 +1,37 @@
-//! The heartbeat: asks the database each second, on each way to it, and fails readiness when none has answered for
-//! `RAPPORT_READINESS_AFTER_SECONDS`. So a replica that is cut off says so, idle or not, and comes back by itself.
+//! The heartbeat: queries the database each second on each path to it, and fails readiness when a path had no response
+//! for `RAPPORT_READINESS_AFTER_SECONDS`. So an isolated replica says so, idle or not, and recovers by itself.
 //!
-//! A database that is only busy still answers now and then, which counts: taking a busy replica away from the balancer
-//! would send its load to the others.
+//! A database that is only busy still responds now and then, which counts: removing a busy replica from the load
+//! balancer would send its load to the others.
 
 use std::time::{Duration, Instant};
 
 use actix_web::web::Data;
 use futures_util::future::LocalBoxFuture;
 
-use crate::app::App;
+use crate::background::{Outcome, Pulse};
 use crate::error::{Error, Result};
-use crate::jobs::{Outcome, Pulse};
+use crate::state::AppState;
 
-/// How often it asks, and how long it waits before it looks at what is known; a question may take longer.
+/// How often it queries, and how long it waits before it evaluates the state; a query may take longer.
 const EVERY: Duration = Duration::from_secs(1);
-/// What a statement may take beyond its timeout until its refusal is here.
+/// How long the error of a statement may take to arrive after its timeout.
 const MARGIN: Duration = Duration::from_secs(1);
 
-/// The pool, as `/health/readiness` names it.
+/// The pool's name in `/health/readiness`.
 pub const POOL: &str = "database";
-/// The connection of validation rounds, likewise.
+/// The name of the connection of validation rounds.
 pub const ROUNDS: &str = "cache validation";
 
-/// One way to the database.
+/// One path to the database.
 struct Way {
     component: &'static str,
     reason: String,
-    ask: fn(&App) -> LocalBoxFuture<'static, Result<()>>,
-    age: fn(&App) -> Duration,
-    /// A question that has not been answered: there is never a second one beside it.
+    ask: fn(&AppState) -> LocalBoxFuture<'static, Result<()>>,
+    age: fn(&AppState) -> Duration,
+    /// A query without a response yet: there is never a second one beside it.
     asking: Option<LocalBoxFuture<'static, Result<()>>>,
-    /// Why the last question failed.
+    /// Why the last query failed.
     failed: Option<Failure>,
 }
 
@@ -39,13 +39,13 @@ struct Way {
 enum Failure {
     /// There is no connection.
     Away,
-    /// No answer yet, or no place in the queue.
+    /// No response yet, or no place in the queue.
     Late,
 }
 
-/// Asks from when the service has started, as long as the process lives.
-pub async fn keep_asking(app: Data<App>, pulse: Pulse) -> Outcome {
-    while !app.life.is_started() {
+/// Queries the database from when the service has started until the process ends.
+pub async fn keep_asking(app: Data<AppState>, pulse: Pulse) -> Outcome {
+    while !app.lifecycle.is_started() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     let after = app.config.readiness_after_seconds;
@@ -70,7 +70,7 @@ pub async fn keep_asking(app: Data<App>, pulse: Pulse) -> Outcome {
                 let cache = app.cache.clone();
                 Box::pin(async move {
                     match cache {
-                        // While it is bypassed there are no rounds, for a reason that readiness names already.
+                        // While the cache is bypassed there are no rounds, for a reason that readiness reports already.
                         Some(cache) if !cache.is_bypassed() => cache.validate(&[].into()).await.map(drop),
                         _ => Ok(()),
                     }
@@ -92,7 +92,7 @@ pub async fn keep_asking(app: Data<App>, pulse: Pulse) -> Outcome {
 }
 
 impl Way {
-    async fn look(&mut self, app: &App, began: Instant) {
+    async fn look(&mut self, app: &AppState, began: Instant) {
         let asking = self.asking.get_or_insert_with(|| (self.ask)(app));
         self.failed = match tokio::time::timeout(EVERY, asking).await {
             Err(_) => Some(Failure::Late),
@@ -105,17 +105,17 @@ impl Way {
                 }
             }
         };
-        let Some(failure) = self.failed else { return app.life.recovered(self.component) };
-        // Silence from before it asked proves nothing.
+        let Some(failure) = self.failed else { return app.lifecycle.recovered(self.component) };
+        // Silence from before the first query proves nothing.
         let silent = (self.age)(app).min(began.elapsed());
         if silent >= patience(app, self.component, failure) {
-            app.life.impair(self.component, self.reason.clone());
+            app.lifecycle.impair(self.component, self.reason.clone());
         }
     }
 }
 
-/// How long silence may last. Every connection may be busy with a statement up to its timeout, without being away.
-fn patience(app: &App, component: &str, failure: Failure) -> Duration {
+/// How long silence may last. Every connection may be busy with a statement up to its timeout, without an outage.
+fn patience(app: &AppState, component: &str, failure: Failure) -> Duration {
     let after = Duration::from_secs(app.config.readiness_after_seconds);
     match failure {
         Failure::Late if component == POOL => {

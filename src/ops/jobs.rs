@@ -1,4 +1,4 @@
-//! Jobs as the API shows them: a noun of `/ops`, which nobody writes, and their cancellation.
+//! The API of jobs: the read-only resource `/ops/jobs`, and their cancellation.
 
 use actix_web::http::{Method, StatusCode};
 use actix_web::web::{Bytes, Data};
@@ -7,30 +7,30 @@ use utoipa::openapi::OpenApi;
 use utoipa::openapi::path::HttpMethod;
 use uuid::Uuid;
 
-use crate::app::App;
 use crate::auth::{Action, Area, Tenant};
-use crate::db::{Actor, Statement, Tx, Value};
+use crate::background::store::{self as jobs, JobResult};
+use crate::db::{Actor, SqlValue, Statement, Tx};
 use crate::error::{Error, Result};
 use crate::http::caller::Caller;
-use crate::http::once::{self, Answer};
+use crate::http::idempotency::{self, ApiResponse};
 use crate::http::routing;
-use crate::jobs::store::{self as jobs, End};
-use crate::noun::form::Form;
-use crate::noun::http::{API, id};
-use crate::noun::openapi::{Act, Gives};
-use crate::noun::params::View;
-use crate::noun::store::{self, Row};
-use crate::noun::{Field, Kind, Noun, Operations, Search, Sort, Visible, select};
+use crate::resource::action_body::ActionBody;
+use crate::resource::crud::{self, Row};
+use crate::resource::http::{API, id};
+use crate::resource::list_query::Projection;
+use crate::resource::openapi::{Act, Gives};
+use crate::resource::{Field, FieldType, Operations, Resource, RowVisibility, Search, Sort, select};
+use crate::state::AppState;
 
 const STATES: &[&str] = &["queued", "running", "succeeded", "failed", "cancelled"];
 const ACTORS: &[&str] = &["user", "api_key", "system"];
 
-pub static JOBS: Noun = Noun {
+pub static JOBS: Resource = Resource {
     name: "job",
     plural: "jobs",
-    served_at: Some("ops/jobs"),
+    path_override: Some("ops/jobs"),
     schema: "Job",
-    about: "Work that takes longer than a request. How far it is, is told at most once a second, and each time by an entry of \
+    description: "Work that takes longer than a request. Progress is updated at most once a second, each time with an entry of \
             its history. People who see only what is assigned to them see only their own jobs.",
     table: "jobs",
     fields: &[
@@ -42,10 +42,11 @@ pub static JOBS: Noun = Noun {
         Field::int("total", 0, i64::MAX, "1000", "How many rows there are to do, where that is known.").read_only(),
         Field::int("done", 0, i64::MAX, "250", "How many of them are done.").read_only().not_null(),
         Field::int("failed", 0, i64::MAX, "2", "How many of these were refused.").read_only().not_null(),
-        Field::new("result", Kind::Object, r#"{"changed":248}"#, "What came of it, when it has succeeded.").read_only(),
+        Field::new("result", FieldType::Object, r#"{"changed":248}"#, "What came of it, when it has succeeded.")
+            .read_only(),
         Field::new(
             "error",
-            Kind::Object,
+            FieldType::Object,
             r#"{"code":"conflict","detail":"…"}"#,
             "Why it failed, as a problem document.",
         )
@@ -54,13 +55,18 @@ pub static JOBS: Noun = Noun {
             "actor_kind",
             ACTORS,
             r#""user""#,
-            "As whom it is done: whoever asked for it, as they were then.",
+            "As whom it is done: its creator, with the permissions of that time.",
         )
         .read_only()
         .not_null(),
-        Field::new("actor_id", Kind::Uuid, r#""01939d5e-6f3a-7b21-9c4e-3f8a1d2b5c73""#, "Id of the person or the key.")
-            .read_only()
-            .filter(),
+        Field::new(
+            "actor_id",
+            FieldType::Uuid,
+            r#""01939d5e-6f3a-7b21-9c4e-3f8a1d2b5c73""#,
+            "Id of the person or the key.",
+        )
+        .read_only()
+        .filter(),
         Field::time("started_at", "When it was begun.").read_only(),
         Field::time("finished_at", "When it ended.").read_only(),
         Field::VERSION,
@@ -70,52 +76,52 @@ pub static JOBS: Noun = Noun {
     sorts: &[Sort::time("created_at", "t.created_at")],
     search: Search::None,
     operations: Operations::NONE,
-    // They change with every second, and are looked at by whoever waits for them.
-    cached: false,
-    visible: Visible::Assigned("actor_id"),
+    // They change every second, and are read by clients that wait for them.
+    cacheable: false,
+    visibility: RowVisibility::Assigned("actor_id"),
     routes: |scope| routing::resource("/{id}/cancellation").on(Method::POST, cancel).register(scope),
-    ..Noun::BASE
+    ..Resource::BASE
 };
 
-/// Path of the job `id`, for `Location`.
+/// Returns the path of the job `id`, for `Location`.
 pub fn path(id: Uuid) -> String {
     format!("{API}/{}/{id}", JOBS.path())
 }
 
-/// The job `id` as an answer, for whoever has just made it. Errors: 404.
+/// Returns the job `id`, for the response to its creator. Errors: 404.
 pub fn shown(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid) -> Result<Row> {
-    store::one(tx, tenant, &JOBS, id, &View::default())?.ok_or_else(|| store::missing(&JOBS))
+    crud::one(tx, tenant, &JOBS, id, &Projection::default())?.ok_or_else(|| crud::not_found(&JOBS))
 }
 
-/// 202 with the job that was made, and where to look for it.
-pub fn accepted(id: Uuid, row: Row) -> Answer {
+/// Returns 202 with the job that was created, and its location.
+pub fn accepted(id: Uuid, row: Row) -> ApiResponse {
     let etag = row.etag();
-    Answer::new(StatusCode::ACCEPTED, row.json).location(path(id)).etag(etag)
+    ApiResponse::new(StatusCode::ACCEPTED, row.json).location(path(id)).etag(etag)
 }
 
-async fn cancel(app: Data<App>, caller: Caller, request: HttpRequest, body: Bytes) -> Result<HttpResponse> {
-    let tenant = caller.may(JOBS.area, Action::Read)?;
-    Form::read(&body, &[])?;
+async fn cancel(app: Data<AppState>, caller: Caller, request: HttpRequest, body: Bytes) -> Result<HttpResponse> {
+    let tenant = caller.require(JOBS.area, Action::Read)?;
+    ActionBody::read(&body, &[])?;
     let (id, own) = (id(&JOBS, &request)?, tenant.clone());
     let cancel = move |tx: &mut Tx<'_>| Ok(cancelled(tx, &own, id)?.answer());
-    once::write(&app.db, &tenant, &request, &body, "job_cancel", cancel).await
+    idempotency::write(&app.db, &tenant, &request, &body, "job_cancel", cancel).await
 }
 
-/// Ends the job `id` between two steps. One that is cancelled already stays so.
+/// Ends the job `id` between two steps. A job that was cancelled before stays so.
 /// Errors: 404; 403; 409 when it has ended otherwise.
 fn cancelled(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid) -> Result<Row> {
     let mut sql = Statement::new("SELECT t.state, t.actor_id FROM jobs t");
-    sql.append(select::scoped(&JOBS, tenant)).push(" AND t.id = ").bind(Value::Uuid(Some(id)));
-    let row = sql.row(tx)?.ok_or_else(|| store::missing(&JOBS))?;
+    sql.append(select::tenant_predicate(&JOBS, tenant)).push(" AND t.id = ").bind(SqlValue::Uuid(Some(id)));
+    let row = sql.row(tx)?.ok_or_else(|| crud::not_found(&JOBS))?;
     let own = row.uuid(1).is_some() && row.uuid(1) == tenant.actor().map(|actor| Actor::parts(actor).1);
     if !own && !tenant.permissions().has(Area::Operations, Action::Write) {
-        let detail = "Only whoever made a job, and who has the permission `operations:write`, may cancel it.";
+        let detail = "Only the creator of a job, or a caller with the permission `operations:write`, may cancel it.";
         return Err(Error::Forbidden(detail.into()));
     }
     match jobs::interrupt(tx, tenant, id)? {
-        Some(job) => jobs::end(tx, tenant, &job, &End::Cancelled)?,
+        Some(job) => jobs::end(tx, tenant, &job, &JobResult::Cancelled)?,
         None => {
-            // It may have ended while we waited for its step.
+            // It may have ended while this transaction waited for its step.
             let state = sql.row(tx)?.and_then(|row| row.text(0).map(str::to_owned)).unwrap_or_default();
             if state != "cancelled" {
                 return Err(Error::conflict(
@@ -128,7 +134,7 @@ fn cancelled(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid) -> Result<Row> {
     shown(tx, tenant, id)
 }
 
-/// Adds the cancellation to the document.
+/// Adds the cancellation to the OpenAPI document.
 pub fn describe(api: &mut OpenApi) {
     let cancellation = Act {
         method: HttpMethod::Post,
@@ -136,7 +142,7 @@ pub fn describe(api: &mut OpenApi) {
         tag: JOBS.plural,
         id: "cancelJob",
         summary: "Cancel a job",
-        about: "Between two of its steps: what is done stays done. For whoever made the job, and with the permission \
+        about: "Between two of its steps: what is done stays done. For the creator of the job, and with the permission \
                 `operations:write`. Takes no body.",
         takes: &[],
         status: 200,

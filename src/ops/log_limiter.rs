@@ -1,5 +1,5 @@
-//! Limits what one kind of failure may log: at once when it begins, then one line a minute with the number of those that
-//! were left out, and one line when it is over.
+//! Limits the log lines of one kind of failure: one at once when it begins, then one a minute with the number of
+//! suppressed lines, and one when it is over.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -8,34 +8,34 @@ use parking_lot::Mutex;
 
 use crate::error::Error;
 
-/// Between two lines of one kind.
+/// Least time between two lines of one kind.
 const PERIOD: Duration = Duration::from_secs(60);
 
-/// One kind of failure. A static or a field beside what fails.
+/// One kind of failure: a static, or a field beside what fails.
 #[derive(Debug)]
 pub struct LogLimiter {
-    /// What [`LogLimiter::recovered`] asks first: it is called on each success.
+    /// Checked first by [`LogLimiter::recovered`], which is called on each success.
     failing: AtomicBool,
     state: Mutex<State>,
 }
 
 #[derive(Debug)]
 struct State {
-    /// When it began to fail.
+    /// When the failure began.
     since: Option<Instant>,
-    /// When the last line was logged; what fails again and again has no more lines than what fails for long.
+    /// When the last line was logged; a failure that recurs gets no more lines than one that lasts.
     logged: Option<Instant>,
-    /// Left out since.
+    /// Lines suppressed since then.
     suppressed: u64,
-    /// This failure was logged, so its end is.
+    /// Whether this failure was logged, so that its end is.
     told: bool,
 }
 
-/// What is over.
+/// The end of a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Recovery {
     pub lasted: Duration,
-    /// Lines that were left out since the last.
+    /// Lines suppressed since the last one.
     pub suppressed: u64,
 }
 
@@ -51,18 +51,18 @@ impl LogLimiter {
         Self { failing: AtomicBool::new(false), state: Mutex::new(state) }
     }
 
-    /// It failed. `Some`: log a line, with the number of lines that were left out since the last.
+    /// Records a failure. `Some`: log a line, with the number of lines suppressed since the last.
     pub fn failed(&self) -> Option<u64> {
         self.failed_at(Instant::now())
     }
 
-    /// As [`LogLimiter::failed`], for what `error` made fail. Never where that is a database that is away: the pool's
-    /// lines say so, once for all.
+    /// As [`LogLimiter::failed`], for a failure caused by `error`. Never `Some` for an unreachable database, which the
+    /// pool logs once for all.
     pub fn failed_with(&self, error: &Error) -> Option<u64> {
         if error.is_outage() { None } else { self.failed() }
     }
 
-    /// It works. `Some`: log a line, because its failure was logged.
+    /// Records a success. `Some`: log a line, because the failure was logged.
     pub fn recovered(&self) -> Option<Recovery> {
         if !self.failing.load(Ordering::Relaxed) {
             return None;
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn failure_that_comes_and_goes_logs_one_line_a_minute() {
+    fn intermittent_failure_logs_once_a_minute_each_way() {
         let (limiter, began) = (LogLimiter::new(), Instant::now());
         let at = |seconds| began + Duration::from_secs(seconds);
         let lines = (0..120).map(|second| {

@@ -1,9 +1,9 @@
-//! Where log lines wait for whoever reads them.
+//! Buffers log lines, and writes them on a thread of its own.
 //!
-//! A line costs its request a lock and a copy; a thread of its own writes what has gathered, fifty times a second. (One
-//! write and one wake-up per line, as `tracing-appender` does it, took a seventh of the service's processor time at full
-//! load; see docs/PERFORMANCE.md.) When the reader is slower than we are, lines are dropped, counted and told, so that a
-//! stuck terminal never stops the service.
+//! A line costs its request a lock and a copy; the thread writes the buffer fifty times a second. (One write and one
+//! wake-up per line, as `tracing-appender` does it, took a seventh of the service's processor time at full load; see
+//! docs/PERFORMANCE.md.) When the output is read too slowly, lines are dropped, counted and reported, so that a stuck
+//! terminal never stops the service.
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -14,10 +14,10 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tracing_subscriber::fmt::MakeWriter;
 
-use crate::jobs::{Pulse, Supervisor, Task};
+use crate::background::{Pulse, Supervisor, Task};
 
 const PERIOD: Duration = Duration::from_millis(20);
-/// Bytes that may wait.
+/// Capacity of the buffer in bytes.
 const CAPACITY: usize = 4 * 1024 * 1024;
 
 #[derive(Default)]
@@ -31,7 +31,7 @@ struct Shared {
 #[derive(Clone)]
 pub struct LogWriter(Arc<Shared>);
 
-/// Writes what is left when it is dropped.
+/// Writes the rest of the buffer when it is dropped.
 pub struct Guard {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
@@ -53,7 +53,7 @@ pub fn start(sink: impl Write + Send + 'static) -> io::Result<(LogWriter, Guard)
 fn drain(shared: &Shared, sink: &mut impl Write, pulse: &Pulse) {
     let mut lines = Vec::new();
     loop {
-        // Asked first: what was written before the stop is still taken below.
+        // Read first: what was written before the stop is still taken below.
         let stop = shared.stop.load(Ordering::Acquire);
         std::mem::swap(&mut *shared.waiting.lock(), &mut lines);
         let dropped = shared.dropped.swap(0, Ordering::Relaxed);
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn every_line_is_written_before_the_guard_is_gone() {
+    fn drop_guard_writes_all_buffered_lines() {
         let (send, receive) = mpsc::channel();
         let (writer, guard) = start(Sink(send)).unwrap();
         for number in 0..1000 {
@@ -138,12 +138,12 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_is_stuck_costs_lines_and_says_so() {
+    fn full_log_buffer_drops_lines_and_reports_it() {
         let (send, receive) = mpsc::channel();
         let (writer, guard) = start(Sink(send)).unwrap();
         let line = vec![b'x'; CAPACITY];
         {
-            // As long as the lock is ours, nothing is taken away.
+            // While this thread holds the lock, nothing is drained.
             let mut waiting = writer.0.waiting.lock();
             waiting.extend_from_slice(&line);
         }

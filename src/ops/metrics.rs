@@ -1,4 +1,4 @@
-//! Prometheus metrics. Handles are kept per thread, so that counting costs a look into a small map and an atomic add.
+//! Prometheus metrics. Handles are kept per thread, so that counting costs a lookup in a small map and an atomic add.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -8,30 +8,30 @@ use std::time::Duration;
 use metrics::{Counter, Histogram, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
+use crate::background::panics::PANICS;
+use crate::background::supervisor::RESTARTS;
+use crate::background::{Outcome, Pulse};
 use crate::cache::{Cache, Counts};
 use crate::db::PoolState;
 use crate::db::catalogue::Report;
-use crate::jobs::panics::PANICS;
-use crate::jobs::supervisor::RESTARTS;
-use crate::jobs::{Outcome, Pulse};
 
 const REQUESTS: &str = "rapport_http_request_duration_seconds";
-const QUERIES: &str = "rapport_db_work_duration_seconds";
+const QUERIES: &str = "rapport_db_operation_duration_seconds";
 const STATEMENTS: &str = "rapport_db_statements_total";
 const FAILURES: &str = "rapport_db_failures_total";
-const REFUSED: &str = "rapport_refused_total";
+const REFUSED: &str = "rapport_rate_limited_total";
 const RETRIES: &str = "rapport_db_retries_total";
 const LOCK_TIMEOUTS: &str = "rapport_db_lock_timeouts_total";
 const STEPS: &str = "rapport_job_step_duration_seconds";
 const JOBS_ENDED: &str = "rapport_jobs_ended_total";
 const JOBS: &str = "rapport_jobs";
-const MAILS: &str = "rapport_mails_total";
+const MAILS: &str = "rapport_emails_total";
 const CONNECTIONS_ENDED: &str = "rapport_http_connections_ended_total";
 const VALIDATION: &str = "rapport_cache_validation_seconds";
 const FAULTS: &str = "rapport_catalogue_faults";
 const UNKNOWN: &str = "rapport_catalogue_unknown_migrations";
 
-/// Seconds; from a cached read to a request at its limit.
+/// Bounds of the histograms in seconds: from a cached read to a request at its time limit.
 const BUCKETS: [f64; 14] = [0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
 
 static HANDLE: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
@@ -77,7 +77,7 @@ pub fn install() {
         describe_counter!(RESTARTS, "Restarts of background tasks that panicked or ended unexpectedly, by task");
         describe_counter!(PANICS, "Panics in background work that is not restarted, by name of the work");
         describe_gauge!("rapport_db_connections", "Database connections, by state");
-        describe_gauge!("rapport_db_waiting", "Jobs that wait for a database thread");
+        describe_gauge!("rapport_db_queue_depth", "Jobs that wait for a database thread");
         describe_gauge!(FAULTS, "Objects that the database's catalogue lacks, by how bad that is");
         describe_gauge!(UNKNOWN, "Migrations in the database that this release does not know");
         describe_gauge!("rapport_db_prepared_statements", "Prepared statements that the database connections keep");
@@ -90,8 +90,8 @@ pub fn install() {
     });
 }
 
-/// Folds what was recorded into the histograms, every second. Until then the recorder keeps each sample, so without this
-/// a service that nobody scrapes would grow with every request.
+/// Folds recorded samples into the histograms, every second. Until then the recorder keeps each sample, so without this
+/// a service that is not scraped would grow with every request.
 pub async fn keep_up(pulse: Pulse) -> Outcome {
     let mut ticks = tokio::time::interval(Duration::from_secs(1));
     loop {
@@ -103,12 +103,12 @@ pub async fn keep_up(pulse: Pulse) -> Outcome {
     }
 }
 
-/// The page that Prometheus reads.
+/// Renders the page that Prometheus scrapes.
 pub fn render(pool: PoolState, ready: bool, cache: Option<&Cache>, catalogue: Option<&Report>) -> String {
     gauge!("rapport_db_connections", "state" => "idle").set(pool.idle);
     gauge!("rapport_db_connections", "state" => "used").set(pool.open.saturating_sub(pool.idle));
     gauge!("rapport_db_connections", "state" => "allowed").set(pool.size);
-    gauge!("rapport_db_waiting").set(pool.waiting as f64);
+    gauge!("rapport_db_queue_depth").set(pool.waiting as f64);
     gauge!("rapport_ready").set(f64::from(u8::from(ready)));
     cache.inspect(|cache| of_cache(cache));
     catalogue.inspect(|report| of_catalogue(report));
@@ -119,31 +119,31 @@ pub fn render(pool: PoolState, ready: bool, cache: Option<&Cache>, catalogue: Op
     handle.render()
 }
 
-/// The cache counts for itself; here its counts become the recorder's.
+/// Copies the cache's own counters into the recorder.
 fn of_cache(cache: &Cache) {
-    for (noun, counts) in cache.counts() {
+    for (resource, counts) in cache.counts() {
         for (name, count) in Counts::NAMES.iter().zip(counts.values()) {
-            counter!(cache_counter(name), "noun" => noun).absolute(count);
+            counter!(cache_counter(name), "resource" => resource).absolute(count);
         }
     }
     let (entries, bytes) = cache.size();
     gauge!("rapport_cache_entries").set(entries as f64);
     gauge!("rapport_cache_bytes").set(bytes as f64);
-    let rounds = cache.round_counts();
+    let rounds = cache.validator_stats();
     counter!("rapport_cache_rounds_total").absolute(rounds.rounds);
     counter!("rapport_cache_rounds_failed_total").absolute(rounds.failed);
-    let connected = cache.remote().is_some_and(|remote| remote.is_connected());
-    counter!("rapport_cache_redis_errors_total").absolute(cache.remote().map_or(0, |remote| remote.errors()));
+    let connected = cache.redis().is_some_and(|remote| remote.is_connected());
+    counter!("rapport_cache_redis_errors_total").absolute(cache.redis().map_or(0, |remote| remote.errors()));
     gauge!("rapport_cache_redis_connected").set(f64::from(u8::from(connected)));
 }
 
-/// The metric of a counter of the cache.
+/// Returns the name of the metric of a counter of the cache.
 fn cache_counter(name: &str) -> String {
     format!("rapport_cache_{name}_total")
 }
 
-/// What the last check of the catalogue found: what keeps the service from working, what makes it slower, and migrations
-/// of a newer release.
+/// Sets the gauges of the last catalogue check: what stops the service, what makes it slower, and migrations of a newer
+/// release.
 fn of_catalogue(report: &Report) {
     gauge!(FAULTS, "severity" => "fault").set(report.faults.len() as f64);
     gauge!(FAULTS, "severity" => "advice").set(report.advice.len() as f64);
@@ -161,7 +161,7 @@ thread_local! {
     static WORK: RefCell<HashMap<&'static str, Work>> = RefCell::default();
 }
 
-/// Counts an answer. `route` is a pattern, so there are few.
+/// Counts a response. `route` is a pattern, so there are few.
 pub fn served(method: &str, route: &str, status: u16, took: Duration) {
     let key = xxhash_rust::xxh3::xxh3_64_with_seed(route.as_bytes(), u64::from(status) << 32 | method.len() as u64)
         ^ xxhash_rust::xxh3::xxh3_64(method.as_bytes());
@@ -169,7 +169,7 @@ pub fn served(method: &str, route: &str, status: u16, took: Duration) {
         known
             .entry(key)
             .or_insert_with(|| {
-                // A method is the client's word: only known ones become labels.
+                // A method is client input: only known ones become labels.
                 let method = match method {
                     "GET" | "HEAD" | "POST" | "PATCH" | "PUT" | "DELETE" | "OPTIONS" => method.to_owned(),
                     _ => "other".to_owned(),
@@ -180,7 +180,7 @@ pub fn served(method: &str, route: &str, status: u16, took: Duration) {
     });
 }
 
-/// Counts work on a database thread.
+/// Counts an operation on a database thread.
 pub fn queried(name: &'static str, took: Duration, statements: u64, good: bool) {
     WORK.with_borrow_mut(|known| {
         let work = known.entry(name).or_insert_with(|| Work {
@@ -194,7 +194,7 @@ pub fn queried(name: &'static str, took: Duration, statements: u64, good: bool) 
     });
 }
 
-/// Counts a transaction that is tried again.
+/// Counts a transaction that is retried.
 pub fn retried(name: &'static str) {
     counter!(RETRIES, "name" => name).increment(1);
 }
@@ -204,12 +204,12 @@ pub fn lock_timed_out(name: &'static str) {
     counter!(LOCK_TIMEOUTS, "name" => name).increment(1);
 }
 
-/// Counts a refusal with 429 for too many requests of one `key`, `session` or `address`, or too many wrong passwords.
+/// Counts a 429: too many requests of one `key`, `session` or `address`, or too many wrong passwords.
 pub fn refused(kind: &'static str) {
     counter!(REFUSED, "kind" => kind).increment(1);
 }
 
-/// Counts a mail that was `sent` or `failed`.
+/// Counts an email that was `sent` or `failed`.
 pub fn mailed(outcome: &'static str) {
     counter!(MAILS, "outcome" => outcome).increment(1);
 }
@@ -224,7 +224,7 @@ pub fn job_ended(kind: &'static str, state: &'static str) {
     counter!(JOBS_ENDED, "kind" => kind, "state" => state).increment(1);
 }
 
-/// How many jobs of `kind` are `queued` or `running` now.
+/// Sets how many jobs of `kind` are `queued` or `running`.
 pub fn jobs(kind: &'static str, state: &'static str, count: i64) {
     gauge!(JOBS, "kind" => kind, "state" => state).set(count as f64);
 }

@@ -1,6 +1,6 @@
-//! What operators see: probes, metrics, logs.
+//! Monitoring: health probes, metrics, logs, and the operators' endpoints.
 
-pub mod access;
+pub mod access_log;
 pub mod cache;
 pub mod catalogue;
 pub mod health;
@@ -8,5 +8,5 @@ pub mod heartbeat;
 pub mod jobs;
 pub mod log_limiter;
 mod log_writer;
+pub mod logging;
 pub mod metrics;
-pub mod telemetry;

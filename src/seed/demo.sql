@@ -23,7 +23,7 @@ IF demo IS NULL THEN
     RETURN;
 END IF;
 
--- People are global and outlive a business: whoever is there already only becomes a member again.
+-- Users are global and outlive a business: a user that exists only becomes a member again.
 CREATE TEMP TABLE demo_user ON COMMIT DROP AS
 SELECT * FROM (VALUES
     (1, 'Morag Sinclair', 'morag', 'owner'), (2, 'Tomasz Wieczorek', 'tomasz', 'admin'), (3, 'Priya Raghavan', 'priya', 'manager'),
@@ -361,8 +361,8 @@ FROM (SELECT w.*, row_number() OVER (PARTITION BY topic ORDER BY k) - 1 AS turn 
     JOIN demo_dialogue d ON d.topic = t.topic AND d.turn = t.turn % d.turns
     JOIN demo_contact p ON p.k = t.contact JOIN contacts c ON c.business_id = demo AND c.id = p.id;
 
--- Who is new has no answer of a colleague yet, who was only contacted is in the middle; everybody else comes to the end
--- that fits the lead's status.
+-- A new lead has no reply of a colleague yet, a contacted one is in the middle; all others reach the end that fits the
+-- lead's status.
 CREATE TEMP TABLE demo_message ON COMMIT DROP AS
 WITH lines AS (
     SELECT t.k AS talk, t.lead, l.k, l.who, l.body, l.k AS place FROM demo_talk t JOIN demo_line l ON l.dialogue = t.dialogue AND l.k > 0
@@ -454,7 +454,7 @@ FROM demo_message m JOIN demo_talk t ON t.k = m.talk JOIN demo_contact p ON p.k 
             + interval '24 hours' AS late,
         replace(replace(replace(replace(replace(replace(m.body, '{first}', p.first), '{last}', p.last), '{company}', coalesce(f.name, p.last)),
             '{agent}', split_part(u.name, ' ', 1)), '{n}', coalesce(l.n, 1)::text), '{value}', to_char(coalesce(l.n * o.price, 0) / 100, 'FM999,999')) AS text) AS filled;
--- What was said moves the lead: first touched when a colleague first wrote, closed after the last word.
+-- Messages set the lead's dates: first touched when a colleague first wrote, closed after the last message.
 UPDATE leads SET first_touch_at = coalesce(t.touched, first_touch_at), closed_at = CASE WHEN closed_at IS NOT NULL THEN greatest(closed_at, t.last) END,
     updated_at = greatest(leads.updated_at, t.touched, CASE WHEN closed_at IS NOT NULL THEN t.last END)
 FROM (SELECT lead, min(sent) FILTER (WHERE who = '>') AS touched, max(sent) AS last FROM demo_message GROUP BY lead) AS t
@@ -524,7 +524,7 @@ FROM demo_lead l JOIN leads x ON x.business_id = demo AND x.id = l.id LEFT JOIN 
     LATERAL (SELECT greatest(x.first_touch_at, t.last) + (now() - greatest(x.first_touch_at, t.last)) * 0.05 AS made) AS m
 WHERE l.status <> 'new' AND (l.k % 5 = 0 OR t.k % 2 = 0);
 
--- What was made of them: the assistant looks at every talk, people decide the rest.
+-- Decisions on the leads: the assistant looks at every conversation, people decide the rest.
 INSERT INTO decisions (business_id, id, lead_id, conversation_id, author, author_id, decision, reason, score, model, confidence, payload,
     created_at, updated_at)
 SELECT demo, pg_temp.seed_id(made, 'demo decision ' || l.k), x.id, t.id, CASE WHEN ai THEN 'ai' ELSE 'user' END,

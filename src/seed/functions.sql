@@ -1,13 +1,13 @@
--- What both data sets are made with. The functions live in the session's temporary schema: they are no part of the
--- product's schema, and nothing has to be cleaned up.
+-- Functions that create both data sets. They live in the session's temporary schema: not part of the product's schema,
+-- with nothing to clean up.
 
--- A number from 0 to n - 1 that looks random but is the same at every run: `key` is the row, `salt` the question asked.
+-- A number from 0 to n - 1 that looks random but is the same at every run: `key` is the row, `salt` the use.
 CREATE OR REPLACE FUNCTION pg_temp.seed_pick(key bigint, salt int, n int) RETURNS int LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT ((hashint8extended(key, salt) & 9223372036854775807) % n)::int
 $$;
 
--- A UUIDv7 for a row born at `born`, so that ids sort like the rows of a business that has really lived. SHA-256 instead
--- of MD5, which servers in FIPS mode refuse. STABLE, not IMMUTABLE: otherwise the planner could not inline it.
+-- A UUIDv7 for a row created at `born`, so that ids sort like those of a business that has grown over time. SHA-256
+-- instead of MD5, which servers in FIPS mode refuse. STABLE, not IMMUTABLE: otherwise the planner could not inline it.
 CREATE OR REPLACE FUNCTION pg_temp.seed_id(born timestamptz, key text) RETURNS uuid LANGUAGE sql STABLE PARALLEL SAFE AS $$
     SELECT overlay(overlay(left(encode(sha256(key::bytea), 'hex'), 32)
         PLACING lpad(to_hex((date_part('epoch', born) * 1000)::bigint), 12, '0') || '7' FROM 1 FOR 13)

@@ -1,7 +1,7 @@
-//! Data to begin with: a demo business to look at ([`demo`]) and a large set to measure with ([`scale`]).
+//! Seed data: a demo business ([`demo`]), and a large data set for benchmarks ([`scale`]).
 //!
-//! Both are SQL, because a million rows are made fastest where they are kept. What is random-looking is computed from
-//! row numbers, so everything but the clock is the same at every run; all dates are relative to now.
+//! Both are SQL, because the database itself makes a million rows fastest. Random-looking values are computed from row
+//! numbers, so everything but the clock is the same at every run; all dates are relative to now.
 
 use diesel::connection::SimpleConnection;
 use diesel::pg::PgConnection;
@@ -17,16 +17,16 @@ const SCALE: &str = include_str!("scale.sql");
 /// Begins a step of `scale.sql`; the rest of its line is the step's name.
 const STEP: &str = "-- step: ";
 
-/// Creates the demo business (slug `demo`) with all its data, or does nothing when there is one. Answers whether it did.
-/// All or nothing, and safe when several processes try at once.
+/// Creates the demo business (slug `demo`) with all its data, or does nothing when it exists. Returns whether it did.
+/// Atomic, and safe when several processes do it at once.
 pub fn demo(conn: &mut PgConnection) -> QueryResult<bool> {
     conn.batch_execute(FUNCTIONS)?;
     conn.batch_execute(DEMO)?;
-    // Only the script knows: whoever looks before or after may be looking at another process' business.
+    // Only the script knows: a query before or after it may see another process's business.
     diesel::select(diesel::dsl::sql::<Bool>("current_setting('rapport.seeded') = 'yes'")).get_result(conn)
 }
 
-/// Creates the load businesses (slugs `load-01`, `load-02`, …), or does nothing when there are some. Answers whether it
+/// Creates the load businesses (slugs `load-01`, `load-02`, …), or does nothing when they exist. Returns whether it
 /// did. At `scale` 1 there are 50 of them with a million messages in all; see `scale.sql`.
 ///
 /// `progress` is called with the name of each step before it begins. Everything is one transaction, and a VACUUM
@@ -39,7 +39,7 @@ pub fn scale(conn: &mut PgConnection, scale: f64, progress: impl Fn(&str)) -> Qu
     }
     #[allow(clippy::disallowed_methods, reason = "a tool of the command line: it has no pool and nothing to retry")]
     let created = conn.transaction::<_, Error, _>(|conn| {
-        // A second process waits here, and then finds what the first one made.
+        // A second process waits here, and then finds what the first one created.
         conn.batch_execute("SELECT pg_advisory_xact_lock(hashtext('rapport seed'))")?;
         if exists(conn, "load-01")? {
             return Ok(false);
@@ -60,10 +60,10 @@ pub fn scale(conn: &mut PgConnection, scale: f64, progress: impl Fn(&str)) -> Qu
     Ok(created)
 }
 
-/// A thousand million messages: whoever asks for more has mistyped.
+/// A thousand million messages: more is a typing error.
 const MOST: f64 = 1000.0;
 
-/// By name: a database may hold more than Rapport, and somebody else's tables are not ours to vacuum.
+/// By name: the database may hold tables of other applications, which are not ours to vacuum.
 const VACUUM: &str = "VACUUM businesses, users, memberships, companies, contacts, campaigns, leads, \
                       conversations, messages, services, staff, bookings";
 
@@ -74,7 +74,7 @@ fn exists(conn: &mut PgConnection, slug: &str) -> QueryResult<bool> {
     .get_result(conn)
 }
 
-/// The named steps of a script; what comes before the first is a comment.
+/// Returns the named steps of a script; what comes before the first is a comment.
 fn steps(script: &str) -> impl Iterator<Item = (&str, &str)> {
     script.split(STEP).skip(1).map(|step| step.split_once('\n').unwrap_or((step, "")))
 }

@@ -5,9 +5,8 @@
 -- its leaves are filled from left to right. Each step is prepared in a temporary table that the later ones join.
 
 -- step: settings
--- Foreign keys stay on: they cost a fifth of the time, and a data set that proves speed had better be a valid one.
--- Insertion into GIN collects its entries and merges them in large batches; compiling expressions costs more than it
--- saves.
+-- Foreign keys stay on: they cost a fifth of the time, and data that proves speed must be valid. Insertion into GIN
+-- collects its entries and merges them in large batches; compiling expressions costs more than it saves.
 SET LOCAL jit = off;
 SET LOCAL work_mem = '128MB';
 SET LOCAL maintenance_work_mem = '256MB';

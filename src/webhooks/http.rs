@@ -1,4 +1,4 @@
-//! Below `/webhooks/{id}`: another secret, pings, deliveries and sending again.
+//! HTTP handlers below `/webhooks/{id}`: secret rotation, pings, deliveries, redelivery and replays.
 
 use actix_web::http::{Method, StatusCode};
 use actix_web::web::{Bytes, Data, ServiceConfig};
@@ -9,23 +9,23 @@ use utoipa::openapi::path::HttpMethod;
 use uuid::Uuid;
 
 use super::deliveries::{self, DELIVERIES, From};
-use super::noun::{self, WEBHOOKS};
-use crate::app::App;
-use crate::auth::{Action, Area, Business};
+use super::resource::{self, WEBHOOKS};
+use crate::auth::{Action, Area, TenantSettings};
 use crate::db::Tx;
-use crate::error::{Error, Fault, Result};
-use crate::http::caller::{Caller, Claim};
-use crate::http::once::{self, Answer};
+use crate::error::{Error, FieldError, Result};
+use crate::http::caller::{Caller, UnverifiedCaller};
+use crate::http::idempotency::{self, ApiResponse};
 use crate::http::routing;
-use crate::noun::answer::answer;
-use crate::noun::form::Form;
-use crate::noun::http::{API, id, no_parameters};
-use crate::noun::openapi::{self, Act, Gives};
-use crate::noun::{Engine, Field, Kind, store};
+use crate::resource::action_body::ActionBody;
+use crate::resource::cached_read::cached_read;
+use crate::resource::http::{API, id, no_parameters};
+use crate::resource::openapi::{self, Act, Gives};
+use crate::resource::{Field, FieldType, ReadService, crud};
+use crate::state::AppState;
 
 static REPLAY: [Field; 2] = [
     Field::int("after", 0, i64::MAX, "4711", "From the event after this number on."),
-    Field::new("since", Kind::Time, r#""2026-11-20T09:30:00Z""#, "Or from the first event of this time on."),
+    Field::new("since", FieldType::Time, r#""2026-11-20T09:30:00Z""#, "Or from the first event of this time on."),
 ];
 static REPLAYED: [Field; 2] = [
     Field::int("deliveries", 0, i64::MAX, "120", "How many are sent again.").not_null(),
@@ -40,71 +40,76 @@ pub fn routes(scope: &mut ServiceConfig) {
     routing::resource("/{id}/replays").on(Method::POST, replay).register(scope);
 }
 
-async fn rotate(app: Data<App>, caller: Caller, request: HttpRequest, body: Bytes) -> Result<HttpResponse> {
-    let tenant = caller.may(Area::Webhooks, Action::Write)?;
+async fn rotate(app: Data<AppState>, caller: Caller, request: HttpRequest, body: Bytes) -> Result<HttpResponse> {
+    let tenant = caller.require(Area::Webhooks, Action::Write)?;
     no_parameters(&request)?;
-    let (id, secret) = (id(&WEBHOOKS, &request)?, noun::generate()?);
+    let (id, secret) = (id(&WEBHOOKS, &request)?, resource::generate()?);
     let own = tenant.clone();
-    let rotate = move |tx: &mut Tx<'_>| Ok(noun::rotate(tx, &own, id, &secret)?.answer().secret());
-    once::write(&app.db, &tenant, &request, &body, "rotate_webhook", rotate).await
+    let rotate = move |tx: &mut Tx<'_>| Ok(resource::rotate(tx, &own, id, &secret)?.answer().secret());
+    idempotency::write(&app.db, &tenant, &request, &body, "rotate_webhook", rotate).await
 }
 
-async fn ping(app: Data<App>, caller: Caller, request: HttpRequest, body: Bytes) -> Result<HttpResponse> {
-    let tenant = caller.may(Area::Webhooks, Action::Write)?;
+async fn ping(app: Data<AppState>, caller: Caller, request: HttpRequest, body: Bytes) -> Result<HttpResponse> {
+    let tenant = caller.require(Area::Webhooks, Action::Write)?;
     no_parameters(&request)?;
     let (id, own) = (id(&WEBHOOKS, &request)?, tenant.clone());
     let ping = move |tx: &mut Tx<'_>| {
         Ok(deliveries::ping(tx, &own, id)?.1.created(format!("{API}/{}/{id}/deliveries", WEBHOOKS.plural)))
     };
-    let reply = once::write(&app.db, &tenant, &request, &body, "ping_webhook", ping).await?;
-    app.bells.deliveries.notify_one();
+    let reply = idempotency::write(&app.db, &tenant, &request, &body, "ping_webhook", ping).await?;
+    app.wakers.deliveries.notify_one();
     Ok(reply)
 }
 
-async fn list(engine: Data<Engine>, claim: Claim, request: HttpRequest, _: Bytes) -> Result<HttpResponse> {
+async fn list(
+    engine: Data<ReadService>,
+    claim: UnverifiedCaller,
+    request: HttpRequest,
+    _: Bytes,
+) -> Result<HttpResponse> {
     let (id, query) = (request.match_info().query("id"), request.query_string());
-    answer(engine.clone(), claim, &request, &DELIVERIES, |business: &Business| {
+    cached_read(engine.clone(), claim, &request, &DELIVERIES, |business: &TenantSettings| {
         deliveries::of_webhook(id, query, business)
     })
     .await
 }
 
-async fn again(app: Data<App>, caller: Caller, request: HttpRequest, body: Bytes) -> Result<HttpResponse> {
-    let tenant = caller.may(Area::Webhooks, Action::Write)?;
+async fn again(app: Data<AppState>, caller: Caller, request: HttpRequest, body: Bytes) -> Result<HttpResponse> {
+    let tenant = caller.require(Area::Webhooks, Action::Write)?;
     no_parameters(&request)?;
     let delivery = request.match_info().get("delivery").and_then(|id| Uuid::try_parse(id).ok());
-    let (id, delivery) = (id(&WEBHOOKS, &request)?, delivery.ok_or_else(|| store::missing(&DELIVERIES))?);
+    let (id, delivery) = (id(&WEBHOOKS, &request)?, delivery.ok_or_else(|| crud::not_found(&DELIVERIES))?);
     let own = tenant.clone();
     let again = move |tx: &mut Tx<'_>| Ok(deliveries::again(tx, &own, id, delivery)?.answer());
-    let reply = once::write(&app.db, &tenant, &request, &body, "redeliver", again).await?;
-    app.bells.deliveries.notify_one();
+    let reply = idempotency::write(&app.db, &tenant, &request, &body, "redeliver", again).await?;
+    app.wakers.deliveries.notify_one();
     Ok(reply)
 }
 
-async fn replay(app: Data<App>, caller: Caller, request: HttpRequest, body: Bytes) -> Result<HttpResponse> {
-    let tenant = caller.may(Area::Webhooks, Action::Write)?;
+async fn replay(app: Data<AppState>, caller: Caller, request: HttpRequest, body: Bytes) -> Result<HttpResponse> {
+    let tenant = caller.require(Area::Webhooks, Action::Write)?;
     no_parameters(&request)?;
-    let (id, from) = (id(&WEBHOOKS, &request)?, from(&Form::read(&body, &REPLAY)?)?);
+    let (id, from) = (id(&WEBHOOKS, &request)?, from(&ActionBody::read(&body, &REPLAY)?)?);
     let own = tenant.clone();
     let replay = move |tx: &mut Tx<'_>| {
         let done = deliveries::replay(tx, &own, id, from)?;
         let answer = json!({ "deliveries": done.deliveries, "next": done.next });
-        Ok(Answer::new(StatusCode::OK, answer.to_string().into_bytes()))
+        Ok(ApiResponse::new(StatusCode::OK, answer.to_string().into_bytes()))
     };
-    let reply = once::write(&app.db, &tenant, &request, &body, "replay_webhook", replay).await?;
-    app.bells.deliveries.notify_one();
+    let reply = idempotency::write(&app.db, &tenant, &request, &body, "replay_webhook", replay).await?;
+    app.wakers.deliveries.notify_one();
     Ok(reply)
 }
 
-fn from(form: &Form) -> Result<From> {
+fn from(form: &ActionBody) -> Result<From> {
     match (form.int("after"), form.time("since")) {
         (Some(number), None) => Ok(From::After(number)),
         (None, Some(time)) => Ok(From::Since(time)),
-        _ => Err(Error::Invalid(vec![Fault::new("/after", "required", "Give either `after` or `since`.")])),
+        _ => Err(Error::Invalid(vec![FieldError::new("/after", "required", "Give either `after` or `since`.")])),
     }
 }
 
-/// Adds them to the document.
+/// Adds the operations to the OpenAPI document.
 pub fn describe(api: &mut OpenApi) {
     openapi::listed_below(
         api,

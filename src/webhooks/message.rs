@@ -1,4 +1,4 @@
-//! What is sent, and how it is signed: Standard Webhooks.
+//! Webhook messages and their signatures, according to Standard Webhooks.
 
 use bytes::Bytes;
 use chrono::Utc;
@@ -6,15 +6,15 @@ use serde_json::{Value as Json, json};
 use standardwebhooks::Webhook;
 use uuid::Uuid;
 
-/// A message on its way.
+/// A message to send.
 pub struct Message {
-    /// The same at each attempt.
+    /// The same in each attempt.
     pub id: Uuid,
     pub body: Bytes,
 }
 
 impl Message {
-    /// Of an event, which is `{"id":…,"type":…,…}`.
+    /// Wraps an event, which is `{"id":…,"type":…,…}`.
     pub fn of_event(id: Uuid, kind: &str, created_at: &str, event: &[u8]) -> Self {
         let mut body = Vec::with_capacity(event.len() + 128);
         body.extend_from_slice(
@@ -25,13 +25,13 @@ impl Message {
         Self { id, body: body.into() }
     }
 
-    /// To try a webhook.
+    /// A test message.
     pub fn ping(id: Uuid, webhook: Uuid, created_at: &str) -> Self {
         let event = json!({ "id": id, "type": "webhook.test", "webhook_id": webhook, "created_at": created_at });
         Self::of_event(id, "webhook.test", created_at, event.to_string().as_bytes())
     }
 
-    /// Its headers now, signed with each of `secrets`. Errors: a secret that is none.
+    /// Returns the headers of an attempt made now, signed with each of `secrets`. Errors: an invalid secret.
     pub fn headers(&self, secrets: &[String]) -> Result<Vec<(&'static str, String)>, String> {
         let (id, now) = (self.id.to_string(), Utc::now().timestamp());
         let sign = |secret: &String| {

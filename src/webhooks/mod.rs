@@ -1,14 +1,15 @@
-//! Webhooks: events that are sent to where their receivers want them.
+//! Webhooks: send events to the endpoints that businesses register.
 //!
-//! When events are ordered, a delivery is written for each webhook that wants one, in the same transaction ([`crate::events`]).
-//! Any number of processes send them ([`sending`]): each takes what is due, for a while by the database's clock, and of each
-//! row one at a time, so that what a receiver gets of a row is in order. What they send and how it is signed is Standard
-//! Webhooks ([`message`]); where to is looked at by [`crate::outbound`]. docs/EVENTS.md is for receivers.
+//! When events are numbered, a delivery is written for each webhook that wants one, in the same transaction
+//! ([`crate::integrations::events`]). Any number of processes send them ([`dispatcher`]): each claims due deliveries
+//! with a lease by the database's clock, of each row one at a time, so that a receiver gets the events of a row in
+//! order. Messages and signatures follow Standard Webhooks ([`message`]); [`crate::base::egress`] checks the addresses.
+//! docs/EVENTS.md is the documentation for receivers.
 
 pub mod deliveries;
+pub mod dispatcher;
 pub mod http;
 mod message;
-mod noun;
-pub mod sending;
+mod resource;
 
-pub use self::noun::WEBHOOKS;
+pub use self::resource::WEBHOOKS;

@@ -1,4 +1,4 @@
-//! The audit log: whatever changes a row is told, by whatever way it came; and nothing is told that did not happen.
+//! Tests of the audit log: every change of a row is recorded, whichever way it was made, and nothing else is.
 
 use rapport::auth::Role;
 use serde_json::{Value, json};
@@ -18,7 +18,7 @@ fn told(entries: &[Value]) -> Vec<(&str, &str)> {
 }
 
 #[test]
-fn the_history_of_a_row_tells_who_changed_what_and_when() {
+fn row_history_lists_action_actor_and_old_and_new_values() {
     let service = Service::start();
     admit(&service, "acme", "amina@example.com", "manager");
     let session = sign_in(&service, "amina@example.com").expect(201).json;
@@ -53,7 +53,7 @@ fn the_history_of_a_row_tells_who_changed_what_and_when() {
     assert_eq!(changes["closed_at"]["old"], Value::Null);
     assert_eq!(history[2]["changes"], json!({ "score": { "old": 10, "new": 99 } }), "and who was that? nobody of ours");
 
-    // It is paged and narrowed as any list is.
+    // It is paged and filtered like any list.
     let page = service.client.get(&format!("{one}/history?limit=2&action=updated,deleted&count=true")).expect(200).json;
     assert_eq!(
         (told(page["data"].as_array().expect("rows")), &page["page"]["total"]),
@@ -73,7 +73,7 @@ fn the_history_of_a_row_tells_who_changed_what_and_when() {
 }
 
 #[test]
-fn the_log_tells_all_nouns_who_signed_in_and_no_secret() {
+fn audit_log_of_identity_changes_admin_only_without_secrets() {
     let service = Service::start();
     admit(&service, "acme", "amina@example.com", "admin");
     let session = sign_in(&service, "amina@example.com").expect(201).json;
@@ -96,7 +96,9 @@ fn the_log_tells_all_nouns_who_signed_in_and_no_secret() {
     amina.delete("auth/sessions/current").expect(204);
 
     let log = entries(&service.client, "audit-log?limit=500");
-    let has = |noun: &str, action: &str| log.iter().filter(|e| e["noun"] == noun && e["action"] == action).count();
+    let has = |resource: &str, action: &str| {
+        log.iter().filter(|e| e["resource"] == resource && e["action"] == action).count()
+    };
     assert_eq!((has("sessions", "created"), has("sessions", "deleted")), (1, 1));
     assert_eq!((has("api-keys", "updated"), has("api-keys", "deleted")), (1, 1));
     assert_eq!((has("businesses", "updated"), has("users", "created"), has("memberships", "updated")), (1, 1, 1));
@@ -108,7 +110,7 @@ fn the_log_tells_all_nouns_who_signed_in_and_no_secret() {
         assert!(!text.contains(secret.as_str().expect("a secret")));
     }
     assert!(!text.contains("hash"), "{text}");
-    // The log of what programs and people did is for admins; nobody changes it.
+    // Entries about API keys and users are visible to admins only; nobody can change the audit log.
     for role in [Role::Viewer, Role::Agent, Role::Manager] {
         assert_eq!(service.client_as(role).get("audit-log").expect(403).code(), "forbidden");
     }
@@ -119,16 +121,16 @@ fn the_log_tells_all_nouns_who_signed_in_and_no_secret() {
     }
     let (_, neighbour) = service.neighbour();
     neighbour.get(&entry).expect(404);
-    assert!(entries(&neighbour, "audit-log").iter().all(|e| e["noun"] != "businesses" || e["action"] == "created"));
+    assert!(entries(&neighbour, "audit-log").iter().all(|e| e["resource"] != "businesses" || e["action"] == "created"));
 }
 
 #[test]
-fn what_was_rolled_back_is_not_told_and_the_service_cannot_rewrite_what_was() {
+fn audit_log_skips_rolled_back_writes_tenant_role_read_only() {
     let service = Service::start();
     let lead = service.client.create("leads", json!({ "title": "Desks" }));
     let id = lead["id"].as_str().expect("an id");
     let before = service.database.ask("SELECT count(*)::text FROM audit_log");
-    // Refused after the row was locked, and by a constraint.
+    // Refused after the row was locked, and refused by a constraint.
     service
         .client
         .send(
@@ -156,7 +158,7 @@ fn what_was_rolled_back_is_not_told_and_the_service_cannot_rewrite_what_was() {
         ("UPDATE audit_log SET action = 'created'", false),
         ("DELETE FROM audit_log", false),
         (
-            "INSERT INTO audit_log (business_id, noun, row_id, action, actor_kind) SELECT business_id, 'leads', id, 'created', 'user' FROM leads",
+            "INSERT INTO audit_log (business_id, resource, row_id, action, actor_kind) SELECT business_id, 'leads', id, 'created', 'user' FROM leads",
             false,
         ),
         ("TRUNCATE audit_log", false),
@@ -171,7 +173,7 @@ fn what_was_rolled_back_is_not_told_and_the_service_cannot_rewrite_what_was() {
 }
 
 #[test]
-fn many_rows_changed_by_one_statement_are_told_each_and_in_time() {
+fn delete_user_with_3000_leads_audits_each_unassignment() {
     let service = Service::with(&["--db-connections", "1"]);
     let api = &service.client;
     let person = api.create("users", json!({ "email": "bo@example.com", "name": "Bo", "role": "agent" }));
@@ -181,12 +183,12 @@ fn many_rows_changed_by_one_statement_are_told_each_and_in_time() {
          SELECT '{}', rapport_uuid_v7(), 'Lead ' || i, '{bo}' FROM generate_series(1, 3000) i",
         service.business
     ));
-    // As a connection does that has changed one row before: what it planned then must do for thousands.
+    // On a connection that has already changed one row: its cached plan must also serve thousands of rows.
     let one = api.get("leads?limit=1").expect(200).rows()[0]["id"].as_str().expect("an id").to_owned();
     api.patch(&format!("leads/{one}"), json!({ "score": 50 })).expect(200);
-    // Whoever leaves takes their name off all that was theirs, by one statement of the database's own.
+    // The database itself clears a removed user's references, with one statement.
     api.delete(&format!("users/{bo}")).expect(204);
-    let page = api.get("audit-log?noun=leads&action=updated&count=exact&limit=1").expect(200);
+    let page = api.get("audit-log?resource=leads&action=updated&count=exact&limit=1").expect(200);
     assert_eq!(page.json["page"]["total"], 3001);
     assert_eq!(page.rows()[0]["changes"], json!({ "assignee_id": { "old": bo, "new": null } }));
     assert_eq!(page.rows()[0]["actor_kind"], "api_key");

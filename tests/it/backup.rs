@@ -1,4 +1,4 @@
-//! Every procedure of docs/BACKUP.md, by the commands that stand there, with PostgreSQL's own programs.
+//! Runs every procedure of docs/BACKUP.md as documented, with PostgreSQL's own programs.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -8,7 +8,7 @@ use rapport::db::embedded::Binaries;
 use rapport::db::migrate;
 use serde_json::{Value, json};
 
-use crate::life::{Process, State};
+use crate::lifecycle::{Process, State};
 use crate::support::receiver::Receiver;
 use crate::support::{
     Client, Database, OwnServer, Program, Service, make_business, make_key, postgres_program, redis, scratch, until,
@@ -22,7 +22,7 @@ fn block(name: &str) -> String {
     inside.split_once('\n').expect("a language").1.to_owned()
 }
 
-/// Runs a block with the shell; `None` where the programs are not there.
+/// Runs a block with the shell; `None` where the programs are not installed.
 fn run(name: &str, variables: &[(&str, &str)]) -> Option<String> {
     for program in ["pg_dump", "pg_restore", "pg_basebackup", "psql"] {
         postgres_program(program)?;
@@ -41,7 +41,7 @@ fn run(name: &str, variables: &[(&str, &str)]) -> Option<String> {
     Some(said)
 }
 
-/// A business with a lead, and a dump of it.
+/// A business with a lead, and a dump of its database.
 fn dumped(name: &str) -> Option<(Service, Value, String)> {
     let service = Service::start();
     let lead = service.client.create("leads", json!({ "title": "Roof", "score": 7 }));
@@ -89,7 +89,9 @@ fn dump_restored_without_role_owners_and_privileges_is_repaired() {
     assert!(!started && said.contains("role rapport_tenant is missing"), "{said}");
     let (done, said) = Program::run(&["migrate"], &settings);
     assert!(done && said.contains("Repaired"), "{said}");
-    for sentence in ["policy leads.wall is missing", "grant leads INSERT is missing", "may be called by public"] {
+    for sentence in
+        ["policy leads.tenant_isolation is missing", "grant leads INSERT is missing", "may be called by public"]
+    {
         assert!(said.contains(sentence), "{sentence}: {said}");
     }
     let service = service_on(&restored, &origin, &[]);
@@ -98,7 +100,7 @@ fn dump_restored_without_role_owners_and_privileges_is_repaired() {
 }
 
 #[test]
-fn rows_of_one_table_put_back_are_seen_at_once_and_told_of() {
+fn restore_rows_of_one_table_visible_at_once_and_audited() {
     let Some((service, lead, dump)) = dumped("backup-table") else { return };
     let api = &service.client;
     let path = format!("leads/{}", id(&lead));
@@ -121,11 +123,11 @@ fn rows_of_one_table_put_back_are_seen_at_once_and_told_of() {
 }
 
 #[test]
-fn table_restored_without_its_triggers_is_noticed_and_repaired() {
+fn table_restored_without_triggers_refused_then_repaired() {
     let Some((service, lead, dump)) = dumped("backup-bad-table") else { return };
     let database = service.database.clone();
     drop(service);
-    // As people do it: with CASCADE, because nothing else lets it through.
+    // As operators do it: with CASCADE, because DROP fails without it.
     database.run("DROP TABLE leads CASCADE");
     let restore = postgres_program("pg_restore").expect("it was there");
     let output =
@@ -144,7 +146,7 @@ fn table_restored_without_its_triggers_is_noticed_and_repaired() {
     for command in said.lines().filter_map(|line| line.strip_prefix("    ")).flat_map(|line| line.split("; ")) {
         database.run(command);
     }
-    // Now the indexes, which only make reads slower.
+    // The missing indexes only make reads slower.
     let (done, said) = Program::run(&["migrate"], &settings);
     assert!(done && said.contains("CREATE INDEX CONCURRENTLY leads_created_at_idx"), "{said}");
     for command in said.lines().filter_map(|line| line.strip_prefix("    ")).flat_map(|line| line.split("; ")) {
@@ -162,7 +164,7 @@ fn table_restored_without_its_triggers_is_noticed_and_repaired() {
 }
 
 #[test]
-fn private_server_is_dumped_restored_and_swapped_by_its_socket_while_it_serves() {
+fn embedded_server_dump_restore_and_swap_while_serving() {
     let state = State::new();
     let service = Process::start(&state.0);
     let api = service.client();
@@ -188,16 +190,16 @@ fn lead_business(database: &Database) -> uuid::Uuid {
 }
 
 #[test]
-fn clone_beside_the_original_shares_no_answer_and_sends_nothing() {
+fn clone_sharing_redis_shares_no_cache_and_sends_no_webhooks() {
     let Some(redis) = redis() else { return };
     let receiver = Receiver::content();
-    let sends = ["--redis-url", redis.as_str(), "--webhook-networks", "127.0.0.0/8,::1/128"];
+    let sends = ["--redis-url", redis.as_str(), "--webhook-allowed-networks", "127.0.0.0/8,::1/128"];
     let origin = Service::with(&sends);
     let hook = json!({ "url": receiver.url(), "types": ["*"] });
     origin.client.create("webhooks", hook);
     let lead = origin.client.create("leads", json!({ "title": "Roof" }));
     let path = format!("leads/{}", id(&lead));
-    origin.database.run("SELECT rapport_order_events(1000, '{\"leads\": \"lead\"}')");
+    origin.database.run("SELECT rapport_sequence_events(1000, '{\"leads\": \"lead\"}')");
     assert_ne!(origin.database.cell("SELECT count(*)::text FROM webhook_deliveries WHERE status = 'pending'"), "0");
     origin.client.get(&path).expect(200);
     origin.client.get(&path).expect(200);
@@ -215,14 +217,14 @@ fn clone_beside_the_original_shares_no_answer_and_sends_nothing() {
 
     // The same Redis and versions, another row.
     clone.run("SET session_replication_role = replica; UPDATE leads SET title = 'Copy'");
-    let settings: Vec<&str> = sends.iter().copied().chain(["--worker", "on"]).collect();
+    let settings: Vec<&str> = sends.iter().copied().chain(["--background-tasks", "on"]).collect();
     let copy = service_on(&clone, &origin, &settings);
     assert_eq!(copy.client.get(&path).expect(200).json["title"], "Copy");
     assert_eq!(origin.client.get(&path).expect(200).json["title"], "Roof");
     let made = copy.client.make("leads", json!({ "title": "Made in the copy" }));
     until("the copy orders its events", || {
         copy.client
-            .get("events?noun=leads")
+            .get("events?resource=leads")
             .expect(200)
             .rows()
             .iter()
@@ -232,7 +234,7 @@ fn clone_beside_the_original_shares_no_answer_and_sends_nothing() {
 }
 
 #[test]
-fn server_restored_to_a_point_in_time_shows_that_time_whatever_redis_has() {
+fn point_in_time_restore_ignores_newer_cache_in_redis() {
     let (Some(redis), Some(_)) = (redis(), postgres_program("pg_basebackup")) else { return };
     let wal = scratch("backup-wal").display().to_string();
     let server = OwnServer::start("original");
@@ -273,7 +275,7 @@ fn server_restored_to_a_point_in_time_shows_that_time_whatever_redis_has() {
     assert_eq!(Client::new(service.address, &key).get(&path).expect(200).json["title"], "Too late");
 }
 
-/// Gives the files to the user that servers of this run are run by.
+/// Gives the files to the OS user that runs the test servers.
 fn give_to_server(like: &std::path::Path, folder: &str) {
     let owner = format!("--reference={}", like.join("run").display());
     let output = Command::new("chown").args(["-R", &owner, folder]).output().expect("chown");

@@ -1,12 +1,12 @@
-//! What people, programs and attackers send by mistake or on purpose: each gets a clear 4xx, and nothing is changed.
+//! Tests of invalid and hostile input: each request gets a clear 4xx and changes nothing.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use rapport::noun::{Kind, Written};
-use rapport::nouns::NOUNS;
+use rapport::registry::RESOURCES;
+use rapport::resource::{FieldType, Mutability};
 use serde_json::{Value, json};
 
 use crate::support::{Answer, Client, Database, Samples, Service, for_cases};
@@ -20,7 +20,7 @@ fn counts(database: &Database) -> String {
     database.ask(&format!("SELECT string_agg(line, ', ' ORDER BY line) FROM ({union}) lines"))
 }
 
-/// A refusal is a problem document that says something, and nothing of what is inside.
+/// Asserts a useful problem document that reveals no internals.
 #[track_caller]
 fn refused(answer: Answer, status: u16, about: &str) {
     assert_eq!(answer.status, status, "{about}: {}", answer.text);
@@ -35,7 +35,7 @@ fn refused(answer: Answer, status: u16, about: &str) {
 }
 
 #[test]
-fn what_is_wrong_with_a_request_is_said_and_nothing_is_changed() {
+fn malformed_request_4xx_problem_document_and_no_change() {
     let service = Service::start();
     let api = &service.client;
     let (_, neighbour) = service.neighbour();
@@ -45,7 +45,7 @@ fn what_is_wrong_with_a_request_is_said_and_nothing_is_changed() {
     let nobody = "01939d5e-6f3a-7b21-9c4e-3f8a1d2b5c71";
     let before = counts(&service.database);
 
-    // Bodies, as bytes: to a creation and, where it makes sense there too, to a patch.
+    // Bodies, as bytes: sent to a create and, where it makes sense, to a patch.
     let long = "x".repeat(201);
     let deep =
         |levels: usize| format!("{{\"title\":\"a\",\"metadata\":{}1{}}}", "{\"a\":".repeat(levels), "}".repeat(levels));
@@ -103,7 +103,7 @@ fn what_is_wrong_with_a_request_is_said_and_nothing_is_changed() {
         ("a number for a UUID", title("\"company_id\":7"), 422),
         ("a link to nothing", title(&format!("\"company_id\":\"{nobody}\"")), 422),
         ("a link to a neighbour's row", title(&format!("\"company_id\":\"{theirs}\"")), 422),
-        ("a link to a row of another noun", title(&format!("\"company_id\":\"{lead}\"")), 422),
+        ("a link to a row of another resource", title(&format!("\"company_id\":\"{lead}\"")), 422),
         ("no time", title("\"entered_at\":\"soon\""), 422),
         ("a time without a zone", title("\"entered_at\":\"2026-01-01T00:00:00\""), 422),
         ("a day for a time", title("\"entered_at\":\"2026-01-01\""), 422),
@@ -140,7 +140,7 @@ fn what_is_wrong_with_a_request_is_said_and_nothing_is_changed() {
             refused(api.send(request.body(body.clone())), *status, &format!("{method} with {about}"));
         }
     }
-    // In the fields of other nouns.
+    // Fields of other resources.
     for (about, path, body) in [
         ("no e-mail address", "contacts", json!({ "email": "anna" })),
         ("an e-mail address with a line break", "contacts", json!({ "email": "a@b.example\r\nBcc: c@d.example" })),
@@ -328,7 +328,7 @@ fn what_is_wrong_with_a_request_is_said_and_nothing_is_changed() {
         ("1e3", 400),
         ("W/", 400),
         ("\u{fc}", 400),
-        // Entity tags, and none of the row's.
+        // Entity tags that do not match the row.
         ("\"\"", 412),
         ("\"x\"", 412),
         ("\"-\"", 412),
@@ -343,7 +343,7 @@ fn what_is_wrong_with_a_request_is_said_and_nothing_is_changed() {
     for tag in ["nonsense", "\"", "W/W/W/", ",,,", "\u{fc}"] {
         api.send(api.request("GET", &format!("leads/{lead}")).header("If-None-Match", tag)).expect(200);
     }
-    // An id of the caller's own is taken only where it is plain, so that logs stay legible.
+    // A client's request id is accepted only if it is plain text, so that logs stay legible.
     let request = api.request("GET", "leads").header("X-Request-Id", "a b\" c");
     assert_ne!(api.send(request).expect(200).header("x-request-id"), "a b\" c");
 
@@ -352,7 +352,7 @@ fn what_is_wrong_with_a_request_is_said_and_nothing_is_changed() {
 }
 
 #[test]
-fn sql_and_markup_are_texts_like_any_other() {
+fn sql_and_markup_in_text_fields_stored_verbatim() {
     let service = Service::start();
     let api = &service.client;
     let mut samples = Samples::new(api);
@@ -363,38 +363,38 @@ fn sql_and_markup_are_texts_like_any_other() {
         "<script>alert(1)</script>",
         "\u{5d0}\u{1f600}\u{301}",
     ] {
-        for noun in NOUNS.into_iter().filter(|noun| noun.operations.create) {
-            let mut body = samples.body(noun);
-            let free = |kind: Kind| matches!(kind, Kind::Text { max, .. } if max > text.chars().count() + 10);
-            let names: Vec<&str> = noun
+        for resource in RESOURCES.into_iter().filter(|resource| resource.operations.create) {
+            let mut body = samples.body(resource);
+            let free = |kind: FieldType| matches!(kind, FieldType::Text { max, .. } if max > text.chars().count() + 10);
+            let names: Vec<&str> = resource
                 .fields
                 .iter()
-                .filter(|field| field.written != Written::Never && free(field.kind))
-                // An address leads somewhere, and so is no text like any other: tests/it/webhooks.rs.
+                .filter(|field| field.mutability != Mutability::ReadOnly && free(field.field_type))
+                // A URL is validated beyond plain text: tests/it/webhooks.rs.
                 .filter(|field| field.name != "url")
                 .map(|field| field.name)
                 .collect();
             for name in &names {
                 body.insert(name.to_string(), json!(text));
             }
-            if noun.field("metadata").is_some() {
+            if resource.field("metadata").is_some() {
                 body.insert("metadata".into(), json!({ text: { text: [text] } }));
             }
-            if noun.field("tags").is_some() {
+            if resource.field("tags").is_some() {
                 body.insert("tags".into(), json!([text]));
             }
-            // Unique ones are taken once a text was used; there the answer is a conflict, never a failure.
-            let made = api.post(noun.plural, Value::Object(body.clone()));
-            assert_eq!(made.status, 201, "{} {text}: {}", noun.plural, made.text);
+            // Unique values conflict once a text was used; the response is a 409, never a failure.
+            let made = api.post(resource.plural, Value::Object(body.clone()));
+            assert_eq!(made.status, 201, "{} {text}: {}", resource.plural, made.text);
             let read =
-                api.get(&format!("{}/{}", noun.plural, made.json["id"].as_str().expect("an id"))).expect(200).json;
+                api.get(&format!("{}/{}", resource.plural, made.json["id"].as_str().expect("an id"))).expect(200).json;
             for name in names.iter().copied().chain(["metadata", "tags"]).filter(|name| body.contains_key(*name)) {
-                assert_eq!(read[name], body[name], "{}.{name}", noun.plural);
+                assert_eq!(read[name], body[name], "{}.{name}", resource.plural);
             }
             let parameter = |text: &str| url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
             for name in ["q", &format!("metadata.{}", parameter(text)), "tags"] {
-                let status = api.get(&format!("{}?{name}={}", noun.plural, parameter(text))).status;
-                assert!(status == 200 || status == 400, "{}?{name}={text}: {status}", noun.plural);
+                let status = api.get(&format!("{}?{name}={}", resource.plural, parameter(text))).status;
+                assert!(status == 200 || status == 400, "{}?{name}={text}: {status}", resource.plural);
             }
         }
     }
@@ -402,7 +402,7 @@ fn sql_and_markup_are_texts_like_any_other() {
 }
 
 #[test]
-fn whatever_is_typed_into_a_filter_is_an_answer_or_a_refusal() {
+fn list_with_arbitrary_filter_text_200_or_400() {
     let service = Service::start();
     let api = &service.client;
     api.create("contacts", json!({ "phone": "+14152933313", "first_name": "Anna" }));
@@ -436,12 +436,12 @@ fn whatever_is_typed_into_a_filter_is_an_answer_or_a_refusal() {
     });
 }
 
-/// Sends `parts` over a connection of its own, with a pause after each, and reads one answer.
+/// Sends `parts` over its own connection, with a pause after each, and reads one response.
 fn raw(service: &Service, parts: &[&[u8]], pause: Duration) -> String {
     let mut stream = TcpStream::connect(service.address).expect("a connection");
     stream.set_read_timeout(Some(Duration::from_secs(5))).expect("a limit");
     for part in parts {
-        // The other side may have had enough already.
+        // The server may have closed the connection already.
         if stream.write_all(part).is_err() {
             break;
         }
@@ -453,7 +453,7 @@ fn raw(service: &Service, parts: &[&[u8]], pause: Duration) -> String {
 }
 
 #[test]
-fn who_sends_too_slowly_is_not_waited_for() {
+fn send_body_or_headers_too_slowly_408() {
     let service = Service::with(&["--body-timeout-ms", "150", "--header-timeout-ms", "300"]);
     let key = service.client.create("api-keys", json!({ "name": "raw", "role": "owner" }))["key"]
         .as_str()
@@ -472,11 +472,11 @@ fn who_sends_too_slowly_is_not_waited_for() {
     let chunked = format!("{head}Transfer-Encoding: chunked\r\n\r\n");
     let answer = raw(&service, &[chunked.as_bytes(), b"1\r\n{\r\n", b"1\r\n \r\n", b"1\r\n \r\n"], pause);
     assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
-    // Headers, a byte now and then.
+    // Headers that arrive a few bytes at a time.
     let answer =
         raw(&service, &[b"GET /api/v1/leads HTT", b"P/1.1\r\n", b"Host: x\r\n", b"A: b\r\n", b"C: d\r\n"], pause);
     assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
-    // A body that ends before it was whole.
+    // A body that ends before its declared length.
     let mut stream = TcpStream::connect(service.address).expect("a connection");
     let part = format!("{known}{{\"title\":\"a\"}}");
     stream.write_all(part.as_bytes()).expect("room");
@@ -491,7 +491,7 @@ fn who_sends_too_slowly_is_not_waited_for() {
 }
 
 #[test]
-fn what_is_no_http_is_refused_and_the_next_is_served() {
+fn invalid_http_bytes_refused_next_request_served() {
     let service = Service::start();
     let get = |rest: &str| format!("GET /api/v1/leads{rest}");
     let large = format!("{}A: {}\r\n\r\n", get(" HTTP/1.1\r\nHost: x\r\n"), "x".repeat(200_000));
@@ -523,21 +523,21 @@ fn what_is_no_http_is_refused_and_the_next_is_served() {
 }
 
 #[test]
-fn small_bodies_do_not_make_large_answers() {
+fn small_request_body_yields_bounded_response() {
     let service = Service::start();
     let api = &service.client;
-    // Five bytes that PostgreSQL would write as three hundred digits.
+    // Five bytes of input that PostgreSQL would write as three hundred digits.
     for number in [json!(1e308), json!(1e-300), json!(1e16)] {
         let refused = api.post("leads", json!({ "title": "x", "metadata": { "n": [number] } })).expect(422);
         assert_eq!(refused.faults(), ["/metadata"]);
     }
     api.post("leads", json!({ "title": "x", "metadata": { "n": [0, 0.5, -3, 9_007_199_254_740_991_i64] } }))
         .expect(201);
-    // As many faults as a person reads.
+    // The number of reported errors is bounded.
     let many: serde_json::Map<String, serde_json::Value> = (0..5_000).map(|n| (format!("f{n}"), json!(1))).collect();
     let refused = api.post("leads", many.into()).expect(422);
     assert!(refused.faults().len() <= 200 && refused.text.len() < 100_000);
-    // What a batch shows stands in its body.
+    // Projection parameters of a batch belong in its body.
     let id = api.make("leads", json!({ "title": "x" }));
     api.post("leads/batch/read?fields=id", json!({ "ids": [id] })).expect(400);
 }

@@ -1,4 +1,4 @@
-//! Bookings: one member of staff is never in two places, and a booking is found by what a customer knows of it.
+//! Tests of bookings: one member of staff is never double-booked, and bookings are found by what a customer knows.
 
 use chrono::{DateTime, Duration, Utc};
 use serde_json::{Value, json};
@@ -19,7 +19,7 @@ fn staff(api: &Client) -> String {
     api.make("staff", json!({ "name": "Jonas" }))
 }
 
-/// The answer says who is in the way, and when.
+/// Asserts that the error names the overlapping booking and its time.
 #[track_caller]
 fn names_what_is_in_the_way(answer: Answer, by: &Value) {
     let answer = answer.expect(409);
@@ -34,7 +34,7 @@ fn names_what_is_in_the_way(answer: Answer, by: &Value) {
 }
 
 #[test]
-fn a_time_that_is_taken_is_refused_with_the_booking_in_the_way() {
+fn overlapping_booking_409_names_the_conflicting_booking() {
     let service = Service::start();
     let api = &service.client;
     let jonas = staff(api);
@@ -45,7 +45,7 @@ fn a_time_that_is_taken_is_refused_with_the_booking_in_the_way() {
     {
         names_what_is_in_the_way(api.post("bookings", booking(&jonas, start, end)), &first);
     }
-    // Neighbours touch, someone else is free, and nobody in particular is always free.
+    // Adjacent bookings are allowed, another member of staff is free, and bookings without staff never conflict.
     let before = api.create("bookings", booking(&jonas, "09:00", "10:00"));
     let after = api.create("bookings", booking(&jonas, "11:00", "12:00"));
     api.create("bookings", booking(&staff(api), "10:00", "11:00"));
@@ -53,7 +53,7 @@ fn a_time_that_is_taken_is_refused_with_the_booking_in_the_way() {
     api.create("bookings", free.clone());
     let nobodys = api.create("bookings", free);
 
-    // A change is held to the same: of time, of staff, of status.
+    // Updates of time, staff and status are checked as well.
     let path = |row: &Value| format!("bookings/{}", row["id"].as_str().unwrap());
     names_what_is_in_the_way(api.patch(&path(&before), json!({ "ends_at": "2027-03-01T10:30:00Z" })), &first);
     names_what_is_in_the_way(api.patch(&path(&after), json!({ "starts_at": "2027-03-01T10:59:59Z" })), &first);
@@ -61,7 +61,7 @@ fn a_time_that_is_taken_is_refused_with_the_booking_in_the_way() {
     api.patch(&path(&first), json!({ "starts_at": "2027-03-01T10:10:00Z" })).expect(200);
     let first = api.patch(&path(&first), json!({ "starts_at": "2027-03-01T10:00:00Z" })).expect(200).json;
 
-    // Cancelled, completed and missed bookings free their time; each comes back only while it is free.
+    // Cancelled, completed and missed bookings free their time; each is reactivated only while the slot is free.
     for status in ["cancelled", "completed", "no_show"] {
         api.patch(&path(&first), json!({ "status": status })).expect(200);
         let second = api.create("bookings", booking(&jonas, "10:30", "11:00"));
@@ -71,7 +71,7 @@ fn a_time_that_is_taken_is_refused_with_the_booking_in_the_way() {
         names_what_is_in_the_way(api.post(&format!("{}/restoration", path(&second)), json!({})), &first);
         api.get(&path(&second)).expect(404);
     }
-    // A cancelled one that was deleted takes no time, so it may come back.
+    // A deleted cancelled booking blocks no time, so it can be restored.
     let cancelled = json!({ "status": "cancelled" });
     let mut body = booking(&jonas, "10:00", "11:00");
     body.as_object_mut().unwrap().extend(cancelled.as_object().unwrap().clone());
@@ -81,7 +81,7 @@ fn a_time_that_is_taken_is_refused_with_the_booking_in_the_way() {
 }
 
 #[test]
-fn of_twenty_who_want_one_slot_at_once_exactly_one_gets_it() {
+fn concurrent_bookings_of_one_slot_one_wins() {
     let service = Service::with(&["--db-connections", "8"]);
     let api = &service.client;
     let jonas = staff(api);
@@ -108,7 +108,7 @@ fn of_twenty_who_want_one_slot_at_once_exactly_one_gets_it() {
 }
 
 #[test]
-fn a_booking_is_found_by_code_phone_day_and_status() {
+fn list_bookings_by_code_phone_day_and_status_finds_matches() {
     let service = Service::start();
     let api = &service.client;
     let make = |name: &str, phone: &str, starts: &str, zone: &str, status: &str| {
@@ -147,7 +147,7 @@ fn a_booking_is_found_by_code_phone_day_and_status() {
     assert_eq!(found("status=cancelled,held"), ["Bo", "Cy"]);
     assert_eq!(found("starts_after=2027-01-01T23:00:00Z&starts_before=2027-01-02T00:00:00Z"), ["Anna", "Bo"]);
 
-    // The day follows the time and the zone.
+    // `day` follows the start and the time zone.
     let path = format!("bookings/{}", york["id"].as_str().unwrap());
     assert_eq!(api.patch(&path, json!({ "time_zone": "Europe/Berlin" })).expect(200).json["day"], "2027-01-02");
     let moved = api.patch(&path, json!({ "starts_at": "2027-01-01T22:30:00Z" })).expect(200).json;
@@ -157,7 +157,7 @@ fn a_booking_is_found_by_code_phone_day_and_status() {
 }
 
 #[test]
-fn who_cannot_be_booked_now_is_not_booked_and_no_booking_is_absurdly_long() {
+fn booking_of_inactive_staff_or_invalid_duration_422() {
     let service = Service::start();
     let api = &service.client;
     let jonas = staff(api);
@@ -168,7 +168,7 @@ fn who_cannot_be_booked_now_is_not_booked_and_no_booking_is_absurdly_long() {
         (refused.json["errors"][0]["code"].as_str(), refused.faults()),
         (Some("not_bookable"), vec!["/staff_id"])
     );
-    // What is booked stays booked, and can be moved.
+    // Existing bookings stay and can be moved.
     let path = format!("bookings/{}", kept["id"].as_str().unwrap());
     api.patch(&path, json!({ "ends_at": "2027-03-01T11:30:00Z" })).expect(200);
 

@@ -1,20 +1,21 @@
-//! Many rows changed by what they are like: counted first, then once each, whatever becomes of the process.
+//! Tests of bulk operations: rows selected by a filter, counted first, then changed once each, also after process
+//! kills.
 
 use std::time::{Duration, Instant};
 
 use rapport::auth::{Role, Tenant};
 use rapport::db;
-use rapport::nouns::NOUNS;
+use rapport::registry::RESOURCES;
 use serde_json::{Value, json};
 
 use crate::sign_in::{admit, client, sign_in};
 use crate::support::{Answer, Client, Program, Samples, Service, kills, until};
 
-fn ask(api: &Client, noun: &str, body: Value) -> Answer {
-    api.post(&format!("{noun}/bulk-operations"), body)
+fn ask(api: &Client, resource: &str, body: Value) -> Answer {
+    api.post(&format!("{resource}/bulk-operations"), body)
 }
 
-/// The job that `answer` leads to, when it has ended.
+/// Waits for the job that `answer` points to, and returns it.
 #[track_caller]
 fn ended(api: &Client, answer: &Answer) -> Value {
     assert_eq!(answer.status, 202, "{}", answer.text);
@@ -31,7 +32,7 @@ fn ended(api: &Client, answer: &Answer) -> Value {
     }
 }
 
-/// So many leads, each with its number as its score.
+/// Creates `count` leads, each with its number as its score.
 fn leads(service: &Service, count: usize) {
     service.database.run(&format!(
         "INSERT INTO leads (business_id, id, title, score, source, tags)
@@ -46,8 +47,8 @@ fn count(api: &Client, query: &str) -> i64 {
 }
 
 #[test]
-fn what_a_filter_finds_is_counted_and_then_changed() {
-    let service = Service::with(&["--worker", "on"]);
+fn bulk_operation_changes_exactly_the_rows_the_filter_matches() {
+    let service = Service::with(&["--background-tasks", "on"]);
     let api = &service.client;
     leads(&service, 600);
     api.create("leads", json!({ "title": "Other", "source": "web", "score": 7 }));
@@ -56,7 +57,7 @@ fn what_a_filter_finds_is_counted_and_then_changed() {
     assert_eq!(counted.json, json!({ "matched": 300, "job": null }));
     assert_eq!(counted.header("location"), "");
 
-    // Across two steps, although what is changed is not found any more, and would be found again.
+    // Across two steps, although changed rows leave the filter, and others would enter it.
     let body = json!({ "action": "update", "filter": { "score_min": 50, "status": ["new", "won"] }, "set": { "status": "won", "score": 99 } });
     let asked = ask(api, "leads", body);
     assert_eq!((&asked.json["matched"], &asked.json["job"]["kind"]), (&json!(300), &json!("bulk_operation")));
@@ -93,7 +94,7 @@ fn what_a_filter_finds_is_counted_and_then_changed() {
         json!({ "action": "delete", "filter": { "created_before": "2100-01-01T00:00:00Z", "source": "import" } });
     assert_eq!(ended(api, &ask(api, "leads", delete))["result"]["changed"], 600);
     assert_eq!((count(api, ""), count(api, "deleted=true")), (1, 600));
-    // A row that is refused stays as it is, and the others do not notice.
+    // A rejected row is not changed, and does not affect the others.
     let labels: Vec<String> = (0..50).map(|n| format!("l{n}")).collect();
     let full = api.make("leads", json!({ "title": "Full", "tags": labels }));
     let job = ended(api, &ask(api, "leads", json!({ "action": "tag", "filter": {}, "add": ["more"] })));
@@ -103,32 +104,32 @@ fn what_a_filter_finds_is_counted_and_then_changed() {
 }
 
 #[test]
-fn every_noun_with_batches_has_it() {
-    let service = Service::with(&["--worker", "on"]);
+fn bulk_operations_exist_for_each_batch_resource_else_405() {
+    let service = Service::with(&["--background-tasks", "on"]);
     let api = &service.client;
     let mut samples = Samples::new(api);
-    for noun in NOUNS {
-        if !noun.operations.batch {
-            api.post(&format!("{}/bulk-operations", noun.path()), json!({})).expect(405);
+    for resource in RESOURCES {
+        if !resource.operations.batch {
+            api.post(&format!("{}/bulk-operations", resource.path()), json!({})).expect(405);
             continue;
         }
-        let row = samples.row(noun);
+        let row = samples.row(resource);
         let filter = json!({ "external_id": row["external_id"] });
         let set = json!({ "action": "update", "filter": filter, "set": { "metadata": { "bulk": true } } });
-        let asked = ask(api, noun.plural, set);
-        assert_eq!(asked.json["matched"], 1, "{}: {}", noun.plural, asked.text);
+        let asked = ask(api, resource.plural, set);
+        assert_eq!(asked.json["matched"], 1, "{}: {}", resource.plural, asked.text);
         let job = ended(api, &asked);
-        assert_eq!(job["result"]["changed"], 1, "{}: {job}", noun.plural);
-        let path = format!("{}/{}", noun.plural, row["id"].as_str().expect("an id"));
-        assert_eq!(api.get(&path).expect(200).json["metadata"]["bulk"], true, "{}", noun.plural);
-        ended(api, &ask(api, noun.plural, json!({ "action": "delete", "filter": filter })));
+        assert_eq!(job["result"]["changed"], 1, "{}: {job}", resource.plural);
+        let path = format!("{}/{}", resource.plural, row["id"].as_str().expect("an id"));
+        assert_eq!(api.get(&path).expect(200).json["metadata"]["bulk"], true, "{}", resource.plural);
+        ended(api, &ask(api, resource.plural, json!({ "action": "delete", "filter": filter })));
         api.get(&path).expect(404);
     }
 }
 
 #[test]
-fn killed_again_and_again_it_changes_each_row_exactly_once() {
-    // 250 with each step.
+fn bulk_update_with_worker_killed_changes_each_row_once() {
+    // 250 rows with each step.
     let rows = 750 + 500 * kills();
     let service = Service::start();
     let api = &service.client;
@@ -139,14 +140,14 @@ fn killed_again_and_again_it_changes_each_row_exactly_once() {
         json!({ "action": "update", "filter": { "source": "import" }, "set": { "source": "import", "lost_reason": "Old" } }),
     );
     assert_eq!(asked.json["matched"], rows);
-    // What is made later is not its own.
+    // Rows created later are not included.
     let later = api.make("leads", json!({ "title": "Later", "source": "import" }));
     let url = service.database.url.clone();
-    let settings = [("DATABASE_URL", url.as_str()), ("RAPPORT_JOBS_LEASE_SECONDS", "1")];
+    let settings = [("DATABASE_URL", url.as_str()), ("RAPPORT_JOB_LEASE_SECONDS", "1")];
     let done = || -> i64 {
         service.database.ask("SELECT count(*)::text FROM leads WHERE version > 1").parse().expect("a number")
     };
-    // Each is killed as soon as it has done something.
+    // Each worker is killed as soon as it has changed rows.
     for _ in 0..kills() {
         let (before, began) = (done(), Instant::now());
         let worker = Program::work(&settings);
@@ -155,7 +156,7 @@ fn killed_again_and_again_it_changes_each_row_exactly_once() {
             std::thread::sleep(Duration::from_millis(2));
         }
         drop(worker);
-        // Nobody waits for the lease of a process that is gone.
+        // Expires the lease of the killed process at once.
         service.database.run("UPDATE job_runs SET leased_until = now() WHERE leased_until IS NOT NULL");
     }
     let _worker = Program::work(&settings);
@@ -167,13 +168,13 @@ fn killed_again_and_again_it_changes_each_row_exactly_once() {
     let versions = service.database.ask("SELECT string_agg(version || ' x ' || n, ', ' ORDER BY version) FROM (SELECT version, count(*) AS n FROM leads GROUP BY 1) v");
     assert_eq!(versions, format!("1 x 1, 2 x {rows}"));
     assert_eq!(api.get(&format!("leads/{later}")).expect(200).json["version"], 1);
-    let told = service.database.ask("SELECT count(*) || ' of ' || count(DISTINCT row_id) FROM audit_log WHERE noun = 'leads' AND action = 'updated'");
+    let told = service.database.ask("SELECT count(*) || ' of ' || count(DISTINCT row_id) FROM audit_log WHERE resource = 'leads' AND action = 'updated'");
     assert_eq!(told, format!("{rows} of {rows}"));
 }
 
 #[test]
-fn filter_text_with_commas_is_one_value_and_a_list_is_several() {
-    let service = Service::with(&["--worker", "on"]);
+fn bulk_filter_string_is_one_value_and_array_is_several() {
+    let service = Service::with(&["--background-tasks", "on"]);
     let api = &service.client;
     let labels = ["vip, keep", "vip", "keep"];
     let rows = labels.map(|label| api.make("leads", json!({ "title": label, "source": label, "tags": [label] })));
@@ -193,7 +194,7 @@ fn filter_text_with_commas_is_one_value_and_a_list_is_several() {
     ] {
         assert_eq!(matched(filter.clone()), expected, "{filter}");
     }
-    // A refusal says what to write instead.
+    // An error says what to write instead.
     let refused = |filter: Value, said: &str| {
         let answer = ask(api, "leads", json!({ "action": "delete", "filter": filter })).expect(422);
         assert!(
@@ -210,15 +211,15 @@ fn filter_text_with_commas_is_one_value_and_a_list_is_several() {
     refused(json!({ "company_id": null }), r#"Rows without one: {"company_id": "none"}."#);
     refused(json!({ "stats": ["new", "won"] }), "There is no parameter `stats`");
 
-    // As a job keeps it, each release reads it alike; what a release before kept is read as that one did.
+    // A job's stored filter is read alike by every release; one stored by an earlier release keeps its meaning.
     let asked = ask(api, "leads", json!({ "action": "delete", "filter": { "tags": "vip, keep" } }));
     assert_eq!(ended(api, &asked)["result"]["changed"], 1);
     api.get(&format!("leads/{}", rows[0])).expect(404);
     rows[1..].iter().for_each(|row| drop(api.get(&format!("leads/{row}")).expect(200)));
-    let tenant = Tenant::of_operator(service.business);
-    let kept = json!({ "noun": "leads", "work": { "delete": true }, "filter": { "tags": "vip, keep" }, "until": "2100-01-01T00:00:00Z" });
+    let tenant = Tenant::for_operator(service.business);
+    let kept = json!({ "resource": "leads", "work": { "delete": true }, "filter": { "tags": "vip, keep" }, "until": "2100-01-01T00:00:00Z" });
     let job = db::in_transaction(&mut service.database.connect(), |tx| {
-        rapport::jobs::enqueue(tx, &tenant, &rapport::bulk::BULK, kept.clone())
+        rapport::background::enqueue(tx, &tenant, &rapport::bulk::BULK, kept.clone())
     });
     let path = format!("ops/jobs/{}", job.expect("a job"));
     until("it has ended", || api.get(&path).expect(200).json["state"] == "succeeded");
@@ -226,13 +227,13 @@ fn filter_text_with_commas_is_one_value_and_a_list_is_several() {
 }
 
 #[test]
-fn what_cannot_be_done_is_refused_before_anything_is() {
+fn invalid_bulk_operation_422_and_no_job_created() {
     let service = Service::start();
     let api = &service.client;
     let (_, neighbour) = service.neighbour();
     let jobs = || service.database.ask("SELECT count(*)::text FROM job_runs WHERE kind = 'bulk_operation'");
-    let refused = |noun: &str, body: Value, expected: &[&str]| {
-        let answer = ask(api, noun, body.clone());
+    let refused = |resource: &str, body: Value, expected: &[&str]| {
+        let answer = ask(api, resource, body.clone());
         assert_eq!(answer.faults(), expected, "{body} {}", answer.text);
         answer.expect(422);
     };
@@ -264,7 +265,7 @@ fn what_cannot_be_done_is_refused_before_anything_is() {
     refused("leads", json!({ "action": "tag", "filter": {}, "add": "a", "remove": [""] }), &["/add", "/remove"]);
     ask(api, "leads", json!([])).expect(400);
     api.post("leads/bulk-operations?status=new", json!({ "action": "delete", "filter": {} })).expect(400);
-    // Links lead to rows of one's own.
+    // References must point to rows of the same business.
     let theirs = neighbour.make("companies", json!({ "name": "Theirs" }));
     refused(
         "leads",
@@ -274,20 +275,20 @@ fn what_cannot_be_done_is_refused_before_anything_is() {
     let nobody = uuid::Uuid::now_v7();
     refused("leads", json!({ "action": "assign", "filter": {}, "assignee_id": nobody }), &["/assignee_id"]);
     assert_eq!(jobs(), "0");
-    // What is good makes one.
+    // A valid request creates one.
     ask(api, "leads", json!({ "action": "delete", "filter": {} })).expect(202);
     assert_eq!(jobs(), "1");
 }
 
 #[test]
-fn it_reaches_what_its_maker_may_see_and_change() {
-    let service = Service::with(&["--worker", "on"]);
+fn bulk_operation_limited_to_rows_its_creator_may_change() {
+    let service = Service::with(&["--background-tasks", "on"]);
     let boss = &service.client;
     let (_, neighbour) = service.neighbour();
     admit(&service, "acme", "amina@example.com", "agent");
     let session = sign_in(&service, "amina@example.com").expect(201).json;
     let (amina, her) = (client(&service, &session), session["user"]["id"].clone());
-    boss.patch(&format!("businesses/{}", service.business), json!({ "agents_see": "assigned" })).expect(200);
+    boss.patch(&format!("businesses/{}", service.business), json!({ "agent_visibility": "assigned" })).expect(200);
     let hers = boss.make("leads", json!({ "title": "Hers", "assignee_id": her }));
     let other = boss.make("leads", json!({ "title": "Other" }));
     neighbour.make("leads", json!({ "title": "Theirs" }));
@@ -307,7 +308,7 @@ fn it_reaches_what_its_maker_may_see_and_change() {
     .expect(403);
     assert_eq!(ended(&neighbour, &ask(&neighbour, "leads", all(5)))["done"], 1);
     assert_eq!((score(&hers), score(&other)), (json!(9), json!(0)), "a neighbour's own is all they change");
-    // Asked twice with one key, it is one job.
+    // Two requests with one idempotency key create one job.
     let send = || {
         let request = boss.request("POST", "leads/bulk-operations").header("Idempotency-Key", "once");
         boss.send(request.json(&all(3)))

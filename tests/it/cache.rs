@@ -1,11 +1,11 @@
-//! The cache: fast, shared, and never stale, whoever writes and however.
+//! Tests of the response cache: hits, sharing between replicas, and no stale reads after any kind of write.
 
 use std::collections::HashMap;
 use std::io::Read;
 use std::time::{Duration, Instant};
 
 use rapport::auth::Role;
-use rapport::nouns::NOUNS;
+use rapport::registry::RESOURCES;
 use serde_json::json;
 
 use crate::support::{Answer, Client, Samples, Service, make_key, redis};
@@ -18,14 +18,14 @@ fn status(answer: &Answer) -> &str {
     answer.header("cache-status")
 }
 
-/// Another replica: a second service on the same database, with the same key.
+/// A second service on the same database, with the same key.
 fn replica(of: &Service, settings: &'static [&'static str]) -> Service {
     let key = make_key(&of.database, of.business, Role::Owner);
     Service::on(of.database.clone(), of.business, &key, settings)
 }
 
 #[test]
-fn what_was_read_is_kept_and_what_was_written_is_seen_by_every_replica_at_once() {
+fn repeated_read_hits_cache_and_writes_show_on_all_replicas() {
     let one = Service::start();
     let two = replica(&one, &[]);
     let (here, there) = (&one.client, &two.client);
@@ -42,7 +42,7 @@ fn what_was_read_is_kept_and_what_was_written_is_seen_by_every_replica_at_once()
             let unchanged = api.send(known).expect(304);
             assert_eq!((status(&unchanged), unchanged.text.as_str()), (LOCAL, ""));
         }
-        // However it is spelled, one question has one answer.
+        // All spellings of one query share one cache entry.
     }
     assert_eq!(status(&here.get("leads?count=true&include=company").expect(200)), LOCAL);
 
@@ -60,7 +60,7 @@ fn what_was_read_is_kept_and_what_was_written_is_seen_by_every_replica_at_once()
     there.post(&format!("{path}/restoration"), json!({})).expect(200);
     here.get(&path).expect(200);
 
-    // A change of what is shown beside a row is a change of the answer; a change of something else is not.
+    // A change of an included row changes the response; a change of an unrelated row does not.
     let company = here.make("companies", json!({ "name": "Brekke" }));
     here.patch(&path, json!({ "company_id": company })).expect(200);
     let with_company = format!("{path}?include=company");
@@ -72,7 +72,7 @@ fn what_was_read_is_kept_and_what_was_written_is_seen_by_every_replica_at_once()
 }
 
 #[test]
-fn rows_that_are_changed_from_psql_are_seen() {
+fn direct_sql_write_invalidates_cached_reads() {
     let service = Service::start();
     let (api, database) = (&service.client, &service.database);
     let lead = api.make("leads", json!({ "title": "Roof" }));
@@ -80,13 +80,13 @@ fn rows_that_are_changed_from_psql_are_seen() {
     assert_eq!(title(), "Roof");
     database.run("UPDATE leads SET title = 'Door'");
     assert_eq!(title(), "Door");
-    // Not before the commit, and never when there is none.
+    // Only on commit, and not after a rollback.
     database.run("BEGIN; UPDATE leads SET title = 'Never'; ROLLBACK");
     assert_eq!(title(), "Door");
     database
         .run("BEGIN; UPDATE leads SET title = 'x'; SAVEPOINT s; UPDATE leads SET title = 'y'; ROLLBACK TO s; COMMIT");
     assert_eq!(title(), "x");
-    // As a dump is restored, and whatever the session's search path finds first.
+    // As when a dump is restored, and with any search path of the session.
     database.run("SET session_replication_role = replica; UPDATE leads SET title = 'Restored'");
     assert_eq!(title(), "Restored");
     database.run("CREATE TEMP TABLE cache_versions (LIKE public.cache_versions); UPDATE leads SET title = 'Shadowed'");
@@ -97,7 +97,7 @@ fn rows_that_are_changed_from_psql_are_seen() {
         database.run(&format!("BEGIN ISOLATION LEVEL {isolation}; UPDATE leads SET title = '{isolation}'; COMMIT"));
         assert_eq!(title(), isolation);
     }
-    // The other way round: rows that go with what they belong to.
+    // Conversely, rows deleted by a cascade.
     let thread = api.make("conversations", json!({ "channel": "sms", "address": "+4915112345678" }));
     let message = json!({ "conversation_id": thread, "direction": "inbound", "body": "Hi" });
     api.create("messages", message);
@@ -111,11 +111,11 @@ fn rows_that_are_changed_from_psql_are_seen() {
 }
 
 #[test]
-fn every_table_moves_its_version_at_every_kind_of_write() {
+fn each_write_statement_bumps_the_table_cache_version() {
     let service = Service::start();
     let database = &service.database;
     let mut samples = Samples::new(&service.client);
-    NOUNS.iter().for_each(|noun| drop(samples.row(noun)));
+    RESOURCES.iter().for_each(|resource| drop(samples.row(resource)));
     let versions = || -> HashMap<String, i64> {
         let rows = database.rows::<2>("SELECT scope, sum(value)::text FROM cache_versions GROUP BY scope");
         rows.into_iter().map(|[scope, sum]| (scope, sum.parse().expect("a number"))).collect()
@@ -125,17 +125,21 @@ fn every_table_moves_its_version_at_every_kind_of_write() {
         database.run(sql);
         assert!(versions()[table] > before, "{table}: {sql}");
     };
-    let tables: std::collections::BTreeSet<&str> =
-        NOUNS.iter().filter(|noun| noun.cached).flat_map(|noun| noun.reads()).copied().collect();
+    let tables: std::collections::BTreeSet<&str> = RESOURCES
+        .iter()
+        .filter(|resource| resource.cacheable)
+        .flat_map(|resource| resource.tables())
+        .copied()
+        .collect();
     for table in &tables {
         moves(table, &format!("UPDATE {table} SET version = version + 1"));
-        // No row, no move: nothing that anyone has read is different.
+        // No rows changed, so the version stays.
         let before = versions();
         database.run(&format!("UPDATE {table} SET version = version + 1 WHERE false"));
         assert_eq!(versions(), before, "{table}");
     }
     moves("notes", "COPY notes (business_id, id, body) FROM PROGRAM 'true'; UPDATE notes SET body = 'b'");
-    // What others hang on goes last, or it would take them along.
+    // Tables that others reference go last, or the cascade would delete their rows.
     let last = ["conversations", "users", "memberships", "businesses"];
     for table in tables.iter().filter(|table| !last.contains(table)).chain(&["conversations", "businesses"]) {
         moves(table, &format!("DELETE FROM {table} WHERE ctid = (SELECT ctid FROM {table} LIMIT 1)"));
@@ -146,9 +150,9 @@ fn every_table_moves_its_version_at_every_kind_of_write() {
 }
 
 #[test]
-fn a_key_that_is_revoked_or_changed_is_so_on_every_replica_with_the_next_request() {
+fn revoked_or_changed_api_key_takes_effect_on_all_replicas() {
     let one = Service::start();
-    let two = replica(&one, &["--key-trust-ms", "60000"]);
+    let two = replica(&one, &["--credential-cache-ms", "60000"]);
     let made = one.client.create("api-keys", json!({ "name": "n", "role": "agent" }));
     let (id, key) = (made["id"].as_str().unwrap(), made["key"].as_str().unwrap());
     let agent = Client::new(two.address, key);
@@ -169,7 +173,7 @@ fn a_key_that_is_revoked_or_changed_is_so_on_every_replica_with_the_next_request
 }
 
 #[test]
-fn a_thousand_readers_of_a_cold_list_cost_one_query() {
+fn single_flight_100_concurrent_reads_run_one_query() {
     let service = Service::with(&["--db-connections", "4", "--lock-wait-ms", "0"]);
     let api = &service.client;
     api.make("leads", json!({ "title": "Roof" }));
@@ -191,12 +195,12 @@ fn a_thousand_readers_of_a_cold_list_cost_one_query() {
     let answers: Vec<Answer> = readers.into_iter().map(|reader| reader.join().unwrap().expect(200)).collect();
     assert!(answers.iter().all(|answer| answer.rows().len() == 1));
     assert_eq!(answers.iter().map(|answer| answer.queries()).sum::<u32>(), 1);
-    let counts = &api.get("ops/cache").expect(200).json["nouns"]["leads"];
+    let counts = &api.get("ops/cache").expect(200).json["resources"]["leads"];
     assert_eq!(counts["misses"], 1, "{counts}");
 }
 
 #[test]
-fn whoever_does_not_want_the_cache_gets_the_database() {
+fn read_with_no_store_or_cache_off_bypasses_cache() {
     let service = Service::start();
     let api = &service.client;
     api.get("leads").expect(200);
@@ -215,7 +219,7 @@ fn whoever_does_not_want_the_cache_gets_the_database() {
 }
 
 #[test]
-fn an_answer_that_is_asked_for_often_is_sent_compressed_to_who_takes_it() {
+fn frequent_response_compressed_by_accept_encoding() {
     let service = Service::start();
     let api = &service.client;
     for number in 0..20 {
@@ -245,7 +249,7 @@ fn an_answer_that_is_asked_for_often_is_sent_compressed_to_who_takes_it() {
     api.send(asking("br").header("If-None-Match", tag)).expect(304);
     assert_eq!(api.send(asking("identity")).expect(200).text, plain.text);
 
-    // Secrets beside what a caller can write would tell on themselves by their length.
+    // Secrets next to attacker-controlled text would leak by their compressed length, so they are not compressed.
     for number in 0..20 {
         api.create("api-keys", json!({ "name": format!("key {number}"), "role": "agent" }));
     }
@@ -257,7 +261,7 @@ fn an_answer_that_is_asked_for_often_is_sent_compressed_to_who_takes_it() {
 }
 
 #[test]
-fn replicas_share_answers_through_redis_and_do_not_need_it() {
+fn redis_tier_shares_entries_and_ignores_corrupt_ones() {
     let Some(url) = redis() else { panic!("no redis-server: see scripts/redis.sh") };
     let settings: &'static [&'static str] =
         Box::leak(Box::new(["--redis-url", Box::leak(url.clone().into_boxed_str()), "--redis-timeout-ms", "500"]));
@@ -282,7 +286,7 @@ fn replicas_share_answers_through_redis_and_do_not_need_it() {
     one.client.patch(&format!("leads/{lead}"), json!({ "title": "Door" })).expect(200);
     assert_eq!(two.client.get(&path).expect(200).json["title"], "Door");
 
-    // Garbage, and what belongs to someone else, is as good as nothing.
+    // Garbage and entries of another business count as a miss.
     let client = deadpool_redis::redis::Client::open(url).expect("a client");
     let mut conn = client.get_connection().expect("a connection");
     let ask = |conn: &mut deadpool_redis::redis::Connection, words: &[&str]| -> deadpool_redis::redis::Value {
@@ -301,30 +305,30 @@ fn replicas_share_answers_through_redis_and_do_not_need_it() {
     let three = replica(&one, settings);
     assert_eq!(three.client.get(&path).expect(200).json["title"], "Door");
     for name in &names {
-        // In one step: what a service is storing meanwhile may come before or after, not between.
+        // Atomically, so that a concurrent store comes before or after, not between.
         let swap = "redis.call('DEL', KEYS[1]) return redis.call('LPUSH', KEYS[1], 'a list')";
         ask(&mut conn, &["EVAL", swap, "1", name]);
     }
     let four = replica(&one, settings);
     assert_eq!(four.client.get(&path).expect(200).json["title"], "Door");
 
-    // An operator empties it, for all replicas.
+    // An operator clears the cache of all replicas.
     for service in [&one, &two] {
         service.client.get("leads").expect(200);
         assert_eq!(status(&service.client.get("leads").expect(200)), LOCAL);
     }
-    let purged = one.client.post("ops/cache/purge", json!({ "noun": "leads" })).expect(200).json;
+    let purged = one.client.post("ops/cache/purge", json!({ "resource": "leads" })).expect(200).json;
     assert!(purged["local"].as_u64().unwrap() >= 1 && purged["redis"].is_u64(), "{purged}");
     for service in [&one, &two] {
         assert_ne!(status(&service.client.get("leads").expect(200)), LOCAL);
     }
-    one.client.post("ops/cache/purge", json!({ "noun": "lead" })).expect(422);
+    one.client.post("ops/cache/purge", json!({ "resource": "lead" })).expect(422);
     one.client_as(Role::Manager).post("ops/cache/purge", json!({})).expect(403);
 }
 
 #[test]
-fn a_round_that_cannot_be_had_is_a_503_in_time_and_never_a_guess() {
-    let service = Service::with(&["--cache-round-ms", "300"]);
+fn cache_validation_timeout_503_and_recovers() {
+    let service = Service::with(&["--cache-validation-timeout-ms", "300"]);
     let api = &service.client;
     api.get("leads").expect(200);
     assert_eq!(status(&api.get("leads").expect(200)), LOCAL);
@@ -333,7 +337,7 @@ fn a_round_that_cannot_be_had_is_a_503_in_time_and_never_a_guess() {
         diesel::connection::SimpleConnection::batch_execute(conn, sql).expect("it runs");
     };
     run(&mut lock, "BEGIN; LOCK TABLE cache_versions IN ACCESS EXCLUSIVE MODE");
-    // As long as nothing is committed anywhere, there is nothing to ask that table.
+    // Without commits anywhere, the validator does not query that table.
     service.database.run("SELECT pg_current_xact_id()");
     let began = Instant::now();
     let refused = api.get("leads").expect(503);
@@ -347,7 +351,7 @@ fn a_round_that_cannot_be_had_is_a_503_in_time_and_never_a_guess() {
         assert!(began.elapsed() < Duration::from_secs(5), "it does not come back");
         std::thread::sleep(Duration::from_millis(20));
     }
-    // Ended connections are made anew without anyone noticing.
+    // Closed connections are replaced transparently.
     service.database.run(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
          WHERE datname = current_database() AND application_name = 'rapport rounds'",
@@ -356,15 +360,15 @@ fn a_round_that_cannot_be_had_is_a_503_in_time_and_never_a_guess() {
 }
 
 #[test]
-fn what_is_asked_often_is_ready_when_its_rows_change_and_when_a_process_starts() {
+fn frequent_reads_refreshed_after_write_and_warmed_at_start() {
     let service = Service::with(&["--cache-refresh-ms", "50"]);
     let api = &service.client;
     let lead = api.make("leads", json!({ "title": "Roof" }));
     let refreshed =
-        |api: &Client| api.get("ops/cache").expect(200).json["nouns"]["leads"]["refreshed"].as_u64().unwrap_or(0);
+        |api: &Client| api.get("ops/cache").expect(200).json["resources"]["leads"]["refreshed"].as_u64().unwrap_or(0);
     let began = Instant::now();
     loop {
-        // Asked often enough to be noted, then changed; soon it is there again before anyone asks.
+        // Read often enough to be recorded as hot, then changed; the refresh recomputes it before the next read.
         (0..32).for_each(|_| drop(api.get("leads").expect(200)));
         let before = refreshed(api);
         api.patch(&format!("leads/{lead}"), json!({ "title": format!("{:?}", Instant::now()) })).expect(200);
@@ -377,9 +381,9 @@ fn what_is_asked_often_is_ready_when_its_rows_change_and_when_a_process_starts()
         assert!(began.elapsed() < Duration::from_secs(10), "never refreshed ahead");
     }
 
-    // What was written down is asked once by whoever starts.
+    // Saved warm-up queries are run once at start.
     service.database.run(&format!(
-        "INSERT INTO cache_questions VALUES ('{0}', 'owner', 'leads', 'list ?limit=7'), ('{0}', 'owner', 'leads', 'one {lead}?include=company'),
+        "INSERT INTO cache_warmup_queries VALUES ('{0}', 'owner', 'leads', 'list ?limit=7'), ('{0}', 'owner', 'leads', 'one {lead}?include=company'),
          ('{0}', 'owner', 'gone', 'list ?'), ('{0}', 'owner', 'leads', 'list ?nonsense=1')",
         service.business
     ));

@@ -1,27 +1,28 @@
-//! The catalogue of a migrated database, held to the rules of the house and to the description of every noun.
+//! Checks of a migrated database's catalogue against the project's rules and every resource's definition.
 //!
-//! What a table may not promise by itself is asked here once for all tables, so that a new noun cannot forget it.
+//! Rules that a table cannot enforce by itself are checked here once for all tables, so that a new resource cannot miss
+//! them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rapport::db::{Statement, Value};
-use rapport::noun::{Field, Kind, Noun, Written};
-use rapport::nouns::NOUNS;
+use rapport::db::{SqlValue, Statement};
+use rapport::registry::RESOURCES;
+use rapport::resource::{Field, FieldType, Mutability, Resource};
 use uuid::Uuid;
 
 use crate::support::{Database, Samples, Service};
 
 /// Tables without a tenant, with the reason.
 const GLOBAL: [(&str, &str); 12] = [
-    ("event_queue", "what waits for its number, in the order it came, whosever it is"),
-    ("identities", "a person's, with whoever provides them"),
-    ("oidc_departures", "before it is known who comes back"),
+    ("event_outbox", "what waits for its number, in the order it came, whosever it is"),
+    ("identities", "a person's, with their identity provider"),
+    ("oidc_login_attempts", "before it is known who comes back"),
     ("passwords", "a person has one for all their businesses"),
     ("password_tokens", "they lead to a password"),
     ("service_secrets", "they are the service's own"),
-    ("cache_questions", "what processes remember to ask; no rows of a business"),
+    ("cache_warmup_queries", "what processes remember to ask; no rows of a business"),
     ("cache_versions", "numbers about the rows of a business, and of people, who belong to none"),
-    ("cache_incarnation", "it identifies the database itself"),
+    ("cache_epoch", "it identifies the database itself"),
     ("__diesel_schema_migrations", "diesel's own"),
     ("businesses", "it is the tenant"),
     ("users", "one person may belong to several businesses"),
@@ -30,7 +31,7 @@ const GLOBAL: [(&str, &str); 12] = [
 /// Constraints whose name is no `<table>_<column>_<kind>`, with the reason.
 const ODD_NAMES: [(&str, &str); 1] = [("bookings_staff_overlap", "it spans staff and time; its room explains it")];
 
-/// Views that are nouns, with the tables behind them.
+/// Views that are resources, with the tables behind them.
 const VIEWS: [(&str, &[&str]); 1] = [("business_users", &["users", "memberships"])];
 
 /// Sorts without an index, with the reason.
@@ -40,19 +41,19 @@ pub const UNINDEXED_SORTS: [(&str, &str); 2] =
 /// Tables with `deleted_at` whose rows cannot be restored, with the reason.
 const NEVER_RESTORED: [(&str, &str); 0] = [];
 
-/// What the role of the second wall (docs/SECURITY.md) may do with a table where that is not all of select, insert, update
-/// and delete, with the reason. Tables that are not here and without a tenant: nothing at all.
+/// Privileges of the role of row-level security (docs/SECURITY.md) on tables where they are not all of select, insert,
+/// update and delete, with the reason. Tables that are neither here nor of a tenant: none.
 const GRANTED: [(&str, &[&str], &str); 10] = [
     ("idempotency_keys", &["SELECT", "INSERT", "UPDATE"], "their time is over for all businesses at once"),
     ("webhook_deliveries", &["SELECT", "INSERT", "UPDATE"], "swept by the service itself when their webhook is gone"),
-    ("events", &["SELECT"], "what the audit log tells, in order; written by whoever orders it, for all businesses"),
+    ("events", &["SELECT"], "the audit log's entries in order; written by the sequencer, for all businesses"),
     ("audit_log", &["SELECT"], "written by triggers as its owner, never by the service; erasure is a function"),
     ("businesses", &["SELECT", "UPDATE"], "the tenant itself: its settings; it is made and removed by operators"),
     ("users", &["SELECT", "UPDATE"], "members; they are added and forgotten by functions that look beyond the wall"),
-    ("business_users", &["SELECT"], "a view of members, by the rights of whoever asks"),
+    ("business_users", &["SELECT"], "a view of members, with the caller's privileges"),
     ("sessions", &["SELECT", "DELETE"], "begun and renewed by signing in, which belongs to no business"),
     ("refresh_tokens", &[], "how a session is renewed is nobody's business but the service's"),
-    ("cache_versions", &["SELECT", "INSERT", "UPDATE"], "moved by the triggers of whoever writes; never deleted"),
+    ("cache_versions", &["SELECT", "INSERT", "UPDATE"], "bumped by triggers, as the writer; never deleted"),
 ];
 
 struct Column {
@@ -100,13 +101,13 @@ impl Catalogue {
         Self { database, columns, tables, checks }
     }
 
-    /// Tables that belong to a tenant.
+    /// Tables that have a tenant.
     fn tenants(&self) -> impl Iterator<Item = &str> {
         let global = |table: &str| GLOBAL.iter().any(|(name, _)| *name == table);
         self.tables.iter().map(String::as_str).filter(move |table| !global(table))
     }
 
-    /// The check of a noun's field, wherever the noun's rows are kept.
+    /// The check constraint of a resource's field, in any table behind it.
     fn check(&self, table: &str, field: &str) -> Option<&str> {
         let behind = VIEWS.iter().find(|(view, _)| *view == table).map_or(vec![table], |(_, tables)| tables.to_vec());
         behind.iter().find_map(|table| self.checks.get(&format!("{table}_{field}_check"))).map(String::as_str)
@@ -118,7 +119,7 @@ fn assert_none(faults: Vec<String>) {
 }
 
 #[test]
-fn every_table_belongs_to_a_business_and_says_so_in_its_key() {
+fn tenant_tables_have_primary_key_business_id_and_id() {
     let catalogue = Catalogue::read();
     let keys: BTreeMap<String, String> = catalogue
         .database
@@ -143,7 +144,7 @@ fn every_table_belongs_to_a_business_and_says_so_in_its_key() {
 }
 
 #[test]
-fn no_link_can_cross_from_one_business_to_another() {
+fn foreign_keys_to_tenant_tables_include_business_id() {
     let catalogue = Catalogue::read();
     let links = catalogue.database.rows::<5>(
         "SELECT conname::text, conrelid::regclass::text, confrelid::regclass::text,
@@ -169,9 +170,9 @@ fn no_link_can_cross_from_one_business_to_another() {
 }
 
 #[test]
-fn a_constraint_is_named_after_the_column_that_the_client_is_told() {
+fn constraint_names_follow_table_column_kind() {
     let catalogue = Catalogue::read();
-    // Unique indexes too: PostgreSQL reports them by their index' name, as it does constraints.
+    // Unique indexes too: PostgreSQL reports violations by the index's name, like those of constraints.
     let named = catalogue.database.rows::<4>(
         "SELECT conname::text, conrelid::regclass::text, contype::text, pg_get_constraintdef(oid) FROM pg_constraint
          WHERE connamespace = 'public'::regnamespace AND contype IN ('c', 'f', 'u', 'x')
@@ -203,66 +204,67 @@ fn a_constraint_is_named_after_the_column_that_the_client_is_told() {
 }
 
 #[test]
-fn every_description_of_a_noun_agrees_with_its_columns() {
+fn resource_fields_match_database_columns() {
     let catalogue = Catalogue::read();
     let mut faults = Vec::new();
-    for noun in NOUNS {
-        let columns = &catalogue.columns[noun.table];
-        let is_table = catalogue.tables.contains(noun.table);
-        for field in noun.fields {
-            let mut fault = |text: String| faults.push(format!("{}.{}: {text}", noun.table, field.name));
+    for resource in RESOURCES {
+        let columns = &catalogue.columns[resource.table];
+        let is_table = catalogue.tables.contains(resource.table);
+        for field in resource.fields {
+            let mut fault = |text: String| faults.push(format!("{}.{}: {text}", resource.table, field.name));
             let Some(column) = columns.get(field.name) else {
                 fault("there is no such column".into());
                 continue;
             };
-            if column.generated && field.written != Written::Never {
+            if column.generated && field.mutability != Mutability::ReadOnly {
                 fault("PostgreSQL writes it, so nobody else can".into());
             }
-            if !types(field.kind).contains(&column.kind.as_str()) {
-                fault(format!("{:?} does not fit {}", field.kind, column.kind));
+            if !types(field.field_type).contains(&column.kind.as_str()) {
+                fault(format!("{:?} does not fit {}", field.field_type, column.kind));
             }
-            // A view promises no nullability.
+            // A view's columns have no NOT NULL.
             if is_table && field.nullable == column.not_null {
                 fault(format!("nullable: {}, NOT NULL: {}", field.nullable, column.not_null));
             }
             if is_table && field.default.is_some() && !column.default {
                 fault("it has a default in the document and none in the database".into());
             }
-            faults.extend(disagreement(&catalogue, noun, field, &column.kind));
+            faults.extend(disagreement(&catalogue, resource, field, &column.kind));
         }
-        if noun.soft_delete() && !columns.contains_key("deleted_at") {
-            faults.push(format!("{}: rows can be restored, but there is no deleted_at", noun.table));
+        if resource.soft_delete() && !columns.contains_key("deleted_at") {
+            faults.push(format!("{}: rows can be restored, but there is no deleted_at", resource.table));
         }
-        let odd = NEVER_RESTORED.iter().any(|(table, _)| *table == noun.table);
-        if !noun.soft_delete() && columns.contains_key("deleted_at") && !odd {
-            faults.push(format!("{}: nothing ever sets deleted_at", noun.table));
+        let odd = NEVER_RESTORED.iter().any(|(table, _)| *table == resource.table);
+        if !resource.soft_delete() && columns.contains_key("deleted_at") && !odd {
+            faults.push(format!("{}: nothing ever sets deleted_at", resource.table));
         }
     }
     assert_none(faults);
 }
 
 #[test]
-fn what_a_set_fills_in_for_its_rows_is_what_the_database_fills_in_for_one() {
+fn batch_default_values_match_column_defaults() {
     let catalogue = Catalogue::read();
     let mut faults = Vec::new();
-    for noun in NOUNS.iter().filter(|noun| noun.operations.batch) {
-        for field in noun.fields.iter().filter(|field| field.written != Written::Never) {
+    for resource in RESOURCES.iter().filter(|resource| resource.operations.batch) {
+        for field in resource.fields.iter().filter(|field| field.mutability != Mutability::ReadOnly) {
             let own = catalogue.database.ask(&format!(
                 "SELECT coalesce(pg_get_expr(d.adbin, d.adrelid), 'NULL') FROM pg_attribute a
                  LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
                  WHERE a.attrelid = '{}'::regclass AND a.attname = '{}'",
-                noun.table, field.name
+                resource.table, field.name
             ));
-            // A required one is always given; so is what the noun's own rules set, which is never null and has no default here.
+            // Required fields are always given; so are those that the resource's own rules set: never null, no default
+            // here.
             let given = field.required || (!field.nullable && field.default.is_none());
             let described = field.default_sql().unwrap_or_else(|| "NULL".to_owned());
-            let kind = field.kind.sql();
+            let kind = field.field_type.sql();
             let same = || {
                 let sql = format!("SELECT (({described})::{kind} IS NOT DISTINCT FROM ({own})::{kind})::text");
                 catalogue.database.ask(&sql) == "true"
             };
             if !given && !same() {
-                faults.push(format!("{}.{}: described {described}, in the database {own}", noun.table, field.name));
+                faults.push(format!("{}.{}: described {described}, in the database {own}", resource.table, field.name));
             }
         }
     }
@@ -270,64 +272,64 @@ fn what_a_set_fills_in_for_its_rows_is_what_the_database_fills_in_for_one() {
 }
 
 #[test]
-fn a_field_that_rows_are_recognised_by_is_unique_in_the_database_and_every_unique_text_is_such_a_field() {
+fn unique_fields_match_unique_indexes() {
     let catalogue = Catalogue::read();
     let mut faults = Vec::new();
-    for noun in NOUNS.iter().filter(|noun| noun.operations.batch) {
+    for resource in RESOURCES.iter().filter(|resource| resource.operations.batch) {
         let indexes = catalogue.database.rows::<1>(&format!(
             "SELECT pg_get_indexdef(indexrelid) FROM pg_index WHERE indrelid = '{}'::regclass AND indisunique AND NOT indisprimary",
-            noun.table
+            resource.table
         ));
-        for field in noun.fields.iter().filter(|field| field.written != Written::Never) {
+        for field in resource.fields.iter().filter(|field| field.mutability != Mutability::ReadOnly) {
             let column = if field.fold_case { format!("lower({})", field.name) } else { field.name.to_owned() };
             let unique = indexes.iter().any(|[index]| index.contains(&format!(" (business_id, {column})")));
             if unique != field.unique {
-                faults.push(format!("{}.{}: unique {unique}, described {}", noun.table, field.name, field.unique));
+                faults.push(format!("{}.{}: unique {unique}, described {}", resource.table, field.name, field.unique));
             }
         }
     }
     assert_none(faults);
 }
 
-/// SQL types that hold a kind.
-fn types(kind: Kind) -> &'static [&'static str] {
+/// SQL types that can hold a field type.
+fn types(kind: FieldType) -> &'static [&'static str] {
     match kind {
-        Kind::Uuid => &["uuid"],
-        Kind::Text { .. }
-        | Kind::Secret { .. }
-        | Kind::Choice(_)
-        | Kind::Email
-        | Kind::Domain
-        | Kind::Phone
-        | Kind::Zone
-        | Kind::Currency
-        | Kind::Country => &["text"],
-        Kind::Int { .. } => &["integer", "bigint"],
-        Kind::Bool => &["boolean"],
-        Kind::Time => &["timestamp with time zone"],
-        Kind::Date => &["date"],
+        FieldType::Uuid => &["uuid"],
+        FieldType::Text { .. }
+        | FieldType::Secret { .. }
+        | FieldType::Choice(_)
+        | FieldType::Email
+        | FieldType::Domain
+        | FieldType::Phone
+        | FieldType::Zone
+        | FieldType::Currency
+        | FieldType::Country => &["text"],
+        FieldType::Int { .. } => &["integer", "bigint"],
+        FieldType::Bool => &["boolean"],
+        FieldType::Time => &["timestamp with time zone"],
+        FieldType::Date => &["date"],
         // eight digits before the point and six after
-        Kind::Decimal => &["numeric(14,6)"],
-        Kind::Tags => &["text[]"],
-        Kind::Object => &["jsonb"],
+        FieldType::Decimal => &["numeric(14,6)"],
+        FieldType::Tags => &["text[]"],
+        FieldType::Object => &["jsonb"],
     }
 }
 
-/// Where the values that a field takes and those that its check lets in are not the same.
-fn disagreement(catalogue: &Catalogue, noun: &Noun, field: &Field, column: &str) -> Option<String> {
-    let check = catalogue.check(noun.table, field.name);
-    let fault = |text: String| Some(format!("{}.{}: {text}", noun.table, field.name));
-    match field.kind {
-        Kind::Choice(among) => {
-            // The first list; a rule with other columns may follow it.
+/// Describes a mismatch between the values that a field accepts and those that its check allows.
+fn disagreement(catalogue: &Catalogue, resource: &Resource, field: &Field, column: &str) -> Option<String> {
+    let check = catalogue.check(resource.table, field.name);
+    let fault = |text: String| Some(format!("{}.{}: {text}", resource.table, field.name));
+    match field.field_type {
+        FieldType::Choice(among) => {
+            // The first list; a condition on other columns may follow it.
             let list = check.unwrap_or_default().split("ARRAY[").nth(1).and_then(|rest| rest.split(']').next());
             let listed: BTreeSet<&str> = list.unwrap_or_default().split('\'').skip(1).step_by(2).collect();
             let described: BTreeSet<&str> = among.iter().copied().collect();
             (listed != described).then(|| fault(format!("described {described:?}, checked {listed:?}")))?
         }
-        Kind::Int { min, max } if field.written != Written::Never => {
+        FieldType::Int { min, max } if field.mutability != Mutability::ReadOnly => {
             let (low, high) = bounds(check.unwrap_or_default());
-            // What the type or JavaScript cannot hold needs no check.
+            // Bounds that the type or JavaScript imposes need no check.
             let widest = if column == "integer" { i64::from(i32::MAX) } else { (1 << 53) - 1 };
             let high = high.unwrap_or(widest);
             (low != Some(min) || high != max).then(|| fault(format!("described {min} to {max}, checked {check:?}")))?
@@ -347,30 +349,32 @@ fn bounds(check: &str) -> (Option<i64>, Option<i64>) {
 }
 
 #[test]
-fn every_sort_walks_an_index() {
+fn each_sort_uses_an_index() {
     let catalogue = Catalogue::read();
     let mut conn = catalogue.database.connect();
-    // Nothing else is left to the planner: a plan that sorts has found no index in the order asked for.
+    // Other plans are disabled: a plan that sorts has found no index in the requested order.
     for setting in ["seqscan", "sort", "incremental_sort", "bitmapscan", "hashjoin", "mergejoin"] {
         Statement::new(format!("SET enable_{setting} = off")).run(&mut conn).expect("a setting");
     }
     let mut faults = Vec::new();
-    for noun in NOUNS.iter().filter(|noun| !UNINDEXED_SORTS.iter().any(|(table, _)| *table == noun.table)) {
-        for sort in noun.sorts {
+    for resource in
+        RESOURCES.iter().filter(|resource| !UNINDEXED_SORTS.iter().any(|(table, _)| *table == resource.table))
+    {
+        for sort in resource.sorts {
             for direction in ["ASC", "DESC"] {
                 let mut sql = Statement::new(format!(
                     "EXPLAIN (COSTS OFF) SELECT t.id, {} FROM {} t WHERE t.{} = ",
-                    sort.expression, noun.table, noun.tenant
+                    sort.expression, resource.table, resource.tenant_column
                 ));
-                sql.bind(Value::Uuid(Some(Uuid::nil()))).push(&format!(
+                sql.bind(SqlValue::Uuid(Some(Uuid::nil()))).push(&format!(
                     " ORDER BY {}{} {direction}, t.id {direction} LIMIT 51",
                     sort.expression,
-                    if matches!(sort.kind, Kind::Text { .. }) { " COLLATE \"C\"" } else { "" },
+                    if matches!(sort.field_type, FieldType::Text { .. }) { " COLLATE \"C\"" } else { "" },
                 ));
                 let plan = sql.rows(&mut conn).expect("a plan");
                 let plan: Vec<&str> = plan.iter().filter_map(|line| line.text(0)).collect();
                 if plan.iter().any(|line| line.contains("Sort") || line.contains("Seq Scan")) {
-                    faults.push(format!("{} by {} {direction}:\n{}", noun.plural, sort.name, plan.join("\n")));
+                    faults.push(format!("{} by {} {direction}:\n{}", resource.plural, sort.name, plan.join("\n")));
                 }
             }
         }
@@ -379,9 +383,9 @@ fn every_sort_walks_an_index() {
 }
 
 #[test]
-fn every_link_can_be_followed_backwards_by_an_index() {
+fn each_foreign_key_has_an_index() {
     let catalogue = Catalogue::read();
-    // Deleting the row at the other end looks for all that point to it, and so does a list narrowed to one of them.
+    // Deleting the referenced row searches for its references, and so does a list filtered by one of them.
     let faults = catalogue.database.rows::<2>(
         "SELECT conrelid::regclass::text, conname::text FROM pg_constraint f
          WHERE contype = 'f' AND connamespace = 'public'::regnamespace AND NOT EXISTS (
@@ -393,29 +397,29 @@ fn every_link_can_be_followed_backwards_by_an_index() {
 }
 
 #[test]
-fn a_merge_moves_every_link_that_there_is() {
+fn merge_references_cover_each_foreign_key() {
     let catalogue = Catalogue::read();
-    for noun in [&rapport::crm::contacts::CONTACTS, &rapport::crm::companies::COMPANIES] {
+    for resource in [&rapport::crm::contacts::CONTACTS, &rapport::crm::companies::COMPANIES] {
         let links = catalogue.database.rows::<2>(&format!(
             "SELECT conrelid::regclass::text, a.attname::text FROM pg_constraint
              JOIN pg_attribute a ON a.attrelid = conrelid AND a.attnum = conkey[cardinality(conkey)]
              WHERE contype = 'f' AND confrelid = '{}'::regclass",
-            noun.table
+            resource.table
         ));
         let there: BTreeSet<String> = links.iter().map(|[table, column]| format!("{table}.{column}")).collect();
-        let moved: BTreeSet<String> = rapport::crm::merges::links::to(noun).map(|link| link.name()).collect();
+        let moved: BTreeSet<String> = rapport::crm::merges::references::to(resource).map(|link| link.name()).collect();
         assert!(there.len() >= 4, "the query found the links");
         assert_eq!(
             moved, there,
-            "src/crm/merges/links.rs lists the nouns that lead to others, and they their relations"
+            "src/crm/merges/links.rs lists the resources that lead to others, and they their relations"
         );
     }
 }
 
 #[test]
-fn every_table_that_answers_are_made_of_moves_its_versions_whatever_happens_to_it() {
+fn cached_source_tables_have_version_triggers() {
     let catalogue = Catalogue::read();
-    // Also while rows are replicated or restored: A, enabled always.
+    // Also during replication or restore: A, always enabled.
     let moved: BTreeSet<(String, String)> = catalogue
         .database
         .rows::<2>(
@@ -425,7 +429,12 @@ fn every_table_that_answers_are_made_of_moves_its_versions_whatever_happens_to_i
         .into_iter()
         .map(|[table, trigger]| (table, trigger))
         .collect();
-    let read: BTreeSet<&str> = NOUNS.iter().filter(|noun| noun.cached).flat_map(|noun| noun.reads()).copied().collect();
+    let read: BTreeSet<&str> = RESOURCES
+        .iter()
+        .filter(|resource| resource.cacheable)
+        .flat_map(|resource| resource.tables())
+        .copied()
+        .collect();
     let mut faults = Vec::new();
     for table in read {
         for event in ["insert", "update", "delete", "truncate"] {
@@ -434,16 +443,17 @@ fn every_table_that_answers_are_made_of_moves_its_versions_whatever_happens_to_i
             }
         }
     }
-    for noun in NOUNS {
-        let behind = VIEWS.iter().find(|(view, _)| *view == noun.table).map_or(vec![noun.table], |(_, t)| t.to_vec());
-        if noun.reads() != behind {
-            faults.push(format!("{} is read from {behind:?}, but says {:?}", noun.plural, noun.reads()));
+    for resource in RESOURCES {
+        let behind =
+            VIEWS.iter().find(|(view, _)| *view == resource.table).map_or(vec![resource.table], |(_, t)| t.to_vec());
+        if resource.tables() != behind {
+            faults.push(format!("{} is read from {behind:?}, but says {:?}", resource.plural, resource.tables()));
         }
     }
     assert_none(faults);
 }
 
-/// The rights of the second wall's role on `table`.
+/// The privileges of the row-level security role on `table`.
 fn granted(table: &str) -> &'static [&'static str] {
     let listed = GRANTED.iter().find(|(name, ..)| *name == table).map(|(_, rights, _)| *rights);
     let global = GLOBAL.iter().any(|(name, _)| *name == table);
@@ -451,9 +461,10 @@ fn granted(table: &str) -> &'static [&'static str] {
 }
 
 #[test]
-fn every_table_of_a_business_has_the_second_wall_and_nothing_else_is_within_reach_of_it() {
+fn tenant_tables_have_row_level_security_and_minimal_grants() {
     let catalogue = Catalogue::read();
-    // `true` for a wall that holds whoever does not own the table, by the business, for every command, read and written.
+    // `true` if the table's only policy compares the business, for the role `rapport_tenant`, every command, reads and
+    // writes.
     let walls: BTreeMap<String, String> = catalogue
         .database
         .rows::<2>(
@@ -469,10 +480,12 @@ fn every_table_of_a_business_has_the_second_wall_and_nothing_else_is_within_reac
     let mut faults = Vec::new();
     for table in catalogue.tenants().chain(["businesses", "users"]) {
         if walls.get(table).map(String::as_str) != Some("true") {
-            faults.push(format!("{table}: no wall; its migration lacks `SELECT rapport_wall('{table}')`"));
+            faults.push(format!(
+                "{table}: no row-level security; its migration lacks `SELECT rapport_enable_tenant_rls('{table}')`"
+            ));
         }
     }
-    // The names of the columns, too, because rights can be given for some of them.
+    // Columns too, because privileges can be granted per column.
     let rights = catalogue.database.rows::<2>(
         "SELECT c.relname::text, string_agg(r, ',' ORDER BY place) FILTER (WHERE has_table_privilege('rapport_tenant', c.oid, r)
                 OR r IN ('SELECT', 'INSERT', 'UPDATE') AND has_any_column_privilege('rapport_tenant', c.oid, r))
@@ -486,7 +499,7 @@ fn every_table_of_a_business_has_the_second_wall_and_nothing_else_is_within_reac
             faults.push(format!("{table}: rapport_tenant may {rights:?}, and should {expected:?}"));
         }
     }
-    // What looks beyond the wall is called by the service alone, and finds its tables where they are.
+    // Functions that bypass the policies are callable by the service only, and have a fixed search path.
     let definers = catalogue.database.rows::<1>(
         "SELECT proname::text FROM pg_proc WHERE pronamespace = 'public'::regnamespace AND prosecdef AND (
              NOT coalesce(proconfig, '{}') @> ARRAY['search_path=public, pg_temp']
@@ -494,7 +507,7 @@ fn every_table_of_a_business_has_the_second_wall_and_nothing_else_is_within_reac
     );
     faults
         .extend(definers.iter().map(|[name]| format!("{name}: SECURITY DEFINER for everybody, or by any search path")));
-    // And nothing of the role is more than a role.
+    // The role has no attributes beyond being a role.
     let role = catalogue.database.ask(
         "SELECT (rolsuper OR rolcanlogin OR rolbypassrls OR rolcreaterole OR rolcreatedb OR rolinherit)::text
          FROM pg_roles WHERE rolname = 'rapport_tenant'",
@@ -504,12 +517,12 @@ fn every_table_of_a_business_has_the_second_wall_and_nothing_else_is_within_reac
 }
 
 #[test]
-fn behind_the_second_wall_only_what_is_granted_can_be_done_and_only_to_one_business() {
+fn tenant_role_limited_to_granted_statements_and_own_tenant() {
     let service = Service::start();
     let (other, neighbour) = service.neighbour();
     let mut both = [Samples::new(&service.client), Samples::new(&neighbour)];
-    for noun in NOUNS {
-        both.iter_mut().for_each(|samples| drop(samples.row(noun)));
+    for resource in RESOURCES {
+        both.iter_mut().for_each(|samples| drop(samples.row(resource)));
     }
     for client in [&service.client, &neighbour] {
         let once = client.request("POST", "campaigns").header("Idempotency-Key", "once");
@@ -517,7 +530,7 @@ fn behind_the_second_wall_only_what_is_granted_can_be_done_and_only_to_one_busin
     }
     crate::sign_in::admit(&service, "acme", "amina@example.com", "agent");
     crate::sign_in::sign_in(&service, "amina@example.com").expect(201);
-    service.database.run("SELECT rapport_order_events(10000, '{\"leads\": \"lead\"}')");
+    service.database.run("SELECT rapport_sequence_events(10000, '{\"leads\": \"lead\"}')");
     let catalogue = Catalogue::read();
     let database = &service.database;
     let mut conn = database.connect();
@@ -566,7 +579,7 @@ fn behind_the_second_wall_only_what_is_granted_can_be_done_and_only_to_one_busin
         if !columns.contains_key(key) || GLOBAL.iter().any(|(name, _)| *name == table && table != "businesses") {
             continue;
         }
-        // One business sees itself, not its neighbour, and gives nothing away.
+        // One business sees its own rows, not its neighbour's, and cannot give any away.
         let count = |id: Uuid| database.ask(&format!("SELECT count(*)::text FROM {table} WHERE {key} = '{id}'"));
         if granted(table).contains(&"SELECT") {
             let seen = try_as(Some(other), &format!("SELECT * FROM {table}"));

@@ -1,9 +1,9 @@
-//! What an operator may get wrong in the environment is said at start, all at once.
+//! Tests that all invalid settings in the environment are reported at start, at once.
 
 use crate::support::{Client, Database, Program};
 
 #[test]
-fn serve_with_misspelt_variables_and_levels_refused_with_the_nearest_names() {
+fn serve_misspelt_variables_refused_with_nearest_names() {
     for command in ["serve", "worker"] {
         let (well, said) = Program::run(
             &[command],
@@ -31,9 +31,10 @@ fn serve_with_misspelt_variables_and_levels_refused_with_the_nearest_names() {
 }
 
 #[test]
-fn serve_beside_a_kubernetes_service_of_its_name_starts() {
+fn serve_with_kubernetes_service_variables_starts() {
     let database = Database::create();
-    // As the kubelet sets them for Services `rapport` and `rapport-redis`, and what scripts of this repository export.
+    // Variables that the kubelet sets for Services `rapport` and `rapport-redis`, and that scripts of this repository
+    // export.
     let program = Program::serve(&[
         ("DATABASE_URL", &database.url),
         ("RAPPORT_SERVICE_HOST", "10.96.0.12"),

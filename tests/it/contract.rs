@@ -1,10 +1,10 @@
-//! Every operation of the document against everyone who must not do it. An operation that is not listed here fails the
-//! test, so that none comes without its row.
+//! Runs every operation of the OpenAPI document as every caller without the permission. An operation that is missing
+//! from the lists here fails the test, so that none is added untested.
 
 use std::collections::BTreeSet;
 
 use rapport::auth::{Action, Area, Role};
-use rapport::nouns::NOUNS;
+use rapport::registry::RESOURCES;
 use serde_json::{Value, json};
 
 use crate::isolation::checksum;
@@ -13,7 +13,7 @@ use crate::support::{Client, Samples, Service};
 
 /// Operations that need no credential, with the reason.
 const OPEN: [(&str, &str); 11] = [
-    ("POST /api/v1/auth/oidc/departures", "it is how people come in"),
+    ("POST /api/v1/auth/oidc/authorizations", "it is how people come in"),
     ("POST /api/v1/auth/oidc/sessions", "what the provider sent back is the credential"),
     ("GET /health", "probes come from machines that have no key"),
     ("GET /health/liveness", "the same"),
@@ -26,22 +26,22 @@ const OPEN: [(&str, &str); 11] = [
     ("POST /api/v1/auth/invitations", "the same"),
 ];
 
-/// What an operation needs besides a good credential.
+/// The permission that an operation needs besides a valid credential.
 #[derive(Clone, Copy)]
 enum Needs {
     Permission(Area, Action),
-    /// A person; what they ask about is their own.
+    /// A signed-in user; the operation concerns their own data.
     Person,
     Nothing,
 }
 
-/// Operations that are not those of every noun.
+/// Operations that not every resource has.
 const OTHERS: [(&str, Needs); 21] = [
     ("POST /api/v1/imports/{id}/reversion", Needs::Permission(Area::Crm, Action::Delete)),
     ("POST /api/v1/ops/jobs/{id}/cancellation", Needs::Permission(Area::Operations, Action::Write)),
     ("GET /api/v1/webhooks/{id}/deliveries", Needs::Permission(Area::Webhooks, Action::Read)),
     ("POST /api/v1/webhooks/{id}/deliveries/{delivery}/redelivery", Needs::Permission(Area::Webhooks, Action::Write)),
-    // Whoever may read anything sees the events of that.
+    // Events are visible to callers who may read their resources.
     ("GET /api/v1/events", Needs::Nothing),
     ("GET /api/v1/events/stream", Needs::Nothing),
     ("POST /api/v1/contacts/duplicates", Needs::Permission(Area::Crm, Action::Read)),
@@ -71,14 +71,14 @@ struct Operation {
 impl Operation {
     fn call(&self, client: &Client) -> crate::support::Answer {
         let (method, path) = self.name.split_once(' ').expect("a method and a path");
-        // A stream does not end by itself, unless there is nothing to follow.
+        // A stream never ends by itself; one that starts after an unknown event is rejected.
         let path = if path.ends_with("/events/stream") { format!("{path}?after=999999999") } else { path.to_owned() };
         let request = client.request(method, &path.replace("{id}", &self.victim));
         let takes_body = matches!(method, "POST" | "PATCH");
         client.send(if takes_body { request.json(&self.body()) } else { request })
     }
 
-    /// A good one where it matters, so that what refuses is not the body.
+    /// A valid body where it matters, so that the rejection is not about the body.
     fn body(&self) -> Value {
         match self.name.as_str() {
             name if name.ends_with("/merge") => json!({ "from": [uuid::Uuid::now_v7()] }),
@@ -95,11 +95,11 @@ impl Operation {
     }
 }
 
-/// Every operation of the document that needs a credential. Fails for one that is known nowhere.
+/// Every operation of the document that needs a credential. Fails for one that is in no list.
 fn operations(service: &Service) -> Vec<Operation> {
     let mut samples = Samples::new(&service.client);
     let rows: Vec<String> =
-        NOUNS.iter().map(|noun| samples.row(noun)["id"].as_str().expect("an id").to_owned()).collect();
+        RESOURCES.iter().map(|resource| samples.row(resource)["id"].as_str().expect("an id").to_owned()).collect();
     let document = service.stranger().get("/openapi.json").expect(200).json;
     let mut named = BTreeSet::new();
     let mut found = Vec::new();
@@ -114,13 +114,13 @@ fn operations(service: &Service) -> Vec<Operation> {
                 continue;
             }
             let other = OTHERS.iter().find(|(known, _)| *known == name).map(|(_, needs)| *needs);
-            let noun = path.strip_prefix("/api/v1/").and_then(|rest| {
+            let resource = path.strip_prefix("/api/v1/").and_then(|rest| {
                 let below =
                     |path: &str| rest.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-                NOUNS.iter().position(|noun| below(noun.path()))
+                RESOURCES.iter().position(|resource| below(resource.path()))
             });
             let needs = other.or_else(|| {
-                let area = NOUNS[noun?].area;
+                let area = RESOURCES[resource?].area;
                 let action = match (method.as_str(), path.rsplit('/').next().unwrap_or_default()) {
                     ("get", _) | ("post", "read") => Action::Read,
                     ("delete", _) | ("post", "restoration" | "delete") => Action::Delete,
@@ -129,7 +129,7 @@ fn operations(service: &Service) -> Vec<Operation> {
                 Some(Needs::Permission(area, action))
             });
             let needs = needs.unwrap_or_else(|| panic!("{name} has no row in this test"));
-            let victim = noun.map_or_else(|| uuid::Uuid::now_v7().to_string(), |place| rows[place].clone());
+            let victim = resource.map_or_else(|| uuid::Uuid::now_v7().to_string(), |place| rows[place].clone());
             found.push(Operation { name, needs, victim });
         }
     }
@@ -140,8 +140,8 @@ fn operations(service: &Service) -> Vec<Operation> {
 }
 
 #[test]
-fn no_operation_is_done_for_whoever_must_not_do_it() {
-    // Every one of so many refusals is to be seen.
+fn each_operation_without_permission_401_403_or_404() {
+    // No rate limit, so that every one of so many rejections is checked.
     let service = Service::with(&["--rate-limit-address", "0"]);
     let (_, neighbour) = service.neighbour();
     admit(&service, "acme", "gone@example.com", "owner");
@@ -156,7 +156,7 @@ fn no_operation_is_done_for_whoever_must_not_do_it() {
     let ended = service.client.create("api-keys", json!({ "name": "Ended", "role": "owner" }));
     service.database.run("UPDATE api_keys SET expires_at = now() - interval '1 hour' WHERE name = 'Ended'");
     let mut operations = operations(&service);
-    // A session of one's own, to be ended by others.
+    // A session to be ended by others.
     let session =
         bearer(&amina).get("auth/sessions").expect(200).json["data"][0]["id"].as_str().expect("an id").to_owned();
     operations
@@ -178,7 +178,7 @@ fn no_operation_is_done_for_whoever_must_not_do_it() {
         ("a forged token", bearer(&forged)),
     ];
     let roles = [Role::Viewer, Role::Agent, Role::Manager, Role::Admin].map(|role| (role, service.client_as(role)));
-    // That they were used is noted once, a moment later.
+    // The last use of a key is recorded asynchronously, once.
     roles.iter().for_each(|(_, client)| drop(client.get("me").expect(200)));
     let unnoted = "SELECT count(*)::text FROM api_keys k JOIN businesses b ON b.id = k.business_id
                    WHERE b.slug = 'acme' AND k.name = 'test' AND k.last_used_at IS NULL";
@@ -196,7 +196,7 @@ fn no_operation_is_done_for_whoever_must_not_do_it() {
         }
         for (who, client) in [("a neighbour's key", &neighbour), ("a neighbour's session", &next_door)] {
             let status = operation.call(client).status;
-            // Their own lists and figures are theirs to see; what names a victim's row finds nothing.
+            // Callers may see their own lists and figures; a path with another business's row gives 404.
             let foreign = ["{id}", "/batch/update", "/batch/delete"].iter().any(|part| name.contains(part));
             assert!(!foreign || matches!(status, 403 | 404), "{name} with {who}: {status}");
         }

@@ -1,4 +1,4 @@
-//! Conversations and the messages that move them.
+//! Tests of conversations, and how messages change them.
 
 use std::sync::LazyLock;
 
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::support::{Client, Service};
 
-/// A time of a day that begins with the tests: the conversations that they make have begun before 09:00 of it.
+/// A time of day on the day of the tests: conversations that they create have started before 09:00 of it.
 fn at(clock: &str) -> String {
     static NINE: LazyLock<DateTime<Utc>> = LazyLock::new(|| Utc::now() + TimeDelta::hours(1));
     let (hours, minutes) = clock.split_once(':').expect("a clock time");
@@ -21,7 +21,7 @@ fn message(api: &Client, conversation: &str, direction: &str, body: &str, sent_a
 }
 
 #[test]
-fn a_message_moves_its_conversation() {
+fn create_message_updates_conversation_counters_and_times() {
     let service = Service::start();
     let api = &service.client;
     let thread = api.make("conversations", json!({ "channel": "whatsapp", "address": "+4915112345678" }));
@@ -39,7 +39,7 @@ fn a_message_moves_its_conversation() {
     assert_eq!(moved["window_expires_at"], at("34:00"));
     assert!(moved["version"].as_i64() > fresh["version"].as_i64(), "so its ETag is another");
 
-    // One that arrives late is counted, and turns no clock back.
+    // A message that arrives late is counted, but does not move timestamps back.
     message(api, &thread, "inbound", "Sent before, came after", &at("09:00"));
     let late = read();
     assert_eq!(late["unread_count"], 2);
@@ -54,21 +54,21 @@ fn a_message_moves_its_conversation() {
     assert_eq!(answered["window_expires_at"], moved["window_expires_at"]);
     assert_eq!(api.patch(&path, json!({ "unread_count": 0 })).expect(200).json["unread_count"], 0);
 
-    // A clock that is far ahead is not believed: a thread must not lead the inbox for thousands of years.
+    // A time far in the future is capped: a conversation must not stay on top of the inbox for thousands of years.
     message(api, &thread, "inbound", "See you", "9999-12-31T20:00:00Z");
     for (field, most) in [("last_message_at", 1), ("window_expires_at", 2)] {
         let moved: DateTime<Utc> = read()[field].as_str().unwrap().parse().unwrap();
         assert!(moved <= Utc::now() + TimeDelta::days(most), "{field}: {moved}");
     }
 
-    // Only WhatsApp has a window.
+    // Only WhatsApp has a reply window.
     let sms = api.make("conversations", json!({ "channel": "sms", "address": "+4915112345678" }));
     message(api, &sms, "inbound", "Hi", &at("10:00"));
     assert!(api.get(&format!("conversations/{sms}")).expect(200).json["window_expires_at"].is_null());
 }
 
 #[test]
-fn the_inbox_lists_open_threads_by_recency_with_their_last_message() {
+fn list_conversations_by_recency_includes_last_message() {
     let service = Service::start();
     let api = &service.client;
     let open = |address: &str| api.make("conversations", json!({ "channel": "sms", "address": address }));
@@ -97,7 +97,7 @@ fn the_inbox_lists_open_threads_by_recency_with_their_last_message() {
 }
 
 #[test]
-fn a_thread_is_paged_backwards_through_time_while_it_grows() {
+fn paging_messages_during_inserts_newest_first_no_duplicates() {
     let service = Service::start();
     let api = &service.client;
     let thread = api.make("conversations", json!({ "channel": "web", "address": "visitor-1" }));
@@ -116,7 +116,7 @@ fn a_thread_is_paged_backwards_through_time_while_it_grows() {
         let Some(next) = page.json["page"]["next"].as_str().map(str::to_owned) else {
             break;
         };
-        // What comes in meanwhile is newer than the page, so it moves nothing.
+        // A concurrent message is newer than the page, so it does not shift it.
         message(api, &thread, "inbound", "new", &at("11:00"));
         page = api.get(&format!("{path}&cursor={next}")).expect(200);
     }
@@ -129,7 +129,7 @@ fn a_thread_is_paged_backwards_through_time_while_it_grows() {
 }
 
 #[test]
-fn one_address_has_one_open_thread() {
+fn second_open_conversation_of_one_address_409() {
     let service = Service::start();
     let api = &service.client;
     let body = || json!({ "channel": "email", "address": "anna@example.com" });
@@ -137,7 +137,7 @@ fn one_address_has_one_open_thread() {
     let refused = api.post("conversations", body()).expect(409);
     assert_eq!((refused.code(), refused.faults()), ("already_exists", vec!["/address"]));
     api.create("conversations", json!({ "channel": "web", "address": "anna@example.com" }));
-    // A closed one makes room, and cannot be opened again beside its successor.
+    // A closed one allows a successor, and cannot be reopened beside it.
     api.patch(&format!("conversations/{first}"), json!({ "status": "closed" })).expect(200);
     let second = api.make("conversations", body());
     api.patch(&format!("conversations/{first}"), json!({ "status": "pending" })).expect(409);
@@ -148,7 +148,7 @@ fn one_address_has_one_open_thread() {
 }
 
 #[test]
-fn a_message_of_the_channel_is_stored_once() {
+fn create_message_duplicate_external_id_409() {
     let service = Service::start();
     let api = &service.client;
     let thread = api.make("conversations", json!({ "channel": "whatsapp", "address": "+4915112345678" }));
@@ -158,7 +158,7 @@ fn a_message_of_the_channel_is_stored_once() {
     assert_eq!((again.code(), again.faults()), ("already_exists", vec!["/external_id"]));
     let unread = api.get(&format!("conversations/{thread}")).expect(200).json["unread_count"].clone();
     assert_eq!(unread, 1, "what was refused moved nothing");
-    // Both faults at once: nobody but the contact writes inbound, and a text needs one.
+    // Both errors at once: only the contact writes inbound, and a text message needs a body.
     let wrong = json!({ "conversation_id": thread, "direction": "inbound", "author": "ai" });
     assert_eq!(api.post("messages", wrong).expect(422).faults(), ["/author", "/body"]);
     let cost = json!({ "conversation_id": thread, "direction": "outbound", "author": "ai", "body": "Hi",
@@ -168,7 +168,7 @@ fn a_message_of_the_channel_is_stored_once() {
 }
 
 #[test]
-fn a_message_is_by_someone_of_its_side_and_as_far_as_its_side_can_get() {
+fn message_author_or_status_of_wrong_direction_422() {
     let service = Service::start();
     let api = &service.client;
     let thread = api.make("conversations", json!({ "channel": "sms", "address": "+4915112345678" }));
@@ -189,10 +189,10 @@ fn a_message_is_by_someone_of_its_side_and_as_far_as_its_side_can_get() {
 }
 
 #[test]
-fn a_number_is_one_thread_whether_whatsapp_wrote_it_or_someone_else() {
+fn whatsapp_address_formats_normalise_to_one_conversation() {
     let service = Service::start();
     let talk = |address: &str| json!({ "channel": "whatsapp", "address": address });
-    // Whole and without its sign, from another country than the business'.
+    // Complete but without its plus sign, from another country than the business's.
     let thread = service.client.create("conversations", talk("16045550177"));
     assert_eq!(thread["address"], "+16045550177");
     for written in ["+16045550177", "+1 604 555-0177"] {

@@ -1,4 +1,4 @@
-//! Browsers on other origins: what their preflights ask is answered, and a refusal says what to change.
+//! Tests of CORS: preflights from browsers on other origins, and errors that say which setting to change.
 
 use std::collections::BTreeSet;
 
@@ -27,14 +27,14 @@ fn preflight_with_headers_of_front_ends_allowed() {
     let answer = preflight(&api, APP, "PATCH", wanted).expect(200);
     assert_eq!(answer.header("access-control-allow-origin"), APP);
     assert!(names(answer.header("access-control-allow-headers")).is_superset(&names(wanted)), "{:?}", answer.headers);
-    // As some send them.
+    // In the form in which some browsers send them.
     preflight(&api, APP, "POST", "Content-Type, Sentry-Trace , BAGGAGE").expect(200);
     preflight(&api, APP, "GET", "").expect(200);
 }
 
 #[test]
-fn preflight_of_origins_written_loosely_allowed() {
-    // A blank after the comma, capital letters, a port that goes without saying, a slash at the end.
+fn preflight_of_origins_with_spaces_case_or_port_allowed() {
+    // A blank after the comma, capital letters, a default port, a slash at the end.
     let service = Service::with(&["--cors-origins", "https://a.example, https://b.example,HTTPS://C.example:443/"]);
     for origin in ["https://a.example", "https://b.example", "https://c.example"] {
         preflight(&service.stranger(), origin, "GET", "").expect(200);
@@ -65,7 +65,7 @@ fn refused_preflight_403_names_what_was_refused_and_the_option() {
         assert!(detail.contains(named) && detail.contains("RAPPORT_CORS_ORIGINS"), "{detail}");
         assert_eq!(answer.header("access-control-allow-origin"), "");
     }
-    // No preflight: any client may ask what a path answers to.
+    // Not a preflight: any client may send OPTIONS to a path.
     api.send(api.request("OPTIONS", "leads")).expect(405);
     let anywhere = Service::with(&["--cors-origins", "*"]);
     preflight(&anywhere.stranger(), "https://evil.example.com", "GET", "if-match").expect(200);
@@ -113,7 +113,7 @@ fn documented_headers_are_allowed_and_exposed() {
     let list = sent.into_iter().collect::<Vec<_>>().join(",");
     preflight(&service.stranger(), APP, "POST", &list).expect(200);
 
-    // What every answer or a file has, whether the document says so or not.
+    // Headers of every response or file, documented or not.
     answered.extend(
         ["cache-status", "content-disposition", "server-timing", "www-authenticate", "x-request-id"].map(String::from),
     );

@@ -1,4 +1,4 @@
-//! A replica that is cut off from the database: not ready, alive, quiet in its log, and back by itself.
+//! Tests of a replica without a database connection: not ready, alive, few log lines, and recovery by itself.
 
 use std::time::{Duration, Instant};
 
@@ -8,11 +8,11 @@ use serde_json::json;
 use crate::support::proxy::{Mode, Proxy};
 use crate::support::{Database, Program, Service, make_business, make_key, until};
 
-/// Quick to notice; a statement may take a second, so a pool that is only busy is given two.
+/// Fast detection; a statement may take a second, so a pool that is merely busy is given two.
 const QUICK: [&str; 6] =
-    ["--readiness-after-seconds", "1", "--cache-round-ms", "500", "--statement-timeout-ms", "1000"];
+    ["--readiness-after-seconds", "1", "--cache-validation-timeout-ms", "500", "--statement-timeout-ms", "1000"];
 
-/// What an outage of the kind `mode` does to a replica that nobody asks anything.
+/// Asserts the effect of an outage of kind `mode` on an idle replica.
 fn is_not_ready_while(mode: Mode, settings: &[&str], components: &[&str]) {
     let direct = Database::create();
     let business = make_business(&direct, "acme");
@@ -41,22 +41,22 @@ fn is_not_ready_while(mode: Mode, settings: &[&str], components: &[&str]) {
 }
 
 #[test]
-fn database_that_refuses_connections_fails_readiness_until_it_is_back() {
+fn database_refusing_connections_fails_readiness_until_back() {
     is_not_ready_while(Mode::Cut, &[], &["cache validation", "database"]);
 }
 
 #[test]
-fn database_that_answers_nothing_fails_readiness_until_it_is_back() {
+fn unresponsive_database_fails_readiness_until_back() {
     is_not_ready_while(Mode::Hole, &[], &["cache validation", "database"]);
 }
 
 #[test]
-fn outage_without_a_cache_is_seen_by_the_pool() {
+fn database_outage_with_cache_off_fails_readiness() {
     is_not_ready_while(Mode::Cut, &["--cache", "off"], &["database"]);
 }
 
 #[test]
-fn database_that_is_only_busy_does_not_fail_readiness() {
+fn busy_database_does_not_fail_readiness() {
     let settings = [QUICK.as_slice(), &["--db-wait-ms", "300", "--db-connections", "1"]].concat();
     let service = Service::with(&settings);
     let lead = service.client.make("leads", json!({ "title": "Locked" }));
@@ -75,7 +75,7 @@ fn database_that_is_only_busy_does_not_fail_readiness() {
 }
 
 #[test]
-fn unreachable_database_is_one_log_line_a_minute_for_each_way_to_it() {
+fn unreachable_database_logged_once_a_minute_per_component() {
     let direct = Database::create();
     let business = make_business(&direct, "acme");
     let key = make_key(&direct, business, Role::Owner);
@@ -108,7 +108,7 @@ fn unreachable_database_is_one_log_line_a_minute_for_each_way_to_it() {
     assert_eq!(count("the database can be reached again"), 1, "{said}");
     assert_eq!(count("a validation round failed"), 1, "{said}");
     assert_eq!(count("validation rounds succeed again"), 1, "{said}");
-    // Each of the two once more, as a reason why readiness fails; nothing else.
+    // Each of the two is logged once more as the reason for failing readiness; nothing else is.
     let complaints = said.lines().filter(|line| line.contains("\"WARN\"") || line.contains("\"ERROR\"")).count();
     assert!(complaints <= 4, "{complaints} complaints: {said}");
 }

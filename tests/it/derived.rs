@@ -1,16 +1,16 @@
-//! What follows from other rows equals a recount of them, whatever was done to them and in whichever order: here that is what
-//! a conversation tells of its messages.
+//! Tests that derived columns equal a recount after any operations in any order: here those that a conversation derives
+//! from its messages.
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use serde_json::{Value as Json, json};
 
 use crate::support::{Client, Service};
 
-/// Rounds of random operations, each followed by a recount.
+/// Random operations, each followed by a recount.
 const ROUNDS: usize = 120;
 const SEED: u64 = 0x5eed;
 
-/// A small generator (Knuth's MMIX), so that a failure can be repeated.
+/// A small random generator (Knuth's MMIX), so that a failure can be reproduced.
 struct Random(u64);
 
 impl Random {
@@ -24,7 +24,7 @@ impl Random {
     }
 }
 
-/// A message as the test knows it.
+/// The expected state of a message.
 struct Said {
     id: String,
     thread: usize,
@@ -38,7 +38,7 @@ struct Thread {
     id: String,
     whatsapp: bool,
     started_at: DateTime<Utc>,
-    /// How many messages there were when it was last marked, and the number that it was marked with.
+    /// The number of messages when it was last marked as read, and the unread count set then.
     marked: (usize, usize),
 }
 
@@ -46,7 +46,7 @@ struct World<'s> {
     api: &'s Client,
     random: Random,
     threads: Vec<Thread>,
-    /// In the order in which they came.
+    /// In order of arrival.
     messages: Vec<Said>,
 }
 
@@ -94,7 +94,7 @@ impl World<'_> {
         base + since.filter(|said| said.thread == thread && said.inbound && !said.read && !said.deleted).count()
     }
 
-    /// Does something, and says what.
+    /// Performs a random operation, and returns its name.
     fn act(&mut self) -> &'static str {
         match self.random.below(10) {
             0..=2 => {
@@ -155,7 +155,7 @@ impl World<'_> {
             }
             8 => {
                 let thread = self.random.below(self.threads.len());
-                // Marked with what it has already, nothing changes.
+                // Setting the current value changes nothing.
                 if self.unread(thread) != 0 {
                     self.api.patch(&format!("conversations/{}", self.threads[thread].id), json!({ "unread_count": 0 }));
                     self.threads[thread].marked = (self.messages.len(), 0);
@@ -174,7 +174,7 @@ impl World<'_> {
         }
     }
 
-    /// Compares each thread with a recount from the API's own list of its messages, and with what the test knows.
+    /// Compares each conversation with a recount from the API's list of its messages, and with the expected state.
     fn recount(&self, after: &str) {
         for (place, thread) in self.threads.iter().enumerate() {
             let shown = self.api.get(&format!("conversations/{}", thread.id)).expect(200).json;
@@ -201,7 +201,7 @@ impl World<'_> {
 }
 
 #[test]
-fn conversation_after_any_changes_of_its_messages_equals_a_recount() {
+fn conversation_counters_after_random_changes_equal_recount() {
     let service = Service::start();
     let api = &service.client;
     let threads = ["whatsapp", "sms", "email"].map(|channel| {
@@ -218,7 +218,7 @@ fn conversation_after_any_changes_of_its_messages_equals_a_recount() {
 }
 
 #[test]
-fn concurrent_changes_of_messages_leave_counts_that_equal_a_recount() {
+fn conversation_counters_after_concurrent_writes_equal_recount() {
     let service = Service::with(&["--db-connections", "6"]);
     let api = &service.client;
     let thread = api.make("conversations", json!({ "channel": "whatsapp", "address": "+4915112345678" }));
@@ -246,7 +246,7 @@ fn concurrent_changes_of_messages_leave_counts_that_equal_a_recount() {
         }
     });
     let shown = api.get(&path).expect(200).json;
-    // A change that recounts: what was kept step by step must be the same.
+    // A change that recounts: the incrementally kept values must be the same.
     let id = say(api);
     api.delete(&format!("messages/{id}")).expect(204);
     let recounted = api.get(&path).expect(200).json;

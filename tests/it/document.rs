@@ -1,8 +1,8 @@
-//! The OpenAPI document as generators of clients read it.
+//! Tests of the OpenAPI document for client generators.
 
 use serde_json::Value;
 
-/// Calls `look` with every schema-like object of `value`, examples excepted, and where it stands.
+/// Calls `look` with every schema-like object of `value`, examples excepted, and its location.
 fn walk(value: &Value, place: &str, look: &mut impl FnMut(&Value, &str)) {
     match value {
         Value::Object(members) => {
@@ -61,7 +61,7 @@ fn no_request_schema_has_a_default() {
             walk(&operation["requestBody"], &format!("{method} {path}"), &mut note);
         }
     }
-    // Whichever body refers to them.
+    // In any request body that refers to them.
     walk(&document["components"]["schemas"], "schemas", &mut note);
     assert!(faults.is_empty(), "{}:\n{}", faults.len(), faults.join("\n"));
     // The description names the default.

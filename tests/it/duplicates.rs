@@ -1,30 +1,30 @@
-//! Contacts and companies that are there already: found, told of when they are made once more, and left alone where they
-//! only look alike.
+//! Tests of duplicate contacts and companies: found by search, reported on create, and ignored where rows are only
+//! similar.
 
 use rapport::auth::Role;
 use serde_json::{Value, json};
 
 use crate::support::{Answer, Client, Service};
 
-/// Ids with reasons, in the order of the answer.
-fn found(answer: &Answer, noun: &str) -> Vec<(String, Vec<String>)> {
+/// Ids with match reasons, in response order.
+fn found(answer: &Answer, resource: &str) -> Vec<(String, Vec<String>)> {
     let texts = |list: &Value| {
         list.as_array().expect("a list").iter().map(|t| t.as_str().expect("a text").to_owned()).collect()
     };
     let rows = answer.rows().iter();
-    rows.map(|row| (row[noun]["id"].as_str().expect("an id").to_owned(), texts(&row["reasons"]))).collect()
+    rows.map(|row| (row[resource]["id"].as_str().expect("an id").to_owned(), texts(&row["reasons"]))).collect()
 }
 
 fn score(answer: &Answer, place: usize) -> f64 {
     answer.rows()[place]["score"].as_f64().expect("a number")
 }
 
-fn make(api: &Client, noun: &str, body: Value) -> String {
-    api.make(&format!("{noun}?allow_duplicate=true"), body)
+fn make(api: &Client, resource: &str, body: Value) -> String {
+    api.make(&format!("{resource}?allow_duplicate=true"), body)
 }
 
 #[test]
-fn contacts_are_found_by_what_they_share_and_rated_by_how_much() {
+fn find_duplicate_contacts_scored_by_shared_values() {
     let service = Service::start();
     let api = &service.client;
     let company = api.make("companies", json!({ "name": "Acme", "domain": "www.acme.example" }));
@@ -43,18 +43,18 @@ fn contacts_are_found_by_what_they_share_and_rated_by_how_much() {
     assert_eq!(only(&answer), [(anna.clone(), vec!["email".into(), "company".into()])]);
     assert_eq!(answer.rows()[0]["contact"], api.get(&format!("contacts/{anna}")).expect(200).json, "the whole row");
     let statements = answer.queries();
-    // However the number is written.
+    // The phone number is compared in normalised form.
     assert_eq!(only(&like(json!({ "phone": "+49 (151) 1234-5678" }))), [(anna.clone(), vec!["phone".into()])]);
     assert_eq!(only(&like(json!({ "external_id": "crm-1" }))), [(anna.clone(), vec!["external_id".into()])]);
     let named = like(json!({ "first_name": "anna", "last_name": "mueller" }));
     assert_eq!(only(&named), [(anna.clone(), vec!["name".into()])]);
     assert_eq!(named.queries(), statements);
-    // Who works at the domain of the address, if the name fits.
+    // A name match counts with an address of the same company.
     let colleague = like(json!({ "first_name": "Anna", "last_name": "Muller", "email": "a.mueller@acme.example" }));
     assert_eq!(only(&colleague), [(anna.clone(), vec!["name".into(), "company".into()])]);
     let stranger = like(json!({ "first_name": "Igor", "last_name": "Pavlov", "email": "igor@acme.example" }));
     assert_eq!(only(&stranger), [], "a colleague is no duplicate");
-    // Dots and what follows a plus: like it, and not the same.
+    // Dots and plus suffixes: similar, but not equal.
     for address in ["boriskarloff@gmail.com", "BorisKarl.off+shop@googlemail.com"] {
         assert_eq!(
             only(&like(json!({ "email": address }))),
@@ -70,7 +70,7 @@ fn contacts_are_found_by_what_they_share_and_rated_by_how_much() {
     );
     assert!(score(&all, 0) > score(&answer, 0) && score(&answer, 0) > score(&named, 0), "the more they share");
     assert!(all.rows().iter().all(|row| (0.0..=1.0).contains(&row["score"].as_f64().expect("a number"))));
-    // A row that is there, which is not like itself.
+    // An existing row is not its own duplicate.
     let twin = make(api, "contacts", json!({ "first_name": "Anna", "last_name": "Müller", "phone": "+4915112345678" }));
     let of_row = like(json!({ "id": anna }));
     assert_eq!(only(&of_row), [(twin.clone(), vec!["phone".into(), "name".into()])]);
@@ -101,7 +101,7 @@ fn contacts_are_found_by_what_they_share_and_rated_by_how_much() {
 }
 
 #[test]
-fn companies_are_found_by_domain_number_and_name() {
+fn find_duplicate_companies_by_domain_phone_and_name() {
     let service = Service::start();
     let api = &service.client;
     let acme = make(
@@ -123,7 +123,7 @@ fn companies_are_found_by_domain_number_and_name() {
 }
 
 #[test]
-fn whoever_makes_a_contact_twice_is_told_and_may_insist() {
+fn create_duplicate_contact_409_unless_allowed() {
     let service = Service::start();
     let api = &service.client;
     let company = api.make("companies", json!({ "name": "Acme" }));
@@ -133,7 +133,7 @@ fn whoever_makes_a_contact_twice_is_told_and_may_insist() {
         "phone": "+4915112345678", "external_id": "crm-1", "company_id": company }),
     );
     let refused = |body: Value| api.post("contacts", body).expect(409);
-    // What must be unique names the row that has it.
+    // A unique value points to the row that has it.
     for (body, pointer) in [
         (json!({ "email": "ANNA@acme.example" }), "/email"),
         (json!({ "first_name": "X", "external_id": "crm-1" }), "/external_id"),
@@ -162,7 +162,7 @@ fn whoever_makes_a_contact_twice_is_told_and_may_insist() {
         let made = api.create("contacts?allow_duplicate=true", body);
         api.delete(&format!("contacts/{}", made["id"].as_str().expect("an id"))).expect(204);
     }
-    // No false alarms: colleagues, families with one telephone, namesakes elsewhere, people who are gone.
+    // No false positives: colleagues, families with one phone, namesakes elsewhere, deleted contacts.
     for body in [
         json!({ "first_name": "Igor", "last_name": "Pavlov", "phone": "+4915112345678" }),
         json!({ "first_name": "Anna", "last_name": "Müller" }),
@@ -173,16 +173,16 @@ fn whoever_makes_a_contact_twice_is_told_and_may_insist() {
     }
     api.delete(&format!("contacts/{anna}")).expect(204);
     api.create("contacts", json!({ "email": "anna@acme.example", "external_id": "crm-1" }));
-    // Only one parameter, and only here.
+    // Only this parameter, and only here.
     for query in ["allow_duplicate=yes", "allow=true", "allow_duplicate=true&x=1"] {
         api.post(&format!("contacts?{query}"), json!({ "first_name": "B" })).expect(400);
     }
     api.post("leads?allow_duplicate=true", json!({ "title": "B" })).expect(400);
     api.create("contacts?allow_duplicate=false", json!({ "first_name": "Bob" }));
-    // A neighbour's are nobody's business.
+    // A neighbour's rows are not considered.
     let (_, neighbour) = service.neighbour();
     neighbour.create("contacts", json!({ "email": "anna@acme.example", "phone": "+4915112345678" }));
-    // Who may not read is told that there is one, and no more.
+    // A caller without the read permission learns that a duplicate exists, and no more.
     let blind = api.create("api-keys", json!({ "name": "Blind", "permissions": ["crm:write"] }));
     let blind = Client::new(service.address, blind["key"].as_str().expect("a key"));
     for (body, code) in [
@@ -198,7 +198,7 @@ fn whoever_makes_a_contact_twice_is_told_and_may_insist() {
 }
 
 #[test]
-fn whoever_makes_a_company_twice_is_told_and_may_insist() {
+fn create_duplicate_company_409_unless_allowed() {
     let service = Service::start();
     let api = &service.client;
     let acme = api.make("companies", json!({ "name": "Acme GmbH", "domain": "acme.example", "phone": "+4930901820" }));

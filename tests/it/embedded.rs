@@ -1,4 +1,5 @@
-//! The embedded PostgreSQL: it dies and comes back, it is refused with what mends it, and commands work beside it.
+//! Tests of the embedded PostgreSQL: it restarts after a crash, reports how to fix what it refuses, and CLI commands
+//! work beside it.
 
 use std::cell::{Cell, RefCell};
 use std::io::Read;
@@ -12,14 +13,14 @@ use diesel::connection::SimpleConnection;
 use diesel::{Connection, PgConnection};
 use serde_json::json;
 
-use crate::life::{Process, State, rapport, said};
+use crate::lifecycle::{Process, State, rapport, said};
 use crate::support::until;
 
 /// Debian's `nobody`.
 const NOBODY: u32 = 65_534;
 
 fn kill(process: i32) {
-    // SAFETY: a signal to the server of a test's own service.
+    // SAFETY: sends a signal to the server of the test's own service.
     unsafe { libc::kill(process, libc::SIGKILL) };
 }
 
@@ -42,7 +43,7 @@ fn refused(state: &Path) -> String {
 }
 
 #[test]
-fn killed_postgres_of_a_running_service_comes_back_with_its_data() {
+fn killed_postgres_restarts_with_its_data() {
     let state = State::new();
     let service = Process::start(&state.0);
     let api = service.client();
@@ -62,7 +63,7 @@ fn killed_postgres_of_a_running_service_comes_back_with_its_data() {
     }
 }
 
-/// The process of PostgreSQL that executes `query`.
+/// The process id of the PostgreSQL backend that executes `query`.
 fn backend_of(conn: &mut PgConnection, query: &str) -> Option<i32> {
     let sql = format!(
         "SELECT pid::bigint FROM pg_stat_activity WHERE query = '{}' AND state = 'active'",
@@ -72,9 +73,9 @@ fn backend_of(conn: &mut PgConnection, query: &str) -> Option<i32> {
     row.int(0).and_then(|process| process.try_into().ok())
 }
 
-/// A backend that computes does not see that its postmaster is gone, and keeps the memory that the next one needs.
+/// A busy backend does not notice that its postmaster is gone, and keeps the shared memory that the next one needs.
 #[test]
-fn postgres_killed_while_a_backend_is_busy_comes_back() {
+fn killed_postgres_with_a_busy_backend_restarts() {
     const BUSY: &str = "DO $$ BEGIN LOOP END LOOP; END $$";
     let state = State::new();
     let service = Process::start(&state.0);
@@ -91,8 +92,8 @@ fn postgres_killed_while_a_backend_is_busy_comes_back() {
         });
         let (backend, postgres) = (backend.get().expect("a backend"), state.postgres().expect("PostgreSQL runs"));
         if is_stopped {
-            // It takes no signal but the last.
-            // SAFETY: a signal to a backend of the test's own service.
+            // A stopped process only reacts to SIGKILL.
+            // SAFETY: sends a signal to a backend of the test's own service.
             unsafe { libc::kill(backend, libc::SIGSTOP) };
         }
         let killed = Instant::now();
@@ -107,9 +108,9 @@ fn postgres_killed_while_a_backend_is_busy_comes_back() {
     }
 }
 
-/// Takes some seconds: that is what the pauses between the restarts come to.
+/// Takes some seconds, the sum of the pauses between restarts.
 #[test]
-fn postgres_that_cannot_be_restarted_ends_the_service_with_the_reason() {
+fn unrestartable_postgres_ends_service_with_the_reason() {
     let state = State::new();
     let mut service = Process::start(&state.0);
     let data = std::fs::read_dir(&state.0).expect("the state").flatten().map(|entry| entry.path());
@@ -135,7 +136,7 @@ fn state_folder_with_a_space_a_comma_and_quotes_serves() {
 }
 
 #[test]
-fn data_of_another_user_is_refused_with_the_command_that_mends_it() {
+fn data_folder_of_other_user_refused_with_fix_command() {
     if !is_root() {
         return;
     }
@@ -155,7 +156,7 @@ fn data_of_another_user_is_refused_with_the_command_that_mends_it() {
     for word in words {
         assert!(text.contains(&word), "no {word} in {text}");
     }
-    // What it says mends it.
+    // The command in the message fixes it.
     let mended = std::process::Command::new("chown").args(["-R", "postgres"]).arg(&data).status().expect("chown");
     assert!(mended.success());
     let again = rapport(&["migrate"]).env("RAPPORT_STATE_DIR", &state.0).output().expect("the binary");
@@ -163,13 +164,13 @@ fn data_of_another_user_is_refused_with_the_command_that_mends_it() {
 }
 
 #[test]
-fn state_folder_of_another_user_is_refused_with_the_command_that_mends_it() {
+fn state_folder_of_other_user_refused_with_fix_command() {
     if !is_root() {
         return;
     }
     let state = State::new();
     std::fs::create_dir_all(&state.0).expect("a folder");
-    // Where an unprivileged user may execute it.
+    // In a folder where an unprivileged user may execute it.
     let binary = state.0.join("rapport");
     std::fs::copy(env!("CARGO_BIN_EXE_rapport"), &binary).expect("a copy");
     let as_nobody = |folder: &Path| -> Output {
@@ -199,7 +200,7 @@ fn state_folder_of_another_user_is_refused_with_the_command_that_mends_it() {
 }
 
 #[test]
-fn state_folder_below_a_closed_one_is_refused_with_the_command_that_opens_it() {
+fn state_folder_in_closed_parent_refused_with_fix_command() {
     if !is_root() {
         return;
     }
@@ -215,7 +216,7 @@ fn state_folder_below_a_closed_one_is_refused_with_the_command_that_opens_it() {
 }
 
 #[test]
-fn commands_work_beside_the_running_service_and_leave_its_server_alone() {
+fn cli_commands_use_the_running_embedded_server() {
     let state = State::new();
     let service = Process::start(&state.0);
     let postgres = state.postgres();
@@ -245,7 +246,7 @@ fn commands_work_beside_the_running_service_and_leave_its_server_alone() {
     assert_eq!(service.probe("/health/readiness"), 200);
 }
 
-/// The folder of PostgreSQL's files.
+/// PostgreSQL's data directory.
 fn data_of(state: &State) -> PathBuf {
     let mut folders = std::fs::read_dir(&state.0).expect("the state").flatten().map(|entry| entry.path());
     folders.find(|path| path.join("PG_VERSION").exists()).expect("the data")
@@ -271,7 +272,7 @@ const USER_CREATE: [&str; 10] =
     ["user", "create", "--business", "demo", "--email", "new@example.com", "--name", "New Person", "--role", "agent"];
 
 #[test]
-fn command_of_another_user_beside_the_running_service_is_told_to_run_as_its_owner() {
+fn cli_command_of_other_user_refused_names_the_owner() {
     if !is_root() {
         return;
     }
@@ -286,7 +287,7 @@ fn command_of_another_user_beside_the_running_service_is_told_to_run_as_its_owne
         assert!(text.contains("is running on it") && text.contains("sudo -u root"), "{text}");
         assert!(!text.contains("chown"), "{text}");
     }
-    // root uses the server as it runs, and gives its files to nobody.
+    // As root it uses the running server, and does not change the owner of its files.
     let output = rapport(&USER_CREATE).env("RAPPORT_STATE_DIR", &state.0).output().expect("the binary");
     assert!(output.status.success(), "{}", said(&output));
     assert_eq!(std::fs::metadata(data_of(&state)).expect("the data").uid(), owner);
@@ -294,7 +295,7 @@ fn command_of_another_user_beside_the_running_service_is_told_to_run_as_its_owne
 }
 
 #[test]
-fn root_beside_the_service_of_another_user_leaves_its_folder_to_that_user() {
+fn cli_command_by_root_keeps_state_folder_owner() {
     if !is_root() {
         return;
     }
@@ -305,7 +306,7 @@ fn root_beside_the_service_of_another_user_leaves_its_folder_to_that_user() {
     chown(&state.0, Some(NOBODY), Some(NOBODY)).expect("chown");
     let migrated = run_as(NOBODY, &elsewhere.0, &["migrate"], &state.0);
     assert!(migrated.status.success(), "{}", said(&migrated));
-    // What a service of that user holds.
+    // The lock that a service of that user would hold.
     let lock = std::fs::File::open(state.0.join("lock")).expect("the lock");
     lock.lock().expect("the lock");
     // It waits for a server that does not run here.
@@ -316,7 +317,7 @@ fn root_beside_the_service_of_another_user_leaves_its_folder_to_that_user() {
 }
 
 #[test]
-fn command_on_a_folder_without_a_database_is_refused_and_makes_nothing() {
+fn cli_command_without_database_refused_creates_no_folder() {
     let state = State::new();
     std::fs::create_dir_all(&state.0).expect("a folder");
     std::fs::write(state.0.join("people.csv"), "first_name,email\nAnna,anna@example.com\n").expect("a file");
@@ -339,7 +340,7 @@ fn command_on_a_folder_without_a_database_is_refused_and_makes_nothing() {
 }
 
 #[test]
-fn serve_says_where_its_database_is_and_whether_it_is_new() {
+fn serve_prints_database_folder_and_whether_it_is_new() {
     let state = State::new();
     for is_new in [true, false] {
         let service = Process::start(&state.0);

@@ -1,4 +1,5 @@
-//! The event log: all that happens is told once and in order, whoever writes and whoever orders; and streams of it.
+//! Tests of the event log: every committed change gives one event, in order, with concurrent writers and sequencers;
+//! and of event streams.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -7,24 +8,24 @@ use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
 use rapport::auth::Role;
-use rapport::noun::{Kind, Written};
-use rapport::nouns::NOUNS;
+use rapport::registry::RESOURCES;
+use rapport::resource::{FieldType, Mutability};
 use serde_json::{Value, json};
 
 use crate::sign_in::{admit, client, sign_in};
 use crate::support::{Client, Database, Samples, Service, make_key, narrow};
 
-/// Longest wait for what must come.
+/// Timeout for something that must happen.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 fn working(settings: &[&str]) -> Service {
-    Service::with(&[&["--worker", "on"], settings].concat())
+    Service::with(&[&["--background-tasks", "on"], settings].concat())
 }
 
-/// Waits until all that is committed has its number.
+/// Waits until every committed change has a sequence number.
 fn ordered(database: &Database) {
     let began = Instant::now();
-    while database.ask("SELECT count(*)::text FROM event_queue") != "0" {
+    while database.ask("SELECT count(*)::text FROM event_outbox") != "0" {
         assert!(began.elapsed() < PATIENCE, "something waits for its number");
         std::thread::sleep(Duration::from_millis(10));
     }
@@ -51,7 +52,7 @@ fn last(api: &Client) -> i64 {
     api.get("events?after=latest").expect(200).json["page"]["last"].as_i64().expect("a number")
 }
 
-/// What a stream says: an event, or none of it but a number.
+/// A record of a stream: an event, or a number without one.
 #[derive(Debug)]
 struct Record {
     id: i64,
@@ -59,7 +60,7 @@ struct Record {
     data: Value,
 }
 
-/// A stream that is followed in a thread of its own.
+/// A stream that is read in its own thread.
 struct Follow {
     status: u16,
     records: Receiver<Record>,
@@ -117,14 +118,14 @@ impl Follow {
         }
     }
 
-    /// A number without an event.
+    /// Waits for a heartbeat and returns its number.
     fn heartbeat(&self) -> i64 {
         let record = self.records.recv_timeout(PATIENCE).expect("a heartbeat");
         assert_eq!(record.kind, "", "{record:?}");
         record.id
     }
 
-    /// The events up to `upto`.
+    /// The event numbers up to `upto`.
     fn until(&self, upto: i64) -> Vec<i64> {
         let mut ids = Vec::new();
         while ids.last() != Some(&upto) {
@@ -135,45 +136,50 @@ impl Follow {
 }
 
 #[test]
-fn every_write_of_every_noun_is_told_once() {
+fn each_write_of_each_resource_emits_one_event() {
     let service = working(&[]);
     let api = &service.client;
     let mut samples = Samples::new(api);
     let mut expected: Vec<(String, String)> = Vec::new();
-    for noun in NOUNS.iter().filter(|noun| noun.has_history()) {
-        let row = samples.row(noun);
+    for resource in RESOURCES.iter().filter(|resource| resource.has_history()) {
+        let row = samples.row(resource);
         let id = row["id"].as_str().expect("an id").to_owned();
-        let mut happens = |what: &str| expected.push((format!("{}.{what}", noun.name), id.clone()));
-        if noun.operations.create {
+        let mut happens = |what: &str| expected.push((format!("{}.{what}", resource.name), id.clone()));
+        if resource.operations.create {
             happens("created");
         }
-        let free = |field: &&rapport::noun::Field| {
-            field.written == Written::Always && matches!(field.kind, Kind::Text { max, .. } if max > 60)
+        let free = |field: &&rapport::resource::Field| {
+            field.mutability == Mutability::Always
+                && matches!(field.field_type, FieldType::Text { max, .. } if max > 60)
         };
-        if let (true, Some(field)) = (noun.operations.update, noun.fields.iter().find(free)) {
+        if let (true, Some(field)) = (resource.operations.update, resource.fields.iter().find(free)) {
             api.patch(
-                &format!("{}/{id}", noun.plural),
+                &format!("{}/{id}", resource.plural),
                 json!({ field.name: format!("{}x", row[field.name].as_str().unwrap_or("Another ")) }),
             )
             .expect(200);
             happens("updated");
-            // To change nothing is no change.
-            api.patch(&format!("{}/{id}", noun.plural), json!({})).expect(200);
+            // An empty change is no change.
+            api.patch(&format!("{}/{id}", resource.plural), json!({})).expect(200);
         }
-        if noun.operations.delete {
-            api.delete(&format!("{}/{id}", noun.plural)).expect(204);
+        if resource.operations.delete {
+            api.delete(&format!("{}/{id}", resource.plural)).expect(204);
             happens("deleted");
         }
-        if noun.operations.restore {
-            api.post(&format!("{}/{id}/restoration", noun.plural), json!({})).expect(200);
+        if resource.operations.restore {
+            api.post(&format!("{}/{id}/restoration", resource.plural), json!({})).expect(200);
             happens("restored");
         }
     }
-    // And what does not happen is not told.
-    let before = service.database.ask("SELECT last_value::text FROM event_places");
+    // A rejected or rolled-back change gives no event.
+    let before = service.database.ask("SELECT last_value::text FROM event_outbox_place_seq");
     api.post("leads", json!({ "title": "Roof", "assignee_id": uuid::Uuid::now_v7() })).expect(422);
     service.database.run("BEGIN; UPDATE leads SET score = 77; ROLLBACK");
-    assert_ne!(service.database.ask("SELECT last_value::text FROM event_places"), before, "it was about to be told");
+    assert_ne!(
+        service.database.ask("SELECT last_value::text FROM event_outbox_place_seq"),
+        before,
+        "it was about to be told"
+    );
     ordered(&service.database);
 
     let events = all(api, "");
@@ -185,20 +191,20 @@ fn every_write_of_every_noun_is_told_once() {
         *told.entry((text("type"), text("row_id"))).or_default() += 1;
     }
     for one in &expected {
-        // The business is there before, and an update of it is one more than its other settings.
+        // The business existed before, and updating it is one more change than its other settings.
         assert_eq!(told.get(one), Some(&1), "{one:?}");
     }
     assert!(expected.len() > 30, "{}", expected.len());
-    // It is what the audit log tells, without who comes and goes.
+    // Events equal the audit log, without sign-ins and sign-outs.
     let log = service.database.ask(&format!(
-        "SELECT count(*)::text FROM audit_log WHERE business_id = '{}' AND noun <> 'sessions' AND action <> 'exported'",
+        "SELECT count(*)::text FROM audit_log WHERE business_id = '{}' AND resource <> 'sessions' AND action <> 'exported'",
         service.business
     ));
     assert_eq!(events.len().to_string(), log);
 }
 
 #[test]
-fn an_event_says_what_happened_and_filters_narrow_it() {
+fn list_events_shows_changes_and_applies_filters() {
     let service = working(&[]);
     let api = &service.client;
     let lead = api.make("leads", json!({ "title": "Desks" }));
@@ -210,7 +216,7 @@ fn an_event_says_what_happened_and_filters_narrow_it() {
 
     let won = &all(api, "&type=lead.updated")[0];
     assert_eq!(
-        (&won["noun"], &won["row_id"], &won["changed"]),
+        (&won["resource"], &won["row_id"], &won["changed"]),
         (&json!("leads"), &json!(lead), &json!(["status", "closed_at"]))
     );
     assert_eq!(won["changes"]["status"], json!({ "old": "new", "new": "won" }));
@@ -222,8 +228,8 @@ fn an_event_says_what_happened_and_filters_narrow_it() {
     let types = |query: &str| -> Vec<String> {
         all(api, query).iter().map(|e| e["type"].as_str().expect("a type").to_owned()).collect()
     };
-    assert_eq!(types("&noun=leads"), ["lead.created", "lead.updated", "lead.deleted"]);
-    assert_eq!(types("&noun=leads&type=*.deleted,company.*"), ["lead.deleted"]);
+    assert_eq!(types("&resource=leads"), ["lead.created", "lead.updated", "lead.deleted"]);
+    assert_eq!(types("&resource=leads&type=*.deleted,company.*"), ["lead.deleted"]);
     assert_eq!(
         types("&type=lead.*,company.created"),
         ["lead.created", "lead.updated", "company.created", "lead.deleted"]
@@ -231,7 +237,7 @@ fn an_event_says_what_happened_and_filters_narrow_it() {
     let gone = all(api, "&type=lead.deleted");
     assert_eq!((&gone[0]["changes"], &gone[0]["changed"]), (&json!({}), &json!([])));
 
-    // A page at a time; and validated like every answer.
+    // In pages, with validators like every response.
     let first = api.get("events?limit=1&type=lead.*").expect(200);
     let next = first.json["page"]["next"].as_i64().expect("another page");
     assert_eq!(next, number(&first.rows()[0]));
@@ -244,11 +250,11 @@ fn an_event_says_what_happened_and_filters_narrow_it() {
     let since = api.get(&format!("events?after={}", latest.json["page"]["last"])).expect(200);
     assert_eq!(since.rows().iter().map(|e| e["type"].as_str().expect("a type")).collect::<Vec<_>>(), ["lead.created"]);
 
-    // What is asked wrongly is refused with the nearest name.
+    // An invalid parameter is rejected with the nearest valid name.
     for (query, said) in [
         ("afer=1", "`after`"),
         ("type=lead.update", "`lead.updated`"),
-        ("noun=lead", "`leads`"),
+        ("resource=lead", "`leads`"),
         ("type=", "no type"),
         ("after=-1", "number"),
         ("limit=501", "500"),
@@ -263,14 +269,14 @@ fn an_event_says_what_happened_and_filters_narrow_it() {
 }
 
 #[test]
-fn whoever_reads_up_to_a_number_has_seen_all_before_it() {
+fn event_sequence_with_concurrent_writers_has_no_gaps() {
     let service = working(&["--db-connections", "6"]);
-    // A second process that orders.
+    // A second process with a sequencer.
     let second = Service::on(
         service.database.clone(),
         service.business,
         &make_key(&service.database, service.business, Role::Owner),
-        &["--worker", "on"],
+        &["--background-tasks", "on"],
     );
     let shared: Vec<String> =
         (0..4).map(|n| service.client.make("leads", json!({ "title": format!("Lead {n}") }))).collect();
@@ -284,7 +290,7 @@ fn whoever_reads_up_to_a_number_has_seen_all_before_it() {
                         match (writer + turn) % 4 {
                             0 => drop(service.client.make("leads", json!({ "title": format!("{writer} {turn}") }))),
                             1 if writer < 4 => {
-                                // From psql, late, and sometimes not at all.
+                                // From psql, slowly, and sometimes rolled back.
                                 let end = if turn % 2 == 0 { "COMMIT" } else { "ROLLBACK" };
                                 service.database.run(&format!(
                                     "BEGIN; UPDATE leads SET score = (score + 1) % 100 WHERE id = '{}'; SELECT pg_sleep(0.02); {end}",
@@ -340,7 +346,7 @@ fn whoever_reads_up_to_a_number_has_seen_all_before_it() {
     assert!(events.iter().map(number).eq(1..=events.len() as i64), "no gap, no repetition");
     assert!(events.len() > 150, "{}", events.len());
     for seen in seen {
-        assert_eq!(seen, events, "whoever followed has seen each event once");
+        assert_eq!(seen, events, "each subscriber has seen each event once");
     }
     for snapshot in &snapshots {
         assert_eq!(snapshot[..], events[..snapshot.len()], "what was seen never changes");
@@ -349,7 +355,7 @@ fn whoever_reads_up_to_a_number_has_seen_all_before_it() {
         snapshots.iter().any(|snapshot| !snapshot.is_empty() && snapshot.len() < events.len()),
         "it was watched growing"
     );
-    // Of each row in the order in which it changed: every change begins where the one before it ended.
+    // Per row, events are in order of change: each change starts from the previous value.
     for lead in &shared {
         let scores: Vec<&Value> = events
             .iter()
@@ -364,7 +370,7 @@ fn whoever_reads_up_to_a_number_has_seen_all_before_it() {
 }
 
 #[test]
-fn a_transaction_that_takes_long_holds_nobody_back_and_comes_later() {
+fn long_transaction_does_not_delay_other_events() {
     let service = working(&[]);
     let api = &service.client;
     let slow = api.make("leads", json!({ "title": "Slow" }));
@@ -386,7 +392,7 @@ fn a_transaction_that_takes_long_holds_nobody_back_and_comes_later() {
 }
 
 #[test]
-fn a_stream_goes_on_where_it_was_across_a_restart() {
+fn event_stream_resumes_from_last_event_id_after_restart() {
     let service = working(&[]);
     let (database, business) = (service.database.clone(), service.business);
     let key = make_key(&service.database, business, Role::Owner);
@@ -398,14 +404,14 @@ fn a_stream_goes_on_where_it_was_across_a_restart() {
     ordered(&service.database);
     let begins = last(&api);
     let stream = Follow::begin(&api, "", None);
-    let twin = Follow::begin(&api, "?noun=leads", None);
+    let twin = Follow::begin(&api, "?resource=leads", None);
     write(&api, 5);
     let mut seen = stream.until(begins + 5);
     assert_eq!(twin.until(begins + 5), seen);
     drop(service);
     assert!(stream.event().is_none(), "it ends with its process");
 
-    let service = Service::on(database, business, &key, &["--worker", "on"]);
+    let service = Service::on(database, business, &key, &["--background-tasks", "on"]);
     let api = &service.client;
     write(api, 4);
     ordered(&service.database);
@@ -416,14 +422,14 @@ fn a_stream_goes_on_where_it_was_across_a_restart() {
     seen.extend(stream.until(ends));
     assert_eq!(seen, (begins + 1..=ends).collect::<Vec<_>>());
     assert!(ends > begins + 12, "the keys that were made are told as well");
-    // From the first, in pages, and then as they come.
+    // From the first event, in pages, then live.
     let whole = Follow::begin(api, "?after=0", None);
     write(api, 1);
     assert_eq!(whole.until(ends + 1), (1..=ends + 1).collect::<Vec<_>>());
 }
 
 #[test]
-fn a_stream_beats_and_its_number_moves_with_what_is_not_for_it() {
+fn stream_heartbeat_id_advances_past_filtered_events() {
     let service = working(&["--stream-heartbeat-seconds", "1"]);
     let api = &service.client;
     ordered(&service.database);
@@ -439,14 +445,14 @@ fn a_stream_beats_and_its_number_moves_with_what_is_not_for_it() {
     api.make("companies", json!({ "name": "Roof Ltd" }));
     let event = stream.event().expect("an event");
     assert_eq!((event.id, event.kind.as_str()), (begins + 2, "company.created"));
-    // HEAD tells of a stream, and is none.
+    // HEAD returns the headers of a stream and ends.
     let head = api.send(api.request("HEAD", "events/stream")).expect(200);
     assert_eq!(head.header("content-type"), "text/event-stream");
 }
 
 #[test]
-fn nothing_is_sent_to_whom_it_must_not_be_sent_any_more() {
-    for settings in [&[][..], &["--cache", "off", "--key-trust-ms", "1"]] {
+fn event_stream_ends_when_key_deleted_or_role_changed() {
+    for settings in [&[][..], &["--cache", "off", "--credential-cache-ms", "1"]] {
         let service = working(settings);
         let api = &service.client;
         admit(&service, "acme", "amina@example.com", "manager");
@@ -460,7 +466,7 @@ fn nothing_is_sent_to_whom_it_must_not_be_sent_any_more() {
         for stream in [&hers, &keys] {
             assert_eq!(stream.event().expect("an event").data["row_id"], json!(lead));
         }
-        // Another role is another stream, and a key that is gone is none.
+        // Another role gets another stream, and a deleted key gets none.
         api.delete(&format!("api-keys/{}", key["id"].as_str().expect("an id"))).expect(204);
         let user = session["user"]["id"].as_str().expect("an id");
         api.patch(&format!("users/{user}"), json!({ "role": "viewer" })).expect(200);
@@ -473,14 +479,14 @@ fn nothing_is_sent_to_whom_it_must_not_be_sent_any_more() {
 }
 
 #[test]
-fn nobody_is_told_what_they_may_not_read() {
+fn events_limited_to_rows_and_resources_caller_may_read() {
     let service = working(&["--stream-heartbeat-seconds", "1"]);
     let boss = &service.client;
     let (_, neighbour) = service.neighbour();
     admit(&service, "acme", "amina@example.com", "agent");
     let session = sign_in(&service, "amina@example.com").expect(201).json;
     let (amina, her) = (client(&service, &session), &session["user"]["id"]);
-    boss.patch(&format!("businesses/{}", service.business), json!({ "agents_see": "assigned" })).expect(200);
+    boss.patch(&format!("businesses/{}", service.business), json!({ "agent_visibility": "assigned" })).expect(200);
     let viewer = service.client_as(Role::Viewer);
     let narrow = boss.create("api-keys", json!({ "name": "N", "role": "viewer", "permissions": ["business:read"] }));
     let narrow = Client::new(service.address, narrow["key"].as_str().expect("a key"));
@@ -532,15 +538,15 @@ fn nobody_is_told_what_they_may_not_read() {
         assert!(listed.iter().rev().eq(expected.iter().map(|(kind, _)| kind)), "{listed:?}");
         stream.heartbeat();
     }
-    // By name it is refused.
-    assert_eq!(viewer.get("events?noun=api-keys").expect(403).code(), "forbidden");
+    // Requested by name, it is rejected.
+    assert_eq!(viewer.get("events?resource=api-keys").expect(403).code(), "forbidden");
     assert_eq!(viewer.get("events/stream?type=lead.*,api_key.created").expect(403).code(), "forbidden");
-    assert_eq!(narrow.get("events?noun=leads").expect(403).code(), "forbidden");
-    assert!(all(&viewer, "").iter().all(|event| event["noun"] != "api-keys"));
+    assert_eq!(narrow.get("events?resource=leads").expect(403).code(), "forbidden");
+    assert!(all(&viewer, "").iter().all(|event| event["resource"] != "api-keys"));
 }
 
 #[test]
-fn a_slow_reader_is_dropped_and_disturbs_nobody() {
+fn slow_stream_reader_dropped_others_unaffected() {
     let service = working(&["--stream-buffer", "10", "--stream-heartbeat-seconds", "1"]);
     let api = &service.client;
     let lead = api.make("leads", json!({ "title": "Desks" }));
@@ -550,20 +556,20 @@ fn a_slow_reader_is_dropped_and_disturbs_nobody() {
     ordered(&service.database);
     let begins = last(api).max(begins);
     let mut slow = narrow::connect(service.address);
-    // The connection ends with the stream.
+    // The connection closes with the stream.
     let request = "GET /api/v1/events/stream HTTP/1.1\r\nHost: x\r\nConnection: close";
     write!(slow, "{request}\r\nAuthorization: Bearer {key}\r\n\r\n").expect("sent");
     let mut one = [0];
     slow.read_exact(&mut one).expect("an answer");
     let quick = Follow::begin(api, "", None);
-    // More than what is on the way can hold: each event has the text before and after.
+    // More than the socket buffers hold: each event has the text before and after.
     let most = 50;
     for turn in 0..most {
         let metadata = json!({ "text": format!("{turn:03}").repeat(4_000) });
         api.patch(&format!("leads/{lead}"), json!({ "metadata": metadata })).expect(200);
         assert_eq!(quick.event().expect("an event").id, begins + turn + 1);
     }
-    // It reads at last: what was on the way, whole, and then the end.
+    // It reads at last: the buffered events, complete, and then the end.
     let mut rest = Vec::new();
     slow.set_read_timeout(Some(PATIENCE)).expect("a limit");
     slow.read_to_end(&mut rest).unwrap_or_default();
@@ -582,8 +588,8 @@ fn a_slow_reader_is_dropped_and_disturbs_nobody() {
 }
 
 #[test]
-fn there_are_no_more_streams_than_allowed() {
-    let service = working(&["--streams", "3", "--streams-per-business", "2"]);
+fn event_stream_over_limit_429_or_503() {
+    let service = working(&["--max-event-streams", "3", "--max-event-streams-per-business", "2"]);
     let (_, neighbour) = service.neighbour();
     let api = &service.client;
     let _open = [Follow::begin(api, "", None), Follow::begin(api, "", None)];
@@ -594,16 +600,16 @@ fn there_are_no_more_streams_than_allowed() {
 }
 
 #[test]
-fn what_is_old_is_forgotten_and_said_to_be() {
-    let service = working(&["--events-days", "1"]);
+fn events_past_retention_purged_and_answered_410() {
+    let service = working(&["--events-retention-days", "1"]);
     let api = &service.client;
     (0..6).for_each(|n| drop(api.make("leads", json!({ "title": format!("Lead {n}") }))));
     ordered(&service.database);
     let newest = last(api);
     service.database.run("UPDATE events SET created_at = now() - interval '2 days' WHERE sequence <= 4");
-    // An old one after a young one waits for it.
+    // An old event after a recent one is kept until that one is purged.
     service.database.run("UPDATE events SET created_at = now() - interval '2 days' WHERE sequence = 6");
-    let trim = "SELECT rapport_trim_events(now() - interval '1 day', 3)::text";
+    let trim = "SELECT rapport_purge_events(now() - interval '1 day', 3)::text";
     let forgotten: Vec<String> = (0..3).map(|_| service.database.ask(trim)).collect();
     assert_eq!(forgotten, ["3", "1", "0"]);
     assert_eq!(number(&api.get("events").expect(200).rows()[0]), 5);
@@ -614,7 +620,7 @@ fn what_is_old_is_forgotten_and_said_to_be() {
     let late = api.request("GET", "events/stream").header("Last-Event-ID", "2");
     assert_eq!(api.send(late).expect(410).code(), "events_expired");
     assert_eq!(api.get(&format!("events?after={}", newest + 1)).expect(410).code(), "events_unknown");
-    // The newest stays, so that numbers go on.
+    // The newest event is kept, so that numbers continue.
     service.database.run("UPDATE events SET created_at = now() - interval '2 days'");
     while service.database.ask(trim) != "0" {}
     assert_eq!(api.get("events").expect(200).rows().len(), 1);
@@ -624,19 +630,19 @@ fn what_is_old_is_forgotten_and_said_to_be() {
 }
 
 #[test]
-fn whoever_is_forgotten_is_not_told_of_any_more() {
+fn contact_erasure_removes_values_from_events() {
     let service = working(&[]);
     let api = &service.client;
     let contact = api.make("contacts", json!({ "first_name": "Anna", "email": "anna@example.com" }));
     api.patch(&format!("contacts/{contact}"), json!({ "first_name": "Annabella" })).expect(200);
     ordered(&service.database);
-    assert!(api.get("events?noun=contacts").expect(200).text.contains("Annabella"));
+    assert!(api.get("events?resource=contacts").expect(200).text.contains("Annabella"));
     let begins = last(api);
     let stream = Follow::begin(api, "", None);
     api.post(&format!("contacts/{contact}/erasure"), json!({})).expect(200);
     assert_eq!(stream.event().expect("an event").kind, "contact.erased");
     ordered(&service.database);
-    let listed = api.get("events?noun=contacts").expect(200);
+    let listed = api.get("events?resource=contacts").expect(200);
     assert!(!listed.text.contains("Anna") && !listed.text.contains("anna@"), "{}", listed.text);
     assert_eq!(listed.rows().last().expect("an event")["type"], "contact.erased");
     assert!(last(api) > begins);

@@ -1,11 +1,11 @@
-//! All rows of a list as a file.
+//! Tests of exports: all rows of a list as a file.
 
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
 
 use rapport::auth::Role;
-use rapport::noun::Arity;
-use rapport::nouns::NOUNS;
+use rapport::registry::RESOURCES;
+use rapport::resource::Cardinality;
 use serde_json::{Value, json};
 
 use crate::support::{Answer, Client, Samples, Service, make_key, narrow};
@@ -20,39 +20,41 @@ fn table(answer: &Answer) -> Vec<csv::StringRecord> {
 }
 
 #[test]
-fn every_noun_is_exported_as_it_is_listed() {
+fn export_of_each_resource_equals_its_list() {
     let service = Service::start();
     let (_, neighbour) = service.neighbour();
     let mut samples = Samples::new(&service.client);
-    for noun in NOUNS {
-        (0..3).for_each(|_| drop(samples.row(noun)));
+    for resource in RESOURCES {
+        (0..3).for_each(|_| drop(samples.row(resource)));
     }
-    for noun in NOUNS {
-        let listed = service.client.all(&format!("{}?sort={}", noun.path(), noun.default_sort));
-        let asked = format!("{}/export?format=ndjson", noun.path());
-        // What asking does to the key itself is not what is asked about.
+    for resource in RESOURCES {
+        let listed = service.client.all(&format!("{}?sort={}", resource.path(), resource.default_sort));
+        let asked = format!("{}/export?format=ndjson", resource.path());
+        // The export itself changes the key's last use, so the key's own row is not compared.
         let exported = lines(&service.client.get(&asked).expect(200));
         let ids = |rows: &[Value]| rows.iter().map(|row| row["id"].clone()).collect::<Vec<_>>();
-        assert_eq!(ids(&exported), ids(&listed), "{}", noun.plural);
-        if noun.plural != "api-keys" {
-            assert_eq!(exported, listed, "{}", noun.plural);
+        assert_eq!(ids(&exported), ids(&listed), "{}", resource.plural);
+        if resource.plural != "api-keys" {
+            assert_eq!(exported, listed, "{}", resource.plural);
         }
-        let file = service.client.get(&format!("{}/export", noun.path())).expect(200);
+        let file = service.client.get(&format!("{}/export", resource.path())).expect(200);
         assert_eq!(file.header("content-type"), "text/csv; charset=utf-8");
-        assert!(file.header("content-disposition").starts_with(&format!("attachment; filename=\"{}-", noun.plural)));
+        assert!(
+            file.header("content-disposition").starts_with(&format!("attachment; filename=\"{}-", resource.plural))
+        );
         let table = table(&file);
-        let names: Vec<&str> = noun.fields.iter().map(|field| field.name).collect();
-        assert_eq!(table[0].iter().collect::<Vec<_>>(), names, "{}", noun.plural);
+        let names: Vec<&str> = resource.fields.iter().map(|field| field.name).collect();
+        assert_eq!(table[0].iter().collect::<Vec<_>>(), names, "{}", resource.plural);
         let firsts: Vec<Value> = table[1..].iter().map(|record| json!(record[0])).collect();
-        assert_eq!(firsts, ids(&listed), "{}", noun.plural);
+        assert_eq!(firsts, ids(&listed), "{}", resource.plural);
         let others = lines(&neighbour.get(&asked).expect(200));
         let ours: BTreeSet<String> = listed.iter().map(|row| row["id"].to_string()).collect();
-        assert!(others.iter().all(|row| !ours.contains(&row["id"].to_string())), "{}", noun.plural);
+        assert!(others.iter().all(|row| !ours.contains(&row["id"].to_string())), "{}", resource.plural);
     }
 }
 
 #[test]
-fn a_file_has_what_was_asked_for_and_no_formulas() {
+fn csv_export_has_requested_fields_and_escaped_formulas() {
     let service = Service::start();
     let client = &service.client;
     let company = client.make("companies", json!({ "name": "=HYPERLINK(\"http://evil\")", "domain": "acme.example" }));
@@ -74,14 +76,14 @@ fn a_file_has_what_was_asked_for_and_no_formulas() {
         ["Ann, \"A\"", "'@SUM(1)", "+4915112345678", "vip;new", r#"{"plan": "gold"}"#, "'=HYPERLINK(\"http://evil\")"];
     assert_eq!(table[1].iter().collect::<Vec<_>>(), row);
     assert_eq!(table[2].iter().collect::<Vec<_>>(), ["Semi;colon, comma", "", "'-1 later", "", "{}", ""]);
-    // JSON has no formulas.
+    // JSON needs no protection against formulas.
     let rows = lines(&client.get("contacts/export?format=ndjson&tags=vip&include=company,leads").expect(200));
     assert_eq!((rows.len(), &rows[0]["last_name"], &rows[0]["leads"]), (1, &json!("@SUM(1)"), &json!([])));
     assert_eq!(rows[0]["company"]["id"], json!(company));
 }
 
 #[test]
-fn many_rows_come_each_once_in_any_order() {
+fn export_of_many_rows_has_each_once_in_any_sort() {
     let service = Service::start();
     fill(&service, 1_700);
     for sort in ["created_at", "-created_at", "name", "-updated_at"] {
@@ -104,8 +106,8 @@ fn fill(service: &Service, rows: usize) {
 }
 
 #[test]
-fn a_file_ends_with_the_credential() {
-    // Eight pages, of which a narrow connection holds less than one.
+fn export_stops_when_its_credential_is_revoked() {
+    // Eight pages; a narrow connection holds less than one.
     const ROWS: usize = 4_000;
     let service = Service::start();
     fill(&service, ROWS);
@@ -119,7 +121,7 @@ fn a_file_ends_with_the_credential() {
     service.database.run("DELETE FROM api_keys WHERE role = 'agent'");
     let mut rest = Vec::new();
     let ended = file.read_to_end(&mut rest);
-    // Not as a file that is whole: its last chunk never comes.
+    // Detectably incomplete: the last chunk never arrives.
     assert!(!rest.ends_with(b"0\r\n\r\n"), "{ended:?}");
     let all = service.client.get("contacts/export?format=ndjson").expect(200).text;
     assert_eq!(all.lines().count(), ROWS);
@@ -127,7 +129,7 @@ fn a_file_ends_with_the_credential() {
 }
 
 #[test]
-fn what_makes_no_sense_is_refused() {
+fn export_with_invalid_parameters_400_names_each() {
     let service = Service::start();
     let get = |query: &str| service.client.get(&format!("leads/export?{query}")).expect(400);
     let wrong = get("format=xls&limit=5&cursor=x&count=true&stats=new");
@@ -135,7 +137,9 @@ fn what_makes_no_sense_is_refused() {
     assert_eq!(wrong.faults(), all);
     assert!(wrong.text.contains("`status`"), "{}", wrong.text);
     assert_eq!(get("include=tasks").faults(), ["/query/include"]);
-    assert!(NOUNS.iter().any(|noun| noun.relations.iter().any(|relation| relation.arity != Arity::One)));
+    assert!(
+        RESOURCES.iter().any(|resource| resource.relations.iter().any(|relation| relation.arity != Cardinality::One))
+    );
     let none: Client = service.stranger();
     none.get("leads/export").expect(401);
     service.client_as(Role::Viewer).get("audit-log/export").expect(403);

@@ -1,11 +1,11 @@
-//! What is sent twice is done once.
+//! Tests of idempotency keys: a request sent twice is executed once.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use diesel::connection::SimpleConnection;
 use rapport::auth::Role;
-use rapport::nouns::NOUNS;
+use rapport::registry::RESOURCES;
 use serde_json::{Value, json};
 
 use crate::support::{Answer, Client, Database, Post, Program, Samples, Service, make_business, make_key};
@@ -18,7 +18,7 @@ fn is_replayed(answer: &Answer) -> bool {
     answer.header("idempotency-replayed") == "true"
 }
 
-/// The two answers are one, and the second was not done.
+/// Asserts that both responses are equal, and that the second was replayed.
 fn assert_replayed(first: &Answer, again: &Answer) {
     assert!(!is_replayed(first) && is_replayed(again), "{first:?} {again:?}");
     assert_eq!((first.status, &first.text), (again.status, &again.text));
@@ -28,18 +28,18 @@ fn assert_replayed(first: &Answer, again: &Answer) {
 }
 
 #[test]
-fn whatever_makes_rows_makes_them_once() {
+fn create_with_repeated_idempotency_key_creates_once() {
     let service = Service::start();
     let mut samples = Samples::new(&service.client);
-    for noun in NOUNS.iter().filter(|noun| noun.operations.create && noun.creation.is_none()) {
-        let body = Value::Object(samples.body(noun));
-        let first = post(&service.client, noun.plural, "once", &body).expect(201);
-        let count = service.client.all(noun.plural).len();
-        let again = post(&service.client, noun.plural, "once", &body);
-        match noun.secret {
+    for resource in RESOURCES.iter().filter(|resource| resource.operations.create && resource.custom_create.is_none()) {
+        let body = Value::Object(samples.body(resource));
+        let first = post(&service.client, resource.plural, "once", &body).expect(201);
+        let count = service.client.all(resource.plural).len();
+        let again = post(&service.client, resource.plural, "once", &body);
+        match resource.secret {
             None => assert_replayed(&first, &again),
             Some(secret) => {
-                assert_eq!((again.status, again.code()), (409, "idempotency_not_replayable"), "{}", noun.plural);
+                assert_eq!((again.status, again.code()), (409, "idempotency_not_replayable"), "{}", resource.plural);
                 let secret = first.json[secret.name].as_str().expect("a secret");
                 let kept = format!(
                     "SELECT count(*)::text FROM idempotency_keys WHERE position('{secret}'::bytea IN body) > 0"
@@ -47,12 +47,12 @@ fn whatever_makes_rows_makes_them_once() {
                 assert_eq!(service.database.cell(&kept), "0");
             }
         }
-        assert_eq!(service.client.all(noun.plural).len(), count, "{}", noun.plural);
+        assert_eq!(service.client.all(resource.plural).len(), count, "{}", resource.plural);
     }
 }
 
 #[test]
-fn whatever_else_is_posted_is_done_once() {
+fn action_with_repeated_idempotency_key_runs_once() {
     let service = Service::start();
     let client = &service.client;
     let lead = client.make("leads", json!({ "title": "One" }));
@@ -60,7 +60,7 @@ fn whatever_else_is_posted_is_done_once() {
     let restoration = format!("leads/{lead}/restoration");
     let first = post(client, &restoration, "back", &json!({})).expect(200);
     client.patch(&format!("leads/{lead}"), json!({ "title": "Two" })).expect(200);
-    // The answer of then, not of now.
+    // The stored response, not the current state.
     assert_replayed(&first, &post(client, &restoration, "back", &json!({})));
 
     let key = client.make("api-keys", json!({ "name": "Form", "role": "viewer" }));
@@ -74,14 +74,14 @@ fn whatever_else_is_posted_is_done_once() {
     let erasure = format!("contacts/{contact}/erasure");
     let first = post(client, &erasure, "forget", &json!({})).expect(200);
     assert_replayed(&first, &post(client, &erasure, "forget", &json!({})));
-    // What told of her is not shown again, and not done again either.
+    // A response with her data is not replayed after the erasure, and the request is not executed again either.
     let again = post(client, "notes", "note", &json!({ "body": "Ann is ill", "contact_id": contact }));
     assert_eq!((again.status, again.code()), (409, "idempotency_not_replayable"), "{kept:?}");
     assert_eq!(client.all("notes").len(), 1);
 }
 
 #[test]
-fn whoever_is_invited_gets_one_mail() {
+fn invite_with_repeated_idempotency_key_sends_one_email() {
     let post_office = Post::open();
     let settings = [
         "--smtp-url",
@@ -95,17 +95,17 @@ fn whoever_is_invited_gets_one_mail() {
     let body = json!({ "email": "bo@example.com", "name": "Bo", "role": "agent" });
     let first = post(&service.client, "invitations", "ask", &body).expect(201);
     assert_replayed(&first, &post(&service.client, "invitations", "ask", &body));
-    // The next mail is that of the next invitation.
+    // The next email is that of the next invitation.
     post(&service.client, "invitations", "other", &json!({ "email": "cy@example.com", "name": "Cy", "role": "agent" }))
         .expect(201);
-    // Both are on their way at once, in either order.
+    // Both are sent concurrently, in either order.
     let mut mails = [post_office.next(), post_office.next()].map(|mail| mail.to);
     mails.sort();
     assert_eq!(mails, ["bo@example.com", "cy@example.com"]);
 }
 
 #[test]
-fn a_key_stands_for_one_request_of_one_caller() {
+fn idempotency_key_scoped_to_caller_and_route_reuse_422() {
     let service = Service::start();
     let (_, neighbour) = service.neighbour();
     let client = &service.client;
@@ -117,7 +117,7 @@ fn a_key_stands_for_one_request_of_one_caller() {
     let ids: BTreeSet<String> = [
         first,
         post(client, "leads", "l", &body).expect(201),
-        // another route, another caller, another business
+        // another route, another API key, another business
         post(client, "campaigns", "k", &json!({ "name": "One" })).expect(201),
         post(&service.client_as(Role::Agent), "leads", "k", &body).expect(201),
         post(&neighbour, "leads", "k", &body).expect(201),
@@ -126,10 +126,10 @@ fn a_key_stands_for_one_request_of_one_caller() {
     .map(|answer| answer.json["id"].as_str().expect("an id").to_owned())
     .collect();
     assert_eq!(ids.len(), 5);
-    // What was refused is not kept: nothing was done.
+    // A rejected request is not stored: nothing was done.
     post(client, "leads", "m", &json!({ "title": "" })).expect(422);
     assert!(!is_replayed(&post(client, "leads", "m", &body).expect(201)));
-    // Whoever may no longer ask is not answered, whatever was kept.
+    // A caller without the permission gets no stored response.
     let revoked = service.client_as(Role::Agent);
     post(&revoked, "leads", "k", &body).expect(201);
     service.database.run("DELETE FROM api_keys WHERE role = 'agent'");
@@ -141,7 +141,7 @@ fn a_key_stands_for_one_request_of_one_caller() {
 }
 
 #[test]
-fn fifty_at_once_have_one_effect() {
+fn concurrent_posts_with_one_idempotency_key_one_effect() {
     let service = Service::with(&["--db-connections", "8"]);
     let body = json!({ "title": "One" });
     let answers: Vec<Answer> = std::thread::scope(|scope| {
@@ -158,10 +158,10 @@ fn fifty_at_once_have_one_effect() {
     assert_eq!(service.client.all("leads").len(), 1);
 }
 
-/// Where a process is killed: before what it does, in the middle of it, before its answer is kept, and after the commit.
-/// It is held there by a lock that the test has.
+/// Kill points: before the write, in the middle of it, before its response is stored, and after the commit. A lock of
+/// the test holds the process there.
 #[test]
-fn killed_anywhere_and_asked_again_it_is_done_once() {
+fn retry_with_idempotency_key_after_killed_process_runs_once() {
     let database = Database::create();
     let business = make_business(&database, "acme");
     let key = make_key(&database, business, Role::Owner);
@@ -175,7 +175,7 @@ fn killed_anywhere_and_asked_again_it_is_done_once() {
         let program = Program::serve(&[("DATABASE_URL", database.url.as_str())]);
         program.until_ready();
         let client = program.client(&key);
-        // Known to the process, so that nothing but the write is held.
+        // The process has cached the credential, so that only the write is held.
         client.get("leads").expect(200);
         let mut holder = database.connect();
         holder.batch_execute(&format!("BEGIN; {lock}")).expect("the lock");
@@ -194,7 +194,7 @@ fn killed_anywhere_and_asked_again_it_is_done_once() {
         let program = Program::serve(&[("DATABASE_URL", database.url.as_str())]);
         program.until_ready();
         let client = program.client(&key);
-        // PostgreSQL needs a moment to notice that the one before is gone.
+        // PostgreSQL needs a moment to detect the killed client.
         let mut asked = None;
         until(|| {
             let answer = asked.insert(post(&client, "leads", point, &body));
@@ -204,7 +204,7 @@ fn killed_anywhere_and_asked_again_it_is_done_once() {
         assert!(!is_replayed(&answer), "{point}");
         assert_replayed(&answer, &post(&client, "leads", point, &body));
     }
-    // After the commit: the answer was on its way, and nobody saw it.
+    // After the commit: the response was never received.
     let program = Program::serve(&[("DATABASE_URL", database.url.as_str())]);
     program.until_ready();
     let client = program.client(&key);
@@ -216,7 +216,7 @@ fn killed_anywhere_and_asked_again_it_is_done_once() {
     assert_eq!(program.client(&key).all("leads").len(), 4);
 }
 
-/// Waits for something that must come.
+/// Waits for a condition that must become true.
 fn until(mut holds: impl FnMut() -> bool) {
     let began = Instant::now();
     while !holds() {
@@ -226,11 +226,11 @@ fn until(mut holds: impl FnMut() -> bool) {
 }
 
 #[test]
-fn a_file_that_is_sent_twice_is_imported_once() {
+fn upload_with_repeated_idempotency_key_imports_once() {
     let service = Service::start();
     let upload = |key: &str, text: &str| {
         let request =
-            service.client.request("POST", "imports?noun=contacts&start=false").header("Idempotency-Key", key);
+            service.client.request("POST", "imports?resource=contacts&start=false").header("Idempotency-Key", key);
         service.client.send(request.header("Content-Type", "text/csv").body(text.to_owned()))
     };
     let file = "First name,E-mail\nAnn,ann@example.com\n";
@@ -249,7 +249,7 @@ fn a_file_that_is_sent_twice_is_imported_once() {
 }
 
 #[test]
-fn answers_are_kept_for_a_day() {
+fn idempotency_keys_expire_after_24_hours() {
     let service = Service::start();
     let body = json!({ "title": "One" });
     for key in ["old", "new"] {
@@ -261,14 +261,14 @@ fn answers_are_kept_for_a_day() {
     );
     let (database, business) = (service.database.clone(), service.business);
     let key = make_key(&database, business, Role::Owner);
-    let _worker = Service::on(database, business, &key, &["--worker", "on"]);
+    let _worker = Service::on(database, business, &key, &["--background-tasks", "on"]);
     until(|| service.database.cell("SELECT count(*)::text FROM idempotency_keys") == "1");
     assert!(is_replayed(&post(&service.client, "leads", "new", &body).expect(201)));
     assert!(!is_replayed(&post(&service.client, "leads", "old", &body).expect(201)));
 }
 
 #[test]
-fn the_document_says_so_for_every_post_of_a_caller() {
+fn openapi_lists_idempotency_key_for_each_authenticated_post() {
     let service = Service::start();
     let document = service.stranger().get("/openapi.json").expect(200).json;
     let mut named = BTreeSet::new();

@@ -1,10 +1,10 @@
-//! Files that are not as they should be: what of them is refused is named, and nothing is lost without a word.
+//! Tests of malformed import files: each rejected row is reported, and no other row is lost.
 
 use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
-use crate::imports::{counts, csv, id, rested, service};
+use crate::import_api::{counts, csv, id, rested, service};
 use crate::support::{Answer, Client, Program, Service};
 
 fn errors(api: &Client, import: &Value, query: &str) -> Vec<String> {
@@ -16,7 +16,7 @@ fn imported(api: &Client, file: &str) -> Value {
     rested(api, &id(&csv(api, "", file).expect(202)))
 }
 
-/// Imports `file` on the command line: what it prints, and its report.
+/// Imports `file` on the command line; returns its output and its error report.
 fn on_the_command_line(service: &Service, file: &str) -> (String, Vec<String>) {
     let folder = tempfile::tempdir().expect("a folder");
     let (path, report) = (folder.path().join("file.csv"), folder.path().join("errors.csv"));
@@ -29,7 +29,7 @@ fn on_the_command_line(service: &Service, file: &str) -> (String, Vec<String>) {
 }
 
 #[test]
-fn report_of_refused_rows_has_their_cells_from_the_first_on_and_no_formulas() {
+fn import_error_report_keeps_cells_and_escapes_formulas() {
     let service = service();
     let file = "First Name,=Note,Email\nAda,=1+1,no-address\n\nBob,,none-either\n";
     let reported = errors(&service.client, &imported(&service.client, file), "");
@@ -37,13 +37,13 @@ fn report_of_refused_rows_has_their_cells_from_the_first_on_and_no_formulas() {
     assert!(reported[1].starts_with("2,Ada,'=1+1,no-address,/email,"), "{reported:?}");
     assert!(reported[2].starts_with("3,Bob,,none-either,/email,"), "{reported:?}");
     assert_eq!(on_the_command_line(&service, file).1, reported);
-    // Mended, the report is a file of these rows.
+    // Corrected, the error report is a valid file of these rows.
     let mended = reported.join("\n").replace("no-address", "ada@example.com").replace("none-either", "bob@example.com");
     assert_eq!(counts(&imported(&service.client, &mended)), [2, 2, 0, 0, 0, 0]);
     let ada = service.client.get("contacts?email=ada@example.com").expect(200).rows()[0].clone();
     assert_eq!((&ada["first_name"], &ada["metadata"]), (&json!("Ada"), &json!({ "=Note": "=1+1" })));
-    // Lines of JSON have one cell.
-    let answer = service.client.upload("imports?noun=contacts", "application/x-ndjson", "=1+1\n").expect(202);
+    // A line of JSON is one cell.
+    let answer = service.client.upload("imports?resource=contacts", "application/x-ndjson", "=1+1\n").expect(202);
     let reported = errors(&service.client, &rested(&service.client, &id(&answer)), "");
     assert!(reported[1].starts_with("1,'=1+1,"), "{reported:?}");
 }
@@ -65,7 +65,7 @@ fn import_unclosed_quote_refuses_the_rest_row_by_row() {
     assert!(summary.contains("4 rows read: 0 created, 0 changed, 1 unchanged, 3 failed"), "{summary}");
     assert_eq!(report, reported);
 
-    // One that another row's quote closes takes these rows with it, and no other.
+    // An unclosed quote that another row's quote closes rejects these rows, and no other.
     let file =
         "first_name,email\n\"Eve,eve@example.com\nFay,fay@example.com\n\"Gus\",gus@example.com\nHal,hal@example.com\n";
     let import = imported(api, file);
@@ -79,7 +79,7 @@ fn import_unclosed_quote_refuses_the_rest_row_by_row() {
 }
 
 #[test]
-fn import_unclosed_quote_before_many_rows_names_some_and_counts_all() {
+fn import_unclosed_quote_before_many_rows_caps_the_report() {
     let service = service();
     let api = &service.client;
     let mut file = String::from("first_name,email\nAnn,ann@example.com\n\"Bo,bo@example.com\n");
@@ -101,7 +101,7 @@ fn import_unclosed_quote_before_many_rows_names_some_and_counts_all() {
 }
 
 #[test]
-fn import_equal_headers_keeps_each_value_and_says_so() {
+fn import_duplicate_headers_keeps_values_and_notes_them() {
     let service = service();
     let api = &service.client;
     let file = "Email,Email,First Name,Title,Title\na@example.com,b@example.com,Ann,CEO,CTO\nc@example.com,C@example.com,Bo,,\n,d@example.com,Cy,x,x\n";
@@ -129,7 +129,7 @@ fn import_equal_headers_keeps_each_value_and_says_so() {
         (&json!("CEO"), &json!({ "Email_2": "b@example.com", "Title_2": "CTO" }))
     );
     assert_eq!(of("d@example.com")["first_name"], "Cy");
-    // The rows that were refused, and with them those of which something is kept elsewhere.
+    // The rejected rows; with notes also the rows whose values were partly stored elsewhere.
     assert_eq!(errors(api, &import, "").len(), 1);
     let noted = errors(api, &import, "?notes=true");
     assert!(noted[1].starts_with("2,a@example.com,b@example.com,Ann,CEO,CTO,/email,kept_in_metadata,"), "{noted:?}");
@@ -138,17 +138,18 @@ fn import_equal_headers_keeps_each_value_and_says_so() {
 }
 
 #[test]
-fn row_numbers_count_records_of_csv_and_lines_of_json() {
+fn import_row_numbers_count_csv_records_and_json_lines() {
     let service = service();
     let api = &service.client;
-    // The header is row 1; cells with line breaks are within their row; empty lines are no rows, rows of empty cells are.
+    // The header is row 1; cells with line breaks belong to their row; empty lines are no rows, rows of empty cells
+    // are.
     let file = "first_name,title,email\nAnn,\"Head\nof\nSales\",ann@example.com\n\nBo,,bad\n,,\nCy,,worse\n";
     let begins = ["3,Bo,,bad,/email,format,", "5,Cy,,worse,/email,format,"];
     let reported = errors(api, &imported(api, file), "");
     assert_eq!(reported.len(), 3, "{reported:?}");
     assert!(reported[1..].iter().zip(begins).all(|(line, begin)| line.starts_with(begin)), "{reported:?}");
 
-    // The command line counts alike, ends with 1, and puts the report beside the file.
+    // The command line counts likewise, exits with 1, and writes the report beside the file.
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("people.csv");
     std::fs::write(&path, file).expect("a file");
@@ -159,9 +160,9 @@ fn row_numbers_count_records_of_csv_and_lines_of_json() {
     let report = std::fs::read_to_string(folder.path().join("people.errors.csv")).expect("a report");
     assert_eq!(report.lines().collect::<Vec<_>>(), reported);
 
-    // Of lines of JSON every line counts, from the first on. What is blank and required is one fault.
+    // In lines of JSON every line counts, from the first on. A blank required value is one error.
     let file = "{\"first_name\":\"Dee\"}\n\n{\"first_name\":\" \",\"last_name\":null}\n{\"first_name\":\" \",\"email\":\"bad\"}\n";
-    let answer = api.upload("imports?noun=contacts", "application/x-ndjson", file).expect(202);
+    let answer = api.upload("imports?resource=contacts", "application/x-ndjson", file).expect(202);
     let reported = errors(api, &rested(api, &id(&answer)), "");
     let told = |number: &str| -> Vec<&String> { reported.iter().filter(|line| line.starts_with(number)).collect() };
     let blank: Vec<&String> = told("3,").into_iter().filter(|line| line.contains("/first_name")).collect();
@@ -171,7 +172,7 @@ fn row_numbers_count_records_of_csv_and_lines_of_json() {
 }
 
 #[test]
-fn preview_names_columns_that_share_a_field_and_keeps_what_targets_shows() {
+fn import_preview_notes_shared_columns_targets_round_trip() {
     let service = service();
     let api = &service.client;
     let file = "first_name,email,Tags,Labels,version\nAnn,ann@example.com,vip,press,7\n";
@@ -191,7 +192,7 @@ fn preview_names_columns_that_share_a_field_and_keeps_what_targets_shows() {
         (&ann["tags"], &ann["metadata"], &ann["version"]),
         (&json!(["vip", "press"]), &json!({ "version": "7" }), &json!(1))
     );
-    // What an export says of the row that it comes from is left out of it.
+    // Columns of an export that only describe their source row are left out.
     let file = api.get("contacts/export").expect(200).text;
     let answer = csv(api, "start=false", file).expect(201);
     let path = format!("imports/{}", id(&answer));
@@ -202,7 +203,7 @@ fn preview_names_columns_that_share_a_field_and_keeps_what_targets_shows() {
 }
 
 #[test]
-fn preview_names_columns_that_the_service_sets() {
+fn import_preview_notes_read_only_columns() {
     let service = service();
     let api = &service.client;
     api.create("contacts", json!({ "first_name": "Ann" }));
@@ -210,12 +211,12 @@ fn preview_names_columns_that_the_service_sets() {
     let answer = csv(api, "start=false", file).expect(201);
     assert_eq!(noted(api, &answer), ["created_at", "id", "updated_at", "version"]);
     let file = api.get("contacts/export?format=ndjson").expect(200).text;
-    let answer = api.upload("imports?noun=contacts&dry_run=true", "application/x-ndjson", file).expect(202);
+    let answer = api.upload("imports?resource=contacts&dry_run=true", "application/x-ndjson", file).expect(202);
     rested(api, &id(&answer));
     assert_eq!(noted(api, &answer), ["created_at", "updated_at", "version"]);
 }
 
-/// The columns that the preview has notes on.
+/// The columns with notes in the preview.
 fn noted(api: &Client, import: &Answer) -> Vec<String> {
     let preview = api.get(&format!("imports/{}/preview", id(import))).expect(200).json;
     let mut names: Vec<String> = preview["notes"].as_object().expect("notes").keys().cloned().collect();
@@ -224,10 +225,10 @@ fn noted(api: &Client, import: &Answer) -> Vec<String> {
 }
 
 #[test]
-fn import_json_member_given_twice_is_refused() {
+fn import_json_duplicate_member_is_refused() {
     let service = service();
     let file = "{\"email\":\"a@example.com\",\"email\":\"b@example.com\"}\n{\"email\":\"c@example.com\"}\n";
-    let answer = service.client.upload("imports?noun=contacts", "application/x-ndjson", file).expect(202);
+    let answer = service.client.upload("imports?resource=contacts", "application/x-ndjson", file).expect(202);
     let import = rested(&service.client, &id(&answer));
     assert_eq!(counts(&import), [2, 1, 0, 0, 1, 0], "{import}");
     assert!(errors(&service.client, &import, "")[1].contains("/email,duplicate,"));

@@ -1,24 +1,24 @@
-//! Rows of a file that lead to rows which are deleted or merged away while they are imported.
+//! Tests of import rows whose references are deleted or merged away during the import.
 
 use std::fmt::Write as _;
 
 use diesel::connection::SimpleConnection;
 use serde_json::json;
 
-use crate::imports::{counts, id, rested, service};
+use crate::import_api::{counts, id, rested, service};
 use crate::support::{Service, until};
 
 const WAITING: &str =
     "SELECT count(*)::text FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()";
 
-/// Imports `file` while another transaction has locked the row `gone` of `table`, as a merge does, and then deletes it.
-fn import_while_deleted(service: &Service, noun: &str, file: String, table: &str, gone: &str) -> serde_json::Value {
+/// Imports `file` while another transaction locks the row `gone` of `table`, as a merge does, and then deletes it.
+fn import_while_deleted(service: &Service, resource: &str, file: String, table: &str, gone: &str) -> serde_json::Value {
     let mut holder = service.database.connect();
     holder
         .batch_execute(&format!("BEGIN; SELECT FROM {table} WHERE id = '{gone}' FOR UPDATE"))
         .expect("the lock of a merge");
     let api = &service.client;
-    let answer = api.upload(&format!("imports?noun={noun}"), "application/x-ndjson", file).expect(202);
+    let answer = api.upload(&format!("imports?resource={resource}"), "application/x-ndjson", file).expect(202);
     until("the import waits for the row", || service.database.ask(WAITING) == "1");
     holder
         .batch_execute(&format!(
@@ -29,7 +29,7 @@ fn import_while_deleted(service: &Service, noun: &str, file: String, table: &str
 }
 
 #[test]
-fn import_link_to_contact_merged_meanwhile_is_refused() {
+fn import_reference_to_contact_merged_meanwhile_is_refused() {
     let service = service();
     let api = &service.client;
     let gone = api.make("contacts", json!({ "first_name": "Goes" }));
@@ -49,7 +49,7 @@ fn import_link_to_contact_merged_meanwhile_is_refused() {
 }
 
 #[test]
-fn import_link_by_name_to_company_merged_meanwhile_leads_to_a_living_one() {
+fn import_company_name_merged_meanwhile_creates_new_company() {
     let service = service();
     let api = &service.client;
     let gone = api.make("companies", json!({ "name": "Brekke" }));
@@ -62,13 +62,13 @@ fn import_link_by_name_to_company_merged_meanwhile_leads_to_a_living_one() {
 }
 
 #[test]
-fn revert_import_link_to_company_deleted_since_keeps_the_row() {
+fn revert_import_reference_to_deleted_company_keeps_the_row() {
     let service = service();
     let api = &service.client;
     let [old, new] = ["Old", "New"].map(|name| api.make("companies", json!({ "name": name })));
     let ann = api.make("contacts", json!({ "first_name": "Ann", "email": "ann@example.com", "company_id": old }));
     let file = json!({ "email": "ann@example.com", "company_id": new }).to_string();
-    let answer = api.upload("imports?noun=contacts", "application/x-ndjson", file).expect(202);
+    let answer = api.upload("imports?resource=contacts", "application/x-ndjson", file).expect(202);
     assert_eq!(counts(&rested(api, &id(&answer))), [1, 0, 1, 0, 0, 0]);
     api.delete(&format!("companies/{old}")).expect(204);
     api.post(&format!("imports/{}/reversion", id(&answer)), json!({})).expect(202);

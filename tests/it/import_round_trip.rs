@@ -1,13 +1,13 @@
-//! What the service exports, it imports: unchanged, it changes nothing.
+//! Tests that an export can be imported again, and changes nothing.
 
 use rapport::import::IMPORTED;
-use rapport::noun::{Arity, Kind, Noun};
+use rapport::resource::{Cardinality, FieldType, Resource};
 use serde_json::{Map, Value, json};
 
-use crate::imports::{counts, id, rested, service};
+use crate::import_api::{counts, id, rested, service};
 use crate::support::{Answer, Client, Samples, Service};
 
-/// Texts that a spreadsheet or a reader of CSV could take for something else.
+/// Texts that a spreadsheet or a CSV parser could misread.
 const ODD: [&str; 14] = [
     "=A",
     "'=A",
@@ -26,15 +26,15 @@ const ODD: [&str; 14] = [
 ];
 const FORMATS: [(&str, &str); 2] = [("csv", "text/csv"), ("ndjson", "application/x-ndjson")];
 
-/// A row of `noun` whose texts are all `odd`.
-fn odd_row(api: &Client, noun: &'static Noun, odd: &str, number: usize) -> Value {
+/// A row of `resource` with `odd` in all text fields.
+fn odd_row(api: &Client, resource: &'static Resource, odd: &str, number: usize) -> Value {
     let mut body = Map::new();
-    for field in noun.fields.iter().filter(|field| field.written != rapport::noun::Written::Never) {
-        let value = match field.kind {
-            Kind::Text { .. } if field.unique => json!(format!("{odd} {number}")),
-            Kind::Text { .. } => json!(odd),
-            Kind::Tags => json!(["a, b", "c;d", "e|f", odd, "[y]", "\"q\""]),
-            Kind::Object => {
+    for field in resource.fields.iter().filter(|field| field.mutability != rapport::resource::Mutability::ReadOnly) {
+        let value = match field.field_type {
+            FieldType::Text { .. } if field.unique => json!(format!("{odd} {number}")),
+            FieldType::Text { .. } => json!(odd),
+            FieldType::Tags => json!(["a, b", "c;d", "e|f", odd, "[y]", "\"q\""]),
+            FieldType::Object => {
                 json!({ "n": 1, "d": 1.50, "nested": { "a": [1, null, odd], "b": { "c": {} } }, "empty": "", odd: odd,
                 "company.name": "Brekke", "id": "7" })
             }
@@ -42,21 +42,21 @@ fn odd_row(api: &Client, noun: &'static Noun, odd: &str, number: usize) -> Value
         };
         body.insert(field.name.to_owned(), value);
     }
-    let guard = if noun.guard.is_some() { "?allow_duplicate=true" } else { "" };
-    api.create(&format!("{}{guard}", noun.plural), Value::Object(body))
+    let guard = if resource.duplicate_check.is_some() { "?allow_duplicate=true" } else { "" };
+    api.create(&format!("{}{guard}", resource.plural), Value::Object(body))
 }
 
-/// Rows of all that can be imported, odd ones among them.
+/// Rows of all resources that can be imported, odd ones among them.
 fn fill(service: &Service) {
     let api = &service.client;
     let mut samples = Samples::new(api);
-    for noun in IMPORTED {
-        (0..3).for_each(|_| drop(samples.row(noun)));
+    for resource in IMPORTED {
+        (0..3).for_each(|_| drop(samples.row(resource)));
         for (number, odd) in ODD.into_iter().enumerate() {
-            odd_row(api, noun, odd, number);
+            odd_row(api, resource, odd, number);
         }
     }
-    // Two that nothing but their ids tells apart.
+    // Two that differ in their ids only.
     for _ in 0..2 {
         api.post("contacts?allow_duplicate=true", json!({ "first_name": "Twin" })).expect(201);
         api.post("companies?allow_duplicate=true", json!({ "name": "Twins" })).expect(201);
@@ -65,7 +65,7 @@ fn fill(service: &Service) {
     }
     api.create("leads", json!({ "title": "Won", "status": "won", "value_minor": 5, "currency": "JPY" }));
     api.create("leads", json!({ "title": "Open", "lost_reason": "Not yet" }));
-    // Texts of before they were trimmed, and links to rows that were deleted.
+    // Untrimmed texts from earlier releases, and references to deleted rows.
     for (table, column) in
         [("contacts", "title"), ("companies", "address"), ("leads", "source"), ("tasks", "description")]
     {
@@ -84,9 +84,9 @@ fn fill(service: &Service) {
     }
 }
 
-/// All of them to the letter, versions and times included.
+/// All rows exactly, versions and times included.
 fn content(service: &Service) -> String {
-    let of = |noun: &&Noun| format!("SELECT to_jsonb(t)::text AS row FROM {} t", noun.table);
+    let of = |resource: &&Resource| format!("SELECT to_jsonb(t)::text AS row FROM {} t", resource.table);
     let all: Vec<String> = IMPORTED.iter().map(of).collect();
     service.database.ask(&format!(
         "SELECT count(*) || md5(string_agg(row, ',' ORDER BY row)) FROM ({}) rows",
@@ -94,12 +94,12 @@ fn content(service: &Service) -> String {
     ))
 }
 
-fn export(api: &Client, noun: &Noun, query: &str) -> String {
-    api.get(&format!("{}/export?{query}", noun.plural)).expect(200).text
+fn export(api: &Client, resource: &Resource, query: &str) -> String {
+    api.get(&format!("{}/export?{query}", resource.plural)).expect(200).text
 }
 
-fn import(api: &Client, noun: &Noun, kind: &str, file: String) -> Value {
-    let answer: Answer = api.upload(&format!("imports?noun={}", noun.plural), kind, file).expect(202);
+fn import(api: &Client, resource: &Resource, kind: &str, file: String) -> Value {
+    let answer: Answer = api.upload(&format!("imports?resource={}", resource.plural), kind, file).expect(202);
     rested(api, &id(&answer))
 }
 
@@ -113,26 +113,26 @@ fn import_unchanged_export_changes_nothing() {
     let api = &service.client;
     fill(&service);
     let before = content(&service);
-    for noun in IMPORTED {
-        let rows = api.all(noun.plural).len() as i64;
-        let one = noun.relations.iter().filter(|relation| relation.arity == Arity::One);
+    for resource in IMPORTED {
+        let rows = api.all(resource.plural).len() as i64;
+        let one = resource.relations.iter().filter(|relation| relation.arity == Cardinality::One);
         let one: Vec<&str> = one.map(|relation| relation.name).collect();
         for (format, kind) in FORMATS {
             for include in [String::new(), format!("&include={}", one.join(","))] {
-                let file = export(api, noun, &format!("format={format}{include}"));
-                let import = import(api, noun, kind, file);
-                let what = format!("{} as {format}{include}: {import} {}", noun.plural, errors(api, &import));
+                let file = export(api, resource, &format!("format={format}{include}"));
+                let import = import(api, resource, kind, file);
+                let what = format!("{} as {format}{include}: {import} {}", resource.plural, errors(api, &import));
                 assert_eq!(counts(&import), [rows, 0, 0, rows, 0, 0], "{what}");
                 assert_eq!(content(&service), before, "{what}");
             }
         }
-        let many = noun.relations.iter().find(|relation| relation.arity != Arity::One);
+        let many = resource.relations.iter().find(|relation| relation.arity != Cardinality::One);
         if let Some(many) = many {
-            let file = export(api, noun, &format!("format=ndjson&include={}", many.name));
-            assert_eq!(counts(&import(api, noun, "application/x-ndjson", file)), [rows, 0, 0, rows, 0, 0]);
+            let file = export(api, resource, &format!("format=ndjson&include={}", many.name));
+            assert_eq!(counts(&import(api, resource, "application/x-ndjson", file)), [rows, 0, 0, rows, 0, 0]);
         }
     }
-    // Without ids, rows are recognised by what else is theirs only.
+    // Without ids, rows are matched by another unique field.
     for fields in
         ["email,first_name,created_at,version,tags,metadata", "email,last_name,company_id,company.name&include=company"]
     {
@@ -174,20 +174,20 @@ fn import_edited_export_changes_what_was_edited() {
 }
 
 #[test]
-fn import_export_of_another_business_makes_each_row_once() {
+fn import_export_of_another_tenant_creates_each_row_once() {
     let service = service();
     let api = &service.client;
     fill(&service);
     let (_, neighbour) = service.neighbour();
-    for noun in [&rapport::crm::companies::COMPANIES, &rapport::crm::contacts::CONTACTS] {
-        let file = export(api, noun, "include=owner");
-        let rows = api.all(noun.plural).len() as i64;
-        let first = import(&neighbour, noun, "text/csv", file.clone());
+    for resource in [&rapport::crm::companies::COMPANIES, &rapport::crm::contacts::CONTACTS] {
+        let file = export(api, resource, "include=owner");
+        let rows = api.all(resource.plural).len() as i64;
+        let first = import(&neighbour, resource, "text/csv", file.clone());
         assert_eq!(counts(&first), [rows, rows, 0, 0, 0, 0], "{first} {}", errors(&neighbour, &first));
-        let again = import(&neighbour, noun, "text/csv", file);
+        let again = import(&neighbour, resource, "text/csv", file);
         assert_eq!(counts(&again), [rows, 0, 0, rows, 0, 0], "{again} {}", errors(&neighbour, &again));
     }
-    // Ids of the other business are kept, and lead nowhere.
+    // Ids of another business are kept as data, and reference nothing.
     let own = api.get("contacts?limit=500").expect(200);
     let linked = own.rows().iter().find(|row| row["company_id"].is_string()).expect("a link");
     let copies = neighbour.get(&format!("contacts?external_id={}", own.rows()[0]["id"].as_str().expect("an id")));

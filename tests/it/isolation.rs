@@ -1,13 +1,13 @@
-//! Nothing of one business is seen or changed from another, and a role allows what its table says and no more.
+//! Tests of tenant isolation (no business reads or changes another's rows) and of the permissions of each role.
 
 use rapport::auth::{Action, Role};
-use rapport::noun::{Kind, Noun, Written};
-use rapport::nouns::NOUNS;
+use rapport::registry::RESOURCES;
+use rapport::resource::{FieldType, Mutability, Resource};
 use serde_json::{Map, Value, json};
 
 use crate::support::{Client, Database, Samples, Service, link_target};
 
-/// A checksum of every row of `business`, in every table that has one.
+/// A checksum of every row of `business`, over all tables that have rows of a business.
 pub fn checksum(database: &Database, business: uuid::Uuid) -> String {
     let union = database.ask(
         "SELECT string_agg(format(
@@ -23,78 +23,78 @@ pub fn checksum(database: &Database, business: uuid::Uuid) -> String {
 }
 
 #[test]
-fn a_neighbours_rows_can_neither_be_seen_nor_changed() {
+fn rows_of_other_tenant_cannot_be_read_or_changed() {
     let service = Service::start();
     let (_, neighbour) = service.neighbour();
     nothing_crosses(&service, &neighbour);
 }
 
-/// Tries everything on the rows of `service`'s first business as `neighbour`, the client of another.
+/// Tries all operations on the rows of `service`'s first business as `neighbour`, the client of another.
 pub fn nothing_crosses(service: &Service, neighbour: &Client) {
     let mut samples = Samples::new(&service.client);
-    let victims: Vec<Value> = NOUNS.iter().map(|noun| samples.row(noun)).collect();
+    let victims: Vec<Value> = RESOURCES.iter().map(|resource| samples.row(resource)).collect();
     let mut own_samples = Samples::new(neighbour);
-    let own: Vec<Value> = NOUNS.iter().map(|noun| own_samples.row(noun)).collect();
+    let own: Vec<Value> = RESOURCES.iter().map(|resource| own_samples.row(resource)).collect();
     let before = checksum(&service.database, service.business);
 
-    for (noun, (victim, own)) in NOUNS.iter().zip(victims.iter().zip(&own)) {
-        let (plural, id) = (noun.path(), victim["id"].as_str().expect("an id"));
-        // In the path.
-        let all: Vec<&str> = noun.relations.iter().map(|relation| relation.name).collect();
+    for (resource, (victim, own)) in RESOURCES.iter().zip(victims.iter().zip(&own)) {
+        let (plural, id) = (resource.path(), victim["id"].as_str().expect("an id"));
+        // Ids in the path.
+        let all: Vec<&str> = resource.relations.iter().map(|relation| relation.name).collect();
         neighbour.get(&format!("{plural}/{id}")).expect(404);
         if !all.is_empty() {
             neighbour.get(&format!("{plural}/{id}?include={}&fields=id", all.join(","))).expect(404);
         }
-        if noun.operations.update {
+        if resource.operations.update {
             neighbour.patch(&format!("{plural}/{id}"), json!({})).expect(404);
         }
-        if noun.operations.delete {
+        if resource.operations.delete {
             neighbour.delete(&format!("{plural}/{id}")).expect(404);
         }
-        if noun.operations.restore {
+        if resource.operations.restore {
             neighbour.post(&format!("{plural}/{id}/restoration"), json!({})).expect(404);
         }
-        if noun.operations.batch {
-            nothing_crosses_in_batches(noun, neighbour, victim, own, &mut own_samples);
+        if resource.operations.batch {
+            nothing_crosses_in_batches(resource, neighbour, victim, own, &mut own_samples);
         }
-        // In a batch, beside one's own.
+        // Ids in a batch, beside the caller's own.
         let body = json!({ "ids": [id, own["id"]], "include": all });
         let batch = neighbour.post(&format!("{plural}/batch/read"), body).expect(200);
         assert_eq!((batch.rows().len(), &batch.json["missing"]), (1, &json!([id])), "{plural}");
         assert!(!batch.json["data"].to_string().contains(id));
-        // In lists, whatever they expand.
+        // Lists with all relations included.
         let expanded = if all.is_empty() { String::new() } else { format!("&include={}", all.join(",")) };
         let list = neighbour.get(&format!("{plural}?limit=500&count=exact{expanded}")).expect(200);
         for other in &victims {
             assert!(!list.text.contains(other["id"].as_str().expect("an id")), "{plural}");
         }
-        // In links: of a query, which then finds nothing, and of a body, which is refused.
-        for field in noun.fields.iter().filter(|field| field.kind == Kind::Uuid && field.name != "id") {
+        // References: in a filter, which then finds nothing, and in a body, which is rejected.
+        for field in resource.fields.iter().filter(|field| field.field_type == FieldType::Uuid && field.name != "id") {
             let foreign = &victim[field.name];
             assert!(foreign.is_string(), "{plural}.{} has nothing to try", field.name);
             if field.filter {
                 let query = format!("{plural}?{}={}", field.name, foreign.as_str().expect("an id"));
                 assert!(neighbour.get(&query).expect(200).rows().is_empty(), "{query}");
             }
-            if field.written == Written::Never {
+            if field.mutability == Mutability::ReadOnly {
                 continue;
             }
             let pointer = format!("/{}", field.name);
-            if field.written == Written::Always {
+            if field.mutability == Mutability::Always {
                 let patch = neighbour
                     .patch(&format!("{plural}/{}", own["id"].as_str().expect("an id")), json!({ field.name: foreign }));
                 assert_eq!(patch.expect(422).faults(), [pointer.as_str()], "{plural}");
             }
-            let mut body: Map<String, Value> = own_samples.body(noun);
+            let mut body: Map<String, Value> = own_samples.body(resource);
             body.insert(field.name.to_owned(), foreign.clone());
             let made = neighbour.post(plural, Value::Object(body)).expect(422);
-            assert_eq!(made.faults(), [pointer.as_str()], "{plural} of {}", link_target(noun, field).plural);
+            assert_eq!(made.faults(), [pointer.as_str()], "{plural} of {}", link_target(resource, field).plural);
         }
     }
     assert_eq!(checksum(&service.database, service.business), before);
-    // A cursor is a place in an order, and carries nothing across.
-    samples.row(NOUNS[0]);
-    let plural = NOUNS[0].plural;
+    // A cursor is a position in an order; it gives no access to another business.
+    samples.row(RESOURCES[0]);
+    let plural = RESOURCES[0].plural;
     let page = service.client.get(&format!("{plural}?limit=1&sort=created_at")).expect(200);
     let cursor = page.json["page"]["next"].as_str().expect("a page more");
     let page = neighbour.get(&format!("{plural}?sort=created_at&cursor={cursor}")).expect(200);
@@ -102,51 +102,56 @@ pub fn nothing_crosses(service: &Service, neighbour: &Client) {
     assert!(page.rows().iter().all(|row| own_leads.contains(row)) && !own_leads.is_empty());
 }
 
-/// A victim's row among the items, links and keys of batches that write.
+/// Rows of another business among the items, references and keys of write batches.
 fn nothing_crosses_in_batches(
-    noun: &'static Noun,
+    resource: &'static Resource,
     neighbour: &Client,
     victim: &Value,
     own: &Value,
     own_samples: &mut Samples,
 ) {
-    let write = |act: &str, body: Value| neighbour.post(&format!("{}/batch/{act}", noun.plural), body);
+    let write = |act: &str, body: Value| neighbour.post(&format!("{}/batch/{act}", resource.plural), body);
     let of = |answer: &crate::support::Answer, name: &str| -> Vec<Value> {
         let results = answer.json["results"].as_array().unwrap_or_else(|| panic!("{}", answer.text));
         results.iter().map(|result| result[name].clone()).collect()
     };
     let (id, own_id) = (&victim["id"], &own["id"]);
     let items = json!([{ "id": id, "metadata": { "mine": true } }, { "id": own_id, "metadata": {} }]);
-    assert_eq!(write("update", json!({ "items": items })).expect(404).faults(), ["/items/0/id"], "{}", noun.plural);
+    assert_eq!(write("update", json!({ "items": items })).expect(404).faults(), ["/items/0/id"], "{}", resource.plural);
     let each = write("update", json!({ "items": items, "all_or_none": false })).expect(200);
-    assert_eq!(of(&each, "status"), [404, 200], "{}", noun.plural);
-    let other = own_samples.id(noun);
+    assert_eq!(of(&each, "status"), [404, 200], "{}", resource.plural);
+    let other = own_samples.id(resource);
     assert_eq!(write("delete", json!({ "ids": [other, id] })).expect(404).faults(), ["/ids/1"]);
     let each = write("delete", json!({ "ids": [other, id], "all_or_none": false })).expect(200);
     assert_eq!(of(&each, "status"), [204, 404]);
-    // A key of theirs means a row of one's own, or a new one.
-    for key in noun.keys() {
-        let mut body: Map<String, Value> = own_samples.body(noun);
+    // A unique value of another business's row matches the caller's own row or creates a new one.
+    for key in resource.unique_fields() {
+        let mut body: Map<String, Value> = own_samples.body(resource);
         body.insert(key.name.to_owned(), victim[key.name].clone());
         body.insert("metadata".to_owned(), json!({ "mine": true }));
         body.retain(|name, _| {
-            noun.field(name).is_some_and(|field| field.written == Written::Always || field.unique || field.required)
+            resource
+                .field(name)
+                .is_some_and(|field| field.mutability == Mutability::Always || field.unique || field.required)
         });
         let matched =
             write("upsert", json!({ "id_property": key.name, "items": [body], "all_or_none": false })).expect(200);
-        assert_ne!(&of(&matched, "id")[0], id, "{} by {}", noun.plural, key.name);
+        assert_ne!(&of(&matched, "id")[0], id, "{} by {}", resource.plural, key.name);
     }
-    let links = noun.fields.iter().filter(|field| field.kind == Kind::Uuid && field.written != Written::Never);
+    let links = resource
+        .fields
+        .iter()
+        .filter(|field| field.field_type == FieldType::Uuid && field.mutability != Mutability::ReadOnly);
     for field in links {
-        let mut body: Map<String, Value> = own_samples.body(noun);
+        let mut body: Map<String, Value> = own_samples.body(resource);
         body.insert(field.name.to_owned(), victim[field.name].clone());
         let pointer = format!("/items/1/{}", field.name);
-        let items = json!([own_samples.body(noun), body]);
+        let items = json!([own_samples.body(resource), body]);
         assert_eq!(write("create", json!({ "items": items })).expect(422).faults(), [pointer.as_str()]);
-        let key = noun.keys().next().expect("a key").name;
+        let key = resource.unique_fields().next().expect("a key").name;
         let matched = write("upsert", json!({ "id_property": key, "items": items })).expect(422);
         assert_eq!(matched.faults(), [pointer.as_str()]);
-        if field.written == Written::Always {
+        if field.mutability == Mutability::Always {
             let items = json!([{ "id": own_id }, { "id": own_id, field.name: victim[field.name] }]);
             let changed = write("update", json!({ "items": [items[1]] })).expect(422);
             assert_eq!(changed.faults(), [pointer.replace("/1/", "/0/")]);
@@ -155,8 +160,8 @@ fn nothing_crosses_in_batches(
 }
 
 #[test]
-fn without_a_good_key_nothing_is_answered() {
-    let service = Service::with(&["--key-trust-ms", "1"]);
+fn request_without_valid_credential_401() {
+    let service = Service::with(&["--credential-cache-ms", "1"]);
     let id = service.client.make("leads", json!({ "title": "Roof" }));
     let revoked = service.client.create("api-keys", json!({ "name": "Old", "role": "owner" }));
     let key = revoked["key"].as_str().expect("a key");
@@ -173,21 +178,21 @@ fn without_a_good_key_nothing_is_answered() {
         Client::new(service.address, &long),
     ];
     for client in &clients {
-        for noun in NOUNS {
-            let plural = noun.path();
+        for resource in RESOURCES {
+            let plural = resource.path();
             client.get(plural).expect(401);
             client.get(&format!("{plural}/{id}")).expect(401);
             client.post(&format!("{plural}/batch/read"), json!({ "ids": [id] })).expect(401);
-            if noun.operations.create {
+            if resource.operations.create {
                 client.post(plural, json!({})).expect(401);
             }
-            if noun.operations.update {
+            if resource.operations.update {
                 client.patch(&format!("{plural}/{id}"), json!({})).expect(401);
             }
-            if noun.operations.delete {
+            if resource.operations.delete {
                 client.delete(&format!("{plural}/{id}")).expect(401);
             }
-            if noun.operations.restore {
+            if resource.operations.restore {
                 client.post(&format!("{plural}/{id}/restoration"), json!({})).expect(401);
             }
         }
@@ -198,7 +203,7 @@ fn without_a_good_key_nothing_is_answered() {
         assert_eq!((answer.header("www-authenticate"), answer.code()), ("Bearer", "unauthenticated"));
     }
     assert_eq!(checksum(&service.database, service.business), before);
-    // The scheme's case does not matter (RFC 9110, section 11.1).
+    // The authentication scheme is case-insensitive (RFC 9110, section 11.1).
     let made = service.client.create("api-keys", json!({ "name": "New", "role": "viewer" }));
     let request = service.stranger().request("GET", "leads");
     let request = request.header("Authorization", format!("bEARER {}", made["key"].as_str().expect("a key")));
@@ -206,30 +211,30 @@ fn without_a_good_key_nothing_is_answered() {
 }
 
 #[test]
-fn a_role_may_do_what_its_table_says_for_every_noun() {
+fn role_permissions_enforced_for_each_resource() {
     let service = Service::start();
     let mut samples = Samples::new(&service.client);
     for role in [Role::Viewer, Role::Agent, Role::Manager, Role::Admin, Role::Owner] {
         let client = service.client_as(role);
-        for noun in NOUNS {
-            let (plural, operations) = (noun.path(), noun.operations);
-            let row = samples.row(noun);
+        for resource in RESOURCES {
+            let (plural, operations) = (resource.path(), resource.operations);
+            let row = samples.row(resource);
             let path = format!("{plural}/{}", row["id"].as_str().expect("an id"));
-            let allowed = |action, status: u16| if role.may(noun.area, action) { status } else { 403 };
+            let allowed = |action, status: u16| if role.may(resource.area, action) { status } else { 403 };
             client.get(plural).expect(allowed(Action::Read, 200));
             client.get(&path).expect(allowed(Action::Read, 200));
             client
                 .post(&format!("{plural}/batch/read"), json!({ "ids": [row["id"]] }))
                 .expect(allowed(Action::Read, 200));
             if operations.create {
-                // The right comes before the body: who may not write does not learn what is wrong with it.
+                // Permissions are checked before the body: callers without them get no validation errors.
                 client.post(plural, json!({})).expect(allowed(Action::Write, 422));
             }
             if operations.update {
                 client.patch(&path, json!({})).expect(allowed(Action::Write, 200));
             }
             if operations.batch {
-                // What answers with rows needs to see them, and the right comes before the body here, too.
+                // Batches that return rows need the read permission; it is checked before the body, too.
                 for act in ["create", "update", "upsert"] {
                     client.post(&format!("{plural}/batch/{act}"), json!({})).expect(allowed(Action::Write, 422));
                 }
@@ -243,7 +248,7 @@ fn a_role_may_do_what_its_table_says_for_every_noun() {
             }
         }
     }
-    // The table itself, where it matters most.
+    // Explicit expectations for the most important permissions.
     let (viewer, agent, manager) =
         (service.client_as(Role::Viewer), service.client_as(Role::Agent), service.client_as(Role::Manager));
     let lead = agent.make("leads", json!({ "title": "Roof" }));
@@ -257,7 +262,7 @@ fn a_role_may_do_what_its_table_says_for_every_noun() {
 }
 
 #[test]
-fn nobody_gives_a_role_above_their_own() {
+fn grant_role_above_own_403() {
     let service = Service::start();
     let admin = service.client_as(Role::Admin);
     let person = |role: &str| json!({ "email": format!("{role}@example.com"), "name": "N", "role": role });

@@ -1,47 +1,53 @@
-//! Jobs: shared by processes, done exactly once, as whoever asked for them, and told of; and reminders.
+//! Tests of background jobs: shared by processes, executed exactly once, with the requester's permissions, recorded in
+//! the audit log; and of reminders.
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use actix_web::web::Data;
-use rapport::app::App;
 use rapport::auth::{Role, Tenant};
-use rapport::db::{self, Actor, Statement, Tx, Value};
-use rapport::error::{Error, Fault};
-use rapport::jobs::store::{self, Claim, Terms};
-use rapport::jobs::{self, Job, Kind, Step};
-use rapport::noun::Change;
+use rapport::background::store::{self, JobLease, LeaseConfig};
+use rapport::background::{self, Job, JobType, Step};
+use rapport::db::{self, Actor, SqlValue, Statement, Tx};
+use rapport::error::{Error, FieldError};
+use rapport::resource::Changeset;
+use rapport::state::AppState;
 use serde_json::{Value as Json, json};
 use uuid::Uuid;
 
 use crate::sign_in::{admit, sign_in};
 use crate::support::{Client, Program, Service, kills, open_app, until};
 
-/// Makes one contact with each step, by its number, until there are as many as its input says.
-static MAKER: Kind = Kind { name: "maker", step: make };
-/// Fails as its input says, after one good step.
-static FAILER: Kind = Kind { name: "failer", step: fail };
-static KINDS: [&Kind; 2] = [&MAKER, &FAILER];
+/// Creates one contact per step, numbered, until the count in its input is reached.
+static MAKER: JobType = JobType { name: "maker", step: make };
+/// Fails in the way that its input names, after one successful step.
+static FAILER: JobType = JobType { name: "failer", step: fail };
+static KINDS: [&JobType; 2] = [&MAKER, &FAILER];
 
 fn make(
     tx: &mut Tx<'_>,
     tenant: &Tenant,
-    business: &rapport::auth::Business,
+    business: &rapport::auth::TenantSettings,
     job: &mut Job,
 ) -> rapport::error::Result<Step> {
     let all = job.input["rows"].as_i64().expect("a number");
     let number = job.cursor.as_i64().unwrap_or_default() + 1;
-    let noun = &rapport::crm::contacts::CONTACTS;
+    let resource = &rapport::crm::contacts::CONTACTS;
     let body = json!({ "first_name": "Made", "external_id": format!("{}-{number}", job.id) });
-    let change = Change::parse(noun, body, true, business)?;
-    (noun.writes.create)(tx, tenant, change)?;
+    let change = Changeset::parse(resource, body, true, business)?;
+    (resource.writes.create)(tx, tenant, change)?;
     (job.cursor, job.total, job.done) = (json!(number), Some(all), number);
     std::thread::sleep(Duration::from_millis(job.input["pause_ms"].as_u64().unwrap_or_default()));
     Ok(if number < all { Step::More } else { Step::Done(json!({ "created": all })) })
 }
 
-fn fail(tx: &mut Tx<'_>, tenant: &Tenant, _: &rapport::auth::Business, job: &mut Job) -> rapport::error::Result<Step> {
+fn fail(
+    tx: &mut Tx<'_>,
+    tenant: &Tenant,
+    _: &rapport::auth::TenantSettings,
+    job: &mut Job,
+) -> rapport::error::Result<Step> {
     if job.cursor.is_null() {
         (job.cursor, job.done) = (json!("begun"), 1);
         return Ok(Step::More);
@@ -50,41 +56,41 @@ fn fail(tx: &mut Tx<'_>, tenant: &Tenant, _: &rapport::auth::Business, job: &mut
         Some("taken") => {
             for _ in 0..2 {
                 let mut sql = Statement::new("INSERT INTO contacts (business_id, email) VALUES (");
-                sql.bind(Value::Uuid(Some(tenant.id()))).push(", 'twice@example.com')").run(tx)?;
+                sql.bind(SqlValue::Uuid(Some(tenant.id()))).push(", 'twice@example.com')").run(tx)?;
             }
             Ok(Step::More)
         }
-        // Its connection goes away, each time.
+        // Its connection is closed, each time.
         Some("cut") => {
             Statement::new("SELECT pg_sleep(4)").run(tx)?;
             Ok(Step::More)
         }
-        Some("invalid") => Err(Error::Invalid(vec![Fault::new("/rows", "too_many", "There are too many.")])),
+        Some("invalid") => Err(Error::Invalid(vec![FieldError::new("/rows", "too_many", "There are too many.")])),
         _ => Err(Error::Internal("SELECT secret FROM internals".into())),
     }
 }
 
-const TERMS: Terms = Terms { lease_seconds: 30, per_business: 1 };
+const TERMS: LeaseConfig = LeaseConfig { lease_seconds: 30, per_business: 1 };
 
-/// Makes a job as `tenant`, in a transaction of its own.
-fn enqueue(service: &Service, tenant: &Tenant, kind: &Kind, input: Json) -> Uuid {
+/// Enqueues a job as `tenant`, in its own transaction.
+fn enqueue(service: &Service, tenant: &Tenant, kind: &JobType, input: Json) -> Uuid {
     let mut conn = service.database.connect();
-    db::in_transaction(&mut conn, |tx| jobs::enqueue(tx, tenant, kind, input.clone())).expect("a job")
+    db::in_transaction(&mut conn, |tx| background::enqueue(tx, tenant, kind, input.clone())).expect("a job")
 }
 
-/// Workers that know the kinds of this file, each as a process would be; they stop when this is dropped.
+/// Workers with the job types of this file, each like a process of its own; they stop on drop.
 struct Workers {
-    apps: Vec<Arc<App>>,
+    apps: Vec<Arc<AppState>>,
     threads: Vec<JoinHandle<()>>,
 }
 
 impl Workers {
     fn start(service: &Service, count: usize) -> Self {
-        let apps: Vec<Arc<App>> = (0..count).map(|_| Arc::new(open_app(&service.database, &[]))).collect();
-        let work = |app: Arc<App>| {
+        let apps: Vec<Arc<AppState>> = (0..count).map(|_| Arc::new(open_app(&service.database, &[]))).collect();
+        let work = |app: Arc<AppState>| {
             actix_web::rt::System::new().block_on(async move {
-                while !app.life.is_draining() {
-                    jobs::work(Data::from(app.clone()), &KINDS).await.expect("work");
+                while !app.lifecycle.is_draining() {
+                    background::work(Data::from(app.clone()), &KINDS).await.expect("work");
                     tokio::time::sleep(Duration::from_millis(10)).await;
                 }
             });
@@ -96,12 +102,12 @@ impl Workers {
 
 impl Drop for Workers {
     fn drop(&mut self) {
-        self.apps.iter().for_each(|app| app.life.set_draining());
+        self.apps.iter().for_each(|app| app.lifecycle.set_draining());
         self.threads.drain(..).for_each(|thread| drop(thread.join()));
     }
 }
 
-/// The job when it has ended.
+/// Waits for the job to end, and returns it.
 fn ended(api: &Client, id: Uuid) -> Json {
     let began = Instant::now();
     loop {
@@ -121,13 +127,13 @@ fn made(service: &Service, id: Uuid) -> String {
 }
 
 #[test]
-fn processes_share_jobs_and_do_each_step_once_and_no_business_waits_for_anothers_end() {
+fn workers_share_jobs_run_steps_once_fair_across_tenants() {
     let service = Service::start();
     let (other, neighbour) = service.neighbour();
-    let mine = Tenant::of_operator(service.business);
+    let mine = Tenant::for_operator(service.business);
     let long = enqueue(&service, &mine, &MAKER, json!({ "rows": 40, "pause_ms": 60 }));
     let next = enqueue(&service, &mine, &MAKER, json!({ "rows": 5 }));
-    let theirs = enqueue(&service, &Tenant::of_operator(other), &MAKER, json!({ "rows": 5 }));
+    let theirs = enqueue(&service, &Tenant::for_operator(other), &MAKER, json!({ "rows": 5 }));
     let _workers = Workers::start(&service, 3);
     let (done, then) = (ended(&service.client, long), ended(&service.client, next));
     let beside = ended(&neighbour, theirs);
@@ -142,7 +148,7 @@ fn processes_share_jobs_and_do_each_step_once_and_no_business_waits_for_anothers
     for (id, rows) in [(long, 40), (next, 5), (theirs, 5)] {
         assert_eq!(made(&service, id), format!("{rows} of {rows}"));
     }
-    // How far it was, was told now and then, not with each step; and nothing is left to be done.
+    // Progress is recorded from time to time, not with each step; and no run is left.
     let told = service.client.get(&format!("ops/jobs/{long}/history?limit=100")).expect(200);
     assert_eq!(told.rows().last().map(|entry| &entry["action"]), Some(&json!("created")));
     let updates = told.rows().iter().filter(|entry| entry["action"] == "updated").count();
@@ -151,16 +157,16 @@ fn processes_share_jobs_and_do_each_step_once_and_no_business_waits_for_anothers
 }
 
 #[test]
-fn a_job_is_done_as_whoever_asked_for_it() {
+fn job_runs_as_the_actor_that_enqueued_it() {
     let service = Service::start();
     let (user, _) = agent(&service, "amina@example.com");
     let permissions = Role::Agent.permissions();
-    let tenant = Tenant::of_job(service.business, Role::Agent, permissions, None, Some(Actor::User(user)));
+    let tenant = Tenant::for_job(service.business, Role::Agent, permissions, None, Some(Actor::User(user)));
     let id = enqueue(&service, &tenant, &MAKER, json!({ "rows": 2 }));
     let _workers = Workers::start(&service, 1);
     let job = ended(&service.client, id);
     assert_eq!((&job["actor_kind"], &job["actor_id"]), (&json!("user"), &json!(user)));
-    let told = service.client.get("audit-log?noun=contacts&action=created").expect(200);
+    let told = service.client.get("audit-log?resource=contacts&action=created").expect(200);
     assert_eq!(told.rows().len(), 2);
     for entry in told.rows() {
         assert_eq!((&entry["actor_kind"], &entry["actor_id"]), (&json!("user"), &json!(user)));
@@ -169,24 +175,24 @@ fn a_job_is_done_as_whoever_asked_for_it() {
 }
 
 #[test]
-fn who_lost_a_job_can_do_nothing_with_it_any_more() {
+fn worker_that_lost_its_lease_cannot_run_the_job() {
     let service = Service::start();
-    let tenant = Tenant::of_operator(service.business);
+    let tenant = Tenant::for_operator(service.business);
     let id = enqueue(&service, &tenant, &MAKER, json!({ "rows": 9 }));
-    let claim = |terms: Terms| -> Option<Claim> {
+    let claim = |terms: LeaseConfig| -> Option<JobLease> {
         db::in_transaction(&mut service.database.connect(), |tx| store::claim(tx, &KINDS, terms)).expect("a look")
     };
-    // A lease that is over at once: another process may take it.
-    let first = claim(Terms { lease_seconds: 0, ..TERMS }).expect("a job");
+    // The lease expires at once: another process may take the job.
+    let first = claim(LeaseConfig { lease_seconds: 0, ..TERMS }).expect("a job");
     let second = claim(TERMS).expect("the same job");
     assert_eq!((first.id, second.id), (id, id));
     assert!(claim(TERMS).is_none(), "it has it for a while");
     let mut conn = service.database.connect();
-    let mut step = |claim: &Claim| {
+    let mut step = |claim: &JobLease| {
         db::in_transaction(&mut conn, |tx| {
             let Some(mut locked) = store::lock(tx, claim)? else { return Ok(false) };
             make(tx, &claim.tenant, &locked.business, &mut locked.job)?;
-            store::proceed(tx, claim, &locked, Terms { lease_seconds: 0, ..TERMS })?;
+            store::checkpoint(tx, claim, &locked, LeaseConfig { lease_seconds: 0, ..TERMS })?;
             Ok(true)
         })
         .expect("a step")
@@ -194,12 +200,12 @@ fn who_lost_a_job_can_do_nothing_with_it_any_more() {
     assert!(!step(&first), "the one that lost it does nothing");
     assert!(step(&second) && step(&second));
     assert_eq!(made(&service, id), "2 of 2");
-    // The lease is over; but as long as a step is being done, the job is nobody else's.
+    // The lease has expired; but while a step holds the job's lock, no other process can claim it.
     let mut other = service.database.connect();
     let (ids, third) = db::in_transaction(&mut other, |tx| {
         let locked = store::lock(tx, &second)?.expect("still its own");
         let meanwhile = claim(TERMS);
-        store::proceed(tx, &second, &locked, Terms { lease_seconds: 0, ..TERMS })?;
+        store::checkpoint(tx, &second, &locked, LeaseConfig { lease_seconds: 0, ..TERMS })?;
         Ok((meanwhile.map(|claim| claim.id), ()))
     })
     .map(|(meanwhile, ())| (meanwhile, claim(TERMS)))
@@ -209,9 +215,9 @@ fn who_lost_a_job_can_do_nothing_with_it_any_more() {
 }
 
 #[test]
-fn a_job_fails_at_once_where_trying_again_is_no_use_and_else_after_some_attempts() {
+fn job_permanent_error_fails_at_once_other_errors_retry() {
     let service = Service::start();
-    let tenant = Tenant::of_operator(service.business);
+    let tenant = Tenant::for_operator(service.business);
     let hopeless = enqueue(&service, &tenant, &FAILER, json!({ "how": "invalid" }));
     let _workers = Workers::start(&service, 1);
     let job = ended(&service.client, hopeless);
@@ -239,12 +245,12 @@ fn a_job_fails_at_once_where_trying_again_is_no_use_and_else_after_some_attempts
 }
 
 #[test]
-fn whoever_may_do_less_by_now_has_their_jobs_done_no_more() {
+fn job_of_actor_who_lost_permission_fails_forbidden() {
     let service = Service::start();
     let (user, _) = agent(&service, "amina@example.com");
     let key = service.client.create("api-keys", json!({ "name": "Form", "role": "agent" }))["id"].clone();
     let key = key.as_str().and_then(|id| uuid::Uuid::try_parse(id).ok()).expect("an id");
-    let of = |actor| Tenant::of_job(service.business, Role::Agent, Role::Agent.permissions(), None, Some(actor));
+    let of = |actor| Tenant::for_job(service.business, Role::Agent, Role::Agent.permissions(), None, Some(actor));
     let jobs =
         [Actor::User(user), Actor::Key(key)].map(|actor| enqueue(&service, &of(actor), &MAKER, json!({ "rows": 3 })));
     service.database.run(&format!(
@@ -259,13 +265,13 @@ fn whoever_may_do_less_by_now_has_their_jobs_done_no_more() {
 }
 
 #[test]
-fn a_job_is_cancelled_between_two_steps_by_whoever_may() {
+fn cancel_job_between_steps_stops_it_requires_permission() {
     let service = Service::start();
     let (user, amina) = agent(&service, "amina@example.com");
     let (_, bo) = agent(&service, "bo@example.com");
     let (_, neighbour) = service.neighbour();
     let tenant =
-        Tenant::of_job(service.business, Role::Agent, Role::Agent.permissions(), None, Some(Actor::User(user)));
+        Tenant::for_job(service.business, Role::Agent, Role::Agent.permissions(), None, Some(Actor::User(user)));
     let id = enqueue(&service, &tenant, &MAKER, json!({ "rows": 100_000, "pause_ms": 5 }));
     let path = format!("ops/jobs/{id}/cancellation");
     let workers = Workers::start(&service, 2);
@@ -283,7 +289,8 @@ fn a_job_is_cancelled_between_two_steps_by_whoever_may() {
     assert!(cancelled["finished_at"].is_string());
     std::thread::sleep(Duration::from_millis(200));
     assert_eq!(made(&service, id), there, "nothing is done after the answer");
-    // Once more is no harm; what has ended otherwise stays so. One that nobody has begun yet is cancelled likewise.
+    // Cancelling again has no effect; a job that has ended keeps its state. A job that has not started is cancelled
+    // likewise.
     amina.post(&path, json!({})).expect(200);
     let done = enqueue(&service, &tenant, &MAKER, json!({ "rows": 1 }));
     ended(&amina, done);
@@ -299,12 +306,15 @@ fn a_job_is_cancelled_between_two_steps_by_whoever_may() {
 }
 
 #[test]
-fn who_sees_only_their_own_sees_only_their_own_jobs() {
+fn list_jobs_by_restricted_agent_shows_only_own() {
     let service = Service::start();
-    service.client.patch(&format!("businesses/{}", service.business), json!({ "agents_see": "assigned" })).expect(200);
+    service
+        .client
+        .patch(&format!("businesses/{}", service.business), json!({ "agent_visibility": "assigned" }))
+        .expect(200);
     let (user, amina) = agent(&service, "amina@example.com");
     let of = |user| {
-        Tenant::of_job(service.business, Role::Agent, Role::Agent.permissions(), Some(user), Some(Actor::User(user)))
+        Tenant::for_job(service.business, Role::Agent, Role::Agent.permissions(), Some(user), Some(Actor::User(user)))
     };
     let own = enqueue(&service, &of(user), &MAKER, json!({ "rows": 1 }));
     let foreign = enqueue(&service, &of(Uuid::now_v7()), &MAKER, json!({ "rows": 1 }));
@@ -316,14 +326,14 @@ fn who_sees_only_their_own_sees_only_their_own_jobs() {
 }
 
 #[test]
-fn too_many_jobs_are_refused_and_old_ones_are_cleared_away() {
+fn enqueue_over_job_limit_refused_and_old_jobs_purged() {
     let service = Service::start();
-    let tenant = Tenant::of_operator(service.business);
+    let tenant = Tenant::for_operator(service.business);
     let id = enqueue(&service, &tenant, &MAKER, json!({ "rows": 1 }));
     service.client.post(&format!("ops/jobs/{id}/cancellation"), json!({})).expect(200);
     let tidy = || {
-        let app: Data<App> = Data::from(Arc::new(open_app(&service.database, &[])));
-        actix_web::rt::System::new().block_on(jobs::tidy(app, &KINDS)).expect("order");
+        let app: Data<AppState> = Data::from(Arc::new(open_app(&service.database, &[])));
+        actix_web::rt::System::new().block_on(background::purge(app, &KINDS)).expect("order");
     };
     tidy();
     service.client.get(&format!("ops/jobs/{id}")).expect(200);
@@ -333,7 +343,7 @@ fn too_many_jobs_are_refused_and_old_ones_are_cleared_away() {
     let told = service.client.get(&format!("audit-log?row_id={id}&action=deleted")).expect(200);
     assert!(told.rows().is_empty(), "that it was cleared away is no news");
 
-    // One less than may wait, with the one that each business has; without entries of the audit log.
+    // One less than the limit of waiting jobs, counting the job that each business has; without audit log entries.
     service.database.run(&format!(
         "SET session_replication_role = replica;
          WITH made AS (INSERT INTO jobs (business_id, id, kind, actor_kind)
@@ -344,11 +354,11 @@ fn too_many_jobs_are_refused_and_old_ones_are_cleared_away() {
     ));
     enqueue(&service, &tenant, &MAKER, json!({ "rows": 1 }));
     let mut conn = service.database.connect();
-    let refused = db::in_transaction(&mut conn, |tx| jobs::enqueue(tx, &tenant, &MAKER, json!({})));
+    let refused = db::in_transaction(&mut conn, |tx| background::enqueue(tx, &tenant, &MAKER, json!({})));
     assert!(matches!(refused, Err(Error::TooMany { code: "too_many_jobs", .. })), "{refused:?}");
 }
 
-/// A person who signed in as an agent of the first business.
+/// A user who signed in as an agent of the first business.
 fn agent(service: &Service, email: &str) -> (Uuid, Client) {
     admit(service, "acme", email, "agent");
     let signed_in = sign_in(service, email).expect(201).json;
@@ -357,8 +367,8 @@ fn agent(service: &Service, email: &str) -> (Uuid, Client) {
 }
 
 #[test]
-fn what_is_due_is_told_of_once_by_however_many_processes_whatever_becomes_of_them() {
-    // Of each business: three transactions.
+fn due_reminders_fire_once_with_workers_killed() {
+    // Per business: three transactions.
     const DUE: usize = 1_100;
     let service = Service::start();
     let (other, _) = service.neighbour();
@@ -376,7 +386,7 @@ fn what_is_due_is_told_of_once_by_however_many_processes_whatever_becomes_of_the
     let settings = [("DATABASE_URL", service.database.url.as_str()), ("RAPPORT_DB_CONNECTIONS", "2")];
     let waiting = "SELECT count(*)::text FROM tasks WHERE title = 'Due' AND reminded_at IS NULL";
     for _ in 0..kills() {
-        // Each pair is killed as soon as it has done something.
+        // Each pair is killed as soon as it has sent a reminder.
         let (before, workers) = (service.database.ask(waiting), [(); 2].map(|()| Program::work(&settings)));
         until("a reminder is given", || before == "0" || service.database.ask(waiting) != before);
         drop(workers);
@@ -388,8 +398,8 @@ fn what_is_due_is_told_of_once_by_however_many_processes_whatever_becomes_of_the
         assert!(began.elapsed() < Duration::from_secs(60), "they are never told of");
         std::thread::sleep(Duration::from_millis(50));
     }
-    let told = "SELECT noun || ' ' || count(*) || ' ' || count(DISTINCT row_id) FROM audit_log
-        WHERE action = 'updated' AND changes ? 'reminded_at' AND actor_kind = 'system' GROUP BY noun ORDER BY noun";
+    let told = "SELECT resource || ' ' || count(*) || ' ' || count(DISTINCT row_id) FROM audit_log
+        WHERE action = 'updated' AND changes ? 'reminded_at' AND actor_kind = 'system' GROUP BY resource ORDER BY resource";
     let told: Vec<String> = service.database.rows::<1>(told).into_iter().map(|[line]| line).collect();
     let tasks = 2 * DUE;
     assert_eq!(told, ["bookings 4 4".to_owned(), format!("tasks {tasks} {tasks}")]);
@@ -398,7 +408,7 @@ fn what_is_due_is_told_of_once_by_however_many_processes_whatever_becomes_of_the
         "0"
     );
 
-    // Put off, it is told of anew.
+    // Postponed, the task is reminded of again.
     let id = service.database.ask(&format!(
         "SELECT id::text FROM tasks WHERE title = 'Due' AND business_id = '{}' LIMIT 1",
         service.business
@@ -410,15 +420,15 @@ fn what_is_due_is_told_of_once_by_however_many_processes_whatever_becomes_of_the
 }
 
 #[test]
-fn what_a_constraint_refuses_fails_at_once_and_a_lost_connection_is_no_attempt() {
+fn job_constraint_error_fails_connection_loss_is_no_attempt() {
     let service = Service::start();
-    let tenant = Tenant::of_operator(service.business);
+    let tenant = Tenant::for_operator(service.business);
     let taken = enqueue(&service, &tenant, &FAILER, json!({ "how": "taken" }));
     let workers = Workers::start(&service, 1);
     let job = ended(&service.client, taken);
     assert_eq!((&job["state"], &job["error"]["code"]), (&json!("failed"), &json!("already_exists")), "{job}");
     let cut = enqueue(&service, &tenant, &FAILER, json!({ "how": "cut" }));
-    // As often as a step is tried; each time after a second, which nobody waits for here.
+    // As many attempts as a step has; the pause of a second between them is skipped here.
     let began = Instant::now();
     let rests = format!("UPDATE job_runs SET run_at = now() WHERE id = '{cut}' AND leased_until IS NULL");
     let cuts = || service.database.ask(&format!("SELECT token::text FROM job_runs WHERE id = '{cut}'"));
@@ -436,7 +446,7 @@ fn what_a_constraint_refuses_fails_at_once_and_a_lost_connection_is_no_attempt()
 }
 
 #[test]
-fn a_business_whose_reminders_fail_keeps_nobody_from_theirs() {
+fn failing_reminders_of_one_tenant_do_not_block_others() {
     let service = Service::start();
     let (other, _) = service.neighbour();
     for (business, count, ago) in [(service.business, 700, "2 hours"), (other, 10, "1 hour")] {

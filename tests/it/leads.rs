@@ -1,11 +1,11 @@
-//! Leads: the noun that most work starts from.
+//! Tests of leads.
 
 use serde_json::json;
 
 use crate::support::Service;
 
 #[test]
-fn a_lead_lives() {
+fn lead_create_read_update_delete_and_restore() {
     let service = Service::start();
     let api = &service.client;
     let company = api.make("companies", json!({ "name": "Brekke" }));
@@ -39,7 +39,7 @@ fn a_lead_lives() {
 }
 
 #[test]
-fn of_a_hundred_who_change_what_they_have_read_exactly_one_is_the_first() {
+fn concurrent_patches_with_one_etag_one_wins_others_412() {
     let service = Service::with(&["--db-connections", "8"]);
     let api = &service.client;
     let lead = api.create("leads", json!({ "title": "Roof" }));
@@ -72,7 +72,7 @@ fn of_a_hundred_who_change_what_they_have_read_exactly_one_is_the_first() {
 }
 
 #[test]
-fn a_page_shows_everything_about_a_lead() {
+fn get_lead_with_includes_returns_relations_in_3_queries() {
     let service = Service::start();
     let api = &service.client;
     let company = api.make("companies", json!({ "name": "Brekke" }));
@@ -95,7 +95,7 @@ fn a_page_shows_everything_about_a_lead() {
 }
 
 #[test]
-fn links_lead_to_rows_that_are_there_and_all_that_do_not_are_named() {
+fn lead_with_missing_references_422_names_each() {
     let service = Service::start();
     let api = &service.client;
     let gone = api.make("companies", json!({ "name": "Gone" }));
@@ -112,10 +112,10 @@ fn links_lead_to_rows_that_are_there_and_all_that_do_not_are_named() {
     api.post(&format!("companies/{gone}/restoration"), json!({})).expect(200);
     assert_eq!(api.patch(&path, json!({ "company_id": gone })).expect(200).json["version"], 2);
 
-    // A change of nothing changes nothing, and still loses against a newer version.
+    // An empty patch changes nothing, but still fails against a newer version.
     assert_eq!(api.patch(&path, json!({})).expect(200).json["version"], 2);
     let stale = api.request("PATCH", &path).header("If-Match", "\"1\"").json(&json!({}));
     api.send(stale).expect(412);
-    // A parameter that does nothing is refused.
+    // A parameter without effect is rejected.
     assert_eq!(api.patch(&format!("{path}?include=company"), json!({})).expect(400).code(), "unknown_parameter");
 }

@@ -1,4 +1,4 @@
-//! How often one may ask: by credential, by address, across replicas, and whose word on an address counts.
+//! Tests of rate limits: by credential, by address, across replicas, and which proxy headers are trusted.
 
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -7,18 +7,18 @@ use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use ipnet::IpNet;
 use proptest::prelude::*;
 use rapport::auth::Role;
-use rapport::http::client::{network, reported};
+use rapport::http::client_ip::{network, reported};
 use serde_json::json;
 
 use crate::sign_in::{PASSWORD, admit, sign_in};
 use crate::support::{Answer, Client, Service, for_cases, make_key, redis};
 
-/// Requests that were answered with 200, of so many.
+/// The number of responses with 200, out of `count` requests.
 fn good(client: &Client, count: usize) -> usize {
     (0..count).filter(|_| client.get("leads").status == 200).count()
 }
 
-/// A refusal that a client can act on.
+/// Asserts an error with all that a client needs to back off.
 #[track_caller]
 fn refused(answer: Answer, policy: &str) {
     let answer = answer.expect(429);
@@ -29,8 +29,8 @@ fn refused(answer: Answer, policy: &str) {
 }
 
 #[test]
-fn a_credential_has_a_quota_that_every_answer_tells_and_another_has_its_own() {
-    // One a minute comes back: however slow the test is, it can be told what is left.
+fn rate_limit_per_credential_headers_show_remaining_429() {
+    // One token a minute is refilled: however slow the test is, the remaining quota is predictable.
     let service = Service::with(&["--rate-limit", "1", "--rate-burst", "4"]);
     admit(&service, "acme", "amina@example.com", "agent");
     let api = &service.client;
@@ -49,24 +49,24 @@ fn a_credential_has_a_quota_that_every_answer_tells_and_another_has_its_own() {
     refused(api.get("leads"), policy);
     refused(api.post("leads", json!({ "title": "Wall" })), policy);
 
-    // A key of the same business, and a person: their own.
+    // Another key of the business and a user have their own quotas.
     api.get("/health").expect(200);
     let other = service.client_as(Role::Agent);
     assert_eq!(good(&other, 6), 4);
     let pair = sign_in(&service, "amina@example.com").expect(201).json;
     let amina = Client::new(service.address, pair["access_token"].as_str().expect("a token"));
     assert!(amina.get("leads").expect(200).header("ratelimit").starts_with("\"session\";r=3;"));
-    // A new token of the same session is not a new quota.
+    // A new token of the same session has the same quota.
     let renewed = service.stranger().post("auth/tokens", json!({ "refresh_token": pair["refresh_token"] })).expect(200);
     let again = Client::new(service.address, renewed.json["access_token"].as_str().expect("a token"));
     assert!(again.get("leads").expect(200).header("ratelimit").starts_with("\"session\";r=2;"));
 
     let page = Client::new(service.metrics, "").get("/metrics").expect(200).text;
-    assert!(page.contains("rapport_refused_total{kind=\"key\"}"), "{page}");
+    assert!(page.contains("rapport_rate_limited_total{kind=\"key\"}"), "{page}");
 }
 
 #[test]
-fn a_quota_comes_back_with_time_and_without_a_limit_nothing_is_said() {
+fn rate_limit_refills_over_time_no_headers_when_off() {
     let service = Service::with(&["--rate-limit", "120", "--rate-burst", "2"]);
     let api = &service.client;
     while api.get("leads").status == 200 {}
@@ -82,7 +82,7 @@ fn a_quota_comes_back_with_time_and_without_a_limit_nothing_is_said() {
 }
 
 #[test]
-fn nonsense_is_limited_by_address_and_good_credentials_from_there_are_untouched() {
+fn invalid_credentials_limited_by_address_valid_unaffected() {
     let service = Service::with(&["--rate-limit-address", "5"]);
     admit(&service, "acme", "amina@example.com", "agent");
     let pair = sign_in(&service, "amina@example.com").expect(201);
@@ -102,7 +102,7 @@ fn nonsense_is_limited_by_address_and_good_credentials_from_there_are_untouched(
     refused(sign_in(&service, "amina@example.com"), policy);
     refused(stranger.post("auth/tokens", json!({ "refresh_token": "rt_guessed" })), policy);
 
-    // One that was known, one that was not, and a token; even while others go on.
+    // A cached key, an unknown one, and a token; even during a flood of other requests.
     std::thread::scope(|scope| {
         let flood: Vec<_> = (0..4)
             .map(|thread| scope.spawn(move || (0..20).map(|n| nonsense(100 * thread + n + 2).status).max()))
@@ -121,7 +121,7 @@ fn nonsense_is_limited_by_address_and_good_credentials_from_there_are_untouched(
     }
 }
 
-/// Two replicas that keep their quotas in `redis`, and a client of each with the same key.
+/// Two replicas that share their quotas in `redis`, and a client of each with the same key.
 fn replicas(redis: &str, prefix: &str) -> (Service, Service, Client) {
     let settings =
         ["--rate-limit", "1", "--rate-burst", "9", "--redis-url", redis, "--cache-prefix", prefix, "--cache", "off"];
@@ -133,13 +133,14 @@ fn replicas(redis: &str, prefix: &str) -> (Service, Service, Client) {
 }
 
 #[test]
-fn replicas_share_a_quota_through_redis() {
+fn replicas_share_rate_limit_through_redis() {
     let Some(redis) = redis() else {
         println!("skipped: there is no redis-server on this machine");
         return;
     };
     let (_one, two, there) = replicas(&redis, "shared:");
-    // Connecting takes a moment, and what is taken until then is told to nobody: so it is told bit by bit.
+    // The connection to Redis takes a moment, and local counts until then are not shared: so requests are sent one by
+    // one.
     let mut taken = 0;
     let began = Instant::now();
     while taken < 9 {
@@ -152,19 +153,19 @@ fn replicas_share_a_quota_through_redis() {
         std::thread::sleep(Duration::from_millis(600));
         assert!(began.elapsed() < Duration::from_secs(60));
     }
-    // Apart they would give 18.
+    // Unshared quotas would allow 18.
     let rest = good(&two.client, 9) + good(&there, 9);
     assert!(taken + rest <= 12, "{taken} and {rest}");
 }
 
 #[test]
-fn while_redis_is_away_each_replica_gives_the_quota_itself() {
+fn rate_limit_without_redis_applies_per_replica() {
     let (_one, two, there) = replicas("redis://127.0.0.1:1", "away:");
     assert_eq!((good(&there, 12), good(&two.client, 12)), (9, 9));
 }
 
 #[test]
-fn guesses_that_come_at_once_are_not_more_than_those_that_come_in_turn() {
+fn concurrent_sign_in_guesses_get_no_extra_attempts() {
     let service = Service::with(&["--sign-in-attempts", "3"]);
     admit(&service, "acme", "amina@example.com", "agent");
     let guess = || {
@@ -177,7 +178,7 @@ fn guesses_that_come_at_once_are_not_more_than_those_that_come_in_turn() {
     });
     let of = |status| answers.iter().filter(|answer| **answer == status).count();
     assert_eq!((of(401), of(429)), (3, 27), "{answers:?}");
-    // What was right is given back.
+    // Successful attempts are refunded.
     admit(&service, "acme", "cy@example.com", "agent");
     for _ in 0..5 {
         sign_in(&service, "cy@example.com").expect(201);
@@ -185,7 +186,7 @@ fn guesses_that_come_at_once_are_not_more_than_those_that_come_in_turn() {
 }
 
 #[test]
-fn who_comes_by_a_trusted_proxy_counts_by_their_own_address_and_is_shown_it() {
+fn rate_limit_behind_trusted_proxy_uses_client_address() {
     let settings =
         ["--trusted-proxies", "127.0.0.1,10.0.0.0/8", "--rate-limit-address", "2", "--sign-in-attempts", "1"];
     let service = Service::with(&settings);
@@ -202,7 +203,7 @@ fn who_comes_by_a_trusted_proxy_counts_by_their_own_address_and_is_shown_it() {
         let shown = "SELECT DISTINCT address::text FROM sessions ORDER BY 1";
         assert!(service.database.rows::<1>(shown).iter().any(|[address]| address.starts_with(seen)));
     }
-    // All of a /64 are one, whichever header says so.
+    // A /64 shares one limit, whichever header reports it.
     from("forwarded", "for=\"[2001:db8::1]:4711\";proto=https").expect(201);
     from("forwarded", "For=\"[2001:db8::2]\"").expect(201);
     refused(from("x-forwarded-for", "2001:db8::3"), "\"address\";q=2;w=60");
@@ -220,7 +221,7 @@ fn seen(peer: &str, headers: &[(&'static str, &[u8])]) -> String {
 }
 
 #[test]
-fn an_address_is_believed_as_far_as_trusted_proxies_reported_it() {
+fn client_ip_from_forwarded_headers_trusts_only_proxies() {
     let list = ["1.1.1.1"; 5_000].join(",");
     let all_trusted = ["10.9.9.9"; 5_000].join(",");
     for (value, expected) in [
@@ -233,7 +234,7 @@ fn an_address_is_believed_as_far_as_trusted_proxies_reported_it() {
         ("[2001:db8::1]:443, fd00::1", "2001:db8::1"),
         ("::ffff:203.0.113.7", "203.0.113.7"),
         ("203.0.113.7,", "203.0.113.7"),
-        // What is no address ends the chain at who reported it.
+        // An invalid address ends the chain at the proxy that reported it.
         ("", "10.0.0.1"),
         ("unknown", "10.0.0.1"),
         ("8.8.8.8, unknown", "10.0.0.1"),
@@ -256,7 +257,7 @@ fn an_address_is_believed_as_far_as_trusted_proxies_reported_it() {
         ("for=unknown", "10.0.0.1"),
         ("proto=https", "10.0.0.1"),
         ("for=1.1.1.1;for=2.2.2.2", "10.0.0.1"),
-        // A proxy quotes what the client wrote: what is in it is nobody's word.
+        // A proxy quotes what the client wrote: a quoted string is not trusted.
         ("for=203.0.113.7;host=\"x, for=9.9.9.9;y=\"", "203.0.113.7"),
         ("for=203.0.113.7;host=\"x\\\", for=9.9.9.9;y=\"", "203.0.113.7"),
         ("for=\"x, for=203.0.113.7", "10.0.0.1"),
@@ -276,7 +277,7 @@ fn an_address_is_believed_as_far_as_trusted_proxies_reported_it() {
 }
 
 #[test]
-fn whatever_stands_left_of_what_a_trusted_proxy_wrote_changes_nothing() {
+fn client_ip_ignores_text_left_of_the_trusted_proxys_entry() {
     let hostile = prop_oneof![
         proptest::collection::vec(32u8..=255, 0..60).prop_filter("no DEL", |bytes| !bytes.contains(&127)),
         "[for=0-9.,;:\"\\\\\\[\\] ]{0,60}".prop_map(String::into_bytes),
@@ -284,7 +285,7 @@ fn whatever_stands_left_of_what_a_trusted_proxy_wrote_changes_nothing() {
     for_cases(2_000, hostile, |mut bytes| {
         bytes.extend_from_slice(b", 203.0.113.7");
         let told = seen("10.0.0.1", &[("x-forwarded-for", &bytes)]);
-        // Bytes that are no text make the whole line unreadable; the proxy's own address is what is left.
+        // Non-ASCII bytes make the whole header unreadable; the proxy's own address is used.
         let readable = bytes.is_ascii();
         assert_eq!(told, if readable { "203.0.113.7" } else { "10.0.0.1" });
         let mut bytes = bytes[..bytes.len() - 13].to_vec();

@@ -1,9 +1,9 @@
-//! The list grammar: filters, search, sorts, pages, counts, fields, and what is said about mistakes.
+//! Tests of list queries: filters, search, sorts, pages, counts, fields, and validation errors.
 
 use proptest::prelude::*;
 use rapport::crm::companies::COMPANIES;
 use rapport::crm::leads::LEADS;
-use rapport::noun::Noun;
+use rapport::resource::Resource;
 use serde_json::{Value, json};
 
 use crate::support::{Client, Service, for_cases};
@@ -13,7 +13,7 @@ fn texts(rows: &[Value], name: &str) -> Vec<String> {
 }
 
 #[test]
-fn a_list_is_narrowed_by_what_its_rows_hold() {
+fn list_with_filters_returns_matching_rows() {
     let service = Service::start();
     let api = &service.client;
     let company = api.make("companies", json!({ "name": "Brekke", "domain": "Brekke.example" }));
@@ -65,11 +65,11 @@ fn a_list_is_narrowed_by_what_its_rows_hold() {
         assert_eq!(found(query), titles, "{query}");
     }
     assert_eq!(found(&format!("company_id={company}")), "a");
-    // A comma in a value is written after a backslash.
+    // A comma in a value is escaped with a backslash.
     api.create("companies", json!({ "name": "n", "industry": "Paint, Paper" }));
     assert_eq!(api.get("companies?industry=Paint,%20Paper").expect(200).rows().len(), 0);
     assert_eq!(api.get("companies?industry=Paint%5C,%20Paper,Steel").expect(200).rows().len(), 1);
-    // A domain is the same in any case; ids may be several.
+    // Domains are compared case-insensitively; ids may be several.
     for domain in ["brekke.EXAMPLE", "x.example,BREKKE.example"] {
         assert_eq!(api.get(&format!("companies?domain={domain}")).expect(200).rows().len(), 1);
     }
@@ -81,7 +81,7 @@ fn a_list_is_narrowed_by_what_its_rows_hold() {
 }
 
 #[test]
-fn a_search_takes_its_text_literally() {
+fn search_text_with_wildcards_is_matched_literally() {
     let service = Service::start();
     let api = &service.client;
     for name in ["100% Wool", "100 Wools", "snake_case", "snakeXcase", "back\\slash", "Müller & Söhne", "O'Brien", "Ab"]
@@ -105,7 +105,7 @@ fn a_search_takes_its_text_literally() {
     for short in ["", "ab", "%20%20%20%20"] {
         assert_eq!(api.get(&format!("companies?q={short}")).expect(400).faults(), ["/query/q"]);
     }
-    // Notes are searched by words, and operators that make no sense are no error.
+    // Notes are searched by words, and malformed search operators are no error.
     api.create("notes", json!({ "body": "Prefers the morning, not the evening." }));
     for (q, count) in [
         ("morning", 1),
@@ -121,7 +121,7 @@ fn a_search_takes_its_text_literally() {
 }
 
 #[test]
-fn an_answer_shows_the_fields_that_were_asked_for() {
+fn read_with_fields_parameter_returns_only_those() {
     let service = Service::start();
     let api = &service.client;
     let company = api.make("companies", json!({ "name": "Brekke" }));
@@ -143,7 +143,7 @@ fn an_answer_shows_the_fields_that_were_asked_for() {
         assert_eq!(api.get(&format!("leads?{query}")).expect(200).rows(), std::slice::from_ref(&expected), "{query}");
         assert_eq!(api.get(&format!("leads/{lead}?{query}")).expect(200).json, expected, "{query}");
     }
-    // A field of a relation narrows that relation only.
+    // A field of a relation is a projection of that relation only.
     let whole = api.get("leads?include=company&fields=company.name").expect(200);
     assert_eq!(whole.rows()[0]["company"], json!({ "name": "Brekke" }));
     assert_eq!(whole.rows()[0]["title"], "Roof");
@@ -153,7 +153,7 @@ fn an_answer_shows_the_fields_that_were_asked_for() {
 }
 
 #[test]
-fn a_count_is_exact_only_as_far_as_was_asked() {
+fn list_count_true_capped_at_10000_exact_is_not() {
     let service = Service::start();
     let api = &service.client;
     let more = |count: usize| {
@@ -170,13 +170,13 @@ fn a_count_is_exact_only_as_far_as_was_asked() {
     assert_eq!((&page("count=true")["total"], &page("count=true")["at_least"]), (&json!(10_000), &json!(true)));
     assert_eq!((&page("count=exact")["total"], &page("count=exact")["at_least"]), (&json!(10_001), &Value::Null));
     assert_eq!(page("count=true&status=active")["total"], 0);
-    // Pages add nothing to it and take nothing from it.
+    // The count is independent of the page.
     let next = page("count=exact")["next"].as_str().unwrap().to_owned();
     assert_eq!(page(&format!("count=exact&cursor={next}"))["total"], 10_001);
 }
 
 #[test]
-fn whoever_mistypes_is_told_everything_at_once_and_the_nearest_name() {
+fn list_invalid_parameters_400_names_each_and_nearest() {
     let service = Service::start();
     let api = &service.client;
     let wrong = "leads?statsu=new&sort=-craeted_at&include=compnay&fields=titel&limit=0&count=yes&deleted=1&status=wno\
@@ -216,13 +216,13 @@ fn whoever_mistypes_is_told_everything_at_once_and_the_nearest_name() {
             "tags"
         ]
     );
-    // Given twice, where one is meant.
+    // Repeated parameters that take one value.
     for twice in
         ["limit=1&limit=2", "sort=score&sort=score", "score_min=1&score_min=2", "q=abc&q=abd", "cursor=a&cursor=b"]
     {
         api.get(&format!("leads?{twice}")).expect(400);
     }
-    // A single read takes only what shapes its answer.
+    // A single read only takes parameters of its projection.
     let id = api.make("leads", json!({ "title": "Roof" }));
     for other in
         ["limit=1", "status=new", "sort=score", "q=abc", "deleted=true", "fields=company.name", "include=staff"]
@@ -236,7 +236,7 @@ fn whoever_mistypes_is_told_everything_at_once_and_the_nearest_name() {
 }
 
 #[test]
-fn a_cursor_belongs_to_its_list_and_to_no_other() {
+fn cursor_of_another_list_400_invalid_cursor() {
     let service = Service::start();
     let api = &service.client;
     for score in 0..5 {
@@ -245,7 +245,7 @@ fn a_cursor_belongs_to_its_list_and_to_no_other() {
     }
     let next = |path: &str| api.get(path).expect(200).json["page"]["next"].as_str().unwrap().to_owned();
     let cursor = next("leads?limit=2&sort=score&tags=a,b");
-    // Size and shape of the page are not part of it.
+    // Page size and projection are not part of a cursor.
     for same in ["limit=3", "limit=2&fields=id", "include=company&count=true"] {
         let page = api.get(&format!("leads?sort=score&tags=a,b&{same}&cursor={cursor}")).expect(200);
         assert_eq!(page.rows().len().min(2), 2);
@@ -265,7 +265,7 @@ fn a_cursor_belongs_to_its_list_and_to_no_other() {
         let answer = api.get(&format!("{other}{joint}cursor={cursor}")).expect(400);
         assert_eq!(answer.json["errors"][0]["code"], "invalid_cursor", "{other}");
     }
-    // Whatever is done to one, it is a page or a refusal, and never a failure.
+    // A corrupted cursor gives a page or an error, never a failure.
     for path in
         ["leads?limit=2&sort=score", "leads?limit=2", "companies?limit=2&sort=name", "tasks?limit=1&sort=due_at"]
     {
@@ -284,7 +284,7 @@ fn a_cursor_belongs_to_its_list_and_to_no_other() {
     }
 }
 
-/// Few distinct values, so that most rows are equal to others in their sort key.
+/// Few distinct values, so that most rows have equal sort keys.
 #[derive(Clone, Debug)]
 struct Seed {
     score: u8,
@@ -338,7 +338,7 @@ fn ids(rows: &[Value]) -> Vec<String> {
     texts(rows, "id")
 }
 
-/// The pages of `list`, one after the other; `meanwhile` happens between them.
+/// The pages of `list`, one after the other; calls `meanwhile` between them.
 fn walk(api: &Client, list: &str, mut meanwhile: impl FnMut()) -> Vec<String> {
     const MOST: usize = 200;
     let mut walked = Vec::new();
@@ -355,25 +355,28 @@ fn walk(api: &Client, list: &str, mut meanwhile: impl FnMut()) -> Vec<String> {
 }
 
 #[test]
-fn walking_the_pages_gives_every_row_once_and_in_order() {
+fn paging_during_inserts_returns_each_row_once_in_order() {
     let service = Service::start();
     let api = &service.client;
-    let lists: Vec<(&Noun, String)> = [&LEADS, &COMPANIES]
+    let lists: Vec<(&Resource, String)> = [&LEADS, &COMPANIES]
         .into_iter()
-        .flat_map(|noun| {
-            noun.sorts.iter().flat_map(move |sort| [(noun, sort.name.to_owned()), (noun, format!("-{}", sort.name))])
+        .flat_map(|resource| {
+            resource
+                .sorts
+                .iter()
+                .flat_map(move |sort| [(resource, sort.name.to_owned()), (resource, format!("-{}", sort.name))])
         })
         .collect();
     let cases = (seeds(0..25), seeds(1..4), 1..9usize, prop::sample::select(lists));
-    for_cases(24, cases, |(before, meanwhile, limit, (noun, sort))| {
+    for_cases(24, cases, |(before, meanwhile, limit, (resource, sort))| {
         service.database.run("TRUNCATE leads, companies CASCADE");
         insert(&service, &before);
-        let list = |limit| format!("{}?fields=id&sort={sort}&limit={limit}", noun.plural);
+        let list = |limit| format!("{}?fields=id&sort={sort}&limit={limit}", resource.plural);
         let whole = ids(api.get(&list(500)).expect(200).rows());
         assert_eq!(whole.len(), before.len());
         assert_eq!(&walk(api, &list(limit), || {}), &whole);
 
-        // Rows that arrive during the walk, before and after where it stands, take none away and repeat none.
+        // Rows inserted during the walk, before and after its position, cause no omission and no repetition.
         let mut rounds = 0;
         let walked = walk(api, &list(limit), || {
             rounds += 1;

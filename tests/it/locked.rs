@@ -1,4 +1,4 @@
-//! A locked row refuses its writers; other rows, lists and businesses are served.
+//! Tests of lock waits: writers of a locked row are rejected; other rows, lists and businesses are served.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,12 +11,12 @@ use serde_json::json;
 
 use crate::support::{Answer, Client, Database, Service};
 
-/// Callers who write the held row, again and again.
+/// Callers that write the locked row, again and again.
 const CALLERS: usize = 12;
-/// How long the row is held: longer than a writer waits, so that each caller is refused several times.
+/// How long the row is locked: longer than a writer waits, so that each caller is rejected several times.
 const HELD: Duration = Duration::from_secs(5);
 
-/// Holds what `sql` locks until it is released.
+/// Locks what `sql` locks until it is dropped.
 fn hold(database: &Database, sql: &str) -> PgConnection {
     let mut conn = database.connect();
     conn.batch_execute(&format!("BEGIN; {sql}")).expect("a lock");
@@ -40,7 +40,7 @@ fn lock_timeouts(service: &Service) -> u64 {
 }
 
 #[test]
-fn locked_row_refuses_its_writers_and_nobody_else() {
+fn write_to_locked_row_503_other_requests_served() {
     let service = Service::with(&["--db-connections", "4"]);
     let (_, neighbour) = service.neighbour();
     let api = &service.client;
@@ -95,7 +95,7 @@ fn locked_row_refuses_its_writers_and_nobody_else() {
 }
 
 #[test]
-fn row_locked_for_a_second_is_written_when_it_is_free() {
+fn write_to_briefly_locked_row_waits_and_succeeds() {
     let service = Service::with(&["--db-connections", "4"]);
     let api = &service.client;
     let company = api.make("companies", json!({ "name": "Brekke" }));
@@ -107,7 +107,7 @@ fn row_locked_for_a_second_is_written_when_it_is_free() {
                 .map(|number| {
                     let (client, path) = (api.clone(), format!("leads/{lead}"));
                     let (one, row) = (number % 2 == 0, json!({ "title": number.to_string(), "company_id": company }));
-                    // A row of its own waits too where its link is held.
+                    // A write of another row waits, too, if the row that it references is locked.
                     scope.spawn(move || if one { client.patch(&path, row) } else { client.post("leads", row) })
                 })
                 .collect();
@@ -121,7 +121,7 @@ fn row_locked_for_a_second_is_written_when_it_is_free() {
 }
 
 #[test]
-fn locked_table_refuses_its_readers_and_nobody_else() {
+fn read_of_locked_table_503_other_tables_served() {
     let service = Service::with(&["--db-connections", "4", "--cache", "off"]);
     let api = &service.client;
     let task = api.make("tasks", json!({ "title": "Call" }));

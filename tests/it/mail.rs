@@ -1,4 +1,4 @@
-//! What people do by mail, with a real SMTP server at the other end: a new password, and joining a business.
+//! Tests of password resets and invitations by email, with a real SMTP server as the receiver.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -37,7 +37,7 @@ fn bo(role: &str) -> Value {
 }
 
 #[test]
-fn a_forgotten_password_is_replaced_by_mail_once() {
+fn password_reset_valid_token_works_once_and_ends_sessions() {
     let (service, post) = service();
     admit(&service, "acme", "amina@example.com", "agent");
     let before = client(&service, &sign_in(&service, "amina@example.com").expect(201).json);
@@ -53,7 +53,7 @@ fn a_forgotten_password_is_replaced_by_mail_once() {
     let stored = service.database.ask("SELECT string_agg(to_jsonb(t)::text, ' ') FROM password_tokens t");
     assert!(!stored.contains(&letter.token()), "{stored}");
 
-    // What is wrong with the password does not use the token up.
+    // An invalid password does not use up the token.
     assert_eq!(choose(&service, &letter.token(), "short").expect(422).faults(), ["/password"]);
     before.get("leads").expect(200);
     choose(&service, &letter.token(), NEW).expect(204);
@@ -61,7 +61,7 @@ fn a_forgotten_password_is_replaced_by_mail_once() {
     sign_in(&service, "amina@example.com").expect(401);
     let again = json!({ "email": "amina@example.com", "password": NEW });
     service.stranger().post("auth/sessions", again).expect(201);
-    // Neither it nor another of before counts any more, nor one whose time is over, nor one that never was.
+    // Rejected: a used token, an earlier one of the same account, an expired one, and one that never existed.
     for token in [letter.token(), other.token(), "pt_nonsense".to_owned()] {
         assert_eq!(choose(&service, &token, PASSWORD).expect(401).code(), "token_over");
     }
@@ -72,7 +72,7 @@ fn a_forgotten_password_is_replaced_by_mail_once() {
 }
 
 #[test]
-fn of_two_who_use_a_token_at_once_one_does() {
+fn concurrent_use_of_one_reset_token_one_wins() {
     let (service, post) = service();
     admit(&service, "acme", "amina@example.com", "agent");
     ask(&service, "amina@example.com").expect(202);
@@ -86,10 +86,10 @@ fn of_two_who_use_a_token_at_once_one_does() {
 }
 
 #[test]
-fn asking_for_a_password_tells_nobody_who_is_there() {
+fn password_reset_request_unknown_email_indistinguishable() {
     let (service, post) = service();
     admit(&service, "acme", "amina@example.com", "agent");
-    // Whoever answers from the database would have to wait for this.
+    // A response that depended on these tables would block here.
     let mut held = service.database.connect();
     held.batch_execute("BEGIN; LOCK TABLE users, password_tokens IN ACCESS EXCLUSIVE MODE").expect("a lock");
     let told = |email: &str| {
@@ -103,7 +103,7 @@ fn asking_for_a_password_tells_nobody_who_is_there() {
     held.batch_execute("COMMIT").expect("an end");
     assert_eq!(post.next().to, "amina@example.com");
     post.expect_none();
-    // Nor does being asked to wait.
+    // Neither does the rate limit reveal it.
     for email in ["amina@example.com", "nobody@example.com"] {
         (0..4).for_each(|_| drop(ask(&service, email).expect(202)));
         let refused = ask(&service, email).expect(429);
@@ -112,7 +112,7 @@ fn asking_for_a_password_tells_nobody_who_is_there() {
 }
 
 #[test]
-fn a_mail_that_is_refused_for_now_is_tried_again() {
+fn send_email_smtp_451_retried() {
     let (service, post) = service();
     post.refuse(1);
     service.client.create("invitations", bo("agent"));
@@ -121,7 +121,7 @@ fn a_mail_that_is_refused_for_now_is_tried_again() {
 }
 
 #[test]
-fn who_is_new_joins_with_a_password_of_their_own() {
+fn accept_invitation_new_user_sets_password_once() {
     let (service, post) = service();
     let made = service.client.create("invitations", bo("agent"));
     let letter = post.next();
@@ -150,7 +150,7 @@ fn who_is_new_joins_with_a_password_of_their_own() {
 }
 
 #[test]
-fn who_belongs_to_another_business_is_not_shown_and_joins_as_they_are() {
+fn invite_existing_user_undisclosed_keeps_password() {
     let (service, post) = service();
     let (_, neighbour) = service.neighbour();
     admit(&service, "neighbour", "amina@example.com", "owner");
@@ -167,7 +167,7 @@ fn who_belongs_to_another_business_is_not_shown_and_joins_as_they_are() {
     let letter = letters.iter().find(|letter| letter.to == "amina@example.com").expect("her letter");
     assert!(service.client.get("users").expect(200).rows().is_empty(), "they have not said yes");
 
-    // Their password stays what it is, and so does their name.
+    // An existing user keeps their password and name.
     let refused = accept(&service, json!({ "token": letter.token(), "password": NEW })).expect(422);
     assert_eq!((refused.faults(), &refused.json["errors"][0]["code"]), (vec!["/password"], &json!("has_password")));
     let joined = accept(&service, json!({ "token": letter.token(), "name": "Mallory" })).expect(201).json;
@@ -178,7 +178,7 @@ fn who_belongs_to_another_business_is_not_shown_and_joins_as_they_are() {
 }
 
 #[test]
-fn an_invitation_counts_until_it_is_withdrawn_replaced_or_over() {
+fn accept_invitation_withdrawn_replaced_or_expired_401() {
     let (service, post) = service();
     let invite = |client: &Client, role: &str| client.post("invitations", bo(role));
     let over = |token: &str| {
@@ -194,7 +194,7 @@ fn an_invitation_counts_until_it_is_withdrawn_replaced_or_over() {
     service.database.run("UPDATE invitations SET expires_at = now()");
     over(&second_letter.token());
 
-    // Nobody gives, takes or replaces what is above their own role.
+    // Nobody grants, takes or replaces a role above their own.
     let (admin, manager) = (service.client_as(Role::Admin), service.client_as(Role::Manager));
     invite(&admin, "owner").expect(403);
     invite(&manager, "viewer").expect(403);
@@ -211,7 +211,7 @@ fn an_invitation_counts_until_it_is_withdrawn_replaced_or_over() {
 }
 
 #[test]
-fn without_a_mail_server_what_needs_one_says_what_to_set() {
+fn invite_and_password_reset_without_smtp_503() {
     let service = Service::with(&["--database-url", "postgres://elsewhere"]);
     admit(&service, "acme", "amina@example.com", "agent");
     let invited = service.client.post("invitations", bo("agent"));
@@ -221,7 +221,7 @@ fn without_a_mail_server_what_needs_one_says_what_to_set() {
     assert!(service.client.get("invitations").expect(200).rows().is_empty());
 }
 
-/// `rapport serve` on a private server, killed when the test is over.
+/// `rapport serve` on a private server, killed on drop.
 struct Private(Child, std::path::PathBuf);
 
 impl Drop for Private {
@@ -233,7 +233,7 @@ impl Drop for Private {
 }
 
 #[test]
-fn on_the_private_server_mails_are_printed() {
+fn serve_embedded_database_prints_emails_to_stdout() {
     let state = crate::support::folder().join("printed");
     let mut command = Command::new(env!("CARGO_BIN_EXE_rapport"));
     command.args(["serve", "--bind", "127.0.0.1:0", "--metrics-bind", "off", "--log", "info", "--log-format", "text"]);

@@ -1,4 +1,4 @@
-//! One binary for all integration tests: against real servers, through HTTP, each test with a database of its own.
+//! One binary for all integration tests: through HTTP against real servers, each test with its own database.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test stops at the first surprise")]
 #![allow(clippy::disallowed_methods, reason = "a test's threads and connections are its own")]
@@ -12,6 +12,8 @@ mod batch;
 mod bookings;
 mod bulk;
 mod cache;
+mod cache_consistency;
+mod cache_model;
 mod catalogue;
 mod catalogue_check;
 mod configuration;
@@ -25,17 +27,17 @@ mod duplicates;
 mod embedded;
 mod events;
 mod export;
-mod history;
+mod http_middleware;
 mod idempotency;
-mod import;
+mod import_api;
+mod import_cli;
 mod import_files;
 mod import_links;
 mod import_round_trip;
-mod imports;
 mod isolation;
 mod jobs;
 mod leads;
-mod life;
+mod lifecycle;
 mod limits;
 mod lists;
 mod locked;
@@ -43,16 +45,15 @@ mod mail;
 mod merges;
 mod metrics;
 mod migrations;
-mod model;
-mod nouns;
 mod oidc;
-mod operations;
 mod overload;
-mod people;
-mod plans;
 mod pooler;
 mod privacy;
 mod queries;
+mod query_plans;
+mod resources;
+#[cfg(feature = "mutants")]
+mod row_level_security;
 mod schema;
 mod secrets;
 mod sign_in;
@@ -63,8 +64,7 @@ mod supervisor;
 mod tls;
 mod tokens;
 mod transactions;
+mod users;
 mod values;
 mod visibility;
-#[cfg(feature = "mutants")]
-mod walls;
 mod webhooks;

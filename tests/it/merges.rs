@@ -1,4 +1,4 @@
-//! Contacts and companies that become one, and several again.
+//! Tests of merging contacts and companies, and of undoing merges.
 
 use std::collections::HashSet;
 
@@ -14,21 +14,21 @@ fn text(value: &Value) -> &str {
     value.as_str().expect("a text")
 }
 
-/// What the rows of every table say, but for when they changed, how often, and what is told of it.
+/// The content of every table, without update times, versions and audit log.
 fn business_columns(database: &Database) -> String {
     let union = database.ask(
         "SELECT string_agg(format('SELECT %L || (to_jsonb(t) - ''version'' - ''updated_at'')::text AS line FROM %I t',
                                   table_name, table_name), ' UNION ALL ')
          FROM information_schema.columns JOIN information_schema.tables USING (table_schema, table_name)
          WHERE table_schema = 'public' AND table_type = 'BASE TABLE' AND column_name = 'business_id'
-           AND table_name NOT IN ('audit_log', 'event_queue', 'events', 'merges', 'cache_versions', 'cache_questions', 'api_keys')",
+           AND table_name NOT IN ('audit_log', 'event_outbox', 'events', 'merges', 'cache_versions', 'cache_warmup_queries', 'api_keys')",
     );
     database.ask(&format!(
         "SELECT count(*) || ' rows ' || coalesce(md5(string_agg(line, ',' ORDER BY line)), '') FROM ({union}) lines"
     ))
 }
 
-/// Everything that can lead to a contact or a company, some of it deleted.
+/// Rows of every kind that can reference a contact or a company, some of them deleted.
 fn hang_on(api: &Client, number: usize, contact: Option<&str>, company: Option<&str>) {
     let both = |extra: Value| {
         let mut body = extra;
@@ -61,12 +61,12 @@ fn hang_on(api: &Client, number: usize, contact: Option<&str>, company: Option<&
     );
 }
 
-fn merge(api: &Client, noun: &str, id: &str, from: &[&str]) -> Answer {
-    api.post(&format!("{noun}/{id}/merge"), json!({ "from": from }))
+fn merge(api: &Client, resource: &str, id: &str, from: &[&str]) -> Answer {
+    api.post(&format!("{resource}/{id}/merge"), json!({ "from": from }))
 }
 
 #[test]
-fn what_is_known_of_several_contacts_becomes_that_of_one_and_of_several_again() {
+fn merge_contacts_then_revert_restores_every_row() {
     let service = Service::start();
     let api = &service.client;
     let company = api.make("companies", json!({ "name": "Acme" }));
@@ -110,15 +110,15 @@ fn what_is_known_of_several_contacts_becomes_that_of_one_and_of_several_again() 
     for gone in [&two, &three] {
         api.get(&format!("contacts/{gone}")).expect(404);
         assert_eq!(api.get(&format!("merges?from_ids={gone}")).expect(200).rows().len(), 1, "where they went");
-        for noun in ["leads", "conversations", "bookings", "tasks", "notes"] {
-            assert!(api.get(&format!("{noun}?contact_id={gone}")).expect(200).rows().is_empty(), "{noun}");
+        for resource in ["leads", "conversations", "bookings", "tasks", "notes"] {
+            assert!(api.get(&format!("{resource}?contact_id={gone}")).expect(200).rows().is_empty(), "{resource}");
         }
     }
     assert_eq!(api.get(&format!("leads?contact_id={id}&deleted=true")).expect(200).rows().len(), 3);
     let told = api.get(&format!("contacts/{two}/history?action=deleted")).expect(200);
     assert_eq!(told.rows().len(), 1);
 
-    // Back again, to the letter.
+    // Undone exactly.
     let undone = api.post(&format!("{place}/reversion"), json!({})).expect(200).json;
     assert_eq!(undone["kept"], json!({ "fields": [], "rows": {} }));
     assert!(undone["merge"]["reverted_at"].is_string());
@@ -127,7 +127,7 @@ fn what_is_known_of_several_contacts_becomes_that_of_one_and_of_several_again() 
     assert_eq!(api.get(&format!("contacts/{id}")).expect(200).json["metadata"], one["metadata"]);
     assert_eq!(api.post(&format!("{place}/reversion"), json!({})).expect(409).code(), "already_reverted");
 
-    // As many statements for twenty as for two.
+    // The number of statements is the same for twenty as for two.
     let many: Vec<String> =
         (0..18).map(|number| api.make("contacts", json!({ "first_name": format!("N{number}") }))).collect();
     many.iter().enumerate().for_each(|(number, contact)| hang_on(api, 10 + number, Some(contact), None));
@@ -136,7 +136,7 @@ fn what_is_known_of_several_contacts_becomes_that_of_one_and_of_several_again() 
 }
 
 #[test]
-fn companies_become_one_with_their_people() {
+fn merge_companies_moves_linked_rows_and_reverts() {
     let service = Service::start();
     let api = &service.client;
     let one = api.make("companies", json!({ "name": "Acme" }));
@@ -154,7 +154,7 @@ fn companies_become_one_with_their_people() {
 }
 
 #[test]
-fn whatever_is_merged_is_exactly_what_it_was_when_that_is_undone() {
+fn revert_merge_of_random_contacts_leaves_no_difference() {
     let service = Service::start();
     let api = &service.client;
     let fields =
@@ -198,7 +198,8 @@ fn whatever_is_merged_is_exactly_what_it_was_when_that_is_undone() {
                 winner.to_string().replace('"', "'")
             ));
             let kept = done["contact"][field].as_str().unwrap_or_default();
-            // The winner itself, if it is the survivor, has it now; else it is deleted and as it was.
+            // The preferred row is the survivor, which has the value now, or a merged one, which is deleted and
+            // unchanged.
             assert_eq!(kept, value[0][0], "{field}");
         }
         assert_ne!(business_columns(&service.database), before);
@@ -209,7 +210,7 @@ fn whatever_is_merged_is_exactly_what_it_was_when_that_is_undone() {
 }
 
 #[test]
-fn revert_merge_old_link_to_company_deleted_since_is_kept_and_told() {
+fn revert_merge_link_to_deleted_company_kept_and_reported() {
     let service = Service::start();
     let api = &service.client;
     let [old, new] = ["Old", "New"].map(|name| api.make("companies", json!({ "name": name })));
@@ -225,7 +226,7 @@ fn revert_merge_old_link_to_company_deleted_since_is_kept_and_told() {
 }
 
 #[test]
-fn what_somebody_has_changed_since_stays_and_is_told() {
+fn revert_merge_values_changed_since_kept_and_reported() {
     let service = Service::start();
     let api = &service.client;
     let one = api.make("contacts", json!({ "first_name": "Anna" }));
@@ -247,7 +248,7 @@ fn what_somebody_has_changed_since_stays_and_is_told() {
     assert_eq!(api.get(&format!("leads/{lead}")).expect(200).json["contact_id"], json!(third));
     assert_eq!(api.get(&format!("leads/{later}")).expect(200).json["contact_id"], json!(one));
 
-    // An address that would come back and is another's by now.
+    // An address that the undo would restore, but that another contact has taken.
     api.patch(&format!("contacts/{one}"), json!({ "email": "own@acme.example" })).expect(200);
     let done = merge(api, "contacts", &one, &[&two]).expect(201).json;
     let place = format!("merges/{}/reversion", text(&done["merge"]["id"]));
@@ -257,19 +258,19 @@ fn what_somebody_has_changed_since_stays_and_is_told() {
     assert!(refused.code() == "already_exists" && text(&refused.json["detail"]).contains("email"), "{}", refused.text);
     assert_eq!(checksum(&service.database, service.business), before, "nothing of it was done");
     api.delete(&format!("contacts/{taker}")).expect(204);
-    // A survivor that is merged itself must be taken out of that first.
+    // If the survivor was merged itself, that merge must be undone first.
     let second = merge(api, "contacts", &third, &[&one]).expect(201).json;
     assert_eq!(api.post(&place, json!({})).expect(409).code(), "survivor_deleted");
     api.post(&format!("merges/{}/reversion", text(&second["merge"]["id"])), json!({})).expect(200);
     api.post(&place, json!({})).expect(200);
-    // Who was brought back by hand and merged elsewhere stays there.
+    // A contact that was restored by hand and merged elsewhere stays there.
     let done = merge(api, "contacts", &one, &[&two]).expect(201).json;
     let place = format!("merges/{}/reversion", text(&done["merge"]["id"]));
     api.post(&format!("contacts/{two}/restoration"), json!({})).expect(200);
     merge(api, "contacts", &third, &[&two]).expect(201);
     api.post(&place, json!({})).expect(200);
     api.get(&format!("contacts/{two}")).expect(404);
-    // Too late.
+    // After the deadline.
     let done = merge(api, "contacts", &one, &[&third]).expect(201).json;
     let place = format!("merges/{}", text(&done["merge"]["id"]));
     service.database.run("UPDATE merges SET reversible_until = now() - interval '1 second'");
@@ -279,7 +280,7 @@ fn what_somebody_has_changed_since_stays_and_is_told() {
 }
 
 #[test]
-fn a_merge_is_refused_with_what_is_wrong_and_changes_nothing_then() {
+fn merge_invalid_request_refused_and_changes_nothing() {
     let service = Service::start();
     let api = &service.client;
     let [one, two, gone] = ["A", "B", "C"].map(|name| api.make("contacts", json!({ "first_name": name })));
@@ -311,7 +312,7 @@ fn a_merge_is_refused_with_what_is_wrong_and_changes_nothing_then() {
     merge(&neighbour, "contacts", &one, &[&two]).expect(404);
     let theirs = neighbour.make("contacts", json!({ "first_name": "N" }));
     merge(&neighbour, "contacts", &theirs, &[&two]).expect(422);
-    // It takes all three rights: to change, to delete, and to see what is left.
+    // Three permissions are needed: write, delete, and read for the response.
     merge(&service.client_as(Role::Agent), "contacts", &one, &[&two]).expect(403);
     for rights in [["crm:read", "crm:write"], ["crm:read", "crm:delete"], ["crm:write", "crm:delete"]] {
         let key = api.create("api-keys", json!({ "name": "Some", "permissions": rights }));
@@ -337,7 +338,7 @@ fn a_merge_is_refused_with_what_is_wrong_and_changes_nothing_then() {
         assert_eq!(checksum(&service.database, service.business), before, "{table}");
     }
     assert_eq!(service.database.ask(contacts), rows);
-    // Metadata that would be larger than a body may carry.
+    // Merged metadata beyond the size limit.
     let large = |key: &str| json!({ "metadata": { key: "x".repeat(40_000) } });
     api.patch(&format!("contacts/{one}"), large("a")).expect(200);
     api.patch(&format!("contacts/{two}"), large("b")).expect(200);
@@ -345,7 +346,7 @@ fn a_merge_is_refused_with_what_is_wrong_and_changes_nothing_then() {
 }
 
 #[test]
-fn many_merges_of_overlapping_sets_at_once_merge_nobody_twice_and_lose_nothing() {
+fn concurrent_overlapping_merges_merge_each_contact_once() {
     for level in ["read-committed", "repeatable-read", "serializable"] {
         many_at_once(level);
     }
@@ -373,7 +374,7 @@ fn many_at_once(level: &str) {
             })
         })
         .collect();
-    // Others go on writing meanwhile, in the opposite order.
+    // Concurrent writers, in the opposite order.
     let writers: Vec<_> = (0..6)
         .map(|number| {
             let (api, contact) = (api.clone(), contacts[number * 2].clone());
@@ -416,7 +417,7 @@ fn many_at_once(level: &str) {
         );
         assert_eq!(database.ask(&lost), "0", "{table}");
     }
-    // Under a snapshot that spans the transaction a merge does not see who came after it began.
+    // With a snapshot that spans the transaction, a merge does not see rows created after it began.
     let all = if level == "read-committed" { "" } else { " AND x.title <> 'Meanwhile'" };
     let lost =
         "SELECT count(*)::text FROM leads x JOIN contacts c ON c.id = x.contact_id WHERE c.deleted_at IS NOT NULL";
@@ -424,7 +425,7 @@ fn many_at_once(level: &str) {
 }
 
 #[test]
-fn what_is_too_much_is_refused_with_the_numbers_and_nothing_is_locked() {
+fn merge_over_row_limit_409_with_row_counts() {
     let service = Service::start();
     let api = &service.client;
     let [one, two] = ["A", "B"].map(|name| api.make("companies", json!({ "name": name })));
@@ -442,17 +443,17 @@ fn what_is_too_much_is_refused_with_the_numbers_and_nothing_is_locked() {
     assert_eq!(refused.json["rows"], json!({ "contacts": 10_000, "leads": 1 }));
     assert_eq!(refused.json["most"], 10_000);
     api.get(&format!("companies/{two}")).expect(200);
-    // The other way round there is little to do.
+    // In the other direction, few rows move.
     merge(api, "companies", &two, &[&one]).expect(201);
 }
 
 #[test]
-fn a_link_that_is_made_while_a_merge_has_the_row_leads_to_nobody_who_is_gone() {
+fn link_to_contact_during_its_merge_422_no_such_row() {
     let service = Service::with(&["--db-connections", "8"]);
     let (api, database) = (&service.client, &service.database);
     let lead = api.make("leads", json!({ "title": "A" }));
     let gone = api.make("contacts", json!({ "first_name": "Gone" }));
-    // As a merge has it.
+    // As a concurrent merge does it.
     let mut other = database.connect();
     let mut run = |sql: &str| other.batch_execute(sql).expect("it runs");
     run(&format!(
@@ -479,8 +480,8 @@ fn a_link_that_is_made_while_a_merge_has_the_row_leads_to_nobody_who_is_gone() {
 }
 
 #[test]
-fn merges_and_erasures_of_the_same_people_do_not_stand_in_each_others_way() {
-    // Eight that take turns: on a slow machine the last waits for longer than a caller does by default.
+fn concurrent_merges_and_erasures_do_not_deadlock() {
+    // Eight that take turns: on a slow machine the last waits longer than the default lock timeout.
     let service = Service::with(&["--db-connections", "8", "--lock-wait-ms", "10000"]);
     let api = &service.client;
     for (round, mode) in ["delete", "anonymise"].into_iter().enumerate() {

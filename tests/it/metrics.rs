@@ -1,4 +1,4 @@
-//! The metrics page as Prometheus' own linter reads it.
+//! Tests of the metrics page with Prometheus' own linter.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::support::{Client, Database, Program, make_business, redis};
 
-/// Units that a name must not end in, before `_total`: Prometheus wants seconds, bytes, and ratios.
+/// Units that a name must not have, before `_total`: Prometheus wants seconds, bytes, and ratios.
 const NO_BASE_UNITS: [&str; 14] = [
     "ms",
     "millis",
@@ -29,11 +29,11 @@ const NO_BASE_UNITS: [&str; 14] = [
 ];
 
 #[test]
-fn metrics_page_of_a_busy_service_has_no_fault() {
+fn metrics_page_passes_prometheus_lint() {
     let database = Database::create();
     let business = make_business(&database, "acme");
     let key = api_keys::generate().expect("a key");
-    let tenant = Tenant::of_operator(business);
+    let tenant = Tenant::for_operator(business);
     db::in_transaction(&mut database.connect(), |tx| {
         api_keys::insert(tx, &tenant, "test", Role::Owner, &key, Default::default())
     })
@@ -44,7 +44,8 @@ fn metrics_page_of_a_busy_service_has_no_fault() {
     let program = Program::serve(&settings);
     program.until_ready();
     let api = program.client(&key);
-    // Something of each kind: writes, hits, refusals, jobs, a mail that cannot be sent, a client that speaks no HTTP.
+    // Produces metrics of each kind: writes, hits, errors, jobs, an email that cannot be sent, a client that speaks no
+    // HTTP.
     api.make("leads", json!({ "title": "One" }));
     (0..3).for_each(|_| drop(api.get("leads").expect(200)));
     api.get("leads?nonsense=1").expect(400);
@@ -95,7 +96,7 @@ fn metrics_page_of_a_busy_service_has_no_fault() {
         assert!(kind.contains_key(name), "no {name} in\n{page}");
     }
 
-    // The linter itself, where Prometheus is installed (Debian: prometheus).
+    // The linter itself, if Prometheus is installed (Debian: prometheus).
     let Ok(mut linter) = Command::new("promtool")
         .args(["check", "metrics"])
         .stdin(Stdio::piped())

@@ -1,4 +1,4 @@
-//! Migrations run up, down, twice and at once, and readiness waits for them.
+//! Tests of migrations: up, down, repeated and concurrent; readiness waits for them.
 
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::support::{Database, Service};
 
-/// Everything that migrations make, as text that does not depend on the order in which they made it.
+/// Everything that migrations create, as text that is independent of the order of creation.
 fn catalogue(database: &Database) -> Vec<String> {
     let all = database.rows::<1>(
         "SELECT 'column ' || c.relname || '.' || a.attname || ' ' || format_type(a.atttypid, a.atttypmod) || ' '
@@ -42,7 +42,7 @@ fn catalogue(database: &Database) -> Vec<String> {
 }
 
 #[test]
-fn all_the_way_down_leaves_nothing_and_up_again_leaves_the_same() {
+fn migrate_down_leaves_nothing_and_up_again_is_identical() {
     let database = Database::create_empty();
     let ran = migrate::run(&database.url).expect("up").ran;
     assert!(ran.len() >= 5, "{ran:?}");
@@ -62,7 +62,7 @@ fn all_the_way_down_leaves_nothing_and_up_again_leaves_the_same() {
 }
 
 #[test]
-fn processes_that_migrate_at_once_take_turns() {
+fn concurrent_migrate_processes_one_runs_the_migrations() {
     let database = Database::create_empty();
     let start = || {
         let mut command = Command::new(env!("CARGO_BIN_EXE_rapport"));
@@ -77,7 +77,7 @@ fn processes_that_migrate_at_once_take_turns() {
 }
 
 #[test]
-fn readiness_waits_for_the_migrations() {
+fn readiness_before_migrations_503_after_them_200() {
     let service = Service::on(Database::create_empty(), Uuid::now_v7(), "", &[]);
     let api = service.stranger();
     assert_eq!(api.get("/health/readiness").expect(503).json["status"], "starting");
@@ -87,7 +87,7 @@ fn readiness_waits_for_the_migrations() {
     migrate::run(&service.database.url).expect("migrations");
     let began = Instant::now();
     while api.get("/health/readiness").status != 200 {
-        assert!(began.elapsed() < Duration::from_secs(10), "it should have noticed by now");
+        assert!(began.elapsed() < Duration::from_secs(10), "not noticed within 10 s");
         std::thread::sleep(Duration::from_millis(20));
     }
     api.get("/health/startup").expect(200);

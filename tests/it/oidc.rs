@@ -1,4 +1,4 @@
-//! Signing in with an identity provider that runs beside the test.
+//! Tests of sign-in with an OpenID Connect provider that runs beside the test.
 
 use jsonwebtoken::Algorithm;
 use serde_json::{Value, json};
@@ -31,9 +31,9 @@ impl Front {
         Self { service, provider }
     }
 
-    /// Where the browser is to go, and what it keeps.
+    /// Begins a login: the URL of the provider, and the secret that the browser keeps.
     fn depart(&self) -> (String, String) {
-        let answer = self.service.stranger().post("auth/oidc/departures", json!({})).expect(201);
+        let answer = self.service.stranger().post("auth/oidc/authorizations", json!({})).expect(201);
         assert_eq!((answer.header("cache-control"), &answer.json["expires_in"]), ("no-store", &json!(600)));
         let text = |name: &str| answer.json[name].as_str().expect("a text").to_owned();
         (text("authorization_url"), text("secret"))
@@ -44,7 +44,7 @@ impl Front {
         self.service.stranger().post("auth/oidc/sessions", body)
     }
 
-    /// There and back, with a token of these claims.
+    /// A complete login, with these claims in the token.
     fn round(&self, claims: Value) -> Answer {
         let (url, secret) = self.depart();
         let (code, state) = self.provider.consent(&url, claims);
@@ -53,29 +53,29 @@ impl Front {
 }
 
 #[test]
-fn a_person_signs_in_with_a_provider_and_is_known_by_its_name_for_them() {
+fn oidc_sign_in_matches_user_by_subject_or_verified_email() {
     let front = Front::open();
     let session = front.round(json!({})).expect(201).json;
     assert_eq!((&session["role"], &session["business"]["slug"]), (&json!("manager"), &json!("acme")));
     let amina = client(&front.service, &session);
     assert_eq!(amina.get("me").expect(200).json["principal"]["email"], "amina@example.com");
     amina.make("leads", json!({ "title": "Roof" }));
-    // With another address at the provider she is still herself.
+    // With another email address at the provider, she is still the same user.
     let later = front.round(json!({ "email": "amina@new.example", "email_verified": false })).expect(201).json;
     assert_eq!(later["user"]["id"], session["user"]["id"]);
-    // Somebody else there, with her address, is whoever the provider says has it: it has verified that.
+    // Another account at the provider with her address signs in as her, because the provider has verified the address.
     let other = front.round(json!({ "sub": "other" })).expect(201).json;
     assert_eq!(other["user"]["id"], session["user"]["id"]);
-    // Her password is left as it was.
+    // Her password is unchanged.
     let body = json!({ "email": "amina@example.com", "password": PASSWORD });
     front.service.stranger().post("auth/sessions", body).expect(201);
-    // Who is put out of the business is out.
+    // A user removed from the business cannot sign in.
     front.service.client.delete(&format!("users/{}", session["user"]["id"].as_str().expect("an id"))).expect(204);
     assert_eq!(front.round(json!({})).expect(403).code(), "forbidden");
 }
 
 #[test]
-fn who_is_not_meant_or_not_verified_does_not_come_in() {
+fn oidc_sign_in_unknown_or_unverified_email_403() {
     let front = Front::open();
     for claims in [
         json!({ "email": "stranger@example.com" }),
@@ -91,7 +91,7 @@ fn who_is_not_meant_or_not_verified_does_not_come_in() {
 }
 
 #[test]
-fn a_token_that_is_not_for_us_now_is_refused() {
+fn oidc_sign_in_invalid_id_token_401() {
     let front = Front::open();
     let now = jsonwebtoken::get_current_timestamp();
     for claims in [
@@ -107,7 +107,7 @@ fn a_token_that_is_not_for_us_now_is_refused() {
         let refused = front.round(claims.clone()).expect(401);
         assert_eq!(refused.code(), "sign_in_refused", "{claims}");
     }
-    // Signed by someone else, or with what everybody could sign with.
+    // Signed with another key, or with an algorithm that needs no private key.
     for (key, algorithm) in [(1, None), (0, Some(Algorithm::HS256)), (0, Some(Algorithm::HS512))] {
         let (url, secret) = front.depart();
         let (code, state) = front.provider.consent_with(&url, json!({}), key, algorithm);
@@ -117,11 +117,11 @@ fn a_token_that_is_not_for_us_now_is_refused() {
 }
 
 #[test]
-fn the_way_back_is_used_once_by_the_browser_that_left() {
+fn oidc_callback_accepted_once_and_only_with_its_secret() {
     let front = Front::open();
     let (url, secret) = front.depart();
     let (code, state) = front.provider.consent(&url, json!({}));
-    // Someone who was sent the link has not the secret; trying costs the one who has nothing.
+    // A client that only has the link lacks the secret; wrong attempts do not use up the login.
     let (_, anothers) = front.depart();
     for (state, secret) in
         [(state.as_str(), anothers.as_str()), (state.as_str(), "oi_nonsense"), ("nonsense", secret.as_str())]
@@ -131,7 +131,7 @@ fn the_way_back_is_used_once_by_the_browser_that_left() {
     front.arrive(&code, &state, &secret).expect(201);
     assert_eq!(front.arrive(&code, &state, &secret).expect(401).code(), "sign_in_over");
 
-    // A code of another departure does not fit the verifier.
+    // A code of another login attempt does not match the verifier.
     let (first, second) = (front.depart(), front.depart());
     let (code, _) = front.provider.consent(&first.0, json!({}));
     let (_, state) = front.provider.consent(&second.0, json!({}));
@@ -139,28 +139,31 @@ fn the_way_back_is_used_once_by_the_browser_that_left() {
 
     let (url, secret) = front.depart();
     let (code, state) = front.provider.consent(&url, json!({}));
-    front.service.database.run("UPDATE oidc_departures SET expires_at = now()");
+    front.service.database.run("UPDATE oidc_login_attempts SET expires_at = now()");
     assert_eq!(front.arrive(&code, &state, &secret).expect(401).code(), "sign_in_over");
-    // And what is over is swept with the next departure.
+    // Expired login attempts are purged with the next one.
     front.depart();
-    assert_eq!(front.service.database.ask("SELECT count(*)::text FROM oidc_departures"), "1");
+    assert_eq!(front.service.database.ask("SELECT count(*)::text FROM oidc_login_attempts"), "1");
     let faults = front.service.stranger().post("auth/oidc/sessions", json!({ "code": 1 })).expect(422);
     assert_eq!(faults.faults(), ["/code", "/secret", "/state"]);
 }
 
 #[test]
-fn a_provider_that_is_not_there_or_not_configured_is_said_so() {
+fn oidc_unconfigured_404_unreachable_provider_503() {
     let service = Service::start();
-    let refused = service.stranger().post("auth/oidc/departures", json!({})).expect(404);
+    let refused = service.stranger().post("auth/oidc/authorizations", json!({})).expect(404);
     assert!(refused.code() == "not_found" && refused.text.contains("RAPPORT_OIDC_ISSUER"), "{}", refused.text);
     let settings = ["--oidc-issuer", "http://127.0.0.1:9", "--oidc-client-id", CLIENT, "--oidc-redirect-url", BACK];
     let service = Service::with(&settings);
-    assert_eq!(service.stranger().post("auth/oidc/departures", json!({})).expect(503).code(), "provider_unavailable");
+    assert_eq!(
+        service.stranger().post("auth/oidc/authorizations", json!({})).expect(503).code(),
+        "provider_unavailable"
+    );
     service.client.get("leads").expect(200);
 }
 
 #[test]
-fn keys_that_the_provider_has_changed_are_fetched_again() {
+fn oidc_provider_rotates_keys_new_key_accepted() {
     let front = Front::open();
     front.round(json!({})).expect(201);
     front.provider.change_keys();

@@ -1,4 +1,5 @@
-//! What happens when the database is slow, full, contended or gone: nobody waits for ever, probes answer, and it passes.
+//! Tests of a slow, full, contended or unavailable database: requests are bounded in time, probes respond, and the
+//! service recovers.
 
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,10 +15,10 @@ use serde_json::json;
 
 use crate::support::{Answer, Client, Database, Service, make_business, open_db};
 
-/// A read of a locked table keeps its connection for as long as a statement may take.
+/// A read of a locked table occupies its connection until the statement timeout.
 const STUCK: [&str; 2] = ["--lock-wait-ms", "0"];
 
-/// Holds `tables` until it is dropped: with [`STUCK`], reads of them keep their connections.
+/// Locks `tables` until it is dropped: with [`STUCK`], reads of them occupy their connections.
 struct Held(PgConnection);
 
 impl Held {
@@ -53,7 +54,7 @@ fn timed<T>(work: impl FnOnce() -> T) -> (T, Duration) {
     (work(), began.elapsed())
 }
 
-/// A refusal that a client can act on: 503, a code, and when to come again.
+/// Asserts an error with all that a client needs to retry: 503, a code, and Retry-After.
 #[track_caller]
 fn refused(answer: Answer, code: &str) {
     let answer = answer.expect(503);
@@ -62,9 +63,9 @@ fn refused(answer: Answer, code: &str) {
 }
 
 #[test]
-fn probes_answer_at_once_and_reads_are_sent_away_in_time_while_every_connection_is_stuck() {
+fn all_connections_stuck_probes_200_reads_503_in_time() {
     let settings =
-        ["--cache", "off", "--db-wait-ms", "300", "--statement-timeout-ms", "4000", "--key-trust-ms", "60000"];
+        ["--cache", "off", "--db-wait-ms", "300", "--statement-timeout-ms", "4000", "--credential-cache-ms", "60000"];
     let service = Service::with(&[&settings[..], &STUCK].concat());
     let api = &service.client;
     let company = api.make("companies", json!({ "name": "Brekke" }));
@@ -95,7 +96,7 @@ fn probes_answer_at_once_and_reads_are_sent_away_in_time_while_every_connection_
 }
 
 #[test]
-fn whoever_finds_the_queue_full_is_sent_away_at_once() {
+fn request_with_full_db_queue_503_at_once() {
     let settings = [
         "--cache",
         "off",
@@ -105,7 +106,7 @@ fn whoever_finds_the_queue_full_is_sent_away_at_once() {
         "2",
         "--db-wait-ms",
         "5000",
-        "--key-trust-ms",
+        "--credential-cache-ms",
         "60000",
     ];
     let service = Service::with(&[&settings[..], &STUCK].concat());
@@ -119,9 +120,9 @@ fn whoever_finds_the_queue_full_is_sent_away_at_once() {
     let waiting = [meanwhile(api, "companies"), meanwhile(api, "contacts")];
     let metrics = Client::new(service.metrics, "");
     let began = Instant::now();
-    // The number of one process, whose other services have nothing waiting for long.
-    while !metrics.get("/metrics").text.contains("rapport_db_waiting 2") {
-        assert!(began.elapsed() < Duration::from_secs(3), "they should wait by now");
+    // The gauge of one process; its other services have no long queues.
+    while !metrics.get("/metrics").text.contains("rapport_db_queue_depth 2") {
+        assert!(began.elapsed() < Duration::from_secs(3), "two requests should be queued");
         std::thread::sleep(Duration::from_millis(10));
     }
     let (answer, took) = timed(|| api.get("tasks"));
@@ -136,8 +137,8 @@ fn whoever_finds_the_queue_full_is_sent_away_at_once() {
 }
 
 #[test]
-fn a_slow_statement_ends_in_a_refusal_and_costs_nothing_afterwards() {
-    let service = Service::with(&["--statement-timeout-ms", "300", "--key-trust-ms", "60000", STUCK[0], STUCK[1]]);
+fn slow_statement_503_statement_timeout_then_recovers() {
+    let service = Service::with(&["--statement-timeout-ms", "300", "--credential-cache-ms", "60000", STUCK[0], STUCK[1]]);
     let api = &service.client;
     let lead = api.make("leads", json!({ "title": "Roof" }));
     let held = Held::tables(&service.database, "leads");
@@ -150,7 +151,7 @@ fn a_slow_statement_ends_in_a_refusal_and_costs_nothing_afterwards() {
     assert_eq!(api.get(&format!("leads/{lead}")).expect(200).json["title"], "Roof");
 }
 
-/// Runs two writes at once, each on a connection of its own, and returns how often they were tried in all.
+/// Runs two writes at once, each on its own connection, and returns the total number of attempts.
 fn collide(
     database: &Database,
     options: WriteOptions,
@@ -161,11 +162,11 @@ fn collide(
     let shared = std::sync::Arc::new((tries, both, work));
     let run = |side: usize| {
         let (mine, first) = (shared.clone(), AtomicUsize::new(0));
-        db.across().write_with("collide", options, move |tx| {
+        db.unscoped().write_with("collide", options, move |tx| {
             let (tries, both, work) = &*mine;
             tries.fetch_add(1, Ordering::SeqCst);
             let again = first.fetch_add(1, Ordering::SeqCst) > 0;
-            // On the first try each waits for the other in the middle, so that they are sure to meet.
+            // On the first attempt each waits for the other in the middle, so that they conflict.
             work(tx, side, &|| {
                 if !again {
                     both.wait();
@@ -181,7 +182,7 @@ fn collide(
 }
 
 #[test]
-fn a_deadlock_is_tried_again_until_both_have_written() {
+fn deadlock_of_two_writes_retried_until_both_commit() {
     let database = Database::create();
     let ids = ["left", "right"].map(|slug| make_business(&database, slug));
     let tries = collide(&database, WriteOptions::default(), move |tx, side, meet| {
@@ -191,17 +192,17 @@ fn a_deadlock_is_tried_again_until_both_have_written() {
         touch(ids[1 - side]).run(tx)?;
         Ok(())
     });
-    // Both, where the second gives up its wait in the instant in which the first does.
+    // Both are retried if the second fails in the instant in which the first does.
     assert!((3..=4).contains(&tries), "one of the two gave up once: {tries} tries");
     assert_eq!(database.cell("SELECT string_agg(version::text, ',') FROM businesses"), "3,3");
 }
 
 #[test]
-fn a_write_skew_is_refused_by_the_isolation_and_tried_again() {
+fn write_skew_under_serializable_detected_and_retried() {
     let database = Database::create();
     let ids = ["left", "right"].map(|slug| make_business(&database, slug));
     let options = WriteOptions { isolation: Isolation::Serializable, ..WriteOptions::default() };
-    // Each may leave while the other is there; both together would be one too many.
+    // Each renames its row only while both still have their names; together they would violate that.
     let tries = collide(&database, options, move |tx, side, meet| {
         let there = Statement::new("SELECT count(*) FROM businesses WHERE name <> 'gone'").row(tx)?;
         meet();
@@ -215,13 +216,13 @@ fn a_write_skew_is_refused_by_the_isolation_and_tried_again() {
 }
 
 #[test]
-fn a_transaction_that_never_succeeds_is_given_up_after_its_attempts() {
+fn write_that_always_conflicts_503_after_max_attempts() {
     let database = Database::create();
     let db: Db = open_db(&database, &[]);
     let tries = std::sync::Arc::new(AtomicUsize::new(0));
     let counted = tries.clone();
     let options = WriteOptions { attempts: 4, ..WriteOptions::default() };
-    let outcome = actix_web::rt::System::new().block_on(db.across().write_with("hopeless", options, move |tx| {
+    let outcome = actix_web::rt::System::new().block_on(db.unscoped().write_with("hopeless", options, move |tx| {
         counted.fetch_add(1, Ordering::SeqCst);
         Ok(Statement::new("DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = '40001'; END $$").run(tx)?)
     }));
@@ -247,8 +248,8 @@ fn end_connections(database: &Database) {
 }
 
 #[test]
-fn connections_that_died_idle_cost_nobody_anything() {
-    let service = Service::with(&["--db-connections", "3", "--key-trust-ms", "60000"]);
+fn idle_connections_terminated_next_requests_succeed() {
+    let service = Service::with(&["--db-connections", "3", "--credential-cache-ms", "60000"]);
     let api = &service.client;
     let lead = api.make("leads", json!({ "title": "Roof" }));
     std::thread::sleep(Duration::from_millis(100));
@@ -261,8 +262,8 @@ fn connections_that_died_idle_cost_nobody_anything() {
 }
 
 #[test]
-fn a_connection_that_dies_at_work_costs_a_read_nothing_and_a_write_one_refusal() {
-    let service = Service::with(&["--key-trust-ms", "60000", STUCK[0], STUCK[1]]);
+fn connection_lost_mid_statement_read_retried_write_503() {
+    let service = Service::with(&["--credential-cache-ms", "60000", STUCK[0], STUCK[1]]);
     let api = &service.client;
     let lead = api.make("leads", json!({ "title": "Roof" }));
     std::thread::sleep(Duration::from_millis(100));
@@ -272,7 +273,7 @@ fn a_connection_that_dies_at_work_costs_a_read_nothing_and_a_write_one_refusal()
     let write = std::thread::spawn(move || client.patch(&path, json!({ "title": "Door" })));
     until_stuck(&service.database, 2);
     end_connections(&service.database);
-    // Whether a commit was lost on the way only the caller can find out, so only the caller may try again.
+    // Only the caller can find out whether a commit was lost, so only the caller may retry.
     refused(write.join().expect("an answer"), "database_unavailable");
     held.release();
     read.join().expect("an answer").expect(200);
@@ -281,7 +282,7 @@ fn a_connection_that_dies_at_work_costs_a_read_nothing_and_a_write_one_refusal()
 }
 
 #[test]
-fn single_reads_that_wait_together_are_fetched_together_each_for_its_own_business() {
+fn concurrent_single_reads_coalesced_tenants_kept_apart() {
     const EACH: usize = 100;
     let settings = [
         "--cache",
@@ -325,7 +326,7 @@ fn single_reads_that_wait_together_are_fetched_together_each_for_its_own_busines
     }
     not_theirs.join().expect("an answer").expect(404);
 
-    // What the connection has sent is known for certain when it is closed.
+    // PostgreSQL's statistics of a connection are complete once it is closed.
     drop(service);
     let scans =
         "SELECT coalesce(seq_scan + idx_scan, 0)::text, xact_commit::text FROM pg_stat_user_tables, pg_stat_database
@@ -344,13 +345,13 @@ fn single_reads_that_wait_together_are_fetched_together_each_for_its_own_busines
 }
 
 #[test]
-fn a_business_that_holds_every_connection_it_may_have_leaves_others_theirs() {
+fn tenant_at_its_connection_share_leaves_others_served() {
     let settings = [
         "--cache",
         "off",
         "--db-connections",
         "4",
-        "--db-share",
+        "--db-tenant-share-percent",
         "75",
         "--db-queue",
         "8",
@@ -358,14 +359,14 @@ fn a_business_that_holds_every_connection_it_may_have_leaves_others_theirs() {
         "10000",
         "--db-wait-ms",
         "10000",
-        "--key-trust-ms",
+        "--credential-cache-ms",
         "60000",
     ];
     let service = Service::with(&[&settings[..], &STUCK].concat());
     let (_, quiet) = service.neighbour();
     let loud = &service.client;
     let lead = quiet.make("leads", json!({ "title": "Next door" }));
-    // From now on each knows that there is another.
+    // From now on the queue knows two tenants.
     loud.get("leads").expect(200);
     quiet.get("leads").expect(200);
 
@@ -379,7 +380,7 @@ fn a_business_that_holds_every_connection_it_may_have_leaves_others_theirs() {
     }
     until_stuck(&service.database, 3);
     held.release();
-    // Those for whom there was a place have waited; the rest were told so.
+    // Requests with a place in the queue have waited; the rest were rejected at once.
     let answers: Vec<u16> = flood.into_iter().map(|answer| answer.join().expect("an answer").status).collect();
     assert!(answers.iter().filter(|status| **status == 200).count() >= 6, "{answers:?}");
     assert!(answers.iter().all(|status| [200, 503].contains(status)), "{answers:?}");

@@ -1,4 +1,5 @@
-//! Connection poolers: PgBouncer in session mode works; one that shares connections between transactions is refused.
+//! Tests of connection poolers: PgBouncer in session mode works; one that shares connections between transactions is
+//! refused.
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -18,10 +19,10 @@ use serde_json::json;
 
 use crate::support::{Client, Database, Program, make_business, make_key, until};
 
-/// What an operator reads who has named such a pooler.
+/// The fix in the error about such a pooler.
 const REMEDY: &str = "pool_mode=session";
 
-/// A PgBouncer in front of the tests' PostgreSQL, stopped when the test is over.
+/// A PgBouncer in front of the tests' PostgreSQL, stopped on drop.
 struct Bouncer {
     child: Child,
     folder: PathBuf,
@@ -30,7 +31,7 @@ struct Bouncer {
     port: u16,
 }
 
-/// Its configuration.
+/// The name of its configuration file.
 const FILE: &str = "pgbouncer.ini";
 
 fn configure(folder: &Path, socket: &Path, port: u16, options: &[(&str, &str)]) {
@@ -44,7 +45,7 @@ fn configure(folder: &Path, socket: &Path, port: u16, options: &[(&str, &str)]) 
 }
 
 impl Bouncer {
-    /// `None` where there is no PgBouncer: the test is skipped then.
+    /// `None` if PgBouncer is not installed: the test is skipped then.
     fn start(database: &Database, port: u16, options: &[(&str, &str)]) -> Option<Self> {
         if Command::new("pgbouncer").arg("--version").stdout(Stdio::null()).status().is_err() {
             eprintln!("skipped: there is no pgbouncer (Debian: apt-get install pgbouncer)");
@@ -78,7 +79,7 @@ impl Bouncer {
     /// Changes its options while it runs; it keeps its connections.
     fn reload(&self, options: &[(&str, &str)]) {
         configure(&self.folder, &self.socket, self.port, options);
-        // SAFETY: a signal to a child that has not been waited for.
+        // SAFETY: sends a signal to a child that has not been waited for.
         unsafe { libc::kill(self.child.id() as i32, libc::SIGHUP) };
     }
 }
@@ -99,7 +100,7 @@ fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port").port()
 }
 
-/// Calls `check` while eight clients of the pooler are busy.
+/// Calls `check` while eight clients keep the pooler busy.
 fn while_busy(url: &str, check: impl FnOnce()) {
     let over = AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -119,7 +120,7 @@ fn while_busy(url: &str, check: impl FnOnce()) {
 }
 
 #[test]
-fn serve_worker_and_migrate_behind_a_sharing_pooler_are_refused_with_the_remedy() {
+fn start_behind_transaction_pooler_refused_with_remedy() {
     let database = Database::create();
     for mode in ["transaction", "statement"] {
         let Some(bouncer) = Bouncer::start(&database, free_port(), &[("pool_mode", mode)]) else { return };
@@ -134,7 +135,7 @@ fn serve_worker_and_migrate_behind_a_sharing_pooler_are_refused_with_the_remedy(
 }
 
 #[test]
-fn check_of_a_sharing_pooler_recognises_it_idle_and_busy_however_it_hands_out_connections() {
+fn check_pooler_transaction_mode_always_detected() {
     let database = Database::create();
     for options in [
         &[("pool_mode", "transaction")][..],
@@ -152,7 +153,7 @@ fn check_of_a_sharing_pooler_recognises_it_idle_and_busy_however_it_hands_out_co
 }
 
 #[test]
-fn check_of_session_mode_and_of_postgresql_itself_passes() {
+fn check_pooler_session_mode_or_direct_passes() {
     let database = Database::create();
     let passes = |url: &str| (0..5).filter(|_| pooler::check(url).is_ok()).count();
     assert_eq!(passes(&database.url), 5, "PostgreSQL itself");
@@ -166,7 +167,7 @@ fn check_of_session_mode_and_of_postgresql_itself_passes() {
 }
 
 #[test]
-fn service_behind_session_mode_serves() {
+fn serve_behind_session_pooler_works() {
     let database = Database::create();
     let key = make_key(&database, make_business(&database, "acme"), Role::Owner);
     let Some(bouncer) = Bouncer::start(&database, free_port(), &[("pool_mode", "session")]) else { return };
@@ -181,11 +182,11 @@ fn service_behind_session_mode_serves() {
 }
 
 #[test]
-fn service_whose_address_comes_to_mean_a_sharing_pooler_is_not_ready_until_it_means_another() {
+fn readiness_transaction_pooler_503_until_replaced() {
     let database = Database::create();
     let key = make_key(&database, make_business(&database, "acme"), Role::Owner);
     let port = free_port();
-    // Nothing is there when it starts.
+    // The pooler is down when the service starts.
     let settings = [("DATABASE_URL", &*url(port, &database)), ("RAPPORT_DB_CONNECTIONS", "2")];
     let program = Program::serve(&settings);
     let client = program.client(&key);
@@ -205,7 +206,7 @@ fn service_whose_address_comes_to_mean_a_sharing_pooler_is_not_ready_until_it_me
 const SESSION: &[(&str, &str)] = &[("pool_mode", "session")];
 const TRANSACTION: &[(&str, &str)] = &[("pool_mode", "transaction")];
 
-/// Leads and contacts with the texts that they must be answered with.
+/// Leads and contacts with their expected texts.
 struct Known {
     leads: Vec<(String, String)>,
     contacts: Vec<(String, String)>,
@@ -220,8 +221,8 @@ impl Known {
         Self { leads, contacts }
     }
 
-    /// Reads and writes of several shapes; `number` chooses. Returns the status and code of the answer, and what is wrong with
-    /// one that is no refusal.
+    /// Reads and writes of several shapes; `number` chooses one. Returns the status and code of the response, and what
+    /// is wrong with a successful one.
     fn ask(&self, client: &Client, number: usize) -> ((u16, String), Option<String>) {
         let (lead, title) = &self.leads[number % self.leads.len()];
         let (contact, email) = &self.contacts[number % self.contacts.len()];
@@ -254,7 +255,7 @@ impl Known {
         )
     }
 
-    /// Whether every row has what it was made with, asked of the database itself.
+    /// Asserts, in the database itself, that every row has its original content.
     fn assert_untouched(&self, database: &Database) {
         for (table, column, rows) in [("leads", "title", &self.leads), ("contacts", "email", &self.contacts)] {
             assert_eq!(database.cell(&format!("SELECT count(*)::text FROM {table}")), rows.len().to_string());
@@ -266,7 +267,7 @@ impl Known {
 }
 
 #[test]
-fn pooler_switched_to_transaction_mode_under_load_causes_no_wrong_answer_and_is_refused_until_switched_back() {
+fn pooler_mode_switch_under_load_503_and_no_wrong_response() {
     let database = Database::create();
     let key = make_key(&database, make_business(&database, "acme"), Role::Owner);
     let Some(bouncer) = Bouncer::start(&database, free_port(), SESSION) else { return };
@@ -301,7 +302,7 @@ fn pooler_switched_to_transaction_mode_under_load_causes_no_wrong_answer_and_is_
             }
             let checked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
                 for round in 0..2 {
-                    // Long enough for every connection to keep what is asked.
+                    // Long enough for every connection to prepare its statements.
                     std::thread::sleep(Duration::from_millis(1_500));
                     bouncer.reload(TRANSACTION);
                     let switched = Instant::now();
@@ -334,7 +335,7 @@ fn pooler_switched_to_transaction_mode_under_load_causes_no_wrong_answer_and_is_
 }
 
 #[test]
-fn pooler_switched_to_transaction_mode_is_noticed_by_an_idle_service() {
+fn pooler_mode_switch_while_idle_detected() {
     let database = Database::create();
     let Some(bouncer) = Bouncer::start(&database, free_port(), SESSION) else { return };
     for connections in ["1", "4"] {

@@ -1,21 +1,21 @@
-//! What is known of a person, given to them whole and forgotten without a trace.
+//! Tests of data subject requests: a person's data is exported completely and erased without a trace.
 
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use deadpool_redis::redis;
 use rapport::auth::Role;
-use rapport::noun::Search;
-use rapport::nouns::NOUNS;
+use rapport::registry::RESOURCES;
+use rapport::resource::Search;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::support::{Client, Database, Service, make_business, make_key};
 
-/// Stands in every field that someone can write into; in lower case, as search texts have it.
+/// In every free text field of the person; in lower case, like search texts.
 const CANARY: &str = "canary7f3c";
 
-/// A contact and everything that can be about them. Returns ids by noun, the contact's first.
+/// A contact and rows of every kind that can be about them. Returns ids by resource, the contact's first.
 fn known(api: &Client, canary: &str, number: u32) -> Vec<(&'static str, String)> {
     let free = |extra: Value| {
         let mut body = json!({ "metadata": { "plan": canary } });
@@ -33,30 +33,30 @@ fn known(api: &Client, canary: &str, number: u32) -> Vec<(&'static str, String)>
         .make("leads", free(json!({ "title": canary, "contact_id": contact, "tags": [canary], "source": "website" })));
     api.patch(&format!("leads/{lead}"), json!({ "status": "lost", "lost_reason": canary })).expect(200);
     let mut rows = vec![("contacts", contact.clone()), ("leads", lead.clone())];
-    // Who became one with them.
+    // Contacts merged into them.
     let merged = |name: &str| {
         let other = json!({ "email": format!("{canary}.{name}@example.com"), "title": canary, "first_name": format!("{name} {canary}") });
         let other = api.make("contacts", free(other));
-        // What they are called now comes from the other.
+        // Their current name comes from the merged contact.
         let body = json!({ "from": [other], "prefer": { "first_name": other } });
         let merge = api.post(&format!("contacts/{contact}/merge"), body).expect(201).json;
         (other, merge["merge"]["id"].as_str().expect("an id").to_owned())
     };
     let (other, merge) = merged("other");
     rows.extend([("contacts", other), ("merges", merge)]);
-    // Who was merged with them by mistake is somebody else; but what they were called stands in what was kept of it.
+    // A contact merged by mistake is a different person; but the merge has kept the data subject's previous values.
     let mistaken = api.make("contacts", json!({ "first_name": format!("Passer-by {number}"), "title": "Boss" }));
     let body = json!({ "from": [mistaken], "prefer": { "title": mistaken } });
     let mistake = api.post(&format!("contacts/{contact}/merge"), body).expect(201).json;
     let mistake = mistake["merge"]["id"].as_str().expect("an id").to_owned();
     api.post(&format!("merges/{mistake}/reversion"), json!({})).expect(200);
     rows.push(("merges", mistake));
-    // Linked to nobody, but it was the other's address.
+    // Unlinked, but with the merged contact's address.
     let others = json!({ "channel": "email", "address": format!("{canary}.other@example.com") });
     rows.push(("conversations", api.make("conversations", free(others))));
     let talk = |body: Value| api.make("conversations", free(body));
     let linked = talk(json!({ "contact_id": contact, "channel": "web", "address": canary, "subject": canary }));
-    // Linked to nobody, but it is their number, and their address.
+    // Unlinked, but with their phone number, or their address.
     let numbered = talk(json!({ "channel": "whatsapp", "address": phone }));
     let addressed = talk(json!({ "channel": "email", "address": email.to_uppercase() }));
     let through = talk(json!({ "channel": "sms", "address": format!("{canary} too"), "lead_id": lead }));
@@ -81,7 +81,7 @@ fn known(api: &Client, canary: &str, number: u32) -> Vec<(&'static str, String)>
     };
     let booking = customer(json!({ "contact_id": contact, "customer_name": canary, "notes": canary }));
     let walk_in = customer(json!({ "customer_name": canary, "customer_email": email }));
-    // Their number with its extension, and one that they had before.
+    // Their number with an extension, and a previous number.
     let extended = customer(json!({ "customer_name": canary, "customer_phone": format!("{phone};ext=12") }));
     api.patch(&format!("contacts/{contact}"), json!({ "phone": format!("+4915112399{number:03}") })).expect(200);
     let renumbered = customer(json!({ "customer_name": canary, "customer_phone": format!("+4915112399{number:03}") }));
@@ -107,10 +107,10 @@ fn known(api: &Client, canary: &str, number: u32) -> Vec<(&'static str, String)>
     rows
 }
 
-/// Files that name the contact, tried and imported: what they had is kept, and who was refused stands in the file.
+/// Files with the contact's data, as dry run and as import: the previous values and the rejected row are stored.
 fn imported(api: &Client, canary: &str) {
     let file = format!("email,title\n{canary}@example.com,Chief {canary}\nno address of {canary},\n");
-    let import = api.upload("imports?noun=contacts&dry_run=true", "text/csv", file).expect(202).json;
+    let import = api.upload("imports?resource=contacts&dry_run=true", "text/csv", file).expect(202).json;
     let path = format!("imports/{}", import["id"].as_str().expect("an id"));
     let until = |state: &str| {
         let began = Instant::now();
@@ -124,12 +124,12 @@ fn imported(api: &Client, canary: &str) {
     api.post(&format!("{path}/execution"), json!({})).expect(202);
     until("imported");
     assert!(api.get(&format!("{path}/errors")).expect(200).text.contains(canary));
-    // And one that nobody started.
+    // And an import that was never started.
     let file = format!("email\n{canary}@example.com\n");
-    api.upload("imports?noun=contacts&start=false", "text/csv", file).expect(201);
+    api.upload("imports?resource=contacts&start=false", "text/csv", file).expect(201);
 }
 
-/// Tables that have `text` in some row, as it is or in bytes, and how many rows.
+/// Tables with `text` in some row, as text or in bytes, and the number of rows.
 fn found(database: &Database, text: &str) -> Vec<String> {
     let tables = database.rows::<1>("SELECT tablename::text FROM pg_tables WHERE schemaname = 'public'");
     let bytes: String = text.bytes().map(|byte| format!("{byte:02x}")).collect();
@@ -139,7 +139,7 @@ fn found(database: &Database, text: &str) -> Vec<String> {
     found.map(|(table, count)| format!("{table}: {count}")).collect()
 }
 
-/// The service as it runs, with all that it says.
+/// The service as a process, with its complete output.
 struct Process(Child, tempfile::TempDir);
 
 impl Process {
@@ -173,7 +173,7 @@ impl Drop for Process {
     }
 }
 
-/// Everything in Redis that is of `business`, as text.
+/// Everything of `business` in Redis, as text.
 fn kept(redis: &str, business: Uuid) -> Vec<String> {
     let mut conn = redis::Client::open(redis).and_then(|client| client.get_connection()).expect("Redis");
     let keys: Vec<String> = redis::cmd("KEYS").arg(format!("*{business}*")).query(&mut conn).expect("keys");
@@ -193,22 +193,22 @@ fn forgotten_everywhere(mode: &str) {
     let rows = known(&owner, CANARY, 1);
     let bystander = known(&owner, "bystander", 2);
     imported(&owner, CANARY);
-    // What is read is kept: lists, searches, single rows with all that is around them.
+    // Reads are cached: lists, searches, single rows with all relations.
     let read = |searches: bool| {
-        for noun in NOUNS.iter().filter(|noun| rows.iter().any(|(plural, _)| *plural == noun.plural)) {
-            let all: Vec<&str> = noun.relations.iter().map(|relation| relation.name).collect();
+        for resource in RESOURCES.iter().filter(|resource| rows.iter().any(|(plural, _)| *plural == resource.plural)) {
+            let all: Vec<&str> = resource.relations.iter().map(|relation| relation.name).collect();
             let all = if all.is_empty() { String::new() } else { format!("?include={}", all.join(",")) };
-            owner.get(&format!("{}{all}", noun.plural)).expect(200);
-            if searches && noun.search != Search::None {
-                owner.get(&format!("{}?q={CANARY}", noun.plural)).expect(200);
+            owner.get(&format!("{}{all}", resource.plural)).expect(200);
+            if searches && resource.search != Search::None {
+                owner.get(&format!("{}?q={CANARY}", resource.plural)).expect(200);
             }
         }
-        rows.iter().for_each(|(noun, id)| drop(owner.get(&format!("{noun}/{id}"))));
+        rows.iter().for_each(|(resource, id)| drop(owner.get(&format!("{resource}/{id}"))));
     };
     read(true);
     read(true);
     let before = found(&database, CANARY);
-    for table in ["audit_log", "import_chunks", "import_rows"] {
+    for table in ["audit_log", "import_chunks", "import_row_results"] {
         assert!(before.len() >= 8 && before.iter().any(|found| found.starts_with(table)), "{before:?}");
     }
     let began = Instant::now();
@@ -216,14 +216,14 @@ fn forgotten_everywhere(mode: &str) {
         assert!(began.elapsed() < Duration::from_secs(5), "nothing of it ever came to Redis");
         std::thread::sleep(Duration::from_millis(20));
     }
-    let untouched = |noun: &str, id: &str| {
-        Some(owner.get(&format!("{noun}/{id}"))).filter(|answer| answer.status == 200).map(|answer| answer.json)
+    let untouched = |resource: &str, id: &str| {
+        Some(owner.get(&format!("{resource}/{id}"))).filter(|answer| answer.status == 200).map(|answer| answer.json)
     };
-    // A task of somebody else's that hangs on the lead, too.
+    // A task of another contact, linked to the same lead.
     let somebody = &bystander[0].1;
-    let lead = rows.iter().find(|(noun, _)| *noun == "leads").map(|(_, id)| id.clone()).expect("a lead");
+    let lead = rows.iter().find(|(resource, _)| *resource == "leads").map(|(_, id)| id.clone()).expect("a lead");
     let shared = owner.make("tasks", json!({ "title": "Of both", "contact_id": somebody, "lead_id": lead }));
-    let theirs: Vec<Option<Value>> = bystander.iter().map(|(noun, id)| untouched(noun, id)).collect();
+    let theirs: Vec<Option<Value>> = bystander.iter().map(|(resource, id)| untouched(resource, id)).collect();
 
     let contact = &rows[0].1;
     let answer = owner.post(&format!("contacts/{contact}/erasure"), json!({ "mode": mode })).expect(200).json;
@@ -234,22 +234,22 @@ fn forgotten_everywhere(mode: &str) {
     assert_eq!(found(&database, "+4915112345001"), Vec::<String>::new());
     assert_eq!(found(&database, "+4915112399001"), Vec::<String>::new());
     assert_eq!(kept(&redis, business).iter().filter(|entry| entry.contains(CANARY)).count(), 0);
-    // No version is believed any more, and nothing of it comes back by reading.
+    // All cached versions are invalid, and further reads do not bring the data back.
     read(false);
     assert_eq!(kept(&redis, business).iter().filter(|entry| entry.contains(CANARY)).count(), 0);
     let log = process.log();
     assert!(log.contains("served") && !log.contains(CANARY), "{log}");
-    for (noun, id) in &rows {
-        let answer = owner.get(&format!("{noun}/{id}"));
-        let gone = mode == "delete" || *noun == "contacts" || answer.status == 404;
-        assert_eq!(answer.status, if gone { 404 } else { 200 }, "{noun}");
+    for (resource, id) in &rows {
+        let answer = owner.get(&format!("{resource}/{id}"));
+        let gone = mode == "delete" || *resource == "contacts" || answer.status == 404;
+        assert_eq!(answer.status, if gone { 404 } else { 200 }, "{resource}");
         assert!(!answer.text.contains(CANARY), "{}", answer.text);
     }
     let passing = "SELECT count(*)::text FROM contacts WHERE first_name = 'Passer-by 1' AND title = 'Boss' AND deleted_at IS NULL";
     assert_eq!(database.ask(passing), "1", "who was merged by mistake is left alone");
-    let after: Vec<Option<Value>> = bystander.iter().map(|(noun, id)| untouched(noun, id)).collect();
+    let after: Vec<Option<Value>> = bystander.iter().map(|(resource, id)| untouched(resource, id)).collect();
     assert!(after == theirs, "who was not meant is left alone");
-    // That it was done is told, of each row, with who did it.
+    // The audit log records the erasure of each row, with its actor.
     let told = owner.get("audit-log?action=erased&limit=500").expect(200);
     assert_eq!(told.rows().len(), rows.len());
     assert!(told.rows().iter().all(|entry| entry["actor_kind"] == "api_key" && entry["changes"] == json!({})));
@@ -257,14 +257,14 @@ fn forgotten_everywhere(mode: &str) {
     assert_eq!((&task["title"], task["lead_id"].is_null()), (&json!("Of both"), mode == "delete"));
     let history = owner.get(&format!("tasks/{shared}/history?action=updated,erased")).expect(200);
     assert!(history.rows().iter().all(|entry| entry["action"] == "updated"), "{}", history.text);
-    assert_eq!(history.rows().len(), usize::from(mode == "delete"), "that its link was emptied is told as such");
+    assert_eq!(history.rows().len(), usize::from(mode == "delete"), "clearing the link is recorded as an update");
     if mode == "anonymise" {
         let lead = owner.get(&format!("leads/{lead}")).expect(200).json;
         assert_eq!(
             (&lead["status"], &lead["source"], &lead["title"]),
             (&json!("lost"), &json!("website"), &json!("erased"))
         );
-        // Once more is no harm.
+        // Repeating it has no effect.
         owner.post(&format!("contacts/{contact}/erasure"), json!({})).expect(200);
     } else {
         owner.post(&format!("contacts/{contact}/erasure"), json!({})).expect(404);
@@ -272,17 +272,17 @@ fn forgotten_everywhere(mode: &str) {
 }
 
 #[test]
-fn a_contact_is_anonymised_and_nothing_of_them_is_left_anywhere() {
+fn erase_contact_anonymise_leaves_no_trace() {
     forgotten_everywhere("anonymise");
 }
 
 #[test]
-fn a_contact_is_deleted_and_nothing_of_them_is_left_anywhere() {
+fn erase_contact_delete_leaves_no_trace() {
     forgotten_everywhere("delete");
 }
 
 #[test]
-fn an_export_has_every_row_about_a_contact_and_no_other() {
+fn export_contact_has_every_related_row_and_no_other() {
     let service = Service::start();
     let owner = &service.client;
     let rows = known(owner, CANARY, 1);
@@ -292,11 +292,14 @@ fn an_export_has_every_row_about_a_contact_and_no_other() {
     assert_eq!(answer.header("cache-control"), "no-store");
     assert_eq!(answer.header("content-disposition"), format!("attachment; filename=\"contact-{contact}.json\""));
     let mut exported: Vec<(String, String)> = Vec::new();
-    for (noun, list) in answer.json.as_object().expect("an object").iter().filter(|(noun, _)| *noun != "audit-log") {
+    for (resource, list) in
+        answer.json.as_object().expect("an object").iter().filter(|(resource, _)| *resource != "audit-log")
+    {
         let ids = list.as_array().expect("rows").iter().map(|row| row["id"].as_str().expect("an id").to_owned());
-        exported.extend(ids.map(|id| (noun.clone(), id)));
+        exported.extend(ids.map(|id| (resource.clone(), id)));
     }
-    let mut expected: Vec<(String, String)> = rows.iter().map(|(noun, id)| ((*noun).to_owned(), id.clone())).collect();
+    let mut expected: Vec<(String, String)> =
+        rows.iter().map(|(resource, id)| ((*resource).to_owned(), id.clone())).collect();
     exported.sort();
     expected.sort();
     assert_eq!(exported, expected);
@@ -305,7 +308,7 @@ fn an_export_has_every_row_about_a_contact_and_no_other() {
     assert!(answer.json["audit-log"].as_array().is_some_and(|log| log.len() > rows.len()));
 
     let told = owner.get("audit-log?action=exported").expect(200);
-    assert_eq!((told.rows().len(), &told.rows()[0]["row_id"]), (1, &json!(contact)), "who took it is told");
+    assert_eq!((told.rows().len(), &told.rows()[0]["row_id"]), (1, &json!(contact)), "the export is logged");
 
     for (role, exports, erases) in [(Role::Agent, 403, 403), (Role::Manager, 200, 403), (Role::Admin, 200, 200)] {
         let api = service.client_as(role);
@@ -316,7 +319,7 @@ fn an_export_has_every_row_about_a_contact_and_no_other() {
     neighbour.get(&format!("contacts/{contact}/export")).expect(404);
     neighbour.post(&format!("contacts/{contact}/erasure"), json!({})).expect(404);
     owner.post(&format!("contacts/{contact}/erasure"), json!({ "mode": "shred" })).expect(422);
-    // The business says what is done when the request does not.
+    // The business's setting is the default for requests without a mode.
     let business = format!("businesses/{}", service.business);
     service.client_as(Role::Manager).patch(&business, json!({ "erasure": "delete" })).expect(403);
     owner.patch(&business, json!({ "erasure": "delete" })).expect(200);
@@ -327,8 +330,8 @@ fn an_export_has_every_row_about_a_contact_and_no_other() {
     assert!(refused.code() == "too_much" && refused.text.contains("RAPPORT_EXPORT_ROWS"), "{}", refused.text);
 }
 
-/// Two who were merged by mistake, the first with all that the second had; and a thread and a booking of each, linked to
-/// nobody.
+/// Two contacts merged by mistake, the first with all rows of the second; and an unlinked conversation and booking of
+/// each.
 fn mistaken(api: &Client) -> ([String; 2], [Vec<String>; 2]) {
     let anna = json!({ "first_name": "Anna", "email": "anna@example.com", "phone": "+493011111111" });
     let berta = json!({ "first_name": CANARY, "last_name": CANARY, "email": format!("{CANARY}@example.com"),
@@ -349,7 +352,7 @@ fn mistaken(api: &Client) -> ([String; 2], [Vec<String>; 2]) {
     let prefer = json!({ "first_name": other, "email": other, "phone": other });
     let body = json!({ "from": [other], "prefer": prefer });
     let merge = api.post(&format!("contacts/{one}/merge"), body).expect(201).json;
-    // Between the two, and some of it is not given back.
+    // A change between the merge and its undo; part of it stays with the first contact.
     let between =
         json!({ "first_name": "Anne", "metadata": { "secret": CANARY, "more": 1 }, "tags": [CANARY, "more"] });
     api.patch(&format!("contacts/{one}"), between).expect(200);
@@ -364,7 +367,7 @@ fn mistaken(api: &Client) -> ([String; 2], [Vec<String>; 2]) {
 }
 
 #[test]
-fn after_a_merge_that_was_undone_each_is_forgotten_and_the_other_is_not() {
+fn erase_contact_after_reverted_merge_keeps_the_other() {
     for mode in ["anonymise", "delete"] {
         let service = Service::start();
         let (api, database) = (&service.client, &service.database);
@@ -378,7 +381,7 @@ fn after_a_merge_that_was_undone_each_is_forgotten_and_the_other_is_not() {
         assert_eq!(found(database, "+493022222222"), Vec::<String>::new(), "{mode}");
         let after: Vec<Value> = mine.iter().map(|path| api.get(path).expect(200).json).collect();
         assert_eq!(before, after, "{mode}");
-        // What was done to the first alone is told as ever.
+        // The audit log of the first contact alone is unchanged.
         let left = api.get(&format!("contacts/{one}")).expect(200).json;
         assert_eq!((&left["email"], &left["title"]), (&json!("anna@example.com"), &json!("After")));
         let history = api.get(&format!("contacts/{one}/history")).expect(200);

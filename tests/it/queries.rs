@@ -1,53 +1,53 @@
-//! The number of queries never depends on the number of rows: for every noun, and for every relation alone and all
-//! together, a list and a batch read of 500 rows (of 50 with a relation alone) cost what those of one row cost.
+//! Tests that the number of queries never depends on the number of rows: for every resource, with each relation alone
+//! and all together, a list and a batch read of 500 rows (of 50 with a relation alone) cost as many as one row.
 
-use rapport::noun::{Arity, Noun};
-use rapport::nouns::NOUNS;
+use rapport::registry::RESOURCES;
+use rapport::resource::{Cardinality, Resource};
 use serde_json::json;
 
 use crate::support::{Database, Samples, Service};
 
 #[test]
-fn every_list_and_batch_read_costs_the_same_at_any_number_of_rows() {
+fn list_and_batch_read_query_count_independent_of_rows() {
     let service = Service::with(&["--cache", "off"]);
     let api = &service.client;
     let mut samples = Samples::new(api);
-    for noun in NOUNS {
-        // So that the copies have links to expand.
-        samples.row(noun);
+    for resource in RESOURCES {
+        // The copies need references to expand.
+        samples.row(resource);
     }
     fill(&service.database);
-    for noun in NOUNS {
-        let most = if noun.path() == "businesses" { 1 } else { 500 };
-        let whole = api.get(&format!("{}?limit=500&fields=id", noun.path())).expect(200);
+    for resource in RESOURCES {
+        let most = if resource.path() == "businesses" { 1 } else { 500 };
+        let whole = api.get(&format!("{}?limit=500&fields=id", resource.path())).expect(200);
         let ids: Vec<&str> = whole.rows().iter().filter_map(|row| row["id"].as_str()).collect();
-        assert_eq!(ids.len(), most, "{}", noun.path());
-        for include in includes(noun) {
+        assert_eq!(ids.len(), most, "{}", resource.path());
+        for include in includes(resource) {
             // One with its joins, and one for each relation that is not joined.
-            let expected = 1 + noun
+            let expected = 1 + resource
                 .relations
                 .iter()
-                .filter(|relation| include.contains(&relation.name) && relation.arity != Arity::One)
+                .filter(|relation| include.contains(&relation.name) && relation.arity != Cardinality::One)
                 .count() as u32;
             let many = if include.len() == 1 { 50 } else { 500 };
             for rows in [1, many].map(|rows| rows.min(most)) {
-                let about = format!("{rows} {} with {include:?}", noun.path());
+                let about = format!("{rows} {} with {include:?}", resource.path());
                 let asked = if include.is_empty() { String::new() } else { format!("&include={}", include.join(",")) };
-                let list = api.get(&format!("{}?limit={rows}{asked}", noun.path())).expect(200);
+                let list = api.get(&format!("{}?limit={rows}{asked}", resource.path())).expect(200);
                 assert_eq!((list.rows().len(), list.queries()), (rows, expected), "a list of {about}");
                 let body = json!({ "ids": &ids[..rows], "include": include });
-                let batch = api.post(&format!("{}/batch/read", noun.path()), body).expect(200);
+                let batch = api.post(&format!("{}/batch/read", resource.path()), body).expect(200);
                 assert_eq!((batch.rows().len(), batch.queries()), (rows, expected), "a batch of {about}");
             }
         }
-        let counted = api.get(&format!("{}?limit=50&count=true", noun.path())).expect(200);
+        let counted = api.get(&format!("{}?limit=50&count=true", resource.path())).expect(200);
         assert_eq!(counted.queries(), 2, "a count is one query more");
     }
 }
 
 /// No relation, each alone, and all of them.
-fn includes(noun: &Noun) -> Vec<Vec<&'static str>> {
-    let all: Vec<&str> = noun.relations.iter().map(|relation| relation.name).collect();
+fn includes(resource: &Resource) -> Vec<Vec<&'static str>> {
+    let all: Vec<&str> = resource.relations.iter().map(|relation| relation.name).collect();
     let mut includes = vec![vec![]];
     includes.extend(all.iter().map(|name| vec![*name]));
     if all.len() > 1 {
@@ -56,15 +56,15 @@ fn includes(noun: &Noun) -> Vec<Vec<&'static str>> {
     includes
 }
 
-/// Copies a row of every table 500 times, by the catalogue: what has to be unique is made so, and times move on by a
-/// day, so that bookings do not meet.
+/// Copies a row of every table 500 times, using the catalogue: unique values are made unique, and times are shifted by
+/// a day each, so that bookings do not overlap.
 fn fill(database: &Database) {
     database.run(
         "INSERT INTO users (email, name) SELECT 'copy' || n || '@example.com', 'Copy ' || n FROM generate_series(1, 500) n;
          INSERT INTO memberships (business_id, user_id, role)
              SELECT b.id, u.id, 'agent' FROM businesses b, users u WHERE u.email LIKE 'copy%'",
     );
-    let tables = NOUNS.iter().map(|noun| noun.table);
+    let tables = RESOURCES.iter().map(|resource| resource.table);
     for table in tables.filter(|table| !["businesses", "memberships", "business_users"].contains(table)) {
         let copy = database.ask(&format!(
             "SELECT 'INSERT INTO {table} (' || string_agg(name, ', ') || ') SELECT ' || string_agg(value, ', ')

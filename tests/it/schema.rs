@@ -1,4 +1,4 @@
-//! `src/schema.rs` is what the migrations give. `RAPPORT_WRITE_SCHEMA=1 cargo test schema` writes it anew.
+//! Checks that `src/db/schema.rs` matches the migrations. `RAPPORT_WRITE_SCHEMA=1 cargo test schema` regenerates it.
 
 use std::fmt::Write;
 
@@ -11,7 +11,7 @@ const HEADER: &str = "\
 ";
 
 #[test]
-fn the_schema_that_diesel_is_told_is_what_the_migrations_give() {
+fn diesel_schema_equals_migrated_database() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/schema.rs");
     let given = written(&Database::create());
     if std::env::var_os("RAPPORT_WRITE_SCHEMA").is_some() {
@@ -55,7 +55,7 @@ fn diesel_type(sql: &str) -> &'static str {
     match sql {
         "uuid" => "Uuid",
         "text" => "Text",
-        // PostgreSQL cannot promise that an element is not null; the service never writes one that is.
+        // PostgreSQL cannot enforce that an element is not null; the service never writes one that is.
         "text[]" => "Array<Text>",
         "boolean" => "Bool",
         "smallint" => "SmallInt",

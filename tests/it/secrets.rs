@@ -1,4 +1,4 @@
-//! What is secret is in no log, no error and no page for operators, even where everything is logged and much goes wrong.
+//! Tests that secrets appear in no log, error or operator page, even with all log levels on and many errors.
 
 use rapport::auth::Role;
 use serde_json::{Value, json};
@@ -11,13 +11,13 @@ const REDIS: &str = "redis-hunter2";
 const TOKENS: &str = "token-hunter2-of-more-than-thirty-two-characters";
 const MISTYPED: &str = "mistyped-hunter2";
 
-/// The URL of a test's database with a password in it, which the server does not ask for.
+/// The URL of a test database with a password in it, which the server does not require.
 fn with_password(url: &str, password: &str) -> String {
     url.replacen("rapport@", &format!("rapport:{password}@"), 1)
 }
 
 #[test]
-fn no_secret_is_logged_or_told_whatever_happens() {
+fn logs_and_responses_never_contain_secrets() {
     let service = Service::start();
     admit(&service, "acme", "amina@example.com", "owner");
     let key = make_key(&service.database, service.business, Role::Owner);
@@ -36,7 +36,7 @@ fn no_secret_is_logged_or_told_whatever_happens() {
     let text =
         |value: &Value, name: &str| value[name].as_str().unwrap_or_else(|| panic!("no {name}: {value}")).to_owned();
 
-    // Signing in, well and badly.
+    // Sign-in, successful and failed.
     let credentials = |password: Value| json!({ "email": "amina@example.com", "password": password });
     let pair = stranger.post("auth/sessions", credentials(json!(PASSWORD))).expect(201).json;
     let (access, refresh) = (text(&pair, "access_token"), text(&pair, "refresh_token"));
@@ -51,7 +51,7 @@ fn no_secret_is_logged_or_told_whatever_happens() {
     told.push(stranger.send(cut).expect(400));
     let form = stranger.request("POST", "auth/sessions").header("content-type", "application/x-www-form-urlencoded");
     told.push(stranger.send(form.body(format!("email=amina%40example.com&password={PASSWORD}"))).expect(415));
-    // Renewing, well, badly and with what is no refresh token.
+    // Token refresh: successful, failed, and with something that is no refresh token.
     let renew = |token: &str| stranger.post("auth/tokens", json!({ "refresh_token": token }));
     let renewed = renew(&refresh).expect(200).json;
     let amina = program.client(&text(&renewed, "access_token"));
@@ -61,14 +61,14 @@ fn no_secret_is_logged_or_told_whatever_happens() {
     told.push(renew(&key).expect(401));
     told.push(stranger.post("auth/tokens", json!({ "refresh-token": refresh })).expect(422));
     told.push(stranger.post("auth/tokens", json!([refresh])));
-    // Another password: a wrong one first.
+    // Password change: first with a wrong password.
     let change = |from: &str, to: &str| {
         amina.post("auth/password-changes", json!({ "current_password": from, "new_password": to }))
     };
     told.push(change(MISTYPED, PASSWORD));
     told.push(change(PASSWORD, "hunter2").expect(422));
     change(PASSWORD, PASSWORD).expect(204);
-    // Keys: made, used, rotated; and credentials in places where they do not belong.
+    // API keys: created, used, rotated; and credentials in the wrong places.
     let made = api.create("api-keys", json!({ "name": "Site", "role": "agent" }));
     let rotated = api.post(&format!("api-keys/{}/rotation", text(&made, "id")), json!({})).expect(200).json;
     for json in [&made, &rotated] {
@@ -85,13 +85,13 @@ fn no_secret_is_logged_or_told_whatever_happens() {
     told.push(
         api.post("users", json!({ "email": "a@example.com", "name": "A", "role": "agent", "password": PASSWORD })),
     );
-    // The same constraint, broken by whoever comes second.
+    // The second row violates the same constraint.
     api.create("companies", json!({ "name": "Brekke", "domain": "brekke.example" }));
     told.push(api.post("companies", json!({ "name": "Brekke", "domain": "brekke.example" })).expect(409));
     amina.delete("auth/sessions/current").expect(204);
     told.push(amina.get("leads").expect(401));
     told.push(renew(&refresh).expect(401));
-    // For operators.
+    // Operator pages.
     let metrics = Client::new(program.metrics, "");
     told.extend([
         api.get("/health/detailed").expect(200),
@@ -115,7 +115,7 @@ fn around<'t>(text: &'t str, word: &str) -> &'t str {
 }
 
 #[test]
-fn a_database_that_cannot_be_reached_or_a_url_that_cannot_be_read_tells_no_password() {
+fn unreachable_or_invalid_database_url_hides_password() {
     let away = format!("postgres://rapport:{DATABASE}@127.0.0.1:1/rapport");
     let program =
         Program::serve(&[("DATABASE_URL", &away), ("RAPPORT_LOG", "trace"), ("RAPPORT_TOKEN_SECRET", TOKENS)]);
@@ -138,7 +138,7 @@ fn a_database_that_cannot_be_reached_or_a_url_that_cannot_be_read_tells_no_passw
         let mut settings = vec![("DATABASE_URL", url.as_str()), ("RAPPORT_LOG", "trace")];
         for command in ["migrate", "serve"] {
             if password.starts_with('[') && command == "serve" {
-                // Read as a password, so it would serve.
+                // It parses as a password, so the service would start.
                 continue;
             }
             let (good, said) = Program::run(&[command], &settings);

@@ -1,4 +1,4 @@
-//! People come in with a password, stay in with tokens, and are out at once when they leave or are put out.
+//! Tests of sign-in with passwords, of sessions with tokens, and of their immediate end after sign-out or removal.
 
 use std::process::{Output, Stdio};
 use std::sync::LazyLock;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use diesel::connection::SimpleConnection;
 use rapport::auth::{Role, Tenant};
 use rapport::db;
-use rapport::identity::{passwords, people};
+use rapport::identity::{passwords, provisioning};
 use serde_json::{Value, json};
 
 use crate::support::{Answer, Client, Service, make_key};
@@ -18,14 +18,15 @@ fn text<'v>(value: &'v Value, name: &str) -> &'v str {
     value[name].as_str().unwrap_or_else(|| panic!("no {name} in {value}"))
 }
 
-/// Makes `email` a member with [`PASSWORD`]: what the command line does ([`create_user`]), without a process and a hash each time.
+/// Makes `email` a member with [`PASSWORD`], like the command line ([`create_user`]), without a process and a hash each
+/// time.
 pub fn admit(service: &Service, slug: &str, email: &str, role: &str) {
     static HASH: LazyLock<String> = LazyLock::new(|| passwords::hash_now(PASSWORD).expect("a hash"));
     let business = service.database.ask(&format!("SELECT id::text FROM businesses WHERE slug = '{slug}'"));
-    let tenant = Tenant::of_operator(business.parse().expect("an id"));
+    let tenant = Tenant::for_operator(business.parse().expect("an id"));
     let role = Role::named(role).expect("a role");
     let admitted = db::in_transaction(&mut service.database.connect(), |tx| {
-        people::admit(tx, &tenant, (email, "Amina"), role, &HASH, true)
+        provisioning::admit(tx, &tenant, (email, "Amina"), role, &HASH, true)
     });
     assert!(admitted.expect("a member"), "the password is theirs");
 }
@@ -53,7 +54,7 @@ pub fn client(service: &Service, pair: &Value) -> Client {
 }
 
 #[test]
-fn a_person_signs_in_and_may_what_their_role_says_until_they_sign_out() {
+fn sign_in_grants_role_permissions_until_sign_out() {
     let service = Service::start();
     let made = create_user(&service, ("acme", "amina@example.com", "agent"), PASSWORD);
     assert!(made.status.success(), "{made:?}");
@@ -71,14 +72,14 @@ fn a_person_signs_in_and_may_what_their_role_says_until_they_sign_out() {
     amina.delete(&format!("leads/{lead}")).expect(403);
     amina.get("api-keys").expect(403);
 
-    // A hit costs a session no more queries than it costs a key.
+    // A cache hit costs a session no more queries than an API key.
     for caller in [&amina, &service.client] {
         caller.get("leads").expect(200);
         let again = caller.get("leads").expect(200);
         assert_eq!((again.header("cache-status"), again.queries()), ("rapport; hit; detail=local", 0));
     }
 
-    // Another role counts with the next request, and so does the end of the session.
+    // A changed role applies to the next request, and so does the end of the session.
     let user = text(&me["principal"], "id").to_owned();
     service.client.patch(&format!("users/{user}"), json!({ "role": "viewer" })).expect(200);
     amina.post("leads", json!({ "title": "Wall" })).expect(403);
@@ -89,7 +90,7 @@ fn a_person_signs_in_and_may_what_their_role_says_until_they_sign_out() {
 }
 
 #[test]
-fn sessions_end_on_every_replica_with_the_next_request() {
+fn session_ended_next_request_401_on_every_replica() {
     let one = Service::start();
     admit(&one, "acme", "amina@example.com", "agent");
     let key = make_key(&one.database, one.business, Role::Owner);
@@ -121,7 +122,7 @@ fn sessions_end_on_every_replica_with_the_next_request() {
 }
 
 #[test]
-fn a_refresh_token_counts_once_and_ends_the_session_when_it_comes_again() {
+fn refresh_token_reuse_tolerated_briefly_then_ends_session() {
     let service = Service::start();
     admit(&service, "acme", "amina@example.com", "agent");
     let stranger = service.stranger();
@@ -129,10 +130,10 @@ fn a_refresh_token_counts_once_and_ends_the_session_when_it_comes_again() {
     let first = sign_in(&service, "amina@example.com").expect(201).json;
     let second = renew(&first).expect(200).json;
     assert_eq!(first["session_id"], second["session_id"]);
-    // The answer was lost and the client asks again: for a moment that is fine.
+    // If the response was lost, the client may retry for a moment.
     let again = renew(&first).expect(200).json;
     assert_ne!(second["refresh_token"], again["refresh_token"]);
-    // Once something has come of it, it is not.
+    // Once the new token was used, it may not.
     renew(&second).expect(200);
     let reader = client(&service, &again);
     reader.get("leads").expect(200);
@@ -140,7 +141,7 @@ fn a_refresh_token_counts_once_and_ends_the_session_when_it_comes_again() {
     reader.get("leads").expect(401);
     renew(&again).expect(401);
 
-    // Nor later than a moment.
+    // Nor after that moment.
     let first = sign_in(&service, "amina@example.com").expect(201).json;
     renew(&first).expect(200);
     service.database.run("UPDATE refresh_tokens SET used_at = used_at - interval '11 seconds'");
@@ -150,13 +151,13 @@ fn a_refresh_token_counts_once_and_ends_the_session_when_it_comes_again() {
 }
 
 #[test]
-fn of_two_tokens_that_one_gave_only_one_goes_on() {
+fn refresh_with_both_successors_of_one_token_ends_session() {
     let service = Service::start();
     admit(&service, "acme", "amina@example.com", "agent");
     let renew =
         |pair: &Value| service.stranger().post("auth/tokens", json!({ "refresh_token": pair["refresh_token"] }));
     let first = sign_in(&service, "amina@example.com").expect(201).json;
-    // A person and a thief came at the same moment.
+    // The user and a thief refresh at the same moment.
     let (one, other) = (renew(&first).expect(200).json, renew(&first).expect(200).json);
     let next = renew(&one).expect(200).json;
     renew(&next).expect(200);
@@ -167,7 +168,7 @@ fn of_two_tokens_that_one_gave_only_one_goes_on() {
 }
 
 #[test]
-fn of_twenty_who_renew_at_once_nobody_is_put_out() {
+fn concurrent_refresh_of_one_token_all_succeed() {
     let service = Service::with(&["--db-connections", "4"]);
     admit(&service, "acme", "amina@example.com", "agent");
     let first = sign_in(&service, "amina@example.com").expect(201).json;
@@ -182,7 +183,7 @@ fn of_twenty_who_renew_at_once_nobody_is_put_out() {
 }
 
 #[test]
-fn who_belongs_to_several_businesses_says_which() {
+fn sign_in_member_of_two_tenants_409_choose_business() {
     let service = Service::start();
     let (_, neighbour) = service.neighbour();
     admit(&service, "acme", "amina@example.com", "agent");
@@ -202,7 +203,7 @@ fn who_belongs_to_several_businesses_says_which() {
 }
 
 #[test]
-fn guessing_is_slow_and_tells_nothing() {
+fn sign_in_guesses_rate_limited_and_indistinguishable() {
     let service = Service::with(&["--sign-in-attempts", "3"]);
     admit(&service, "acme", "amina@example.com", "agent");
     let guess = |email: &str, password: &str| {
@@ -225,7 +226,7 @@ fn guessing_is_slow_and_tells_nothing() {
 }
 
 #[test]
-fn a_forged_token_is_no_token() {
+fn forged_access_token_401() {
     use base64::Engine;
     use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
     let service = Service::with(&["--token-seconds", "30"]);
@@ -241,7 +242,7 @@ fn a_forged_token_is_no_token() {
         part(claims)
     };
     let session = |claims: &str, header: Value| {
-        // Signed with what an attacker might hope the key to be.
+        // Signed with keys that an attacker might guess.
         use jsonwebtoken::{Algorithm, EncodingKey, crypto};
         let message = format!("{}.{claims}", part(header));
         let signed =
@@ -270,11 +271,11 @@ fn a_forged_token_is_no_token() {
 }
 
 #[test]
-fn a_token_of_before_is_refused_as_expired_and_renewed() {
+fn access_token_of_expired_session_401_token_expired() {
     let service = Service::with(&["--token-seconds", "30"]);
     admit(&service, "acme", "amina@example.com", "agent");
     let pair = sign_in(&service, "amina@example.com").expect(201).json;
-    // Time passes for the session, not for the test.
+    // Expires the session without waiting.
     service.database.run("UPDATE sessions SET expires_at = now() + interval '1 second'");
     let reader = client(&service, &pair);
     reader.get("leads").expect(200);
@@ -286,7 +287,7 @@ fn a_token_of_before_is_refused_as_expired_and_renewed() {
 }
 
 #[test]
-fn a_key_ends_when_it_should_and_its_predecessor_a_while_after_it_was_replaced() {
+fn api_key_expired_401_rotated_valid_until_overlap_ends() {
     let service = Service::start();
     let api = &service.client;
     let past = json!({ "name": "Late", "role": "agent", "expires_at": "2020-01-01T00:00:00Z" });
@@ -309,7 +310,7 @@ fn a_key_ends_when_it_should_and_its_predecessor_a_while_after_it_was_replaced()
     new.get("leads").expect(200);
     old.get("leads").expect(401);
     short.get("leads").expect(401);
-    // No rotation ends the overlap of another, unless all of before is to end.
+    // A rotation does not end the overlap of an earlier one, unless it revokes all earlier keys.
     let rotate = |body: Value| api.post(&format!("api-keys/{id}/rotation"), body);
     let rotated = rotate(json!({})).expect(200);
     assert_eq!(rotated.header("cache-control"), "no-store");
@@ -328,12 +329,12 @@ fn a_key_ends_when_it_should_and_its_predecessor_a_while_after_it_was_replaced()
     admin.patch(&path, json!({ "expires_at": "2100-01-01T00:00:00Z" })).expect(403);
     manager.post(&format!("{path}/rotation"), json!({})).expect(403);
     api.post("api-keys/nonsense/rotation", json!({})).expect(404);
-    // Keys have no sessions.
+    // API keys have no sessions.
     api.get("auth/sessions").expect(403);
     assert_eq!(api.get("me").expect(200).json["principal"]["kind"], "api_key");
 }
 
-/// Waits until somebody waits for a lock in the service's database.
+/// Waits until a connection waits for a lock in the service's database.
 fn until_somebody_waits(service: &Service) {
     let waiting =
         "SELECT count(*)::text FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
@@ -344,7 +345,7 @@ fn until_somebody_waits(service: &Service) {
     }
 }
 
-/// What `request` is answered with when `change` is committed in its midst: after what it has read, before what it writes.
+/// The response of `request` when `change` is committed during it: after its reads, before its writes.
 fn answered_amid(service: &Service, change: &str, request: impl FnOnce() -> Answer + Send) -> Answer {
     let mut other = service.database.connect();
     other.batch_execute(&format!("BEGIN; {change}")).expect("a change");
@@ -357,7 +358,7 @@ fn answered_amid(service: &Service, change: &str, request: impl FnOnce() -> Answ
 }
 
 #[test]
-fn a_password_that_is_replaced_while_it_is_checked_lets_nobody_in() {
+fn sign_in_password_replaced_meanwhile_refused() {
     let service = Service::start();
     admit(&service, "acme", "amina@example.com", "agent");
     let amina = client(&service, &sign_in(&service, "amina@example.com").expect(201).json);
@@ -377,7 +378,7 @@ fn a_password_that_is_replaced_while_it_is_checked_lets_nobody_in() {
 }
 
 #[test]
-fn who_leaves_while_signing_in_is_not_in() {
+fn sign_in_membership_removed_meanwhile_403() {
     let service = Service::start();
     admit(&service, "acme", "amina@example.com", "agent");
     let answer = answered_amid(&service, "DELETE FROM memberships", || sign_in(&service, "amina@example.com"));
@@ -385,7 +386,7 @@ fn who_leaves_while_signing_in_is_not_in() {
 }
 
 #[test]
-fn sessions_are_bounded_and_those_that_are_over_are_cleared_away() {
+fn sign_in_caps_sessions_and_purges_expired() {
     let service = Service::start();
     let (_, neighbour) = service.neighbour();
     admit(&service, "acme", "amina@example.com", "agent");
@@ -407,7 +408,7 @@ fn sessions_are_bounded_and_those_that_are_over_are_cleared_away() {
 }
 
 #[test]
-fn the_command_line_takes_no_last_owner_away_and_no_blank_password() {
+fn user_create_cli_last_owner_or_blank_password_refused() {
     let service = Service::start();
     admit(&service, "acme", "amina@example.com", "owner");
     let refused = |email: &str, role: &str, password: &str, why: &str| {

@@ -1,4 +1,4 @@
-//! Clients that hold connections: they do not read what they asked for, or send half of a request. On real sockets.
+//! Tests of clients that hold connections: they do not read responses, or send half a request. On real sockets.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -7,16 +7,16 @@ use std::time::{Duration, Instant};
 use crate::support::narrow::connect;
 use crate::support::{Client, Database, Program, Service, until};
 
-/// Longest wait for what must happen within a second.
+/// Timeout for something that must happen within a second.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Rows of the export: with a note of a kilobyte each, far more than both kernels hold of a narrow connection.
+/// Rows of the export: with a note of a kilobyte each, far more than both kernels buffer on a narrow connection.
 const ROWS: usize = 2_000;
-/// Bytes that a slow reader takes at a time: more than a third of what the service's kernel holds, see `Timeouts::write`.
+/// Bytes that a slow reader takes at a time: more than a third of the service's kernel buffer, see `Timeouts::write`.
 const PART: usize = 60_000;
 
-/// Whether the service still has its side of the connection. Asked of the kernel: the client would not notice, as it reads
-/// nothing.
+/// Whether the service still has its side of the connection. Checked in the kernel: the client reads nothing, and so
+/// would not notice.
 #[cfg(target_os = "linux")]
 fn is_held(service: &Service, stream: &TcpStream) -> bool {
     let client = stream.local_addr().expect("an address").port();
@@ -42,7 +42,7 @@ fn fill(service: &Service) {
     ));
 }
 
-/// Reads until the other side closes. Errors: it does not in time.
+/// Reads until the other side closes. Errors: it does not close in time.
 fn read_to_close(stream: &mut TcpStream) -> std::io::Result<String> {
     stream.set_read_timeout(Some(PATIENCE))?;
     let mut answer = Vec::new();
@@ -55,7 +55,7 @@ fn read_to_close(stream: &mut TcpStream) -> std::io::Result<String> {
 
 #[test]
 #[cfg(target_os = "linux")]
-fn unread_answer_write_timeout_resets_the_connection() {
+fn unread_response_write_timeout_resets_connection() {
     let service = Service::with(&["--write-timeout-ms", "500"]);
     fill(&service);
     let request = get(&service, "/api/v1/contacts/export?format=ndjson");
@@ -72,7 +72,7 @@ fn unread_answer_write_timeout_resets_the_connection() {
     let failed = failed.expect("an end").expect_err("not as if the file were whole");
     assert_eq!(failed.kind(), ErrorKind::ConnectionReset);
 
-    // Who reads, however slowly for a program, gets all of it.
+    // A slow reader that makes progress gets all of it.
     let mut slow = connect(service.address);
     slow.write_all(&request).expect("room");
     let (mut seen, mut part) = (Vec::new(), vec![0; PART]);
@@ -96,7 +96,7 @@ fn event_stream_outlives_every_timeout() {
     stream.write_all(&get(&service, "/api/v1/events/stream")).expect("room");
     stream.set_read_timeout(Some(PATIENCE)).expect("a limit");
     let (mut heard, mut some) = (String::new(), [0; 1024]);
-    // The answer's head, and three heartbeats: ten times as long as any timeout.
+    // The response's head, and three heartbeats: ten times as long as any timeout.
     while heard.matches("\r\n:").count() + heard.matches("id:").count() < 4 {
         let read = stream.read(&mut some).expect("a heartbeat");
         assert!(read > 0, "the stream ended: {heard}");
@@ -105,7 +105,7 @@ fn event_stream_outlives_every_timeout() {
 }
 
 #[test]
-fn half_sent_request_408_after_header_timeout_on_any_request_of_a_connection() {
+fn half_sent_request_408_after_header_timeout() {
     let service = Service::with(&["--header-timeout-ms", "300"]);
     let whole = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n";
     for earlier in [0, 1, 3] {
@@ -117,7 +117,7 @@ fn half_sent_request_408_after_header_timeout_on_any_request_of_a_connection() {
             let read = stream.read(&mut answer).expect("an answer");
             assert!(answer[..read].starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&answer[..read]));
         }
-        // A byte now and then is no progress.
+        // A byte from time to time is no progress.
         let mut other = stream.try_clone().expect("the same connection");
         let trickle = std::thread::spawn(move || {
             for byte in b"GET /health HTTP/1.1\r\nHost: x\r\nA: bcdefghijklmnopqrstuvwxyz".iter().cycle() {
@@ -136,7 +136,7 @@ fn half_sent_request_408_after_header_timeout_on_any_request_of_a_connection() {
 }
 
 #[test]
-fn idle_connection_lives_for_the_keep_alive_and_serves_meanwhile() {
+fn idle_connection_served_until_keep_alive_ends() {
     let service = Service::with(&["--header-timeout-ms", "200", "--keep-alive-seconds", "2"]);
     let whole = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n";
     let mut stream = TcpStream::connect(service.address).expect("a connection");
@@ -145,24 +145,24 @@ fn idle_connection_lives_for_the_keep_alive_and_serves_meanwhile() {
     for _ in 0..3 {
         stream.write_all(whole).expect("room");
         assert!(stream.read(&mut answer).expect("an answer") > 0);
-        // Longer than a head may take.
+        // Longer than the timeout of a request's head.
         std::thread::sleep(Duration::from_millis(400));
     }
-    // Half a request that comes with a whole one is bounded by the keep-alive at the latest.
+    // Half a request sent together with a whole one is bounded by the keep-alive timeout at the latest.
     stream.write_all(&[&whole[..], b"GET /heal"].concat()).expect("room");
     let rest = read_to_close(&mut stream).expect("an end");
     assert!(rest.starts_with("HTTP/1.1 200"), "{rest}");
 }
 
 #[test]
-fn pipelined_request_behind_a_long_answer_waits_longer_than_a_head_may_take() {
+fn pipelined_request_behind_long_response_is_served() {
     let service = Service::with(&["--header-timeout-ms", "200"]);
     fill(&service);
     let mut stream = connect(service.address);
     stream.set_read_timeout(Some(PATIENCE)).expect("a limit");
     let next = b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
     stream.write_all(&get(&service, "/api/v1/contacts/export?format=ndjson")).expect("room");
-    // While the first is being answered.
+    // While the first is being sent.
     let mut first = [0; 1000];
     stream.read_exact(&mut first).expect("its beginning");
     stream.write_all(next).expect("room");
@@ -184,7 +184,7 @@ fn malformed_requests_are_counted_and_not_logged_as_errors() {
     ];
     for bytes in garbage {
         let mut stream = TcpStream::connect(program.address).expect("a connection");
-        // The service may have had enough before all of it is sent.
+        // The service may close before all of it is sent.
         let _ = stream.write_all(bytes);
         let _ = stream.shutdown(std::net::Shutdown::Write);
         let _ = read_to_close(&mut stream);

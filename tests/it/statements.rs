@@ -1,4 +1,5 @@
-//! Prepared statements: bounded for each connection, whatever shapes clients send, and there for what is used again.
+//! Tests of prepared statements: their number per connection is bounded for any statement shapes, and repeated
+//! statements stay prepared.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,18 +11,18 @@ use serde_json::{Map, Value, json};
 
 use crate::support::{Client, Database, Service, make_business, open_db, until};
 
-/// Statements that the tests' connections keep: few, so that the bound is reached soon.
+/// Limit of prepared statements in these tests: small, so that it is reached soon.
 const MOST: usize = 24;
 const FEW: &[&str] = &["--cache", "off", "--db-connections", "1", "--db-prepared", "24"];
 
-/// What each of the pool's `connections` keeps prepared, by its backend.
+/// The prepared statements of each of the pool's `connections`, by backend.
 fn kept(db: &Db, connections: usize) -> BTreeMap<i64, Vec<String>> {
     actix_web::rt::System::new().block_on(async {
         let mut found = BTreeMap::new();
         while found.len() < connections {
             let ask = || {
-                db.across().read("kept", |conn| {
-                    // Asleep for a moment, so that the reads are on different connections.
+                db.unscoped().read("kept", |conn| {
+                    // Sleeps for a moment, so that the reads are on different connections.
                     let sql = "SELECT pg_backend_pid(), coalesce(string_agg(statement, chr(30)), '') \
                                FROM pg_prepared_statements, pg_sleep(0.05)";
                     let row = Statement::new(sql).row(conn)?.expect("a row");
@@ -38,12 +39,12 @@ fn kept(db: &Db, connections: usize) -> BTreeMap<i64, Vec<String>> {
     })
 }
 
-/// What the only connection keeps, of what has `text` in it.
+/// The number of prepared statements with `text` on the only connection.
 fn kept_with(db: &Db, text: &str) -> usize {
     kept(db, 1).values().flatten().filter(|statement| statement.contains(text)).count()
 }
 
-/// The fields that a contact is changed in, with values that are others for every `number`.
+/// The fields that a contact is changed in, with different values for every `number`.
 fn fields(number: usize) -> Map<String, Value> {
     let fields = json!({
         "first_name": format!("A{number}"), "last_name": format!("B{number}"), "title": format!("C{number}"),
@@ -54,7 +55,7 @@ fn fields(number: usize) -> Map<String, Value> {
     fields.as_object().expect("an object").clone()
 }
 
-/// Every set of one or two of these fields, as bodies that change something each time they are asked for.
+/// Every set of one or two of these fields, as bodies that change something each time.
 fn field_sets() -> Vec<impl FnMut() -> Value> {
     static NUMBER: AtomicUsize = AtomicUsize::new(0);
     let names: Vec<String> = fields(0).keys().cloned().collect();
@@ -69,8 +70,8 @@ fn field_sets() -> Vec<impl FnMut() -> Value> {
     pairs.into_iter().map(body).collect()
 }
 
-/// Asks for `list` until it is prepared: a connection prepares nothing before it is known to be shared with nobody, a moment
-/// after it was made.
+/// Requests `list` until it is prepared: a connection prepares nothing until it is known not to be shared by a pooler,
+/// a moment after it was opened.
 fn until_prepared(service: &Service, list: &str, shown: &str) {
     until(list, || {
         service.client.get(list).expect(200);
@@ -83,7 +84,7 @@ fn contact(api: &Client) -> String {
 }
 
 #[test]
-fn patch_of_many_field_sets_leaves_prepared_statements_within_the_bound() {
+fn patch_many_field_sets_prepared_statements_bounded() {
     let service = Service::with(&["--cache", "off", "--db-connections", "2", "--db-prepared", "24"]);
     let (api, path) = (&service.client, format!("contacts/{}", contact(&service.client)));
     let sets = field_sets();
@@ -101,10 +102,10 @@ fn patch_of_many_field_sets_leaves_prepared_statements_within_the_bound() {
     assert!(largest > MOST / 2, "{largest}: the bound was never reached");
 }
 
-/// Only with `RAPPORT_TEST_SHAPES`, because it takes a minute: as many changes of different field sets by one client, each
-/// set used thrice, against the default bound.
+/// Only with `RAPPORT_TEST_SHAPES`, because it takes a minute: that many changes of different field sets by one client,
+/// each set used three times, with the default limit.
 #[test]
-fn patch_of_thousands_of_shapes_leaves_backends_within_the_default_bound() {
+fn patch_thousands_of_shapes_default_bound_holds() {
     let Some(shapes) = std::env::var("RAPPORT_TEST_SHAPES").ok().and_then(|shapes| shapes.parse::<usize>().ok()) else {
         println!("skipped: RAPPORT_TEST_SHAPES is not set");
         return;
@@ -115,7 +116,7 @@ fn patch_of_thousands_of_shapes_leaves_backends_within_the_default_bound() {
     for number in 0..shapes {
         for again in 0..3 {
             let all = fields(3 * number + again);
-            // The number's bits choose the set; ten fields have 1,023 sets.
+            // The bits of the number choose the set; ten fields have 1,023 sets.
             let chosen = |name: &String| {
                 names.iter().position(|known| known == name).is_some_and(|at| (number + 1) >> at & 1 == 1)
             };
@@ -134,7 +135,7 @@ fn patch_of_thousands_of_shapes_leaves_backends_within_the_default_bound() {
 }
 
 #[test]
-fn list_after_many_shapes_of_another_business_is_prepared() {
+fn list_after_many_shapes_of_other_tenant_prepared() {
     let service = Service::with(FEW);
     let (api, path) = (&service.client, format!("contacts/{}", contact(&service.client)));
     let (_, neighbour) = service.neighbour();
@@ -146,7 +147,7 @@ fn list_after_many_shapes_of_another_business_is_prepared() {
     for mut body in field_sets() {
         (0..2).for_each(|_| drop(api.patch(&path, body()).expect(200)));
     }
-    // A shape in much use comes back at its first use, a new one at its second.
+    // A frequent statement is prepared again on its first use, a new one on its second.
     (0..2).for_each(|_| drop(neighbour.get(list).expect(200)));
     assert_eq!(is_kept(), 1, "prepared again");
     let new = "leads?status=new&score_max=5&limit=9&include=company";
@@ -155,7 +156,7 @@ fn list_after_many_shapes_of_another_business_is_prepared() {
 }
 
 #[test]
-fn list_of_any_limit_and_any_number_of_filters_is_prepared_at_repeated_use() {
+fn list_any_limit_or_filters_prepared_on_repeated_use() {
     let service = Service::with(&["--cache", "off", "--db-connections", "1"]);
     until_prepared(&service, "leads?limit=3", "LIMIT 4");
     let four = "leads?status=new&source=web&score_min=1&score_max=9&created_before=2031-01-01T00:00:00Z&limit=13";
@@ -168,7 +169,7 @@ fn list_of_any_limit_and_any_number_of_filters_is_prepared_at_repeated_use() {
 }
 
 #[test]
-fn batch_of_many_field_sets_leaves_prepared_statements_within_the_bound() {
+fn batch_many_field_sets_prepared_statements_bounded() {
     let service = Service::with(FEW);
     let id = contact(&service.client);
     for mut body in field_sets() {
@@ -183,7 +184,7 @@ fn batch_of_many_field_sets_leaves_prepared_statements_within_the_bound() {
 }
 
 #[test]
-fn connection_that_replaces_a_dead_one_starts_without_prepared_statements() {
+fn replacement_connection_starts_without_prepared() {
     let service = Service::with(FEW);
     until_prepared(&service, "leads?limit=11", "LIMIT 12");
     service.database.run(
@@ -195,7 +196,7 @@ fn connection_that_replaces_a_dead_one_starts_without_prepared_statements() {
     until_prepared(&service, "leads?limit=11", "LIMIT 12");
 }
 
-/// Sends `shapes` different statements, each three times, and returns how many the connection kept at most.
+/// Sends `shapes` different statements, each three times, and returns the maximum number of prepared ones.
 fn send_shapes(conn: &mut diesel::PgConnection, shapes: i64) -> Result<i64> {
     let mut most = 0;
     for number in 0..shapes {
@@ -210,20 +211,20 @@ fn send_shapes(conn: &mut diesel::PgConnection, shapes: i64) -> Result<i64> {
 }
 
 #[test]
-fn transaction_of_more_shapes_than_the_bound_keeps_its_statements_and_resets_after_it() {
+fn transaction_over_prepared_bound_resets_at_its_end() {
     let database = Database::create();
     let business = make_business(&database, "acme");
     let db = open_db(&database, &["--db-connections", "1", "--db-prepared", "8"]);
     let system = actix_web::rt::System::new();
-    // Nothing is prepared before the connection is known to be shared with nobody.
+    // Nothing is prepared until the connection is known not to be shared.
     system.block_on(db.latency()).expect("a connection");
     system.block_on(db.check_pooler()).expect("PostgreSQL itself");
     for failing in [false, true] {
-        let most = system.block_on(db.across().write("shapes", move |tx| {
+        let most = system.block_on(db.unscoped().write("shapes", move |tx| {
             let most = send_shapes(tx, 40)?;
             Statement::new(format!("UPDATE businesses SET name = name || 'x' WHERE id = '{business}'")).run(tx)?;
             if failing {
-                // What follows in a transaction that has failed is refused by PostgreSQL.
+                // PostgreSQL rejects further statements of a failed transaction.
                 assert!(Statement::new("SELECT 1 / 0").run(tx).is_err());
                 Statement::new("SELECT 2").run(tx)?;
             }
@@ -231,8 +232,8 @@ fn transaction_of_more_shapes_than_the_bound_keeps_its_statements_and_resets_aft
         }));
         assert_eq!(most.is_err(), failing, "{most:?}");
         assert!(most.is_err() || most.is_ok_and(|most| (4..=8).contains(&most)));
-        // The same connection goes on: first it resets, then it prepares anew.
-        let most = system.block_on(db.across().read("shapes", |conn| send_shapes(conn, 6)));
+        // The same connection is used again: it resets, then it prepares anew.
+        let most = system.block_on(db.unscoped().read("shapes", |conn| send_shapes(conn, 6)));
         assert!(most.as_ref().is_ok_and(|most| (4..=8).contains(most)), "{most:?}");
         let backends = kept(&db, 1);
         assert_eq!(backends.len(), 1);
@@ -241,15 +242,15 @@ fn transaction_of_more_shapes_than_the_bound_keeps_its_statements_and_resets_aft
 }
 
 #[test]
-fn service_that_keeps_no_statements_prepares_none() {
+fn db_prepared_0_prepares_no_statements() {
     let service = Service::with(&["--cache", "off", "--db-connections", "1", "--db-prepared", "0"]);
     (0..5).for_each(|_| drop(service.client.get("leads?limit=11").expect(200)));
     assert_eq!(kept(&service.db, 1).values().map(Vec::len).sum::<usize>(), 0);
 }
 
-/// Each digit of a backend's id is one of these types: a wrong one would break every connection whose id has that digit.
+/// Each digit of a backend's id is one of these types: a wrong one would break connections whose id has that digit.
 #[test]
-fn array_types_of_backend_ids_are_those_of_the_catalogue() {
+fn backend_id_array_types_match_pg_type() {
     let database = Database::create();
     let pairs: Vec<String> = ARRAYS.iter().map(|(array, element)| format!("({array}, {element})")).collect();
     let sound = format!(

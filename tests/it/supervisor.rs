@@ -1,18 +1,18 @@
-//! Background tasks: a panic or an unexpected end is seen, counted and followed by a restart.
+//! Tests of background tasks: a panic or an unexpected end is detected, counted and followed by a restart.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rapport::auth::Role;
-use rapport::jobs::{Pulse, Task};
-use rapport::outbound::{Bounds, Lookup, Outbound};
+use rapport::background::{Pulse, Task};
+use rapport::egress::{EgressClient, EgressPolicy, Lookup};
 use serde_json::{Value, json};
 
 use crate::support::receiver::Receiver;
 use crate::support::{Client, Database, Service, make_business, make_key, until};
 
-/// The value of a counter on the page that Prometheus reads; 0 while it is not there.
+/// The value of a counter on the metrics page; 0 if it is missing.
 fn counted(service: &Service, name: &str, task: &str) -> f64 {
     let page = Client::new(service.metrics, "").get("/metrics").expect(200).text;
     let line = format!("{name}{{task=\"{task}\"}} ");
@@ -27,7 +27,7 @@ fn detailed(service: &Service) -> Value {
     service.client.get("/health/detailed").expect(200).json
 }
 
-/// What the required task `name` does to a service while `broken`, and after.
+/// Asserts the effect of the required task `name` on a service while `broken`, and its recovery.
 fn is_seen_and_comes_back(service: &Service, name: &'static str, broken: &AtomicBool, reason: &str) {
     let probe = |path: &str| service.stranger().get(path);
     until("readiness fails", || probe("/health/readiness").status == 503);
@@ -48,7 +48,7 @@ fn is_seen_and_comes_back(service: &Service, name: &'static str, broken: &Atomic
 }
 
 #[test]
-fn panicking_required_async_task_fails_readiness_until_it_succeeds() {
+fn required_task_panics_readiness_503_until_it_succeeds() {
     let service = Service::start();
     let broken = Arc::new(AtomicBool::new(true));
     let (supervisor, breaks) = (service.supervisor.clone(), broken.clone());
@@ -77,7 +77,7 @@ fn panicking_required_async_task_fails_readiness_until_it_succeeds() {
 }
 
 #[test]
-fn required_thread_that_ends_unexpectedly_fails_readiness_until_it_succeeds() {
+fn required_thread_ends_readiness_503_until_it_succeeds() {
     let service = Service::start();
     let (broken, over) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicBool::new(false)));
     let (breaks, ends) = (broken.clone(), over.clone());
@@ -99,8 +99,8 @@ fn required_thread_that_ends_unexpectedly_fails_readiness_until_it_succeeds() {
 }
 
 #[test]
-fn running_service_lists_its_background_tasks() {
-    let service = Service::with(&["--worker", "on", "--rate-limit", "1000", "--cache-refresh-ms", "50"]);
+fn health_detailed_lists_every_background_task() {
+    let service = Service::with(&["--background-tasks", "on", "--rate-limit", "1000", "--cache-refresh-ms", "50"]);
     service.client.get("leads").expect(200);
     let names = [
         "cache compression",
@@ -130,7 +130,7 @@ fn running_service_lists_its_background_tasks() {
 }
 
 #[test]
-fn panicking_webhook_delivery_is_counted_and_sent_again_after_its_lease() {
+fn webhook_delivery_panic_counted_and_retried_after_lease() {
     let (asked, receiver) = (Arc::new(AtomicUsize::new(0)), Receiver::content());
     let counts = asked.clone();
     let lookup: Lookup = Arc::new(move |_| {
@@ -140,10 +140,10 @@ fn panicking_webhook_delivery_is_counted_and_sent_again_after_its_lease() {
     let database = Database::create();
     let business = make_business(&database, "acme");
     let key = make_key(&database, business, Role::Owner);
-    let settings = ["--worker", "on", "--webhook-networks", "127.0.0.0/8", "--webhook-timeout-seconds", "2"];
+    let settings = ["--background-tasks", "on", "--webhook-allowed-networks", "127.0.0.0/8", "--webhook-timeout-seconds", "2"];
     let service = Service::changed(database, business, &key, &settings, move |app| {
-        let bounds = Bounds::new(&app.config.webhook_networks);
-        app.outbound = Outbound::new(bounds, Duration::from_secs(2), lookup);
+        let bounds = EgressPolicy::new(&app.config.webhook_allowed_networks);
+        app.egress = EgressClient::new(bounds, Duration::from_secs(2), lookup);
     });
     let url = format!("http://hooks.example.test:{}/hook", receiver.address.port());
     service.client.create("webhooks", json!({ "url": url, "types": ["lead.created"] }));
@@ -154,7 +154,7 @@ fn panicking_webhook_delivery_is_counted_and_sent_again_after_its_lease() {
     assert!(panics["panics"].as_u64() >= Some(1) && panics["last_at"].is_string(), "{panics}");
     let leased = "SELECT status || ' ' || (next_attempt_at > now())::text FROM webhook_deliveries";
     assert_eq!(service.database.ask(leased), "pending true", "it has its lease still");
-    // The lease is over.
+    // Expires the lease.
     service.database.run("UPDATE webhook_deliveries SET next_attempt_at = now()");
     assert_eq!(receiver.until(1)[0].json()["type"], "lead.created");
 }
@@ -164,9 +164,9 @@ mod failpoints {
     use super::*;
     use crate::support::Program;
 
-    /// Each real task panics twice in its own loop, in the real binary; the service survives it, and says so.
+    /// Each real task panics twice in its own loop, in the real binary; the service survives and reports it.
     #[test]
-    fn real_task_that_panics_is_restarted_and_the_service_serves_on() {
+    fn each_background_task_panics_restarted_service_serves() {
         let tasks =
             ["validator", "coalescer", "database threads", "mailboxes", "events", "webhooks", "jobs", "metrics"];
         for task in tasks.into_iter().chain(["event streams", "cache refresh", "log writer"]) {
@@ -184,7 +184,7 @@ mod failpoints {
             let metrics = Client::new(program.metrics, "");
             let line = format!("rapport_background_task_restarts_total{{task=\"{task}\"}} 2");
             until(task, || {
-                // Whatever keeps each task busy.
+                // Any work that triggers each task.
                 api.try_get("leads");
                 metrics.try_get("/metrics").is_some_and(|page| page.text.lines().any(|found| found == line))
             });

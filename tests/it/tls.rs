@@ -1,5 +1,5 @@
-//! Connections are encrypted and the other side is verified, where that is asked for: against a PostgreSQL and a Redis
-//! whose certificates come from an authority that is made here.
+//! Tests of TLS to PostgreSQL and Redis: encryption and certificate verification, with certificates of a test
+//! authority.
 
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::unix::fs::{MetadataExt, chown};
@@ -17,10 +17,10 @@ use serde_json::json;
 
 use crate::support::{Client, Database, Program, make_business, make_key, until};
 
-/// The one name that the servers' certificates are for.
+/// The only name in the servers' certificates.
 const NAME: &str = "localhost";
 
-/// A folder of a test's own, swept by a later run of the harness if this one is killed.
+/// A folder of one test, removed by a later run of the harness if this one is killed.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -43,7 +43,7 @@ impl Drop for Folder {
     }
 }
 
-/// An authority, its certificate, and a server's that it has signed, as PEM files.
+/// A certificate authority, and a server certificate signed by it, as PEM files.
 struct Authority {
     ca: PathBuf,
     certificate: PathBuf,
@@ -67,7 +67,7 @@ impl Authority {
     }
 }
 
-/// A server, killed when the test is over, or when the thread that runs it is gone.
+/// A server, killed on drop, or when the thread that runs it ends.
 struct Server {
     child: Child,
     port: u16,
@@ -96,7 +96,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // SAFETY: a signal to a child that has not been waited for. To PostgreSQL: stop at once, with your processes.
+        // SAFETY: sends a signal to a child that has not been waited for. PostgreSQL stops at once, with its processes.
         unsafe { libc::kill(self.child.id() as i32, libc::SIGQUIT) };
         let began = Instant::now();
         while matches!(self.child.try_wait(), Ok(None)) && began.elapsed() < Duration::from_secs(5) {
@@ -111,7 +111,7 @@ fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port").port()
 }
 
-/// A PostgreSQL that lets nobody in over TCP without TLS, and everybody through its socket.
+/// A PostgreSQL that rejects TCP connections without TLS, and accepts all through its socket.
 fn postgres(folder: &Folder, authority: &Authority) -> (Server, String) {
     let bin =
         ["RAPPORT_TEST_POSTGRES_BIN", "RAPPORT_POSTGRES_BIN"].iter().find_map(std::env::var_os).map(PathBuf::from);
@@ -150,7 +150,7 @@ fn path(path: &Path) -> String {
 }
 
 #[test]
-fn postgresql_is_verified_by_every_connection_where_the_url_asks_for_it() {
+fn postgres_verify_full_enforced_on_every_connection() {
     let folder = Folder::new("tls-postgres");
     let (ours, theirs) = (Authority::new(&folder, "ours"), Authority::new(&folder, "theirs"));
     let (server, within) = postgres(&folder, &ours);
@@ -164,7 +164,7 @@ fn postgresql_is_verified_by_every_connection_where_the_url_asks_for_it() {
         (verified(NAME, &theirs.ca), "certificate verify failed"),
         (verified("db.example", &ours.ca), "does not match host name"),
         (verified(NAME, &folder.0.join("none.pem")), "does not exist"),
-        // The system's authorities do not know ours.
+        // The system's certificate authorities do not include ours.
         (url(NAME, "&sslmode=verify-full&sslrootcert=system"), "certificate verify failed"),
         (url(NAME, "&sslmode=disable"), "no encryption"),
     ];
@@ -175,7 +175,7 @@ fn postgresql_is_verified_by_every_connection_where_the_url_asks_for_it() {
     let (good, said) = migrate(&verified(NAME, &ours.ca));
     assert!(good, "{said}");
 
-    // A service: its pool, the connection of its validation rounds, and whatever else it opens.
+    // A service: its pool, the connection of its validation rounds, and all others.
     let database = Database::at(within);
     let key = make_key(&database, make_business(&database, "acme"), Role::Owner);
     let service = Program::serve(&[("DATABASE_URL", &verified(NAME, &ours.ca)), ("RAPPORT_DB_CONNECTIONS", "3")]);
@@ -194,7 +194,7 @@ fn postgresql_is_verified_by_every_connection_where_the_url_asks_for_it() {
     );
     drop(service);
 
-    // One that cannot verify its database is not ready, says why, and sends it nothing.
+    // A service that cannot verify its database is not ready, gives the reason, and sends it nothing.
     for (url, reason) in &refused[..2] {
         let service = Program::serve(&[("DATABASE_URL", url), ("RAPPORT_LOG", "warn")]);
         service.until_said(reason);
@@ -205,7 +205,7 @@ fn postgresql_is_verified_by_every_connection_where_the_url_asks_for_it() {
         "SELECT count(*)::text FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()";
     assert_eq!(database.ask(clients), "0");
 
-    // libpq's own way where nothing is asked for: encrypted if the server can, and not verified (docs/SECURITY.md).
+    // libpq's default: encrypted if the server supports it, and not verified (docs/SECURITY.md).
     let mut unverified = PgConnection::establish(&url("db.example", "")).expect("a connection");
     let encrypted =
         Statement::new("SELECT ssl::text FROM pg_stat_ssl WHERE pid = pg_backend_pid()").row(&mut unverified);
@@ -223,7 +223,7 @@ fn redis_server(authority: &Authority) -> Server {
 }
 
 #[test]
-fn redis_is_verified_and_a_wrong_one_costs_hits_and_nothing_else() {
+fn redis_tls_bad_certificate_disables_only_redis_tier() {
     let folder = Folder::new("tls-redis");
     let (ours, theirs) = (Authority::new(&folder, "ours"), Authority::new(&folder, "theirs"));
     let server = redis_server(&ours);
@@ -235,7 +235,7 @@ fn redis_is_verified_and_a_wrong_one_costs_hits_and_nothing_else() {
         let ca = ca.map(|ca| ca.to_str().expect("text").to_owned());
         let mut settings =
             vec![("DATABASE_URL", database.url.as_str()), ("REDIS_URL", &redis), ("RAPPORT_CACHE_BYTES", "0")];
-        // A busy machine must not look like a wrong certificate.
+        // Long enough that a busy machine does not look like a wrong certificate.
         settings.extend([("RAPPORT_REDIS_TIMEOUT_MS", "2000"), ("RAPPORT_DB_CONNECTIONS", "2")]);
         settings.extend(ca.as_deref().map(|ca| ("RAPPORT_REDIS_CA", ca)));
         let program = Program::serve(&settings);
@@ -248,14 +248,14 @@ fn redis_is_verified_and_a_wrong_one_costs_hits_and_nothing_else() {
     let api = good.client(&key);
     assert_eq!(state(&api)["status"], "up");
     let began = Instant::now();
-    // Stored without anyone waiting for it.
+    // Stored asynchronously.
     while api.get("leads").expect(200).header("cache-status") != "rapport; hit; detail=redis" {
         assert!(began.elapsed() < Duration::from_secs(10), "nothing comes back from Redis");
     }
 
     let reasons = [
         (NAME, Some(&theirs.ca), "certificate verify failed"),
-        // The system's authorities do not know ours.
+        // The system's certificate authorities do not include ours.
         (NAME, None, "certificate verify failed"),
         ("127.0.0.1", Some(&ours.ca), "IP address mismatch"),
     ];
@@ -263,7 +263,7 @@ fn redis_is_verified_and_a_wrong_one_costs_hits_and_nothing_else() {
         let wrong = start(host, ca.map(PathBuf::as_path));
         wrong.until_said("Redis cannot be reached");
         let api = wrong.client(&key);
-        // On a busy machine the first attempts may be too late to be refused.
+        // On a busy machine the first attempts may time out instead.
         until(reason, || state(&api)["reason"].as_str().is_some_and(|text| text.contains(reason)));
         assert_eq!(state(&api)["status"], "down", "{host} {ca:?}");
         (0..3).for_each(|_| assert_eq!(api.get("leads").expect(200).header("cache-status"), "rapport; fwd=miss"));
@@ -273,7 +273,7 @@ fn redis_is_verified_and_a_wrong_one_costs_hits_and_nothing_else() {
         assert_eq!(reasons.count(), 1, "said once: {said}");
     }
 
-    // What would verify nothing, or not what was meant, is refused at the start.
+    // Settings that would verify nothing, or something else than intended, are rejected at start.
     let redis = format!("rediss://{NAME}:{}", server.port);
     let (insecure, plain) = (format!("{redis}#insecure"), format!("redis://{NAME}:{}", server.port));
     let (ca, empty) = (ours.ca.to_str().expect("text"), folder.file("empty.pem", "\n"));

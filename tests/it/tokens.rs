@@ -1,4 +1,4 @@
-//! Access tokens that are not quite ours are refused, all in the same way, whatever they are made of.
+//! Tests of forged and malformed access tokens: all are rejected with the same response.
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD as BASE64};
@@ -10,7 +10,7 @@ use crate::support::{Answer, Client, Service};
 
 const SECRET: &str = "a secret of more than thirty-two characters";
 
-/// A token of these parts, whatever they say, signed with HMAC.
+/// A token of these parts, unvalidated, signed with HMAC.
 fn signed(header: &str, claims: &str, secret: &[u8], algorithm: Algorithm) -> String {
     let message = format!("{}.{}", BASE64.encode(header), BASE64.encode(claims));
     let signature = crypto::sign(message.as_bytes(), &EncodingKey::from_secret(secret), algorithm).expect("signed");
@@ -25,7 +25,7 @@ fn ours(claims: &Value) -> String {
     with_header(&json!({ "alg": "HS256", "typ": "JWT" }), claims)
 }
 
-/// A service, and the claims of a session that is good.
+/// A service, and the claims of a valid session.
 fn begin() -> (Service, Value) {
     let service = Service::with(&["--token-secret", SECRET]);
     admit(&service, "acme", "amina@example.com", "owner");
@@ -58,7 +58,7 @@ fn refused(service: &Service, what: &str, token: &str) {
 }
 
 #[test]
-fn the_algorithm_is_ours_and_the_key_is_ours_whatever_the_header_says() {
+fn access_token_other_algorithm_or_key_401() {
     let (service, claims) = begin();
     ask(&service, &ours(&claims)).expect(200);
     let text = claims.to_string();
@@ -66,7 +66,7 @@ fn the_algorithm_is_ours_and_the_key_is_ours_whatever_the_header_says() {
         ["none", "None", "NONE", "nOnE", "", "HS384", "HS512", "RS256", "PS256", "ES256", "EdDSA", "hs256", "HS256 "]
     {
         let header = json!({ "alg": alg, "typ": "JWT" });
-        // With our own secret: an algorithm that is not ours is wrong even so.
+        // Even with our own secret, another algorithm is rejected.
         refused(&service, alg, &with_header(&header, &claims));
         let message = format!("{}.{}", BASE64.encode(header.to_string()), BASE64.encode(&text));
         refused(&service, alg, &format!("{message}."));
@@ -74,7 +74,7 @@ fn the_algorithm_is_ours_and_the_key_is_ours_whatever_the_header_says() {
     for (name, algorithm) in [("HS384", Algorithm::HS384), ("HS512", Algorithm::HS512)] {
         let header = json!({ "alg": name }).to_string();
         refused(&service, name, &signed(&header, &text, SECRET.as_bytes(), algorithm));
-        // The header that is ours over a signature that is not.
+        // Our header over a foreign signature.
         refused(&service, name, &signed(r#"{"alg":"HS256"}"#, &text, SECRET.as_bytes(), algorithm));
     }
     for header in [
@@ -91,7 +91,7 @@ fn the_algorithm_is_ours_and_the_key_is_ours_whatever_the_header_says() {
     ] {
         refused(&service, header, &signed(header, &text, SECRET.as_bytes(), Algorithm::HS256));
     }
-    // Where the header says the key is, nobody looks.
+    // A key location in the header is ignored.
     let key = BASE64.encode("mine");
     let kids = [
         "../../../../dev/null",
@@ -118,7 +118,7 @@ fn the_algorithm_is_ours_and_the_key_is_ours_whatever_the_header_says() {
 }
 
 #[test]
-fn a_token_says_all_it_must_once_and_in_the_right_form() {
+fn access_token_missing_invalid_or_repeated_claim_401() {
     let (service, claims) = begin();
     let now = get_current_timestamp();
     for name in ["iss", "sub", "biz", "sid", "exp", "iat"] {
@@ -139,7 +139,7 @@ fn a_token_says_all_it_must_once_and_in_the_right_form() {
         json!(9_223_372_036_854_775_807u64),
         json!(1e300),
         json!(4_102_444_800u64),
-        // Ours live for a day at most.
+        // Our tokens live for a day at most.
         json!(now + 2 * 86_400),
     ] {
         refused(&service, &format!("exp: {value}"), &odd("exp", value));
@@ -153,7 +153,7 @@ fn a_token_says_all_it_must_once_and_in_the_right_form() {
         refused(&service, name, &odd(name, json!("' OR '1'='1")));
         refused(&service, name, &odd(name, json!("x".repeat(50_000))));
     }
-    // Said twice: whichever counted, someone else might have looked at the other.
+    // Duplicate claims: two parsers might read different ones.
     for name in ["iss", "sub", "biz", "sid", "exp", "iat"] {
         let twice = claims.to_string().replacen('{', &format!("{{\"{name}\":{},", claims[name]), 1);
         let token = signed(r#"{"alg":"HS256"}"#, &twice, SECRET.as_bytes(), Algorithm::HS256);
@@ -167,7 +167,7 @@ fn a_token_says_all_it_must_once_and_in_the_right_form() {
 }
 
 #[test]
-fn clocks_may_differ_by_ten_seconds_and_no_more() {
+fn access_token_clock_skew_over_ten_seconds_401() {
     let (service, claims) = begin();
     let at = |name: &str, seconds: i64| {
         let time = get_current_timestamp().saturating_add_signed(seconds);
@@ -181,12 +181,12 @@ fn clocks_may_differ_by_ten_seconds_and_no_more() {
     assert_eq!((over.code(), over.header("www-authenticate")), ("token_expired", "Bearer error=\"invalid_token\""));
     at("exp", -100_000_000).expect(401);
     assert_eq!(at("nbf", 15).expect(401).code(), "unauthenticated");
-    // The longest that a token may be configured to live, by a clock that is ahead.
+    // The maximum configurable lifetime, with a clock that is ahead.
     at("exp", 86_400 + 5).expect(200);
 }
 
 #[test]
-fn what_surrounds_or_cuts_a_token_makes_it_none() {
+fn access_token_truncated_or_padded_401() {
     let (service, claims) = begin();
     let token = ours(&claims);
     let parts: Vec<&str> = token.split('.').collect();
@@ -221,7 +221,7 @@ fn what_surrounds_or_cuts_a_token_makes_it_none() {
     for case in &cases {
         refused(&service, case, case);
     }
-    // Long ones: before anyone reads them, or after.
+    // Long ones: rejected before parsing, or after.
     for length in [8_000, 64 * 1024, 300_000] {
         for long in [
             format!(
@@ -232,7 +232,7 @@ fn what_surrounds_or_cuts_a_token_makes_it_none() {
             format!("{header}.{body}.{}", "A".repeat(length)),
             "k".repeat(length),
         ] {
-            // A connection that is closed while the header is still being sent is an answer, too.
+            // A connection that is closed while the header is still being sent counts as a rejection, too.
             let answer = Client::new(service.address, &long).try_get("leads");
             let status = answer.map(|answer| answer.status);
             assert!(matches!(status, None | Some(400 | 401 | 431)), "{length}: {status:?}");

@@ -1,4 +1,4 @@
-//! Transactions that change several nouns at once: whole or not at all, whatever fails, whoever is in the way.
+//! Tests of transactions over several resources: all or nothing, under failures, conflicts and deadlocks.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use diesel::connection::SimpleConnection;
 use rapport::auth::Role;
-use rapport::db::levels::NAMED;
+use rapport::db::isolation_overrides::NAMED;
 use serde_json::{Value, json};
 
 use crate::isolation::checksum;
@@ -17,7 +17,7 @@ fn text(value: &Value) -> &str {
     value.as_str().expect("a text")
 }
 
-/// A body with all its parts. Each call changes the lead, which would be left alone otherwise.
+/// A body with all parts. Each call changes the lead, which would not be updated otherwise.
 fn whole(address: &str) -> Value {
     static TURNS: AtomicUsize = AtomicUsize::new(0);
     let source = format!("turn {}", TURNS.fetch_add(1, Ordering::Relaxed));
@@ -34,7 +34,7 @@ fn post_if(api: &Client, path: &str, body: Value, tag: &str) -> Answer {
 }
 
 #[test]
-fn a_lead_is_processed_with_all_that_belongs_to_it() {
+fn process_lead_writes_thread_message_and_decision() {
     let service = Service::start();
     let api = &service.client;
     let contact = api.make("contacts", json!({ "email": "anna@example.com" }));
@@ -50,16 +50,17 @@ fn a_lead_is_processed_with_all_that_belongs_to_it() {
     let decision = &done["decision"];
     assert_eq!((&decision["lead_id"], &decision["conversation_id"]), (&lead["id"], &talk["id"]));
     assert_eq!((&decision["author"], &decision["confidence"]), (&json!("ai"), &json!("0.870000")));
-    // What is answered is what is read, tags and all.
+    // The response has the rows as a read returns them, with ETags.
     assert_eq!(answer.header("location"), format!("/api/v1/decisions/{}", text(&decision["id"])));
-    for (noun, row) in [("leads", &done["lead"]), ("conversations", talk), ("messages", &done["message"])] {
-        assert_eq!(api.get(&format!("{noun}/{}", text(&row["id"]))).expect(200).json, *row, "{noun}");
+    for (resource, row) in [("leads", &done["lead"]), ("conversations", talk), ("messages", &done["message"])] {
+        assert_eq!(api.get(&format!("{resource}/{}", text(&row["id"]))).expect(200).json, *row, "{resource}");
     }
     let read = api.get(&format!("leads/{}", text(&lead["id"]))).expect(200);
     assert_eq!(read.header("etag"), answer.header("etag"));
     let statements = answer.queries();
 
-    // The thread goes on; what is left out stays as it is, and is null in the answer where there is nothing.
+    // An open conversation is continued; omitted parts are not changed, and are null in the response if they do not
+    // exist.
     let again = json!({
         "conversation": { "channel": "sms", "address": "+4915112345678", "subject": "The offer" },
         "decision": { "decision": "wait" },
@@ -74,7 +75,7 @@ fn a_lead_is_processed_with_all_that_belongs_to_it() {
     let moved = api.post(&format!("leads/{other}/processing"), again).expect(201).json;
     assert_eq!((&moved["conversation"]["id"], &moved["conversation"]["lead_id"]), (&talk["id"], &json!(other)));
     assert_eq!(moved["conversation"]["contact_id"], json!(contact), "it keeps its person");
-    // A closed one does not.
+    // A closed one is not.
     api.patch(&format!("conversations/{}", text(&talk["id"])), json!({ "status": "closed" })).expect(200);
     let fresh = api.post(&path, whole("+4915112345678")).expect(201);
     assert_ne!(fresh.json["conversation"]["id"], talk["id"]);
@@ -83,7 +84,7 @@ fn a_lead_is_processed_with_all_that_belongs_to_it() {
     let shown = api.get(&format!("leads/{}?include=decisions", text(&lead["id"]))).expect(200).json;
     assert_eq!(shown["decisions"][0]["decision"], "qualify");
 
-    // A version that lost, and rows that are not there.
+    // An outdated version, and missing rows.
     let before = checksum(&service.database, service.business);
     assert_eq!(post_if(api, &path, whole("x"), lead_tag(&lead).as_str()).expect(412).code(), "precondition_failed");
     api.post(&format!("leads/{contact}/processing"), whole("x")).expect(404);
@@ -97,7 +98,7 @@ fn lead_tag(lead: &Value) -> String {
 }
 
 #[test]
-fn every_fault_of_a_processing_is_told_at_once_and_where_it_is() {
+fn process_lead_invalid_422_reports_every_error() {
     let service = Service::start();
     let api = &service.client;
     let lead = api.make("leads", json!({ "title": "Roof" }));
@@ -129,7 +130,7 @@ fn every_fault_of_a_processing_is_told_at_once_and_where_it_is() {
             ],
         ),
         (json!({ "lead": 7, "conversation": [], "decision": { "decision": "x" } }), vec!["/conversation", "/lead"]),
-        // What only the database knows, too.
+        // Errors that need the database, too.
         (
             json!({ "lead": { "company_id": lead }, "conversation": { "channel": "web", "address": "v", "contact_id": lead },
                     "decision": { "decision": "x" } }),
@@ -153,7 +154,7 @@ fn every_fault_of_a_processing_is_told_at_once_and_where_it_is() {
 }
 
 #[test]
-fn who_may_not_see_a_lead_or_write_cannot_process_or_convert_it() {
+fn process_or_convert_lead_without_access_403_or_404() {
     let service = Service::start();
     let owner = &service.client;
     let lead = owner.make("leads", json!({ "title": "Roof" }));
@@ -168,7 +169,7 @@ fn who_may_not_see_a_lead_or_write_cannot_process_or_convert_it() {
     admit(&service, "acme", "amina@example.com", "agent");
     let session = sign_in(&service, "amina@example.com").expect(201).json;
     let (amina, her) = (client(&service, &session), text(&session["user"]["id"]).to_owned());
-    owner.patch(&format!("businesses/{}", service.business), json!({ "agents_see": "assigned" })).expect(200);
+    owner.patch(&format!("businesses/{}", service.business), json!({ "agent_visibility": "assigned" })).expect(200);
     let before = checksum(&service.database, service.business);
     amina.post(&processing, whole("x")).expect(404);
     amina.post(&conversion, json!({})).expect(404);
@@ -180,7 +181,7 @@ fn who_may_not_see_a_lead_or_write_cannot_process_or_convert_it() {
     let done = amina.post(&format!("leads/{hers}/processing"), whole("new")).expect(201).json;
     assert_eq!(done["conversation"]["assignee_id"], json!(her));
     amina.get(&format!("decisions/{}", text(&done["decision"]["id"]))).expect(200);
-    // She gives the lead away with it: what was decided is recorded all the same.
+    // Her decision unassigns her from the lead: it is recorded all the same.
     let away = json!({ "lead": { "assignee_id": null }, "decision": { "decision": "hand_over" } });
     let away = amina.post(&format!("leads/{hers}/processing"), away).expect(201).json;
     assert_eq!(away["lead"]["assignee_id"], Value::Null);
@@ -189,7 +190,7 @@ fn who_may_not_see_a_lead_or_write_cannot_process_or_convert_it() {
 }
 
 #[test]
-fn a_lead_is_won_with_a_company_and_a_contact() {
+fn convert_lead_finds_or_creates_company_and_contact() {
     let service = Service::start();
     let api = &service.client;
     let convert = |lead: &str, body: Value| api.post(&format!("leads/{lead}/conversion"), body);
@@ -215,13 +216,13 @@ fn a_lead_is_won_with_a_company_and_a_contact() {
     assert_eq!(api.get(&format!("leads/{first}")).expect(200).header("etag"), answer.header("etag"));
     assert_eq!(convert(&first, json!({})).expect(409).code(), "already_converted");
 
-    // Both are there already, whatever the case they are written in.
+    // Both exist already; the comparison is case-insensitive.
     let second = lead(json!({}));
     let found =
         json!({ "company": { "name": "ACME", "domain": "Acme.Example" }, "contact": { "email": "ANNA@acme.example" } });
     let found = convert(&second, found).expect(201).json;
     assert_eq!(found["created"], json!({ "company": false, "contact": false }));
-    assert_eq!((&found["company"], &found["contact"]), (&won["company"], &won["contact"]), "taken as they are");
+    assert_eq!((&found["company"], &found["contact"]), (&won["company"], &won["contact"]), "returned unchanged");
     // By id, and the lead's own.
     let (company, contact) = (text(&won["company"]["id"]).to_owned(), text(&won["contact"]["id"]).to_owned());
     let named =
@@ -264,7 +265,7 @@ fn a_lead_is_won_with_a_company_and_a_contact() {
 }
 
 #[test]
-fn a_fault_in_any_part_leaves_nothing_of_the_others() {
+fn process_or_convert_failing_statement_rolls_back_all() {
     let service = Service::start();
     let api = &service.client;
     let lead = api.make("leads", json!({ "title": "Roof" }));
@@ -319,7 +320,7 @@ fn until_waiting(service: &Service, count: usize) -> Vec<String> {
 }
 
 #[test]
-fn a_connection_that_dies_in_the_middle_leaves_nothing_half_done() {
+fn process_lead_connection_lost_503_and_rolls_back() {
     let service = Service::start();
     let api = &service.client;
     let lead = api.make("leads", json!({ "title": "Roof" }));
@@ -354,7 +355,7 @@ fn retries(service: &Service, name: &str) -> u64 {
 }
 
 #[test]
-fn a_deadlock_is_tried_again_and_nobody_sees_it() {
+fn process_lead_deadlock_retried_201() {
     let service = Service::start();
     let api = &service.client;
     let lead = api.make("leads", json!({ "title": "Roof" }));
@@ -362,13 +363,13 @@ fn a_deadlock_is_tried_again_and_nobody_sees_it() {
     api.post(&path, whole("+4915112345678")).expect(201);
     let before = retries(&service, "processing");
     let mut other = service.database.connect();
-    // Whoever finds the deadlock is its victim: the other must not look.
+    // Whichever session detects a deadlock is its victim: the other one must not detect it.
     other.batch_execute("SET deadlock_timeout = '1h'; BEGIN; SELECT FROM conversations FOR UPDATE").expect("its lock");
     let answer = std::thread::scope(|scope| {
         let asked = scope.spawn(|| api.post(&path, whole("+4915112345678")));
         until_waiting(&service, 1);
-        // In the opposite order: the lead is held by whoever waits for the conversation.
-        other.batch_execute("SELECT FROM leads FOR UPDATE; COMMIT").expect("the lock of whoever gave up");
+        // In the opposite order: the lead is locked by the session that waits for the conversation.
+        other.batch_execute("SELECT FROM leads FOR UPDATE; COMMIT").expect("the lock of the deadlock's victim");
         asked.join().expect("an answer")
     });
     answer.expect(201);
@@ -377,7 +378,7 @@ fn a_deadlock_is_tried_again_and_nobody_sees_it() {
 }
 
 #[test]
-fn a_serialization_failure_is_tried_again_and_nobody_sees_it() {
+fn process_or_convert_serialization_failure_retried_201() {
     for level in ["repeatable-read", "serializable"] {
         let service = Service::with(&["--isolation", &format!("processing={level},conversion={level}")]);
         let api = &service.client;
@@ -400,7 +401,7 @@ fn a_serialization_failure_is_tried_again_and_nobody_sees_it() {
 }
 
 #[test]
-fn many_at_once_on_the_same_leads_are_all_done_or_refused_for_a_reason_at_every_level() {
+fn concurrent_process_and_convert_consistent_at_every_level() {
     const AT_ONCE: usize = 50;
     for level in ["read-committed", "repeatable-read", "serializable"] {
         let isolation = format!("processing={level},conversion={level}");
@@ -422,9 +423,9 @@ fn many_at_once_on_the_same_leads_are_all_done_or_refused_for_a_reason_at_every_
                     let (lead, tag) = &leads[number % leads.len()];
                     let path = format!("leads/{lead}/processing");
                     match number % 10 {
-                        // Who insists on what they have seen loses as a rule, and says so.
+                        // Requests with an outdated version usually get 412.
                         9 => post_if(&api, &path, whole(&format!("address {number}")), tag),
-                        // Threads that leads share, new and old.
+                        // Conversations that leads share, new and old.
                         _ => api.post(&path, whole(&format!("address {}", number % 7))),
                     }
                 })
@@ -444,7 +445,7 @@ fn many_at_once_on_the_same_leads_are_all_done_or_refused_for_a_reason_at_every_
         let doubled =
             "SELECT count(*)::text FROM (SELECT FROM conversations GROUP BY address HAVING count(*) > 1) twice";
         assert_eq!(ask(doubled), 0, "{level}: a thread for each address");
-        // Won once each.
+        // Each lead is won once.
         let threads: Vec<_> = (0..20)
             .map(|number| {
                 let (api, lead) = (api.clone(), leads[number % leads.len()].0.clone());
@@ -466,13 +467,13 @@ fn many_at_once_on_the_same_leads_are_all_done_or_refused_for_a_reason_at_every_
 }
 
 #[test]
-fn versions_do_not_pile_up_under_strict_levels() {
+fn process_lead_strict_isolation_reuses_version_slots() {
     for level in ["repeatable-read", "serializable"] {
         let service = Service::with(&["--isolation", &format!("processing={level}")]);
         let api = &service.client;
         let lead = api.make("leads", json!({ "title": "Roof" }));
         let process = || drop(api.post(&format!("leads/{lead}/processing"), whole("x")).expect(201));
-        let slots = || service.database.ask("SELECT (count(*) - count(DISTINCT place))::text FROM cache_versions");
+        let slots = || service.database.ask("SELECT (count(*) - count(DISTINCT scope_key))::text FROM cache_versions");
         let sum =
             || service.database.ask("SELECT sum(value)::text FROM cache_versions").parse::<u64>().expect("a number");
         process();
@@ -487,7 +488,7 @@ fn versions_do_not_pile_up_under_strict_levels() {
 }
 
 #[test]
-fn an_isolation_level_that_is_unknown_is_refused_with_the_nearest_before_anything_starts() {
+fn serve_unknown_isolation_level_refused_names_nearest() {
     for (value, hint) in [
         ("procesing=serializable", "Did you mean `processing`?"),
         ("processing=serialisable", "Did you mean `serializable`?"),
@@ -505,7 +506,7 @@ fn an_isolation_level_that_is_unknown_is_refused_with_the_nearest_before_anythin
 }
 
 #[test]
-fn every_name_that_a_level_can_be_chosen_for_is_one_of_a_transaction() {
+fn isolation_override_names_are_write_transactions() {
     fn read(folder: &std::path::Path, all: &mut String) {
         for entry in std::fs::read_dir(folder).expect("a folder").flatten() {
             match entry.path() {
@@ -517,7 +518,7 @@ fn every_name_that_a_level_can_be_chosen_for_is_one_of_a_transaction() {
     let mut source = String::new();
     read(&std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut source);
     for name in NAMED {
-        // As a transaction, as one that is done once for a key, or as the name of a batch's.
+        // As a transaction, one with an idempotency key, or a batch action.
         let before = [".write(", ".write_with(", "&request, &body, ", "=> "];
         let written = before.map(|before| format!("{before}\"{name}\","));
         assert!(written.iter().any(|call| source.contains(call)), "nothing is written under the name {name}");

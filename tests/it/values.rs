@@ -1,10 +1,10 @@
-//! Values: what is written is what was meant, what is stored can be asked for, and a change that changes nothing moves nothing.
+//! Tests of values: normalised on write, found by the same value, and unchanged values change no version.
 
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
-use rapport::noun::{Kind, Noun, Written};
-use rapport::nouns::NOUNS;
+use rapport::registry::RESOURCES;
+use rapport::resource::{FieldType, Mutability, Resource};
 use serde_json::{Map, Value, json};
 
 use crate::support::{Answer, Client, Samples, Service, for_cases, until};
@@ -21,9 +21,9 @@ fn found(api: &Client, query: &str) -> usize {
     api.get(query).expect(200).rows().len()
 }
 
-/// The result of a bulk operation, when its job has ended.
-fn bulk(api: &Client, noun: &str, body: Value) -> Value {
-    let asked = api.post(&format!("{noun}/bulk-operations"), body).expect(202);
+/// The result of a bulk operation, after its job has ended.
+fn bulk(api: &Client, resource: &str, body: Value) -> Value {
+    let asked = api.post(&format!("{resource}/bulk-operations"), body).expect(202);
     let began = Instant::now();
     loop {
         let job = api.get(asked.header("location")).expect(200).json;
@@ -36,8 +36,8 @@ fn bulk(api: &Client, noun: &str, body: Value) -> Value {
 }
 
 #[test]
-fn bulk_filter_of_lists_matches_each_element_exactly() {
-    let service = Service::with(&["--worker", "on"]);
+fn bulk_filter_list_matches_each_element_exactly() {
+    let service = Service::with(&["--background-tasks", "on"]);
     let api = &service.client;
     let labels = ["vip, keep", "vip", "keep", "back\\slash", "\"quoted\"", "a&b=c+d%2C"];
     for label in labels {
@@ -55,7 +55,7 @@ fn bulk_filter_of_lists_matches_each_element_exactly() {
         }
     }
     assert_eq!(matched(json!({ "tags": ["vip", "keep"] })), 2);
-    // A backslash is no sign of its own, as it is in the query string.
+    // A backslash is no escape here, unlike in the query string.
     assert_eq!(matched(json!({ "tags": "vip\\, keep" })), 0);
     assert_eq!(matched(json!({ "q": ["vip, keep"] })), 1);
     assert_eq!(matched(json!({ "q": "vip, keep" })), 1);
@@ -71,14 +71,14 @@ fn bulk_filter_of_lists_matches_each_element_exactly() {
         let body = json!({ "action": "delete", "filter": filter });
         assert_eq!(api.post("leads/bulk-operations", body).expect(422).faults(), [pointer], "{filter}");
     }
-    // The job that is made of it keeps the elements apart, too.
+    // The job keeps the list's elements apart, too.
     bulk(api, "leads", json!({ "action": "delete", "filter": { "tags": ["vip, keep"] } }));
     let left: Vec<Value> = api.all("leads?sort=created_at").iter().map(|row| row["title"].clone()).collect();
     assert_eq!(left, labels[1..]);
 }
 
 #[test]
-fn batch_read_takes_each_name_of_a_list_by_itself() {
+fn batch_read_names_joined_by_comma_422() {
     let service = Service::start();
     let lead = service.client.make("leads", json!({ "title": "Roof" }));
     for (name, value) in [("include", "company,contact"), ("fields", "id,title")] {
@@ -91,46 +91,48 @@ fn batch_read_takes_each_name_of_a_list_by_itself() {
 }
 
 #[test]
-fn change_of_an_amount_leaves_its_currency() {
-    let service = Service::with(&["--worker", "on"]);
+fn update_amount_without_currency_keeps_currency() {
+    let service = Service::with(&["--background-tasks", "on"]);
     let api = &service.client;
     let mut samples = Samples::new(api);
     let mut seen = 0;
-    for noun in NOUNS {
-        for amount in noun.fields.iter().filter(|field| field.name.ends_with("_minor")) {
-            assert!(amount.currency.is_some(), "{}.{} has no currency", noun.plural, amount.name);
+    for resource in RESOURCES {
+        for amount in resource.fields.iter().filter(|field| field.name.ends_with("_minor")) {
+            assert!(amount.currency.is_some(), "{}.{} has no currency", resource.plural, amount.name);
         }
-        for amount in noun.fields.iter().filter(|field| field.written == Written::Always) {
+        for amount in resource.fields.iter().filter(|field| field.mutability == Mutability::Always) {
             let Some(currency) = amount.currency else { continue };
             seen += 1;
-            let about = format!("{}.{}", noun.plural, amount.name);
-            let other = |value: i64| if amount.kind == Kind::Decimal { json!(value.to_string()) } else { json!(value) };
-            let mut body = samples.body(noun);
+            let about = format!("{}.{}", resource.plural, amount.name);
+            let other = |value: i64| {
+                if amount.field_type == FieldType::Decimal { json!(value.to_string()) } else { json!(value) }
+            };
+            let mut body = samples.body(resource);
             body.insert(currency.to_owned(), json!("JPY"));
-            let row = api.create(noun.path(), Value::Object(body.clone()));
-            let path = format!("{}/{}", noun.path(), id(&row));
+            let row = api.create(resource.path(), Value::Object(body.clone()));
+            let path = format!("{}/{}", resource.path(), id(&row));
             let is_kept = |how: &str| {
                 assert_eq!(api.get(&path).expect(200).json[currency], "JPY", "{about} by {how}");
             };
             let patched = api.patch(&path, json!({ amount.name: other(11) })).expect(200).json;
             assert_eq!(patched[currency], "JPY", "{about} by PATCH");
-            if noun.operations.batch {
+            if resource.operations.batch {
                 let items = json!([{ "id": id(&row), amount.name: other(12) }]);
-                api.post(&format!("{}/batch/update", noun.path()), json!({ "items": items })).expect(200);
+                api.post(&format!("{}/batch/update", resource.path()), json!({ "items": items })).expect(200);
                 is_kept("batch/update");
                 let mut again = body.clone();
                 again.remove(currency);
                 again.insert(amount.name.to_owned(), other(13));
                 let upsert = json!({ "id_property": "external_id", "items": [again] });
-                let upserted = api.post(&format!("{}/batch/upsert", noun.path()), upsert).expect(200);
+                let upserted = api.post(&format!("{}/batch/upsert", resource.path()), upsert).expect(200);
                 assert_eq!(upserted.json["results"][0]["status"], 200, "{about}: {}", upserted.text);
                 is_kept("batch/upsert");
                 let filter = json!({ "external_id": body["external_id"] });
                 let set = json!({ "action": "update", "filter": filter, "set": { amount.name: other(14) } });
-                bulk(api, noun.plural, set);
+                bulk(api, resource.plural, set);
                 is_kept("bulk-operations");
             }
-            // Where there is none yet it is the business' own; where one is named it is that.
+            // Without a currency, an amount gets the business's; with one, it keeps it.
             let none = api.patch(&path, json!({ amount.name: null, currency: null })).expect(200).json;
             assert_eq!((&none[amount.name], &none[currency]), (&Value::Null, &Value::Null), "{about}");
             assert_eq!(
@@ -143,7 +145,7 @@ fn change_of_an_amount_leaves_its_currency() {
         }
     }
     assert!(seen >= 5, "{seen}");
-    // An item without an amount beside one that has none of a currency: each for itself.
+    // An item without an amount beside one without a currency: each is handled separately.
     let bare = api.make("leads", json!({ "title": "Bare" }));
     let yen = api.make("leads", json!({ "title": "Yen", "value_minor": 1, "currency": "JPY" }));
     let plain = api.make("leads", json!({ "title": "Plain" }));
@@ -152,9 +154,9 @@ fn change_of_an_amount_leaves_its_currency() {
     let rows = api.post("leads/batch/update", json!({ "items": items })).expect(200).json;
     let currency = |place: usize| &rows["results"][place]["row"]["currency"];
     assert_eq!([currency(0), currency(1), currency(2)], [&json!("EUR"), &json!("JPY"), &Value::Null]);
-    // A file that names the amount only.
+    // A file with the amount only.
     let file = format!("id,title,value_minor\n{yen},Yen,9\n{plain},P,9\n");
-    let import = api.upload("imports?noun=leads&file_name=a.csv", "text/csv", file).expect(202).json;
+    let import = api.upload("imports?resource=leads&file_name=a.csv", "text/csv", file).expect(202).json;
     let path = format!("imports/{}", id(&import));
     until("imported", || api.get(&path).expect(200).json["state"] == "imported");
     let rows = [&yen, &plain].map(|id| api.get(&format!("leads/{id}")).expect(200).json);
@@ -163,7 +165,7 @@ fn change_of_an_amount_leaves_its_currency() {
 }
 
 #[test]
-fn conversion_and_processing_of_a_lead_leave_its_currency() {
+fn process_and_convert_lead_amount_keeps_currency() {
     let service = Service::start();
     let api = &service.client;
     let lead = api.make("leads", json!({ "title": "Roof", "value_minor": 500_000, "currency": "JPY" }));
@@ -176,7 +178,7 @@ fn conversion_and_processing_of_a_lead_leave_its_currency() {
 }
 
 #[test]
-fn codes_that_do_not_exist_are_refused_with_the_one_that_was_meant() {
+fn unknown_country_or_currency_422_suggests_nearest() {
     let service = Service::start();
     let api = &service.client;
     let business = format!("businesses/{}", service.business);
@@ -203,7 +205,7 @@ fn codes_that_do_not_exist_are_refused_with_the_one_that_was_meant() {
         }
     }
     assert_eq!(api.patch(&business, json!({ "country": "GB" })).expect(200).json["country"], "GB");
-    // Rows that hold another one are read, and changed in all else.
+    // Rows with another code are readable, and their other fields can be changed.
     let lead = api.make("leads", json!({ "title": "Old", "value_minor": 1, "currency": "EUR" }));
     service.database.run("UPDATE leads SET currency = 'XQX'");
     service.database.run("UPDATE businesses SET country = 'UK'");
@@ -212,7 +214,7 @@ fn codes_that_do_not_exist_are_refused_with_the_one_that_was_meant() {
     let patched = api.patch(&path, json!({ "title": "New", "value_minor": 2 })).expect(200).json;
     assert_eq!((&patched["currency"], &patched["value_minor"]), (&json!("XQX"), &json!(2)));
     assert_eq!(api.patch(&business, json!({ "name": "Renamed" })).expect(200).json["country"], "UK");
-    // The document says how many digits an amount has.
+    // The document states how many digits an amount has.
     let document = api.get("/openapi.json").expect(200).json;
     let about = document["components"]["schemas"]["LeadCreate"]["properties"]["currency"]["description"].clone();
     let about = about.as_str().expect("a description");
@@ -220,7 +222,7 @@ fn codes_that_do_not_exist_are_refused_with_the_one_that_was_meant() {
 }
 
 #[test]
-fn phone_filter_reads_a_sign_that_arrives_as_a_blank() {
+fn phone_filter_unescaped_plus_matches() {
     let service = Service::start();
     let api = &service.client;
     api.create("contacts", json!({ "first_name": "Anna", "phone": "+4930901820" }));
@@ -248,8 +250,8 @@ fn phone_filter_reads_a_sign_that_arrives_as_a_blank() {
 }
 
 #[test]
-fn padded_texts_are_stored_and_found_without_their_padding() {
-    let service = Service::with(&["--worker", "on"]);
+fn text_trimmed_and_normalized_in_writes_and_filters() {
+    let service = Service::with(&["--background-tasks", "on"]);
     let api = &service.client;
     let padded = "\u{a0} n\u{200b}e\u{301}w\u{feff}\n";
     let body = json!({ "title": " Roof\u{2060} ", "source": padded, "tags": [padded, "n\u{e9}w", " x"], "external_id": " a-1 " });
@@ -268,12 +270,12 @@ fn padded_texts_are_stored_and_found_without_their_padding() {
         }
     }
     assert_eq!(found(api, &format!("leads?q={}", escaped(" roo\u{200b}f "))), 1);
-    // The key of an upsert is compared as it is stored.
+    // The unique value of an upsert is compared in its normalised form.
     let items = json!([{ "external_id": "\u{feff}a-1", "title": "Roof" }]);
     let upserted = api.post("leads/batch/upsert", json!({ "id_property": "external_id", "items": items })).expect(200);
     assert_eq!(upserted.json["results"][0]["status"], 200);
     assert_eq!(upserted.json["results"][0]["id"], lead["id"]);
-    // Addresses of a person are what was pasted.
+    // A contact's email address and phone number, as pasted.
     let contact = api
         .create("contacts", json!({ "email": "\u{feff}anna@example.com\u{200b} ", "phone": " 030\u{200e} 1234567 " }));
     assert_eq!([&contact["email"], &contact["phone"]], [&json!("anna@example.com"), &json!("+10301234567")]);
@@ -281,11 +283,11 @@ fn padded_texts_are_stored_and_found_without_their_padding() {
     assert_eq!(again.code(), "already_exists");
     let company = api.create("companies", json!({ "name": "B\u{ad}rekke", "domain": " brekke.example\u{200b}" }));
     assert_eq!([&company["name"], &company["domain"]], [&json!("Brekke"), &json!("brekke.example")]);
-    // Nothing that can be seen is nothing.
+    // Invisible text is empty text.
     for body in [json!({ "title": "\u{200b}\u{200d} " }), json!({ "title": "x", "tags": ["\u{feff}"] })] {
         api.post("leads", body).expect(422);
     }
-    // Prose keeps its lines, names keep the joiners that they are spelled with, and objects are taken to the letter.
+    // Multi-line text keeps its lines, names keep the joiners of their spelling, and objects are stored unchanged.
     let note = api.create("notes", json!({ "body": "\u{feff}One\n\n\tne\u{301}w \r\n" }));
     assert_eq!(note["body"], "One\n\n\tn\u{e9}w");
     let name = "\u{639}\u{644}\u{6cc}\u{200c}\u{631}\u{636}\u{627}";
@@ -294,7 +296,7 @@ fn padded_texts_are_stored_and_found_without_their_padding() {
     assert_eq!(api.create("leads", json!({ "title": "x", "metadata": metadata }))["metadata"], metadata);
 }
 
-/// RFC 7396, section 2, word by word.
+/// JSON merge patch (RFC 7396, section 2), literally.
 fn merge(target: &Value, patch: &Value) -> Value {
     let Value::Object(patch) = patch else { return patch.clone() };
     let mut merged = target.as_object().cloned().unwrap_or_default();
@@ -327,8 +329,8 @@ fn objects() -> impl Strategy<Value = Value> {
 }
 
 #[test]
-fn metadata_is_merged_as_a_merge_patch_by_every_write() {
-    let service = Service::with(&["--worker", "on"]);
+fn metadata_every_write_applies_rfc_7396_merge_patch() {
+    let service = Service::with(&["--background-tasks", "on"]);
     let api = &service.client;
     let lead = api.create("leads", json!({ "title": "Roof", "external_id": "roof" }));
     let path = format!("leads/{}", id(&lead));
@@ -351,7 +353,7 @@ fn metadata_is_merged_as_a_merge_patch_by_every_write() {
             }
         }
         assert_eq!(api.get(&path).expect(200).json["metadata"], expected, "way {way} of {patch}");
-        // What a new row is given is merged into nothing.
+        // The object of a new row is merged into an empty one.
         let made = api.create("leads", json!({ "title": "New", "metadata": patch }));
         assert_eq!(made["metadata"], merge(&json!({}), &patch));
     });
@@ -366,7 +368,7 @@ fn metadata_is_merged_as_a_merge_patch_by_every_write() {
     api.post("leads/batch/update", json!({ "items": items })).expect(200);
     assert_eq!(api.get(&format!("leads/{other}")).expect(200).json["metadata"], json!({ "keep": [1], "deep": {} }));
     assert_eq!(api.get(&path).expect(200).json["metadata"], expected);
-    // An object that may be null is cleared by it, and made by a patch.
+    // A nullable object is cleared by null, and created by a patch.
     let talk = api.make("conversations", json!({ "channel": "web", "address": "visitor" }));
     let said =
         json!({ "conversation_id": talk, "direction": "outbound", "body": "x", "media": { "url": "u", "size": 1 } });
@@ -378,7 +380,7 @@ fn metadata_is_merged_as_a_merge_patch_by_every_write() {
 }
 
 #[test]
-fn concurrent_changes_of_different_members_all_survive() {
+fn concurrent_patches_of_different_metadata_keys_all_kept() {
     let service = Service::with(&["--db-connections", "8"]);
     let api = &service.client;
     let lead = api.make("leads", json!({ "title": "Roof", "metadata": { "deep": { "kept": true } } }));
@@ -407,10 +409,10 @@ fn concurrent_changes_of_different_members_all_survive() {
 }
 
 #[test]
-fn merged_object_past_the_limit_is_refused_and_may_shrink() {
+fn metadata_merged_over_size_limit_422_may_shrink() {
     let service = Service::start();
     let api = &service.client;
-    // With a blank after each of its commas and colons it would be past the limit already.
+    // With a blank after each comma and colon it would exceed the limit already.
     let many: Map<String, Value> = (0..4_000).map(|n| (format!("{n:04}"), json!({ "a,b: c": 1 }))).collect();
     assert!((60_000..65_536 - 100).contains(&Value::Object(many.clone()).to_string().len()) || many.len() == 4_000);
     let large = json!({ "a": "x".repeat(40_000) });
@@ -429,7 +431,7 @@ fn merged_object_past_the_limit_is_refused_and_may_shrink() {
     let fits = json!({ "b": "x".repeat(65_536 - 40_000 - r#"{"a":"","b":""}"#.len()) });
     api.patch(&path, json!({ "metadata": fits })).expect(200);
     api.patch(&path, json!({ "metadata": { "b": format!("{}y", fits["b"].as_str().unwrap()) } })).expect(422);
-    // What counts is what the caller would write: without blanks.
+    // The size counts without blanks.
     let dense: Map<String, Value> = (0..5_000).map(|n| (format!("{n:04}"), json!([1]))).collect();
     let dense = json!({ "metadata": dense });
     let dense_lead =
@@ -437,7 +439,7 @@ fn merged_object_past_the_limit_is_refused_and_may_shrink() {
     assert!(dense["metadata"].to_string().len() < 65_536);
     api.patch(&dense_lead, dense.clone()).expect(200);
     assert_eq!(api.get(&dense_lead).expect(200).json["metadata"]["z"], "\" : , \\");
-    // What is larger than it may be, because it is older than the limit, can shrink.
+    // An object over the limit, stored before the limit existed, can shrink.
     service
         .database
         .run("UPDATE leads SET metadata = jsonb_build_object('a', repeat('x', 80000), 'b', 1) WHERE title = 'Other'");
@@ -447,20 +449,20 @@ fn merged_object_past_the_limit_is_refused_and_may_shrink() {
     api.patch(&path, json!({ "metadata": { "a": null } })).expect(200);
 }
 
-/// The fields of `row` that a caller may set at any time, unchanged.
-fn writable(noun: &Noun, row: &Value) -> Map<String, Value> {
-    let fields = noun.fields.iter().filter(|field| field.written == Written::Always);
+/// The fields of `row` that a caller may always set, with their values.
+fn writable(resource: &Resource, row: &Value) -> Map<String, Value> {
+    let fields = resource.fields.iter().filter(|field| field.mutability == Mutability::Always);
     fields.map(|field| (field.name.to_owned(), row[field.name].clone())).collect()
 }
 
 #[test]
-fn change_to_the_values_that_are_there_moves_nothing() {
-    let service = Service::with(&["--worker", "on"]);
+fn update_with_unchanged_values_changes_nothing() {
+    let service = Service::with(&["--background-tasks", "on"]);
     let api = &service.client;
     let mut samples = Samples::new(api);
-    for noun in NOUNS.into_iter().filter(|noun| noun.operations.update) {
-        let plural = noun.path();
-        let row = samples.row(noun);
+    for resource in RESOURCES.into_iter().filter(|resource| resource.operations.update) {
+        let plural = resource.path();
+        let row = samples.row(resource);
         let path = format!("{plural}/{}", id(&row));
         let before = api.get(&path).expect(200);
         let moved = || {
@@ -476,28 +478,28 @@ fn change_to_the_values_that_are_there_moves_nothing() {
             assert_eq!((now.header("etag"), &now.json), (before.header("etag"), &before.json), "{plural} by {how}");
             assert_eq!(moved(), marks, "{plural} by {how}: what is recorded");
         };
-        let own = Value::Object(writable(noun, &before.json));
+        let own = Value::Object(writable(resource, &before.json));
         is_as_it_was(api.patch(&path, own.clone()).expect(200), "PATCH of all");
-        for (name, value) in writable(noun, &before.json) {
+        for (name, value) in writable(resource, &before.json) {
             is_as_it_was(api.patch(&path, json!({ name.clone(): value })).expect(200), &format!("PATCH of {name}"));
         }
         let with_tag = |tag: &str| api.send(api.request("PATCH", &path).header("If-Match", tag).json(&own));
         is_as_it_was(with_tag(before.header("etag")).expect(200), "PATCH with its tag");
         assert_eq!(with_tag("\"9999\"").expect(412).code(), "precondition_failed", "{plural}");
-        if noun.operations.batch {
-            let mut item = writable(noun, &before.json);
+        if resource.operations.batch {
+            let mut item = writable(resource, &before.json);
             item.insert("id".to_owned(), before.json["id"].clone());
             let updated = api.post(&format!("{plural}/batch/update"), json!({ "items": [item] })).expect(200).json;
             assert_eq!(updated["results"][0]["row"], before.json, "{plural}");
             let upsert = json!({ "id_property": "external_id", "items": [own] });
-            // What must be given for a new row must be given here as well.
+            // Fields required on create must be given in an upsert as well.
             let upserted = api.post(&format!("{plural}/batch/upsert"), upsert);
             if upserted.status == 200 {
                 assert_eq!(upserted.json["results"][0]["row"], before.json, "{plural}");
             }
             assert_eq!(moved(), marks, "{plural} in batches: what is recorded");
-            let mut set = writable(noun, &before.json);
-            noun.keys().for_each(|key| drop(set.shift_remove(key.name)));
+            let mut set = writable(resource, &before.json);
+            resource.unique_fields().for_each(|key| drop(set.shift_remove(key.name)));
             let filter = json!({ "external_id": before.json["external_id"] });
             bulk(api, plural, json!({ "action": "update", "filter": filter, "set": set }));
             let now = api.get(&path).expect(200);
@@ -507,7 +509,7 @@ fn change_to_the_values_that_are_there_moves_nothing() {
 }
 
 #[test]
-fn batch_of_which_some_rows_change_moves_only_those() {
+fn batch_update_bumps_versions_of_changed_rows_only() {
     let service = Service::start();
     let api = &service.client;
     let made: Vec<Value> =
@@ -521,7 +523,7 @@ fn batch_of_which_some_rows_change_moves_only_those() {
         answer.json["results"].as_array().unwrap().iter().map(|r| r["row"]["version"].as_i64().unwrap()).collect();
     assert_eq!(versions, [1, 2, 1, 1, 2]);
     assert_eq!(entries().parse::<i64>().unwrap(), before + 2);
-    // In a number of statements that does not depend on how many there are.
+    // The number of statements does not depend on the number of items.
     let few = api.post("leads/batch/update", json!({ "items": [item(0, "L0"), item(2, "L2")] })).expect(200).queries();
     let ids: Vec<String> =
         (0..40).map(|n| api.make("leads", json!({ "title": format!("M{n}"), "tags": ["a"] }))).collect();
@@ -531,7 +533,7 @@ fn batch_of_which_some_rows_change_moves_only_those() {
 }
 
 #[test]
-fn status_that_is_repeated_leaves_what_follows_from_it() {
+fn update_lead_same_status_keeps_derived_fields() {
     let service = Service::start();
     let api = &service.client;
     let body =
@@ -547,7 +549,7 @@ fn status_that_is_repeated_leaves_what_follows_from_it() {
 }
 
 #[test]
-fn if_match_takes_lists_and_compares_strongly() {
+fn if_match_list_strong_if_none_match_weak() {
     let service = Service::start();
     let api = &service.client;
     let lead = api.make("leads", json!({ "title": "Roof" }));
@@ -580,12 +582,12 @@ fn if_match_takes_lists_and_compares_strongly() {
     ] {
         assert_eq!(change(tags), status, "If-Match: {tags}");
     }
-    // Several lines are one list.
+    // Several header lines are one list.
     let request = api.request("PATCH", &path).header("If-Match", "\"1\"").header("If-Match", "\"10\"");
     api.send(request.json(&json!({ "title": "Two lines" }))).expect(200);
     let deletion = |tags: &str| api.send(api.request("DELETE", &path).header("If-Match", tags)).status;
     assert_eq!([deletion("W/\"11\""), deletion("\"10\", \"13\""), deletion("\"10\", \"11\"")], [412, 412, 204]);
-    // Reading compares weakly.
+    // Reads compare weakly (RFC 9110).
     let other = format!("leads/{}", api.make("leads", json!({ "title": "Roof" })));
     let etag = api.get(&other).expect(200).header("etag").to_owned();
     let known = |tags: String| api.send(api.request("GET", &other).header("If-None-Match", tags)).status;

@@ -1,4 +1,4 @@
-//! Agents who see only what is assigned to them, and keys that may do less than their role.
+//! Tests of agents who see only rows assigned to them, and of API keys with fewer permissions than their role.
 
 use rapport::auth::Role;
 use serde_json::{Value, json};
@@ -9,13 +9,13 @@ use crate::support::{Client, Service};
 struct Office {
     service: Service,
     amina: Client,
-    /// Her id.
+    /// Amina's user id.
     her: String,
     bo: Client,
 }
 
 impl Office {
-    /// Two agents of a business in which agents see what is assigned to them.
+    /// Two agents of a business with `assigned` visibility.
     fn open() -> Self {
         let service = Service::start();
         let enter = |email: &str| {
@@ -31,7 +31,7 @@ impl Office {
 
     fn see(&self, what: &str) {
         let business = format!("businesses/{}", self.service.business);
-        self.service.client.patch(&business, json!({ "agents_see": what })).expect(200);
+        self.service.client.patch(&business, json!({ "agent_visibility": what })).expect(200);
     }
 }
 
@@ -40,7 +40,7 @@ fn ids(api: &Client, path: &str) -> Vec<String> {
 }
 
 #[test]
-fn an_agent_sees_what_is_assigned_to_them_wherever_it_could_be_seen() {
+fn agent_sees_only_assigned_rows_on_every_read_path() {
     let office = Office::open();
     let Office { service, amina, her, bo } = &office;
     let boss = &service.client;
@@ -64,13 +64,13 @@ fn an_agent_sees_what_is_assigned_to_them_wherever_it_could_be_seen() {
     let (her_decision, other_decision) = (decision(&hers), decision(&other));
     let her_task = boss.make("tasks", json!({ "title": "Call", "lead_id": hers }));
     let other_task = boss.make("tasks", json!({ "title": "Write", "lead_id": other }));
-    // Whatever it is about, she is to do it.
+    // A task assigned to her is visible, even about a hidden lead.
     let given = boss.make("tasks", json!({ "title": "Ring", "lead_id": other, "assignee_id": her }));
     let task = amina.get(&format!("tasks/{given}?include=lead")).expect(200).json;
     assert_eq!((&task["title"], &task["lead"]), (&json!("Ring"), &Value::Null));
     let free_task = boss.make("tasks", json!({ "title": "Water the plants" }));
 
-    for (noun, seen, unseen) in [
+    for (resource, seen, unseen) in [
         ("leads", &hers, &other),
         ("conversations", &her_talk, &other_talk),
         ("messages", &her_message, &other_message),
@@ -78,24 +78,24 @@ fn an_agent_sees_what_is_assigned_to_them_wherever_it_could_be_seen() {
         ("tasks", &her_task, &other_task),
         ("decisions", &her_decision, &other_decision),
     ] {
-        // Twice: the second answer comes from the cache.
+        // Twice: the second response comes from the cache.
         for _ in 0..2 {
-            amina.get(&format!("{noun}/{seen}")).expect(200);
-            amina.get(&format!("{noun}/{unseen}")).expect(404);
-            boss.get(&format!("{noun}/{unseen}")).expect(200);
-            let list = ids(amina, noun);
-            assert!(list.contains(seen) && !list.contains(unseen), "{noun}: {list:?}");
-            assert!(ids(boss, noun).contains(unseen));
-            assert!(!ids(bo, noun).contains(seen), "{noun}");
+            amina.get(&format!("{resource}/{seen}")).expect(200);
+            amina.get(&format!("{resource}/{unseen}")).expect(404);
+            boss.get(&format!("{resource}/{unseen}")).expect(200);
+            let list = ids(amina, resource);
+            assert!(list.contains(seen) && !list.contains(unseen), "{resource}: {list:?}");
+            assert!(ids(boss, resource).contains(unseen));
+            assert!(!ids(bo, resource).contains(seen), "{resource}");
         }
-        let count = amina.get(&format!("{noun}?count=exact")).expect(200).json["page"]["total"].clone();
-        assert_eq!(count, ids(amina, noun).len(), "{noun}");
-        let batch = amina.post(&format!("{noun}/batch/read"), json!({ "ids": [seen, unseen] })).expect(200).json;
+        let count = amina.get(&format!("{resource}?count=exact")).expect(200).json["page"]["total"].clone();
+        assert_eq!(count, ids(amina, resource).len(), "{resource}");
+        let batch = amina.post(&format!("{resource}/batch/read"), json!({ "ids": [seen, unseen] })).expect(200).json;
         assert_eq!((batch["data"][0]["id"].as_str(), &batch["missing"]), (Some(seen.as_str()), &json!([unseen])));
-        amina.get(&format!("{noun}/{seen}/history")).expect(200);
-        amina.get(&format!("{noun}/{unseen}/history")).expect(404);
-        if noun != "decisions" {
-            amina.patch(&format!("{noun}/{unseen}"), json!({ "metadata": {} })).expect(404);
+        amina.get(&format!("{resource}/{seen}/history")).expect(200);
+        amina.get(&format!("{resource}/{unseen}/history")).expect(404);
+        if resource != "decisions" {
+            amina.patch(&format!("{resource}/{unseen}"), json!({ "metadata": {} })).expect(404);
         }
     }
     assert!(ids(amina, "tasks").contains(&free_task));
@@ -103,7 +103,7 @@ fn an_agent_sees_what_is_assigned_to_them_wherever_it_could_be_seen() {
     assert_eq!(ids(amina, "leads?q=Nobody"), Vec::<String>::new());
     assert_eq!(ids(amina, "messages?q=two"), Vec::<String>::new());
 
-    // Not through the relations of what is seen either, in both directions.
+    // Nor through the relations of visible rows, in both directions.
     boss.patch(&format!("conversations/{other_talk}"), json!({ "lead_id": hers })).expect(200);
     boss.patch(&format!("conversations/{her_talk}"), json!({ "lead_id": other })).expect(200);
     let lead = amina.get(&format!("leads/{hers}?include=conversations,tasks")).expect(200).json;
@@ -111,17 +111,17 @@ fn an_agent_sees_what_is_assigned_to_them_wherever_it_could_be_seen() {
     let thread = amina.get(&format!("conversations/{her_talk}?include=lead,messages")).expect(200).json;
     assert_eq!((&thread["lead"], thread["messages"].as_array().map(Vec::len)), (&Value::Null, Some(1)));
     assert_eq!(amina.get("conversations?include=lead,last_message").expect(200).rows()[0]["lead"], Value::Null);
-    // And nothing is hung onto what is not seen.
+    // And no row can reference a hidden one.
     let refused =
         amina.post("messages", json!({ "conversation_id": other_talk, "direction": "outbound", "body": "Hi" }));
     assert_eq!(refused.expect(422).faults(), ["/conversation_id"]);
 }
 
 #[test]
-fn what_is_handed_over_is_seen_by_the_other_with_the_next_request() {
+fn reassigned_rows_visible_to_new_assignee_next_request() {
     let office = Office::open();
     let Office { service, amina, bo, her } = &office;
-    // What she makes is hers.
+    // A row that she creates is assigned to her.
     let lead = amina.create("leads", json!({ "title": "Roof" }));
     assert_eq!(lead["assignee_id"].as_str(), Some(her.as_str()));
     let one = format!("leads/{}", lead["id"].as_str().expect("an id"));
@@ -143,7 +143,7 @@ fn what_is_handed_over_is_seen_by_the_other_with_the_next_request() {
     bo.get(&format!("messages/{said}")).expect(200);
     assert_eq!((ids(bo, "leads").len(), ids(bo, "messages").len()), (1, 1));
 
-    // The rule itself counts from the next request on, and so does a role.
+    // The setting applies from the next request on, and so does a role.
     office.see("all");
     amina.get(&one).expect(200);
     office.see("assigned");
@@ -153,7 +153,7 @@ fn what_is_handed_over_is_seen_by_the_other_with_the_next_request() {
 }
 
 #[test]
-fn a_key_may_do_what_it_was_given_and_its_maker_has() {
+fn api_key_limited_to_permissions_its_creator_holds() {
     let service = Service::start();
     let owner = &service.client;
     let made = owner.create("api-keys", json!({ "name": "Website", "permissions": ["crm:read", "keys:write"] }));
@@ -164,7 +164,7 @@ fn a_key_may_do_what_it_was_given_and_its_maker_has() {
     let lead = owner.make("leads", json!({ "title": "Roof" }));
     for _ in 0..2 {
         site.get(&format!("leads/{lead}")).expect(200);
-        // Who works on it is about people.
+        // The assignee is a user, which needs another permission.
         let refused = site.get(&format!("leads/{lead}?include=assignee")).expect(403);
         assert!(refused.text.contains("people:read"), "{}", refused.text);
         owner.get(&format!("leads/{lead}?include=assignee")).expect(200);
@@ -172,13 +172,13 @@ fn a_key_may_do_what_it_was_given_and_its_maker_has() {
     site.post("leads", json!({ "title": "No" })).expect(403);
     site.get("users").expect(403);
     site.get("businesses").expect(403);
-    // What answers with a row shows it, so it needs to be readable.
+    // Operations that return a row need the read permission.
     let blind = owner.create("api-keys", json!({ "name": "Blind", "permissions": ["crm:write", "crm:delete"] }));
     let blind = Client::new(service.address, blind["key"].as_str().expect("a key"));
     blind.create("leads", json!({ "title": "From the website" }));
     blind.patch(&format!("leads/{lead}"), json!({})).expect(403);
     blind.post(&format!("leads/{lead}/restoration"), json!({})).expect(403);
-    // Nobody gives what they have not got, whatever the role of their key is called.
+    // Nobody can grant permissions that they lack, whatever the role.
     for body in [
         json!({ "name": "More", "permissions": ["crm:write"] }),
         json!({ "name": "More", "role": "viewer" }),
@@ -202,7 +202,7 @@ fn a_key_may_do_what_it_was_given_and_its_maker_has() {
     }
     let unlimited = owner.create("api-keys", json!({ "name": "Agent", "role": "agent" }));
     assert_eq!(unlimited["permissions"], Value::Null);
-    // An agent's program is nobody, so nothing could be assigned to it: it sees what the business has.
-    owner.patch(&format!("businesses/{}", service.business), json!({ "agents_see": "assigned" })).expect(200);
+    // An agent's API key is no user, so nothing can be assigned to it: it sees all rows of the business.
+    owner.patch(&format!("businesses/{}", service.business), json!({ "agent_visibility": "assigned" })).expect(200);
     service.client_as(Role::Agent).get(&format!("leads/{lead}")).expect(200);
 }

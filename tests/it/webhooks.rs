@@ -1,4 +1,5 @@
-//! Webhooks: what is wanted arrives, signed and in order, whatever the receiver does; and nothing goes where it must not.
+//! Tests of webhooks: deliveries arrive signed and in order, whatever the receiver does; and internal addresses are
+//! never requested.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -9,23 +10,23 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use rapport::auth::Role;
+use rapport::background::Slots;
 use rapport::db::Statement;
-use rapport::jobs::Slots;
-use rapport::outbound::{Bounds, Lookup, Outbound};
+use rapport::egress::{EgressClient, EgressPolicy, Lookup};
 use serde_json::{Value, json};
 use standardwebhooks::Webhook;
 
-use crate::plans::{literal, sql_type};
+use crate::query_plans::{literal, sql_type};
 use crate::support::receiver::{self, Received, Receiver};
 use crate::support::{Client, Program, Service};
 
-/// Quick to try again, and to receivers on this machine.
+/// Fast retries, and permission to deliver to this machine.
 const HERE: [&str; 8] = [
-    "--worker",
+    "--background-tasks",
     "on",
-    "--webhook-networks",
+    "--webhook-allowed-networks",
     "127.0.0.0/8,::1/128",
-    "--webhook-schedule",
+    "--webhook-retry-schedule",
     "0,0,0,1",
     "--webhook-timeout-seconds",
     "2",
@@ -54,7 +55,7 @@ fn deliveries(api: &Client, hook: &str, query: &str) -> Vec<Value> {
     api.all(&format!("webhooks/{hook}/deliveries?sort=created_at&limit=500{query}"))
 }
 
-/// Waits until all that is to be sent to `hook` has the status.
+/// Waits until at least `count` deliveries to `hook` have the status, and returns these.
 fn until(api: &Client, hook: &str, status: &str, count: usize) -> Vec<Value> {
     let began = Instant::now();
     loop {
@@ -67,7 +68,7 @@ fn until(api: &Client, hook: &str, status: &str, count: usize) -> Vec<Value> {
     }
 }
 
-/// Waits until it holds.
+/// Waits until `holds` is true.
 fn wait(what: &str, holds: impl Fn() -> bool) {
     let began = Instant::now();
     while !holds() {
@@ -77,7 +78,7 @@ fn wait(what: &str, holds: impl Fn() -> bool) {
 }
 
 #[test]
-fn what_is_wanted_arrives_signed_and_in_order() {
+fn deliver_subscribed_events_signed_and_in_row_order() {
     let service = here(&[]);
     let api = &service.client;
     let receiver = Receiver::content();
@@ -98,8 +99,8 @@ fn what_is_wanted_arrives_signed_and_in_order() {
     assert_eq!(scores, [1, 2, 3, 4, 5]);
     let deleted: Vec<Value> = got.iter().map(Received::json).filter(|one| one["type"] == "company.deleted").collect();
     assert_eq!(deleted.len(), 1, "of the company nothing else");
-    // It is the event, as the log has it.
-    let events = api.get("events?noun=leads").expect(200);
+    // The payload is the event from the event log.
+    let events = api.get("events?resource=leads").expect(200);
     assert_eq!(of_lead[0]["data"], events.rows()[0]);
     assert_eq!(
         (&of_lead[0]["timestamp"], got[0].headers["content-type"].as_str()),
@@ -111,13 +112,13 @@ fn what_is_wanted_arrives_signed_and_in_order() {
             .all(|one| one["attempts"] == 1 && one["log"]["1"]["status"] == 204 && one["delivered_at"].is_string())
     );
     assert_eq!(deliveries(api, &id, &format!("&row_id={lead}&event_type=lead.updated")).len(), 5);
-    // The neighbour has a webhook, too, and gets nothing of it.
+    // The neighbour's webhook gets none of these deliveries.
     let (_, neighbour) = service.neighbour();
     neighbour.get(&format!("webhooks/{id}/deliveries")).expect(404);
     neighbour.post(&format!("webhooks/{id}/pings"), json!({})).expect(404);
     let theirs = Receiver::content();
-    // That the business was made has its number before anybody wants to know.
-    while service.database.ask("SELECT count(*)::text FROM event_queue") != "0" {
+    // The event of the business's creation is sequenced before the webhook exists.
+    while service.database.ask("SELECT count(*)::text FROM event_outbox") != "0" {
         std::thread::sleep(Duration::from_millis(10));
     }
     hook(&neighbour, &theirs.url(), &["*"]);
@@ -129,7 +130,7 @@ fn what_is_wanted_arrives_signed_and_in_order() {
 }
 
 #[test]
-fn a_secret_is_shown_once_and_a_rotated_one_signs_for_a_day() {
+fn webhook_secret_shown_once_rotated_signs_for_a_day() {
     let service = here(&[]);
     let api = &service.client;
     let receiver = Receiver::content();
@@ -151,7 +152,7 @@ fn a_secret_is_shown_once_and_a_rotated_one_signs_for_a_day() {
     let got = receiver.until_all("an event", |got| got.iter().any(|one| one.body.contains(&lead)));
     let got = got.iter().find(|one| one.body.contains(&lead)).expect("an event");
     assert!(!verifies(&first, got) && verifies(&second, got));
-    // Nowhere else.
+    // The secret is returned nowhere else.
     let told = [
         api.get(&format!("webhooks/{id}")),
         api.get("webhooks"),
@@ -167,11 +168,11 @@ fn a_secret_is_shown_once_and_a_rotated_one_signs_for_a_day() {
         assert!(!text.contains(&first) && !text.contains(&second) && !text.contains("whsec_"), "{text}");
     }
     assert!(told.iter().all(|answer| answer.status == 200));
-    // Who may not see keys may not see where everything goes.
+    // Callers who may not see API keys may not see webhooks' URLs.
     for role in [Role::Viewer, Role::Agent, Role::Manager] {
         service.client_as(role).get("webhooks").expect(403);
     }
-    // Nor has sent to them what they may not read.
+    // Nor can they subscribe to events that they may not read.
     let narrow = |permissions: &[&str]| {
         let key = api.create("api-keys", json!({ "name": "N", "role": "admin", "permissions": permissions }));
         Client::new(service.address, key["key"].as_str().expect("a key"))
@@ -184,7 +185,7 @@ fn a_secret_is_shown_once_and_a_rotated_one_signs_for_a_day() {
     narrow.patch(&format!("webhooks/{all}"), json!({ "url": format!("{url}/elsewhere") })).expect(403);
     narrow.patch(&format!("webhooks/{all}"), json!({ "types": ["campaign.*"] })).expect(403);
     narrow.post(&format!("webhooks/{all}/secret-rotation"), json!({})).expect(403);
-    // What is never sent cannot be asked for.
+    // Event types that are never delivered cannot be subscribed to.
     let refused = api.post("webhooks", json!({ "url": url, "types": ["api_key.created"] })).expect(422);
     assert_eq!(refused.faults(), ["/types"]);
     assert!(
@@ -194,7 +195,7 @@ fn a_secret_is_shown_once_and_a_rotated_one_signs_for_a_day() {
             .contains("lead.updated")
     );
     api.post("webhooks", json!({ "url": url, "types": [] })).expect(422);
-    // One name for everything, or it would be accepted and never sent.
+    // Only one spelling means all types; others would be accepted and never match.
     let refused = api.post("webhooks", json!({ "url": url, "types": ["*.*", "lead.*"] })).expect(422);
     assert_eq!(refused.faults(), ["/types"]);
     assert!(refused.text.contains("All of them are `*`"), "{}", refused.text);
@@ -202,14 +203,14 @@ fn a_secret_is_shown_once_and_a_rotated_one_signs_for_a_day() {
 }
 
 #[test]
-fn what_fails_is_tried_again_and_its_row_waits_for_it() {
+fn webhook_retry_holds_back_later_events_of_the_row() {
     let service = here(&[]);
     let api = &service.client;
     let stubborn = Arc::new(AtomicUsize::new(0));
     let counted = stubborn.clone();
     let receiver = Receiver::start(move |received, _| {
         let first = received.body.contains("\"lead.created\"") && received.body.contains("Stubborn");
-        // Whose title is not told: it is recognised by who asked for it.
+        // Later events lack the title: they are recognised by their request id.
         if (first || received.body.contains("stubborn-request")) && counted.fetch_add(1, Ordering::AcqRel) < 3 {
             return (500, "content-length: 9\r\n\r\nnot today".into());
         }
@@ -240,8 +241,8 @@ fn what_fails_is_tried_again_and_its_row_waits_for_it() {
 }
 
 #[test]
-fn what_is_given_up_is_told_and_can_be_sent_again() {
-    let service = here(&["--webhook-schedule", "0,0"]);
+fn exhausted_delivery_dead_then_redelivered_and_replayed() {
+    let service = here(&["--webhook-retry-schedule", "0,0"]);
     let api = &service.client;
     let broken = Arc::new(AtomicBool::new(true));
     let breaks = broken.clone();
@@ -263,7 +264,7 @@ fn what_is_given_up_is_told_and_can_be_sent_again() {
     assert_eq!(api.post(&again, json!({})).expect(200).json["attempts"], 0);
     let done = until(api, &id, "delivered", 1);
     assert_eq!(done[0]["event_id"], dead[0]["event_id"]);
-    // Everything, and in order.
+    // All events, in order.
     api.patch(&format!("leads/{lead}"), json!({ "score": 2 })).expect(200);
     until(api, &id, "delivered", 2);
     let before = receiver.got().len();
@@ -277,7 +278,7 @@ fn what_is_given_up_is_told_and_can_be_sent_again() {
     let since = json!({ "since": "2020-01-01T00:00:00Z" });
     assert_eq!(api.post(&format!("webhooks/{id}/replays"), since).expect(200).json["deliveries"], 3);
     until(api, &id, "delivered", 3);
-    let newest = api.get("events?noun=leads").expect(200).rows().last().expect("an event")["created_at"].clone();
+    let newest = api.get("events?resource=leads").expect(200).rows().last().expect("an event")["created_at"].clone();
     let replayed = api.post(&format!("webhooks/{id}/replays"), json!({ "since": newest })).expect(200);
     assert_eq!(replayed.json["deliveries"], 1, "{}", replayed.text);
     until(api, &id, "delivered", 3);
@@ -285,7 +286,7 @@ fn what_is_given_up_is_told_and_can_be_sent_again() {
     assert_eq!(later.json["deliveries"], 0);
     api.post(&format!("webhooks/{id}/replays"), json!({})).expect(422);
     api.post(&format!("webhooks/{id}/replays"), json!({ "after": 1, "since": "2100-01-01T00:00:00Z" })).expect(422);
-    // What was there before the webhook was can be sent as well.
+    // A replay can include events older than the webhook.
     let late = Receiver::content();
     let (second, _) = hook(api, &late.url(), &["lead.updated"]);
     assert_eq!(
@@ -293,15 +294,15 @@ fn what_is_given_up_is_told_and_can_be_sent_again() {
         2
     );
     assert_eq!(late.until(2).len(), 2);
-    // Deliveries of a webhook that is gone are swept.
+    // Deliveries of a deleted webhook are purged.
     api.delete(&format!("webhooks/{id}")).expect(204);
-    while service.database.ask("SELECT rapport_trim_deliveries(now() - interval '1 day', 2)::text") != "0" {}
+    while service.database.ask("SELECT rapport_purge_deliveries(now() - interval '1 day', 2)::text") != "0" {}
     assert_eq!(service.database.ask("SELECT count(*)::text FROM webhook_deliveries"), "2");
 }
 
 #[test]
-fn endpoints_that_behave_badly_are_held_at_arms_length() {
-    let service = here(&["--webhook-schedule", "0", "--webhook-timeout-seconds", "1"]);
+fn misbehaving_receivers_fail_without_affecting_others() {
+    let service = here(&["--webhook-retry-schedule", "0", "--webhook-timeout-seconds", "1"]);
     let api = &service.client;
     let inside = Receiver::content();
     let leads_to = inside.url();
@@ -321,7 +322,7 @@ fn endpoints_that_behave_badly_are_held_at_arms_length() {
         .into_iter()
         .map(|name| (name.to_owned(), hook(api, &format!("{base}/{name}"), &["lead.created"]).0))
         .collect();
-    // And one where nobody is.
+    // And one without a listener.
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("a port");
     let (nobody, _) = hook(api, &format!("http://{nobody}/"), &["lead.created"]);
     api.make("leads", json!({ "title": "Desks" }));
@@ -353,13 +354,13 @@ fn endpoints_that_behave_badly_are_held_at_arms_length() {
     }
     assert!(log(&nobody, "dead")["log"]["1"]["error"].as_str().expect("an error").contains("could not be reached"));
     assert!(inside.got().is_empty(), "a redirect is not followed");
-    // Slow ones have not kept the others.
+    // Slow receivers have not delayed the others.
     assert!(elsewhere.got().iter().filter(|one| one.path == "/moved").count() == 2);
 }
 
 #[test]
-fn a_paused_webhook_keeps_what_is_for_it_and_goes_on_with_it() {
-    let service = here(&["--webhook-give-up-hours", "5"]);
+fn webhook_410_or_long_failure_pauses_queue_until_resumed() {
+    let service = here(&["--webhook-disable-after-hours", "5"]);
     let api = &service.client;
     let answer = Arc::new(AtomicUsize::new(410));
     let answers = answer.clone();
@@ -382,13 +383,13 @@ fn a_paused_webhook_keeps_what_is_for_it_and_goes_on_with_it() {
     answer.store(204, Ordering::Release);
     let (before, lead) = (receiver.got().len(), api.make("leads", json!({ "title": "Two" })));
     assert_eq!(until(api, &id, "pending", 1)[0]["row_id"], json!(lead));
-    // It can be tried meanwhile.
+    // A ping is possible meanwhile.
     api.post(&format!("webhooks/{id}/pings"), json!({})).expect(201);
     assert_eq!(receiver.until(before + 1)[before].json()["type"], "webhook.test");
     let active = api.patch(&format!("webhooks/{id}"), json!({ "status": "active" })).expect(200).json;
     assert_eq!((&active["paused_because"], &active["failing_since"]), (&Value::Null, &Value::Null));
     assert_eq!(receiver.until(before + 2)[before + 1].json()["data"]["row_id"], json!(lead));
-    // What fails for long enough is paused as well.
+    // A webhook that fails for too long is paused as well.
     answer.store(500, Ordering::Release);
     api.make("leads", json!({ "title": "Three" }));
     until(api, &id, "dead", 2);
@@ -401,7 +402,7 @@ fn a_paused_webhook_keeps_what_is_for_it_and_goes_on_with_it() {
 }
 
 #[test]
-fn what_is_forgotten_is_not_sent() {
+fn erased_contact_data_not_delivered() {
     let service = here(&[]);
     let api = &service.client;
     let receiver = Receiver::start(|received, _| {
@@ -421,7 +422,7 @@ fn what_is_forgotten_is_not_sent() {
 }
 
 #[test]
-fn what_is_answered_about_who_was_forgotten_meanwhile_is_not_kept() {
+fn receiver_response_about_erased_contact_not_stored() {
     let service = here(&["--webhook-timeout-seconds", "30"]);
     let api = &service.client;
     let (came, go) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
@@ -442,7 +443,7 @@ fn what_is_answered_about_who_was_forgotten_meanwhile_is_not_kept() {
 }
 
 #[test]
-fn a_business_with_slow_receivers_does_not_keep_others_waiting() {
+fn slow_receivers_of_one_tenant_do_not_delay_others() {
     let service =
         here(&["--webhook-concurrency", "4", "--webhook-concurrency-each", "2", "--webhook-timeout-seconds", "50"]);
     let api = &service.client;
@@ -461,13 +462,13 @@ fn a_business_with_slow_receivers_does_not_keep_others_waiting() {
     hook(&neighbour, &quick.url(), &["lead.*"]);
     (0..5).for_each(|n| drop(neighbour.make("leads", json!({ "title": format!("Theirs {n}") }))));
     quick.until(5);
-    assert_eq!(came.load(Ordering::Acquire), 2, "half of what there is, however many webhooks it has");
+    assert_eq!(came.load(Ordering::Acquire), 2, "half of the delivery slots, however many webhooks it has");
     go.store(true, Ordering::Release);
     slow_ones.iter().for_each(|id| drop(until(api, id, "delivered", 5)));
 }
 
 #[test]
-fn the_lock_of_a_business_stops_no_other_and_is_taken_before_rows() {
+fn tenant_webhook_lock_taken_first_and_blocks_no_other() {
     let service = here(&[]);
     let api = &service.client;
     let (receiver, quick) = (Receiver::content(), Receiver::content());
@@ -486,9 +487,9 @@ fn the_lock_of_a_business_stops_no_other_and_is_taken_before_rows() {
     std::thread::scope(|scope| {
         let since = json!({ "since": "2020-01-01T00:00:00Z" });
         let replays = scope.spawn(move || api.post(&format!("webhooks/{id}/replays"), since));
-        let waits = "SELECT count(*)::text FROM pg_stat_activity WHERE wait_event = 'advisory' AND query LIKE                      '%pg_advisory_xact_lock(rapport_webhook_lock(%' AND query NOT LIKE '%rapport_order_events%'";
+        let waits = "SELECT count(*)::text FROM pg_stat_activity WHERE wait_event = 'advisory' AND query LIKE                      '%pg_advisory_xact_lock(rapport_webhook_lock(%' AND query NOT LIKE '%rapport_sequence_events%'";
         wait("a replay that waits", || service.database.ask(waits) != "0");
-        // As whoever has the lock does when a delivery has failed: it must not wait for the replay.
+        // As the holder of the lock does after a failed delivery: it must not wait for the replay.
         run("SET LOCAL lock_timeout = '2s'");
         run("UPDATE webhooks SET failing_since = now()");
         run("COMMIT");
@@ -498,7 +499,7 @@ fn the_lock_of_a_business_stops_no_other_and_is_taken_before_rows() {
 }
 
 #[test]
-fn to_take_what_is_due_costs_the_same_however_much_waits_for_a_paused_webhook() {
+fn claim_deliveries_paused_backlog_costs_no_more_pages() {
     let service = Service::start();
     let api = &service.client;
     let (id, _) = hook(api, "https://example.com/hook", &["lead.*"]);
@@ -513,7 +514,7 @@ fn to_take_what_is_due_costs_the_same_however_much_waits_for_a_paused_webhook() 
     write(20_000, "n");
     write(3, "0");
     let claim = || {
-        let statement = rapport::webhooks::sending::claim(64, &Slots::new(64, 8), 30);
+        let statement = rapport::webhooks::dispatcher::claim(64, &Slots::new(64, 8), 30);
         let (text, values) = statement.numbered();
         let types: Vec<&str> = values.iter().map(|value| sql_type(value)).collect();
         let literals: Vec<String> = values.iter().map(|value| literal(value)).collect();
@@ -540,7 +541,7 @@ fn to_take_what_is_due_costs_the_same_however_much_waits_for_a_paused_webhook() 
 }
 
 #[test]
-fn a_business_has_so_many_webhooks_and_no_more() {
+fn create_webhook_over_tenant_limit_409() {
     let service = Service::start();
     let api = &service.client;
     let ids: Vec<String> = (0..50).map(|_| hook(api, "https://example.com/hook", &["lead.*"]).0).collect();
@@ -550,7 +551,7 @@ fn a_business_has_so_many_webhooks_and_no_more() {
     one_more().expect(201);
 }
 
-/// Addresses that nobody may be sent to, however they are written.
+/// Addresses that must never be requested, in all notations.
 const HOSTILE: [&str; 84] = [
     "https://127.0.0.1/",
     "https://127.0.0.1:8443/x",
@@ -638,7 +639,7 @@ const HOSTILE: [&str; 84] = [
     "https://127.0.0.1:99999/",
 ];
 
-/// What is no address to send to at all.
+/// URLs that are invalid anyway.
 const NONSENSE: [&str; 12] = [
     "ftp://example.com/",
     "file:///etc/passwd",
@@ -655,7 +656,7 @@ const NONSENSE: [&str; 12] = [
 ];
 
 #[test]
-fn nothing_is_sent_to_where_it_must_not_go() {
+fn create_webhook_private_or_invalid_url_422() {
     let service = Service::start();
     let api = &service.client;
     for url in HOSTILE.iter().chain(&NONSENSE) {
@@ -676,7 +677,7 @@ fn nothing_is_sent_to_where_it_must_not_go() {
 }
 
 #[test]
-fn a_name_leads_only_to_where_it_may_each_time_it_is_asked_for() {
+fn egress_resolved_address_checked_on_every_request() {
     let receiver = Receiver::content();
     let port = receiver.address.port();
     let lookup = |answers: Vec<Vec<IpAddr>>| -> (Lookup, Arc<AtomicUsize>) {
@@ -690,7 +691,7 @@ fn a_name_leads_only_to_where_it_may_each_time_it_is_asked_for() {
         (lookup, asked)
     };
     let address = |text: &str| -> IpAddr { text.parse().expect("an address") };
-    let post = |outbound: &Outbound, url: &str| {
+    let post = |outbound: &EgressClient, url: &str| {
         let headers = [("webhook-id", "1".to_owned())];
         let posted = outbound.post(url, &headers, bytes::Bytes::from_static(b"{}"));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
@@ -699,9 +700,9 @@ fn a_name_leads_only_to_where_it_may_each_time_it_is_asked_for() {
     let patience = Duration::from_millis(500);
     let open = |networks: &[&str], lookup: Lookup| {
         let networks: Vec<ipnet::IpNet> = networks.iter().map(|network| network.parse().expect("a network")).collect();
-        Outbound::new(Bounds::new(&networks), patience, lookup)
+        EgressClient::new(EgressPolicy::new(&networks), patience, lookup)
     };
-    // Whatever a name leads to, at whatever time.
+    // Names that resolve to a forbidden address, at any time.
     let hosts: Vec<IpAddr> = HOSTILE
         .iter()
         .filter_map(|url| url::Url::parse(url).ok()?.host().map(|host| host.to_owned()))
@@ -724,14 +725,14 @@ fn a_name_leads_only_to_where_it_may_each_time_it_is_asked_for() {
     };
     let outbound = open(&[], names);
     for host in &hosts {
-        // One bad one among good ones spoils them.
+        // One forbidden address among allowed ones rejects them all.
         for found in [vec![*host], vec![address("93.184.215.14"), *host]] {
             *answer.lock() = found;
             let refused = post(&outbound, "https://hooks.example.com/").expect_err("refused");
             assert!(refused.contains("nothing is sent"), "{host}: {refused}");
         }
     }
-    // Rebinding: what was public when it was looked at is not when it is used.
+    // DNS rebinding: a name that first resolved to a public address resolves to a private one when it is used.
     let (names, asked) = lookup(vec![vec![address("93.184.215.14")], vec![address("127.0.0.1")]]);
     let outbound = open(&[], names);
     let url = format!("https://rebinding.example.com:{port}/");
@@ -741,7 +742,7 @@ fn a_name_leads_only_to_where_it_may_each_time_it_is_asked_for() {
     let second = post(&outbound, &url).expect_err("refused");
     assert!(second.contains("nothing is sent"), "{second}");
     assert_eq!(asked.load(Ordering::Acquire), 2, "asked each time, and once each time");
-    // Without TLS only inside, and inside only where it was said.
+    // Plain HTTP only to allowed internal networks, and internal networks only if allowed.
     let (names, _) = lookup(vec![vec![address("93.184.215.14")]]);
     let refused = post(&open(&["127.0.0.0/8"], names), "http://plain.example.com/").expect_err("refused");
     assert!(refused.contains("https"), "{refused}");
@@ -752,7 +753,7 @@ fn a_name_leads_only_to_where_it_may_each_time_it_is_asked_for() {
     let (names, _) = lookup(vec![vec![address("10.0.0.1")]]);
     let refused = post(&open(&["127.0.0.0/8"], names), "https://inside.example.com/").expect_err("refused");
     assert!(refused.contains("private"), "{refused}");
-    // An address that is written out is looked at as well.
+    // A literal IP address is checked as well.
     let (names, asked) = lookup(vec![vec![address("93.184.215.14")]]);
     let outbound = open(&[], names);
     post(&outbound, &format!("http://127.0.0.1:{port}/")).expect_err("refused");
@@ -760,7 +761,7 @@ fn a_name_leads_only_to_where_it_may_each_time_it_is_asked_for() {
     assert_eq!((asked.load(Ordering::Acquire), receiver.got().len()), (0, 1));
 }
 
-/// Node.js that runs TypeScript as it is.
+/// A Node.js that runs TypeScript directly.
 fn node() -> Option<String> {
     let fetched = concat!(env!("CARGO_MANIFEST_DIR"), "/.tools/nodejs/bin/node");
     let named = std::env::var("RAPPORT_TEST_NODE").ok();
@@ -776,7 +777,7 @@ fn node() -> Option<String> {
 }
 
 #[test]
-fn the_verifier_of_the_docs_verifies_what_is_sent_and_nothing_else() {
+fn docs_signature_verifier_accepts_only_valid_deliveries() {
     let document = include_str!("../../docs/EVENTS.md");
     let verifier = include_str!("../../docs/examples/verify.ts");
     assert!(document.contains(verifier.trim_end()), "docs/EVENTS.md shows another verifier");
@@ -839,11 +840,11 @@ fn the_verifier_of_the_docs_verifies_what_is_sent_and_nothing_else() {
 }
 
 #[test]
-fn workers_that_are_killed_lose_nothing_and_keep_each_row_in_order() {
+fn killed_workers_lose_no_delivery_and_keep_row_order() {
     let kills: usize = std::env::var("RAPPORT_TEST_KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(4);
-    let service = Service::with(&["--webhook-networks", "127.0.0.0/8", "--db-connections", "4"]);
+    let service = Service::with(&["--webhook-allowed-networks", "127.0.0.0/8", "--db-connections", "4"]);
     let api = &service.client;
-    // Three of ten are refused, by chance.
+    // Three of ten are rejected, at random.
     let receiver =
         Receiver::start(|_, _| if rand::random_range(0..10) < 3 { receiver::status(500) } else { receiver::ok() });
     let (id, _) = hook(api, &receiver.url(), &["lead.*"]);
@@ -852,9 +853,9 @@ fn workers_that_are_killed_lose_nothing_and_keep_each_row_in_order() {
         let settings = [
             ("DATABASE_URL", url.as_str()),
             ("RAPPORT_METRICS_BIND", "127.0.0.1:0"),
-            ("RAPPORT_WEBHOOK_NETWORKS", "127.0.0.0/8"),
+            ("RAPPORT_WEBHOOK_ALLOWED_NETWORKS", "127.0.0.0/8"),
             ("RAPPORT_WEBHOOK_TIMEOUT_SECONDS", "1"),
-            ("RAPPORT_WEBHOOK_SCHEDULE", "0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0"),
+            ("RAPPORT_WEBHOOK_RETRY_SCHEDULE", "0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0"),
             ("RAPPORT_DB_CONNECTIONS", "3"),
             ("RAPPORT_LOG", "warn"),
         ];
@@ -917,7 +918,7 @@ fn workers_that_are_killed_lose_nothing_and_keep_each_row_in_order() {
     );
 }
 
-/// How many deliveries of `hook` have arrived.
+/// The number of deliveries of `hook` that have arrived.
 fn until_done(api: &Client, hook: &str) -> usize {
     let page = api.get(&format!("webhooks/{hook}/deliveries?status=delivered&count=exact&limit=1")).expect(200);
     page.json["page"]["total"].as_u64().expect("a count") as usize

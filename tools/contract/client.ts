@@ -1,4 +1,4 @@
-// What a front-end developer writes once: a client typed by the OpenAPI document (api.d.ts is generated from it).
+// A typed API client as front ends write it (its types, api.ts, are generated from the OpenAPI document).
 import createClient from "openapi-fetch";
 import type { paths } from "./api.js";
 

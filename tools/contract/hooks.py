@@ -1,4 +1,4 @@
-"""What schemathesis is told beyond the document."""
+"""Schemathesis hooks: rules that the OpenAPI document cannot express."""
 import re
 
 import schemathesis
@@ -6,10 +6,10 @@ import schemathesis
 
 @schemathesis.hook
 def before_call(context, case, **kwargs):
-    """Leaves a valid `fields` out: an answer narrowed by it lacks members that the schema of a whole row requires.
+    """Drops a valid `fields`: a projected response lacks members that the schema of a whole row requires.
 
-    The row's schema requires them all the same, because generated clients would otherwise have to doubt every member of
-    every row. Narrowed answers have their own tests; an invalid `fields` is still sent, and must be refused.
+    The row's schema requires them all the same, because generated clients would otherwise treat every member of
+    every row as optional. Projections have their own tests; an invalid `fields` is still sent, and must be refused.
     """
     asked = (case.query or {}).get("fields")
     if asked is None:

@@ -1,4 +1,4 @@
-// Prints every contact with its company, page by page: what an import brought in, as the generated client sees it.
+// Prints every contact with its company, page by page, through the generated client.
 import { answered, api } from "./client.js";
 
 let cursor: string | undefined;

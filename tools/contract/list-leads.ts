@@ -1,4 +1,4 @@
-// Prints every lead with its company, page by page, and fails when no lead has one: then `include` does not work.
+// Prints every lead with its company, page by page; fails when no lead has one, because then `include` is broken.
 import { answered, api } from "./client.js";
 
 let cursor: string | undefined;

@@ -1,4 +1,5 @@
-//! What holds for every booking: a code, a day in its own zone, an end after its start, and staff in one place at a time.
+//! Rules of bookings: a code, a day in the booking's own zone, an end after the start, and no overlaps per member of
+//! staff.
 
 use std::collections::HashMap;
 
@@ -6,29 +7,29 @@ use chrono::{DateTime, Datelike, TimeDelta, Utc};
 use diesel::prelude::*;
 use uuid::Uuid;
 
-use super::calendar::{self, Calendar, Claim};
-use super::code;
-use crate::auth::{Business, Tenant};
+use super::booking_code;
+use super::calendar::{self, Calendar, TimeSlot};
+use crate::auth::{Tenant, TenantSettings};
 use crate::crm::reminders;
-use crate::db::{Tx, Value};
-use crate::error::{Error, Fault, Result};
-use crate::noun::store::{self, Row};
-use crate::noun::{Change, Draft, Faults, Noun};
+use crate::db::{SqlValue, Tx};
+use crate::error::{Error, FieldError, Result};
+use crate::resource::crud::{self, Row};
+use crate::resource::{Changeset, PendingRow, Resource, ValidationErrors};
 use crate::schema::bookings;
 
-/// Statuses in which a booking takes its staff's time; the exclusion constraint says the same.
-pub const TAKING: [&str; 3] = ["held", "pending", "confirmed"];
+/// Statuses in which a booking takes its staff's time; the same as in the exclusion constraint.
+pub const BLOCKING_STATUSES: [&str; 3] = ["held", "pending", "confirmed"];
 
-/// A booking shorter or longer than this is a slip of the pen.
-const SHORTEST: TimeDelta = TimeDelta::minutes(1);
-const LONGEST: TimeDelta = TimeDelta::days(366);
+/// A shorter or longer booking is taken for a typing error.
+const MIN_DURATION: TimeDelta = TimeDelta::minutes(1);
+const MAX_DURATION: TimeDelta = TimeDelta::days(366);
 
-pub fn prepare(change: &mut Change, business: &Business, faults: &mut Faults) {
+pub fn prepare(change: &mut Changeset, business: &TenantSettings, faults: &mut ValidationErrors) {
     if change.creates {
-        change.set("code", Value::Text(Some(code::generate())));
-        change.set_default("time_zone", Value::Text(Some(business.time_zone.clone())));
+        change.set("code", SqlValue::Text(Some(booking_code::generate())));
+        change.set_default("time_zone", SqlValue::Text(Some(business.time_zone.clone())));
     }
-    let time = |name| change.get(name).and_then(Value::as_time);
+    let time = |name| change.get(name).and_then(SqlValue::as_time);
     if let (Some(start), Some(end)) = (time("starts_at"), time("ends_at"))
         && let Err(detail) = lasts(start, end)
     {
@@ -38,22 +39,22 @@ pub fn prepare(change: &mut Change, business: &Business, faults: &mut Faults) {
 }
 
 fn lasts(start: DateTime<Utc>, end: DateTime<Utc>) -> Result<(), &'static str> {
-    match (SHORTEST..=LONGEST).contains(&(end - start)) {
+    match (MIN_DURATION..=MAX_DURATION).contains(&(end - start)) {
         true => Ok(()),
         false => Err("`ends_at` must be after `starts_at`, by 1 minute to 366 days."),
     }
 }
 
-/// Completes the day, and refuses a time that is taken. Who books the same member of staff waits here for the other to
-/// finish; the exclusion constraint says the same to whoever does not come this way. Of a set, whoever comes first has the
-/// time.
-pub fn before(tx: &mut Tx<'_>, tenant: &Tenant, drafts: &mut [Draft]) -> Result<()> {
-    let known = drafts.iter().filter(|draft| draft.stands() && !draft.change.creates).map(|draft| draft.id).collect();
+/// Sets the day, and refuses a time that is taken. Concurrent bookings of one member of staff wait here for each other;
+/// the exclusion constraint covers writes that bypass this. In a batch the first item gets the time.
+pub fn before(tx: &mut Tx<'_>, tenant: &Tenant, drafts: &mut [PendingRow]) -> Result<()> {
+    let known =
+        drafts.iter().filter(|draft| draft.is_accepted() && !draft.changes.creates).map(|draft| draft.id).collect();
     let stored: HashMap<Uuid, Stored> = stored(tx, tenant, known)?.into_iter().map(|row| (row.id, row)).collect();
     let mut claims = HashMap::new();
-    for draft in drafts.iter_mut().filter(|draft| draft.stands()) {
+    for draft in drafts.iter_mut().filter(|draft| draft.is_accepted()) {
         let stored = stored.get(&draft.id).filter(|stored| stored.deleted_at.is_none());
-        match complete(&mut draft.change, stored) {
+        match complete(&mut draft.changes, stored) {
             Ok(claim) => drop(claim.map(|claim| claims.insert(draft.id, claim))),
             Err(reason) => draft.refuse(reason),
         }
@@ -66,7 +67,7 @@ pub fn before(tx: &mut Tx<'_>, tenant: &Tenant, drafts: &mut [Draft]) -> Result<
         }
     }
     let mut calendar = Calendar::read(tx, tenant, &claims, stored.values())?;
-    for draft in drafts.iter_mut().filter(|draft| draft.stands()) {
+    for draft in drafts.iter_mut().filter(|draft| draft.is_accepted()) {
         if let Err(reason) = calendar.write(draft.id, claims.remove(&draft.id)) {
             draft.refuse(reason);
         }
@@ -74,41 +75,41 @@ pub fn before(tx: &mut Tx<'_>, tenant: &Tenant, drafts: &mut [Draft]) -> Result<
     Ok(())
 }
 
-/// Completes the day of a booking. The time that it takes of its staff, if it takes any. Errors: 422.
-fn complete(change: &mut Change, stored: Option<&Stored>) -> Result<Option<Claim>> {
-    let time = |name, stored: Option<DateTime<Utc>>| change.get(name).and_then(Value::as_time).or(stored);
+/// Sets the day of a booking. Returns the time that it takes of its staff, if any. Errors: 422.
+fn complete(change: &mut Changeset, stored: Option<&Stored>) -> Result<Option<TimeSlot>> {
+    let time = |name, stored: Option<DateTime<Utc>>| change.get(name).and_then(SqlValue::as_time).or(stored);
     let start = time("starts_at", stored.map(|s| s.starts_at));
     let end = time("ends_at", stored.map(|s| s.ends_at));
     let (Some(start), Some(end)) = (start, end) else {
         return Ok(None);
     };
     if let Err(detail) = lasts(start, end) {
-        return Err(Error::Invalid(vec![Fault::new("/ends_at", "out_of_range", detail)]));
+        return Err(Error::Invalid(vec![FieldError::new("/ends_at", "out_of_range", detail)]));
     }
     let zone = change.text("time_zone").or(stored.map(|s| s.time_zone.as_str())).unwrap_or("UTC");
     let zone: chrono_tz::Tz = zone.parse().unwrap_or(chrono_tz::UTC);
     let day = start.with_timezone(&zone).date_naive();
     if !(1..=9999).contains(&day.year()) {
         let detail = "`starts_at` must be in the years 1 to 9999 in the booking's own zone too.";
-        return Err(Error::Invalid(vec![Fault::new("/starts_at", "out_of_range", detail)]));
+        return Err(Error::Invalid(vec![FieldError::new("/starts_at", "out_of_range", detail)]));
     }
-    change.set("day", Value::Date(Some(day)));
+    change.set("day", SqlValue::Date(Some(day)));
     let status = change.text("status").or(stored.map(|s| s.status.as_str())).unwrap_or("confirmed");
     let staff = match change.get("staff_id") {
         Some(given) => given.as_uuid(),
         None => stored.and_then(|s| s.staff_id),
     };
-    let Some(staff) = staff.filter(|_| TAKING.contains(&status)) else {
+    let Some(staff) = staff.filter(|_| BLOCKING_STATUSES.contains(&status)) else {
         return Ok(None);
     };
     let code = change.text("code").or(stored.map(|s| s.code.as_str())).unwrap_or_default().to_owned();
-    // Who has it already was bookable when they got it.
+    // An unchanged staff member was bookable when assigned.
     let chosen = change.get("staff_id").is_some() && stored.and_then(|s| s.staff_id) != Some(staff);
-    Ok(Some(Claim { staff, chosen, start, end, code }))
+    Ok(Some(TimeSlot { staff, chosen, start, end, code }))
 }
 
-/// Brings a deleted booking back, unless its time is taken by now.
-pub fn restore(tx: &mut Tx<'_>, tenant: &Tenant, noun: &'static Noun, id: Uuid) -> Result<Row> {
+/// Restores a deleted booking. Errors: 409 when its time has been taken since; 422 when its staff cannot be booked.
+pub fn restore(tx: &mut Tx<'_>, tenant: &Tenant, resource: &'static Resource, id: Uuid) -> Result<Row> {
     let stored = stored(tx, tenant, vec![id])?;
     if let Some(claim) = stored.iter().find_map(Stored::claim) {
         if !calendar::take_turns(tx, tenant, vec![claim.staff])?.contains(&claim.staff) {
@@ -117,10 +118,10 @@ pub fn restore(tx: &mut Tx<'_>, tenant: &Tenant, noun: &'static Noun, id: Uuid) 
         let mut calendar = Calendar::read(tx, tenant, &HashMap::from([(id, claim.clone())]), &stored)?;
         calendar.write(id, Some(claim))?;
     }
-    store::restore(tx, tenant, noun, id)
+    crud::restore(tx, tenant, resource, id)
 }
 
-/// What of a stored booking the rules look at.
+/// The columns of a stored booking that the rules need.
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = bookings, check_for_backend(diesel::pg::Pg))]
 pub struct Stored {
@@ -135,14 +136,14 @@ pub struct Stored {
 }
 
 impl Stored {
-    /// The time that it takes of its staff, if it takes any.
-    pub fn claim(&self) -> Option<Claim> {
-        let staff = self.staff_id.filter(|_| TAKING.contains(&self.status.as_str()))?;
-        Some(Claim { staff, chosen: false, start: self.starts_at, end: self.ends_at, code: self.code.clone() })
+    /// Returns the time that it takes of its staff, if any.
+    pub fn claim(&self) -> Option<TimeSlot> {
+        let staff = self.staff_id.filter(|_| BLOCKING_STATUSES.contains(&self.status.as_str()))?;
+        Some(TimeSlot { staff, chosen: false, start: self.starts_at, end: self.ends_at, code: self.code.clone() })
     }
 }
 
-/// Reads and locks bookings, in one order, so that nobody who does the same waits in a circle.
+/// Loads and locks bookings in id order, so that concurrent transactions do not deadlock.
 fn stored(tx: &mut Tx<'_>, tenant: &Tenant, ids: Vec<Uuid>) -> Result<Vec<Stored>> {
     if ids.is_empty() {
         return Ok(Vec::new());
@@ -157,5 +158,5 @@ fn stored(tx: &mut Tx<'_>, tenant: &Tenant, ids: Vec<Uuid>) -> Result<Vec<Stored
 
 fn not_bookable() -> Error {
     let detail = "This member of staff cannot be booked now. Choose another, or make them `active` first.";
-    Error::Invalid(vec![Fault::new("/staff_id", "not_bookable", detail)])
+    Error::Invalid(vec![FieldError::new("/staff_id", "not_bookable", detail)])
 }

@@ -1,4 +1,4 @@
-//! `POST /contacts/duplicates` and `POST /companies/duplicates`.
+//! HTTP handlers of `POST /contacts/duplicates` and `POST /companies/duplicates`.
 
 use actix_web::http::Method;
 use actix_web::web::{Bytes, Data, ServiceConfig};
@@ -10,63 +10,64 @@ use utoipa::openapi::path::HttpMethod;
 use uuid::Uuid;
 
 use super::search::{Prospect, SHOWN, search};
-use crate::app::App;
-use crate::auth::{Action, Business, Tenant};
+use crate::auth::{Action, Tenant, TenantSettings};
 use crate::crm::companies::COMPANIES;
 use crate::crm::contacts::CONTACTS;
-use crate::error::{Error, Fault, Result};
+use crate::error::{Error, FieldError, Result};
 use crate::http::caller::Caller;
-use crate::http::{reply, routing};
-use crate::noun::http::no_parameters;
-use crate::noun::openapi::{Act, Gives, Part, Shape};
-use crate::noun::params::View;
-use crate::noun::store::{Related, row};
-use crate::noun::{Change, Field, Kind, Noun, Written, body, form, select};
+use crate::http::{response, routing};
+use crate::resource::crud::{RelatedRows, row};
+use crate::resource::http::no_parameters;
+use crate::resource::list_query::Projection;
+use crate::resource::openapi::{Act, Gives, Part, Shape};
+use crate::resource::{Changeset, Field, FieldType, Mutability, Resource, action_body, body, select};
+use crate::state::AppState;
 
 static LIMIT: Field = Field::int("limit", 1, SHOWN, "5", "How many rows at most.").default("20");
 static ID: Field = Field::new(
     "id",
-    Kind::Uuid,
+    FieldType::Uuid,
     r#""01939d5e-6f3a-7b21-9c4e-3f8a1d2b5c71""#,
     "A row that is there, instead of the fields of one.",
 );
 
-/// Below the noun's path.
-pub fn routes(noun: &'static Noun, scope: &mut ServiceConfig) {
+/// Registers the route below the resource's path.
+pub fn routes(resource: &'static Resource, scope: &mut ServiceConfig) {
     routing::resource("/duplicates")
-        .on(Method::POST, move |app, caller, request, body| duplicates(noun, app, caller, request, body))
+        .on(Method::POST, move |app, caller, request, body| duplicates(resource, app, caller, request, body))
         .register(scope);
 }
 
 async fn duplicates(
-    noun: &'static Noun,
-    app: Data<App>,
+    resource: &'static Resource,
+    app: Data<AppState>,
     caller: Caller,
     request: HttpRequest,
     body: Bytes,
 ) -> Result<HttpResponse> {
-    let tenant = caller.may(noun.area, Action::Read)?;
+    let tenant = caller.require(resource.area, Action::Read)?;
     no_parameters(&request)?;
-    let asked = Asked::read(noun, &body, app.config.body_depth, caller.business())?;
-    let db = app.db.within(&tenant);
-    let json = db.read("duplicates", move |conn| asked.answer(conn, &tenant, noun)).await?;
-    Ok(reply::json(HttpResponse::Ok(), json))
+    let asked = Asked::read(resource, &body, app.config.body_depth, caller.business())?;
+    let db = app.db.for_tenant(&tenant);
+    let json = db.read("duplicates", move |conn| asked.answer(conn, &tenant, resource)).await?;
+    Ok(response::json(HttpResponse::Ok(), json))
 }
 
-/// A body that was read.
+/// A parsed request body.
 struct Asked {
     prospect: Prospect,
     limit: usize,
 }
 
 impl Asked {
-    /// Errors: 400, and 422 with every fault.
-    fn read(noun: &'static Noun, body: &Bytes, depth: usize, business: &Business) -> Result<Self> {
-        let known: Vec<&str> = [LIMIT.name, ID.name].into_iter().chain(fields(noun).map(|field| field.name)).collect();
-        let (mut members, mut faults) = form::members(body, depth, &known)?;
+    /// Parses the body. Errors: 400; 422 with every validation error.
+    fn read(resource: &'static Resource, body: &Bytes, depth: usize, business: &TenantSettings) -> Result<Self> {
+        let known: Vec<&str> =
+            [LIMIT.name, ID.name].into_iter().chain(fields(resource).map(|field| field.name)).collect();
+        let (mut members, mut faults) = action_body::members(body, depth, &known)?;
         let mut own = |field: &'static Field| match members.shift_remove(field.name)? {
             Json::Null => None,
-            given => body::value(field.kind, given, business)
+            given => body::value(field.field_type, given, business)
                 .map_err(|(code, detail)| faults.field(field.name, code, format!("`{}` {detail}", field.name)))
                 .ok(),
         };
@@ -81,35 +82,35 @@ impl Asked {
             let prospect = Prospect { id: Some(id), ..Prospect::default() };
             return Ok(Self { prospect, limit: limit as usize });
         }
-        let change = faults.and(Change::parse(noun, members.into(), false, business))?;
+        let change = faults.and(Changeset::parse(resource, members.into(), false, business))?;
         let prospect = Prospect::of_change(&change);
         if prospect.is_empty() {
             let detail =
                 "Give an `id`, or something that rows are found by: a name, an address, a number, an external_id.";
-            return Err(Error::Invalid(vec![Fault::new("", "required", detail)]));
+            return Err(Error::Invalid(vec![FieldError::new("", "required", detail)]));
         }
         Ok(Self { prospect, limit: limit as usize })
     }
 
-    /// `{"data":[{"contact":{…},"score":0.93,"reasons":["email"]}]}`. Queries: two, and one for a row that is there.
-    /// Errors: 404.
-    fn answer(&self, conn: &mut PgConnection, tenant: &Tenant, noun: &'static Noun) -> Result<Vec<u8>> {
+    /// Returns `{"data":[{"contact":{…},"score":0.93,"reasons":["email"]}]}`. Queries: two, and one more for an
+    /// existing row. Errors: 404.
+    fn answer(&self, conn: &mut PgConnection, tenant: &Tenant, resource: &'static Resource) -> Result<Vec<u8>> {
         let prospect = match self.prospect.id {
-            Some(id) => Prospect::of_row(conn, tenant, noun, id)?,
+            Some(id) => Prospect::of_row(conn, tenant, resource, id)?,
             None => self.prospect.clone(),
         };
-        let mut rated = search(conn, tenant, noun, &prospect)?;
+        let mut rated = search(conn, tenant, resource, &prospect)?;
         rated.truncate(self.limit);
-        let (view, ids): (_, Vec<Uuid>) = (View::default(), rated.iter().map(|one| one.id).collect());
-        let rows = select::by_ids(noun, tenant, &view, ids).rows(conn)?;
+        let (view, ids): (_, Vec<Uuid>) = (Projection::default(), rated.iter().map(|one| one.id).collect());
+        let rows = select::by_ids(resource, tenant, &view, ids).rows(conn)?;
         let mut out = b"{\"data\":[".to_vec();
         for one in &rated {
             let Some(cells) = rows.iter().find(|cells| cells.uuid(0) == Some(one.id)) else { continue };
             if out.last() != Some(&b'[') {
                 out.push(b',');
             }
-            out.extend_from_slice(format!("{{\"{}\":", noun.name).as_bytes());
-            out.extend_from_slice(&row(noun, &view, cells, &Related::default()).json);
+            out.extend_from_slice(format!("{{\"{}\":", resource.name).as_bytes());
+            out.extend_from_slice(&row(resource, &view, cells, &RelatedRows::default()).json);
             let reasons = serde_json::to_string(&one.reasons).unwrap_or_default();
             out.extend_from_slice(format!(",\"score\":{},\"reasons\":{reasons}}}", one.score).as_bytes());
         }
@@ -118,15 +119,15 @@ impl Asked {
     }
 }
 
-fn fields(noun: &'static Noun) -> impl Iterator<Item = &'static Field> {
-    noun.fields.iter().filter(|field| field.written == Written::Always)
+fn fields(resource: &'static Resource) -> impl Iterator<Item = &'static Field> {
+    resource.fields.iter().filter(|field| field.mutability == Mutability::Always)
 }
 
 static SCORE: Field =
-    Field::new("score", Kind::Decimal, "0.93", "How likely they are the same, from 0 to 1.").not_null();
+    Field::new("score", FieldType::Decimal, "0.93", "How likely they are the same, from 0 to 1.").not_null();
 static REASONS: Field = Field::new(
     "reasons",
-    Kind::Tags,
+    FieldType::Tags,
     r#"["email","name"]"#,
     "What they have in common: email, similar_email, phone, domain, external_id, name, company.",
 )
@@ -152,9 +153,9 @@ static OF_COMPANIES: [Part; 1] = [Part::new(
 )
 .needed()];
 
-/// Adds both to the document.
+/// Adds both operations to the OpenAPI document.
 pub fn describe(api: &mut OpenApi) {
-    for (noun, path, id, summary, gives) in [
+    for (resource, path, id, summary, gives) in [
         (
             &CONTACTS,
             "/contacts/duplicates",
@@ -173,7 +174,7 @@ pub fn describe(api: &mut OpenApi) {
         let act = Act {
             method: HttpMethod::Post,
             path,
-            tag: noun.plural,
+            tag: resource.plural,
             id,
             summary,
             about: "Of a row that could be made, or of one that is there (`id`). E-mail addresses are compared without case; \
@@ -185,8 +186,8 @@ pub fn describe(api: &mut OpenApi) {
             problems: &[400, 401, 403, 404, 408, 413, 415, 422, 503],
             open: false,
         };
-        let own = [&ID, &LIMIT].into_iter().chain(fields(noun));
-        let takes: Vec<Part> = own.map(|field| Part::new(field.name, Shape::Field(field), field.about)).collect();
+        let own = [&ID, &LIMIT].into_iter().chain(fields(resource));
+        let takes: Vec<Part> = own.map(|field| Part::new(field.name, Shape::Field(field), field.description)).collect();
         act.describe_with(&takes, api);
     }
 }

@@ -1,11 +1,11 @@
-//! Duplicates: rows that could be the same person or the same company, with how likely that is and why.
+//! Duplicates: finds rows that could be the same person or company, with a score and the reasons.
 //!
-//! A row is rated by what it has in common with another ([`rate`]). What is looked at comes from indexes only ([`search`]);
-//! whoever makes a row that is there already, as far as one can tell, is told so ([`guard`]).
+//! A row is scored by what it has in common with another ([`score`]). Candidates come from indexes only ([`search`]).
+//! Creating a probable duplicate is refused ([`check`]).
 
-pub mod guard;
+pub mod check;
 pub mod http;
-mod rate;
+mod score;
 pub mod search;
 
 pub use self::search::{Prospect, question};

@@ -1,40 +1,40 @@
-//! Which rows could be the same as one, by indexes: mailbox, phone number, domain, id elsewhere, and trigrams of the name.
+//! Finds possible duplicates by indexes: mailbox, phone number, domain, external id, and trigrams of the name.
 
 use diesel::pg::PgConnection;
 use uuid::Uuid;
 
-use super::rate::Rated;
+use super::score::ScoredMatch;
 use crate::auth::Tenant;
 use crate::crm::contacts::CONTACTS;
-use crate::db::{Statement, Value};
+use crate::db::{SqlValue, Statement};
 use crate::error::Result;
-use crate::noun::{Change, Noun, select, store};
+use crate::resource::{Changeset, Resource, crud, select};
 
-/// How many rows each index may bring; beyond that they say nothing.
-const MOST: usize = 100;
-/// How many are answered at most.
+/// Rows per index; a value that more rows share says nothing.
+const MAX_CANDIDATES: usize = 100;
+/// Rows in a response at most.
 pub const SHOWN: i64 = 20;
 
-/// What is known of a row that is, or could be, there.
+/// What is known of a row that exists, or could be created.
 #[derive(Clone, Debug, Default)]
 pub struct Prospect {
-    /// Its own id, if it is there.
+    /// Its own id, if it exists.
     pub id: Option<Uuid>,
     pub email: Option<String>,
     pub phone: Option<String>,
-    /// As it is written, of a company.
+    /// A company's domain, as written.
     pub host: Option<String>,
-    /// The same, or that of the address, without `www.`
+    /// The same, or that of the email address, in lower case and without `www.`
     pub domain: Option<String>,
     pub external_id: Option<String>,
     pub company: Option<Uuid>,
-    /// The name, as a whole.
+    /// The full name.
     pub name: Option<String>,
 }
 
 impl Prospect {
-    /// What a body says.
-    pub fn of_change(change: &Change) -> Self {
+    /// Takes the values of a request body.
+    pub fn of_change(change: &Changeset) -> Self {
         let text = |name: &str| change.text(name).map(str::to_owned);
         let names: Vec<String> = ["name", "first_name", "last_name"].into_iter().filter_map(text).collect();
         Self {
@@ -44,25 +44,25 @@ impl Prospect {
             host: text("domain"),
             domain: text("domain").or_else(|| domain_of(&text("email")?)).map(bare),
             external_id: text("external_id"),
-            company: change.get("company_id").and_then(Value::as_uuid),
+            company: change.get("company_id").and_then(SqlValue::as_uuid),
             name: Some(names.join(" ")).filter(|name| !name.is_empty()),
         }
     }
 
-    /// What the row `id` says. Errors: 404.
-    pub fn of_row(conn: &mut PgConnection, tenant: &Tenant, noun: &'static Noun, id: Uuid) -> Result<Self> {
-        let columns = match is_contact(noun) {
+    /// Loads the values of row `id`. Errors: 404.
+    pub fn of_row(conn: &mut PgConnection, tenant: &Tenant, resource: &'static Resource, id: Uuid) -> Result<Self> {
+        let columns = match is_contact(resource) {
             true => {
                 "t.email, t.phone, t.external_id, nullif(concat_ws(' ', t.first_name, t.last_name), ''), t.company_id"
             }
             false => "t.domain, t.phone, t.external_id, t.name, NULL::uuid",
         };
-        let mut sql = Statement::new(format!("SELECT {columns} FROM {} t", noun.table));
-        sql.append(select::scoped(noun, tenant)).push(" AND t.id = ").bind(Value::Uuid(Some(id)));
-        select::alive(&mut sql, noun);
-        let row = sql.row(conn)?.ok_or_else(|| store::missing(noun))?;
+        let mut sql = Statement::new(format!("SELECT {columns} FROM {} t", resource.table));
+        sql.append(select::tenant_predicate(resource, tenant)).push(" AND t.id = ").bind(SqlValue::Uuid(Some(id)));
+        select::not_deleted(&mut sql, resource);
+        let row = sql.row(conn)?.ok_or_else(|| crud::not_found(resource))?;
         let text = |cell| row.text(cell).map(str::to_owned);
-        let (email, host) = if is_contact(noun) { (text(0), None) } else { (None, text(0)) };
+        let (email, host) = if is_contact(resource) { (text(0), None) } else { (None, text(0)) };
         let domain = host.clone().or_else(|| domain_of(email.as_deref()?)).map(bare);
         Ok(Self {
             id: Some(id),
@@ -76,14 +76,14 @@ impl Prospect {
         })
     }
 
-    /// Whether it says anything that rows are found by.
+    /// Whether it has nothing that rows are found by.
     pub fn is_empty(&self) -> bool {
         [&self.email, &self.phone, &self.domain, &self.external_id, &self.name].iter().all(|text| text.is_none())
     }
 }
 
-pub(super) fn is_contact(noun: &Noun) -> bool {
-    noun.plural == CONTACTS.plural
+pub(super) fn is_contact(resource: &Resource) -> bool {
+    resource.plural == CONTACTS.plural
 }
 
 fn domain_of(email: &str) -> Option<String> {
@@ -96,44 +96,51 @@ fn bare(domain: String) -> String {
     domain.strip_prefix("www.").map(str::to_owned).unwrap_or(domain)
 }
 
-/// The rows of `noun` that could be the same as `prospect`, the likeliest first. Queries: one.
+/// Returns the rows that could be the same as `prospect`, the likeliest first. Queries: one.
 pub fn search(
     conn: &mut PgConnection,
     tenant: &Tenant,
-    noun: &'static Noun,
+    resource: &'static Resource,
     prospect: &Prospect,
-) -> Result<Vec<Rated>> {
-    let mut rated: Vec<Rated> =
-        question(noun, tenant, prospect).rows(conn)?.iter().filter_map(Rated::read).filter(Rated::is_likely).collect();
+) -> Result<Vec<ScoredMatch>> {
+    let mut rated: Vec<ScoredMatch> = question(resource, tenant, prospect)
+        .rows(conn)?
+        .iter()
+        .filter_map(ScoredMatch::read)
+        .filter(ScoredMatch::is_likely)
+        .collect();
     rated.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.id.cmp(&b.id)));
     Ok(rated)
 }
 
-/// The statement of [`search`].
-pub fn question(noun: &'static Noun, tenant: &Tenant, prospect: &Prospect) -> Statement {
+/// Builds the statement of [`search`].
+pub fn question(resource: &'static Resource, tenant: &Tenant, prospect: &Prospect) -> Statement {
     let mut found = Statement::default();
     let mut arm = |test: Statement, order: Option<Statement>| {
         let joint = if found.text().is_empty() { "(" } else { " UNION (" };
-        found.push(joint).push(&format!("SELECT t.id FROM {} t", noun.table)).append(select::scoped(noun, tenant));
-        select::alive(&mut found, noun);
+        found
+            .push(joint)
+            .push(&format!("SELECT t.id FROM {} t", resource.table))
+            .append(select::tenant_predicate(resource, tenant));
+        select::not_deleted(&mut found, resource);
         found.push(" AND ").append(test);
         if let Some(order) = order {
             found.push(" ORDER BY ").append(order);
         }
-        found.push(&format!(" LIMIT {MOST})"));
+        found.push(&format!(" LIMIT {MAX_CANDIDATES})"));
     };
     let equal = |left: &str, value: &str, right: &str| {
         let mut sql = Statement::new(format!("{left} = "));
         let (before, after) = right.split_once('?').unwrap_or(("", ""));
-        sql.push(before).bind(Value::Text(Some(value.to_owned()))).push(after);
+        sql.push(before).bind(SqlValue::Text(Some(value.to_owned()))).push(after);
         sql
     };
-    if let Some(email) = prospect.email.as_deref().filter(|_| is_contact(noun)) {
+    if let Some(email) = prospect.email.as_deref().filter(|_| is_contact(resource)) {
         arm(equal("rapport_mailbox(t.email)", email, "rapport_mailbox(?)"), None);
     }
-    if let Some(domain) = prospect.domain.as_deref().filter(|_| !is_contact(noun)) {
+    if let Some(domain) = prospect.domain.as_deref().filter(|_| !is_contact(resource)) {
         let mut sql = Statement::new("lower(t.domain) = ANY(");
-        sql.bind(Value::Texts(vec![domain.to_owned(), format!("www.{domain}")])).push(")");
+        sql.bind(SqlValue::Texts(vec![domain.to_owned(), format!("www.{domain}")])).push(")");
         arm(sql, None);
     }
     if let Some(phone) = prospect.phone.as_deref() {
@@ -143,12 +150,12 @@ pub fn question(noun: &'static Noun, tenant: &Tenant, prospect: &Prospect) -> St
         arm(equal("t.external_id", id, "?"), None);
     }
     if let Some(name) = prospect.name.as_deref() {
-        if !is_contact(noun) {
+        if !is_contact(resource) {
             arm(equal("rapport_company_name(t.name)", name, "rapport_company_name(?)"), None);
         }
-        // The search text has more than the name: how much of the name is in it counts.
-        let called = if is_contact(noun) { "lower(" } else { "rapport_company_name(" };
-        let name = || Value::Text(Some(name.to_owned()));
+        // The search text has more than the name, so what counts is how much of the name is in it.
+        let called = if is_contact(resource) { "lower(" } else { "rapport_company_name(" };
+        let name = || SqlValue::Text(Some(name.to_owned()));
         let mut test = Statement::new(called);
         test.bind(name()).push(") <% t.search");
         let mut order = Statement::new(format!("word_similarity({called}"));
@@ -158,32 +165,32 @@ pub fn question(noun: &'static Noun, tenant: &Tenant, prospect: &Prospect) -> St
     if found.text().is_empty() {
         found.push("SELECT NULL::uuid AS id WHERE false");
     }
-    rated(noun, tenant, prospect, found)
+    rated(resource, tenant, prospect, found)
 }
 
-/// What the rows that `found` brings have in common with `prospect`, as [`Rated::read`] takes it.
-pub(super) fn rated(noun: &'static Noun, tenant: &Tenant, prospect: &Prospect, found: Statement) -> Statement {
-    let text = |text: &Option<String>| Value::Text(text.clone());
+/// Compares the rows that `found` selects with `prospect`; the columns are those that [`ScoredMatch::read`] reads.
+pub(super) fn rated(resource: &'static Resource, tenant: &Tenant, prospect: &Prospect, found: Statement) -> Statement {
+    let text = |text: &Option<String>| SqlValue::Text(text.clone());
     let mut sql = Statement::new("WITH found (id) AS (");
     sql.append(found).push(") SELECT t.id, (similarity(");
-    let name = Value::Text(prospect.name.clone());
-    match is_contact(noun) {
+    let name = SqlValue::Text(prospect.name.clone());
+    match is_contact(resource) {
         true => sql.push("nullif(concat_ws(' ', t.first_name, t.last_name), ''), ").bind(name),
         false => sql.push("rapport_company_name(t.name), rapport_company_name(").bind(name).push(")"),
     };
     sql.push(") * 1000)::integer");
-    let mut flag = |parts: Vec<(&str, Value, &str)>| {
+    let mut flag = |parts: Vec<(&str, SqlValue, &str)>| {
         sql.push(", coalesce(");
         for (before, value, after) in parts {
             sql.push(before).bind(value).push(after);
         }
         sql.push(", false)::integer");
     };
-    let never = || vec![("", Value::Bool(None), "")];
-    // In the order of `rate::FLAGS`.
+    let never = || vec![("", SqlValue::Bool(None), "")];
+    // In the order of `score::FLAGS`.
     let (outside, phone) = (text(&prospect.external_id), text(&prospect.phone));
     let (address, host) = (text(&prospect.email), text(&prospect.domain));
-    match is_contact(noun) {
+    match is_contact(resource) {
         true => {
             flag(vec![("lower(t.email) = lower(", address.clone(), ")")]);
             flag(vec![("t.external_id = ", outside, "")]);
@@ -193,9 +200,9 @@ pub(super) fn rated(noun: &'static Noun, tenant: &Tenant, prospect: &Prospect, f
                 ("lower(t.email) <> lower(", address.clone(), ")"),
                 (" AND rapport_mailbox(t.email) = rapport_mailbox(", address, ")"),
             ]);
-            // Said, or told by the domain of the address.
+            // The company itself, or one with the domain of the email address.
             flag(vec![
-                ("t.company_id = ", Value::Uuid(prospect.company), ""),
+                ("t.company_id = ", SqlValue::Uuid(prospect.company), ""),
                 (" OR regexp_replace(lower(c.domain), '^www[.]', '') = ", host, ""),
             ]);
         }
@@ -206,21 +213,21 @@ pub(super) fn rated(noun: &'static Noun, tenant: &Tenant, prospect: &Prospect, f
             flag(vec![("t.phone = ", phone, "")]);
             flag(never());
             flag(never());
-            // Beside them: whether it is that very domain, and whether it is another.
+            // Of companies, whether it is that very domain, and whether it is another.
             flag(vec![("lower(t.domain) = lower(", text(&prospect.host), ")")]);
             flag(vec![("regexp_replace(lower(t.domain), '^www[.]', '') <> ", text(&prospect.domain), "")]);
         }
     }
-    sql.push(" FROM found JOIN ").push(noun.table).push(" t ON t.id = found.id");
-    if is_contact(noun) {
+    sql.push(" FROM found JOIN ").push(resource.table).push(" t ON t.id = found.id");
+    if is_contact(resource) {
         sql.push(
             " LEFT JOIN companies c ON c.business_id = t.business_id AND c.id = t.company_id AND c.deleted_at IS NULL",
         );
     }
-    sql.append(select::scoped(noun, tenant));
-    select::alive(&mut sql, noun);
+    sql.append(select::tenant_predicate(resource, tenant));
+    select::not_deleted(&mut sql, resource);
     if prospect.id.is_some() {
-        sql.push(" AND t.id <> ").bind(Value::Uuid(prospect.id));
+        sql.push(" AND t.id <> ").bind(SqlValue::Uuid(prospect.id));
     }
     sql
 }

@@ -1,4 +1,4 @@
-//! Conversion: a lead is won. Its company and its contact are made, or found, and all three belong together from then on.
+//! Lead conversion: wins a lead, finds or creates its company and its contact, and links all three.
 
 use actix_web::http::StatusCode;
 use actix_web::web::Bytes;
@@ -7,94 +7,94 @@ use uuid::Uuid;
 
 use super::locks::{self, Locked};
 use super::{LEADS, STATUSES};
-use crate::auth::{Business, Tenant};
+use crate::auth::{Tenant, TenantSettings};
 use crate::crm::companies::COMPANIES;
 use crate::crm::contacts::CONTACTS;
-use crate::db::{Statement, Tx, Value};
-use crate::error::{Error, Fault, Result};
-use crate::http::once::Answer;
+use crate::db::{SqlValue, Statement, Tx};
+use crate::error::{Error, FieldError, Result};
+use crate::http::idempotency::ApiResponse;
 use crate::http::precondition::IfMatch;
-use crate::noun::http::API;
-use crate::noun::params::View;
-use crate::noun::store::{self, Row};
-use crate::noun::{Change, Faults, Kind, Noun, body, form, json};
+use crate::resource::crud::{self, Row};
+use crate::resource::http::API;
+use crate::resource::list_query::Projection;
+use crate::resource::{Changeset, FieldType, Resource, ValidationErrors, action_body, body, row_json};
 
-/// What a lead is when it is converted.
+/// Status of a converted lead.
 const WON: &str = "won";
-/// What of the lead this operation sets itself.
+/// Fields of the lead that this operation sets itself.
 pub(super) const SETS: [&str; 3] = ["status", "company_id", "contact_id"];
 
-/// Who the other side is.
-enum Party {
-    /// Whoever the lead names.
+/// The company or the contact of a conversion.
+enum PartyRef {
+    /// The one that the lead references.
     Own,
-    /// A row that is there.
+    /// An existing row.
     Known(Uuid),
-    /// To be made, unless there is one with its domain or its e-mail address.
-    New(Change),
+    /// A row to create, unless there is one with its domain or its email address.
+    New(Changeset),
 }
 
-/// Who it was, and whether they were made.
+/// The row, and whether it was created.
 #[derive(Clone, Copy)]
 struct Found {
     id: Uuid,
     created: bool,
 }
 
-/// How rows of a noun are found again: what is unique, its function (migration 13) and its constraint.
+/// How existing rows are found: the unique field, its lookup function and its constraint.
 struct Key {
-    noun: &'static Noun,
+    resource: &'static Resource,
     field: &'static str,
     finds: &'static str,
     constraint: &'static str,
 }
 
 static COMPANY: Key =
-    Key { noun: &COMPANIES, field: "domain", finds: "rapport_company_of", constraint: "companies_domain_key" };
+    Key { resource: &COMPANIES, field: "domain", finds: "rapport_company_of", constraint: "companies_domain_key" };
 static CONTACT: Key =
-    Key { noun: &CONTACTS, field: "email", finds: "rapport_contact_of", constraint: "contacts_email_key" };
+    Key { resource: &CONTACTS, field: "email", finds: "rapport_contact_of", constraint: "contacts_email_key" };
 
-/// A body that was read.
+/// A parsed request body.
 pub struct Conversion {
-    company: Party,
-    contact: Party,
-    lead: Change,
+    company: PartyRef,
+    contact: PartyRef,
+    lead: Changeset,
 }
 
 impl Conversion {
-    /// Errors: 400, and 422 with the faults of all its parts.
-    pub fn read(body: &Bytes, depth: usize, business: &Business) -> Result<Self> {
+    /// Parses the body. Errors: 400; 422 with the validation errors of all its parts.
+    pub fn read(body: &Bytes, depth: usize, business: &TenantSettings) -> Result<Self> {
         debug_assert!(STATUSES.contains(&WON));
-        let (mut members, mut faults) = form::members(body, depth, &["company", "contact", "lead"])?;
-        let mut party = |key: &Key| -> Result<Party> {
-            let name = key.noun.name;
-            let read =
-                form::object(&mut members, name, &mut faults).map(|members| read_party(key.noun, members, business));
-            Ok(read.map_or(Ok(None), |read| faults.member(name, read))?.unwrap_or(Party::Own))
+        let (mut members, mut faults) = action_body::members(body, depth, &["company", "contact", "lead"])?;
+        let mut party = |key: &Key| -> Result<PartyRef> {
+            let name = key.resource.name;
+            let read = action_body::object(&mut members, name, &mut faults)
+                .map(|members| read_party(key.resource, members, business));
+            Ok(read.map_or(Ok(None), |read| faults.member(name, read))?.unwrap_or(PartyRef::Own))
         };
         let (company, contact) = (party(&COMPANY)?, party(&CONTACT)?);
-        let mut lead = form::object(&mut members, "lead", &mut faults).unwrap_or_default();
-        let mut own = Faults::default();
-        form::refuse(&mut lead, &SETS, &mut own);
+        let mut lead = action_body::object(&mut members, "lead", &mut faults).unwrap_or_default();
+        let mut own = ValidationErrors::default();
+        action_body::refuse(&mut lead, &SETS, &mut own);
         lead.insert("status".into(), json!(WON));
-        let lead = own.and(Change::parse(&LEADS, lead.into(), false, business));
-        let lead = faults.and(lead.map_err(|error| error.of_member("lead")))?;
+        let lead = own.and(Changeset::parse(&LEADS, lead.into(), false, business));
+        let lead = faults.and(lead.map_err(|error| error.nest_under("lead")))?;
         Ok(Self { company, contact, lead })
     }
 
-    /// Does it to the lead `id`, if `expected` is its version. Errors: 404; 409 when it is won already; 412; 422.
-    pub fn run(&self, tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, expected: IfMatch) -> Result<Answer> {
+    /// Converts lead `id` if `expected` is its version. Errors: 404; 409 when it is won already; 412; 422.
+    pub fn run(&self, tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, expected: IfMatch) -> Result<ApiResponse> {
         let Locked { company, contact, status } = locks::lead(tx, tenant, id, expected)?;
         if status == WON {
             let detail = "This lead is won already. Give it another status first, if it is to be converted again.";
             return Err(Error::conflict("already_converted", detail));
         }
-        let mut faults = Faults::default();
+        let mut faults = ValidationErrors::default();
         let found = find(tx, tenant, &COMPANY, &self.company, company, |_| {});
         let company = faults.member("company", found)?.flatten();
-        let given = !matches!(self.company, Party::Own);
+        let given = !matches!(self.company, PartyRef::Own);
         let found = find(tx, tenant, &CONTACT, &self.contact, contact, |change| {
-            change.set_default("company_id", Value::Uuid(company.map(|company| company.id)));
+            change.set_default("company_id", SqlValue::Uuid(company.map(|company| company.id)));
         });
         let contact = faults.member("contact", found)?.flatten();
         let works_for = match contact {
@@ -103,12 +103,12 @@ impl Conversion {
         };
         let company_id = company.map(|company| company.id).or(works_for);
         let mut lead = self.lead.clone();
-        lead.set("company_id", Value::Uuid(company_id));
-        lead.set("contact_id", Value::Uuid(contact.map(|contact| contact.id)));
+        lead.set("company_id", SqlValue::Uuid(company_id));
+        lead.set("contact_id", SqlValue::Uuid(contact.map(|contact| contact.id)));
         let lead = faults.member("lead", (LEADS.writes.update)(tx, tenant, id, lead, IfMatch::ANY))?;
         faults.into_result()?;
-        let mut row = |noun, id: Option<Uuid>| match id {
-            Some(id) => store::one(tx, tenant, noun, id, &View::default()),
+        let mut row = |resource, id: Option<Uuid>| match id {
+            Some(id) => crud::one(tx, tenant, resource, id, &Projection::default()),
             None => Ok(None),
         };
         let rows = (row(&COMPANIES, company_id)?, row(&CONTACTS, contact.map(|contact| contact.id))?);
@@ -116,86 +116,94 @@ impl Conversion {
         let made = |found: Option<Found>| found.is_some_and(|found| found.created);
         let created = json!({ "company": made(company), "contact": made(contact) });
         let created = Row { json: created.to_string().into_bytes(), version: 0 };
-        let json = json::document(&[
+        let json = row_json::document(&[
             ("lead", Some(&lead)),
             ("company", rows.0.as_ref()),
             ("contact", rows.1.as_ref()),
             ("created", Some(&created)),
         ]);
-        Ok(Answer::new(StatusCode::CREATED, json).location(format!("{API}/{}/{id}", LEADS.plural)).etag(lead.etag()))
+        Ok(ApiResponse::new(StatusCode::CREATED, json)
+            .location(format!("{API}/{}/{id}", LEADS.plural))
+            .etag(lead.etag()))
     }
 }
 
-/// `{"id":…}` alone, or the fields of a new row.
-fn read_party(noun: &'static Noun, mut members: Map<String, Json>, business: &Business) -> Result<Party> {
+/// Parses `{"id":…}` alone, or the fields of a new row.
+fn read_party(
+    resource: &'static Resource,
+    mut members: Map<String, Json>,
+    business: &TenantSettings,
+) -> Result<PartyRef> {
     let Some(id) = members.shift_remove("id") else {
-        return Ok(Party::New(Change::parse(noun, members.into(), true, business)?));
+        return Ok(PartyRef::New(Changeset::parse(resource, members.into(), true, business)?));
     };
-    let mut faults = Faults::default();
+    let mut faults = ValidationErrors::default();
     for name in members.keys() {
-        let detail =
-            format!("`{name}` does not go with `id`: give the `id` of a {0}, or the fields of a new one.", noun.name);
+        let detail = format!(
+            "`{name}` does not go with `id`: give the `id` of a {0}, or the fields of a new one.",
+            resource.name
+        );
         faults.field(name, "not_with_id", detail);
     }
-    let id = body::value(Kind::Uuid, id, business)
-        .map_err(|(code, detail)| Error::Invalid(vec![Fault::new("/id", code, format!("`id` {detail}"))]));
-    Ok(faults.and(id)?.as_uuid().map_or(Party::Own, Party::Known))
+    let id = body::value(FieldType::Uuid, id, business)
+        .map_err(|(code, detail)| Error::Invalid(vec![FieldError::new("/id", code, format!("`id` {detail}"))]));
+    Ok(faults.and(id)?.as_uuid().map_or(PartyRef::Own, PartyRef::Known))
 }
 
-/// Finds or makes them, and keeps them locked. `own` is whom the lead names.
+/// Finds or creates the row, and keeps it locked. `own` is the one that the lead references.
 fn find(
     tx: &mut Tx<'_>,
     tenant: &Tenant,
     key: &Key,
-    party: &Party,
+    party: &PartyRef,
     own: Option<Uuid>,
-    complete: impl Fn(&mut Change),
+    complete: impl Fn(&mut Changeset),
 ) -> Result<Option<Found>> {
     let there = |id| Some(Found { id, created: false });
     let change = match party {
-        Party::Own => match own {
-            Some(id) if locks::one(tx, tenant, key.noun, id)? => return Ok(there(id)),
+        PartyRef::Own => match own {
+            Some(id) if locks::one(tx, tenant, key.resource, id)? => return Ok(there(id)),
             _ => return Ok(None),
         },
-        Party::Known(id) if locks::one(tx, tenant, key.noun, *id)? => return Ok(there(*id)),
-        Party::Known(_) => {
-            let detail = format!("`id` names no {} of this business, or a deleted one.", key.noun.name);
-            return Err(Error::Invalid(vec![Fault::new("/id", "no_such_row", detail)]));
+        PartyRef::Known(id) if locks::one(tx, tenant, key.resource, *id)? => return Ok(there(*id)),
+        PartyRef::Known(_) => {
+            let detail = format!("`id` names no {} of this business, or a deleted one.", key.resource.name);
+            return Err(Error::Invalid(vec![FieldError::new("/id", "no_such_row", detail)]));
         }
-        Party::New(change) => change,
+        PartyRef::New(change) => change,
     };
     if let Some(text) = change.text(key.field) {
         let mut sql = Statement::new(format!("SELECT {}(", key.finds));
-        let row = sql.bind(Value::Text(Some(text.to_owned()))).push(")").row(tx)?;
+        let row = sql.bind(SqlValue::Text(Some(text.to_owned()))).push(")").row(tx)?;
         if let Some(id) = row.and_then(|row| row.uuid(0))
-            && locks::one(tx, tenant, key.noun, id)?
+            && locks::one(tx, tenant, key.resource, id)?
         {
             return Ok(there(id));
         }
     }
     let mut change = change.clone();
     complete(&mut change);
-    match (key.noun.writes.create)(tx, tenant, change) {
+    match (key.resource.writes.create)(tx, tenant, change) {
         Ok((id, _)) => Ok(Some(Found { id, created: true })),
-        // Somebody else has just made it, and it will be found.
-        Err(error) if error.is_taken(key.constraint) => Err(Error::outrun()),
+        // Created by a concurrent transaction: the retry finds it.
+        Err(error) if error.is_taken(key.constraint) => Err(Error::serialization_conflict()),
         Err(error) => Err(error),
     }
 }
 
-/// The contact `id` works for `company`, if they work for nobody, or if it was `given`. For whom they work then.
+/// Sets the contact's company to `company` if they have none, or if it was `given`. Returns the contact's company.
 fn employ(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, company: Option<Found>, given: bool) -> Result<Option<Uuid>> {
-    // A company that was deleted is none.
+    // A deleted company counts as none.
     let mut sql = Statement::new(
         "SELECT c.id FROM contacts t JOIN companies c ON c.business_id = t.business_id AND c.id = t.company_id \
          AND c.deleted_at IS NULL WHERE t.business_id = ",
     );
-    sql.bind(Value::Uuid(Some(tenant.id()))).push(" AND t.id = ").bind(Value::Uuid(Some(id)));
+    sql.bind(SqlValue::Uuid(Some(tenant.id()))).push(" AND t.id = ").bind(SqlValue::Uuid(Some(id)));
     let now = sql.row(tx)?.and_then(|row| row.uuid(0));
     match company {
         Some(company) if now.is_none() || (given && now != Some(company.id)) => {
-            let mut change = Change::none(&CONTACTS);
-            change.set("company_id", Value::Uuid(Some(company.id)));
+            let mut change = Changeset::none(&CONTACTS);
+            change.set("company_id", SqlValue::Uuid(Some(company.id)));
             (CONTACTS.writes.update)(tx, tenant, id, change, IfMatch::ANY)?;
             Ok(Some(company.id))
         }

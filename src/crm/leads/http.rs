@@ -1,4 +1,4 @@
-//! `POST /leads/{id}/processing` and `POST /leads/{id}/conversion`.
+//! HTTP handlers of `POST /leads/{id}/processing` and `POST /leads/{id}/conversion`.
 
 use actix_web::http::Method;
 use actix_web::web::{Bytes, Data, ServiceConfig};
@@ -9,7 +9,6 @@ use utoipa::openapi::path::HttpMethod;
 use super::LEADS;
 use super::conversion::{self, Conversion};
 use super::processing::{self, Processing};
-use crate::app::App;
 use crate::auth::Action;
 use crate::crm::companies::COMPANIES;
 use crate::crm::contacts::CONTACTS;
@@ -19,33 +18,36 @@ use crate::crm::messages::MESSAGES;
 use crate::error::Result;
 use crate::http::caller::Caller;
 use crate::http::precondition::IfMatch;
-use crate::http::{once, routing};
-use crate::noun::http::{id, may_change, no_parameters};
-use crate::noun::openapi::{Act, Gives, Part, Shape};
-use crate::noun::{Field, Kind};
+use crate::http::{idempotency, routing};
+use crate::resource::http::{id, may_change, no_parameters};
+use crate::resource::openapi::{Act, Gives, Part, Shape};
+use crate::resource::{Field, FieldType};
+use crate::state::AppState;
 
-/// Below `/leads`.
+/// Registers the routes below `/leads`.
 pub fn routes(scope: &mut ServiceConfig) {
     routing::resource("/{id}/processing").on(Method::POST, process).register(scope);
     routing::resource("/{id}/conversion").on(Method::POST, convert).register(scope);
 }
 
-async fn process(app: Data<App>, caller: Caller, request: HttpRequest, body: Bytes) -> Result<HttpResponse> {
+async fn process(app: Data<AppState>, caller: Caller, request: HttpRequest, body: Bytes) -> Result<HttpResponse> {
     let tenant = may_change(&caller, &LEADS, Action::Write)?;
     no_parameters(&request)?;
     let (id, expected) = (id(&LEADS, &request)?, IfMatch::read(&request)?);
     let asked = Processing::read(&body, app.config.body_depth, caller.business())?;
     let own = tenant.clone();
-    once::write(&app.db, &tenant, &request, &body, "processing", move |tx| asked.run(tx, &own, id, expected)).await
+    idempotency::write(&app.db, &tenant, &request, &body, "processing", move |tx| asked.run(tx, &own, id, expected))
+        .await
 }
 
-async fn convert(app: Data<App>, caller: Caller, request: HttpRequest, body: Bytes) -> Result<HttpResponse> {
+async fn convert(app: Data<AppState>, caller: Caller, request: HttpRequest, body: Bytes) -> Result<HttpResponse> {
     let tenant = may_change(&caller, &LEADS, Action::Write)?;
     no_parameters(&request)?;
     let (id, expected) = (id(&LEADS, &request)?, IfMatch::read(&request)?);
     let asked = Conversion::read(&body, app.config.body_depth, caller.business())?;
     let own = tenant.clone();
-    once::write(&app.db, &tenant, &request, &body, "conversion", move |tx| asked.run(tx, &own, id, expected)).await
+    idempotency::write(&app.db, &tenant, &request, &body, "conversion", move |tx| asked.run(tx, &own, id, expected))
+        .await
 }
 
 static PROCESSING: [Part; 3] = [
@@ -83,7 +85,7 @@ static CONVERSION: [Part; 3] = [
     Part::new(
         "contact",
         Shape::Either(&CONTACTS),
-        "One that is there, or a new one; one with the same e-mail address is taken as they are. The lead's own, when left out.",
+        "One that is there, or a new one; one with the same e-mail address is taken as it is. The lead's own, when left out.",
     ),
     Part::new(
         "lead",
@@ -92,8 +94,8 @@ static CONVERSION: [Part; 3] = [
     ),
 ];
 static CREATED: [Field; 2] = [
-    Field::new("company", Kind::Bool, "true", "Whether the company was made.").not_null(),
-    Field::new("contact", Kind::Bool, "false", "Whether the contact was made.").not_null(),
+    Field::new("company", FieldType::Bool, "true", "Whether the company was made.").not_null(),
+    Field::new("contact", FieldType::Bool, "false", "Whether the contact was made.").not_null(),
 ];
 static CONVERTED: [Part; 4] = [
     Part::new("lead", Shape::Row(&LEADS), "The lead as it is now.").needed(),
@@ -102,7 +104,7 @@ static CONVERTED: [Part; 4] = [
     Part::new("created", Shape::Object(&CREATED), "What was made; the rest was there.").needed(),
 ];
 
-/// Adds both to the document.
+/// Adds both operations to the OpenAPI document.
 pub fn describe(api: &mut OpenApi) {
     let act = |path, id, summary, about, gives| Act {
         method: HttpMethod::Post,

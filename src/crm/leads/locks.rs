@@ -1,42 +1,42 @@
-//! Locks of the transactions that change several nouns at once. All take them in one order, so that none of these waits for
-//! another in a circle: leads, companies, contacts, conversations; within one noun by id.
+//! Row locks of transactions that change several resources. All lock in one order, so that they do not deadlock: leads,
+//! companies, contacts, conversations; within one resource by id.
 //!
-//! `FOR NO KEY UPDATE` keeps other writers away, and not those who only link to the row.
+//! `FOR NO KEY UPDATE` blocks other writers, but not those who only reference the row.
 
 use uuid::Uuid;
 
 use super::LEADS;
 use crate::auth::Tenant;
-use crate::db::{Statement, Tx, Value};
+use crate::db::{SqlValue, Statement, Tx};
 use crate::error::{Error, Result};
 use crate::http::precondition::IfMatch;
-use crate::noun::store;
-use crate::noun::{Noun, select};
+use crate::resource::crud;
+use crate::resource::{Resource, select};
 
-/// A lead as it is while it is locked.
+/// A locked lead.
 pub struct Locked {
     pub company: Option<Uuid>,
     pub contact: Option<Uuid>,
     pub status: String,
 }
 
-/// Locks the lead `id`, if `expected` is its version. Errors: 404 and 412.
+/// Locks lead `id` if `expected` is its version. Errors: 404; 412.
 pub fn lead(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, expected: IfMatch) -> Result<Locked> {
     let mut sql = Statement::new("SELECT t.version, t.company_id, t.contact_id, t.status FROM leads t");
-    sql.append(select::scoped(&LEADS, tenant)).push(" AND t.id = ").bind(Value::Uuid(Some(id)));
-    select::alive(&mut sql, &LEADS);
-    let row = sql.push(" FOR NO KEY UPDATE").row(tx)?.ok_or_else(|| store::missing(&LEADS))?;
+    sql.append(select::tenant_predicate(&LEADS, tenant)).push(" AND t.id = ").bind(SqlValue::Uuid(Some(id)));
+    select::not_deleted(&mut sql, &LEADS);
+    let row = sql.push(" FOR NO KEY UPDATE").row(tx)?.ok_or_else(|| crud::not_found(&LEADS))?;
     if !expected.allows(row.int(0)) {
-        return Err(Error::Stale);
+        return Err(Error::PreconditionFailed);
     }
     let status = row.text(3).unwrap_or_default().to_owned();
     Ok(Locked { company: row.uuid(1), contact: row.uuid(2), status })
 }
 
-/// Locks the row `id` of `noun`; whether there is one.
-pub fn one(tx: &mut Tx<'_>, tenant: &Tenant, noun: &Noun, id: Uuid) -> Result<bool> {
-    let mut sql = Statement::new(format!("SELECT t.id FROM {} t", noun.table));
-    sql.append(select::scoped(noun, tenant)).push(" AND t.id = ").bind(Value::Uuid(Some(id)));
-    select::alive(&mut sql, noun);
+/// Locks row `id`. Returns whether it exists.
+pub fn one(tx: &mut Tx<'_>, tenant: &Tenant, resource: &Resource, id: Uuid) -> Result<bool> {
+    let mut sql = Statement::new(format!("SELECT t.id FROM {} t", resource.table));
+    sql.append(select::tenant_predicate(resource, tenant)).push(" AND t.id = ").bind(SqlValue::Uuid(Some(id)));
+    select::not_deleted(&mut sql, resource);
     Ok(sql.push(" FOR NO KEY UPDATE").row(tx)?.is_some())
 }

@@ -1,5 +1,4 @@
-//! Processing: what came of looking at a lead, in one transaction: the lead is changed, a conversation goes on, and what was
-//! decided is recorded.
+//! Lead processing: changes a lead, continues a conversation and records a decision, in one transaction.
 
 use actix_web::http::StatusCode;
 use actix_web::web::Bytes;
@@ -7,150 +6,152 @@ use serde_json::{Map, Value as Json, json};
 use uuid::Uuid;
 
 use super::{LEADS, locks};
-use crate::auth::{Business, Tenant};
+use crate::auth::{Tenant, TenantSettings};
 use crate::crm::conversations::CONVERSATIONS;
 use crate::crm::decisions::DECISIONS;
 use crate::crm::messages::MESSAGES;
-use crate::db::{Statement, Tx, Value};
-use crate::error::{Error, Fault, Result};
-use crate::http::once::Answer;
+use crate::db::{SqlValue, Statement, Tx};
+use crate::error::{Error, FieldError, Result};
+use crate::http::idempotency::ApiResponse;
 use crate::http::precondition::IfMatch;
-use crate::noun::http::API;
-use crate::noun::params::View;
-use crate::noun::store;
-use crate::noun::{Change, Faults, form, json};
+use crate::resource::crud;
+use crate::resource::http::API;
+use crate::resource::list_query::Projection;
+use crate::resource::{Changeset, ValidationErrors, action_body, row_json};
 
-/// What of a conversation it takes beside the message.
+/// Fields of a conversation that it accepts beside the message.
 pub(super) const TALK: [&str; 4] = ["channel", "address", "contact_id", "subject"];
 
-/// A body that was read.
+/// A parsed request body.
 pub struct Processing {
-    lead: Option<Change>,
-    conversation: Option<Change>,
-    message: Option<Change>,
-    decision: Change,
+    lead: Option<Changeset>,
+    conversation: Option<Changeset>,
+    message: Option<Changeset>,
+    decision: Changeset,
 }
 
 impl Processing {
-    /// Errors: 400, and 422 with the faults of all its parts.
-    pub fn read(body: &Bytes, depth: usize, business: &Business) -> Result<Self> {
-        let (mut members, mut faults) = form::members(body, depth, &["lead", "conversation", "decision"])?;
-        let lead = match form::object(&mut members, "lead", &mut faults) {
-            Some(lead) => faults.member("lead", Change::parse(&LEADS, lead.into(), false, business))?,
+    /// Parses the body. Errors: 400; 422 with the validation errors of all its parts.
+    pub fn read(body: &Bytes, depth: usize, business: &TenantSettings) -> Result<Self> {
+        let (mut members, mut faults) = action_body::members(body, depth, &["lead", "conversation", "decision"])?;
+        let lead = match action_body::object(&mut members, "lead", &mut faults) {
+            Some(lead) => faults.member("lead", Changeset::parse(&LEADS, lead.into(), false, business))?,
             None => None,
         };
         let talked = matches!(members.get("conversation"), Some(Json::Object(_)));
-        let (conversation, message) = match form::object(&mut members, "conversation", &mut faults) {
+        let (conversation, message) = match action_body::object(&mut members, "conversation", &mut faults) {
             Some(members) => faults.member("conversation", talk(members, business))?.unzip(),
             None => (None, None),
         };
-        let decision = match form::object(&mut members, "decision", &mut faults) {
-            Some(members) => decision(members, talked, business).map_err(|error| error.of_member("decision")),
-            None => Err(Error::Invalid(vec![Fault::new("/decision", "required", "`decision` is required.")])),
+        let decision = match action_body::object(&mut members, "decision", &mut faults) {
+            Some(members) => decision(members, talked, business).map_err(|error| error.nest_under("decision")),
+            None => Err(Error::Invalid(vec![FieldError::new("/decision", "required", "`decision` is required.")])),
         };
         Ok(Self { decision: faults.and(decision)?, lead, conversation, message: message.flatten() })
     }
 
-    /// Does it all to the lead `id`, if `expected` is its version. Errors: 404, 409, 412, and 422 with what is wrong with links.
-    pub fn run(&self, tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, expected: IfMatch) -> Result<Answer> {
+    /// Applies the request to lead `id` if `expected` is its version. Errors: 404; 409; 412; 422 with the invalid
+    /// references.
+    pub fn run(&self, tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, expected: IfMatch) -> Result<ApiResponse> {
         let locked = locks::lead(tx, tenant, id, expected)?;
         let given = self.lead.as_ref().and_then(|change| change.get("contact_id"));
-        let contact = given.map_or(locked.contact, Value::as_uuid);
-        // What is refused because of a link is refused before anything of it is written: the next part can still be tried.
-        let mut faults = Faults::default();
+        let contact = given.map_or(locked.contact, SqlValue::as_uuid);
+        // A part with an invalid reference is refused before anything of it is written, so the next part can still be
+        // tried.
+        let mut faults = ValidationErrors::default();
         let mut decision = self.decision.clone();
-        decision.set("lead_id", Value::Uuid(Some(id)));
+        decision.set("lead_id", SqlValue::Uuid(Some(id)));
         let (mut talk, mut message) = (None, None);
         if let Some(change) = &self.conversation {
             let thread = thread(tx, tenant, change, id, contact);
             talk = faults.member("conversation", thread)?;
-            decision.set("conversation_id", Value::Uuid(talk));
+            decision.set("conversation_id", SqlValue::Uuid(talk));
         }
         if let (Some(change), Some(talk)) = (&self.message, talk) {
             let mut change = change.clone();
-            change.set("conversation_id", Value::Uuid(Some(talk)));
+            change.set("conversation_id", SqlValue::Uuid(Some(talk)));
             let said = (MESSAGES.writes.create)(tx, tenant, change);
             message = faults.member("conversation/message", said)?.map(|(_, row)| row);
         }
         let decision = faults.member("decision", (DECISIONS.writes.create)(tx, tenant, decision))?;
-        // Last: whoever sees only what is assigned to them may give the lead away with it.
+        // Last: a caller restricted to what is assigned to them may assign the lead to another member.
         let lead = match &self.lead {
             Some(change) => {
                 faults.member("lead", (LEADS.writes.update)(tx, tenant, id, change.clone(), IfMatch::ANY))?
             }
-            None => store::one(tx, tenant, &LEADS, id, &View::default())?,
+            None => crud::one(tx, tenant, &LEADS, id, &Projection::default())?,
         };
         faults.into_result()?;
         let talk = match talk {
-            Some(talk) => store::one(tx, tenant, &CONVERSATIONS, talk, &View::default())?,
+            Some(talk) => crud::one(tx, tenant, &CONVERSATIONS, talk, &Projection::default())?,
             None => None,
         };
         let (Some(lead), Some((made, decision))) = (lead, decision) else {
             return Err(Error::Internal("a row that was written is not there".into()));
         };
-        let json = json::document(&[
+        let json = row_json::document(&[
             ("lead", Some(&lead)),
             ("conversation", talk.as_ref()),
             ("message", message.as_ref()),
             ("decision", Some(&decision)),
         ]);
-        Ok(Answer::new(StatusCode::CREATED, json)
+        Ok(ApiResponse::new(StatusCode::CREATED, json)
             .location(format!("{API}/{}/{made}", DECISIONS.plural))
             .etag(lead.etag()))
     }
 }
 
-/// A conversation and the message that it may have.
-fn talk(mut members: Map<String, Json>, business: &Business) -> Result<(Change, Option<Change>)> {
-    let mut faults = Faults::default();
-    let message = match form::object(&mut members, "message", &mut faults) {
+/// Parses a conversation and the message that it may have.
+fn talk(mut members: Map<String, Json>, business: &TenantSettings) -> Result<(Changeset, Option<Changeset>)> {
+    let mut faults = ValidationErrors::default();
+    let message = match action_body::object(&mut members, "message", &mut faults) {
         Some(mut said) => {
-            let mut own = Faults::default();
-            form::refuse(&mut said, &["conversation_id"], &mut own);
-            // Known when it is written.
+            let mut own = ValidationErrors::default();
+            action_body::refuse(&mut said, &["conversation_id"], &mut own);
+            // Replaced when the message is written.
             said.insert("conversation_id".into(), json!(Uuid::nil()));
-            faults.member("message", own.and(Change::parse(&MESSAGES, said.into(), true, business)))?
+            faults.member("message", own.and(Changeset::parse(&MESSAGES, said.into(), true, business)))?
         }
         None => None,
     };
-    form::only(&mut members, &TALK, &mut faults);
-    Ok((faults.and(Change::parse(&CONVERSATIONS, members.into(), true, business))?, message))
+    action_body::only(&mut members, &TALK, &mut faults);
+    Ok((faults.and(Changeset::parse(&CONVERSATIONS, members.into(), true, business))?, message))
 }
 
-fn decision(mut members: Map<String, Json>, talked: bool, business: &Business) -> Result<Change> {
-    let mut faults = Faults::default();
-    form::refuse(&mut members, &["lead_id"], &mut faults);
+fn decision(mut members: Map<String, Json>, talked: bool, business: &TenantSettings) -> Result<Changeset> {
+    let mut faults = ValidationErrors::default();
+    action_body::refuse(&mut members, &["lead_id"], &mut faults);
     if talked {
-        form::refuse(&mut members, &["conversation_id"], &mut faults);
+        action_body::refuse(&mut members, &["conversation_id"], &mut faults);
     }
     members.insert("lead_id".into(), json!(Uuid::nil()));
-    faults.and(Change::parse(&DECISIONS, members.into(), true, business))
+    faults.and(Changeset::parse(&DECISIONS, members.into(), true, business))
 }
 
-/// The open thread with the address of `change`, or a new one; it is about `lead` from now on, and with `contact` where it
-/// names nobody. Errors: 409 when somebody else has the thread and the caller sees only their own.
-fn thread(tx: &mut Tx<'_>, tenant: &Tenant, change: &Change, lead: Uuid, contact: Option<Uuid>) -> Result<Uuid> {
-    let (noun, lead) = (&CONVERSATIONS, Value::Uuid(Some(lead)));
-    // Not by what is seen: there is one open thread with an address, whoever has it.
+/// Returns the open conversation with the address of `change`, or a new one. References `lead` from it, and `contact`
+/// where it has none. Errors: 409 when another member has it and the caller is restricted to their own.
+fn thread(tx: &mut Tx<'_>, tenant: &Tenant, change: &Changeset, lead: Uuid, contact: Option<Uuid>) -> Result<Uuid> {
+    let (resource, lead) = (&CONVERSATIONS, SqlValue::Uuid(Some(lead)));
+    // Without the visibility filter: an address has one open conversation, whether the caller sees it or not.
     let mut sql = Statement::new("SELECT t.id, t.lead_id, t.contact_id FROM conversations t WHERE t.business_id = ");
-    sql.bind(Value::Uuid(Some(tenant.id())));
+    sql.bind(SqlValue::Uuid(Some(tenant.id())));
     for name in ["channel", "address"] {
-        sql.push(&format!(" AND t.{name} = ")).bind(Value::Text(change.text(name).map(str::to_owned)));
+        sql.push(&format!(" AND t.{name} = ")).bind(SqlValue::Text(change.text(name).map(str::to_owned)));
     }
     sql.push(" AND t.status <> 'closed' AND t.deleted_at IS NULL FOR NO KEY UPDATE");
     let Some(open) = sql.row(tx)? else {
         let mut change = change.clone();
         change.set("lead_id", lead);
-        change.set_default("contact_id", Value::Uuid(contact));
-        return match (noun.writes.create)(tx, tenant, change) {
+        change.set_default("contact_id", SqlValue::Uuid(contact));
+        return match (resource.writes.create)(tx, tenant, change) {
             Ok((id, _)) => Ok(id),
-            // Somebody else has just begun it, and it will be continued.
-            Err(error) if error.is_taken("conversations_address_key") => Err(Error::outrun()),
+            // Created by a concurrent transaction: the retry continues it.
+            Err(error) if error.is_taken("conversations_address_key") => Err(Error::serialization_conflict()),
             Err(error) => Err(error),
         };
     };
     let id = open.uuid(0).unwrap_or_default();
-    if tenant.sees_only().is_some() && store::one(tx, tenant, noun, id, &View::default())?.is_none() {
+    if tenant.restricted_to_user().is_some() && crud::one(tx, tenant, resource, id, &Projection::default())?.is_none() {
         return Err(Error::Conflict {
             code: "already_exists",
             detail: "There is an open conversation with this address, and it is not assigned to you.".into(),
@@ -158,18 +159,18 @@ fn thread(tx: &mut Tx<'_>, tenant: &Tenant, change: &Change, lead: Uuid, contact
             extra: Box::default(),
         });
     }
-    let mut patch = Change::none(noun);
-    if Value::Uuid(open.uuid(1)) != lead {
+    let mut patch = Changeset::none(resource);
+    if SqlValue::Uuid(open.uuid(1)) != lead {
         patch.set("lead_id", lead);
     }
     if open.uuid(2).is_none() && contact.is_some() {
-        patch.set("contact_id", Value::Uuid(contact));
+        patch.set("contact_id", SqlValue::Uuid(contact));
     }
     for name in ["contact_id", "subject"] {
         change.get(name).into_iter().for_each(|value| patch.set(name, value.clone()));
     }
     if !patch.values().is_empty() {
-        (noun.writes.update)(tx, tenant, id, patch, IfMatch::ANY)?;
+        (resource.writes.update)(tx, tenant, id, patch, IfMatch::ANY)?;
     }
     Ok(id)
 }

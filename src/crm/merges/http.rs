@@ -1,4 +1,4 @@
-//! `POST /contacts/{id}/merge`, `POST /companies/{id}/merge` and `POST /merges/{id}/reversion`.
+//! HTTP handlers of `POST /contacts/{id}/merge`, `POST /companies/{id}/merge` and `POST /merges/{id}/reversion`.
 
 use actix_web::http::{Method, StatusCode};
 use actix_web::web::{Bytes, Data, ServiceConfig};
@@ -6,67 +6,71 @@ use actix_web::{HttpRequest, HttpResponse};
 use utoipa::openapi::OpenApi;
 use utoipa::openapi::path::HttpMethod;
 
-use super::merge::{MOST, Merge};
-use super::{MERGES, reversion};
-use crate::app::App;
+use super::merge::{MAX_MERGED, Merge};
+use super::{MERGES, undo};
 use crate::auth::{Action, Tenant};
 use crate::crm::companies::COMPANIES;
 use crate::crm::contacts::CONTACTS;
 use crate::db::Tx;
 use crate::error::Result;
 use crate::http::caller::Caller;
-use crate::http::once::{self, Answer};
+use crate::http::idempotency::{self, ApiResponse};
 use crate::http::precondition::IfMatch;
 use crate::http::routing;
-use crate::noun::http::{id, may_change, no_parameters};
-use crate::noun::openapi::{Act, Gives, Part, Shape};
-use crate::noun::{Field, Kind, Noun};
+use crate::resource::http::{id, may_change, no_parameters};
+use crate::resource::openapi::{Act, Gives, Part, Shape};
+use crate::resource::{Field, FieldType, Resource};
+use crate::state::AppState;
 
-/// Below `/contacts` or `/companies`.
-pub fn routes(noun: &'static Noun, scope: &mut ServiceConfig) {
+/// Registers the route below `/contacts` or `/companies`.
+pub fn routes(resource: &'static Resource, scope: &mut ServiceConfig) {
     routing::resource("/{id}/merge")
-        .on(Method::POST, move |app, caller, request, body| merge(noun, app, caller, request, body))
+        .on(Method::POST, move |app, caller, request, body| merge(resource, app, caller, request, body))
         .register(scope);
 }
 
-/// Below `/merges`.
+/// Registers the route below `/merges`.
 pub fn of_merges(scope: &mut ServiceConfig) {
     routing::resource("/{id}/reversion").on(Method::POST, revert).register(scope);
 }
 
 async fn merge(
-    noun: &'static Noun,
-    app: Data<App>,
+    resource: &'static Resource,
+    app: Data<AppState>,
     caller: Caller,
     request: HttpRequest,
     body: Bytes,
 ) -> Result<HttpResponse> {
-    let tenant = may_merge(&caller, noun)?;
+    let tenant = may_merge(&caller, resource)?;
     no_parameters(&request)?;
-    let (id, expected) = (id(noun, &request)?, IfMatch::read(&request)?);
-    let asked = Merge::read(noun, id, &body, app.config.body_depth)?;
+    let (id, expected) = (id(resource, &request)?, IfMatch::read(&request)?);
+    let asked = Merge::read(resource, id, &body, app.config.body_depth)?;
     let own = tenant.clone();
-    once::write(&app.db, &tenant, &request, &body, "merge", move |tx| asked.run(tx, &own, expected)).await
+    idempotency::write(&app.db, &tenant, &request, &body, "merge", move |tx| asked.run(tx, &own, expected)).await
 }
 
-async fn revert(app: Data<App>, caller: Caller, request: HttpRequest, body: Bytes) -> Result<HttpResponse> {
+async fn revert(app: Data<AppState>, caller: Caller, request: HttpRequest, body: Bytes) -> Result<HttpResponse> {
     let tenant = may_merge(&caller, &MERGES)?;
     no_parameters(&request)?;
     let (id, expected) = (id(&MERGES, &request)?, IfMatch::read(&request)?);
     let own = tenant.clone();
-    let revert = move |tx: &mut Tx<'_>| Ok(Answer::new(StatusCode::OK, reversion::run(tx, &own, id, expected)?));
-    once::write(&app.db, &tenant, &request, &body, "reversion", revert).await
+    let revert = move |tx: &mut Tx<'_>| Ok(ApiResponse::new(StatusCode::OK, undo::run(tx, &own, id, expected)?));
+    idempotency::write(&app.db, &tenant, &request, &body, "reversion", revert).await
 }
 
-/// Merging changes rows and deletes some, and shows what is left. Errors: 403.
-fn may_merge(caller: &Caller, noun: &Noun) -> Result<Tenant> {
-    may_change(caller, noun, Action::Write)?;
-    caller.may(noun.area, Action::Delete)
+/// Merging changes and deletes rows and returns the survivor, so it needs all three permissions. Errors: 403.
+fn may_merge(caller: &Caller, resource: &Resource) -> Result<Tenant> {
+    may_change(caller, resource, Action::Write)?;
+    caller.require(resource.area, Action::Delete)
 }
 
 static MERGE: [Part; 2] = [
-    Part::new("from", Shape::Ids(MOST), "The rows that go into this one, in the order in which their values count.")
-        .needed(),
+    Part::new(
+        "from",
+        Shape::Ids(MAX_MERGED),
+        "The rows that go into this one, in the order in which their values count.",
+    )
+    .needed(),
     Part::new("prefer", Shape::Choices, "By field, the id of the row whose value wins: this one, or one of `from`."),
 ];
 static OF_CONTACTS: [Part; 2] = [
@@ -78,9 +82,14 @@ static OF_COMPANIES: [Part; 2] = [
     Part::new("company", Shape::Row(&COMPANIES), "The company that is left.").needed(),
 ];
 static KEPT: [Field; 2] = [
-    Field::new("fields", Kind::Tags, r#"["title"]"#, "Fields that someone has changed since.").not_null(),
-    Field::new("rows", Kind::Object, r#"{"leads":1}"#, "How many rows of a noun lead elsewhere by now, or are gone.")
-        .not_null(),
+    Field::new("fields", FieldType::Tags, r#"["title"]"#, "Fields that someone has changed since.").not_null(),
+    Field::new(
+        "rows",
+        FieldType::Object,
+        r#"{"leads":1}"#,
+        "How many rows of a resource lead elsewhere now, or are gone.",
+    )
+    .not_null(),
 ];
 static REVERTED: [Part; 4] = [
     Part::new("merge", Shape::Row(&MERGES), "The merge as it is now.").needed(),
@@ -89,7 +98,7 @@ static REVERTED: [Part; 4] = [
     Part::new("kept", Shape::Object(&KEPT), "What could not be undone, and stays as it is.").needed(),
 ];
 
-/// Adds them to the document.
+/// Adds the operations to the OpenAPI document.
 pub fn describe(api: &mut OpenApi) {
     let act = |tag, path, id, summary, about, status, gives, problems| Act {
         method: HttpMethod::Post,
@@ -106,7 +115,7 @@ pub fn describe(api: &mut OpenApi) {
     };
     let about = "In one transaction: everything that leads to the others leads to this one, its empty fields get their values, \
                  tags and metadata are united (of a key that several have, this one's value stays), and the others are \
-                 deleted. `Location` is that of the merge, the ETag is this row's. Whatever is deleted by now is refused with \
+                 deleted. `Location` is that of the merge, the ETag is this row's. Whatever is deleted already is refused with \
                  409 `already_deleted`; so are, with 409 `too_much_to_merge` and their numbers, more than 10,000 rows to move.";
     let problems: &[u16] = &[400, 401, 403, 404, 408, 409, 412, 413, 415, 422, 503];
     let contacts = ("/contacts/{id}/merge", "mergeContacts", "Merge contacts into one", &OF_CONTACTS, CONTACTS.plural);

@@ -1,4 +1,4 @@
-//! `POST /contacts/{id}/merge`: what is known of several rows becomes that of one.
+//! `POST /contacts/{id}/merge` and `POST /companies/{id}/merge`: merges several rows into one.
 
 use std::collections::BTreeMap;
 
@@ -7,54 +7,58 @@ use actix_web::web::Bytes;
 use serde_json::{Map, Value as Json, json};
 use uuid::Uuid;
 
-use super::links::{self, Link};
+use super::references::{self, Link};
 use super::{MERGES, REVERSIBLE_DAYS, fields, lock, take_turns};
 use crate::auth::Tenant;
-use crate::db::{Cells, Statement, Tx, Value};
+use crate::db::{RawRow, SqlValue, Statement, Tx};
 use crate::error::{Error, Result};
-use crate::http::once::Answer;
+use crate::http::idempotency::ApiResponse;
 use crate::http::precondition::IfMatch;
-use crate::noun::http::API;
-use crate::noun::params::View;
-use crate::noun::store::{self, Related, Row};
-use crate::noun::{Faults, Noun, did_you_mean, form, json, select};
+use crate::resource::crud::{self, RelatedRows, Row};
+use crate::resource::http::API;
+use crate::resource::list_query::Projection;
+use crate::resource::{Resource, ValidationErrors, action_body, did_you_mean, row_json, select};
 
-/// How many rows go into one at once.
-pub const MOST: usize = 20;
-/// How many rows that lead to them are moved: as many as are surely through within the time that a statement has by default
-/// (5 s), and do not keep the others who work with them waiting for longer.
-const MOST_MOVED: i64 = 10_000;
-/// Tags that a row has at most, and bytes of its metadata: as in a body.
-const MOST_TAGS: usize = 50;
-const LARGEST_OBJECT: i64 = 64 * 1024;
-/// Fields that say nothing without another, whose winner they follow.
+/// Rows that can be merged into one at once.
+pub const MAX_MERGED: usize = 20;
+/// Referencing rows that one merge moves: few enough to finish within the default statement timeout (5 s), and not to
+/// block concurrent writers for longer.
+const MAX_MOVED_ROWS: i64 = 10_000;
+/// Tags of a row at most, and bytes of its metadata: as in a request body.
+const MAX_TAGS: usize = 50;
+const MAX_OBJECT_BYTES: i64 = 64 * 1024;
+/// Fields that mean nothing without another, whose winner they follow.
 const FOLLOWS: [(&str, &str); 1] = [("phone_extension", "phone")];
 
-/// A body that was read.
+/// A parsed request body.
 pub struct Merge {
-    noun: &'static Noun,
+    resource: &'static Resource,
     survivor: Uuid,
     from: Vec<Uuid>,
-    /// Whose value wins.
+    /// Fields, and the row whose value wins.
     prefer: Vec<(&'static str, Uuid)>,
 }
 
 impl Merge {
-    /// Errors: 400, and 422 with every fault.
-    pub fn read(noun: &'static Noun, survivor: Uuid, body: &Bytes, depth: usize) -> Result<Self> {
-        let (mut members, mut faults) = form::members(body, depth, &["from", "prefer"])?;
+    /// Parses the body. Errors: 400; 422 with every validation error.
+    pub fn read(resource: &'static Resource, survivor: Uuid, body: &Bytes, depth: usize) -> Result<Self> {
+        let (mut members, mut faults) = action_body::members(body, depth, &["from", "prefer"])?;
         let from = match members.shift_remove("from") {
-            Some(Json::Array(items)) if (1..=MOST).contains(&items.len()) => ids(&items, survivor, &mut faults),
+            Some(Json::Array(items)) if (1..=MAX_MERGED).contains(&items.len()) => ids(&items, survivor, &mut faults),
             _ => {
-                faults.field("from", "required", format!("`from` is a list of 1 to {MOST} ids of {}.", noun.plural));
+                faults.field(
+                    "from",
+                    "required",
+                    format!("`from` is a list of 1 to {MAX_MERGED} ids of {}.", resource.plural),
+                );
                 Vec::new()
             }
         };
-        let (mut prefer, mut wrong) = (Vec::new(), Faults::default());
-        for (name, id) in form::object(&mut members, "prefer", &mut faults).unwrap_or_default() {
+        let (mut prefer, mut wrong) = (Vec::new(), ValidationErrors::default());
+        for (name, id) in action_body::object(&mut members, "prefer", &mut faults).unwrap_or_default() {
             let mut fault = |code, detail: String| wrong.field(&name, code, detail);
-            let Some(field) = fields(noun).find(|field| field.name == name) else {
-                let hint = did_you_mean(&name, fields(noun).map(|field| field.name));
+            let Some(field) = fields(resource).find(|field| field.name == name) else {
+                let hint = did_you_mean(&name, fields(resource).map(|field| field.name));
                 let united = ["tags", "metadata"].contains(&name.as_str());
                 let hint = if united { " They are united." } else { &hint };
                 fault("unknown_field", format!("No row's `{name}` can be preferred.{hint}"));
@@ -67,52 +71,53 @@ impl Merge {
         }
         faults.member("prefer", wrong.into_result())?;
         faults.into_result()?;
-        Ok(Self { noun, survivor, from, prefer })
+        Ok(Self { resource, survivor, from, prefer })
     }
 
-    /// Does it, if `expected` is the survivor's version. Queries: nine, and one for each link to the noun.
-    /// Errors: 404; 409 when one of them is gone by now, or too much leads to them; 412; 422 when one never was.
-    pub fn run(&self, tx: &mut Tx<'_>, tenant: &Tenant, expected: IfMatch) -> Result<Answer> {
+    /// Merges the rows if `expected` is the survivor's version. Queries: nine, and one for each reference to the
+    /// resource. Errors: 404; 409 when one of the rows is deleted, or too many rows reference them; 412; 422 when one
+    /// never existed.
+    pub fn run(&self, tx: &mut Tx<'_>, tenant: &Tenant, expected: IfMatch) -> Result<ApiResponse> {
         take_turns(tx, tenant)?;
         self.bound(tx, tenant)?;
         let ids: Vec<Uuid> = [self.survivor].into_iter().chain(self.from.iter().copied()).collect();
-        let rows = lock(tx, tenant, self.noun, &ids)?;
+        let rows = lock(tx, tenant, self.resource, &ids)?;
         self.check(&rows, expected)?;
         let (mut moved, mut kept) = (Map::new(), Map::new());
-        for link in links::to(self.noun) {
+        for link in references::to(self.resource) {
             let by_row = self.relink(tx, tenant, link)?;
             let count: usize = by_row.values().map(Vec::len).sum();
             if count > 0 {
-                let before = moved.get(link.noun.plural).and_then(Json::as_u64).unwrap_or_default();
-                moved.insert(link.noun.plural.to_owned(), json!(before + count as u64));
+                let before = moved.get(link.resource.plural).and_then(Json::as_u64).unwrap_or_default();
+                moved.insert(link.resource.plural.to_owned(), json!(before + count as u64));
                 kept.insert(link.name(), json!(by_row));
             }
         }
-        // First, so that what is unique can go to the survivor.
+        // Deleted first, so that unique values can move to the survivor.
         let mut sql = Statement::new(format!(
             "UPDATE {} t SET deleted_at = now(), version = t.version + 1, updated_at = now()",
-            self.noun.table
+            self.resource.table
         ));
-        sql.append(select::scoped(self.noun, tenant)).push(" AND t.id = ANY(");
-        sql.bind(Value::Uuids(self.from.clone())).push(")").run(tx)?;
+        sql.append(select::tenant_predicate(self.resource, tenant)).push(" AND t.id = ANY(");
+        sql.bind(SqlValue::Uuids(self.from.clone())).push(")").run(tx)?;
         let (survivor, changes) = self.fill(tx, tenant, &rows, &ids)?;
         let (id, merge) = self.keep(tx, tenant, changes, moved, kept)?;
-        let json = json::document(&[("merge", Some(&merge)), (self.noun.name, Some(&survivor))]);
-        let made = Answer::new(StatusCode::CREATED, json).location(format!("{API}/{}/{id}", MERGES.plural));
+        let json = row_json::document(&[("merge", Some(&merge)), (self.resource.name, Some(&survivor))]);
+        let made = ApiResponse::new(StatusCode::CREATED, json).location(format!("{API}/{}/{id}", MERGES.plural));
         Ok(made.etag(survivor.etag()))
     }
 
-    /// Refuses to move more than is possible at once, before anything is locked. Errors: 409 with the numbers.
+    /// Refuses to move too many rows, before anything is locked. Errors: 409 with the counts.
     fn bound(&self, tx: &mut Tx<'_>, tenant: &Tenant) -> Result<()> {
         let mut sql = Statement::default();
-        for (place, Link { noun, column }) in links::to(self.noun).enumerate() {
-            sql.push(if place == 0 { "SELECT '" } else { " UNION ALL SELECT '" }).push(noun.plural);
-            sql.push(&format!("', count(*) FROM (SELECT FROM {} t WHERE t.business_id = ", noun.table));
-            sql.bind(Value::Uuid(Some(tenant.id()))).push(&format!(" AND t.{column} = ANY("));
-            sql.bind(Value::Uuids(self.from.clone())).push(&format!(") LIMIT {}) t", MOST_MOVED + 1));
+        for (place, Link { resource, column }) in references::to(self.resource).enumerate() {
+            sql.push(if place == 0 { "SELECT '" } else { " UNION ALL SELECT '" }).push(resource.plural);
+            sql.push(&format!("', count(*) FROM (SELECT FROM {} t WHERE t.business_id = ", resource.table));
+            sql.bind(SqlValue::Uuid(Some(tenant.id()))).push(&format!(" AND t.{column} = ANY("));
+            sql.bind(SqlValue::Uuids(self.from.clone())).push(&format!(") LIMIT {}) t", MAX_MOVED_ROWS + 1));
         }
         let counted = sql.rows(tx)?;
-        if counted.iter().filter_map(|row| row.int(1)).sum::<i64>() <= MOST_MOVED {
+        if counted.iter().filter_map(|row| row.int(1)).sum::<i64>() <= MAX_MOVED_ROWS {
             return Ok(());
         }
         let mut rows: BTreeMap<&str, i64> = BTreeMap::new();
@@ -121,35 +126,35 @@ impl Merge {
         }
         rows.retain(|_, count| *count > 0);
         let detail = format!(
-            "More than {MOST_MOVED} rows lead to the {} of `from`, which is more than one merge moves (see `rows`, which counts to \
+            "More than {MAX_MOVED_ROWS} rows lead to the {} of `from`, which is more than one merge moves (see `rows`, which counts to \
              {} each). Merge fewer at once, or the other way round; or give their rows to the survivor with bulk operations first.",
-            self.noun.plural,
-            MOST_MOVED + 1
+            self.resource.plural,
+            MAX_MOVED_ROWS + 1
         );
-        let extra = Box::new(json!({ "rows": rows, "most": MOST_MOVED }));
+        let extra = Box::new(json!({ "rows": rows, "most": MAX_MOVED_ROWS }));
         Err(Error::Conflict { code: "too_much_to_merge", detail, pointer: Some("/from".into()), extra })
     }
 
-    /// Whether all are there.
-    fn check(&self, rows: &[Cells], expected: IfMatch) -> Result<()> {
+    /// Checks that all rows exist. Errors: 404; 409; 412; 422.
+    fn check(&self, rows: &[RawRow], expected: IfMatch) -> Result<()> {
         let find = |id: Uuid| rows.iter().find(|row| row.uuid(0) == Some(id));
         let survivor = find(self.survivor).filter(|row| row.int(2) == Some(0));
-        let survivor = survivor.ok_or_else(|| store::missing(self.noun))?;
+        let survivor = survivor.ok_or_else(|| crud::not_found(self.resource))?;
         if !expected.allows(survivor.int(1)) {
-            return Err(Error::Stale);
+            return Err(Error::PreconditionFailed);
         }
-        let mut faults = Faults::default();
+        let mut faults = ValidationErrors::default();
         for (place, id) in self.from.iter().enumerate() {
             match find(*id).map(|row| row.int(2)) {
                 Some(Some(0)) => {}
                 Some(_) => {
                     let detail =
-                        format!("The {} {id} is deleted by now, perhaps because it was merged.", self.noun.name);
+                        format!("The {} {id} is deleted already, perhaps because it was merged.", self.resource.name);
                     let pointer = Some(format!("/from/{place}"));
                     return Err(Error::Conflict { code: "already_deleted", detail, pointer, extra: Box::default() });
                 }
                 None => {
-                    let detail = format!("This is no {} of this business.", self.noun.name);
+                    let detail = format!("This is no {} of this business.", self.resource.name);
                     faults.add(format!("/from/{place}"), "no_such_row", detail);
                 }
             }
@@ -157,20 +162,21 @@ impl Merge {
         faults.into_result()
     }
 
-    /// Gives the survivor what leads to the others by `link`. The rows, by whom they led to.
+    /// Points the rows that reference the others by `link` to the survivor. Returns their ids by the row they
+    /// referenced.
     fn relink(&self, tx: &mut Tx<'_>, tenant: &Tenant, link: Link) -> Result<BTreeMap<Uuid, Vec<Uuid>>> {
-        let Link { noun, column } = link;
-        // All of the business, deleted ones too: whoever may merge sees them all.
+        let Link { resource, column } = link;
+        // All of the business, deleted ones too: a caller who may merge sees them all.
         let mut sql = Statement::new(format!(
             "WITH moving AS (SELECT t.id, t.{column} AS was FROM {} t WHERE t.business_id = ",
-            noun.table
+            resource.table
         ));
-        sql.bind(Value::Uuid(Some(tenant.id()))).push(&format!(" AND t.{column} = ANY("));
-        sql.bind(Value::Uuids(self.from.clone()));
-        sql.push(&format!(") ORDER BY t.id FOR NO KEY UPDATE) UPDATE {} t SET {column} = ", noun.table));
-        sql.bind(Value::Uuid(Some(self.survivor)));
+        sql.bind(SqlValue::Uuid(Some(tenant.id()))).push(&format!(" AND t.{column} = ANY("));
+        sql.bind(SqlValue::Uuids(self.from.clone()));
+        sql.push(&format!(") ORDER BY t.id FOR NO KEY UPDATE) UPDATE {} t SET {column} = ", resource.table));
+        sql.bind(SqlValue::Uuid(Some(self.survivor)));
         sql.push(", version = t.version + 1, updated_at = now() FROM moving WHERE t.business_id = ");
-        sql.bind(Value::Uuid(Some(tenant.id()))).push(" AND t.id = moving.id RETURNING t.id, moving.was");
+        sql.bind(SqlValue::Uuid(Some(tenant.id()))).push(" AND t.id = moving.id RETURNING t.id, moving.was");
         let mut by_row: BTreeMap<Uuid, Vec<Uuid>> = BTreeMap::new();
         for row in sql.rows(tx)? {
             if let (Some(id), Some(was)) = (row.uuid(0), row.uuid(1)) {
@@ -180,13 +186,13 @@ impl Merge {
         Ok(by_row)
     }
 
-    /// Whose value of each field the survivor gets, where that is not its own.
-    fn winners(&self, rows: &[Cells]) -> Vec<(&'static str, Uuid)> {
+    /// Fields that the survivor gets from another row, with that row's id.
+    fn winners(&self, rows: &[RawRow]) -> Vec<(&'static str, Uuid)> {
         let given =
             |id: Uuid, place: usize| rows.iter().any(|row| row.uuid(0) == Some(id) && row.int(3 + place) == Some(1));
         let preferred = |name: &str| self.prefer.iter().find(|(known, _)| *known == name).map(|(_, id)| *id);
         let first = |name: &str| {
-            let place = fields(self.noun).position(|field| field.name == name).unwrap_or_default();
+            let place = fields(self.resource).position(|field| field.name == name).unwrap_or_default();
             let mut all = [self.survivor].into_iter().chain(self.from.iter().copied());
             all.find(|id| given(*id, place)).unwrap_or(self.survivor)
         };
@@ -194,64 +200,64 @@ impl Merge {
             let led_by = FOLLOWS.iter().find(|(follower, _)| *follower == name).map_or(name, |(_, leader)| *leader);
             preferred(name).or_else(|| preferred(led_by)).unwrap_or_else(|| first(led_by))
         };
-        let winners = fields(self.noun).map(|field| (field.name, winner(field.name)));
+        let winners = fields(self.resource).map(|field| (field.name, winner(field.name)));
         winners.filter(|(_, id)| *id != self.survivor).collect()
     }
 
-    /// Fills the survivor's fields. The row, and what changed, as JSON. Values never leave the database on their way.
-    fn fill(&self, tx: &mut Tx<'_>, tenant: &Tenant, rows: &[Cells], ids: &[Uuid]) -> Result<(Row, String)> {
-        let table = self.noun.table;
+    /// Fills the survivor's fields. Returns the row, and the changes as JSON. Values are copied within the database.
+    fn fill(&self, tx: &mut Tx<'_>, tenant: &Tenant, rows: &[RawRow], ids: &[Uuid]) -> Result<(Row, String)> {
+        let table = self.resource.table;
         let here = |sql: &mut Statement, alias: &str| {
-            sql.push(&format!("{alias}.business_id = ")).bind(Value::Uuid(Some(tenant.id())));
+            sql.push(&format!("{alias}.business_id = ")).bind(SqlValue::Uuid(Some(tenant.id())));
             sql.push(&format!(" AND {alias}.id = "));
         };
         let mut sql = Statement::new(format!("WITH before AS (SELECT to_jsonb(b) AS row FROM {table} b WHERE "));
         here(&mut sql, "b");
-        sql.bind(Value::Uuid(Some(self.survivor)));
+        sql.bind(SqlValue::Uuid(Some(self.survivor)));
         sql.push(&format!("), after AS (UPDATE {table} t SET version = t.version + 1, updated_at = now()"));
         for (name, winner) in self.winners(rows) {
             sql.push(&format!(", {name} = (SELECT o.{name} FROM {table} o WHERE "));
             here(&mut sql, "o");
-            sql.bind(Value::Uuid(Some(winner))).push(")");
+            sql.bind(SqlValue::Uuid(Some(winner))).push(")");
         }
         let all = |sql: &mut Statement| {
-            sql.push("FROM unnest(").bind(Value::Uuids(ids.to_vec()));
+            sql.push("FROM unnest(").bind(SqlValue::Uuids(ids.to_vec()));
             sql.push(&format!(") WITH ORDINALITY k (id, place) JOIN {table} o ON o.id = k.id AND o.business_id = "));
-            sql.bind(Value::Uuid(Some(tenant.id())));
+            sql.bind(SqlValue::Uuid(Some(tenant.id())));
         };
         sql.push(", tags = coalesce((SELECT array_agg(tag ORDER BY first) FROM (SELECT u.tag, min(k.place * 1000 + u.place) AS first ");
         all(&mut sql);
         sql.push(&format!(
-            " CROSS JOIN unnest(o.tags) WITH ORDINALITY u (tag, place) GROUP BY u.tag ORDER BY first LIMIT {MOST_TAGS}) every), '{{}}')"
+            " CROSS JOIN unnest(o.tags) WITH ORDINALITY u (tag, place) GROUP BY u.tag ORDER BY first LIMIT {MAX_TAGS}) every), '{{}}')"
         ));
         // Of a key that several have, the last one counts: the survivor's.
         sql.push(", metadata = coalesce((SELECT jsonb_object_agg(m.key, m.value ORDER BY k.place DESC) ");
         all(&mut sql);
         sql.push(" CROSS JOIN jsonb_each(o.metadata) m), '{}') WHERE ");
         here(&mut sql, "t");
-        sql.bind(Value::Uuid(Some(self.survivor)));
-        sql.push(&format!(" RETURNING t.*) SELECT {}, ", select::columns(self.noun, "t")));
+        sql.bind(SqlValue::Uuid(Some(self.survivor)));
+        sql.push(&format!(" RETURNING t.*) SELECT {}, ", select::columns(self.resource, "t")));
         sql.push("(SELECT coalesce(jsonb_object_agg(key, jsonb_build_object('old', b.row -> key, 'new', to_jsonb(t) -> key)), '{}')::text \
-                  FROM unnest(").bind(Value::Texts(self.told()));
+                  FROM unnest(").bind(SqlValue::Texts(self.told()));
         sql.push(") key WHERE b.row -> key IS DISTINCT FROM to_jsonb(t) -> key), octet_length(t.metadata::text) FROM after t, before b");
-        let cells = sql.row(tx)?.ok_or_else(|| store::missing(self.noun))?;
-        let width = self.noun.fields.len();
-        if cells.int(width + 1).is_some_and(|bytes| bytes > LARGEST_OBJECT) {
+        let cells = sql.row(tx)?.ok_or_else(|| crud::not_found(self.resource))?;
+        let width = self.resource.fields.len();
+        if cells.int(width + 1).is_some_and(|bytes| bytes > MAX_OBJECT_BYTES) {
             let detail =
-                format!("Together they have more than {LARGEST_OBJECT} bytes of metadata. Take some away first.");
+                format!("Together they have more than {MAX_OBJECT_BYTES} bytes of metadata. Take some away first.");
             return Err(Error::conflict("too_much_metadata", detail));
         }
         let changes = cells.text(width).unwrap_or("{}").to_owned();
-        Ok((store::row(self.noun, &View::default(), &cells, &Related::default()), changes))
+        Ok((crud::row(self.resource, &Projection::default(), &cells, &RelatedRows::default()), changes))
     }
 
-    /// The fields whose change is kept.
+    /// The fields whose changes are recorded.
     fn told(&self) -> Vec<String> {
         let united = ["tags", "metadata"].map(str::to_owned);
-        fields(self.noun).map(|field| field.name.to_owned()).chain(united).collect()
+        fields(self.resource).map(|field| field.name.to_owned()).chain(united).collect()
     }
 
-    /// Keeps what was done.
+    /// Inserts the record of the merge.
     fn keep(
         &self,
         tx: &mut Tx<'_>,
@@ -262,21 +268,23 @@ impl Merge {
     ) -> Result<(Uuid, Row)> {
         let id = Uuid::now_v7();
         let mut sql = Statement::new(
-            "INSERT INTO merges AS t (business_id, id, noun, survivor_id, from_ids, moved, links, changes, reversible_until) VALUES (",
+            "INSERT INTO merges AS t (business_id, id, resource, survivor_id, from_ids, moved, links, changes, reversible_until) VALUES (",
         );
-        sql.bind(Value::Uuid(Some(tenant.id()))).push(", ").bind(Value::Uuid(Some(id))).push(", ");
-        sql.bind(Value::Text(Some(self.noun.plural.to_owned()))).push(", ").bind(Value::Uuid(Some(self.survivor)));
-        sql.push(", ").bind(Value::Texts(self.from.iter().map(Uuid::to_string).collect())).push(", ");
-        sql.bind(Value::Json(Some(moved.into()))).push(", ").bind(Value::Json(Some(links.into()))).push(", ");
-        sql.bind(Value::Text(Some(changes)));
+        sql.bind(SqlValue::Uuid(Some(tenant.id()))).push(", ").bind(SqlValue::Uuid(Some(id))).push(", ");
+        sql.bind(SqlValue::Text(Some(self.resource.plural.to_owned())))
+            .push(", ")
+            .bind(SqlValue::Uuid(Some(self.survivor)));
+        sql.push(", ").bind(SqlValue::Texts(self.from.iter().map(Uuid::to_string).collect())).push(", ");
+        sql.bind(SqlValue::Json(Some(moved.into()))).push(", ").bind(SqlValue::Json(Some(links.into()))).push(", ");
+        sql.bind(SqlValue::Text(Some(changes)));
         sql.push(&format!("::jsonb, now() + interval '{REVERSIBLE_DAYS} days') RETURNING "));
         let cells = sql.push(&select::columns(&MERGES, "t")).row(tx)?;
         let cells = cells.ok_or_else(|| Error::Internal("an insert returned no row".into()))?;
-        Ok((id, store::row(&MERGES, &View::default(), &cells, &Related::default())))
+        Ok((id, crud::row(&MERGES, &Projection::default(), &cells, &RelatedRows::default())))
     }
 }
 
-fn ids(items: &[Json], survivor: Uuid, faults: &mut Faults) -> Vec<Uuid> {
+fn ids(items: &[Json], survivor: Uuid, faults: &mut ValidationErrors) -> Vec<Uuid> {
     let mut ids = Vec::new();
     for (place, item) in items.iter().enumerate() {
         let mut fault = |code, detail: &str| faults.add(format!("/from/{place}"), code, detail);

@@ -1,92 +1,103 @@
-//! Erasure: the rows about a contact are deleted, or emptied of all that someone has written into them, and with them what
-//! the audit log tells of their fields.
+//! Erasure of a contact: deletes the rows about them or empties their free fields, together with the values of these
+//! fields in the audit log.
 
 use std::collections::HashSet;
 
 use serde_json::{Map, Value as Json};
 use uuid::Uuid;
 
-use super::reach::Reach;
+use super::data_subject::DataSubject;
 use crate::auth::Tenant;
 use crate::crm::merges::{self, MERGES};
-use crate::db::{Statement, Tx, Value};
+use crate::db::{SqlValue, Statement, Tx};
 use crate::error::Result;
-use crate::noun::{Field, Kind, Noun, Written, select};
+use crate::resource::{Field, FieldType, Mutability, Resource, select};
 
 pub const MODES: &[&str] = &["anonymise", "delete"];
 
-/// Fields that are kept although they could hold any text: they say nothing of a person.
+/// Free fields that are kept: they hold nothing about a person.
 const KEPT: [(&str, &str); 4] =
     [("leads", "source"), ("messages", "model"), ("decisions", "model"), ("bookings", "code")];
-/// What stands where something must.
+/// Placeholder in required fields.
 const ERASED: &str = "erased";
 
-/// What was forgotten.
+/// The result of an erasure.
 pub struct Erased {
     pub mode: String,
-    /// How many rows of each noun.
+    /// Number of rows by resource.
     pub rows: Map<String, Json>,
-    /// Their ids.
+    /// Ids of the erased rows.
     pub ids: HashSet<Uuid>,
 }
 
-/// Forgets the contact `id`: to `delete` leaves nothing of them; to `anonymise` keeps rows for the figures, without a word of
-/// whom they were about. `None`: as the business has it. What is `done` already is left as it is. Errors: 404.
+/// Erases contact `id`: `delete` deletes all rows about them; `anonymise` keeps the rows for statistics, without
+/// personal data. `None`: the setting of the business. Rows in `done` are skipped. Errors: 404.
 pub fn erase(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, mode: Option<&str>, done: &HashSet<Uuid>) -> Result<Erased> {
     merges::take_turns(tx, tenant)?;
     let mut sql = Statement::new("SELECT erasure FROM businesses WHERE id = ");
-    let configured = sql.bind(Value::Uuid(Some(tenant.id()))).row(tx)?;
+    let configured = sql.bind(SqlValue::Uuid(Some(tenant.id()))).row(tx)?;
     let configured = configured.as_ref().and_then(|row| row.text(0)).unwrap_or(MODES[0]);
     let mode = mode.unwrap_or(configured).to_owned();
-    // The audit log tells that it was done, and nothing of what was there.
+    // The audit log then records the erasure without the old values.
     let mut erasing = Statement::new("SELECT set_config('rapport.erasing', ");
-    erasing.bind(Value::Text(Some(mode.clone()))).push(", true)").run(tx)?;
-    let mut reach = Reach::find(tx, tenant, id, true)?;
+    erasing.bind(SqlValue::Text(Some(mode.clone()))).push(", true)").run(tx)?;
+    let mut reach = DataSubject::find(tx, tenant, id, true)?;
     reach.0.iter_mut().for_each(|(_, ids)| ids.retain(|id| !done.contains(id)));
-    // What merges gave to others, and took from them again.
+    // Values that merges gave to other rows, and took from them again.
     let mut sql = Statement::new("SELECT rapport_erase_merged(");
-    sql.bind(Value::Uuids(reach.of(&MERGES))).push(")").run(tx)?;
-    // What hangs on others first.
-    for (noun, ids) in reach.0.iter().rev().filter(|(_, ids)| !ids.is_empty()) {
+    sql.bind(SqlValue::Uuids(reach.of(&MERGES))).push(")").run(tx)?;
+    // Dependent rows first.
+    for (resource, ids) in reach.0.iter().rev().filter(|(_, ids)| !ids.is_empty()) {
         let mut sql = match mode.as_str() {
-            "delete" => Statement::new(format!("DELETE FROM {} AS t", noun.table)),
-            _ => emptied(noun),
+            "delete" => Statement::new(format!("DELETE FROM {} AS t", resource.table)),
+            _ => emptied(resource),
         };
-        sql.append(select::scoped(noun, tenant)).push(" AND t.id = ANY(").bind(Value::Uuids(ids.clone())).push(")");
+        sql.append(select::tenant_predicate(resource, tenant))
+            .push(" AND t.id = ANY(")
+            .bind(SqlValue::Uuids(ids.clone()))
+            .push(")");
         sql.run(tx)?;
     }
-    Statement::new("SELECT rapport_erase_audit(").bind(Value::Uuids(reach.ids())).push(")").run(tx)?;
-    Statement::new("SELECT rapport_forget_imports(").bind(Value::Uuids(reach.ids())).push(")").run(tx)?;
-    let rows = reach.0.iter().map(|(noun, ids)| (noun.plural.to_owned(), ids.len().into())).collect();
+    Statement::new("SELECT rapport_erase_audit(").bind(SqlValue::Uuids(reach.ids())).push(")").run(tx)?;
+    Statement::new("SELECT rapport_erase_imports(").bind(SqlValue::Uuids(reach.ids())).push(")").run(tx)?;
+    let rows = reach.0.iter().map(|(resource, ids)| (resource.plural.to_owned(), ids.len().into())).collect();
     Ok(Erased { mode, rows, ids: reach.ids().into_iter().collect() })
 }
 
-/// `UPDATE … SET` every field that someone could have written into.
-fn emptied(noun: &Noun) -> Statement {
-    let mut sql = Statement::new(format!("UPDATE {} AS t SET version = version + 1, updated_at = now()", noun.table));
-    for field in noun.fields.iter().filter(|field| is_free(noun, field)) {
+/// Builds `UPDATE … SET` of every free field.
+fn emptied(resource: &Resource) -> Statement {
+    let mut sql =
+        Statement::new(format!("UPDATE {} AS t SET version = version + 1, updated_at = now()", resource.table));
+    for field in resource.fields.iter().filter(|field| is_free(resource, field)) {
         sql.push(&format!(", {} = ", field.name));
-        match field.kind {
-            Kind::Tags => sql.push("'{}'"),
-            Kind::Object if !field.nullable => sql.push("'{}'"),
+        match field.field_type {
+            FieldType::Tags => sql.push("'{}'"),
+            FieldType::Object if !field.nullable => sql.push("'{}'"),
             _ if field.nullable => sql.push("NULL"),
-            _ => sql.bind(Value::Text(Some(ERASED.to_owned()))),
+            _ => sql.bind(SqlValue::Text(Some(ERASED.to_owned()))),
         };
     }
-    match noun.plural {
+    match resource.plural {
         "contacts" => sql.push(", deleted_at = coalesce(deleted_at, now())"),
-        // Two that are erased have the same address, which only closed threads can.
+        // Erased conversations share one address, which only closed ones can.
         "conversations" => sql.push(", status = 'closed'"),
-        // The service wrote it, and it says what they were; so it cannot be undone any more either.
+        // Written by the service, but it holds their values; without these the merge cannot be undone either.
         "merges" => sql.push(", changes = '{}', links = '{}', reversible_until = least(reversible_until, now())"),
         _ => &mut sql,
     };
     sql
 }
 
-/// Whether a field takes whatever someone writes.
-fn is_free(noun: &Noun, field: &Field) -> bool {
-    let free =
-        matches!(field.kind, Kind::Text { .. } | Kind::Email | Kind::Phone | Kind::Domain | Kind::Object | Kind::Tags);
-    free && field.written != Written::Never && !KEPT.contains(&(noun.plural, field.name))
+/// Whether a field can hold anything that a user enters.
+fn is_free(resource: &Resource, field: &Field) -> bool {
+    let free = matches!(
+        field.field_type,
+        FieldType::Text { .. }
+            | FieldType::Email
+            | FieldType::Phone
+            | FieldType::Domain
+            | FieldType::Object
+            | FieldType::Tags
+    );
+    free && field.mutability != Mutability::ReadOnly && !KEPT.contains(&(resource.plural, field.name))
 }

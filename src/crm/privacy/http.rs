@@ -1,4 +1,4 @@
-//! `GET /contacts/{id}/export` and `POST /contacts/{id}/erasure`.
+//! HTTP handlers of `GET /contacts/{id}/export` and `POST /contacts/{id}/erasure`.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -12,20 +12,20 @@ use serde_json::json;
 use utoipa::openapi::OpenApi;
 use utoipa::openapi::path::HttpMethod;
 
-use super::{erasure, export, reach};
-use crate::app::App;
+use super::{data_subject, erasure, export};
 use crate::auth::{Action, Area};
+use crate::background::detach;
 use crate::crm::contacts::CONTACTS;
 use crate::db::{Isolation, WriteOptions};
 use crate::error::{Error, Result};
 use crate::http::caller::Caller;
-use crate::http::once::{self, Answer, Once};
-use crate::http::{reply, routing};
-use crate::jobs::detach;
-use crate::noun::form::Form;
-use crate::noun::http::id;
-use crate::noun::openapi::{Act, Gives};
-use crate::noun::{Field, Kind};
+use crate::http::idempotency::{self, ApiResponse, IdempotencyKey};
+use crate::http::{response, routing};
+use crate::resource::action_body::ActionBody;
+use crate::resource::http::id;
+use crate::resource::openapi::{Act, Gives};
+use crate::resource::{Field, FieldType};
+use crate::state::AppState;
 
 static ERASURE: [Field; 1] = [Field::choice(
     "mode",
@@ -35,53 +35,54 @@ static ERASURE: [Field; 1] = [Field::choice(
 )];
 static ERASED: [Field; 2] = [
     Field::choice("mode", erasure::MODES, r#""anonymise""#, "What was done.").not_null(),
-    Field::new("rows", Kind::Object, r#"{"contacts":1,"leads":2,"messages":31}"#, "How many of each noun.").not_null(),
+    Field::new("rows", FieldType::Object, r#"{"contacts":1,"leads":2,"messages":31}"#, "How many of each resource.")
+        .not_null(),
 ];
 
-/// Below `/contacts`.
+/// Registers the routes below `/contacts`.
 pub fn routes(scope: &mut ServiceConfig) {
     routing::resource("/{id}/export").on(Method::GET, download).register(scope);
     routing::resource("/{id}/erasure").on(Method::POST, erase).register(scope);
 }
 
-async fn download(app: Data<App>, caller: Caller, request: HttpRequest, _: Bytes) -> Result<HttpResponse> {
-    let tenant = caller.may(Area::Privacy, Action::Read)?;
+async fn download(app: Data<AppState>, caller: Caller, request: HttpRequest, _: Bytes) -> Result<HttpResponse> {
+    let tenant = caller.require(Area::Privacy, Action::Read)?;
     let (id, most) = (id(&CONTACTS, &request)?, app.config.export_rows);
-    // All of it from one moment.
+    // All of it from one snapshot.
     let options = WriteOptions { isolation: Isolation::RepeatableRead, ..WriteOptions::default() };
-    let db = app.db.within(&tenant);
+    let db = app.db.for_tenant(&tenant);
     let body = db.write_with("privacy_export", options, move |tx| export::export(tx, &tenant, id, most)).await?;
     let mut reply = HttpResponse::Ok();
     reply.insert_header((header::CONTENT_DISPOSITION, format!("attachment; filename=\"contact-{id}.json\"")));
     reply.insert_header((header::CACHE_CONTROL, "no-store"));
-    Ok(reply::json(reply, body))
+    Ok(response::json(reply, body))
 }
 
-async fn erase(app: Data<App>, caller: Caller, request: HttpRequest, body: Bytes) -> Result<HttpResponse> {
-    let tenant = caller.may(Area::Privacy, Action::Delete)?;
+async fn erase(app: Data<AppState>, caller: Caller, request: HttpRequest, body: Bytes) -> Result<HttpResponse> {
+    let tenant = caller.require(Area::Privacy, Action::Delete)?;
     let id = id(&CONTACTS, &request)?;
-    let mode = Form::read(&body, &ERASURE)?.text("mode").map(str::to_owned);
+    let mode = ActionBody::read(&body, &ERASURE)?.text("mode").map(str::to_owned);
     let (own, asked, done) = (tenant.clone(), mode.clone(), Arc::new(Mutex::new(HashSet::new())));
-    let (first, once) = (done.clone(), Once::asked(&tenant, &request, &body)?);
-    let (reply, replayed) = once::write_or_replay(&app.db, &tenant, &request, &body, "erasure", move |tx| {
+    let (first, once) = (done.clone(), IdempotencyKey::from_request(&tenant, &request, &body)?);
+    let (reply, replayed) = idempotency::write_or_replay(&app.db, &tenant, &request, &body, "erasure", move |tx| {
         let erased = erasure::erase(tx, &own, id, asked.as_deref(), &HashSet::new())?;
-        once::forget(tx, &own, None)?;
+        idempotency::forget(tx, &own, None)?;
         let answer = json!({ "mode": erased.mode, "rows": erased.rows }).to_string();
         if erased.mode != "delete" {
             *first.lock() = erased.ids;
         }
-        Ok(Answer::new(StatusCode::OK, answer.into_bytes()))
+        Ok(ApiResponse::new(StatusCode::OK, answer.into_bytes()))
     })
     .await?;
     let done = std::mem::take(&mut *done.lock());
     if replayed || !done.is_empty() {
-        // What was being hung on these rows has waited for us, and is there now. (Of what was answered before it is not known
-        // how far it came; a contact that was deleted is not found again.)
+        // Rows that were being linked to these waited for the locks, and exist now. (How far the erasure of a replayed
+        // response got is unknown; a deleted contact is not found again.)
         let own = tenant.clone();
-        let again = app.db.within(&tenant);
+        let again = app.db.for_tenant(&tenant);
         let again = again.write("erasure", move |tx| {
             erasure::erase(tx, &own, id, mode.as_deref(), &done)?;
-            once::forget(tx, &own, once.as_ref())
+            idempotency::forget(tx, &own, once.as_ref())
         });
         again.await.or_else(|error| if matches!(error, Error::NotFound(_)) { Ok(()) } else { Err(error) })?;
     }
@@ -89,9 +90,9 @@ async fn erase(app: Data<App>, caller: Caller, request: HttpRequest, body: Bytes
     Ok(reply)
 }
 
-/// Nobody is shown what was cached of the business before; but it must not lie around either. What was being read
-/// meanwhile is put into the cache a little later, so that is emptied once more when every request of now is over.
-async fn forget(app: &Data<App>, business: uuid::Uuid) {
+/// Purges the business from the cache. Its entries are not served any more, but must not be stored either. Reads in
+/// progress store their response a little later, so the cache is purged again once all current requests are over.
+async fn forget(app: &Data<AppState>, business: uuid::Uuid) {
     let Some(cache) = app.cache.clone() else { return };
     cache.purge(Some(business), None).await;
     let config = &app.config;
@@ -105,7 +106,7 @@ async fn forget(app: &Data<App>, business: uuid::Uuid) {
     });
 }
 
-/// Adds both to the document.
+/// Adds both operations to the OpenAPI document.
 pub fn describe(api: &mut OpenApi) {
     let acts = [
         Act {
@@ -119,7 +120,7 @@ pub fn describe(api: &mut OpenApi) {
                     these. Deleted rows too. From one moment.",
             takes: &[],
             status: 200,
-            gives: Gives::Rows(&reach::NOUNS),
+            gives: Gives::Rows(&data_subject::RESOURCES),
             problems: &[401, 403, 404, 409, 503],
             open: false,
         },
@@ -129,7 +130,7 @@ pub fn describe(api: &mut OpenApi) {
             tag: CONTACTS.plural,
             id: "eraseContact",
             summary: "Forget a contact",
-            about: "In one transaction: every row about them, and about whoever was merged with them, is deleted, or emptied of all that someone has written into it; \
+            about: "In one transaction: every row about them, and about contacts merged with them, is deleted, or emptied of all that someone has written into it; \
                     what the audit log and merges tell of their fields, and what is cached, is gone too. It cannot be undone. \
                     Backups keep what they have until they are overwritten.",
             takes: &ERASURE,

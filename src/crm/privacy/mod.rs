@@ -1,8 +1,8 @@
-//! What a person may ask for: everything that is known about them, and that it is forgotten (GDPR, articles 15, 17 and 20).
+//! Rights of a person: export and erasure of everything about a contact (GDPR, articles 15, 17 and 20).
 
+mod data_subject;
 mod erasure;
 mod export;
 pub mod http;
-mod reach;
 
 pub use erasure::MODES;

@@ -1,41 +1,41 @@
-//! Compares the catalogue with what this release needs.
+//! Compares the database's catalogue with what this release needs.
 
 use std::collections::HashMap;
 
 use diesel::PgConnection;
 
-use super::objects::{self, About, FOREIGN, KINDS, Kind, Object, OnNewer};
+use super::objects::{self, About, FOREIGN, KINDS, Object, ObjectKind, OnNewer};
 use super::sequences::{self, Depth};
-use super::{Fault, Report, TENANT_ROLE, expected, tenant_role};
-use crate::db::target::BoxError;
+use super::{CatalogueFault, Report, TENANT_ROLE, expected, tenant_role};
+use crate::db::database_target::BoxError;
 use crate::db::{Statement, bound_lock_waits, connect, migrate};
 use crate::error::{Error, Result};
 
-/// The one encoding in which every text of the API can be stored.
+/// The one encoding that can store every text of the API.
 const ENCODING: &str = "UTF8";
 
-/// Where operators find what no command can bring back.
+/// Remedy for what no command can restore.
 const SEE_BACKUP: &str = "-- only a backup has it: docs/BACKUP.md, \"One table put back\"";
 
-/// A table that was replaced by one with partitions: its triggers do not see what is written to these.
+/// Remedy for a table replaced by a partitioned one, whose triggers do not see writes to its partitions.
 const NO_PARTITIONS: &str = "-- make it a plain table: CREATE TABLE other (LIKE it INCLUDING ALL), copy its rows, swap the names, \
                              `rapport migrate`";
 
-/// Checks the database: a few queries of constant size, some 20 ms. Nothing is changed.
-/// Errors: the database cannot be asked.
+/// Checks the database with a few queries of constant size, about 20 ms. Changes nothing.
+/// Errors: the catalogue cannot be read.
 pub fn inspect(conn: &mut PgConnection) -> Result<Report> {
     inspect_to(conn, Depth::Likely)
 }
 
-/// As [`inspect`], on a connection to `url` of its own, which waits 10 s at most for a table that others hold.
-/// Errors: the database cannot be reached or asked.
+/// As [`inspect`], on its own connection to `url`, which waits at most 10 s for a locked table.
+/// Errors: the database cannot be reached or read.
 pub fn inspect_at(url: &str) -> std::result::Result<Report, BoxError> {
     let mut conn = connect(url)?;
     bound_lock_waits(&mut conn)?;
     Ok(inspect(&mut conn)?)
 }
 
-/// As [`inspect`]; tables are read as well where nothing else tells how far a sequence must be.
+/// As [`inspect`]; also reads tables where nothing else shows how far a sequence must be.
 pub fn inspect_thoroughly(conn: &mut PgConnection) -> Result<Report> {
     inspect_to(conn, Depth::Exact)
 }
@@ -50,7 +50,7 @@ fn inspect_to(conn: &mut PgConnection, depth: Depth) -> Result<Report> {
         report.faults = tenant_role::inspect(conn)?;
         let there = objects::read(conn)?;
         compare(&mut report, &there);
-        // Without privileges they cannot be asked; a newer release may count in other ways.
+        // Without privileges they cannot be read; a newer release may use sequences differently.
         if !report.is_newer() && !report.faults.iter().any(|fault| matches!(fault.kind, "owner" | "privileges")) {
             report.faults.extend(sequences::behind(conn, &there, depth)?);
         }
@@ -58,9 +58,9 @@ fn inspect_to(conn: &mut PgConnection, depth: Depth) -> Result<Report> {
     Ok(report)
 }
 
-/// What keeps the database from being looked at: another encoding, in which it must be made anew, or that it may not be
-/// read which migrations have run.
-fn first_fault(conn: &mut PgConnection) -> Result<Option<Fault>> {
+/// Returns the fault that prevents any inspection: an encoding that requires a new database, or a migrations table that
+/// may not be read.
+fn first_fault(conn: &mut PgConnection) -> Result<Option<CatalogueFault>> {
     let sql = "SELECT quote_ident(d.datname), pg_encoding_to_char(d.encoding)::text, quote_ident(pg_get_userbyid(m.relowner)),
                       pg_has_role(m.relowner, 'USAGE')::text
                FROM pg_database d LEFT JOIN pg_class m ON m.relnamespace = 'public'::regnamespace AND m.relname = '__diesel_schema_migrations'
@@ -75,14 +75,14 @@ fn first_fault(conn: &mut PgConnection) -> Result<Option<Fault>> {
     let Some(owner) = row.text(2) else { return Ok(None) };
     let table = "__diesel_schema_migrations";
     Ok(Some(match row.text(3) {
-        Some("true") => Fault {
+        Some("true") => CatalogueFault {
             kind: "privileges",
             name: table.into(),
             problem: format!("are revoked from the owner {owner}"),
             remedy: format!("GRANT ALL ON TABLE {table} TO {owner};"),
             repairable: true,
         },
-        _ => Fault {
+        _ => CatalogueFault {
             kind: "owner",
             name: format!("TABLE {table}"),
             problem: format!("is {owner}, a role whose rights the service does not have"),
@@ -95,8 +95,8 @@ fn first_fault(conn: &mut PgConnection) -> Result<Option<Fault>> {
     }))
 }
 
-fn wrong_encoding(name: &str, encoding: &str) -> Fault {
-    Fault {
+fn wrong_encoding(name: &str, encoding: &str) -> CatalogueFault {
+    CatalogueFault {
         kind: "database",
         name: name.into(),
         problem: format!(
@@ -114,7 +114,7 @@ fn compare(report: &mut Report, there: &[Object]) {
     let newer = report.is_newer();
     let found: HashMap<(&str, &str), &str> =
         there.iter().map(|object| ((object.kind.as_str(), object.name.as_str()), object.state.as_str())).collect();
-    // Without the role there can be no grants to it, nor policies for it: one fault, not a hundred.
+    // Without the role there can be no grants to it and no policies for it: one fault instead of a hundred.
     let roleless = report.faults.iter().any(|fault| fault.name == TENANT_ROLE && fault.problem == "is missing");
     for wanted in expected::OBJECTS.iter() {
         let Some(kind) = KINDS.iter().find(|kind| kind.name == wanted.kind) else { continue };
@@ -142,19 +142,20 @@ fn compare(report: &mut Report, there: &[Object]) {
             ("column", _) => {
                 format!("{};", of_column(wanted, found.get(&("column", wanted.name.as_str())).copied()))
             }
-            // As it is, with its line breaks: of a function every character counts.
+            // Unchanged, with its line breaks: every character of a function counts.
             _ => format!("{};", wanted.make),
         };
-        let fault = Fault { kind: kind.name, name: wanted.name.clone(), problem, remedy, repairable: kind.repairable };
-        // A unique index is a rule that writes rest on; any other one only makes reads faster.
+        let fault =
+            CatalogueFault { kind: kind.name, name: wanted.name.clone(), problem, remedy, repairable: kind.repairable };
+        // A unique index is an integrity rule; any other index only makes reads faster.
         let only_slower = kind.name == "index" && !wanted.state.starts_with("unique");
         if only_slower { &mut report.advice } else { &mut report.faults }.push(fault);
     }
     report.faults.extend(there.iter().filter_map(|object| foreign(object, newer).or_else(|| opening(object, newer))));
 }
 
-/// What mends a column: of the commands that add it, set its type and set whether it may be null those that are needed. A
-/// type is not set where it is right, because that fails where a generated column reads it.
+/// Returns the commands that repair a column: of those that add it, set its type and set its nullability, the ones that
+/// are needed. Setting a type that is right already would fail where a generated column reads it.
 fn of_column(wanted: &Object, state: Option<&str>) -> String {
     let commands: Vec<&str> = wanted.make.split("; ").collect();
     let (Some(state), [_, set_type, set_null]) = (state, commands.as_slice()) else { return commands[0].to_owned() };
@@ -164,7 +165,7 @@ fn of_column(wanted: &Object, state: Option<&str>) -> String {
     needed.iter().filter(|(needed, _)| *needed).map(|(_, command)| **command).collect::<Vec<_>>().join("; ")
 }
 
-/// The table that an object belongs to, where it belongs to one.
+/// Returns the table that an object belongs to, if any.
 fn table_of(object: &Object) -> Option<&str> {
     let name = object.name.as_str();
     match object.kind.as_str() {
@@ -172,7 +173,7 @@ fn table_of(object: &Object) -> Option<&str> {
             name.split_once('.').map(|(table, _)| table)
         }
         "row level security" => Some(name),
-        // Of views and sequences too, which are no tables.
+        // Grants also name views and sequences, which are not tables.
         "grant" => name
             .split_once(' ')
             .map(|(table, _)| table)
@@ -181,8 +182,8 @@ fn table_of(object: &Object) -> Option<&str> {
     }
 }
 
-/// How an object that is there differs from what is wanted.
-fn difference(kind: &Kind, wanted: &Object, state: &str, newer: bool) -> Option<String> {
+/// Describes how an existing object differs from the expected one.
+fn difference(kind: &ObjectKind, wanted: &Object, state: &str, newer: bool) -> Option<String> {
     if wanted.state == state {
         return None;
     }
@@ -215,9 +216,10 @@ fn or_nobody(roles: &str) -> &str {
     if roles.is_empty() { "its owner only" } else { roles }
 }
 
-/// An object of [`FOREIGN`] that concerns what is Rapport's. On a newer release's database only the owners and settings are
-/// looked at: the rest may be that release's. An operator's own tables and functions belong to whom they like.
-fn foreign(object: &Object, newer: bool) -> Option<Fault> {
+/// Returns a fault for an object of [`FOREIGN`] that affects Rapport's objects. On a newer release's database only
+/// owners and settings are checked: the rest may be that release's. Operators' own tables and functions may belong to
+/// anyone.
+fn foreign(object: &Object, newer: bool) -> Option<CatalogueFault> {
     let foreign = FOREIGN.iter().find(|foreign| foreign.name == object.kind)?;
     let kind = foreign.name.strip_prefix("foreign ").unwrap_or(foreign.name);
     if foreign.about == About::Relation {
@@ -231,7 +233,7 @@ fn foreign(object: &Object, newer: bool) -> Option<Fault> {
         let (what, name) = object.name.split_once(' ')?;
         expected::BY_NAME.get(&(what.to_lowercase().as_str(), name))?;
     }
-    Some(Fault {
+    Some(CatalogueFault {
         kind,
         name: object.name.clone(),
         problem: object.state.clone(),
@@ -240,9 +242,9 @@ fn foreign(object: &Object, newer: bool) -> Option<Fault> {
     })
 }
 
-/// A policy, or row-level security of a table, that the migrations did not make: permissive policies are joined by OR and
-/// let more rows through, the others hide some from the service.
-fn opening(object: &Object, newer: bool) -> Option<Fault> {
+/// Returns a fault for a policy, or row-level security of a table, that the migrations did not create: permissive
+/// policies are joined by OR and let more rows through, restrictive ones hide rows from the service.
+fn opening(object: &Object, newer: bool) -> Option<CatalogueFault> {
     let known = expected::BY_NAME.contains_key(&(object.kind.as_str(), object.name.as_str()));
     let table = table_of(object).filter(|table| expected::BY_NAME.contains_key(&("table", *table)))?;
     if known || newer {
@@ -262,7 +264,7 @@ fn opening(object: &Object, newer: bool) -> Option<Fault> {
         ),
         _ => return None,
     };
-    Some(Fault {
+    Some(CatalogueFault {
         kind,
         name: object.name.clone(),
         problem: format!("is not Rapport's, and {problem}"),
@@ -271,8 +273,8 @@ fn opening(object: &Object, newer: bool) -> Option<Fault> {
     })
 }
 
-/// Identifies the versions' triggers and functions: dropped and made again, disabled and enabled again, it is
-/// another one, so changes may have been missed in between.
+/// Identifies the triggers and functions that maintain versions. It changes when one is dropped and created again, or
+/// disabled and enabled again, because changes may have been missed in between.
 pub fn fingerprint(conn: &mut PgConnection) -> Result<String> {
     let row = Statement::new(
         "SELECT md5(coalesce((SELECT string_agg(concat_ws(' ', t.oid, t.xmin, t.tgrelid), ',' ORDER BY t.oid) FROM pg_trigger t

@@ -1,6 +1,6 @@
-//! What the migrations of this release make, read once from a database that was migrated from nothing and kept in
-//! `expected.json`. `RAPPORT_WRITE_SCHEMA=1 cargo test --test it schema` writes the file anew; without the variable
-//! the same test fails where it differs from the migrations.
+//! The objects that this release's migrations create, read once from a freshly migrated database and stored in
+//! `expected.json`. `RAPPORT_WRITE_SCHEMA=1 cargo test --test it schema` writes the file; without the variable the same
+//! test fails where the file differs from the migrations.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -12,11 +12,11 @@ use super::objects::Object;
 pub static OBJECTS: LazyLock<Vec<Object>> =
     LazyLock::new(|| serde_json::from_str(include_str!("expected.json")).expect("a test writes and reads this file"));
 
-/// Where each object stands in [`OBJECTS`], by kind and name.
+/// The objects of [`OBJECTS`], by kind and name.
 pub static BY_NAME: LazyLock<HashMap<(&'static str, &'static str), &'static Object>> =
     LazyLock::new(|| OBJECTS.iter().map(|object| ((object.kind.as_str(), object.name.as_str()), object)).collect());
 
-/// The tables whose changes move the cache's versions.
+/// Returns the tables whose changes bump the cache's versions.
 pub fn cached_tables() -> Vec<&'static str> {
     let mut tables: Vec<&str> = OBJECTS
         .iter()

@@ -1,39 +1,40 @@
-//! Reads the catalogue: one row for each object, with a state that two databases of the same migrations share whatever
-//! their server's release (15 to 18 write definitions alike; no number, order or owner of objects is part of it).
+//! Reads the catalogue: one row for each object, with a state that is equal in two databases of the same migrations
+//! whatever their server's release (15 to 18 print definitions alike; ids, order and owners of objects are left out).
 
 use diesel::PgConnection;
 
 use crate::db::Statement;
 use crate::error::Result;
 
-/// What must hold of an object on a database that a newer release has migrated, while replicas of this one still serve.
+/// What must hold of an object in a database migrated by a newer release, while replicas of this release still run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnNewer {
-    /// It is there; how it is made is the newer release's choice.
+    /// It exists; the newer release may define it differently.
     Exists,
-    /// It is there, and fires: the first letter of its state is the same.
+    /// It exists and fires: the first letter of its state is the same.
     Fires,
     /// Nothing: the newer release may have changed or dropped it.
     Free,
 }
 
 /// A kind of object and how it is read from the catalogue.
-pub struct Kind {
+pub struct ObjectKind {
     pub name: &'static str,
-    /// Name, state, and the commands that make it, as SQL expressions over `from`. The name begins with that of the table
-    /// that the object belongs to, and a dot or a blank.
+    /// Name, state, and the commands that create the object, as SQL expressions over `from`. The name begins with that
+    /// of the object's table, and a dot or a blank.
     identity: &'static str,
     state: &'static str,
     make: &'static str,
     from: &'static str,
-    /// Whether `rapport migrate` runs `make` when the object is missing or changed: no rows are read or written by it.
+    /// Whether `rapport migrate` runs `make` when the object is missing or changed; only where that reads or writes no
+    /// rows.
     pub repairable: bool,
     pub on_newer: OnNewer,
 }
 
-/// In the order in which they are repaired: what others need comes first.
-pub const KINDS: [Kind; 15] = [
-    Kind {
+/// In repair order: dependencies come first.
+pub const KINDS: [ObjectKind; 15] = [
+    ObjectKind {
         name: "extension",
         identity: "x.extname::text",
         state: "''",
@@ -42,25 +43,25 @@ pub const KINDS: [Kind; 15] = [
         repairable: true,
         on_newer: OnNewer::Exists,
     },
-    Kind {
+    ObjectKind {
         name: "table",
         identity: "o.relname::text",
-        // Whether a crash empties it: the cache's epoch rests on that.
+        // Whether a crash empties it: the cache's epoch depends on that.
         state: "concat_ws(' ', CASE o.relpersistence WHEN 'u' THEN 'unlogged' ELSE 'logged' END, CASE o.relkind WHEN 'p' THEN 'partitioned' END)",
         make: "format('ALTER TABLE %I SET %s', o.relname, CASE o.relpersistence WHEN 'u' THEN 'UNLOGGED' ELSE 'LOGGED' END)",
         from: "own o WHERE o.relkind IN ('r', 'p')",
         repairable: false,
         on_newer: OnNewer::Exists,
     },
-    Kind {
+    ObjectKind {
         name: "sequence",
         identity: "o.relname::text",
-        // A crash sets an unlogged one back to its first value; one that a column owns is dropped with that.
+        // A crash resets an unlogged sequence to its first value; one owned by a column is dropped with the column.
         state: "concat_ws(' ', format_type(q.seqtypid, NULL), 'by', q.seqincrement, 'from', q.seqmin, 'to', q.seqmax, 'cache', q.seqcache,
                 CASE WHEN q.seqcycle THEN 'cycle' END, CASE o.relpersistence WHEN 'u' THEN 'unlogged' END,
                 (SELECT 'owned by ' || d.refobjid::regclass FROM pg_depend d
                  WHERE d.classid = 'pg_class'::regclass AND d.objid = o.oid AND d.deptype IN ('a', 'i')))",
-        // How far it must be is compared on its own: see [`super::sequences`].
+        // Its position is compared separately, see [`super::sequences`].
         make: "format('CREATE SEQUENCE IF NOT EXISTS %1$I; ALTER SEQUENCE %1$I AS %2$s INCREMENT %3$s MINVALUE %4$s MAXVALUE %5$s CACHE %6$s %7$s OWNED BY NONE; ALTER SEQUENCE %1$I SET LOGGED',
                o.relname, format_type(q.seqtypid, NULL), q.seqincrement, q.seqmin, q.seqmax, q.seqcache,
                CASE WHEN q.seqcycle THEN 'CYCLE' ELSE 'NO CYCLE' END)",
@@ -68,7 +69,7 @@ pub const KINDS: [Kind; 15] = [
         repairable: true,
         on_newer: OnNewer::Exists,
     },
-    Kind {
+    ObjectKind {
         name: "column",
         identity: "o.relname || '.' || a.attname",
         state: "concat_ws(' ', format_type(a.atttypid, a.atttypmod), CASE WHEN a.attnotnull THEN 'NOT NULL' END,
@@ -86,7 +87,7 @@ pub const KINDS: [Kind; 15] = [
         repairable: false,
         on_newer: OnNewer::Exists,
     },
-    Kind {
+    ObjectKind {
         name: "function",
         identity: "f.oid::regprocedure::text",
         state: "concat_ws(' ', md5(f.prosrc), l.lanname, format_type(f.prorettype, NULL), f.provolatile::text, f.proparallel::text,
@@ -97,7 +98,7 @@ pub const KINDS: [Kind; 15] = [
         repairable: true,
         on_newer: OnNewer::Exists,
     },
-    Kind {
+    ObjectKind {
         name: "default",
         identity: "o.relname || '.' || a.attname",
         state: "pg_get_expr(d.adbin, d.adrelid)",
@@ -107,7 +108,7 @@ pub const KINDS: [Kind; 15] = [
         repairable: true,
         on_newer: OnNewer::Free,
     },
-    Kind {
+    ObjectKind {
         name: "view",
         identity: "o.relname::text",
         state: "concat_ws(' ', array_to_string(o.reloptions, ' '), pg_get_viewdef(o.oid))",
@@ -117,23 +118,24 @@ pub const KINDS: [Kind; 15] = [
         repairable: true,
         on_newer: OnNewer::Exists,
     },
-    Kind {
+    ObjectKind {
         name: "constraint",
         identity: "o.relname || '.' || k.conname",
-        // Its triggers may be off while it looks whole (`DISABLE TRIGGER ALL`): rows that it forbids may be there by then.
+        // `DISABLE TRIGGER ALL` turns its triggers off without changing its definition; rows that violate it may then
+        // exist.
         state: "pg_get_constraintdef(k.oid) || CASE WHEN EXISTS (SELECT FROM pg_trigger t WHERE t.tgconstraint = k.oid AND t.tgenabled = 'D')
                 THEN ' DISABLED' ELSE '' END",
         make: "format('ALTER TABLE %1$I DROP CONSTRAINT IF EXISTS %2$I, ADD CONSTRAINT %2$I %3$s', o.relname, k.conname,
                pg_get_constraintdef(k.oid))",
-        // PostgreSQL 18 lists NOT NULL here too; columns have it already.
+        // PostgreSQL 18 lists NOT NULL here too, which columns already include.
         from: "own o JOIN pg_constraint k ON k.conrelid = o.oid WHERE k.contype IN ('p', 'u', 'x', 'f', 'c')",
         repairable: false,
         on_newer: OnNewer::Free,
     },
-    Kind {
+    ObjectKind {
         name: "index",
         identity: "o.relname || '.' || i.relname",
-        // pg_get_indexdef takes half of the time of all this, so the parts are compared.
+        // pg_get_indexdef would take half of the whole query's time, so the parts are compared.
         state: "concat_ws(' ', CASE WHEN x.indisunique THEN 'unique' END, m.amname::text,
                 '(' || (SELECT string_agg(a.attname, ', ' ORDER BY a.attnum) FROM pg_attribute a WHERE a.attrelid = i.oid) || ')',
                 CASE WHEN x.indpred IS NULL THEN NULL WHEN x.indisunique THEN 'WHERE ' || pg_get_expr(x.indpred, x.indrelid)
@@ -145,17 +147,17 @@ pub const KINDS: [Kind; 15] = [
         repairable: false,
         on_newer: OnNewer::Free,
     },
-    Kind {
+    ObjectKind {
         name: "row level security",
         identity: "o.relname::text",
-        // Forced, it would hold the tables' owner, as which the service reads, to policies that are not for it.
+        // Forced row-level security would apply the policies to the tables' owner, as which the service reads.
         state: "CASE WHEN o.relforcerowsecurity THEN 'forced' ELSE '' END",
         make: "format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY, NO FORCE ROW LEVEL SECURITY', o.relname)",
         from: "own o WHERE o.relrowsecurity",
         repairable: true,
         on_newer: OnNewer::Exists,
     },
-    Kind {
+    ObjectKind {
         name: "policy",
         identity: "o.relname || '.' || p.polname",
         state: "concat_ws(' ', CASE WHEN p.polpermissive THEN 'permissive' ELSE 'restrictive' END, p.polcmd::text,
@@ -174,10 +176,10 @@ pub const KINDS: [Kind; 15] = [
         repairable: true,
         on_newer: OnNewer::Exists,
     },
-    Kind {
+    ObjectKind {
         name: "execute",
         identity: "f.oid::regprocedure::text",
-        // Who may call it: of functions with the owner's rights that must not be everybody.
+        // Functions that run with the owner's rights must not be callable by everyone.
         state: "concat_ws(', ', CASE WHEN f.proacl IS NULL OR EXISTS (SELECT FROM aclexplode(f.proacl) e WHERE e.grantee = 0) THEN 'public' END,
                 CASE WHEN EXISTS (SELECT FROM aclexplode(f.proacl) e WHERE e.grantee = to_regrole('rapport_tenant')) THEN 'rapport_tenant' END)",
         make: "concat_ws('; ',
@@ -190,7 +192,7 @@ pub const KINDS: [Kind; 15] = [
         repairable: true,
         on_newer: OnNewer::Free,
     },
-    Kind {
+    ObjectKind {
         name: "grant",
         identity: "o.relname || ' ' || e.privilege_type",
         state: "''",
@@ -199,7 +201,7 @@ pub const KINDS: [Kind; 15] = [
         repairable: true,
         on_newer: OnNewer::Exists,
     },
-    Kind {
+    ObjectKind {
         name: "schema grant",
         identity: "n.nspname || ' ' || e.privilege_type",
         state: "''",
@@ -208,7 +210,7 @@ pub const KINDS: [Kind; 15] = [
         repairable: true,
         on_newer: OnNewer::Exists,
     },
-    Kind {
+    ObjectKind {
         name: "trigger",
         identity: "o.relname || '.' || t.tgname",
         state: "t.tgenabled::text || ' ' || pg_get_triggerdef(t.oid)",
@@ -220,7 +222,7 @@ pub const KINDS: [Kind; 15] = [
     },
 ];
 
-/// What is Rapport's in the schema `public`: neither an extension's nor diesel's.
+/// Rapport's objects in the schema `public`: neither an extension's nor diesel's.
 const OWN: &str = "
 WITH own AS (
     SELECT c.oid, c.relname, c.relkind, c.relpersistence, c.relispartition, c.relrowsecurity, c.relforcerowsecurity, c.reloptions, c.relacl, c.relowner FROM pg_class c
@@ -231,10 +233,10 @@ WITH own AS (
       AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e')
 )";
 
-/// A kind of object that no migration makes, and that keeps the service from reading or writing what it means to.
+/// A kind of object or setting that no migration creates and that interferes with the service's reads or writes.
 pub struct Foreign {
     pub name: &'static str,
-    /// As those of [`Kind`]: SQL expressions over `from`.
+    /// SQL expressions over `from`, as those of [`ObjectKind`].
     identity: &'static str,
     /// Follows kind and name in a sentence.
     problem: &'static str,
@@ -245,7 +247,7 @@ pub struct Foreign {
     pub about: About,
 }
 
-/// What the name of a foreign object begins with.
+/// What a foreign object's name begins with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum About {
     /// A table, view or sequence of the schema `public`, which may not be Rapport's.
@@ -254,12 +256,12 @@ pub enum About {
     Other,
 }
 
-/// Settings that a session gets from its role, its database or the server, and may not change itself or should not: where
-/// `rapport::db::connect` can set a value for the session, it does.
+/// Settings that a session inherits from its role, its database or the server, and cannot or should not change itself;
+/// those that it can, `rapport::db::connect` sets.
 const SETTINGS: &str = "
     (SELECT n.name, r.setrole, r.setdatabase, coalesce(r.value, current_setting(n.name)) AS value
      FROM unnest(ARRAY['session_replication_role', 'default_transaction_read_only']) AS n(name)
-     -- of those that hold for this role in this database the one that PostgreSQL prefers; it is there before any session has it
+     -- the value that PostgreSQL prefers for this role in this database, before any session has it
      LEFT JOIN LATERAL (
          SELECT r.setrole, r.setdatabase, split_part(c, '=', 2) AS value FROM pg_db_role_setting r, unnest(r.setconfig) c
          WHERE split_part(c, '=', 1) = n.name AND r.setrole IN (0, to_regrole(quote_ident(session_user))::oid)
@@ -291,7 +293,7 @@ pub const FOREIGN: [Foreign; 8] = [
         identity: "o.relname::text",
         problem: "format('are revoked from the owner %s: %s', pg_get_userbyid(o.relowner), p.missing)",
         remedy: "format('GRANT ALL ON %s %I TO %I;', CASE o.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, o.relname, pg_get_userbyid(o.relowner))",
-        // TRUNCATE may be revoked: the service does without.
+        // TRUNCATE may be revoked: the service does not use it.
         from: "own o, LATERAL (
                    SELECT string_agg(w.name, ', ' ORDER BY w.at) AS missing
                    FROM unnest(CASE o.relkind WHEN 'S' THEN ARRAY['SELECT', 'USAGE', 'UPDATE'] WHEN 'v' THEN ARRAY['SELECT']
@@ -307,9 +309,9 @@ pub const FOREIGN: [Foreign; 8] = [
         identity: "o.relname || '.' || t.tgname",
         problem: "'is not Rapport''s, and can change or swallow what is written'",
         remedy: "format('DROP TRIGGER %I ON %I;', t.tgname, o.relname)",
-        // For each row (1), before (2) or instead (64) of the change. What comes after it, or once for a statement, cannot
-        // change rows on their way: triggers of operators' own may do so. Disabled ones, or those that fire for replicas
-        // only, do nothing to what the service writes.
+        // Row triggers (1) that fire before (2) or instead of (64) the change. Operators' own AFTER or statement
+        // triggers are allowed: they cannot change the rows being written. Disabled triggers, or those that fire only
+        // on replicas, do not affect the service's writes.
         from: "own o JOIN pg_trigger t ON t.tgrelid = o.oid
                WHERE NOT t.tgisinternal AND t.tgtype & 1 <> 0 AND t.tgtype & 66 <> 0 AND t.tgenabled IN ('O', 'A')",
         repairable: false,
@@ -329,7 +331,7 @@ pub const FOREIGN: [Foreign; 8] = [
         identity: "o.relname::text",
         problem: "format('is broken: %s inherits from it, so its rows are shown as well, and writes to it move no version', i.inhrelid::regclass)",
         remedy: "format('ALTER TABLE %s NO INHERIT %I;', i.inhrelid::regclass, o.relname)",
-        // Partitions are those of a partitioned table, which none is that the migrations make.
+        // Partitions belong to a partitioned table, and the migrations create none.
         from: "own o JOIN pg_inherits i ON i.inhparent = o.oid WHERE o.relkind = 'r'",
         repairable: false,
         about: About::Relation,
@@ -349,7 +351,7 @@ pub const FOREIGN: [Foreign; 8] = [
         identity: "s.name",
         problem: "CASE s.name WHEN 'session_replication_role' THEN 'is `replica`, so foreign keys are not checked and only triggers that fire always do'
                   ELSE 'is `on`, so nothing can be written' END",
-        // Where nothing can be written, the session that resets it must be able to.
+        // The session that resets it must itself be able to write.
         remedy: "CASE s.name WHEN 'default_transaction_read_only' THEN 'SET default_transaction_read_only = off; ' ELSE '' END ||
                  CASE WHEN s.setrole IS NULL THEN format('ALTER SYSTEM RESET %I; SELECT pg_reload_conf(); -- or in postgresql.conf, PGOPTIONS or DATABASE_URL', s.name)
                  WHEN s.setdatabase = 0 THEN format('ALTER ROLE %s RESET %I;', CASE s.setrole WHEN 0 THEN 'ALL' ELSE quote_ident(pg_get_userbyid(s.setrole)) END, s.name)
@@ -361,19 +363,19 @@ pub const FOREIGN: [Foreign; 8] = [
     },
 ];
 
-/// An object of the catalogue.
+/// A catalogue object.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
 pub struct Object {
-    /// One of [`KINDS`], or of [`FOREIGN`].
+    /// One of [`KINDS`] or of [`FOREIGN`].
     pub kind: String,
     pub name: String,
     pub state: String,
-    /// Commands that make it, or make it anew; empty where only a backup has it.
+    /// Commands that create or recreate it; empty where only a backup can restore it.
     pub make: String,
 }
 
-/// Every object that there is, without the commands that make them: those cost more than all the rest. Of [`FOREIGN`] ones,
-/// the state is the problem, and `make` the remedy.
+/// Returns every object, without the commands that create it, which cost more than all the rest. For [`FOREIGN`]
+/// objects, the state is the problem and `make` the remedy.
 pub fn read(conn: &mut PgConnection) -> Result<Vec<Object>> {
     let foreign = FOREIGN.iter().map(|Foreign { name, identity, problem, remedy, from, .. }| {
         format!("SELECT '{name}', {identity}, {problem}, {remedy} FROM {from}")
@@ -382,19 +384,19 @@ pub fn read(conn: &mut PgConnection) -> Result<Vec<Object>> {
     rows(conn, &format!("{OWN} {}\nUNION ALL\n{foreign}", union(|_| "''")))
 }
 
-/// Every object with the commands that make it, ordered: what [`super::expected`] is written from.
+/// Returns every object with the commands that create it, ordered: the content of [`super::expected`].
 pub fn describe(conn: &mut PgConnection) -> Result<Vec<Object>> {
     let mut objects = rows(conn, &format!("{OWN} {}", union(|kind| kind.make)))?;
     let rank = |object: &Object| KINDS.iter().position(|kind| kind.name == object.kind);
-    // The keys that foreign keys lead to come before them.
+    // Unique keys come before the foreign keys that reference them.
     let leads_elsewhere = |object: &Object| object.kind == "constraint" && object.state.starts_with("FOREIGN KEY");
     objects.sort_by(|a, b| (rank(a), leads_elsewhere(a), &a.name).cmp(&(rank(b), leads_elsewhere(b), &b.name)));
     Ok(objects)
 }
 
-fn union(make: impl Fn(&Kind) -> &'static str) -> String {
+fn union(make: impl Fn(&ObjectKind) -> &'static str) -> String {
     let parts = KINDS.iter().map(|kind| {
-        let Kind { name, identity, state, from, .. } = kind;
+        let ObjectKind { name, identity, state, from, .. } = kind;
         format!("SELECT '{name}', {identity}, {state}, {} FROM {from}", make(kind))
     });
     parts.collect::<Vec<_>>().join("\nUNION ALL\n")
@@ -402,7 +404,7 @@ fn union(make: impl Fn(&Kind) -> &'static str) -> String {
 
 fn rows(conn: &mut PgConnection, sql: &str) -> Result<Vec<Object>> {
     let rows = Statement::new(sql).rows(conn)?;
-    let text = |row: &crate::db::Cells, index| row.text(index).unwrap_or_default().to_owned();
+    let text = |row: &crate::db::RawRow, index| row.text(index).unwrap_or_default().to_owned();
     Ok(rows
         .iter()
         .map(|row| Object { kind: text(row, 0), name: text(row, 1), state: text(row, 2), make: text(row, 3) })

@@ -1,4 +1,4 @@
-//! Repairs what can be repaired without reading or writing rows.
+//! Repairs catalogue faults that need no access to rows.
 
 use std::time::{Duration, Instant};
 
@@ -6,25 +6,25 @@ use diesel::PgConnection;
 use diesel::connection::SimpleConnection;
 
 use super::waits::{self, Attempts};
-use super::{Fault, Report, expected, tenant_role};
+use super::{CatalogueFault, Report, expected, tenant_role};
 use crate::db::{self, Statement, Tx};
 use crate::error::{Error, Result};
 
-/// How long one remedy waits for a lock that was not taken before all of them: writers are shut out meanwhile.
+/// Lock timeout of one remedy for locks that were not taken in advance: writers are blocked meanwhile.
 const REMEDY_LOCK_TIMEOUT: &str = "1s";
 
-/// Runs the remedies of what is repairable, all in one transaction; each that fails is undone by itself and stays a fault.
-/// Returns what was repaired. Where triggers or functions were, every cached answer is dropped: changes were missed.
+/// Runs the remedies of repairable faults in one transaction; one that fails is rolled back to its savepoint and stays
+/// a fault. Returns what was repaired. Then begins a new cache epoch, because changes may have been missed.
 ///
-/// While others hold the tables it tries again, for 10 s at most; `tell` gets a sentence each time, with who holds them, and
-/// one for each remedy that fails. Errors: the tables were not to be had; then nothing was done.
+/// While the tables are locked by others it tries again, for at most 10 s; `tell` receives a message each time, with
+/// the lock holders, and one for each remedy that fails. Errors: the locks were not available; then nothing was done.
 pub fn repair(conn: &mut PgConnection, report: &Report, tell: &mut dyn FnMut(&str)) -> Result<Vec<String>> {
     let mut repaired = Vec::new();
     if report.faults.iter().any(|fault| fault.kind == "role") && tenant_role::ensure(conn).is_ok() {
-        repaired.extend(report.faults.iter().filter(|fault| fault.kind == "role").map(Fault::sentence));
+        repaired.extend(report.faults.iter().filter(|fault| fault.kind == "role").map(CatalogueFault::sentence));
     }
     let apart = ["role", "privileges"];
-    let rest: Vec<&Fault> =
+    let rest: Vec<&CatalogueFault> =
         report.faults.iter().filter(|fault| fault.repairable && !apart.contains(&fault.kind)).collect();
     if rest.is_empty() {
         return Ok(repaired);
@@ -58,10 +58,11 @@ pub fn repair(conn: &mut PgConnection, report: &Report, tell: &mut dyn FnMut(&st
     Ok(repaired)
 }
 
-/// One attempt, in one transaction, which waits at most for `wait` for those who read what it makes anew and for writers.
+/// Makes one attempt in one transaction, which waits at most `wait` for readers of the recreated objects and for
+/// writers.
 fn attempt(
     conn: &mut PgConnection,
-    faults: &[&Fault],
+    faults: &[&CatalogueFault],
     wait: Duration,
     tell: &mut dyn FnMut(&str),
 ) -> Result<Vec<String>> {
@@ -88,8 +89,7 @@ fn attempt(
     })
 }
 
-/// Gives owners the privileges back that were revoked from them: before anything else, which needs them. Returns what was
-/// repaired.
+/// Restores privileges that were revoked from owners; the other repairs need them. Returns what was repaired.
 pub fn grant_privileges(conn: &mut PgConnection, report: &Report, tell: &mut dyn FnMut(&str)) -> Vec<String> {
     let mut done = Vec::new();
     for fault in report.faults.iter().filter(|fault| fault.kind == "privileges") {
@@ -101,14 +101,14 @@ pub fn grant_privileges(conn: &mut PgConnection, report: &Report, tell: &mut dyn
     done
 }
 
-/// Bounds the next statement, and each lock that it waits for, so that it ends by `until`.
+/// Bounds the next statement, and each of its lock waits, so that it ends by `until`.
 fn bound(tx: &mut Tx<'_>, until: Instant) -> Result<()> {
     let left = until.saturating_duration_since(Instant::now()).as_millis().max(1);
     Ok(tx.batch_execute(&format!("SET LOCAL statement_timeout = {left}; SET LOCAL lock_timeout = {left}"))?)
 }
 
-/// The tables whose triggers, policies and defaults are made anew.
-fn damaged(faults: &[&Fault]) -> Vec<String> {
+/// Returns the tables whose triggers, policies, row-level security or defaults are recreated.
+fn damaged(faults: &[&CatalogueFault]) -> Vec<String> {
     let kinds = ["trigger", "policy", "row level security", "default"];
     let tables = faults.iter().filter(|fault| kinds.contains(&fault.kind));
     let mut names: Vec<String> = tables.filter_map(|fault| fault.name.split('.').next()).map(str::to_owned).collect();
@@ -117,8 +117,8 @@ fn damaged(faults: &[&Fault]) -> Vec<String> {
     names
 }
 
-/// The tables that a repair of `faults` locks.
-fn tables_of(faults: &[&Fault]) -> Vec<String> {
+/// Returns the tables that a repair of `faults` locks.
+fn tables_of(faults: &[&CatalogueFault]) -> Vec<String> {
     let mut tables = damaged(faults);
     if tables.is_empty() || faults.iter().any(|fault| matches!(fault.kind, "trigger" | "function" | "sequence")) {
         tables.extend(expected::cached_tables().into_iter().map(str::to_owned));
@@ -126,9 +126,9 @@ fn tables_of(faults: &[&Fault]) -> Vec<String> {
     tables
 }
 
-/// Takes the damaged tables before anything else is locked: so the whole repair waits for their readers once, and not at each
-/// of them with all writers shut out.
-fn lock_damaged(tx: &mut Tx<'_>, faults: &[&Fault], until: Instant) -> Result<()> {
+/// Locks the damaged tables before anything else, so that the repair waits for their readers once, and not at each
+/// table with all writers blocked.
+fn lock_damaged(tx: &mut Tx<'_>, faults: &[&CatalogueFault], until: Instant) -> Result<()> {
     let names: Vec<String> = damaged(faults).iter().map(|name| format!("public.\"{name}\"")).collect();
     if names.is_empty() {
         return Ok(());
@@ -137,15 +137,15 @@ fn lock_damaged(tx: &mut Tx<'_>, faults: &[&Fault], until: Instant) -> Result<()
     Ok(tx.batch_execute(&format!("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE", names.join(", ")))?)
 }
 
-/// Waits until no transaction writes to a cached table: what it wrote without triggers is committed before the cache
-/// starts anew, and what comes later meets the triggers.
+/// Waits until no transaction writes to a cached table: what was written without triggers is committed before the new
+/// epoch begins, and later writes fire the triggers.
 fn stop_writers(tx: &mut Tx<'_>, until: Instant) -> Result<()> {
     let tables = expected::cached_tables();
     let mut sql = Statement::new(
         "SELECT string_agg(format('%I', c.relname), ', ') FROM pg_class c WHERE c.relnamespace = \
                                   'public'::regnamespace AND c.relkind IN ('r', 'p') AND c.relname = ANY(",
     );
-    sql.bind(db::Value::Texts(tables.into_iter().map(str::to_owned).collect())).push(")");
+    sql.bind(db::SqlValue::Texts(tables.into_iter().map(str::to_owned).collect())).push(")");
     if let Some(tables) = sql.row(tx)?.as_ref().and_then(|row| row.text(0)) {
         bound(tx, until)?;
         tx.batch_execute(&format!("LOCK TABLE {tables} IN SHARE ROW EXCLUSIVE MODE"))?;
@@ -153,15 +153,15 @@ fn stop_writers(tx: &mut Tx<'_>, until: Instant) -> Result<()> {
     Ok(())
 }
 
-/// Begins a new epoch of the cache: every answer that any process or Redis has kept is dropped with the next validation
-/// round. It does at once what moving every version of every business would do.
+/// Begins a new cache epoch: the next validation round invalidates every entry of every process and of Redis, as
+/// bumping every version of every business would.
 pub fn renew_cache_epoch(tx: &mut Tx<'_>) -> Result<()> {
-    let there = Statement::new("SELECT to_regclass('public.cache_incarnation')::text").row(tx)?;
+    let there = Statement::new("SELECT to_regclass('public.cache_epoch')::text").row(tx)?;
     if there.is_some_and(|row| row.text(0).is_some()) {
-        // One after the other, and also where the table has lost its primary key.
+        // Serialised by the lock; works also where the table has lost its primary key.
         tx.batch_execute(
-            "LOCK TABLE public.cache_incarnation IN SHARE ROW EXCLUSIVE MODE; DELETE FROM public.cache_incarnation;
-             INSERT INTO public.cache_incarnation (id) VALUES (gen_random_uuid())",
+            "LOCK TABLE public.cache_epoch IN SHARE ROW EXCLUSIVE MODE; DELETE FROM public.cache_epoch;
+             INSERT INTO public.cache_epoch (id) VALUES (gen_random_uuid())",
         )?;
     }
     Ok(())

@@ -1,39 +1,39 @@
-//! What a check of the catalogue found, in sentences.
+//! The result of a catalogue check, and its texts for logs, health probes and the command line.
 
 use serde_json::{Value as Json, json};
 
-/// Faults that one answer of a probe lists; the rest is a number.
+/// ValidationErrors listed in a probe's response; the rest is a number.
 const MAX_LISTED: usize = 20;
-/// Faults that a summary of one line names.
+/// ValidationErrors named in a one-line summary.
 const MAX_IN_SUMMARY: usize = 3;
 
-/// An object that is not as this release needs it.
+/// An object that differs from what this release needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fault {
+pub struct CatalogueFault {
     pub kind: &'static str,
     pub name: String,
     /// Follows kind and name: "is missing".
     pub problem: String,
-    /// Commands that mend it, each ended by a semicolon; or where it is explained.
+    /// Commands that repair it, each ended by a semicolon, or a reference to the documentation.
     pub remedy: String,
     /// Whether `rapport migrate` runs the remedy.
     pub repairable: bool,
 }
 
-impl Fault {
-    /// The whole sentence.
+impl CatalogueFault {
+    /// Returns the fault as one sentence.
     pub fn sentence(&self) -> String {
         format!("{} {} {}", self.kind, self.name, self.problem)
     }
 }
 
-/// A check's result.
+/// The result of a check.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
-    /// The service cannot be trusted, or cannot work, while there are any.
-    pub faults: Vec<Fault>,
-    /// Only slower: indexes.
-    pub advice: Vec<Fault>,
+    /// While there are any, the service cannot work correctly.
+    pub faults: Vec<CatalogueFault>,
+    /// ValidationErrors that only make reads slower: indexes.
+    pub advice: Vec<CatalogueFault>,
     /// Migrations of this release that have not run; nothing else is compared then.
     pub missing_migrations: Vec<String>,
     /// Migrations that this release does not know: a newer one has run them.
@@ -49,7 +49,7 @@ impl Report {
         !self.unknown_migrations.is_empty()
     }
 
-    /// Whether the service can work on it.
+    /// Whether the service can work on the database.
     pub fn is_intact(&self) -> bool {
         self.is_migrated() && self.faults.is_empty()
     }
@@ -58,7 +58,7 @@ impl Report {
         self.faults.iter().any(|fault| fault.repairable)
     }
 
-    /// One line: the first faults and how many there are.
+    /// Returns one line: the first faults and how many there are.
     pub fn summary(&self) -> String {
         if !self.is_migrated() {
             return format!(
@@ -67,7 +67,8 @@ impl Report {
                 self.missing_migrations[0]
             );
         }
-        let first = self.faults.iter().take(MAX_IN_SUMMARY).map(Fault::sentence).collect::<Vec<_>>().join("; ");
+        let first =
+            self.faults.iter().take(MAX_IN_SUMMARY).map(CatalogueFault::sentence).collect::<Vec<_>>().join("; ");
         let more = match self.faults.len().saturating_sub(MAX_IN_SUMMARY) {
             0 => String::new(),
             more => format!("; and {more} more"),
@@ -75,7 +76,7 @@ impl Report {
         format!("the database lacks what this release needs: {first}{more}. Run `rapport migrate`")
     }
 
-    /// Every fault on a line of its own, and what to do.
+    /// Returns every fault on its own line, and what to do.
     pub fn sentences(&self) -> String {
         if !self.is_migrated() {
             return format!("the database is not migrated: {}", self.summary());
@@ -88,9 +89,11 @@ impl Report {
         text + &remedies(self.faults.iter().filter(|fault| !fault.repairable || self.is_newer()))
     }
 
-    /// For `/health/detailed`: no SQL, which `rapport migrate` prints.
+    /// Returns the report for `/health/detailed`, without SQL, which `rapport migrate` prints.
     pub fn to_json(&self) -> Json {
-        let list = |faults: &[Fault]| faults.iter().take(MAX_LISTED).map(Fault::sentence).collect::<Vec<_>>();
+        let list = |faults: &[CatalogueFault]| {
+            faults.iter().take(MAX_LISTED).map(CatalogueFault::sentence).collect::<Vec<_>>()
+        };
         let status = match (self.is_migrated(), self.is_intact(), self.is_newer()) {
             (false, ..) => "not migrated",
             (_, false, _) => "damaged",
@@ -109,8 +112,8 @@ impl Report {
     }
 }
 
-/// The commands of `faults`, to be run by hand.
-pub fn remedies<'f>(faults: impl Iterator<Item = &'f Fault>) -> String {
+/// Returns the commands of `faults`, to be run by hand.
+pub fn remedies<'f>(faults: impl Iterator<Item = &'f CatalogueFault>) -> String {
     let commands: Vec<&str> = faults.map(|fault| fault.remedy.as_str()).collect();
     if commands.is_empty() {
         return String::new();

@@ -1,19 +1,19 @@
-//! Sequences that lie behind the highest value of the column that they fill, as after a restore of one table: what is
-//! written next would collide.
+//! Finds sequences that are behind the highest value of the column they fill, as after the restore of one table: new
+//! rows would collide.
 
 use diesel::PgConnection;
 
-use super::Fault;
+use super::CatalogueFault;
 use super::objects::Object;
 use crate::db::Statement;
 use crate::error::Result;
 
-/// How much is read to find out.
+/// How much the check reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Depth {
-    /// A table without an index for it only where its estimated number of rows says that the sequence lies behind.
+    /// Reads a table without a suitable index only if its estimated row count shows that the sequence is behind.
     Likely,
-    /// Whole tables.
+    /// Reads whole tables.
     Exact,
 }
 
@@ -25,15 +25,16 @@ struct Drawn {
     indexed: bool,
 }
 
-/// The columns that sequences fill. Not `cache_versions.value`: the function that sets it goes above the table's highest.
+/// The columns filled by sequences. Not `cache_versions.value`: its function sets values above the current one.
 const DRAWN: [Drawn; 2] = [
-    Drawn { sequence: "event_places", table: "event_queue", column: "place", indexed: true },
+    Drawn { sequence: "event_outbox_place_seq", table: "event_outbox", column: "place", indexed: true },
     Drawn { sequence: "cache_version_slots", table: "cache_versions", column: "slot", indexed: false },
 ];
 
-/// The sequences of [`DRAWN`] that lie behind, of those that are `there` with their columns. One statement; the highest value
-/// is of its snapshot, so the sequence, which no snapshot holds, cannot seem to lie behind because of what is written now.
-pub fn behind(conn: &mut PgConnection, there: &[Object], depth: Depth) -> Result<Vec<Fault>> {
+/// Returns faults for the sequences of [`DRAWN`] that are behind, of those that exist (`there`) with their columns. It
+/// is one statement: the highest value comes from its snapshot, which sequences ignore, so that concurrent inserts
+/// cannot make a sequence seem behind.
+pub fn behind(conn: &mut PgConnection, there: &[Object], depth: Depth) -> Result<Vec<CatalogueFault>> {
     let is_there = |kind: &str, name: &str| there.iter().any(|object| object.kind == kind && object.name == name);
     let questions: Vec<String> = DRAWN
         .iter()
@@ -50,7 +51,7 @@ pub fn behind(conn: &mut PgConnection, there: &[Object], depth: Depth) -> Result
         let drawn = DRAWN.iter().find(|drawn| row.text(0) == Some(drawn.sequence))?;
         let Drawn { sequence, table, column, .. } = drawn;
         let (last, highest) = (row.text(1).unwrap_or_default(), row.text(2).unwrap_or_default());
-        Some(Fault {
+        Some(CatalogueFault {
             kind: "sequence",
             name: (*sequence).into(),
             problem: format!(
@@ -63,10 +64,10 @@ pub fn behind(conn: &mut PgConnection, there: &[Object], depth: Depth) -> Result
     Ok(faults.collect())
 }
 
-/// Answers with the sequence, its last value and the column's highest, if that is higher.
+/// Returns SQL that selects the sequence, its last value and the column's highest, if that is higher.
 fn question(drawn: &Drawn, depth: Depth) -> String {
     let Drawn { sequence, table, column, indexed } = drawn;
-    // Each row has drawn a value of its own, so there are at least as many values as rows.
+    // Each row has drawn its own value, so at least as many values were drawn as there are rows.
     let suspected = match *indexed || depth == Depth::Exact {
         true => "true".to_owned(),
         false => format!("s.last < (SELECT reltuples FROM pg_class WHERE oid = 'public.{table}'::regclass)"),

@@ -1,28 +1,28 @@
-//! The role `rapport_tenant`, which row-level security holds to one business. Roles belong to the whole server: a dump
-//! of a database does not have it, and other databases of the server share it.
+//! Checks and creates the role `rapport_tenant`, to which the row-level security policies apply. Roles belong to the
+//! whole server: a dump of a database does not contain it, and other databases of the server share it.
 
 use diesel::PgConnection;
 use diesel::connection::SimpleConnection;
 
-use super::Fault;
+use super::CatalogueFault;
 use crate::db::Statement;
 use crate::error::{Error, Result};
 
 pub const TENANT_ROLE: &str = "rapport_tenant";
 
-/// Whether the role is there, is held by policies, and can be taken on by the one that is logged in.
+/// Whether the role exists, is subject to policies, and can be assumed by the current user.
 const STATE: &str = "
 SELECT quote_ident(current_user), (SELECT CASE WHEN r.rolsuper OR r.rolbypassrls THEN 'free' ELSE 'held' END
                                    FROM pg_roles r WHERE r.rolname = 'rapport_tenant'),
        (SELECT pg_has_role(r.oid, CASE WHEN current_setting('server_version_num')::int >= 160000 THEN 'SET' ELSE 'MEMBER' END)::text
         FROM pg_roles r WHERE r.rolname = 'rapport_tenant')";
 
-/// What is wrong with the role, and the commands that mend it.
-pub fn inspect(conn: &mut PgConnection) -> Result<Vec<Fault>> {
+/// Returns what is wrong with the role, and the commands that repair it.
+pub fn inspect(conn: &mut PgConnection) -> Result<Vec<CatalogueFault>> {
     let row = Statement::new(STATE).row(conn)?;
     let row = row.ok_or_else(|| Error::Internal("the server does not tell its roles".into()))?;
     let user = row.text(0).unwrap_or_default();
-    let fault = |name: &str, problem: &str, remedy: String| Fault {
+    let fault = |name: &str, problem: &str, remedy: String| CatalogueFault {
         kind: "role",
         name: name.into(),
         problem: problem.into(),
@@ -42,12 +42,12 @@ pub fn inspect(conn: &mut PgConnection) -> Result<Vec<Fault>> {
     })
 }
 
-/// Makes the role, or the membership in it, where they are missing. Errors: the commands for an administrator, where the
-/// one that is logged in may not do it.
+/// Creates the role, or the membership in it, where missing. Errors: the commands for an administrator, where the
+/// current user may not run them.
 pub fn ensure(conn: &mut PgConnection) -> Result<(), String> {
     for fault in inspect(conn).map_err(|error| error.to_string())? {
         if let Err(error) = conn.batch_execute(&fault.remedy) {
-            // Another database's migration may have been faster.
+            // Another database's migration may have done it first.
             if inspect(conn).is_ok_and(|faults| faults.is_empty()) {
                 return Ok(());
             }

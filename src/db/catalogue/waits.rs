@@ -1,24 +1,25 @@
-//! How long a repair waits for tables that others hold, and for whom.
+//! Bounds how long a repair waits for locked tables, and names the lock holders.
 //!
-//! Transactions that come after a waiting repair wait behind it. So the first attempts are short, shorter than PostgreSQL
-//! takes to look for a deadlock (`deadlock_timeout`, 1 s): there the repair gives way, and no writer is ended for it. Later
-//! ones are longer, because readers that follow each other without a gap leave no other way. Between attempts it holds nothing.
+//! Transactions that arrive after a waiting repair queue behind it. So the first attempts are short, shorter than
+//! PostgreSQL's deadlock check (`deadlock_timeout`, 1 s): the repair gives up first, and no writer is cancelled for it.
+//! Later attempts are longer, because an unbroken sequence of readers leaves no other way. Between attempts no locks
+//! are held.
 
 use std::time::{Duration, Instant};
 
 use diesel::PgConnection;
 
-use crate::db::{Statement, Value};
+use crate::db::{SqlValue, Statement};
 use crate::error::{Error, Result, is_deadlock};
 
-/// How long a repair tries in all, unless the session's `lock_timeout` is shorter (`PGOPTIONS="-c lock_timeout=2s"`).
+/// Total time for all attempts, unless the session's `lock_timeout` is shorter (`PGOPTIONS="-c lock_timeout=2s"`).
 const LIMIT: Duration = Duration::from_secs(10);
-/// How long the first attempt waits; each further one twice as long.
+/// Time limit of the first attempt; it doubles with each further one.
 const FIRST: Duration = Duration::from_millis(500);
-/// In which those who have waited behind an attempt go on.
+/// Pause between attempts, in which transactions queued behind the last one proceed.
 const PAUSE: Duration = Duration::from_millis(200);
-/// An attempt that is shorter is not worth it.
-const SHORTEST: Duration = Duration::from_millis(50);
+/// Attempts shorter than this are not made.
+const MIN_ATTEMPT: Duration = Duration::from_millis(50);
 
 /// The attempts of one repair.
 pub struct Attempts {
@@ -35,34 +36,34 @@ impl Attempts {
         Ok(Self { limit, until: Instant::now() + limit, next: FIRST })
     }
 
-    /// How long the next attempt may wait; `None`: there is none left.
+    /// Returns how long the next attempt may wait; `None` when the time is used up.
     pub fn next(&mut self) -> Option<Duration> {
         let left = self.until.saturating_duration_since(Instant::now());
         let patience = self.next.min(left);
         self.next *= 2;
-        (patience >= SHORTEST).then_some(patience)
+        (patience >= MIN_ATTEMPT).then_some(patience)
     }
 
-    /// The pause after an attempt that failed.
+    /// Sleeps after an attempt that failed.
     pub fn pause(&self) {
         std::thread::sleep(PAUSE.min(self.until.saturating_duration_since(Instant::now())));
     }
 }
 
-/// Whether it is that others held what was needed.
+/// Whether the error means that another session held a required lock.
 pub fn is_wait(error: &Error) -> bool {
     let Error::Database(error) = error else { return false };
     let cancelled = |message: &str| message.starts_with("canceling statement due to");
     is_deadlock(error) || matches!(error, diesel::result::Error::DatabaseError(_, info) if cancelled(info.message()))
 }
 
-/// As [`holders_of`] the tables that the service works on.
+/// As [`holders_of`], for the tables that the service works on.
 pub fn holders(conn: &mut PgConnection) -> Result<String> {
     let tables: Vec<String> = super::expected::cached_tables().into_iter().map(str::to_owned).collect();
     holders_of(conn, &tables)
 }
 
-/// Who holds one of `tables` now, the longest transaction first, in words: what the session is called, where it may be seen.
+/// Describes the sessions that hold locks on `tables`, the longest transaction first; at most three.
 pub fn holders_of(conn: &mut PgConnection, tables: &[String]) -> Result<String> {
     let mut sql = Statement::new(
         "SELECT string_agg(format('%s has held %s%s%s', who, held, ' for ' || seconds || ' s', ', ' || state), '; ')
@@ -73,7 +74,7 @@ pub fn holders_of(conn: &mut PgConnection, tables: &[String]) -> Result<String> 
                  AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
                  AND c.relnamespace = 'public'::regnamespace AND c.relname = ANY(",
     );
-    sql.bind(Value::Texts(tables.to_vec()));
+    sql.bind(SqlValue::Texts(tables.to_vec()));
     sql.push(") GROUP BY a.pid, a.usename, a.application_name, a.state, a.xact_start ORDER BY a.xact_start NULLS LAST LIMIT 3) h");
     let row = sql.row(conn)?;
     let held = row.as_ref().and_then(|row| row.text(0)).filter(|held| !held.is_empty());

@@ -1,10 +1,10 @@
-//! Where PostgreSQL's programs are.
+//! Finds PostgreSQL's programs for the embedded server, and runs `initdb`.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use super::{Error, Owner};
+use super::{Error, OsUser};
 
 #[derive(Debug)]
 pub struct Binaries {
@@ -27,7 +27,7 @@ impl Binaries {
     }
 
     fn at(folder: &Path) -> Option<Self> {
-        // A link in /usr/local/bin stands beside nothing; its target stands beside initdb.
+        // A symlink in /usr/local/bin has no initdb next to it; its target has.
         let server = std::fs::canonicalize(folder.join("postgres")).ok()?;
         let folder = server.parent()?.to_path_buf();
         if !folder.join("initdb").is_file() {
@@ -40,7 +40,7 @@ impl Binaries {
         Some(Self { folder, major })
     }
 
-    pub fn initdb(&self, data: &Path, owner: &Owner) -> Result<(), Error> {
+    pub fn initdb(&self, data: &Path, owner: &OsUser) -> Result<(), Error> {
         // Case folding beyond ASCII needs a locale; not every machine has this one.
         let locales: &[&str] = &["--locale=C.UTF-8", "--locale=en_US.UTF-8", "--no-locale"];
         let mut detail = String::new();
@@ -80,7 +80,7 @@ fn places() -> Vec<PathBuf> {
     places
 }
 
-/// Where `scripts/postgres.sh` may have put a server.
+/// Folders where `scripts/postgres.sh` may have installed a server.
 fn caches() -> Vec<PathBuf> {
     let home = std::env::var_os("HOME").map(|home| Path::new(&home).join(".cache"));
     let user = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or(home);
@@ -88,14 +88,14 @@ fn caches() -> Vec<PathBuf> {
     user.into_iter().chain(["/var/cache/rapport".into(), "/var/tmp/rapport-cache".into()]).collect()
 }
 
-/// The folders in `parent` that may hold PostgreSQL, highest release first.
+/// Returns the folders in `parent` that may hold PostgreSQL, highest release first.
 fn newest_first(parent: &Path) -> Vec<PathBuf> {
     let release = |path: &PathBuf| {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         name.trim_start_matches(|c: char| !c.is_ascii_digit()).parse::<f32>().unwrap_or_default()
     };
     let mut found: Vec<PathBuf> = std::fs::read_dir(parent).into_iter().flatten().flatten().map(|e| e.path()).collect();
-    // Homebrew and our cache keep other things beside it.
+    // Homebrew's and Rapport's cache folders contain other things too.
     if !parent.ends_with("postgresql") && !parent.ends_with("Versions") {
         found.retain(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("postgresql")));
     }

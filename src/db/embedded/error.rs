@@ -1,10 +1,10 @@
-//! Why the embedded server cannot be had, and what to do about it.
+//! Errors of the embedded server, each with what to do about it.
 
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::owner::{self, Owner};
+use super::os_user::{self, OsUser};
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -47,15 +47,15 @@ pub enum Error {
 }
 
 impl Error {
-    /// What `error` at `path`, in the state folder or the folder itself, comes to; `is_running`: another Rapport holds its lock.
-    pub(super) fn at(path: &Path, state: &Path, server: &Owner, is_running: bool, error: io::Error) -> Self {
+    /// Maps `error` at `path`, which is `state` or inside it; `is_running`: another Rapport holds the folder's lock.
+    pub(super) fn at(path: &Path, state: &Path, server: &OsUser, is_running: bool, error: io::Error) -> Self {
         if error.kind() != io::ErrorKind::PermissionDenied {
             return Self::Folder(state.to_path_buf(), error);
         }
-        // What is there of it: the folder that may not be written to may be its parent.
+        // The closest existing ancestor: the folder that may not be written to may be the parent.
         let found = path.ancestors().find_map(|path| Some((path, std::fs::symlink_metadata(path).ok()?)));
         let (path, owner) = match found {
-            Some((path, metadata)) => (path.to_path_buf(), owner::name(metadata.uid())),
+            Some((path, metadata)) => (path.to_path_buf(), os_user::name(metadata.uid())),
             None => (path.to_path_buf(), "nobody that is known".into()),
         };
         if is_running {
@@ -74,33 +74,34 @@ impl Error {
     }
 }
 
-/// Who runs the service of `state`: the lock is theirs, the data folder may be that of another user, whom root became.
+/// Returns the user who runs the service of `state`: they own the lock, while the data folder may belong to the user
+/// that root switched to.
 fn owner_of_service(state: &Path) -> Option<String> {
-    Some(owner::name(std::fs::metadata(state.join("lock")).ok()?.uid()))
+    Some(os_user::name(std::fs::metadata(state.join("lock")).ok()?.uid()))
 }
 
-/// Refuses files of another user: PostgreSQL would say so in its log only.
-pub(super) fn check_owner(path: &Path, state: &Path, server: &Owner) -> Result<(), Error> {
+/// Rejects files of another user, which PostgreSQL would report in its log only.
+pub(super) fn check_owner(path: &Path, state: &Path, server: &OsUser) -> Result<(), Error> {
     let Ok(metadata) = std::fs::metadata(path) else { return Ok(()) };
     if metadata.uid() == server.id() {
         return Ok(());
     }
     if super::is_running(state) {
-        let owner = owner_of_service(state).unwrap_or_else(|| owner::name(metadata.uid()));
+        let owner = owner_of_service(state).unwrap_or_else(|| os_user::name(metadata.uid()));
         return Err(Error::OwnedAndRunning { state: state.to_path_buf(), owner });
     }
     let expected = server.name();
     Err(Error::Owner {
         state: state.to_path_buf(),
         path: path.to_path_buf(),
-        owner: owner::name(metadata.uid()),
+        owner: os_user::name(metadata.uid()),
         command: format!("sudo chown -R {expected} {}", quoted(path)),
         expected,
     })
 }
 
-/// Refuses a folder below one that the server's user may not enter.
-pub(super) fn check_path(state: &Path, server: &Owner) -> Result<(), Error> {
+/// Rejects a folder with an ancestor that the server's user may not enter.
+pub(super) fn check_path(state: &Path, server: &OsUser) -> Result<(), Error> {
     for folder in state.ancestors().skip(1) {
         let Ok(metadata) = std::fs::metadata(folder) else { continue };
         let may_enter = match metadata.uid() == server.id() {
@@ -112,7 +113,7 @@ pub(super) fn check_path(state: &Path, server: &Owner) -> Result<(), Error> {
             return Err(Error::Closed {
                 state: state.to_path_buf(),
                 path: folder.to_path_buf(),
-                owner: owner::name(metadata.uid()),
+                owner: os_user::name(metadata.uid()),
                 user: server.name(),
                 command: format!("sudo chmod o+x {}", quoted(folder)),
             });
@@ -121,7 +122,7 @@ pub(super) fn check_path(state: &Path, server: &Owner) -> Result<(), Error> {
     Ok(())
 }
 
-/// `path` as a shell reads it.
+/// Quotes `path` for a shell.
 fn quoted(path: &Path) -> String {
     let text = path.display().to_string();
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-".contains(c);

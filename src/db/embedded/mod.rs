@@ -1,10 +1,10 @@
-//! A private PostgreSQL for those who have not configured one: found on the machine, initialised once under the state
-//! folder, reachable through a Unix socket only, and gone when the service is gone.
+//! A private PostgreSQL server for installations without `DATABASE_URL`: found on the machine, initialised once under
+//! the state folder, reachable through a Unix socket only, and stopped with the service.
 
 mod binaries;
 mod error;
 mod orphans;
-mod owner;
+mod os_user;
 mod postmaster;
 
 use std::cell::Cell;
@@ -22,32 +22,32 @@ use tokio::sync::oneshot;
 
 pub use self::binaries::Binaries;
 pub use self::error::Error;
-use self::owner::Owner;
+use self::os_user::OsUser;
 use self::postmaster::{Launch, Postmaster};
-use crate::jobs::Life;
+use crate::background::Lifecycle;
 
 /// The longest path that fits into `sockaddr_un` on Linux and macOS, less the socket's own name.
-const LONGEST_SOCKET_FOLDER: usize = 85;
+const MAX_SOCKET_PATH_LEN: usize = 85;
 
-/// How often the lock of a state folder is tried: a command that looks whether a Rapport runs there holds it for an instant.
+/// Attempts to lock a state folder: a command that checks whether a service runs there holds the lock for an instant.
 const LOCK_ATTEMPTS: usize = 5;
 const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
-/// How durable the server has to be.
+/// How durable commits are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durability {
-    /// As PostgreSQL ships: what was committed survives a power cut.
+    /// PostgreSQL's defaults: commits survive a power failure.
     Full,
-    /// For tests: no fsync.
+    /// No fsync, for tests.
     None,
 }
 
-/// What to do where there is no database under the state folder yet.
+/// What to do when the state folder has no database yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Absent {
-    /// Make one.
+    /// Create one.
     Create,
-    /// Refuse: the folder is probably not the one that was meant.
+    /// Fail: the folder is probably not the intended one.
     Refuse,
 }
 
@@ -55,9 +55,9 @@ pub enum Absent {
 pub struct Embedded {
     postmaster: Postmaster,
     socket: PathBuf,
-    /// The server's files.
+    /// Folder of the server's files.
     pub data: PathBuf,
-    /// Whether they were made by this start.
+    /// Whether this start created them.
     pub is_new: bool,
     /// Held for as long as the server runs: one service per state folder.
     _lock: File,
@@ -68,12 +68,12 @@ impl Embedded {
     pub fn start(state: &Path, bin: Option<&Path>, durability: Durability, absent: Absent) -> Result<Self, Error> {
         let state = &std::path::absolute(state).map_err(|error| Error::Folder(state.to_path_buf(), error))?;
         let binaries = Binaries::find(bin)?;
-        let owner = Owner::of_server();
+        let owner = OsUser::of_server();
         let is_ours = Cell::new(false);
         let at = |path: &Path, error| Error::at(path, state, &owner, !is_ours.get() && is_running(state), error);
         let data = state.join(format!("postgres-{}", binaries.major));
         let version = data.join("PG_VERSION");
-        // Before anything is changed there: root would give a running server's folder to another user.
+        // Before any change: root would give a running server's folder to another user.
         if is_running(state) && owner.is_another() {
             return Err(Error::InUse(state.to_path_buf()));
         }
@@ -87,7 +87,7 @@ impl Embedded {
         is_ours.set(true);
         let is_new = !version.try_exists().map_err(|error| at(&data, error))?;
         if is_new {
-            // A first start that was cut off leaves a folder that initdb refuses.
+            // An interrupted first start leaves a folder that initdb rejects.
             let _ = fs::remove_dir_all(&data);
             owner.make_folder(&data, 0o700).map_err(|error| at(&data, error))?;
             binaries.initdb(&data, &owner)?;
@@ -109,24 +109,24 @@ impl Embedded {
         Ok(Self { postmaster, socket, data, is_new, _lock: lock })
     }
 
-    /// The URL of `database` on the server that runs on the files under `state`, in whichever process it was started.
+    /// Returns the URL of `database` on the server that runs on the files under `state`, whichever process started it.
     pub fn url_of_running(state: &Path, database: &str) -> Result<String, Error> {
         let state = std::path::absolute(state).map_err(|error| Error::Folder(state.to_path_buf(), error))?;
         Ok(url_at(&socket_folder(&state), database))
     }
 
-    /// From now on restarts the server when it ends; readiness of `life` fails meanwhile. The receiver it returns gets the reason when
-    /// the server cannot be had again.
-    pub fn serve(&self, life: Arc<Life>) -> oneshot::Receiver<String> {
+    /// From now on restarts the server when it exits; readiness of `life` fails meanwhile. The returned receiver gets
+    /// the reason when restarting is given up.
+    pub fn serve(&self, life: Arc<Lifecycle>) -> oneshot::Receiver<String> {
         self.postmaster.serve(life)
     }
 
-    /// The URL of `database` on this server.
+    /// Returns the URL of `database` on this server.
     pub fn url(&self, database: &str) -> String {
         url_at(&self.socket, database)
     }
 
-    /// Creates `database` if it is not there; `true` if it was created.
+    /// Creates `database` if it does not exist; returns whether it was created.
     pub fn ensure_database(&self, database: &str) -> Result<bool, Error> {
         let mut conn = self.connect("postgres")?;
         match conn.batch_execute(&format!("CREATE DATABASE \"{database}\"")) {
@@ -160,18 +160,18 @@ fn lock(state: &Path, at: &dyn Fn(&Path, std::io::Error) -> Error) -> Result<Fil
     Err(Error::InUse(state.to_path_buf()))
 }
 
-/// Whether a Rapport holds the lock of `state`; `false` where that cannot be seen.
+/// Whether a service holds the lock of `state`; `false` where that cannot be determined.
 fn is_running(state: &Path) -> bool {
     let Ok(file) = File::open(state.join("lock")) else { return false };
-    // SAFETY: flock on a descriptor that `file` owns, and which is closed, and with it unlocked, at once.
+    // SAFETY: flock on a descriptor that `file` owns; closing it at once releases the lock.
     unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_SH | libc::LOCK_NB) != 0 }
 }
 
-/// `<state>/run`, or a short name under the temporary folder where that would not fit into a socket address, or would be
-/// taken for several (libpq reads a comma as the end of a host).
+/// Returns `<state>/run`, or a short name under the temporary folder where that would not fit into a socket address, or
+/// contains a comma, at which libpq ends a host name.
 fn socket_folder(state: &Path) -> PathBuf {
     let run = state.join("run");
-    if run.as_os_str().len() <= LONGEST_SOCKET_FOLDER && !run.as_os_str().as_encoded_bytes().contains(&b',') {
+    if run.as_os_str().len() <= MAX_SOCKET_PATH_LEN && !run.as_os_str().as_encoded_bytes().contains(&b',') {
         return run;
     }
     let name = xxhash_rust::xxh3::xxh3_64(run.as_os_str().as_encoded_bytes());

@@ -1,20 +1,20 @@
-//! What is left of the server before: a postmaster that is stopping, because its service was killed, and server processes that
-//! have outlived their postmaster, because one that is busy does not see that it is gone. No server starts on the data
-//! folder before they have ended.
+//! Ends what is left of a previous embedded server: a postmaster that is stopping because its service was killed, and
+//! server processes that outlived their postmaster because a busy one does not notice its exit. A new server cannot
+//! start on the data folder before they have exited.
 
 use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// How long an orphan may take to end by itself once it was told to.
+/// Time for an orphan to exit after SIGQUIT, before SIGKILL.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// How long a postmaster that is stopping is waited for: it writes a checkpoint.
+/// Time limit for a stopping postmaster, which writes a checkpoint.
 const STOPPING_LIMIT: Duration = Duration::from_secs(20);
-/// How long server processes are waited for that have been told to end, and then killed.
+/// Time limit for orphaned server processes, which are signalled and then killed.
 const ORPHAN_LIMIT: Duration = Duration::from_secs(60);
 
-/// Where PostgreSQL does not start because of them, by the end of its `log`: how long to wait for them.
+/// Returns how long to wait where previous processes prevent a start, judged by the end of PostgreSQL's `log`.
 pub(super) fn hold_up(log: &str) -> Option<Duration> {
     match () {
         () if log.contains("pre-existing shared memory block") => Some(ORPHAN_LIMIT),
@@ -23,21 +23,21 @@ pub(super) fn hold_up(log: &str) -> Option<Duration> {
     }
 }
 
-/// Ends the orphans of `data`: as a postmaster does after a crash (SIGQUIT), and with SIGKILL once they have had their time since
-/// `began`. They are ours: the folder's lock is held, and no server runs on it. Returns how many there were; where there
-/// is no `/proc`, none is seen, and they are waited for.
+/// Signals the orphans of `data`: SIGQUIT as a postmaster does after a crash, and SIGKILL after [`GRACE`] since
+/// `began`. They are Rapport's: the folder's lock is held, and no server runs on it. Returns how many there were;
+/// without `/proc` none is found, and they are only waited for.
 pub(super) fn end(data: &Path, began: Instant) -> usize {
     let signal = if began.elapsed() < GRACE { libc::SIGQUIT } else { libc::SIGKILL };
     let found = find(data);
     for process in &found {
         tracing::warn!(process, signal, "ending a server process that has outlived its server");
-        // SAFETY: a signal to a process that had the data folder of ours, and our server's program, a moment ago.
+        // SAFETY: a signal to a process that had this data folder and a PostgreSQL program a moment ago.
         unsafe { libc::kill(*process, signal) };
     }
     found.len()
 }
 
-/// PostgreSQL's processes in `data`; none where one of them is the parent of another: that is a server which lives.
+/// Returns PostgreSQL's processes in `data`; none where one is the parent of another, which means a live server.
 fn find(data: &Path) -> Vec<libc::pid_t> {
     let Ok(data) = fs::canonicalize(data) else { return Vec::new() };
     let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
@@ -59,6 +59,6 @@ fn is_server_in(process: libc::pid_t, data: &Path) -> bool {
 
 fn parent(process: libc::pid_t) -> Option<libc::pid_t> {
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
-    // "1234 (postgres) R 1 …", where the name may have anything in it.
+    // "1234 (postgres) R 1 …"; the name may contain any character.
     stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
 }

@@ -1,4 +1,4 @@
-//! The server's process: started, watched, restarted while a service is served from it, stopped in the end.
+//! Starts, watches, restarts and stops the embedded server's process.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom};
@@ -15,47 +15,47 @@ use tokio::sync::oneshot;
 
 use super::error::Error;
 use super::orphans;
-use super::owner::Owner;
+use super::os_user::OsUser;
 use super::{Binaries, Durability};
-use crate::jobs::{Life, Outcome, Supervisor, Task};
+use crate::background::{Lifecycle, Outcome, Supervisor, Task};
 
-/// Longest start of a server that does not say it is recovering.
+/// Time limit for a start of a server that does not report recovery.
 const START_LIMIT: Duration = Duration::from_secs(60);
 const STOP_LIMIT: Duration = Duration::from_secs(10);
-/// How often the process is looked at: what delays a restart at most.
+/// How often the process is checked; the longest delay of a restart.
 const LOOKS_EVERY: Duration = Duration::from_millis(50);
 /// Pause before the first restart; it doubles.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
-/// Restarts in a row that fail before the service gives up: some seconds, after which another try would end like the last,
-/// and a process that exits is seen where one that tries is not.
-const MOST_FAILURES: u32 = 6;
-/// A server that ran for so long has recovered: its next end is the first in a row.
+/// Consecutive failed restarts before the service gives up: another try would probably fail the same way, and operators
+/// notice a process that exits, but not one that keeps trying.
+const MAX_FAILURES: u32 = 6;
+/// A server that ran for this long has recovered: its next failure is the first in a row.
 const STEADY_AFTER: Duration = Duration::from_secs(60);
-/// How often a start that is held up by processes of the server before looks for them and is tried again.
+/// Pause between attempts while processes of the previous server prevent the start.
 const ORPHAN_PAUSE: Duration = Duration::from_millis(250);
-/// Lines of its log that are told when it ends.
+/// Lines of the log that are reported when the server exits.
 const TAIL: usize = 8;
-/// Bytes of it that are looked at for them.
+/// Bytes of the log that are read for them.
 const TAIL_BYTES: u64 = 16 * 1024;
-/// As `/health/readiness` names it.
+/// Name in `/health/readiness`.
 const COMPONENT: &str = "embedded PostgreSQL";
 
-/// All that a start needs.
+/// Parameters of a start.
 pub(super) struct Launch {
     pub binaries: Binaries,
     pub data: PathBuf,
     pub socket: PathBuf,
-    pub owner: Owner,
+    pub owner: OsUser,
     pub log: PathBuf,
     pub durability: Durability,
-    /// To be connected to when it is up.
+    /// URL to test that the server accepts connections.
     pub url: String,
 }
 
 /// The running server. Dropping it stops the server (fast shutdown) and waits for it.
 ///
-/// On Linux the server gets a signal to stop when the *thread* that started it ends, so that `kill -9` of the service stops it
-/// too. So one thread starts it, watches it and starts it again, for as long as this value lives.
+/// On Linux the server is signalled to stop when the *thread* that started it ends, so that `kill -9` of the service
+/// stops it too. So one thread starts, watches and restarts it for as long as this value lives.
 pub(super) struct Postmaster {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
@@ -69,16 +69,16 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    /// How the first start went.
+    /// Result of the first start.
     started: Option<Result<(), String>>,
     stopping: bool,
     service: Option<Service>,
 }
 
-/// What is served from it.
+/// The service that runs on this server.
 struct Service {
-    life: Arc<Life>,
-    /// Told why, when restarts have failed too often.
+    life: Arc<Lifecycle>,
+    /// Receives the reason when restarts have failed too often.
     given_up: Option<oneshot::Sender<String>>,
 }
 
@@ -101,9 +101,9 @@ impl Postmaster {
         started.map(|()| server).map_err(failed)
     }
 
-    /// From now on restarts the server when it ends; readiness of `life` fails meanwhile. The receiver it returns gets the reason when
-    /// the server cannot be had again.
-    pub(super) fn serve(&self, life: Arc<Life>) -> oneshot::Receiver<String> {
+    /// From now on restarts the server when it exits; readiness of `life` fails meanwhile. The returned receiver gets
+    /// the reason when restarting is given up.
+    pub(super) fn serve(&self, life: Arc<Lifecycle>) -> oneshot::Receiver<String> {
         let (given_up, told) = oneshot::channel();
         self.shared.state.lock().service = Some(Service { life, given_up: Some(given_up) });
         told
@@ -125,14 +125,14 @@ struct Watch {
     shared: Arc<Shared>,
     launch: Launch,
     child: Option<Child>,
-    /// In a row.
+    /// Consecutive failures.
     failures: u32,
     up_since: Option<Instant>,
 }
 
 impl Watch {
     fn run(&mut self, alive: &dyn Fn()) -> Outcome {
-        // A panic has cut the first start off: those who wait for it are told by another.
+        // A panic interrupted the first start: another one reports its result to the waiting caller.
         if self.shared.state.lock().started.is_none() {
             self.stop();
         }
@@ -163,7 +163,7 @@ impl Watch {
         }
     }
 
-    /// Starts the server. `false`: that is over, and those who wait have been told.
+    /// Starts the server and reports the result. `false`: the start failed for good.
     fn begin(&mut self) -> bool {
         let mut outcome = self.attempt();
         let mut held_up: Option<Instant> = None;
@@ -213,7 +213,7 @@ impl Watch {
         until_up(child, &self.launch, &self.shared)
     }
 
-    /// It ended by itself. `false`: it stays so.
+    /// Handles an exit of the server. `false`: it is not restarted.
     fn ended(&mut self, status: Option<ExitStatus>) -> bool {
         if self.up_since.take().is_some_and(|since| since.elapsed() >= STEADY_AFTER) {
             self.failures = 0;
@@ -226,18 +226,18 @@ impl Watch {
         self.failed(format!("PostgreSQL {how}. The end of its log:\n{}", tail(&self.launch.log)))
     }
 
-    /// Logs `reason`, impairs the service and waits for the next attempt. `false`: there is none.
+    /// Logs `reason`, marks the service as impaired and pauses before the next attempt. `false`: there is none.
     fn failed(&mut self, reason: String) -> bool {
         tracing::error!(failures = self.failures, reason, "the embedded PostgreSQL is down");
         let mut state = self.shared.state.lock();
-        // A command of the operator's fails by itself, with the connection.
+        // Without a service: an operator's command fails by itself, with its connection.
         let Some(service) = &mut state.service else { return false };
         service
             .life
             .impair(COMPONENT, "The embedded PostgreSQL has ended and is being restarted. The log has the reason.");
-        if self.failures >= MOST_FAILURES {
+        if self.failures >= MAX_FAILURES {
             if let Some(given_up) = service.given_up.take() {
-                let _ = given_up.send(format!("{MOST_FAILURES} restarts in a row have failed. {reason}"));
+                let _ = given_up.send(format!("{MAX_FAILURES} restarts in a row have failed. {reason}"));
             }
             return false;
         }
@@ -251,7 +251,7 @@ impl Watch {
         self.shared.state.lock().stopping
     }
 
-    /// Waits, or until it is to stop.
+    /// Sleeps for `pause`, or until the server is to stop.
     fn rest(&self, pause: Duration) {
         let mut state = self.shared.state.lock();
         if !state.stopping {
@@ -259,10 +259,10 @@ impl Watch {
         }
     }
 
-    /// Ends the process, if there is one: fast shutdown, or by force when that takes too long.
+    /// Ends the process, if there is one: fast shutdown, or SIGKILL after [`STOP_LIMIT`].
     fn stop(&mut self) {
         let Some(mut child) = self.child.take() else { return };
-        // SAFETY: a signal to a child that we have not yet waited for, so the id cannot have been reused.
+        // SAFETY: a signal to a child that was not waited for yet, so its id cannot have been reused.
         unsafe { libc::kill(child.id() as libc::pid_t, libc::SIGINT) };
         let began = Instant::now();
         while matches!(child.try_wait(), Ok(None)) {
@@ -276,7 +276,7 @@ impl Watch {
     }
 }
 
-/// Waits until the server accepts connections. Errors: why not.
+/// Waits until the server accepts connections. Errors: why it does not.
 fn until_up(child: &mut Child, launch: &Launch, shared: &Shared) -> Result<(), String> {
     let began = Instant::now();
     loop {
@@ -287,7 +287,7 @@ fn until_up(child: &mut Child, launch: &Launch, shared: &Shared) -> Result<(), S
         if matches!(child.try_wait(), Ok(Some(_)) | Err(_)) {
             return Err(tail(&launch.log));
         }
-        // One that recovers takes as long as that takes.
+        // Recovery has no time limit.
         let recovering = refused.contains("the database system is");
         if began.elapsed() > START_LIMIT && !recovering {
             return Err(format!("it does not accept connections: {refused}\n{}", tail(&launch.log)));
@@ -299,7 +299,7 @@ fn until_up(child: &mut Child, launch: &Launch, shared: &Shared) -> Result<(), S
     }
 }
 
-/// The last lines of the log.
+/// Returns the last lines of the log.
 fn tail(log: &Path) -> String {
     let mut text = Vec::new();
     if let Ok(mut log) = File::open(log) {
@@ -338,8 +338,8 @@ impl Launch {
         }
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).current_dir(&self.data);
         self.owner.apply(&mut command);
-        // SAFETY: prctl and setpgid are async-signal-safe. The group keeps Ctrl-C of the terminal from reaching the
-        // server before the service has drained.
+        // SAFETY: prctl and setpgid are async-signal-safe. The process group keeps the terminal's Ctrl-C from reaching
+        // the server before the service has drained.
         unsafe {
             command.pre_exec(|| {
                 libc::setpgid(0, 0);

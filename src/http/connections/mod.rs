@@ -1,7 +1,7 @@
-//! Connections of clients: how long one may take for the head of a request and to read its answer, for every request of a
-//! connection alike. actix-web limits the head of a connection's first request only, and no reading at all.
+//! HTTP server connections with limits on how long a client may take to send the head of a request and to read its
+//! response, for every request of a connection. actix-web limits only the first request's head, and reading not at all.
 //!
-//! [`serve`] builds what `actix_web::HttpServer` builds, around a [`Stream`] of its own that keeps these limits.
+//! [`serve`] builds the same as `actix_web::HttpServer`, around its own [`Stream`] that enforces these limits.
 
 mod stream;
 
@@ -24,29 +24,29 @@ use self::stream::Stream;
 pub use self::stream::{Activity, InFlight};
 use crate::ops::metrics;
 
-/// After a refused body, and when a connection that was kept open is closed: how long the client may take to notice.
+/// Time a client has to notice, after a refused body and when a kept-alive connection is closed.
 const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How long clients may take.
+/// Time limits for clients.
 #[derive(Clone, Copy, Debug)]
 pub struct Timeouts {
-    /// From the first byte of a request, or from the connection on, to the end of its head.
+    /// From a request's first byte (for the first request, from the connection) to the end of its head.
     pub head: Duration,
-    /// While an answer waits to be read and nothing of it is. The kernel takes more when a third of its buffer has been
-    /// read, so a reader of a few bytes now and then counts as none.
+    /// While a response waits and the client reads none of it. The kernel accepts more only after a third of its buffer
+    /// has been read, so a client that reads a few bytes now and then counts as not reading.
     pub write: Duration,
     /// Between two requests.
     pub keep_alive: Duration,
 }
 
-/// Threads that serve, and how long requests in flight may take after a stop.
+/// Number of worker threads, and how long requests in flight may take after a stop.
 #[derive(Clone, Copy, Debug)]
 pub struct Workers {
     pub threads: usize,
     pub shutdown_grace_seconds: u64,
 }
 
-/// A server of `application` at `listener`. Errors: a listener that cannot be used.
+/// Builds a server of `application` on `listener`. Errors: the listener cannot be used.
 pub fn serve<F, I, S, B>(
     listener: TcpListener,
     timeouts: Timeouts,
@@ -78,7 +78,7 @@ where
                 async move { stopping.notified().await }
             })
             .keep_alive(timeouts.keep_alive)
-            // The stream limits every request's head, the first one's too.
+            // The stream limits the head of every request, including the first.
             .client_request_timeout(Duration::ZERO)
             .client_disconnect_timeout(DISCONNECT_TIMEOUT)
             .local_addr(address)
@@ -98,7 +98,7 @@ where
     Ok(builder.run())
 }
 
-/// What a client has done wrong is its own affair: counted, and logged for who looks for it.
+/// Counts clients' protocol errors and logs them at debug level: they are no faults of the service.
 fn note(error: &DispatchError) {
     match error {
         DispatchError::Parse(error) => {
@@ -113,8 +113,8 @@ fn note(error: &DispatchError) {
     }
 }
 
-/// Tells the kernel after how long without an acknowledgement, or with a window that stays closed, a connection is given
-/// up: what it has taken of an answer is out of the process' hands.
+/// Sets after how long without an acknowledgement, or with a closed window, the kernel gives a connection up
+/// (`TCP_USER_TIMEOUT`): the process has no control over response bytes that the kernel has accepted.
 fn prepare(connection: &TcpStream, write_timeout: Duration) {
     #[cfg(target_os = "linux")]
     {
@@ -125,13 +125,13 @@ fn prepare(connection: &TcpStream, write_timeout: Duration) {
     let _ = write_timeout;
 }
 
-/// Makes the close of `connection` drop what was not sent: its client does not read.
+/// Makes closing `connection` discard unsent data: its client does not read.
 fn close_at_once(connection: &TcpStream) {
     let linger = libc::linger { l_onoff: 1, l_linger: 0 };
     set_option(connection, libc::SOL_SOCKET, libc::SO_LINGER, &linger);
 }
 
-/// Sets a socket option whose value, as the kernel reads it, is a `T`. What the kernel refuses stays as it was.
+/// Sets a socket option whose value, as the kernel reads it, is a `T`. A refusal by the kernel is ignored.
 fn set_option<T>(connection: &TcpStream, level: libc::c_int, option: libc::c_int, value: &T) {
     // SAFETY: the descriptor is open, and the size that is passed is that of the value.
     unsafe {

@@ -1,5 +1,5 @@
-//! A connection as the HTTP dispatcher reads and writes it, ended when its client takes too long: for a request's head
-//! (408), or to read what was answered (reset).
+//! A connection as the HTTP dispatcher reads and writes it. It ends when its client is too slow: with 408 when the head
+//! of a request is late, with a reset when a response is not read.
 
 use std::cell::Cell;
 use std::io;
@@ -16,20 +16,20 @@ use tokio::time::{Instant, Sleep};
 use super::{Timeouts, close_at_once};
 use crate::ops::metrics;
 
-/// The answer to a head that did not arrive in time.
+/// The response when a request's head does not arrive in time.
 const REQUEST_TIMEOUT: &[u8] = b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
 
-/// What the requests of a connection say to its stream, which sees bytes only.
+/// Request activity of a connection, shared with its stream, which sees only bytes.
 #[derive(Debug, Default)]
 pub struct Activity {
-    /// Requests whose answers are not complete.
+    /// Requests whose responses are not complete.
     in_flight: Cell<u32>,
-    /// When the head began that is being waited for.
+    /// When the awaited head began.
     head_since: Cell<Option<Instant>>,
 }
 
 impl Activity {
-    /// A request's head is complete: until the guard is dropped, what the client sends is its body or can wait.
+    /// Marks a request's head as complete: until the guard is dropped, further bytes are its body or can wait.
     pub fn begin(self: &Rc<Self>) -> InFlight {
         self.in_flight.set(self.in_flight.get() + 1);
         self.head_since.set(None);
@@ -41,7 +41,7 @@ impl Activity {
     }
 }
 
-/// A request that is being answered.
+/// A request in flight.
 #[derive(Debug)]
 pub struct InFlight(Rc<Activity>);
 
@@ -52,8 +52,8 @@ impl Drop for InFlight {
 }
 
 impl InFlight {
-    /// `body`, which keeps the request in flight as long as it streams. A body of a known size is handed to the kernel as
-    /// it takes it, and needs no more attention.
+    /// Keeps the request in flight while `body` streams. A body of known size is handed to the kernel as fast as the
+    /// kernel accepts it, and is returned unchanged.
     pub fn until_sent(self, body: BoxBody) -> BoxBody {
         match body.size() {
             BodySize::Stream => BoxBody::new(Streaming { body, _in_flight: self }),
@@ -79,7 +79,7 @@ impl MessageBody for Streaming {
     }
 }
 
-/// A timer that is set far more rarely than it is looked at.
+/// A timer that is set far less often than it is polled.
 #[derive(Default)]
 struct Timer {
     sleep: Option<Pin<Box<Sleep>>>,
@@ -99,7 +99,7 @@ impl Timer {
         }
     }
 
-    /// Ready once, when its time has come; the task is woken then.
+    /// Becomes ready once, when the time has come; wakes the task then.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(sleep) = self.sleep.as_mut().filter(|_| self.set) else { return Poll::Pending };
         ready!(sleep.as_mut().poll(cx));
@@ -112,10 +112,10 @@ pub(super) struct Stream {
     connection: TcpStream,
     activity: Rc<Activity>,
     timeouts: Timeouts,
-    /// Set when a head begins, and left alone when it ends: most heads take microseconds, and setting a timer is dear.
+    /// Set when a head begins and left running when it ends: heads take microseconds, and setting a timer is expensive.
     head: Timer,
     write: Timer,
-    /// The kernel takes no more, because the client does not read.
+    /// The kernel accepts no more bytes, because the client does not read.
     is_blocked: bool,
     is_over: bool,
 }
@@ -132,7 +132,7 @@ impl Stream {
         self.activity.clone()
     }
 
-    /// Whether the head that is being waited for is late. Otherwise the task is woken when it is.
+    /// Ready when the awaited head is late; otherwise the task is woken when it becomes late.
     fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             let Some(since) = self.activity.head_since.get().filter(|_| self.activity.is_idle()) else {
@@ -142,7 +142,7 @@ impl Stream {
             self.head.set(at);
             ready!(self.head.poll(cx));
             if self.is_blocked {
-                // The next request may be here already and waits until this answer is read: that has its own limit.
+                // The next request may have arrived and waits until this response is read, which has its own limit.
                 self.activity.head_since.set(Some(Instant::now()));
             } else if Instant::now() >= at {
                 return Poll::Ready(());
@@ -155,7 +155,7 @@ impl Stream {
         io::Error::new(io::ErrorKind::TimedOut, "the client does not read its answer")
     }
 
-    /// What a write has come to.
+    /// Handles the result of a write: starts or clears the write timer, and fails the write when the timer expires.
     fn after_write(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         if written.is_ready() {
             self.is_blocked = false;
@@ -188,7 +188,7 @@ impl AsyncRead for Stream {
                 ready!(self.poll_late(cx));
                 metrics::connection_ended("head_timeout");
                 self.is_over = true;
-                // There is room: nothing is blocked.
+                // Nothing is blocked, so the socket buffer has room.
                 let _ = self.connection.try_write(REQUEST_TIMEOUT);
                 Poll::Ready(Ok(()))
             }

@@ -1,4 +1,4 @@
-//! The identity provider: found by its issuer (OpenID Connect Discovery), its keys fetched, its tokens verified.
+//! Client for the identity provider: OpenID Connect Discovery, key retrieval, code exchange and token verification.
 
 use std::time::{Duration, Instant};
 
@@ -12,18 +12,18 @@ use tokio::sync::Mutex;
 use crate::config::Config;
 use crate::error::{Error, Result};
 
-/// How long what the provider says of itself, its keys among it, is believed.
+/// How long the provider's metadata, including its keys, is cached.
 const BELIEVED: Duration = Duration::from_secs(3600);
-/// How often it is asked again because a token did not fit: keys change.
+/// Minimum age of the metadata before it is fetched again because a token did not verify: keys rotate.
 const ASKED_AGAIN: Duration = Duration::from_secs(5);
-/// How long it may take to answer.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// Largest answer, in bytes.
-const LARGEST: usize = 1024 * 1024;
+/// Timeout of a request to the provider.
+const TIMEOUT: Duration = Duration::from_secs(5);
+/// Maximum size of a response, in bytes.
+const MAX_RESPONSE_BYTES: usize = 1024 * 1024;
 
-const REFUSED: Error = Error::Refused {
+const REFUSED: Error = Error::AuthRejected {
     code: "sign_in_refused",
-    detail: "The identity provider's answer was no good. Begin again: `POST /api/v1/auth/oidc/departures`.",
+    detail: "The identity provider's answer was no good. Begin again: `POST /api/v1/auth/oidc/authorizations`.",
 };
 
 pub struct Provider {
@@ -35,11 +35,11 @@ pub struct Provider {
     found: Mutex<Option<(Instant, CoreProviderMetadata)>>,
 }
 
-/// As the provider's own word on itself makes it.
+/// OpenID Connect client, built from the provider's metadata.
 type Client =
     CoreClient<EndpointSet, EndpointNotSet, EndpointNotSet, EndpointNotSet, EndpointMaybeSet, EndpointMaybeSet>;
 
-/// A way to the provider.
+/// An authorization URL, and the values which its response is verified with.
 pub struct Way {
     pub url: String,
     pub state: String,
@@ -47,25 +47,26 @@ pub struct Way {
     pub verifier: String,
 }
 
-/// Who someone is, as the provider says.
+/// A person's identity, as the provider states it.
 pub struct Someone {
     pub issuer: String,
     pub subject: String,
-    /// None, unless the provider says that it is theirs.
+    /// `None`, unless the provider has verified the address.
     pub verified_email: Option<String>,
 }
 
 impl Provider {
-    /// The one that is configured; `None`: none is. Errors: 500 for addresses that the configuration should have refused.
+    /// Returns the configured provider, if any. Errors: 500 for URLs which the validation of the configuration should
+    /// have refused.
     pub fn open(config: &Config) -> Result<Option<Self>> {
         let (Some(issuer), Some(client)) = (&config.oidc_issuer, &config.oidc_client_id) else { return Ok(None) };
         let wrong =
             |error: &dyn std::fmt::Display| Error::Internal(format!("the identity provider's options: {error}"));
         let back = config.oidc_redirect_url.clone().unwrap_or_default();
         let http = reqwest::Client::builder()
-            // What it says is fetched from where it says, and nowhere else.
+            // Requests go only to the URLs which configuration and metadata name.
             .redirect(reqwest::redirect::Policy::none())
-            .timeout(PATIENCE)
+            .timeout(TIMEOUT)
             .build()
             .map_err(|error| wrong(&error))?;
         Ok(Some(Self {
@@ -83,7 +84,7 @@ impl Provider {
             .set_redirect_uri(self.back.clone())
     }
 
-    /// A new way there. Errors: 503 when the provider does not answer.
+    /// Creates an authorization URL. Errors: 503 when the provider does not respond.
     pub async fn way(&self) -> Result<Way> {
         let client = self.client(self.metadata(BELIEVED).await?);
         let (challenge, verifier) = PkceCodeChallenge::new_random_sha256();
@@ -101,8 +102,8 @@ impl Provider {
         })
     }
 
-    /// Whom `code` is of, for who left with `nonce` and `verifier`. Errors: 401 when the provider refuses it or its token is
-    /// not one for us; 503.
+    /// Exchanges `code`, with the `nonce` and `verifier` of the login attempt, for the person's identity. Errors: 401
+    /// when the provider refuses the code or its token does not verify; 503.
     pub async fn identify(&self, code: &str, nonce: String, verifier: String) -> Result<Someone> {
         let known = self.client(self.metadata(BELIEVED).await?);
         let request = known.exchange_code(AuthorizationCode::new(code.to_owned())).map_err(|_| REFUSED)?;
@@ -116,7 +117,7 @@ impl Provider {
         let nonce = Nonce::new(nonce);
         let claims = match token.claims(&known.id_token_verifier(), &nonce) {
             Ok(claims) => claims.clone(),
-            // Signed by a key that is newer than what we know, perhaps.
+            // The token may be signed by a key which is newer than the metadata.
             Err(_) => {
                 let renewed = self.client(self.metadata(ASKED_AGAIN).await?);
                 let claims = token.claims(&renewed.id_token_verifier(), &nonce).cloned();
@@ -134,9 +135,9 @@ impl Provider {
         })
     }
 
-    /// What the provider says of itself, at most `age` old.
+    /// Returns the provider's metadata, at most `age` old.
     async fn metadata(&self, age: Duration) -> Result<CoreProviderMetadata> {
-        // Whoever else wants it waits, instead of asking too.
+        // Held during the fetch, so that concurrent callers wait for it instead of repeating it.
         let mut found = self.found.lock().await;
         if let Some((_, metadata)) = found.as_ref().filter(|(when, _)| when.elapsed() < age) {
             return Ok(metadata.clone());
@@ -159,12 +160,12 @@ fn unreachable() -> Error {
     }
 }
 
-/// Why the provider could not be asked.
+/// Why a request to the provider failed.
 #[derive(Debug, thiserror::Error)]
 enum Failed {
     #[error(transparent)]
     Http(#[from] reqwest::Error),
-    #[error("the answer is larger than {LARGEST} bytes")]
+    #[error("the answer is larger than {MAX_RESPONSE_BYTES} bytes")]
     TooLarge,
 }
 
@@ -173,7 +174,7 @@ async fn send(client: reqwest::Client, request: HttpRequest) -> Result<HttpRespo
     let mut body = Vec::new();
     while let Some(chunk) = answer.chunk().await? {
         body.extend_from_slice(&chunk);
-        if body.len() > LARGEST {
+        if body.len() > MAX_RESPONSE_BYTES {
             return Err(Failed::TooLarge);
         }
     }

@@ -1,17 +1,17 @@
-//! Who is expected back from the provider, and whom identities elsewhere belong to. Before there is a tenant.
+//! Storage of login attempts and of external identities. Runs unscoped, because the tenant is not known yet.
 
 use uuid::Uuid;
 
 use super::provider::Someone;
 use crate::auth::Hash;
-use crate::db::{Statement, Tx, Value};
+use crate::db::{SqlValue, Statement, Tx};
 use crate::error::Result;
 
-/// Departures that are over and are removed with each new one.
+/// Expired attempts which are deleted with each new one.
 const SWEPT: u32 = 100;
 
-/// One who has left for the provider.
-pub struct Departure {
+/// A login attempt whose browser was sent to the provider.
+pub struct LoginAttempt {
     pub state: Hash,
     pub secret: Hash,
     pub nonce: String,
@@ -23,26 +23,27 @@ pub struct Person {
     pub name: String,
 }
 
-pub fn note(tx: &mut Tx<'_>, departure: &Departure, seconds: i64) -> Result<()> {
+pub fn note(tx: &mut Tx<'_>, departure: &LoginAttempt, seconds: i64) -> Result<()> {
     Statement::new(format!(
-        "DELETE FROM oidc_departures WHERE state IN (SELECT state FROM oidc_departures WHERE expires_at < now() \
+        "DELETE FROM oidc_login_attempts WHERE state IN (SELECT state FROM oidc_login_attempts WHERE expires_at < now() \
          LIMIT {SWEPT} FOR UPDATE SKIP LOCKED)"
     ))
     .run(tx)?;
-    let mut sql = Statement::new("INSERT INTO oidc_departures (state, secret, nonce, verifier, expires_at) VALUES (");
-    sql.bind(Value::Bytes(departure.state.to_vec())).push(", ").bind(Value::Bytes(departure.secret.to_vec()));
-    sql.push(", ").bind(Value::text(&departure.nonce)).push(", ").bind(Value::text(&departure.verifier));
-    sql.push(", now() + make_interval(secs => ").bind(Value::Int(Some(seconds))).push("))").run(tx)?;
+    let mut sql =
+        Statement::new("INSERT INTO oidc_login_attempts (state, secret, nonce, verifier, expires_at) VALUES (");
+    sql.bind(SqlValue::Bytes(departure.state.to_vec())).push(", ").bind(SqlValue::Bytes(departure.secret.to_vec()));
+    sql.push(", ").bind(SqlValue::text(&departure.nonce)).push(", ").bind(SqlValue::text(&departure.verifier));
+    sql.push(", now() + make_interval(secs => ").bind(SqlValue::Int(Some(seconds))).push("))").run(tx)?;
     Ok(())
 }
 
-/// The departure of `state`, if `secret` is its own and it is not over. It can be taken once.
-pub fn take(tx: &mut Tx<'_>, state: &Hash, secret: &Hash) -> Result<Option<Departure>> {
-    let mut sql = Statement::new("DELETE FROM oidc_departures WHERE expires_at > now() AND state = ");
-    sql.bind(Value::Bytes(state.to_vec())).push(" AND secret = ").bind(Value::Bytes(secret.to_vec()));
+/// Takes the attempt of `state`, if `secret` matches and it has not expired. It can be taken once.
+pub fn take(tx: &mut Tx<'_>, state: &Hash, secret: &Hash) -> Result<Option<LoginAttempt>> {
+    let mut sql = Statement::new("DELETE FROM oidc_login_attempts WHERE expires_at > now() AND state = ");
+    sql.bind(SqlValue::Bytes(state.to_vec())).push(" AND secret = ").bind(SqlValue::Bytes(secret.to_vec()));
     let row = sql.push(" RETURNING nonce, verifier").row(tx)?;
     let owned = |cell: Option<&str>| cell.unwrap_or_default().to_owned();
-    Ok(row.map(|row| Departure {
+    Ok(row.map(|row| LoginAttempt {
         state: *state,
         secret: *secret,
         nonce: owned(row.text(0)),
@@ -50,24 +51,24 @@ pub fn take(tx: &mut Tx<'_>, state: &Hash, secret: &Hash) -> Result<Option<Depar
     }))
 }
 
-/// Who `someone` is here: whoever their identity belongs to, or else whoever has the address that the provider has
-/// verified, to whom it belongs from now on.
+/// Returns the person to whom the external identity belongs, or else the person with the address which the provider has
+/// verified, to whom the identity is linked from then on.
 pub fn person(tx: &mut Tx<'_>, someone: &Someone) -> Result<Option<Person>> {
     let mut known =
         Statement::new("SELECT u.id, u.name FROM identities i JOIN users u ON u.id = i.user_id WHERE i.issuer = ");
-    known.bind(Value::text(&someone.issuer)).push(" AND i.subject = ").bind(Value::text(&someone.subject));
+    known.bind(SqlValue::text(&someone.issuer)).push(" AND i.subject = ").bind(SqlValue::text(&someone.subject));
     if let Some(row) = known.row(tx)? {
         return Ok(row.uuid(0).map(|id| Person { id, name: row.text(1).unwrap_or_default().to_owned() }));
     }
     let Some(address) = &someone.verified_email else { return Ok(None) };
     let mut addressed = Statement::new("SELECT id, name FROM users WHERE lower(email) = lower(");
-    let row = addressed.bind(Value::text(address)).push(") FOR SHARE").row(tx)?;
+    let row = addressed.bind(SqlValue::text(address)).push(") FOR SHARE").row(tx)?;
     let person =
         row.and_then(|row| Some(Person { id: row.uuid(0)?, name: row.text(1).unwrap_or_default().to_owned() }));
     if let Some(person) = &person {
         let mut link = Statement::new("INSERT INTO identities (issuer, subject, user_id) VALUES (");
-        link.bind(Value::text(&someone.issuer)).push(", ").bind(Value::text(&someone.subject)).push(", ");
-        link.bind(Value::Uuid(Some(person.id))).push(") ON CONFLICT (issuer, subject) DO NOTHING").run(tx)?;
+        link.bind(SqlValue::text(&someone.issuer)).push(", ").bind(SqlValue::text(&someone.subject)).push(", ");
+        link.bind(SqlValue::Uuid(Some(person.id))).push(") ON CONFLICT (issuer, subject) DO NOTHING").run(tx)?;
     }
     Ok(person)
 }

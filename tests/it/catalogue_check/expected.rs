@@ -1,5 +1,5 @@
-//! `src/db/catalogue/expected.json` is what the migrations make. `RAPPORT_WRITE_SCHEMA=1 cargo test --test it schema`
-//! writes it anew.
+//! Checks that `src/db/catalogue/expected.json` is what the migrations create. `RAPPORT_WRITE_SCHEMA=1 cargo test
+//! --test it schema` regenerates it.
 
 use rapport::db::catalogue::{inspect, objects};
 

@@ -1,5 +1,5 @@
-//! The database's catalogue against what the binary needs: each kind of damage is named by `serve`, repaired or named with
-//! the commands by `migrate`, and noticed while the service runs.
+//! Tests of the catalogue check: `serve` names each kind of damage to the database's schema, `migrate` repairs it or
+//! prints the commands, and a running service detects it.
 
 mod expected;
 mod newer;

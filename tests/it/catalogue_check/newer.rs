@@ -1,4 +1,4 @@
-//! Databases of another release: a newer one's are served, an older one's are waited for.
+//! Databases of another release: those of a newer one are served, those of an older one are waited for.
 
 use diesel_migrations::MigrationHarness;
 use rapport::auth::Role;
@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::support::{Database, Program, Service, make_business, make_key, until};
 
-/// What a newer release's migration may do.
+/// Changes that a newer release's migration may make.
 const NEWER: &str = "
     INSERT INTO __diesel_schema_migrations (version) VALUES ('20990101000001');
     ALTER TABLE leads ADD COLUMN invented text, DROP CONSTRAINT leads_status_check;
@@ -17,7 +17,7 @@ const NEWER: &str = "
         $$ SELECT nullif(nullif(current_setting('rapport.business', true), ''), '-')::uuid $$";
 
 #[test]
-fn newer_database_is_served_and_told_of() {
+fn newer_database_is_served_with_a_warning() {
     let database = Database::create();
     let key = make_key(&database, make_business(&database, "acme"), Role::Owner);
     database.run(NEWER);
@@ -32,7 +32,7 @@ fn newer_database_is_served_and_told_of() {
     api.create("leads", json!({ "title": "Roof" }));
     assert_eq!(api.get("/health/detailed").expect(200).json["catalogue"]["status"], "newer");
 
-    // And one that comes while it runs.
+    // A migration that is applied while the service runs.
     database.run("INSERT INTO __diesel_schema_migrations (version) VALUES ('20990101000002')");
     program.until_said("20990101000002");
     let metrics = crate::support::Client::new(program.metrics, "").get("/metrics").expect(200).text;
@@ -50,7 +50,7 @@ fn newer_database_without_what_this_release_needs_is_refused() {
     let database = Database::create();
     database.run(NEWER);
     damage.iter().for_each(|(sql, _)| database.run(sql));
-    // What may be the newer release's.
+    // Objects that may belong to the newer release.
     database.run(
         "CREATE TRIGGER newer BEFORE INSERT ON leads FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger();
          CREATE TABLE newer () INHERITS (leads)",
@@ -65,7 +65,7 @@ fn newer_database_without_what_this_release_needs_is_refused() {
 }
 
 #[test]
-fn unmigrated_database_answers_503_with_the_remedy_until_it_is_migrated() {
+fn unmigrated_database_503_names_migrate_until_migrated() {
     let service = Service::on(Database::create_empty(), Uuid::now_v7(), "rk_nothing", &[]);
     let person = json!({ "email": "a@example.com", "password": "a long password" });
     let asked = || {
@@ -93,7 +93,7 @@ fn unmigrated_database_answers_503_with_the_remedy_until_it_is_migrated() {
 }
 
 #[test]
-fn database_without_the_last_migration_is_waited_for() {
+fn outdated_database_503_until_migrated() {
     let database = Database::create();
     database.connect().revert_last_migration(migrate::MIGRATIONS).expect("down");
     let program = Program::serve(&[("DATABASE_URL", &database.url)]);
@@ -111,7 +111,7 @@ fn migrate_repaired_database_analyses_tables_with_rows_only() {
     migrate::run(&database.url).expect("nothing to do");
     let known =
         |table: &str| database.cell(&format!("SELECT reltuples::int::text FROM pg_class WHERE relname = '{table}'"));
-    // Once known to be empty, a table would be planned for as if it stayed so.
+    // A table analysed while empty would be planned for as if it stayed empty.
     assert_eq!([known("businesses"), known("leads")], ["-1", "-1"]);
     make_business(&database, "acme");
     database.run("ALTER TABLE leads DISABLE TRIGGER USER");

@@ -1,30 +1,30 @@
-//! Each kind of damage to one database: `serve` and `worker` refuse to start and name it; `migrate` repairs it, or names it
-//! with commands that do. All kinds of one outcome are done to one database, and nothing but them may be found.
+//! Tests of each kind of schema damage: `serve` and `worker` refuse to start and name it; `migrate` repairs it or
+//! prints the commands that do. Kinds with one outcome share a database, and no other fault may be found.
 
 use rapport::db::catalogue::{Report, inspect};
 use rapport::db::migrate;
 
 use crate::support::{Database, Program};
 
-/// A kind of damage, and how the sentences about it begin: all that may be found, and each of which must be.
+/// A kind of damage, and the beginnings of its fault messages: all that may be found, and each of which must be.
 type Damage = (&'static str, &'static [&'static str]);
 
 const REPAIRED: &[Damage] = &[
     ("DROP TRIGGER cache_update ON leads", &["trigger leads.cache_update is missing"]),
     ("ALTER TABLE leads DISABLE TRIGGER audit_update", &["trigger leads.audit_update is disabled"]),
-    // What `pg_restore --disable-triggers` leaves.
+    // The state that `pg_restore --disable-triggers` leaves.
     (
         "ALTER TABLE tasks DISABLE TRIGGER ALL; ALTER TABLE tasks ENABLE TRIGGER ALL",
         &["trigger tasks.cache_update does not fire always", "trigger tasks."],
     ),
     (
         "CREATE OR REPLACE TRIGGER cache_delete AFTER DELETE ON notes REFERENCING OLD TABLE AS before FOR EACH STATEMENT
-             EXECUTE FUNCTION rapport_moved_business();
+             EXECUTE FUNCTION rapport_version_trigger_business();
          ALTER TABLE notes ENABLE ALWAYS TRIGGER cache_delete",
         &["trigger notes.cache_delete is not as the migrations made it"],
     ),
-    ("DROP POLICY wall ON contacts", &["policy contacts.wall is missing"]),
-    ("ALTER POLICY wall ON companies USING (true)", &["policy companies.wall is not as the migrations made it"]),
+    ("DROP POLICY tenant_isolation ON contacts", &["policy contacts.tenant_isolation is missing"]),
+    ("ALTER POLICY tenant_isolation ON companies USING (true)", &["policy companies.tenant_isolation is not as the migrations made it"]),
     ("ALTER TABLE bookings DISABLE ROW LEVEL SECURITY", &["row level security bookings is missing"]),
     ("ALTER TABLE campaigns FORCE ROW LEVEL SECURITY", &["row level security campaigns is forced on the owner"]),
     ("REVOKE INSERT ON leads FROM rapport_tenant", &["grant leads INSERT is missing"]),
@@ -35,34 +35,34 @@ const REPAIRED: &[Damage] = &[
         &["execute rapport_forget_person(uuid) may be called by public, rapport_tenant, and must be by rapport_tenant"],
     ),
     (
-        "CREATE OR REPLACE FUNCTION rapport_moved() RETURNS trigger LANGUAGE plpgsql SET search_path = public, pg_temp AS
+        "CREATE OR REPLACE FUNCTION rapport_version_trigger() RETURNS trigger LANGUAGE plpgsql SET search_path = public, pg_temp AS
              $$ BEGIN RETURN NULL; END $$",
-        &["function rapport_moved() is not as the migrations made it"],
+        &["function rapport_version_trigger() is not as the migrations made it"],
     ),
     (
-        "DROP FUNCTION rapport_moved_user() CASCADE",
-        &["function rapport_moved_user() is missing", "execute rapport_moved_user() is missing", "trigger users.cache_insert is missing", "trigger users.cache_"],
+        "DROP FUNCTION rapport_version_trigger_user() CASCADE",
+        &["function rapport_version_trigger_user() is missing", "execute rapport_version_trigger_user() is missing", "trigger users.cache_insert is missing", "trigger users.cache_"],
     ),
-    ("ALTER FUNCTION rapport_audited() RESET search_path", &["function rapport_audited() is not as"]),
+    ("ALTER FUNCTION rapport_audit_trigger() RESET search_path", &["function rapport_audit_trigger() is not as"]),
     ("ALTER VIEW business_users RESET (security_invoker)", &["view business_users is not as"]),
     ("ALTER TABLE leads ALTER COLUMN version DROP DEFAULT", &["default leads.version is missing"]),
     ("DROP EXTENSION pg_trgm CASCADE", &["extension pg_trgm is missing"]),
     (
-        "ALTER SEQUENCE event_places AS integer INCREMENT 5 MINVALUE -10 MAXVALUE 99 CACHE 7 CYCLE",
-        &["sequence event_places is `integer by 5 from -10 to 99 cache 7 cycle`, and must be `bigint by 1 from 1 to"],
+        "ALTER SEQUENCE event_outbox_place_seq AS integer INCREMENT 5 MINVALUE -10 MAXVALUE 99 CACHE 7 CYCLE",
+        &["sequence event_outbox_place_seq is `integer by 5 from -10 to 99 cache 7 cycle`, and must be `bigint by 1 from 1 to"],
     ),
     (
         "ALTER SEQUENCE cache_version_slots SET UNLOGGED; ALTER SEQUENCE cache_version_slots OWNED BY notes.id",
         &["sequence cache_version_slots is `bigint by 1 from 1 to 9223372036854775807 cache 1 unlogged owned by notes`"],
     ),
     ("DROP SEQUENCE cache_version_values", &["sequence cache_version_values is missing", "grant cache_version_values USAGE"]),
-    // As after a restore of the table alone, and of the sequence's beginning.
+    // As after a restore of the table alone, with the sequence at its start.
     (
-        "INSERT INTO event_queue (place, business_id, id) VALUES (77, gen_random_uuid(), gen_random_uuid())",
-        &["sequence event_places is at 0, and must be at 77, the highest event_queue.place"],
+        "INSERT INTO event_outbox (place, business_id, id) VALUES (77, gen_random_uuid(), gen_random_uuid())",
+        &["sequence event_outbox_place_seq is at 0, and must be at 77, the highest event_outbox.place"],
     ),
     (
-        "INSERT INTO cache_versions (business_id, scope, bucket, place, slot, value, moved_by)
+        "INSERT INTO cache_versions (business_id, scope, bucket, scope_key, slot, value, moved_by)
              SELECT gen_random_uuid(), 'leads', 1, n, n, n, 1 FROM generate_series(1, 500) n;
          ANALYZE cache_versions",
         &["sequence cache_version_slots is at 0, and must be at 500, the highest cache_versions.slot"],
@@ -101,7 +101,7 @@ const NAMED: &[Damage] = &[
         "ALTER TABLE cache_versions ENABLE ROW LEVEL SECURITY",
         &["row level security cache_versions is not Rapport's, and hides rows from the service"],
     ),
-    ("ALTER TABLE cache_incarnation SET LOGGED", &["table cache_incarnation is `logged`, and must be `unlogged`"]),
+    ("ALTER TABLE cache_epoch SET LOGGED", &["table cache_epoch is `logged`, and must be `unlogged`"]),
     (
         "CREATE FUNCTION lose() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;
          CREATE TRIGGER \"Lose it\" BEFORE INSERT ON audit_log FOR EACH ROW EXECUTE FUNCTION lose()",
@@ -137,14 +137,14 @@ const NAMED: &[Damage] = &[
          ALTER TABLE all_campaigns ATTACH PARTITION campaigns DEFAULT",
         &["inheritance campaigns is broken: it inherits from all_campaigns"],
     ),
-    // The last one: it changes what new sessions do.
+    // Last, because it changes new sessions.
     (
         "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET session_replication_role = replica', current_database()); END $$",
         &["setting session_replication_role is `replica`, so foreign keys are not checked"],
     ),
 ];
 
-/// What operators may add: it cannot change what is written, or is not Rapport's.
+/// Objects that operators may add: they cannot change what is written, or do not belong to Rapport.
 const TOLERATED: &[&str] = &[
     "CREATE FUNCTION copied() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$",
     "CREATE TRIGGER copied AFTER INSERT OR UPDATE OR DELETE ON leads FOR EACH ROW EXECUTE FUNCTION copied()",
@@ -177,7 +177,7 @@ fn assert_intact(database: &Database) {
     assert!(report.is_intact() && report.advice.is_empty(), "{report:?}");
 }
 
-/// Does all of `damage`, and finds each of it and nothing else.
+/// Applies all of `damage`, and asserts that exactly its faults are found.
 fn damage(database: &Database, damage: &[Damage]) {
     damage.iter().for_each(|(sql, _)| database.run(sql));
     let found: Vec<String> = report(database).faults.iter().map(|fault| fault.sentence()).collect();
@@ -198,13 +198,13 @@ fn assert_says_all(said: &str, damage: &[Damage]) {
     }
 }
 
-/// Which epoch of the cache it is.
+/// The cache epoch.
 fn epoch(database: &Database) -> String {
-    database.run("INSERT INTO cache_incarnation (id) VALUES (gen_random_uuid()) ON CONFLICT DO NOTHING");
-    database.cell("SELECT id::text FROM cache_incarnation")
+    database.run("INSERT INTO cache_epoch (id) VALUES (gen_random_uuid()) ON CONFLICT DO NOTHING");
+    database.cell("SELECT id::text FROM cache_epoch")
 }
 
-/// Runs the commands that `migrate` has printed, each by itself in one session, as psql does.
+/// Runs the commands that `migrate` printed, each by itself in one session, like psql.
 fn run_printed(database: &Database, said: &str) {
     use diesel::connection::SimpleConnection;
     let commands: Vec<&str> = said.lines().filter_map(|line| line.strip_prefix("    ")).collect();
@@ -216,7 +216,7 @@ fn run_printed(database: &Database, said: &str) {
 }
 
 #[test]
-fn damage_without_rows_is_refused_at_start_and_repaired_by_migrate() {
+fn repairable_damage_stops_serve_and_migrate_repairs_it() {
     let database = Database::create();
     let before = epoch(&database);
     damage(&database, REPAIRED);
@@ -234,7 +234,7 @@ fn damage_without_rows_is_refused_at_start_and_repaired_by_migrate() {
     let always = database
         .cell("SELECT tgenabled::text FROM pg_trigger WHERE tgrelid = 'tasks'::regclass AND tgname = 'cache_update'");
     assert_eq!(always, "A");
-    // What went with the extension makes reads slow.
+    // A missing index makes reads slow; it was dropped with the extension.
     assert!(said.contains("index contacts.contacts_search_idx is missing"), "{said}");
     run_printed(&database, &said);
     assert_intact(&database);
@@ -243,13 +243,13 @@ fn damage_without_rows_is_refused_at_start_and_repaired_by_migrate() {
 }
 
 #[test]
-fn damage_of_one_kind_alone_is_repaired_and_drops_what_was_cached() {
+fn migrate_repair_of_one_fault_starts_new_cache_epoch() {
     let database = Database::create();
     for (sql, sentence) in [
         ("REVOKE INSERT ON leads FROM rapport_tenant", "grant leads INSERT is missing"),
-        ("DROP POLICY wall ON contacts", "policy contacts.wall is missing"),
-        ("SELECT nextval('event_places')", ""),
-        ("ALTER SEQUENCE event_places INCREMENT 2", "sequence event_places is `bigint by 2"),
+        ("DROP POLICY tenant_isolation ON contacts", "policy contacts.tenant_isolation is missing"),
+        ("SELECT nextval('event_outbox_place_seq')", ""),
+        ("ALTER SEQUENCE event_outbox_place_seq INCREMENT 2", "sequence event_outbox_place_seq is `bigint by 2"),
     ] {
         let before = epoch(&database);
         database.run(sql);
@@ -257,8 +257,8 @@ fn damage_of_one_kind_alone_is_repaired_and_drops_what_was_cached() {
         assert!(repaired.starts_with(sentence) && repaired.is_empty() == sentence.is_empty(), "{sql}: {repaired}");
         assert_eq!(epoch(&database) == before, sentence.is_empty(), "{sql}");
     }
-    // A table that no index finds the highest value of, and that has no statistics: `migrate` reads it.
-    database.run("INSERT INTO cache_versions (business_id, scope, bucket, place, slot, value, moved_by) VALUES (gen_random_uuid(), 'leads', 1, 1, 9, 1, 1)");
+    // A table without statistics, and without an index on its highest value: `migrate` scans it.
+    database.run("INSERT INTO cache_versions (business_id, scope, bucket, scope_key, slot, value, moved_by) VALUES (gen_random_uuid(), 'leads', 1, 1, 9, 1, 1)");
     assert_intact(&database);
     let repaired = migrate::run(&database.url).expect("a repair").repaired.join("; ");
     assert!(repaired.starts_with("sequence cache_version_slots is at 0, and must be at 9"), "{repaired}");
@@ -266,7 +266,7 @@ fn damage_of_one_kind_alone_is_repaired_and_drops_what_was_cached() {
 }
 
 #[test]
-fn damage_of_rows_or_of_operators_is_named_with_the_commands() {
+fn unrepairable_damage_reported_with_repair_commands() {
     let database = Database::create();
     TOLERATED.iter().for_each(|sql| database.run(sql));
     assert_intact(&database);
@@ -284,20 +284,20 @@ fn damage_of_rows_or_of_operators_is_named_with_the_commands() {
 }
 
 #[test]
-fn setting_that_keeps_everything_from_being_written_is_named_with_the_commands() {
+fn migrate_read_only_database_reports_the_setting_and_fix() {
     let database = Database::create();
-    database.run("DROP POLICY wall ON contacts");
+    database.run("DROP POLICY tenant_isolation ON contacts");
     database.run(&format!("ALTER DATABASE {} SET default_transaction_read_only = true", database.name()));
     let said = migrate::run(&database.url).expect_err("it cannot repair").to_string();
     assert!(said.contains("setting default_transaction_read_only is `on`, so nothing can be written"), "{said}");
-    assert!(said.contains("policy contacts.wall is missing"), "{said}");
+    assert!(said.contains("policy contacts.tenant_isolation is missing"), "{said}");
     run_printed(&database, &said);
     migrate::run(&database.url).expect("up to date");
     assert_intact(&database);
 }
 
 #[test]
-fn index_missing_is_advice_and_hinders_nothing() {
+fn missing_index_is_advice_and_serve_starts() {
     let database = Database::create();
     database.run("DROP INDEX leads_created_at_idx");
     let done = migrate::run(&database.url).expect("it hinders nothing").to_string();
@@ -307,10 +307,10 @@ fn index_missing_is_advice_and_hinders_nothing() {
 }
 
 #[test]
-fn table_missing_is_named_with_where_to_read_on() {
+fn missing_table_reported_with_pointer_to_backup_docs() {
     let database = Database::create();
-    database.run("DROP TABLE notes; DROP TABLE event_queue");
+    database.run("DROP TABLE notes; DROP TABLE event_outbox");
     let said = migrate::run(&database.url).expect_err("only a backup has it").to_string();
     assert!(said.contains("table notes is missing") && !said.contains("column notes."), "{said}");
-    assert!(said.contains("table event_queue is missing") && said.contains("docs/BACKUP.md"), "{said}");
+    assert!(said.contains("table event_outbox is missing") && said.contains("docs/BACKUP.md"), "{said}");
 }

@@ -1,4 +1,5 @@
-//! Damage while the service runs: noticed, never served from the cache, told of, and over by itself once it is repaired.
+//! Tests of schema damage while the service runs: it is detected and reported, the cache is bypassed, and it ends after
+//! the repair.
 
 use rapport::auth::Role;
 use rapport::db::migrate;
@@ -23,7 +24,7 @@ fn is_ready(service: &Service) -> bool {
 }
 
 #[test]
-fn missing_trigger_while_running_bypasses_the_cache_until_it_is_repaired() {
+fn missing_trigger_at_runtime_bypasses_cache_until_repaired() {
     let service = service();
     let api = &service.client;
     let lead = format!("leads/{}", api.make("leads", json!({ "title": "Roof" })));
@@ -42,7 +43,7 @@ fn missing_trigger_while_running_bypasses_the_cache_until_it_is_repaired() {
     assert_eq!(readiness.json["status"], "impaired");
     let reason = readiness.json["reasons"]["catalogue"].as_str().unwrap_or_default();
     assert!(reason.contains("trigger leads.cache_update is missing") && reason.contains("rapport migrate"), "{reason}");
-    // Longer than the heartbeat is patient here: what answers is not called away.
+    // Longer than the heartbeat's timeout here: a session that responds is not interrupted.
     std::thread::sleep(std::time::Duration::from_millis(2_500));
     let reasons = api.get("/health/readiness").expect(503).json["reasons"].clone();
     assert_eq!(reasons.as_object().map(serde_json::Map::len), Some(1), "{reasons}");
@@ -56,7 +57,7 @@ fn missing_trigger_while_running_bypasses_the_cache_until_it_is_repaired() {
     let metrics = service.stranger_at(service.metrics).get("/metrics").expect(200).text;
     assert!(metrics.contains("rapport_catalogue_faults{severity=\"fault\"} 2"), "{metrics}");
 
-    // No version moves with it; no answer is of before.
+    // No version is bumped, yet no response is stale.
     for turn in 0..3 {
         service.database.run(&format!("UPDATE leads SET title = 'Door {turn}'"));
         let answer = api.get(&lead).expect(200);
@@ -78,13 +79,13 @@ fn missing_trigger_while_running_bypasses_the_cache_until_it_is_repaired() {
 }
 
 #[test]
-fn triggers_off_for_a_moment_drop_what_was_cached_with_the_next_check() {
+fn triggers_briefly_disabled_cache_dropped_at_next_check() {
     let service = service();
     let api = &service.client;
     let lead = format!("leads/{}", api.make("leads", json!({ "title": "Roof" })));
     api.get(&lead).expect(200);
     api.get(&lead).expect(200);
-    // As a script does that wants to be quick. No check can see the table without its triggers.
+    // As a script does for speed. No check can observe the table without its triggers.
     service.database.run(
         "BEGIN; ALTER TABLE leads DISABLE TRIGGER cache_update; UPDATE leads SET title = 'Door';
          ALTER TABLE leads ENABLE ALWAYS TRIGGER cache_update; COMMIT",
@@ -93,7 +94,7 @@ fn triggers_off_for_a_moment_drop_what_was_cached_with_the_next_check() {
     assert!(is_ready(&service));
     until("hits again", || api.get(&lead).header("cache-status") == HIT);
 
-    // What new sessions would get is noticed by those that are there, and no session of the service has it.
+    // A setting for new sessions is detected by existing ones; no session of the service has it.
     let name = service.database.name().to_owned();
     service.database.run(&format!("ALTER DATABASE {name} SET session_replication_role = replica"));
     until("the setting is noticed", || {
@@ -112,13 +113,13 @@ fn triggers_off_for_a_moment_drop_what_was_cached_with_the_next_check() {
 }
 
 #[test]
-fn triggers_off_while_no_process_runs_leave_no_stale_answer_in_redis() {
+fn triggers_disabled_while_stopped_no_stale_redis_entry() {
     let Some(redis) = redis() else { return };
     let settings = ["--redis-url", redis.as_str()];
     let first = Service::with(&settings);
     let lead = format!("leads/{}", first.client.make("leads", json!({ "title": "Roof" })));
     first.client.get(&lead).expect(200);
-    // It is stored in Redis without anyone waiting for it.
+    // It is stored in Redis asynchronously.
     std::thread::sleep(std::time::Duration::from_millis(200));
     let (database, business) = (first.database.clone(), first.business);
     let key = make_key(&database, business, Role::Owner);
@@ -136,8 +137,8 @@ fn triggers_off_while_no_process_runs_leave_no_stale_answer_in_redis() {
 }
 
 #[test]
-fn what_postgresql_says_of_damage_is_noticed_at_once_and_answered_503() {
-    // Once an hour: what notices it is the failed write.
+fn write_on_damaged_catalogue_503_database_damaged() {
+    // The periodic check runs hourly; the failed write triggers one.
     let service = Service::with(&["--catalogue-check-seconds", "3600"]);
     let api = &service.client;
     let lead = api.make("leads", json!({ "title": "Roof" }));

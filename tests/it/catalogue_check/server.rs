@@ -1,5 +1,5 @@
-//! What belongs to the whole server: roles, owners and their privileges, encodings, search paths. Each test has a server of its
-//! own.
+//! Tests of server-wide settings: roles, owners and their privileges, encodings, search paths. Each test starts its own
+//! server.
 
 use rapport::auth::Role;
 use rapport::db::catalogue::inspect;
@@ -19,13 +19,13 @@ fn serve(database: &Database) -> (bool, String) {
     )
 }
 
-/// The same database, as another role.
+/// The same database with another role.
 fn as_role(role: &str, database: &Database) -> Database {
     Database::at(database.url.replace("//rapport@", &format!("//{role}@")))
 }
 
 #[test]
-fn missing_role_is_named_noticed_and_repaired_and_another_encoding_is_refused() {
+fn missing_role_detected_and_repaired_wrong_encoding_refused() {
     let server = OwnServer::start("missing-role");
     encoding_is_refused(&server);
     let database = server.create("crm", "");
@@ -40,12 +40,16 @@ fn missing_role_is_named_noticed_and_repaired_and_another_encoding_is_refused() 
     assert!(!made && said.contains("role rapport_tenant is missing"), "{said}");
     assert_eq!(database.cell("SELECT count(*)::text FROM businesses"), "0");
     let (done, said) = migrate_as(&database);
-    assert!(done && said.contains("role rapport_tenant is missing") && said.contains("policy leads.wall"), "{said}");
+    assert!(
+        done && said.contains("role rapport_tenant is missing") && said.contains("policy leads.tenant_isolation"),
+        "{said}"
+    );
 
     let business = make_business(&database, "acme");
     let key = make_key(&database, business, Role::Owner);
     let url = database.url.clone();
-    // A check is an hour away: what PostgreSQL says of the role begins one, and the repair is seen all the same.
+    // The next check is an hour away: the role's error from PostgreSQL triggers one, and the repair is detected all the
+    // same.
     let service = Service::on(database, business, &key, &["--catalogue-check-seconds", "3600"]);
     service.client.create("leads", json!({ "title": "Roof" }));
     Database::at(url.clone()).run(drop_role);
@@ -62,7 +66,7 @@ fn missing_role_is_named_noticed_and_repaired_and_another_encoding_is_refused() 
 }
 
 #[test]
-fn roles_owners_privileges_and_paths_are_repaired_named_or_passed_over() {
+fn role_owner_and_grant_faults_repaired_or_reported() {
     let server = OwnServer::start("roles");
     server
         .database("postgres")
@@ -70,19 +74,19 @@ fn roles_owners_privileges_and_paths_are_repaired_named_or_passed_over() {
     let first = as_role("crm", &server.create("first", "OWNER crm"));
     let (done, said) = migrate_as(&first);
     assert!(done, "{said}");
-    // What operators have beside it belongs to whom they like.
+    // Other objects in the database may have any owner.
     server
         .database("first")
         .run("CREATE TABLE op_audit (x int); CREATE FUNCTION op_note() RETURNS int LANGUAGE sql AS 'SELECT 1'");
     let (done, said) = migrate_as(&first);
     assert!(done, "{said}");
-    // The right to make roles is needed once on a server.
+    // CREATEROLE is needed only once per server.
     server.database("postgres").run("ALTER ROLE crm NOCREATEROLE");
     schema_before_public_is_passed_over(&server);
     revoked_privileges_are_repaired(&server, &first);
     settings_are_named_where_they_are_set(&server, &first);
 
-    // Another owner needs one command, and gets it: in words of PostgreSQL that are a hint.
+    // Another owner needs one command, which PostgreSQL gives as a hint.
     let second = as_role("second", &server.create("second", "OWNER second"));
     let (done, said) = migrate_as(&second);
     assert!(!done && said.contains("HINT:") && said.contains("GRANT rapport_tenant TO second"), "{said}");
@@ -103,7 +107,7 @@ fn roles_owners_privileges_and_paths_are_repaired_named_or_passed_over() {
     let (done, said) = migrate_as(&server.database("first"));
     assert!(done && said.contains("Repaired"), "{said}");
 
-    // Tables of another owner: what the service logs in as must own them.
+    // Tables of another owner: the service's role must own them.
     let other = as_role("other", &server.database("first"));
     server.database("postgres").run("GRANT rapport_tenant TO other; GRANT CONNECT ON DATABASE first TO other");
     let (started, said) = serve(&other);
@@ -113,12 +117,12 @@ fn roles_owners_privileges_and_paths_are_repaired_named_or_passed_over() {
     assert!(!started && said.contains("owner TABLE leads is crm"), "{said}");
 }
 
-/// By the setting of a role, and of a database. The role may not make others any more: what it needs is there.
+/// With the setting on a role, and on a database. The role cannot create roles any more: what it needs exists.
 fn schema_before_public_is_passed_over(server: &OwnServer) {
     let by_role = server.create("by_role", "OWNER crm");
     server.database("postgres").run("ALTER ROLE crm IN DATABASE by_role SET search_path = app, public");
     server.database("postgres").run("ALTER DATABASE first SET search_path = app, public");
-    // With a table of the same name, which is not ours.
+    // With a table of the same name in another schema.
     let tables = "CREATE SCHEMA app AUTHORIZATION crm; CREATE TABLE app.leads (id int)";
     by_role.run(tables);
     server.database("first").run(tables);
@@ -148,18 +152,18 @@ fn schema_before_public_is_passed_over(server: &OwnServer) {
     server.database("postgres").run("ALTER DATABASE first RESET search_path");
 }
 
-/// An owner that is no superuser needs the privileges that owners have unless they are revoked.
+/// An owner that is no superuser needs the owner's default privileges, which can be revoked.
 fn revoked_privileges_are_repaired(server: &OwnServer, owned: &Database) {
     let faults = || inspect(&mut db::connect(&owned.url).expect("a session")).expect("a report").faults;
     assert_eq!(faults(), []);
-    // What it has as a member of rapport_tenant it has still.
+    // It still has the privilege as a member of rapport_tenant.
     server.database("first").run("REVOKE INSERT ON leads FROM crm");
     assert_eq!(faults(), []);
     for (damage, sentence) in [
         ("REVOKE INSERT ON audit_log FROM crm", "privileges audit_log are revoked from the owner crm: INSERT"),
         (
-            "REVOKE SELECT, USAGE ON event_places FROM crm",
-            "privileges event_places are revoked from the owner crm: SELECT, USAGE",
+            "REVOKE SELECT, USAGE ON event_outbox_place_seq FROM crm",
+            "privileges event_outbox_place_seq are revoked from the owner crm: SELECT, USAGE",
         ),
         (
             "REVOKE ALL ON passwords FROM crm",
@@ -172,9 +176,9 @@ fn revoked_privileges_are_repaired(server: &OwnServer, owned: &Database) {
         owned.run(&found[0].remedy);
         assert_eq!(faults(), []);
     }
-    // Operators may take this away for good.
+    // Operators may revoke this permanently.
     server.database("first").run("REVOKE TRUNCATE ON audit_log FROM crm");
-    // All of them, diesel's table included, and a trigger besides.
+    // All privileges, also on diesel's table, and a trigger besides.
     server.database("first").run(
         "REVOKE ALL ON ALL TABLES IN SCHEMA public FROM crm; REVOKE ALL ON ALL SEQUENCES IN SCHEMA public FROM crm;
          DROP TRIGGER cache_update ON leads",
@@ -199,7 +203,7 @@ fn revoked_privileges_are_repaired(server: &OwnServer, owned: &Database) {
     assert!(done, "{said}");
 }
 
-/// With the command for the place that it was set in; another role's, or another database's, is none of ours.
+/// With the command for the level it was set at; settings of another role or database are ignored.
 fn settings_are_named_where_they_are_set(server: &OwnServer, owned: &Database) {
     let admin = server.database("postgres");
     let faults = || inspect(&mut db::connect(&owned.url).expect("a session")).expect("a report").faults;
@@ -215,7 +219,7 @@ fn settings_are_named_where_they_are_set(server: &OwnServer, owned: &Database) {
         let found = faults();
         let command = format!("ALTER {place} RESET session_replication_role;");
         assert!(found.len() == 1 && found[0].remedy.starts_with(&command), "{place}: {found:?}");
-        // What PostgreSQL prefers counts.
+        // The setting that PostgreSQL prefers counts.
         if place == "ROLE ALL" {
             admin.run("ALTER ROLE crm SET session_replication_role = origin");
             assert_eq!(faults(), []);

@@ -1,4 +1,4 @@
-//! What roles, databases and servers choose for their sessions does not change what ours do.
+//! Tests that settings of roles, databases and servers do not change the service's own sessions.
 
 use rapport::auth::Role;
 use rapport::db;
@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::support::{Database, Service, make_business, make_key};
 
-/// Each would change what statements mean, what they find or what answers look like.
+/// Each would change the meaning of statements, the rows they find or their output.
 const HOSTILE: [(&str, &str); 13] = [
     ("search_path", "pg_catalog"),
     ("row_security", "off"),
@@ -24,7 +24,7 @@ const HOSTILE: [(&str, &str); 13] = [
 ];
 
 #[test]
-fn settings_of_the_database_do_not_reach_sessions_of_the_service() {
+fn database_session_settings_do_not_affect_the_service() {
     let database = Database::create();
     let business = make_business(&database, "acme");
     let key = make_key(&database, business, Role::Owner);

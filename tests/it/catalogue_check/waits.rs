@@ -1,4 +1,4 @@
-//! A repair that others keep from its tables: it gives way, says whom it waits for, and ends.
+//! Tests of a repair that waits for locks of others: it gives way, names the blocking session, and ends.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -8,12 +8,12 @@ use rapport::db::{Statement, migrate};
 
 use crate::support::{Database, make_business};
 
-/// The same database, with settings of PostgreSQL for each session.
+/// The same database, with PostgreSQL settings for each session.
 fn with(database: &Database, options: &str) -> String {
     format!("{}?options={}", database.url, options.replace(' ', "%20").replace('=', "%3D"))
 }
 
-/// Waits until there is a lock on `leads` that is granted, or is not. Databases of other tests have tables of the same oid.
+/// Waits for a lock on `leads` that is granted, or is not. Databases of other tests have tables of the same oid.
 fn until_locked(database: &Database, granted: bool) {
     let sql = format!(
         "SELECT FROM pg_locks l JOIN pg_database d ON d.oid = l.database AND d.datname = current_database()
@@ -27,7 +27,7 @@ fn until_locked(database: &Database, granted: bool) {
 }
 
 #[test]
-fn repair_behind_a_reader_ends_and_says_who_it_is_while_others_write() {
+fn repair_blocked_by_reader_names_it_and_blocks_no_writer() {
     let database = Database::create();
     make_business(&database, "acme");
     database.run("DROP TRIGGER cache_update ON leads");
@@ -38,7 +38,7 @@ fn repair_behind_a_reader_ends_and_says_who_it_is_while_others_write() {
     let (outcome, told, took, written) = std::thread::scope(|scope| {
         let writer = scope.spawn(|| {
             let mut conn = database.connect();
-            // It fails if it has to wait for a lock, however busy the machine is.
+            // Fails if it has to wait for a lock, however busy the machine is.
             conn.batch_execute("SET lock_timeout = '20ms'").expect("a writer");
             let mut written = 0;
             while !over.load(Ordering::Acquire) {
@@ -69,12 +69,12 @@ fn repair_behind_a_reader_ends_and_says_who_it_is_while_others_write() {
 }
 
 #[test]
-fn repair_and_a_writer_of_several_tables_both_get_through() {
+fn repair_and_concurrent_multi_table_writer_both_succeed() {
     let database = Database::create();
     for options in [
-        // It gives way before PostgreSQL looks for a deadlock.
+        // The repair gives way before PostgreSQL checks for a deadlock.
         "-c deadlock_timeout=10s",
-        // It is ended by PostgreSQL itself, because it is the first to look.
+        // PostgreSQL ends it, because it is the first to check for a deadlock.
         "-c deadlock_timeout=250ms",
     ] {
         database.run("DROP TRIGGER cache_update ON leads; DROP TRIGGER cache_update ON companies");
@@ -82,7 +82,7 @@ fn repair_and_a_writer_of_several_tables_both_get_through() {
         let outcome = std::thread::scope(|scope| {
             scope.spawn(|| {
                 let mut conn = database.connect();
-                // In the other order than the repair, which then waits for `leads` with `companies` in hand.
+                // In the opposite order to the repair, which then waits for `leads` while holding `companies`.
                 conn.batch_execute("SET deadlock_timeout = '10s'; BEGIN; LOCK TABLE leads IN ROW EXCLUSIVE MODE")
                     .expect("a writer");
                 until_locked(&database, false);

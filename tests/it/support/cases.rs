@@ -1,12 +1,12 @@
-//! Properties over random cases, one after the other against one service.
+//! Property tests with random cases, run sequentially against one service.
 
 use std::fmt::Debug;
 
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
 
-/// Calls `holds` with `count` random cases. The first that panics is shown and ends the test; it is not shrunk, because
-/// each attempt would be a walk of its own through the service.
+/// Calls `holds` with `count` random cases. The first that panics is printed and ends the test; it is not shrunk,
+/// because each attempt would be a series of requests.
 pub fn for_cases<S: Strategy>(count: usize, strategy: S, mut holds: impl FnMut(S::Value))
 where
     S::Value: Debug,
@@ -20,7 +20,7 @@ where
     }
 }
 
-/// Says which case it was when the test fails in it.
+/// Prints the case when the test fails in it.
 struct Shown(String);
 
 impl Drop for Shown {

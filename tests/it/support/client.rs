@@ -1,4 +1,4 @@
-//! A client whose calls read like the API's documentation.
+//! HTTP client of the tests, with one method per kind of request.
 
 use std::net::SocketAddr;
 use std::sync::LazyLock;
@@ -14,19 +14,19 @@ pub struct Client {
     http: reqwest::blocking::Client,
 }
 
-/// An answer, read whole.
+/// A response, read completely.
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,
     pub headers: HeaderMap,
     pub text: String,
-    /// The body as JSON; null if it is none.
+    /// The body as JSON; null if it is not JSON.
     pub json: Value,
 }
 
 impl Client {
     pub fn new(address: SocketAddr, key: &str) -> Self {
-        // One for all: each reads the system's authorities, which takes longer than most tests ask for.
+        // One for all: each client loads the system's certificate authorities, which takes longer than most tests.
         static HTTP: LazyLock<reqwest::blocking::Client> =
             LazyLock::new(|| reqwest::blocking::Client::builder().no_proxy().build().expect("a client"));
         Self { base: format!("http://{address}"), key: key.to_owned(), http: HTTP.clone() }
@@ -37,7 +37,7 @@ impl Client {
         if path.starts_with('/') { format!("{}{path}", self.base) } else { format!("{}/api/v1/{path}", self.base) }
     }
 
-    /// Any request, for tests that need one of their own making.
+    /// Any request, for tests that need a special one.
     pub fn request(&self, method: &str, path: &str) -> RequestBuilder {
         let request = self.http.request(method.parse().expect("a method"), self.url(path));
         if self.key.is_empty() { request } else { request.bearer_auth(&self.key) }
@@ -47,7 +47,7 @@ impl Client {
         Answer::read(request.send().expect("an answer"))
     }
 
-    /// An answer, unless the other side goes away meanwhile.
+    /// Sends a request; `None` if the connection is closed meanwhile.
     fn attempt(&self, request: RequestBuilder) -> Option<Answer> {
         let response = request.timeout(std::time::Duration::from_secs(20)).send().ok()?;
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
@@ -88,12 +88,12 @@ impl Client {
         self.send(self.request("DELETE", path))
     }
 
-    /// Makes a row and returns it.
+    /// Creates a row and returns it.
     pub fn create(&self, path: &str, body: Value) -> Value {
         self.post(path, body).expect(201).json
     }
 
-    /// Makes a row and returns its id.
+    /// Creates a row and returns its id.
     pub fn make(&self, path: &str, body: Value) -> String {
         self.create(path, body)["id"].as_str().expect("an id").to_owned()
     }
@@ -121,7 +121,7 @@ impl Answer {
         Self { status, headers, text, json }
     }
 
-    /// The answer, if it has this status.
+    /// Asserts the status and returns the response.
     #[track_caller]
     pub fn expect(self, status: u16) -> Self {
         assert_eq!(self.status, status, "{}", self.text);
@@ -137,7 +137,7 @@ impl Answer {
         self.json["code"].as_str().unwrap_or_default()
     }
 
-    /// The pointers of a problem's faults, sorted.
+    /// The pointers of a problem document's errors, sorted.
     pub fn faults(&self) -> Vec<&str> {
         let mut pointers: Vec<&str> = self.json["errors"]
             .as_array()
@@ -149,7 +149,7 @@ impl Answer {
         pointers
     }
 
-    /// How many statements the request cost, by `Server-Timing`.
+    /// The number of statements of the request, from `Server-Timing`.
     pub fn queries(&self) -> u32 {
         let timing = self.header("server-timing");
         let number = timing.split("queries;desc=\"").nth(1).and_then(|rest| rest.split('"').next());

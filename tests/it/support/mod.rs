@@ -1,4 +1,4 @@
-//! What the tests stand on: servers that the harness starts itself, a service per test, a client that reads well.
+//! Test support: servers that the harness starts, a service per test, an HTTP client, fakes of external services.
 
 mod cases;
 mod client;
@@ -20,7 +20,7 @@ pub use samples::{Samples, link_target};
 pub use servers::{Database, OwnServer, folder, postgres_program, redis, scratch};
 pub use service::{Service, make_business, make_key, open_app, open_db};
 
-/// Waits until `holds`, for a minute at most.
+/// Waits until `holds` is true, for a minute at most.
 #[track_caller]
 pub fn until(what: &str, holds: impl Fn() -> bool) {
     let began = std::time::Instant::now();
@@ -30,7 +30,7 @@ pub fn until(what: &str, holds: impl Fn() -> bool) {
     }
 }
 
-/// How often tests kill what they watch: more often with `RAPPORT_TEST_KILLS` (`make prove-operations`).
+/// How often tests kill a process: more often with `RAPPORT_TEST_KILLS` (`make prove-operations`).
 pub fn kills() -> usize {
     std::env::var("RAPPORT_TEST_KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(2)
 }

@@ -1,14 +1,14 @@
-//! Connections that hold little: what the client does not read soon stays with the service.
+//! Connections with small socket buffers: what the client does not read soon blocks the service.
 
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::FromRawFd;
 
-/// Bytes that the client's kernel takes in.
+/// Size of the client's receive buffer, in bytes.
 const RECEIVES: libc::c_int = 4096;
-/// Bytes of a segment. On the loopback they are 64 KiB otherwise, and the service's kernel keeps room for dozens of them.
+/// Bytes of a segment. On the loopback it is 64 KiB otherwise, and the service's kernel keeps room for dozens of them.
 const SEGMENT: libc::c_int = 1400;
 
-/// A connection to `address` on which both kernels together hold about 100 KB; the usual one holds several megabytes.
+/// A connection to `address` on which both kernels together buffer about 100 KB instead of several megabytes.
 pub fn connect(address: SocketAddr) -> TcpStream {
     let SocketAddr::V4(address) = address else { panic!("tests listen on 127.0.0.1") };
     let to = libc::sockaddr_in {
@@ -17,7 +17,7 @@ pub fn connect(address: SocketAddr) -> TcpStream {
         sin_addr: libc::in_addr { s_addr: u32::from(*address.ip()).to_be() },
         sin_zero: [0; 8],
     };
-    // SAFETY: each pointer is to a value of the size that is passed with it; the descriptor becomes the stream's alone.
+    // SAFETY: each pointer is to a value of the size passed with it; the stream becomes the descriptor's only owner.
     unsafe {
         let socket = libc::socket(libc::AF_INET, libc::SOCK_STREAM, 0);
         assert!(socket >= 0, "a socket");

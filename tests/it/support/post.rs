@@ -1,4 +1,4 @@
-//! A real SMTP server, as far as a test needs one: it takes every letter and shows it.
+//! A minimal SMTP server that stores the emails it receives.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
@@ -9,14 +9,14 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-/// A post office of a test's own.
+/// An SMTP server of one test.
 pub struct Post {
     pub url: String,
     letters: mpsc::Receiver<Letter>,
     refusals: Arc<AtomicU32>,
 }
 
-/// A letter as it arrived.
+/// An email as received.
 #[derive(Debug)]
 pub struct Letter {
     pub to: String,
@@ -25,7 +25,7 @@ pub struct Letter {
 }
 
 impl Letter {
-    /// The token of its link.
+    /// The token of the link in it.
     pub fn token(&self) -> String {
         token(&self.text)
     }
@@ -47,24 +47,24 @@ impl Post {
         std::thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
                 let (send, refused) = (send.clone(), refused.clone());
-                // Who hangs up has said all it wanted.
+                // A closed connection ends its thread.
                 std::thread::spawn(move || drop(serve(stream, &send, &refused)));
             }
         });
         Self { url, letters, refusals }
     }
 
-    /// Says to the next `times` letters that it cannot take them right now.
+    /// Rejects the next `times` emails with a temporary error.
     pub fn refuse(&self, times: u32) {
         self.refusals.store(times, Ordering::SeqCst);
     }
 
-    /// The next letter.
+    /// Waits for the next email.
     pub fn next(&self) -> Letter {
         self.letters.recv_timeout(Duration::from_secs(20)).expect("a letter")
     }
 
-    /// Fails when a letter comes, now or in a moment.
+    /// Fails if an email arrives, now or in a moment.
     pub fn expect_none(&self) {
         let letter = self.letters.recv_timeout(Duration::from_millis(400));
         assert!(letter.is_err(), "nobody should be written to: {letter:?}");

@@ -1,4 +1,4 @@
-//! The binary as a process of its own: for what is chosen per process, and for all that it says.
+//! The binary as a process, for tests of per-process settings and of its output.
 
 use std::io::Read;
 use std::net::SocketAddr;
@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 
 use super::Client;
 
-/// A running `rapport serve`, killed when the test is over.
+/// A running `rapport serve`, killed on drop.
 pub struct Program {
     pub address: SocketAddr,
     pub metrics: SocketAddr,
@@ -21,7 +21,7 @@ pub struct Program {
 }
 
 impl Program {
-    /// Starts the service with `settings`, environment variables, and nothing else of this process' environment.
+    /// Starts the service with `settings` as its only environment variables.
     pub fn serve(settings: &[(&str, &str)]) -> Self {
         let mut program = Self::start(&["serve", "--bind", "127.0.0.1:0", "--metrics-bind", "127.0.0.1:0"], settings);
         program.until_said("/metrics\n");
@@ -55,7 +55,7 @@ impl Program {
         Self { address: nowhere, metrics: nowhere, child, said, readers }
     }
 
-    /// The address that it said after `label`.
+    /// The address in its output after `label`.
     fn after(&self, label: &str) -> SocketAddr {
         let said = self.said();
         let rest = said.split(label).nth(1).unwrap_or_else(|| panic!("no {label} in {said}"));
@@ -69,7 +69,7 @@ impl Program {
         command
     }
 
-    /// Runs a command to its end: whether it went well, and what it said.
+    /// Runs a command to its end: whether it succeeded, and its output.
     pub fn run(arguments: &[&str], settings: &[(&str, &str)]) -> (bool, String) {
         let output = Self::command(arguments, settings).output().expect("the binary");
         let said = [output.stdout, output.stderr].concat();
@@ -88,7 +88,7 @@ impl Program {
         self.until("be ready", |program| program.is_ready());
     }
 
-    /// What it has said so far, to whomever.
+    /// Its output so far, on both streams.
     pub fn said(&self) -> String {
         String::from_utf8_lossy(&self.said.lock()).into_owned()
     }
@@ -105,9 +105,9 @@ impl Program {
         }
     }
 
-    /// Stops it, as Ctrl-C does, and returns all that it has said.
+    /// Stops it, like Ctrl-C, and returns its complete output.
     pub fn stop(mut self) -> String {
-        // SAFETY: a signal to a child that has not been waited for.
+        // SAFETY: sends a signal to a child that has not been waited for.
         unsafe { libc::kill(self.child.id() as i32, libc::SIGINT) };
         let _ = self.child.wait();
         self.readers.drain(..).for_each(|reader| reader.join().expect("all that was said"));
@@ -122,7 +122,7 @@ impl Drop for Program {
     }
 }
 
-/// Reads to the end, so that the process never waits for a reader.
+/// Reads to the end, so that the process never blocks on its output.
 fn listen(mut from: impl Read + Send + 'static, into: Arc<Mutex<Vec<u8>>>) -> JoinHandle<()> {
     std::thread::spawn(move || {
         let mut some = [0; 4096];

@@ -1,5 +1,5 @@
-//! An identity provider as OpenID Connect has it: discovery, keys, and codes that are exchanged for signed tokens by whoever
-//! knows the verifier (PKCE) and the client's secret. Its user consents to whatever the test says.
+//! A fake OpenID Connect provider: discovery, keys, and codes that are exchanged for signed tokens by a client with the
+//! PKCE verifier and the client secret. Its user consents to the claims that the test chooses.
 
 use std::collections::HashMap;
 use std::net::TcpListener;
@@ -20,7 +20,7 @@ pub const CLIENT: &str = "rapport";
 pub const SECRET: &str = "the client's secret & more";
 pub const BACK: &str = "http://localhost:3000/oidc";
 
-/// Keys of the provider: the second is the one of someone else, or of tomorrow.
+/// The provider's keys: the second is a foreign key, or the next one after a key rotation.
 static KEYS: LazyLock<[rsa::RsaPrivateKey; 2]> = LazyLock::new(|| {
     let make = || rsa::RsaPrivateKey::new(&mut rsa::rand_core::OsRng, 2048).expect("a key");
     [make(), make()]
@@ -60,13 +60,13 @@ impl Provider {
         provider
     }
 
-    /// The user consents to what `url` asks for; `claims` replaces or, by null, removes claims of the token. Returns the
-    /// code and the state with which the browser comes back.
+    /// The user consents to the request in `url`; `claims` replaces or, by null, removes claims of the token. Returns
+    /// the code and the state with which the browser returns.
     pub fn consent(&self, url: &str, claims: Value) -> (String, String) {
         self.consent_with(url, claims, 0, None)
     }
 
-    /// As [`Provider::consent`], with a token signed by the key of this number, or by another algorithm.
+    /// Like [`Provider::consent`], with a token signed by the key of this number, or with another algorithm.
     pub fn consent_with(&self, url: &str, claims: Value, key: usize, algorithm: Option<Algorithm>) -> (String, String) {
         let asked: HashMap<String, String> = url::Url::parse(url).expect("a URL").query_pairs().into_owned().collect();
         assert!(url.starts_with(&format!("{}/authorize?", self.issuer)), "{url}");
@@ -90,7 +90,7 @@ impl Provider {
         (code, asked["state"].clone())
     }
 
-    /// From now on the other key is the provider's.
+    /// Rotates to the other key.
     pub fn change_keys(&self) {
         *self.shown.lock() = 1;
     }

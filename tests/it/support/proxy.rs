@@ -1,4 +1,4 @@
-//! A TCP proxy that can fail as networks do: silently, or all at once.
+//! A TCP proxy that simulates network failures: silent or closed connections.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -12,9 +12,9 @@ use std::time::Duration;
 #[repr(u8)]
 pub enum Mode {
     Pass,
-    /// Takes what is sent and answers nothing.
+    /// Reads what is sent and forwards nothing.
     Hole,
-    /// Ends connections and takes no new ones.
+    /// Closes connections and accepts no new ones.
     Cut,
 }
 
@@ -29,14 +29,14 @@ impl Proxy {
         Self::through(move || TcpStream::connect(upstream))
     }
 
-    /// To the PostgreSQL that `url` names by the folder of its Unix socket.
+    /// A proxy to the PostgreSQL that `url` names by the folder of its Unix socket.
     pub fn to_postgres(url: &str) -> Self {
         let host = url.split(['@', '/']).nth(3).expect("a host");
         let folder = percent_encoding::percent_decode_str(host).decode_utf8().expect("a path").into_owned();
         Self::through(move || Ok(OwnedFd::from(UnixStream::connect(format!("{folder}/.s.PGSQL.5432"))?).into()))
     }
 
-    /// What leads to the same database as `url`, through the proxy.
+    /// The URL of the same database as `url`, through the proxy.
     pub fn url(&self, url: &str) -> String {
         let (_, database) = url.rsplit_once('/').expect("a database");
         format!("postgres://rapport@127.0.0.1:{}/{database}", self.port)
@@ -46,7 +46,7 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let proxy = Self { port: listener.local_addr().expect("an address").port(), mode: Arc::default() };
         let mode = proxy.mode.clone();
-        // Lives as long as the process: a test's worth of threads.
+        // Runs as long as the process; a test needs few of these threads.
         std::thread::spawn(move || {
             for client in listener.incoming().flatten() {
                 if mode.load(Ordering::Relaxed) == Mode::Cut as u8 {

@@ -1,4 +1,4 @@
-//! A receiver of webhooks: keeps what it gets and answers as the test wants.
+//! A fake webhook receiver: stores requests and responds as the test wants.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -10,14 +10,14 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use serde_json::Value;
 
-/// A request, read whole.
+/// A request, read completely.
 #[derive(Clone, Debug)]
 pub struct Received {
     pub at: Instant,
     pub path: String,
     pub headers: BTreeMap<String, String>,
     pub body: String,
-    /// What it was answered.
+    /// The status of the response.
     pub status: u16,
 }
 
@@ -40,7 +40,8 @@ pub struct Receiver {
 }
 
 impl Receiver {
-    /// Answers what `answer` says of a request and how many came before it: a status, and whatever follows the first line.
+    /// Responds with `answer` of a request and the number of earlier ones: a status, and the text after the status
+    /// line.
     pub fn start(answer: impl Fn(&Received, usize) -> (u16, String) + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("an address");
         let address = listener.local_addr().expect("an address");
@@ -60,7 +61,7 @@ impl Receiver {
         Self { address, got, over }
     }
 
-    /// Answers 204 to all.
+    /// Responds 204 to all requests.
     pub fn content() -> Self {
         Self::start(|_, _| ok())
     }
@@ -73,7 +74,7 @@ impl Receiver {
         self.got.lock().clone()
     }
 
-    /// Waits until there are `count`, and returns all.
+    /// Waits until there are `count` requests, and returns all.
     pub fn until(&self, count: usize) -> Vec<Received> {
         self.until_all(&format!("{count} requests"), |got| got.len() >= count)
     }
@@ -98,12 +99,12 @@ impl Drop for Receiver {
     }
 }
 
-/// Nothing, and nothing wrong.
+/// A 204 response.
 pub fn ok() -> (u16, String) {
     (204, "\r\n".into())
 }
 
-/// A status without anything.
+/// A response without a body.
 pub fn status(status: u16) -> (u16, String) {
     (status, "content-length: 0\r\n\r\n".into())
 }

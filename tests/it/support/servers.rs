@@ -1,4 +1,4 @@
-//! PostgreSQL and Redis, started once for the process and gone with it.
+//! PostgreSQL and Redis servers of the tests, started once per process and stopped with it.
 
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use diesel::connection::SimpleConnection;
 use diesel::{Connection, PgConnection};
 use rapport::db::embedded::{Absent, Durability, Embedded};
-use rapport::db::{Cells, Statement, migrate};
+use rapport::db::{RawRow, Statement, migrate};
 
 /// Databases are copied from this one, which is migrated once.
 const TEMPLATE: &str = "rapport_template";
@@ -28,7 +28,7 @@ static POSTGRES: LazyLock<Embedded> = LazyLock::new(|| {
     let server = receive.recv().expect("the thread answers").unwrap_or_else(|error| panic!("{error}"));
     server.ensure_database(TEMPLATE).expect("a template");
     let migrated = migrate::run(&server.url(TEMPLATE));
-    // What the catalogue is compared with cannot be held against it while it is being written anew.
+    // The expected catalogue cannot be checked while it is being regenerated.
     if std::env::var_os("RAPPORT_WRITE_SCHEMA").is_none() {
         migrated.expect("migrations");
     }
@@ -37,18 +37,18 @@ static POSTGRES: LazyLock<Embedded> = LazyLock::new(|| {
 
 static REDIS: OnceLock<Option<(String, Child)>> = OnceLock::new();
 
-/// In memory where there is room for it: hundreds of databases are made and dropped.
+/// In memory if there is room: hundreds of databases are created and dropped.
 const MEMORY: &str = "/dev/shm";
 const DISK: &str = "/var/tmp";
 
-/// What a run takes at most of [`MEMORY`], with some to spare.
+/// The maximum that a run uses of [`MEMORY`], with some to spare.
 const ROOM: u64 = 4 << 30;
 
-/// Where this run's servers keep their files: reachable by the user that the server runs as, and gone with the process.
+/// The folder of this run's servers: accessible to the OS user that they run as, and removed with the process.
 pub fn folder() -> PathBuf {
     static FOLDER: LazyLock<PathBuf> = LazyLock::new(|| {
         forget_earlier_runs();
-        // SAFETY: the function is one of this program, and unwinds nowhere.
+        // SAFETY: the function is part of this program, and does not unwind.
         unsafe { libc::atexit(forget_this_run) };
         let place = if has_room(MEMORY) { MEMORY } else { DISK };
         Path::new(place).join(format!("{PREFIX}{}", std::process::id()))
@@ -60,9 +60,9 @@ const PREFIX: &str = "rapport-test-";
 
 fn has_room(place: &str) -> bool {
     let place = std::ffi::CString::new(place).expect("no NUL");
-    // SAFETY: numbers, of which zero is one.
+    // SAFETY: a struct of numbers, for which zero is valid.
     let mut told: libc::statvfs = unsafe { std::mem::zeroed() };
-    // SAFETY: both are there for as long as the call.
+    // SAFETY: both pointers are valid during the call.
     let answered = unsafe { libc::statvfs(place.as_ptr(), &mut told) } == 0;
     answered && told.f_bavail as u64 * told.f_frsize as u64 >= ROOM
 }
@@ -71,42 +71,42 @@ extern "C" fn forget_this_run() {
     let _ = std::fs::remove_dir_all(folder());
 }
 
-/// Removes the folders of runs whose process is gone, as those that were killed.
+/// Removes the folders of runs whose process is gone, such as killed ones.
 fn forget_earlier_runs() {
     for entry in [MEMORY, DISK].iter().flat_map(std::fs::read_dir).flatten().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
         let Some(process) = name.strip_prefix(PREFIX).and_then(|id| id.parse::<i32>().ok()) else {
             continue;
         };
-        // SAFETY: signal 0 asks only whether the process is there.
+        // SAFETY: signal 0 only checks that the process exists.
         if unsafe { libc::kill(process, 0) } != 0 {
-            // Nothing waits for it.
+            // In the background.
             std::thread::spawn(move || std::fs::remove_dir_all(entry.path()));
         }
     }
 }
 
 thread_local! {
-    /// The database that this thread asked last, and the connection.
+    /// The database that this thread queried last, and the connection.
     static ASKED_BY: Cell<Option<(String, PgConnection)>> = const { Cell::new(None) };
 }
 
-/// A database of a test's own, migrated and empty. What [`Database::create`] made is dropped with its last clone.
+/// A database of one test, migrated and empty. One from [`Database::create`] is dropped with its last clone.
 #[derive(Clone)]
 pub struct Database {
     pub url: String,
     _made: Option<Arc<Made>>,
 }
 
-/// Name of a database that was made for a test.
+/// The name of a database created for a test.
 struct Made(String);
 
 impl Drop for Made {
     fn drop(&mut self) {
-        // Whatever is still connected, such as a program that was killed, has had its time.
+        // FORCE closes connections that are still open, such as those of a killed program.
         let dropped = PgConnection::establish(&POSTGRES.url("postgres"))
             .map(|mut admin| admin.batch_execute(&format!("DROP DATABASE {} WITH (FORCE)", self.0)));
-        // A test that made the server itself fail has no more to say here.
+        // Ignored: a test may have broken the server itself.
         drop(dropped);
     }
 }
@@ -120,7 +120,7 @@ impl Database {
         Self { url: POSTGRES.url(&name), _made: Some(Arc::new(Made(name))) }
     }
 
-    /// A database that is there already, and stays.
+    /// An existing database, which is kept.
     pub fn at(url: String) -> Self {
         Self { url, _made: None }
     }
@@ -146,15 +146,15 @@ impl Database {
         PgConnection::establish(&self.url).expect("the database")
     }
 
-    /// The one text that `sql` answers with.
+    /// The single text that `sql` returns.
     pub fn ask(&self, sql: &str) -> String {
         let rows = self.query(sql);
         rows.first().expect("a row").text(0).unwrap_or_default().to_owned()
     }
 
-    /// What `sql` answers, over the connection that this thread asked by before: tests ask again and again until something
-    /// holds, and each connection is a process of the server. One that fails is made anew.
-    fn query(&self, sql: &str) -> Vec<Cells> {
+    /// The rows of `sql`, over this thread's last connection: tests poll until something holds, and each connection is
+    /// a process of the server. A failed connection is replaced.
+    fn query(&self, sql: &str) -> Vec<RawRow> {
         if let Some((url, mut conn)) = ASKED_BY.take().filter(|(url, _)| *url == self.url)
             && let Ok(rows) = Statement::new(sql).rows(&mut conn)
         {
@@ -172,7 +172,7 @@ impl Database {
         self.connect().batch_execute(sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
     }
 
-    /// What is wrong with `sql`, which must fail.
+    /// The error of `sql`, which must fail.
     pub fn fails(&self, sql: &str) -> String {
         let failed = self.connect().batch_execute(sql);
         failed.expect_err("it should have failed").to_string()
@@ -193,7 +193,7 @@ impl Database {
     }
 }
 
-/// URL of a Redis of this run, or `None` where there is no `redis-server` (`make test` brings one).
+/// URL of a Redis of this run, or `None` if there is no `redis-server` (`make test` installs one).
 pub fn redis() -> Option<String> {
     let started = REDIS.get_or_init(|| {
         let program = std::env::var("RAPPORT_TEST_REDIS_SERVER").unwrap_or_else(|_| "redis-server".into());
@@ -234,8 +234,8 @@ fn die_with_us(command: &mut Command) {
 #[cfg(not(target_os = "linux"))]
 fn die_with_us(_: &mut Command) {}
 
-/// A PostgreSQL of a test's own, for what belongs to the whole server: roles, encodings, files. Stopped when dropped; its
-/// files stay for [`OwnServer::start`] with the same name, until the next run of the harness.
+/// A PostgreSQL server of one test, for server-wide settings: roles, encodings, files. Stopped on drop; its files stay
+/// for [`OwnServer::start`] with the same name, until the next run of the harness.
 pub struct OwnServer {
     pub state: PathBuf,
     socket: String,
@@ -261,7 +261,7 @@ impl OwnServer {
         Self { state, socket, stop: Some(stop), thread: Some(thread) }
     }
 
-    /// A database of this server that is there.
+    /// An existing database of this server.
     pub fn database(&self, name: &str) -> Database {
         Database::at(format!("{}{name}", self.socket))
     }
@@ -286,7 +286,8 @@ fn postgres_bin() -> Option<PathBuf> {
     ["RAPPORT_TEST_POSTGRES_BIN", "RAPPORT_POSTGRES_BIN"].iter().find_map(std::env::var_os).map(PathBuf::from)
 }
 
-/// A program that ships beside `postgres`, such as `pg_dump`; `None` where the distribution leaves it out, which is said.
+/// A program that ships beside `postgres`, such as `pg_dump`; prints a notice and returns `None` if the distribution
+/// lacks it.
 pub fn postgres_program(name: &str) -> Option<PathBuf> {
     let found = rapport::db::embedded::Binaries::find(postgres_bin().as_deref()).expect("PostgreSQL");
     let program = found.folder.join(name);
@@ -297,7 +298,7 @@ pub fn postgres_program(name: &str) -> Option<PathBuf> {
     Some(program)
 }
 
-/// A folder of this run that the server may read and write, made empty.
+/// A folder of this run that the server may read and write, emptied.
 pub fn scratch(name: &str) -> PathBuf {
     let path = folder().join(name);
     let _ = std::fs::remove_dir_all(&path);

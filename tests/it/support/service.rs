@@ -1,16 +1,16 @@
-//! A service per test, on a free port, with a business and an owner's key.
+//! A service per test, on a free port, with a business and an owner's API key.
 
 use std::net::SocketAddr;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 
 use clap::Parser;
-use rapport::app::App;
 use rapport::auth::Tenant;
+use rapport::background::Supervisor;
 use rapport::config::Config;
 use rapport::db::{self, Db};
-use rapport::jobs::Supervisor;
 use rapport::server;
+use rapport::state::AppState;
 use rapport::{auth::Role, identity::api_keys};
 use tokio::sync::oneshot;
 use uuid::Uuid;
@@ -53,18 +53,18 @@ impl Service {
         Self::on(database, business, &key, settings)
     }
 
-    /// A service on a database that is there already.
+    /// A service on an existing database.
     pub fn on(database: Database, business: Uuid, key: &str, settings: Settings) -> Self {
         Self::changed(database, business, key, settings, |_| {})
     }
 
-    /// The same, with what `change` makes of it before it serves.
+    /// The same, with `change` applied to it before it serves.
     pub fn changed(
         database: Database,
         business: Uuid,
         key: &str,
         settings: Settings,
-        change: impl FnOnce(&mut App) + Send + 'static,
+        change: impl FnOnce(&mut AppState) + Send + 'static,
     ) -> Self {
         let config = configuration(settings);
         let (stop, stopped) = oneshot::channel();
@@ -72,13 +72,13 @@ impl Service {
         let url = database.url.clone();
         let thread = std::thread::spawn(move || {
             actix_web::rt::System::new().block_on(async move {
-                let mut app = App::open(config, &url, rapport::openapi::shape()).expect("an application");
+                let mut app = AppState::open(config, &url, rapport::openapi::shape()).expect("an application");
                 change(&mut app);
                 let running = server::start(app).expect("a server");
                 let addresses = (running.address, running.metrics_address.expect("metrics"), running.app.db.clone());
                 let (app, (handles, servers)) = (running.app.clone(), running.split());
                 let serving = actix_web::rt::spawn(futures_util::future::join_all(servers));
-                while !app.life.is_started() && !url.contains("/empty_") {
+                while !app.lifecycle.is_started() && !url.contains("/empty_") {
                     tokio::time::sleep(std::time::Duration::from_millis(5)).await;
                 }
                 send.send((addresses, app.supervisor.clone())).expect("the test waits");
@@ -103,7 +103,7 @@ impl Service {
         (business, Client::new(self.address, &make_key(&self.database, business, Role::Owner)))
     }
 
-    /// A client without a key, of another address of this process.
+    /// A client without a key, at another address of this process.
     pub fn stranger_at(&self, address: SocketAddr) -> Client {
         Client::new(address, "")
     }
@@ -125,7 +125,7 @@ impl Drop for Service {
     }
 }
 
-/// What the service is configured with in tests, changed by `settings`.
+/// The service's configuration in tests, changed by `settings`.
 fn configuration(settings: Settings) -> Config {
     let base = [
         "rapport",
@@ -133,14 +133,14 @@ fn configuration(settings: Settings) -> Config {
         "127.0.0.1:0",
         "--metrics-bind",
         "127.0.0.1:0",
-        "--workers",
+        "--http-workers",
         "1",
         "--db-connections",
         "2",
-        // Tests of what is done beside requests switch it on.
-        "--worker",
+        // Tests of background tasks switch it on.
+        "--background-tasks",
         "off",
-        // What is computed ahead of readers would make their first answer a hit now and then.
+        // Refreshed entries would turn a test's first read into a hit at random.
         "--cache-refresh-ms",
         "0",
     ];
@@ -153,18 +153,18 @@ fn configuration(settings: Settings) -> Config {
     Arguments::parse_from(arguments).config
 }
 
-/// A pool as the service has one, for tests of the database layer itself.
+/// A pool like the service's, for tests of the database layer itself.
 pub fn open_db(database: &Database, settings: Settings) -> Db {
     Db::open(&configuration(settings), &database.url, &Supervisor::default()).expect("a pool")
 }
 
-/// What a process has, for tests of what is done beside requests.
-pub fn open_app(database: &Database, settings: Settings) -> App {
-    App::open(configuration(settings), &database.url, rapport::openapi::shape()).expect("an application")
+/// The state of a process, for tests of background tasks.
+pub fn open_app(database: &Database, settings: Settings) -> AppState {
+    AppState::open(configuration(settings), &database.url, rapport::openapi::shape()).expect("an application")
 }
 
-/// A business in Berlin that writes phone numbers as Americans do. A job of it waits, of a kind that nobody knows, so that
-/// whoever walks all nouns has a row to look at.
+/// A business in Berlin with American phone numbers. It has a queued job of an unknown type, so that tests over all
+/// resources find a job.
 pub fn make_business(database: &Database, slug: &str) -> Uuid {
     let id = Uuid::now_v7();
     database.run(&format!(
@@ -172,19 +172,19 @@ pub fn make_business(database: &Database, slug: &str) -> Uuid {
          VALUES ('{id}', '{slug}', '{slug}', 'Europe/Berlin', 'EUR', 'US')"
     ));
     let job = Uuid::now_v7();
-    // Not by anybody, and not told of.
+    // Without an actor and an audit log entry.
     database.run(&format!(
         "SET session_replication_role = replica;
          INSERT INTO jobs (business_id, id, kind, actor_kind, actor_id) VALUES ('{id}', '{job}', 'sample', 'user', '{job}');
          INSERT INTO job_runs (business_id, id, kind, input, role, permissions) VALUES ('{id}', '{job}', 'sample', '{{}}', 'viewer', '{{}}');
-         INSERT INTO import_rows (business_id, id, noun, outcome) VALUES ('{id}', '{job}', 'contacts', 'unchanged')"
+         INSERT INTO import_row_results (business_id, id, resource, outcome) VALUES ('{id}', '{job}', 'contacts', 'unchanged')"
     ));
     id
 }
 
 pub fn make_key(database: &Database, business: Uuid, role: Role) -> String {
     let key = api_keys::generate().expect("a key");
-    let tenant = Tenant::of_operator(business);
+    let tenant = Tenant::for_operator(business);
     db::in_transaction(&mut database.connect(), |tx| {
         api_keys::insert(tx, &tenant, "test", role, &key, Default::default())
     })

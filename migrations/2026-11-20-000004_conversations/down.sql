@@ -1,0 +1,2 @@
+DROP TABLE messages, conversations;
+DROP FUNCTION rapport_unread_trigger();

@@ -1,0 +1,1 @@
+DROP TABLE merges, decisions, notes, tasks;

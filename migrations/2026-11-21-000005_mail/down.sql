@@ -1,3 +1,0 @@
-DROP INDEX sessions_expires_at_idx;
-DROP TABLE invitations;
-DROP TABLE password_tokens;

@@ -1,2 +1,0 @@
-DROP FUNCTION rapport_answered(uuid);
-DROP TABLE idempotency_keys;

@@ -1,1 +1,0 @@
-DROP FUNCTION rapport_erase_merged(uuid[]);

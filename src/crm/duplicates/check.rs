@@ -1,0 +1,84 @@
+//! Refuses to create a contact or company that probably exists already: 409 with the candidate rows, unless the request
+//! has `allow_duplicate=true`. It is meant for people at a form: imports, batches and rows created by other operations
+//! are not checked.
+//!
+//! Only reliable matches count. A unique value (email address, domain, external id) is refused with the row that has
+//! it. A contact matches by phone number and a name that does not contradict, or by nearly the same name in the same
+//! company. A company matches by phone number and a similar name, by domain apart from `www.`, or by name (apart from
+//! case, punctuation and legal form) if it has no other domain.
+//!
+//! A caller who may not read the resource learns that there is a match, and nothing about it.
+
+use serde_json::{Value as Json, json};
+
+use super::score::ScoredMatch;
+use super::search::{Prospect, is_contact, rated};
+use crate::auth::{Action, Tenant};
+use crate::db::{SqlValue, Statement, Tx};
+use crate::error::{Error, Result};
+use crate::resource::{Changeset, Resource};
+
+/// Less similar names belong to different rows, even with the same phone number.
+const OTHERS: f64 = 0.3;
+/// Names as similar as this are the same within one company: the same words in another order, or with other accents.
+const SAME: f64 = 0.85;
+
+/// Refuses a probable duplicate. Queries: one. Errors: 409 `already_exists` and `possible_duplicate`.
+pub fn refuse(tx: &mut Tx<'_>, tenant: &Tenant, change: &Changeset) -> Result<()> {
+    let (resource, prospect) = (change.resource, Prospect::of_change(change));
+    let mut rows: Vec<ScoredMatch> =
+        question(resource, tenant, &prospect).rows(tx)?.iter().filter_map(ScoredMatch::read).collect();
+    rows.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.id.cmp(&b.id)));
+    let reads = tenant.permissions().has(resource.area, Action::Read);
+    let candidates = |rows: &[&ScoredMatch]| match reads {
+        true => json!({ "candidates": rows.iter().map(|row| row.json()).collect::<Vec<_>>() }),
+        false => Json::Null,
+    };
+    for field in ["email", "external_id", "domain"] {
+        let has = |row: &&ScoredMatch| if field == "domain" { row.domain.0 } else { row.has(field) };
+        let taken: Vec<&ScoredMatch> = rows.iter().filter(has).collect();
+        if let Some(row) = taken.first() {
+            let detail = match reads {
+                true => format!("The {} {} has this {field} already.", resource.name, row.id),
+                false => format!("Another {} has this {field} already.", resource.name),
+            };
+            let (pointer, extra) = (Some(format!("/{field}")), Box::new(candidates(&taken)));
+            return Err(Error::Conflict { code: "already_exists", detail, pointer, extra });
+        }
+    }
+    let same: Vec<&ScoredMatch> = rows.iter().filter(|row| is_same(resource, row)).collect();
+    if same.is_empty() {
+        return Ok(());
+    }
+    let see = if reads { "; see `candidates`. Change that one, or send" } else { ". If it is another, send" };
+    let detail =
+        format!("There is a {} that looks the same{see} this again with `allow_duplicate=true`.", resource.name);
+    let extra = Box::new(candidates(&same));
+    Err(Error::Conflict { code: "possible_duplicate", detail, pointer: None, extra })
+}
+
+fn is_same(resource: &Resource, row: &ScoredMatch) -> bool {
+    let names = row.name.unwrap_or_default();
+    match is_contact(resource) {
+        true => {
+            (row.has("phone") && row.name.is_none_or(|alike| alike >= OTHERS)) || (row.has("company") && names >= SAME)
+        }
+        false => row.has("domain") || (row.has("phone") && names >= OTHERS) || (names >= 1.0 && !row.domain.1),
+    }
+}
+
+/// Builds the statement of [`refuse`].
+pub fn question(resource: &'static Resource, tenant: &Tenant, prospect: &Prospect) -> Statement {
+    let text = |text: &Option<String>| SqlValue::Text(text.clone());
+    // As an array, of which the planner expects ten rows: of a function it expects a thousand, and would read the whole
+    // business.
+    let mut found = Statement::new("SELECT unnest(ARRAY(SELECT ");
+    found.push(if is_contact(resource) { "rapport_contacts_like(" } else { "rapport_companies_like(" });
+    found.bind(text(if is_contact(resource) { &prospect.email } else { &prospect.domain })).push(", ");
+    found.bind(text(&prospect.phone)).push(", ").bind(text(&prospect.external_id)).push(", ");
+    if is_contact(resource) {
+        found.bind(SqlValue::Uuid(prospect.company)).push(", ");
+    }
+    found.bind(text(&prospect.name)).push(")))");
+    rated(resource, tenant, prospect, found)
+}

@@ -1,0 +1,206 @@
+//! `POST /merges/{id}/reversion`: undoes a merge, as far as nothing has been changed since.
+
+use serde_json::{Map, Value as Json, json};
+use uuid::Uuid;
+
+use super::references::{self, Link};
+use super::{MERGES, lock, take_turns};
+use crate::auth::Tenant;
+use crate::crm::companies::COMPANIES;
+use crate::crm::contacts::CONTACTS;
+use crate::db::{RawRow, SqlValue, Statement, Tx};
+use crate::error::{Error, Result};
+use crate::http::precondition::IfMatch;
+use crate::resource::crud::{self, RelatedRows, Row};
+use crate::resource::list_query::Projection;
+use crate::resource::references::lock_existing;
+use crate::resource::{Relation, Resource, row_json, select};
+
+/// A locked merge.
+struct Kept {
+    id: Uuid,
+    resource: &'static Resource,
+    survivor: Uuid,
+    from: Vec<Uuid>,
+}
+
+/// Undoes merge `id` if `expected` is its version. Returns
+/// `{"merge":…,"contact":…,"company":…,"kept":{"fields":[…],"rows":{…}}}`, where `kept` is what could not be undone.
+/// Queries: nine, and one for each reference to the resource. Errors: 404; 409 when it is undone already, too late, the
+/// survivor is deleted, or a unique value is taken; 412.
+pub fn run(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, expected: IfMatch) -> Result<Vec<u8>> {
+    take_turns(tx, tenant)?;
+    let kept = find(tx, tenant, id, expected)?;
+    let Kept { resource, survivor, .. } = kept;
+    let ids: Vec<Uuid> = [survivor].into_iter().chain(kept.from.iter().copied()).collect();
+    let rows = lock(tx, tenant, resource, &ids)?;
+    let there = |id: Uuid| rows.iter().find(|row| row.uuid(0) == Some(id));
+    if there(survivor).is_none_or(|row| row.int(2) != Some(0)) {
+        let detail =
+            format!("The {} that they became is deleted, or was merged itself. Undo that first.", resource.name);
+        return Err(Error::conflict("survivor_deleted", detail));
+    }
+    let fields = give_back(tx, tenant, &kept)?;
+    let from: Vec<Uuid> = kept.from.iter().copied().filter(|id| there(*id).is_some()).collect();
+    restore(tx, tenant, &kept).map_err(|error| taken(error, resource))?;
+    let mut left = Map::new();
+    for link in references::to(resource) {
+        let count = relink(tx, tenant, &kept, link, &from)?;
+        if count > 0 {
+            let before = left.get(link.resource.plural).and_then(Json::as_i64).unwrap_or_default();
+            left.insert(link.resource.plural.to_owned(), json!(before + count));
+        }
+    }
+    if from.len() < kept.from.len() {
+        left.insert(resource.plural.to_owned(), json!(kept.from.len() - from.len()));
+    }
+    let mut sql =
+        Statement::new("UPDATE merges t SET reverted_at = now(), version = t.version + 1, updated_at = now()");
+    sql.append(select::tenant_predicate(&MERGES, tenant)).push(" AND t.id = ").bind(SqlValue::Uuid(Some(id)));
+    let cells = sql.push(" RETURNING ").push(&select::columns(&MERGES, "t")).row(tx)?;
+    let cells = cells.ok_or_else(|| crud::not_found(&MERGES))?;
+    let merge = crud::row(&MERGES, &Projection::default(), &cells, &RelatedRows::default());
+    let row = crud::one(tx, tenant, resource, survivor, &Projection::default())?;
+    let of = |other: &Resource| row.as_ref().filter(|_| other.table == resource.table);
+    let kept = Row { json: json!({ "fields": fields, "rows": left }).to_string().into_bytes(), version: 0 };
+    Ok(row_json::document(&[
+        ("merge", Some(&merge)),
+        ("contact", of(&CONTACTS)),
+        ("company", of(&COMPANIES)),
+        ("kept", Some(&kept)),
+    ]))
+}
+
+/// Locks the merge. Errors: 404, 409, 412.
+fn find(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, expected: IfMatch) -> Result<Kept> {
+    let mut sql = Statement::new(
+        "SELECT t.resource, t.survivor_id, array_to_string(t.from_ids, ' '), t.version, (t.reverted_at IS NOT NULL)::integer, \
+         (t.reversible_until < now())::integer FROM merges t",
+    );
+    sql.append(select::tenant_predicate(&MERGES, tenant)).push(" AND t.id = ").bind(SqlValue::Uuid(Some(id)));
+    let row = sql.push(" FOR UPDATE").row(tx)?.ok_or_else(|| crud::not_found(&MERGES))?;
+    if !expected.allows(row.int(3)) {
+        return Err(Error::PreconditionFailed);
+    }
+    if row.int(4) == Some(1) {
+        return Err(Error::conflict("already_reverted", "This merge was undone already."));
+    }
+    if row.int(5) == Some(1) {
+        let detail =
+            format!("A merge can be undone for {} days, and not after a person was forgotten.", super::REVERSIBLE_DAYS);
+        return Err(Error::conflict("too_late", detail));
+    }
+    let resource = if row.text(0) == Some(CONTACTS.plural) { &CONTACTS } else { &COMPANIES };
+    let from = row.text(2).unwrap_or_default().split(' ').filter_map(|id| Uuid::try_parse(id).ok()).collect();
+    Ok(Kept { id, resource, survivor: row.uuid(1).unwrap_or_default(), from })
+}
+
+/// Appends the condition on this merge, whose alias is `m`.
+fn this(sql: &mut Statement, tenant: &Tenant, kept: &Kept) {
+    sql.push("m.business_id = ")
+        .bind(SqlValue::Uuid(Some(tenant.id())))
+        .push(" AND m.id = ")
+        .bind(SqlValue::Uuid(Some(kept.id)));
+}
+
+/// Restores the survivor's old values, where the merge's values are unchanged and old references still point to a row.
+/// Returns the other fields.
+fn give_back(tx: &mut Tx<'_>, tenant: &Tenant, kept: &Kept) -> Result<Vec<String>> {
+    let resource = kept.resource;
+    let mut sql = Statement::new(format!(
+        "SELECT f.key, (to_jsonb(t) -> f.key IS NOT DISTINCT FROM f.value -> 'new')::integer, \
+         f.value ->> 'old' FROM merges m \
+         CROSS JOIN jsonb_each(m.changes) f JOIN {} t ON t.business_id = m.business_id AND t.id = m.survivor_id WHERE ",
+        resource.table
+    ));
+    this(&mut sql, tenant, kept);
+    let rows = sql.push(" ORDER BY f.key").rows(tx)?;
+    let named = |row: &RawRow| row.text(0).map(str::to_owned);
+    let link = |row: &RawRow| {
+        let relation = Relation::of_link(resource.relations, row.text(0)?)?;
+        Some((relation, Uuid::try_parse(row.text(2)?).ok()?))
+    };
+    let existing = lock_existing(tx, tenant, rows.iter().filter_map(link))?;
+    let leads = |row: &RawRow| {
+        link(row).is_none_or(|(relation, id)| existing.get(relation.column).is_some_and(|ids| ids.contains(&id)))
+    };
+    let (same, others): (Vec<&RawRow>, Vec<&RawRow>) = rows.iter().partition(|row| row.int(1) == Some(1) && leads(row));
+    let same: Vec<String> = same.into_iter().filter_map(named).collect();
+    // Only names of fields, since they become part of the statement.
+    let names: Vec<&str> =
+        resource.fields.iter().map(|field| field.name).filter(|name| same.iter().any(|one| one == name)).collect();
+    let mut sql =
+        Statement::new(format!("UPDATE {} t SET version = t.version + 1, updated_at = now()", resource.table));
+    for name in &names {
+        sql.push(&format!(", {name} = p.{name}"));
+    }
+    sql.push(&format!(
+        " FROM merges m CROSS JOIN jsonb_populate_record(NULL::{}, (SELECT jsonb_object_agg(f.key, f.value -> 'old') \
+         FROM merges o CROSS JOIN jsonb_each(o.changes) f WHERE o.business_id = ",
+        resource.table
+    ));
+    sql.bind(SqlValue::Uuid(Some(tenant.id())))
+        .push(" AND o.id = ")
+        .bind(SqlValue::Uuid(Some(kept.id)))
+        .push(")) p WHERE ");
+    this(&mut sql, tenant, kept);
+    sql.push(" AND t.business_id = m.business_id AND t.id = m.survivor_id")
+        .run(tx)
+        .map_err(|error| taken(error.into(), resource))?;
+    Ok(others.into_iter().filter_map(named).collect())
+}
+
+/// Restores the other rows, if it was the merge that deleted them.
+fn restore(tx: &mut Tx<'_>, tenant: &Tenant, kept: &Kept) -> Result<()> {
+    let mut sql = Statement::new(format!(
+        "UPDATE {} t SET deleted_at = NULL, version = t.version + 1, updated_at = now() FROM merges m WHERE ",
+        kept.resource.table
+    ));
+    this(&mut sql, tenant, kept);
+    // Both are the time of the merge's transaction.
+    sql.push(" AND t.business_id = m.business_id AND t.deleted_at = m.created_at AND t.id = ANY(");
+    sql.bind(SqlValue::Uuids(kept.from.clone())).push(")").run(tx)?;
+    Ok(())
+}
+
+/// Points rows back to what they referenced by `link`, if that is one of `there` and they still reference the survivor.
+/// Returns how many could not be moved back.
+fn relink(tx: &mut Tx<'_>, tenant: &Tenant, kept: &Kept, link: Link, there: &[Uuid]) -> Result<i64> {
+    let Link { resource, column } = link;
+    let name = || SqlValue::Text(Some(link.name()));
+    let mut sql = Statement::new(
+        "WITH kept AS (SELECT r.id::uuid AS id, l.key::uuid AS was FROM merges m CROSS JOIN jsonb_each(m.links -> ",
+    );
+    sql.bind(name()).push(") l CROSS JOIN jsonb_array_elements_text(l.value) r (id) WHERE ");
+    this(&mut sql, tenant, kept);
+    sql.push(&format!(
+        "), back AS (SELECT t.id, kept.was FROM {} t JOIN kept ON kept.id = t.id WHERE t.{column} = ",
+        resource.table
+    ));
+    sql.bind(SqlValue::Uuid(Some(kept.survivor))).push(" AND t.business_id = ").bind(SqlValue::Uuid(Some(tenant.id())));
+    sql.push(" AND kept.was = ANY(").bind(SqlValue::Uuids(there.to_vec()));
+    sql.push(&format!(
+        ") ORDER BY t.id FOR NO KEY UPDATE OF t), gone AS (UPDATE {} t SET {column} = back.was, ",
+        resource.table
+    ));
+    sql.push("version = t.version + 1, updated_at = now() FROM back WHERE t.business_id = ");
+    sql.bind(SqlValue::Uuid(Some(tenant.id()))).push(" AND t.id = back.id RETURNING 1) ");
+    sql.push("SELECT (SELECT count(*) FROM kept) - (SELECT count(*) FROM gone)");
+    Ok(sql.row(tx)?.and_then(|row| row.int(0)).unwrap_or_default())
+}
+
+/// Translates the error of a unique value that was taken meanwhile.
+fn taken(error: Error, resource: &Resource) -> Error {
+    match error.nest_under("") {
+        Error::Conflict { code: "already_exists", pointer, .. } => {
+            let pointer = pointer.unwrap_or_default();
+            let field = pointer.trim_matches('/');
+            let detail = format!(
+                "The `{field}` of a {} that would come back belongs to another one now. Change that, or delete it, first.",
+                resource.name
+            );
+            Error::Conflict { code: "already_exists", detail, pointer: None, extra: Box::default() }
+        }
+        other => other,
+    }
+}

@@ -1,0 +1,169 @@
+//! Finds the rows about a contact: contacts merged with it, rows that reference these, dependent rows, and rows without
+//! a contact that have their address.
+
+use diesel::pg::PgConnection;
+use uuid::Uuid;
+
+use crate::auth::Tenant;
+use crate::crm::bookings::BOOKINGS;
+use crate::crm::contacts::CONTACTS;
+use crate::crm::conversations::CONVERSATIONS;
+use crate::crm::decisions::DECISIONS;
+use crate::crm::leads::LEADS;
+use crate::crm::merges::MERGES;
+use crate::crm::messages::MESSAGES;
+use crate::crm::notes::NOTES;
+use crate::crm::tasks::TASKS;
+use crate::db::{SqlValue, Statement};
+use crate::error::Result;
+use crate::resource::audit_log::AUDIT_LOG;
+use crate::resource::{Resource, crud, select};
+
+/// Resources that an export has rows of.
+pub static RESOURCES: [&Resource; 10] =
+    [&CONTACTS, &LEADS, &CONVERSATIONS, &MESSAGES, &DECISIONS, &BOOKINGS, &TASKS, &NOTES, &MERGES, &AUDIT_LOG];
+
+/// How rows of a resource belong to a contact.
+struct Path {
+    resource: &'static Resource,
+    /// References to rows found before, of which one is enough where the row has no contact of its own.
+    through: &'static [(&'static str, &'static Resource)],
+    /// Whether it references a contact itself.
+    named: bool,
+    /// Columns that can hold their address.
+    addresses: &'static [&'static str],
+}
+
+/// Ordered so that each path references only resources before it.
+static PATHS: [Path; 7] = [
+    Path { resource: &LEADS, through: &[], named: true, addresses: &[] },
+    Path { resource: &CONVERSATIONS, through: &[("lead_id", &LEADS)], named: true, addresses: &["address"] },
+    Path { resource: &MESSAGES, through: &[("conversation_id", &CONVERSATIONS)], named: false, addresses: &[] },
+    Path {
+        resource: &DECISIONS,
+        through: &[("lead_id", &LEADS), ("conversation_id", &CONVERSATIONS)],
+        named: false,
+        addresses: &[],
+    },
+    Path {
+        resource: &BOOKINGS,
+        through: &[("lead_id", &LEADS)],
+        named: true,
+        addresses: &["customer_phone", "customer_email"],
+    },
+    Path { resource: &TASKS, through: &[("lead_id", &LEADS)], named: true, addresses: &[] },
+    Path {
+        resource: &NOTES,
+        through: &[("lead_id", &LEADS), ("conversation_id", &CONVERSATIONS), ("booking_id", &BOOKINGS)],
+        named: true,
+        addresses: &[],
+    },
+];
+
+/// The rows about a contact by resource, deleted ones too; first the contact and those merged with it.
+pub struct DataSubject(pub Vec<(&'static Resource, Vec<Uuid>)>);
+
+impl DataSubject {
+    /// Finds the rows, with one query per resource. With `locks` they stay locked, so that nothing is linked to them
+    /// meanwhile. Errors: 404 when there is no such contact.
+    pub fn find(conn: &mut PgConnection, tenant: &Tenant, contact: Uuid, locks: bool) -> Result<Self> {
+        let (persons, addresses) = persons(conn, tenant, contact, locks)?;
+        let mut found = Self(vec![(&CONTACTS, persons.clone())]);
+        let mut add = |found: &mut Self, resource: &'static Resource, mut sql: Statement| -> Result<()> {
+            let rows = sql.push(if locks { " FOR UPDATE" } else { "" }).rows(conn)?;
+            found.0.push((resource, rows.iter().filter_map(|row| row.uuid(0)).collect()));
+            Ok(())
+        };
+        for path in &PATHS {
+            let sql = path.rows(tenant, &persons, &addresses, &found);
+            add(&mut found, path.resource, sql)?;
+        }
+        add(&mut found, &MERGES, merges(tenant, &persons))?;
+        Ok(found)
+    }
+
+    /// Returns the ids of the resource's rows.
+    pub fn of(&self, resource: &Resource) -> Vec<Uuid> {
+        let mine = self.0.iter().find(|(known, _)| std::ptr::eq(*known, resource));
+        mine.map(|(_, ids)| ids.clone()).unwrap_or_default()
+    }
+
+    /// Returns the ids of all rows.
+    pub fn ids(&self) -> Vec<Uuid> {
+        self.0.iter().flat_map(|(_, ids)| ids).copied().collect()
+    }
+}
+
+/// Returns the contact and those merged with it, and their email addresses and phone numbers: the current ones and, as
+/// far as the audit log shows, earlier ones. Values that a merge with others brought and its undoing took away do not
+/// count. Errors: 404.
+fn persons(conn: &mut PgConnection, tenant: &Tenant, contact: Uuid, locks: bool) -> Result<(Vec<Uuid>, Vec<String>)> {
+    let mut sql = Statement::new("WITH RECURSIVE same (id) AS (SELECT ");
+    sql.bind(SqlValue::Uuid(Some(contact)));
+    sql.push(" UNION SELECT other.id FROM same JOIN merges m ON m.business_id = ")
+        .bind(SqlValue::Uuid(Some(tenant.id())));
+    sql.push(
+        " AND m.resource = 'contacts' AND m.reverted_at IS NULL AND (m.survivor_id = same.id OR m.from_ids @> ARRAY[same.id::text]) \
+         CROSS JOIN LATERAL (SELECT m.survivor_id AS id UNION SELECT unnest(m.from_ids)::uuid) other) \
+         SELECT t.id, lower(t.email), t.phone FROM contacts t",
+    );
+    sql.append(select::tenant_predicate(&CONTACTS, tenant)).push(" AND t.id IN (SELECT id FROM same) ORDER BY t.id");
+    let rows = sql.push(if locks { " FOR UPDATE OF t" } else { "" }).rows(conn)?;
+    let persons: Vec<Uuid> = rows.iter().filter_map(|row| row.uuid(0)).collect();
+    if !persons.contains(&contact) {
+        return Err(crud::not_found(&CONTACTS));
+    }
+    let now = rows.iter().flat_map(|row| [1, 2].map(|cell| row.text(cell).map(str::to_owned)));
+    let mut addresses: Vec<String> = now.flatten().collect();
+    let mut before = Statement::new(
+        "SELECT lower(t.changes #>> ARRAY[field, 'old']) FROM audit_log t CROSS JOIN unnest(ARRAY['email', 'phone']) field",
+    );
+    before
+        .append(select::tenant_predicate(&AUDIT_LOG, tenant))
+        .push(" AND t.row_id = ANY(")
+        .bind(SqlValue::Uuids(persons.clone()));
+    before.push(") AND t.changes #>> ARRAY[field, 'old'] IS NOT NULL");
+    before
+        .push(" AND NOT EXISTS (SELECT FROM merges m WHERE m.business_id = t.business_id AND m.survivor_id = t.row_id");
+    before.push(" AND m.reverted_at IS NOT NULL AND m.created_at <= t.created_at");
+    before.push(" AND lower(m.changes #>> ARRAY[field, 'new']) = lower(t.changes #>> ARRAY[field, 'old'])");
+    // Except when the same merge was undone and repeated.
+    before.push(" AND NOT m.from_ids <@ ").bind(SqlValue::Texts(persons.iter().map(Uuid::to_string).collect()));
+    let rows = before.push(")").rows(conn)?;
+    addresses.extend(rows.iter().filter_map(|row| row.text(0).map(str::to_owned)));
+    addresses.sort();
+    addresses.dedup();
+    Ok((persons, addresses))
+}
+
+/// Selects the merges that involve them, undone or not.
+fn merges(tenant: &Tenant, persons: &[Uuid]) -> Statement {
+    let mut sql = Statement::new("SELECT t.id FROM merges t");
+    sql.append(select::tenant_predicate(&MERGES, tenant))
+        .push(" AND t.resource = 'contacts' AND (t.survivor_id = ANY(");
+    sql.bind(SqlValue::Uuids(persons.to_vec())).push(") OR t.from_ids && ");
+    sql.bind(SqlValue::Texts(persons.iter().map(Uuid::to_string).collect())).push(") ORDER BY t.id");
+    sql
+}
+
+impl Path {
+    fn rows(&self, tenant: &Tenant, persons: &[Uuid], addresses: &[String], found: &DataSubject) -> Statement {
+        let mut sql = Statement::new(format!("SELECT t.id FROM {} t", self.resource.table));
+        sql.append(select::tenant_predicate(self.resource, tenant)).push(" AND (");
+        let nobody = if self.named { "t.contact_id IS NULL AND " } else { "" };
+        match self.named {
+            true => sql.push("t.contact_id = ANY(").bind(SqlValue::Uuids(persons.to_vec())).push(")"),
+            false => sql.push("false"),
+        };
+        for (column, resource) in self.through {
+            sql.push(&format!(" OR ({nobody}t.{column} = ANY(")).bind(SqlValue::Uuids(found.of(resource))).push("))");
+        }
+        for column in self.addresses.iter().filter(|_| !addresses.is_empty()) {
+            // The number may be stored with its extension.
+            sql.push(&format!(" OR ({nobody}split_part(lower(t.{column}), ';ext=', 1) = ANY("));
+            sql.bind(SqlValue::Texts(addresses.to_vec())).push("))");
+        }
+        sql.push(") ORDER BY t.id");
+        sql
+    }
+}

@@ -1,0 +1,68 @@
+//! The session context of database work: its business, its actor, and the `BEGIN` that sets both.
+
+use std::time::Duration;
+
+use uuid::Uuid;
+
+/// The API key or user that a change is attributed to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Actor {
+    /// An API key, by its id.
+    Key(Uuid),
+    /// A user, by their id.
+    User(Uuid),
+}
+
+impl Actor {
+    /// Returns the kind as the audit log names it (`user` or `api_key`), and the id.
+    pub fn parts(self) -> (&'static str, Uuid) {
+        match self {
+            Actor::Key(id) => ("api_key", id),
+            Actor::User(id) => ("user", id),
+        }
+    }
+}
+
+/// One business and the actor in it; by default neither.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SessionContext {
+    pub business: Option<Uuid>,
+    pub actor: Option<Actor>,
+}
+
+/// Where row-level security applies in addition to the statements' own predicates (docs/SECURITY.md).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum RowSecurity {
+    Off,
+    /// In transactions that change rows.
+    Writes,
+    /// In reads as well, each of which then takes a transaction.
+    All,
+}
+
+impl SessionContext {
+    /// Returns the SQL that begins a transaction in this context: one message, so it costs no extra round trip. Its
+    /// settings end with the transaction. `mode` follows `BEGIN`, `request` is the request id, and `lock` overrides the
+    /// connection's lock timeout.
+    pub(super) fn begin_sql(&self, mode: &str, walled: bool, request: &str, lock: Option<Duration>) -> String {
+        let mut sql = format!("BEGIN {mode}");
+        if let Some(lock) = lock {
+            // Zero would mean no limit.
+            sql.push_str(&format!("; SET LOCAL lock_timeout = {}", lock.as_millis().max(1)));
+        }
+        // UUIDs, constant names and an id of plain characters: nothing here needs quoting.
+        if let Some(business) = self.business {
+            if walled {
+                sql.push_str("; SET LOCAL ROLE rapport_tenant");
+            }
+            sql.push_str(&format!("; SET LOCAL rapport.business = '{business}'"));
+        }
+        if let Some((kind, id)) = self.actor.map(Actor::parts) {
+            sql.push_str(&format!("; SET LOCAL rapport.actor = '{kind} {id}'"));
+        }
+        if request.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.')) {
+            sql.push_str(&format!("; SET LOCAL rapport.request = '{request}'"));
+        }
+        sql
+    }
+}

@@ -1,0 +1,248 @@
+//! Makes writes idempotent by the `Idempotency-Key` header (draft-ietf-httpapi-idempotency-key-header).
+//!
+//! A key identifies a request among those of its caller to its route. The response is stored for [`RETENTION`] in the
+//! transaction of the write, so that both exist or neither, wherever a process or a connection ends. Error responses
+//! have no effect and are not stored: the same request is simply tried again.
+
+use std::time::Duration;
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderName, HeaderValue};
+use actix_web::web::Data;
+use actix_web::{HttpRequest, HttpResponse};
+use futures_util::future::LocalBoxFuture;
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+use crate::auth::Tenant;
+use crate::background::TaskOutcome;
+use crate::db::{Actor, Db, RawRow, SqlValue, Statement, Tx};
+use crate::error::{Error, Result};
+use crate::state::AppState;
+
+pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+pub const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+
+/// How long a response is stored.
+pub const RETENTION: Duration = Duration::from_secs(24 * 3600);
+/// Maximum length of a key in characters; a UUID has 36.
+pub const MAX_KEY_LEN: usize = 255;
+/// Maximum number of responses purged in one transaction.
+const MAX_PURGED: u32 = 5_000;
+
+/// The response of a write, as it is sent and stored.
+#[derive(Clone, Debug)]
+pub struct ApiResponse {
+    pub status: StatusCode,
+    pub location: Option<String>,
+    pub etag: Option<String>,
+    /// JSON; empty when the response has no body.
+    pub body: Vec<u8>,
+    /// Whether it contains a secret, which is shown once and not stored.
+    pub secret: bool,
+}
+
+impl ApiResponse {
+    pub fn new(status: StatusCode, body: Vec<u8>) -> Self {
+        Self { status, location: None, etag: None, body, secret: false }
+    }
+
+    pub fn location(mut self, path: String) -> Self {
+        self.location = Some(path);
+        self
+    }
+
+    pub fn etag(mut self, etag: String) -> Self {
+        self.etag = Some(etag);
+        self
+    }
+
+    /// Marks the response as containing a secret.
+    pub fn secret(mut self) -> Self {
+        self.secret = true;
+        self
+    }
+
+    pub fn reply(self) -> HttpResponse {
+        let mut reply = HttpResponse::build(self.status);
+        if let Some(location) = self.location {
+            reply.insert_header((header::LOCATION, location));
+        }
+        if let Some(etag) = self.etag {
+            reply.insert_header((header::ETAG, etag));
+        }
+        if self.secret {
+            // No cache may store it (RFC 6749, section 5.1).
+            reply.insert_header((header::CACHE_CONTROL, "no-store"));
+        }
+        match self.body.is_empty() {
+            true => reply.finish(),
+            false => {
+                reply.insert_header((header::CONTENT_TYPE, HeaderValue::from_static("application/json")));
+                reply.body(self.body)
+            }
+        }
+    }
+}
+
+/// The idempotency key of a request, with a fingerprint of its query string and body.
+#[derive(Clone, Debug)]
+pub struct IdempotencyKey {
+    id: Uuid,
+    fingerprint: [u8; 32],
+}
+
+impl IdempotencyKey {
+    /// Reads the request's `Idempotency-Key`; `None` without one or without an actor. Errors: 400 when it is invalid.
+    pub fn from_request(tenant: &Tenant, request: &HttpRequest, body: &[u8]) -> Result<Option<Self>> {
+        let mut keys = request.headers().get_all(IDEMPOTENCY_KEY);
+        let Some(key) = keys.next() else { return Ok(None) };
+        let text = key.to_str().unwrap_or_default().trim();
+        // Visible ASCII; a structured field value has quotes, which then are part of the key.
+        let good = (1..=MAX_KEY_LEN).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
+        if !good || keys.next().is_some() {
+            let detail = format!(
+                "`Idempotency-Key` is one text of 1 to {MAX_KEY_LEN} visible ASCII characters without spaces; a UUID is best."
+            );
+            return Err(Error::malformed("invalid_idempotency_key", detail));
+        }
+        let Some((kind, principal)) = tenant.actor().map(Actor::parts) else { return Ok(None) };
+        let route = format!("{kind} {principal} {} {}\n{text}", request.method(), request.path());
+        let [named, fingerprint] = [
+            Sha256::new_with_prefix(route),
+            Sha256::new_with_prefix(request.query_string()).chain_update(b"\n").chain_update(body),
+        ]
+        .map(|hash| <[u8; 32]>::from(hash.finalize()));
+        let mut id = [0; 16];
+        id.copy_from_slice(&named[..16]);
+        Ok(Some(Self { id: uuid::Builder::from_custom_bytes(id).into_uuid(), fingerprint }))
+    }
+
+    /// Looks up the stored response. Errors: 409 while another transaction holds the key, or when the response must not
+    /// be shown again; 422 when the key was used for another request.
+    pub fn lookup(&self, tx: &mut Tx<'_>) -> Result<Option<ApiResponse>> {
+        let mut sql = Statement::new(
+            "SELECT free::int, fingerprint, status, location, etag, body FROM rapport_idempotency_lookup(",
+        );
+        let row = sql.bind(SqlValue::Uuid(Some(self.id))).push(")").row(tx)?;
+        let row = row.ok_or_else(|| Error::Internal("no word on an idempotency key".into()))?;
+        if row.int(0) != Some(1) {
+            let detail =
+                "A request with this `Idempotency-Key` is being served. Ask again shortly: then it is answered.";
+            return Err(Error::conflict("idempotency_in_progress", detail));
+        }
+        let Some(fingerprint) = row.get(1) else { return Ok(None) };
+        if fingerprint != self.fingerprint {
+            let detail = "This `Idempotency-Key` has stood for another request. Choose a new one for each.";
+            return Err(Error::Unprocessable { code: "idempotency_key_reused", detail: detail.into() });
+        }
+        answer(&row).map(Some)
+    }
+
+    /// Stores `answer` in the transaction of the write.
+    pub fn store(&self, tx: &mut Tx<'_>, tenant: &Tenant, answer: &ApiResponse) -> Result<()> {
+        let mut sql = Statement::new(
+            "INSERT INTO idempotency_keys (business_id, id, fingerprint, status, location, etag, body) VALUES (",
+        );
+        sql.bind(SqlValue::Uuid(Some(tenant.id()))).push(", ").bind(SqlValue::Uuid(Some(self.id))).push(", ");
+        sql.bind(SqlValue::Bytes(self.fingerprint.to_vec())).push(", ");
+        sql.bind(SqlValue::Int(Some(answer.status.as_u16().into()))).push(", ");
+        sql.bind(SqlValue::Text(answer.location.clone()))
+            .push(", ")
+            .bind(SqlValue::Text(answer.etag.clone()))
+            .push(", ");
+        match answer.secret {
+            true => sql.push("NULL"),
+            false => sql.bind(SqlValue::Bytes(answer.body.clone())),
+        };
+        // A transaction-wide snapshot may hide an existing row: the transaction is then retried (40001).
+        let kept = sql.push(") ON CONFLICT DO NOTHING").run(tx)?;
+        if kept == 1 { Ok(()) } else { Err(Error::Internal("an idempotency key was used under its lock".into())) }
+    }
+}
+
+fn answer(row: &RawRow) -> Result<ApiResponse> {
+    let Some(body) = row.get(5) else {
+        let detail = "This was done before. Its answer is not shown again: it held a secret, or someone who was forgotten since.";
+        return Err(Error::conflict("idempotency_not_replayable", detail));
+    };
+    let status = row.int(2).and_then(|status| StatusCode::from_u16(status.try_into().ok()?).ok());
+    let status = status.ok_or_else(|| Error::Internal("an answer was kept without a status".into()))?;
+    let text = |index| row.text(index).map(str::to_owned);
+    Ok(ApiResponse { status, location: text(3), etag: text(4), body: body.to_vec(), secret: false })
+}
+
+/// Runs `f` in one transaction called `name` and returns its response, or the stored one if the request was done
+/// before. Errors: those of [`IdempotencyKey`] and of `f`.
+pub async fn write<F>(
+    db: &Db,
+    tenant: &Tenant,
+    request: &HttpRequest,
+    body: &[u8],
+    name: &'static str,
+    f: F,
+) -> Result<HttpResponse>
+where
+    F: Fn(&mut Tx<'_>) -> Result<ApiResponse> + Send + Sync + 'static,
+{
+    Ok(write_or_replay(db, tenant, request, body, name, f).await?.0)
+}
+
+/// As [`write`]; also returns whether the response was replayed, for further work that is due only when it was not.
+pub async fn write_or_replay<F>(
+    db: &Db,
+    tenant: &Tenant,
+    request: &HttpRequest,
+    body: &[u8],
+    name: &'static str,
+    f: F,
+) -> Result<(HttpResponse, bool)>
+where
+    F: Fn(&mut Tx<'_>) -> Result<ApiResponse> + Send + Sync + 'static,
+{
+    let Some(once) = IdempotencyKey::from_request(tenant, request, body)? else {
+        return Ok((db.for_tenant(tenant).write(name, f).await?.reply(), false));
+    };
+    let own = tenant.clone();
+    let done = db.for_tenant(tenant).write(name, move |tx| match once.lookup(tx)? {
+        Some(before) => Ok((before, true)),
+        None => {
+            let answer = f(tx)?;
+            once.store(tx, &own, &answer)?;
+            Ok((answer, false))
+        }
+    });
+    let (answer, replayed) = done.await?;
+    let mut reply = answer.reply();
+    if replayed {
+        reply.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
+    }
+    Ok((reply, replayed))
+}
+
+/// Blanks the tenant's stored responses, except that of `own`: they may contain data of a person who is being erased.
+pub fn forget(tx: &mut Tx<'_>, tenant: &Tenant, own: Option<&IdempotencyKey>) -> Result<()> {
+    // Covers all of a busy business's last day, which may exceed the usual statement timeout.
+    Statement::new("SET LOCAL statement_timeout = '60s'").run(tx)?;
+    let mut sql = Statement::new(
+        "UPDATE idempotency_keys SET body = NULL, location = NULL, etag = NULL WHERE body IS NOT NULL AND business_id = ",
+    );
+    sql.bind(SqlValue::Uuid(Some(tenant.id()))).push(" AND id <> ");
+    sql.bind(SqlValue::Uuid(Some(own.map(|own| own.id).unwrap_or_default()))).run(tx)?;
+    Ok(())
+}
+
+/// Deletes responses past their retention.
+pub fn purge(app: Data<AppState>) -> LocalBoxFuture<'static, Result<TaskOutcome>> {
+    Box::pin(async move {
+        let cleared = app.db.unscoped().write("clear_answers", |tx| {
+            let sql = format!(
+                "DELETE FROM idempotency_keys WHERE (business_id, id) IN (SELECT business_id, id FROM idempotency_keys \
+                 WHERE created_at < now() - interval '{} seconds' ORDER BY created_at LIMIT {MAX_PURGED})",
+                RETENTION.as_secs()
+            );
+            Ok(Statement::new(sql).run(tx)?)
+        });
+        Ok(if cleared.await? >= MAX_PURGED as usize { TaskOutcome::Again } else { TaskOutcome::Rest })
+    })
+}

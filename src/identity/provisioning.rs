@@ -1,0 +1,51 @@
+//! Provisioning of people by an operator, on the command line.
+
+use uuid::Uuid;
+
+use super::memberships::{ensure_owner_remains, role_of};
+use super::sessions;
+use crate::auth::{Role, Tenant};
+use crate::db::{SqlValue, Statement, Tx};
+use crate::error::{Error, Result};
+
+/// Makes the person with the address `email` a member in `role`; a new person is called `name`. Stores the password
+/// `hash` if they have none, or if `replaces`; returns whether it did. Errors: 409 when it would remove the last owner.
+pub fn admit(
+    tx: &mut Tx<'_>,
+    tenant: &Tenant,
+    (email, name): (&str, &str),
+    role: Role,
+    hash: &str,
+    replaces: bool,
+) -> Result<bool> {
+    let text = SqlValue::text;
+    let (id, _) = known_as(tx, email, name)?;
+    let before = role_of(tx, tenant, "user_id", id)?;
+    let mut member = Statement::new("INSERT INTO memberships (business_id, id, user_id, role) VALUES (");
+    member.bind(SqlValue::Uuid(Some(tenant.id()))).push(", ").bind(SqlValue::Uuid(Some(Uuid::now_v7()))).push(", ");
+    member.bind(SqlValue::Uuid(Some(id))).push(", ").bind(text(role.name()));
+    member.push(
+        ") ON CONFLICT (business_id, user_id) DO UPDATE SET role = excluded.role, version = memberships.version + 1, \
+         updated_at = now() WHERE memberships.role <> excluded.role",
+    );
+    member.run(tx)?;
+    ensure_owner_remains(tx, tenant, before)?;
+    let has_new_password = replaces || sessions::password(tx, id)?.is_none();
+    if has_new_password {
+        sessions::set_password(tx, id, hash, None)?;
+    }
+    Ok(has_new_password)
+}
+
+/// Finds or creates the person with the address `email`; returns id and name. A new person is called `name`. The row is
+/// locked until the end of the transaction.
+pub fn known_as(tx: &mut Tx<'_>, email: &str, name: &str) -> Result<(Uuid, String)> {
+    let text = SqlValue::text;
+    let mut person = Statement::new("INSERT INTO users (id, email, name) VALUES (");
+    person.bind(SqlValue::Uuid(Some(Uuid::now_v7()))).push(", ").bind(text(email)).push(", ").bind(text(name));
+    // Updates to the same value, because DO NOTHING would return no row.
+    person.push(") ON CONFLICT (lower(email)) DO UPDATE SET email = users.email RETURNING id, name");
+    let row = person.row(tx)?;
+    let known = row.as_ref().and_then(|row| Some((row.uuid(0)?, row.text(1)?.to_owned())));
+    known.ok_or_else(|| Error::Internal("an insert returned no row".into()))
+}

@@ -1,0 +1,14 @@
+//! Request bodies: from JSON to a [`Changeset`], with every validation error reported at once.
+//!
+//! [`json`] parses the text, [`Changeset`] what a write sets, [`value`] and [`scalar`] one field; [`ValidationErrors`]
+//! collects the errors.
+
+mod changeset;
+mod json_body;
+mod validation_errors;
+mod values;
+
+pub use self::changeset::Changeset;
+pub use self::json_body::json;
+pub use self::validation_errors::{MAX_ERRORS, ValidationErrors};
+pub use self::values::{MAX_OBJECT_BYTES, MAX_TAGS, is_email, scalar, value};

@@ -1,0 +1,393 @@
+//! Reads and writes rows of a resource on one connection. Every function takes the [`Tenant`].
+
+use actix_web::http::StatusCode;
+use diesel::pg::PgConnection;
+use uuid::Uuid;
+
+use super::list_query::{COUNT_CAP, Count, List, Projection};
+use super::{
+    Cardinality, Changeset, PendingRow, Relation, Resource, assignments, cursor::Cursor, references, row_json, select,
+};
+use crate::auth::Tenant;
+use crate::db::{RawRow, SqlValue, Statement, Tx};
+use crate::error::{Error, Result};
+use crate::http::idempotency::ApiResponse;
+use crate::http::precondition::IfMatch;
+
+/// How long a deleted row can be restored.
+pub const RESTORABLE_DAYS: i64 = 30;
+
+/// One row as a response: its JSON and its version.
+#[derive(Clone, Debug)]
+pub struct Row {
+    pub json: Vec<u8>,
+    pub version: i64,
+}
+
+impl Row {
+    /// Returns the version and a hash of the JSON: a response can change where the version does not (a reference that
+    /// was cleared because its row is gone, a row changed from psql), and varies with `include` and `fields`. Any ETag
+    /// of a row can be sent back as `If-Match`, which compares the version only.
+    pub fn etag(&self) -> String {
+        format!("\"{}.{:016x}\"", self.version, xxhash_rust::xxh3::xxh3_64(&self.json))
+    }
+
+    /// Returns a 201 response with the location `path`.
+    pub fn created(self, path: String) -> ApiResponse {
+        let etag = self.etag();
+        ApiResponse::new(StatusCode::CREATED, self.json).location(path).etag(etag)
+    }
+
+    /// Returns a 200 response.
+    pub fn answer(self) -> ApiResponse {
+        let etag = self.etag();
+        ApiResponse::new(StatusCode::OK, self.json).etag(etag)
+    }
+}
+
+/// The rows of a page, with their related rows.
+pub struct Page {
+    pub rows: Vec<RawRow>,
+    pub related: RelatedRows,
+    /// The cursor of the next page, if there is one.
+    pub next: Option<String>,
+}
+
+/// Reads a page. Queries: one, and one for each to-many relation.
+pub fn page(conn: &mut PgConnection, tenant: &Tenant, list: &List) -> Result<Page> {
+    let mut rows = select::page(list, tenant).rows(conn)?;
+    let more = rows.len() > list.limit as usize;
+    rows.truncate(list.limit as usize);
+    let related = RelatedRows::load(conn, tenant, &list.projection, &rows)?;
+    let next = match rows.last().filter(|_| more) {
+        Some(last) => {
+            let id = last.uuid(0).ok_or_else(|| Error::Internal("a row without id".into()))?;
+            Some(Cursor::encode(list, id, last, width(list.resource, &list.projection)))
+        }
+        None => None,
+    };
+    Ok(Page { rows, related, next })
+}
+
+/// Reads a page as its JSON document. Queries: those of [`page`], and one for a count.
+pub fn list(conn: &mut PgConnection, tenant: &Tenant, list: &List) -> Result<Vec<u8>> {
+    let Page { rows, related, next } = page(conn, tenant, list)?;
+    let mut out = Vec::with_capacity(256 + rows.len() * 1024);
+    out.extend_from_slice(b"{\"data\":[");
+    for (place, row) in rows.iter().enumerate() {
+        if place > 0 {
+            out.push(b',');
+        }
+        object(&mut out, list.resource, &list.projection, row, &related);
+    }
+    out.extend_from_slice(b"],\"page\":{\"limit\":");
+    out.extend_from_slice(list.limit.to_string().as_bytes());
+    out.extend_from_slice(b",\"next\":");
+    match next {
+        Some(cursor) => out.extend_from_slice(format!("\"{cursor}\"").as_bytes()),
+        None => out.extend_from_slice(b"null"),
+    }
+    total(conn, tenant, list, &mut out)?;
+    out.extend_from_slice(b"}}");
+    Ok(out)
+}
+
+fn total(conn: &mut PgConnection, tenant: &Tenant, list: &List, out: &mut Vec<u8>) -> Result<()> {
+    let cap = match list.count {
+        Count::No => return Ok(()),
+        Count::Capped => COUNT_CAP,
+        Count::Exact => 0,
+    };
+    let counted = select::count(list, tenant, cap).row(conn)?.and_then(|row| row.int(0)).unwrap_or_default();
+    let past = cap > 0 && counted > cap;
+    let total = if past { cap } else { counted };
+    out.extend_from_slice(format!(",\"total\":{total}").as_bytes());
+    if past {
+        out.extend_from_slice(b",\"at_least\":true");
+    }
+    Ok(())
+}
+
+/// Reads one row with its relations. `None`: it does not exist, is deleted, not visible, or belongs to another
+/// business.
+pub fn one(
+    conn: &mut PgConnection,
+    tenant: &Tenant,
+    resource: &'static Resource,
+    id: Uuid,
+    view: &Projection,
+) -> Result<Option<Row>> {
+    let rows = select::by_ids(resource, tenant, view, vec![id]).rows(conn)?;
+    let related = RelatedRows::load(conn, tenant, view, &rows)?;
+    Ok(rows.first().map(|cells| row(resource, view, cells, &related)))
+}
+
+/// Reads rows by id, in the order of `ids`, as `{"data":[…],"missing":[…]}`.
+pub fn batch(
+    conn: &mut PgConnection,
+    tenant: &Tenant,
+    resource: &'static Resource,
+    ids: &[Uuid],
+    view: &Projection,
+) -> Result<Vec<u8>> {
+    let rows = select::by_ids(resource, tenant, view, ids.to_vec()).rows(conn)?;
+    let related = RelatedRows::load(conn, tenant, view, &rows)?;
+    let found: std::collections::HashMap<Uuid, &RawRow> =
+        rows.iter().filter_map(|row| Some((row.uuid(0)?, row))).collect();
+    let mut out = b"{\"data\":[".to_vec();
+    let mut missing = Vec::new();
+    for id in ids {
+        match found.get(id) {
+            Some(cells) => {
+                if out.last() != Some(&b'[') {
+                    out.push(b',');
+                }
+                object(&mut out, resource, view, cells, &related);
+            }
+            None => missing.push(format!("\"{id}\"")),
+        }
+    }
+    out.extend_from_slice(format!("],\"missing\":[{}]}}", missing.join(",")).as_bytes());
+    Ok(out)
+}
+
+/// Reads the history of the row `id`, deleted or not, as the page that `list` selects. Queries: one more than a list.
+/// Errors: 404.
+pub fn history(
+    conn: &mut PgConnection,
+    tenant: &Tenant,
+    resource: &'static Resource,
+    id: Uuid,
+    list: &List,
+) -> Result<Vec<u8>> {
+    let mut sql = Statement::new(format!("SELECT t.id FROM {} t", resource.table));
+    sql.append(select::tenant_predicate(resource, tenant)).push(" AND t.id = ").bind(SqlValue::Uuid(Some(id)));
+    sql.row(conn)?.ok_or_else(|| not_found(resource))?;
+    self::list(conn, tenant, list)
+}
+
+/// Appends the rows whose `column` is one of `ids` as a JSON array: all fields, deleted rows too, the oldest first.
+pub fn whole(
+    conn: &mut PgConnection,
+    tenant: &Tenant,
+    resource: &'static Resource,
+    column: &'static str,
+    ids: Vec<Uuid>,
+    out: &mut Vec<u8>,
+) -> Result<()> {
+    let mut sql = Statement::new(format!("SELECT {} FROM {} t", select::columns(resource, "t"), resource.table));
+    sql.append(select::tenant_predicate(resource, tenant))
+        .push(&format!(" AND t.{column} = ANY("))
+        .bind(SqlValue::Uuids(ids));
+    sql.push(") ORDER BY t.created_at, t.id");
+    out.push(b'[');
+    for (place, cells) in sql.rows(conn)?.iter().enumerate() {
+        if place > 0 {
+            out.push(b',');
+        }
+        object(out, resource, &Projection::default(), cells, &RelatedRows::default());
+    }
+    out.push(b']');
+    Ok(())
+}
+
+/// Creates a row. Errors: 409 and 422 from constraints, and those of the resource's hooks.
+pub fn create(tx: &mut Tx<'_>, tenant: &Tenant, change: Changeset) -> Result<(Uuid, Row)> {
+    let (resource, draft) = (change.resource, run_checks(tx, tenant, PendingRow::for_create(tenant, change))?);
+    let mut sql = Statement::new(format!("INSERT INTO {} AS t ({}, id", resource.table, resource.tenant_column));
+    for (field, _) in draft.changes.values() {
+        sql.push(", ").push(field.name);
+    }
+    sql.push(") VALUES (").bind(SqlValue::Uuid(Some(tenant.id()))).push(", ").bind(SqlValue::Uuid(Some(draft.id)));
+    for (_, value) in draft.changes.values() {
+        sql.push(", ").bind(value.clone());
+    }
+    sql.push(") RETURNING ").push(&select::columns(resource, "t"));
+    let cells = sql.row(tx)?.ok_or_else(|| Error::Internal("an insert returned no row".into()))?;
+    (resource.hooks.after)(tx, tenant, &[&draft])?;
+    Ok((draft.id, row(resource, &Projection::default(), &cells, &RelatedRows::default())))
+}
+
+/// Updates a row, if `expected` allows its version. An update that would change no value writes nothing and keeps the
+/// version. Errors: 404; 412 when the version does not match; and those of [`create`].
+pub fn update(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, change: Changeset, expected: IfMatch) -> Result<Row> {
+    let resource = change.resource;
+    if change.values().is_empty() {
+        return unchanged(tx, tenant, resource, id, expected);
+    }
+    let draft = run_checks(tx, tenant, PendingRow::new(id, change))?;
+    let Some(cells) = assignments::update(tenant, id, &draft.changes, expected).row(tx)? else {
+        return unchanged(tx, tenant, resource, id, expected);
+    };
+    (resource.hooks.after)(tx, tenant, &[&draft])?;
+    Ok(row(resource, &Projection::default(), &cells, &RelatedRows::default()))
+}
+
+/// Runs all checks that precede the write of one row ([`super::batch`] does the same for many).
+fn run_checks(tx: &mut Tx<'_>, tenant: &Tenant, draft: PendingRow) -> Result<PendingRow> {
+    references::check(tx, tenant, &draft)?;
+    let mut set = [draft];
+    (set[0].changes.resource.hooks.before)(tx, tenant, &mut set)?;
+    let [draft] = set;
+    draft.into_result()
+}
+
+/// Deletes a row: marks it deleted, where it can be restored. Errors: 404 and 412.
+pub fn delete(
+    tx: &mut Tx<'_>,
+    tenant: &Tenant,
+    resource: &'static Resource,
+    id: Uuid,
+    expected: IfMatch,
+) -> Result<()> {
+    let mut sql = match resource.soft_delete() {
+        true => Statement::new(format!(
+            "UPDATE {} AS t SET deleted_at = now(), version = version + 1, updated_at = now()",
+            resource.table
+        )),
+        false => Statement::new(format!("DELETE FROM {} AS t", resource.table)),
+    };
+    sql.append(row_predicate(resource, tenant, id, expected));
+    if sql.run(tx)? == 0 {
+        return Err(why_not_found(tx, tenant, resource, id)?);
+    }
+    (resource.hooks.removed_or_restored)(tx, tenant, &[id])
+}
+
+/// Restores a deleted row. A row that is not deleted stays unchanged. Errors: 404 when there is none or its time is
+/// over; 409 when another row has taken its place.
+pub fn restore(tx: &mut Tx<'_>, tenant: &Tenant, resource: &'static Resource, id: Uuid) -> Result<Row> {
+    let mut sql = Statement::new(format!(
+        "UPDATE {} AS t SET deleted_at = NULL, version = version + 1, updated_at = now()",
+        resource.table
+    ));
+    sql.append(select::tenant_predicate(resource, tenant)).push(" AND t.id = ").bind(SqlValue::Uuid(Some(id)));
+    sql.push(&format!(" AND t.deleted_at > now() - interval '{RESTORABLE_DAYS} days' RETURNING "));
+    sql.push(&select::columns(resource, "t"));
+    if let Some(cells) = sql.row(tx)? {
+        (resource.hooks.removed_or_restored)(tx, tenant, &[id])?;
+        return Ok(row(resource, &Projection::default(), &cells, &RelatedRows::default()));
+    }
+    one(tx, tenant, resource, id, &Projection::default())?.ok_or_else(|| not_found(resource))
+}
+
+/// Returns the row that an update leaves unchanged. Errors: 404; 412 when the version does not match.
+fn unchanged(
+    tx: &mut Tx<'_>,
+    tenant: &Tenant,
+    resource: &'static Resource,
+    id: Uuid,
+    expected: IfMatch,
+) -> Result<Row> {
+    let row = one(tx, tenant, resource, id, &Projection::default())?.ok_or_else(|| not_found(resource))?;
+    if expected.allows(Some(row.version)) { Ok(row) } else { Err(Error::PreconditionFailed) }
+}
+
+pub fn not_found(resource: &Resource) -> Error {
+    Error::NotFound(format!("There is no such {}.", resource.name))
+}
+
+/// ` WHERE` this tenant's row `id`, not deleted, at a version that `expected` allows.
+pub(super) fn row_predicate(resource: &Resource, tenant: &Tenant, id: Uuid, expected: IfMatch) -> Statement {
+    let mut sql = select::tenant_predicate(resource, tenant);
+    sql.push(" AND t.id = ").bind(SqlValue::Uuid(Some(id)));
+    select::not_deleted(&mut sql, resource);
+    if let Some(versions) = expected.versions() {
+        sql.push(" AND t.version = ANY(").bind(SqlValue::Ints(versions.to_vec())).push(")");
+    }
+    sql
+}
+
+/// Returns why a write found no row: it does not exist, or its version has changed.
+fn why_not_found(tx: &mut Tx<'_>, tenant: &Tenant, resource: &'static Resource, id: Uuid) -> Result<Error> {
+    Ok(match one(tx, tenant, resource, id, &Projection::default())? {
+        Some(_) => Error::PreconditionFailed,
+        None => not_found(resource),
+    })
+}
+
+/// Builds a row's response from its cells.
+pub fn row(resource: &'static Resource, view: &Projection, cells: &RawRow, related: &RelatedRows) -> Row {
+    let mut json = Vec::with_capacity(1024);
+    object(&mut json, resource, view, cells, related);
+    let version = resource.index("version").and_then(|index| cells.int(index)).unwrap_or_default();
+    Row { json, version }
+}
+
+/// Returns the number of cells of the resource and its joined relations, which is the index of the cell after them.
+fn width(resource: &Resource, view: &Projection) -> usize {
+    resource.fields.len() + select::joined(view).map(|(_, relation)| relation.resource.fields.len()).sum::<usize>()
+}
+
+fn object(out: &mut Vec<u8>, resource: &Resource, view: &Projection, cells: &RawRow, related: &RelatedRows) {
+    out.push(b'{');
+    let mut any = row_json::members(out, resource.fields, cells, 0, view.mask);
+    let mut offset = resource.fields.len();
+    for (relation, shown) in &view.include {
+        if any {
+            out.push(b',');
+        }
+        any = true;
+        row_json::key(out, relation.name);
+        if relation.arity == Cardinality::One {
+            match cells.get(offset) {
+                Some(_) => braced(out, relation.resource, cells, offset, *shown),
+                None => out.extend_from_slice(b"null"),
+            }
+            offset += relation.resource.fields.len();
+        } else {
+            related.write(out, relation, *shown, cells.uuid(0).unwrap_or_default());
+        }
+    }
+    out.push(b'}');
+}
+
+fn braced(out: &mut Vec<u8>, resource: &Resource, cells: &RawRow, offset: usize, shown: row_json::FieldMask) {
+    out.push(b'{');
+    row_json::members(out, resource.fields, cells, offset, shown);
+    out.push(b'}');
+}
+
+/// The rows of to-many relations, by relation and parent.
+#[derive(Default)]
+pub struct RelatedRows(Vec<(&'static str, Vec<(Uuid, RawRow)>)>);
+
+impl RelatedRows {
+    /// Loads them with one query for each to-many relation of `view`.
+    fn load(conn: &mut PgConnection, tenant: &Tenant, view: &Projection, rows: &[RawRow]) -> Result<Self> {
+        let mut loaded = Vec::new();
+        for (relation, _) in view.include.iter().filter(|(relation, _)| relation.arity != Cardinality::One) {
+            let parents = rows.iter().filter_map(|row| row.uuid(0)).collect();
+            let parent = relation.resource.fields.len();
+            let found = select::related(relation, tenant, parents).rows(conn)?;
+            let mut found: Vec<(Uuid, RawRow)> =
+                found.into_iter().filter_map(|cells| Some((cells.uuid(parent)?, cells))).collect();
+            // A stable sort keeps the order within each parent.
+            found.sort_by_key(|(parent, _)| *parent);
+            loaded.push((relation.name, found));
+        }
+        Ok(Self(loaded))
+    }
+
+    fn write(&self, out: &mut Vec<u8>, relation: &Relation, shown: row_json::FieldMask, parent: Uuid) {
+        let rows = self.0.iter().find(|(name, _)| *name == relation.name).map(|(_, rows)| rows.as_slice());
+        let rows = rows.unwrap_or_default();
+        let from = rows.partition_point(|(id, _)| *id < parent);
+        let mine = rows[from..].iter().take_while(|(id, _)| *id == parent);
+        if relation.arity == Cardinality::First {
+            match mine.into_iter().next() {
+                Some((_, cells)) => braced(out, relation.resource, cells, 0, shown),
+                None => out.extend_from_slice(b"null"),
+            }
+            return;
+        }
+        out.push(b'[');
+        for (place, (_, cells)) in mine.enumerate() {
+            if place > 0 {
+                out.push(b',');
+            }
+            braced(out, relation.resource, cells, 0, shown);
+        }
+        out.push(b']');
+    }
+}

@@ -1,0 +1,287 @@
+//! A field of a resource: its type, its limits, who may write it, and how lists filter by it.
+
+/// What a field holds. The type decides validation, SQL type, JSON form and the filters of a list.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum FieldType {
+    Uuid,
+    /// Characters, not bytes.
+    Text {
+        min: usize,
+        max: usize,
+    },
+    /// A password: stored unchanged, blanks included.
+    Secret {
+        min: usize,
+        max: usize,
+    },
+    /// One of a closed set.
+    Choice(&'static [&'static str]),
+    Email,
+    /// A host name: `example.com`.
+    Domain,
+    /// Normalised to E.164 where possible, otherwise kept as written.
+    Phone,
+    Int {
+        min: i64,
+        max: i64,
+    },
+    Bool,
+    /// An instant: RFC 3339 in, UTC with microseconds out.
+    Time,
+    /// A calendar day: `2026-11-20`.
+    Date,
+    /// An IANA time zone.
+    Zone,
+    /// A code of ISO 4217.
+    Currency,
+    /// A code of ISO 3166-1 alpha-2.
+    Country,
+    /// A decimal number as a string: at most 8 digits before and 6 after the point.
+    Decimal,
+    /// Up to 50 labels of at most 50 characters.
+    Tags,
+    /// A client's own JSON object. An update is merged into the stored one (RFC 7396), unless the field is
+    /// `replace_whole`.
+    Object,
+}
+
+impl FieldType {
+    /// Returns the SQL type that holds any value of the field type.
+    pub fn sql(self) -> &'static str {
+        match self {
+            FieldType::Uuid => "uuid",
+            FieldType::Int { .. } => "bigint",
+            FieldType::Bool => "boolean",
+            FieldType::Time => "timestamptz",
+            FieldType::Date => "date",
+            FieldType::Decimal => "numeric",
+            FieldType::Tags => "text[]",
+            FieldType::Object => "jsonb",
+            _ => "text",
+        }
+    }
+}
+
+/// Who may set a field, and when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mutability {
+    /// The service only.
+    ReadOnly,
+    /// The client, when the row is created.
+    Once,
+    /// The client, at any time.
+    Always,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct Field {
+    pub name: &'static str,
+    pub field_type: FieldType,
+    pub description: &'static str,
+    pub mutability: Mutability,
+    /// Required when the row is created.
+    pub required: bool,
+    pub nullable: bool,
+    /// Lists can be filtered by it.
+    pub filter: bool,
+    /// Equality ignores case (there is an index on `lower(column)`).
+    pub fold_case: bool,
+    /// Unique among the rows of a business that are not deleted: rows can be matched by it.
+    pub unique: bool,
+    /// Of an amount: the field that holds its currency.
+    pub currency: Option<&'static str>,
+    /// May be a phone number, which filters find in any spelling.
+    pub phone_search: bool,
+    /// Of an object: an update replaces it as a whole, because null has a meaning in it.
+    pub replace_whole: bool,
+    /// Example value, as JSON.
+    pub example: &'static str,
+    /// Default, as JSON, for the OpenAPI document; the database applies it.
+    pub default: Option<&'static str>,
+}
+
+/// Money and other counts stay within what JavaScript represents exactly.
+pub const SAFE_INTEGER: i64 = 9_007_199_254_740_991;
+
+impl Field {
+    pub const fn new(name: &'static str, kind: FieldType, example: &'static str, about: &'static str) -> Self {
+        Self {
+            name,
+            field_type: kind,
+            description: about,
+            mutability: Mutability::Always,
+            required: false,
+            nullable: true,
+            filter: false,
+            fold_case: false,
+            unique: false,
+            currency: None,
+            phone_search: false,
+            replace_whole: false,
+            example,
+            default: None,
+        }
+    }
+
+    pub const fn text(name: &'static str, max: usize, example: &'static str, about: &'static str) -> Self {
+        Self::new(name, FieldType::Text { min: 1, max }, example, about)
+    }
+
+    pub const fn choice(
+        name: &'static str,
+        among: &'static [&'static str],
+        example: &'static str,
+        about: &'static str,
+    ) -> Self {
+        Self::new(name, FieldType::Choice(among), example, about).filter()
+    }
+
+    pub const fn int(name: &'static str, min: i64, max: i64, example: &'static str, about: &'static str) -> Self {
+        Self::new(name, FieldType::Int { min, max }, example, about)
+    }
+
+    /// An amount in minor units (cents) of the currency in the field `currency`.
+    pub const fn money(name: &'static str, currency: &'static str, example: &'static str, about: &'static str) -> Self {
+        Self::int(name, 0, SAFE_INTEGER, example, about).in_currency(currency)
+    }
+
+    pub const fn time(name: &'static str, about: &'static str) -> Self {
+        Self::new(name, FieldType::Time, r#""2026-11-20T09:30:00Z""#, about)
+    }
+
+    /// A reference to a row of another resource, in the same business.
+    pub const fn link(name: &'static str, about: &'static str) -> Self {
+        Self::new(name, FieldType::Uuid, r#""01939d5e-6f3a-7b21-9c4e-3f8a1d2b5c70""#, about).filter()
+    }
+
+    pub const fn required(mut self) -> Self {
+        self.required = true;
+        self.nullable = false;
+        self
+    }
+
+    /// Never null: the default applies where no value is given.
+    pub const fn default(mut self, json: &'static str) -> Self {
+        self.nullable = false;
+        self.default = Some(json);
+        self
+    }
+
+    pub const fn not_null(mut self) -> Self {
+        self.nullable = false;
+        self
+    }
+
+    pub const fn filter(mut self) -> Self {
+        self.filter = true;
+        self
+    }
+
+    pub const fn fold_case(mut self) -> Self {
+        self.fold_case = true;
+        self
+    }
+
+    pub const fn unique(mut self) -> Self {
+        self.unique = true;
+        self
+    }
+
+    /// The field `name` holds the currency of this amount. An amount given without a currency keeps the one that the
+    /// row has, or gets the business's own where it has none.
+    pub const fn in_currency(mut self, name: &'static str) -> Self {
+        self.currency = Some(name);
+        self
+    }
+
+    pub const fn phone_search(mut self) -> Self {
+        self.phone_search = true;
+        self
+    }
+
+    pub const fn replace_whole(mut self) -> Self {
+        self.replace_whole = true;
+        self
+    }
+
+    /// Whether it may hold a phone number.
+    pub fn is_phone(&self) -> bool {
+        self.phone_search || self.field_type == FieldType::Phone
+    }
+
+    /// Whether an update of it is merged into the stored object.
+    pub fn merges(&self) -> bool {
+        self.field_type == FieldType::Object && self.mutability == Mutability::Always && !self.replace_whole
+    }
+
+    pub const fn read_only(mut self) -> Self {
+        self.mutability = Mutability::ReadOnly;
+        self
+    }
+
+    pub const fn once(mut self) -> Self {
+        self.mutability = Mutability::Once;
+        self
+    }
+
+    /// The first field of every resource.
+    pub const ID: Self = Self::new(
+        "id",
+        FieldType::Uuid,
+        r#""01939d5e-6f3a-7b21-9c4e-3f8a1d2b5c71""#,
+        "UUIDv7, so it sorts by creation.",
+    )
+    .read_only()
+    .not_null();
+    pub const METADATA: Self = Self::new(
+        "metadata",
+        FieldType::Object,
+        r#"{"plan":"gold"}"#,
+        "Fields of your own: any JSON object, of which a change names what it changes (RFC 7396). A list is narrowed by \
+         `metadata.<key>=<text>`.",
+    )
+    .default("{}")
+    .filter();
+    pub const TAGS: Self =
+        Self::new("tags", FieldType::Tags, r#"["vip"]"#, "Labels. `tags=a,b` finds rows with any of them.")
+            .default("[]")
+            .filter();
+    pub const EXTERNAL_ID: Self =
+        Self::text("external_id", 200, r#""crm-42""#, "Its id in the system it came from; unique where given.")
+            .filter()
+            .unique();
+    pub const VERSION: Self =
+        Self::int("version", 1, i64::MAX, "1", "Grows with each change; it is the row's ETag.").read_only().not_null();
+    pub const CREATED_AT: Self = Self::time("created_at", "When the row was made.").read_only().not_null().filter();
+    pub const UPDATED_AT: Self = Self::time("updated_at", "When it last changed.").read_only().not_null().filter();
+
+    /// Returns its default as SQL, for sets in which only some rows give the field; equal to the column's default.
+    pub fn default_sql(&self) -> Option<String> {
+        let default: serde_json::Value = serde_json::from_str(self.default?).ok()?;
+        Some(match (self.field_type, default) {
+            (FieldType::Time, _) => "now()".to_owned(),
+            (FieldType::Tags, _) => "'{}'::text[]".to_owned(),
+            (_, serde_json::Value::String(text)) => format!("'{}'", text.replace('\'', "''")),
+            (FieldType::Object, object) => format!("'{}'::jsonb", object.to_string().replace('\'', "''")),
+            (_, other) => other.to_string(),
+        })
+    }
+
+    /// Returns the part of the name that range filters are built on: `created_at` → `created`.
+    pub fn stem(&self) -> &'static str {
+        match self.field_type {
+            FieldType::Time => self.name.strip_suffix("_at").unwrap_or(self.name),
+            FieldType::Date => self.name.strip_suffix("_on").unwrap_or(self.name),
+            _ => self.name,
+        }
+    }
+
+    /// Returns its expression in a select list over `alias`.
+    pub fn expression(&self, alias: &str) -> String {
+        match self.field_type {
+            // As text: a decimal must not pass through a float.
+            FieldType::Decimal => format!("{alias}.{}::text", self.name),
+            _ => format!("{alias}.{}", self.name),
+        }
+    }
+}

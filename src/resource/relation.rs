@@ -1,0 +1,69 @@
+//! Relations of a resource, which `include` expands in a fixed number of queries.
+
+use super::Resource;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cardinality {
+    /// `(business_id, <column>)` of the row references one row of the related resource: read by a join in the same
+    /// query.
+    One,
+    /// Rows of the related resource whose `<column>` is the row's id, at most `limit`: one query for the whole page.
+    Many { limit: u32 },
+    /// As `Many`, but the first row only, as an object.
+    First,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct Relation {
+    pub name: &'static str,
+    pub resource: &'static Resource,
+    /// For [`Cardinality::One`] a column of the row; otherwise a column of the related resource.
+    pub column: &'static str,
+    /// Column of the related resource that `column` refers to, for [`Cardinality::One`]; `id` except for members.
+    pub target: &'static str,
+    pub arity: Cardinality,
+    /// Order of to-many rows: a sort of the related resource, as in a list.
+    pub order: &'static str,
+    pub about: &'static str,
+}
+
+/// Maximum related rows that a response has for each row; lists return the rest.
+pub const MANY: u32 = 20;
+
+impl Relation {
+    /// Returns the relation of the reference `column`, if it leads to rows that can be deleted and restored.
+    pub fn of_link(relations: &'static [Relation], column: &str) -> Option<&'static Relation> {
+        relations.iter().find(|relation| {
+            relation.arity == Cardinality::One && relation.column == column && relation.resource.soft_delete()
+        })
+    }
+
+    pub const fn one(
+        name: &'static str,
+        resource: &'static Resource,
+        column: &'static str,
+        about: &'static str,
+    ) -> Self {
+        Self { name, resource, column, target: "id", arity: Cardinality::One, order: "", about }
+    }
+
+    pub const fn many(
+        name: &'static str,
+        resource: &'static Resource,
+        column: &'static str,
+        order: &'static str,
+        about: &'static str,
+    ) -> Self {
+        Self { name, resource, column, target: "id", arity: Cardinality::Many { limit: MANY }, order, about }
+    }
+
+    pub const fn first(
+        name: &'static str,
+        resource: &'static Resource,
+        column: &'static str,
+        order: &'static str,
+        about: &'static str,
+    ) -> Self {
+        Self { name, resource, column, target: "id", arity: Cardinality::First, order, about }
+    }
+}
