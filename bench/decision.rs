@@ -7,10 +7,10 @@ use std::time::Instant;
 
 use actix_web::http::header::HeaderMap;
 use clap::Parser;
-use rapport::config::Config;
-use rapport::http::rate_limit_check;
-use rapport::rate_limit::RateLimiter;
-use rapport::request_context::{CONTEXT, RateLimitKind, RequestContext};
+use rapport::app::config::Config;
+use rapport::base::request_context::{CONTEXT, RateLimitKind, RequestContext};
+use rapport::http::rate_limit::check as rate_limit_check;
+use rapport::http::rate_limit::limiter::RateLimiter;
 use uuid::Uuid;
 
 /// The service's allocator, with a count of allocations.

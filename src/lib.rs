@@ -1,59 +1,34 @@
-//! Rapport: a CRM back end. This page is the map of the house.
+//! Rapport, a CRM back end: the rooms of the house, from the top floor down. A file uses its own room and those below it,
+//! which `tests/it/architecture.rs` holds. docs/ARCHITECTURE.md is the tour.
 //!
 //! ```text
-//! main, cli              what can be asked of the binary
-//! server, routes, duties the service's life; every path on one page, and all that is done beside requests
-//! openapi, ops/          the document; probes, and what operators see of the cache
-//! bulk/                  many rows changed by what they are like, as jobs
-//! seed/                  data to try things with
-//! webhooks/              events that are sent to others
-//! events/                what happened, in order, page by page or as it comes
-//! resources                  every resource of the API
-//! import/                rows from elsewhere: files that are tried, imported and taken back
-//! crm/, identity/        the resources: customers and their business; people and API keys
-//! resource/                  what a resource is: one description gives grammar, SQL, JSON, validation, operations, document
-//! http/                  callers, bodies, replies, what every request passes
-//! jobs/                  what is done beside requests
-//! app                    what every request shares
-//! auth/                  verified keys, roles, the tenant
-//! limits/                how often one may ask
-//! outbound/              requests to addresses that others have chosen
-//! mail                   letters to people, off the path of requests
-//! cache/                 versions, validation rounds, the local tier, the Redis tier, single-flight
-//! db/                    reads and writes, transactions, migrations, the embedded server
-//! error/, ops/, config   one error shape; metrics and logs; configuration
-//! hint                   what was probably meant by an unknown name
-//! context                what a request carries with it
+//! app            the binary's work: command line, server, routes, the registry of all resources, configuration
+//! monitoring     health probes, the metrics page, endpoints for operators
+//! integrations   events, webhooks, imports, bulk operations
+//! channels       conversations and their messages
+//! scheduling     services, staff, bookings, reminders
+//! crm            companies, contacts, leads and the work on them; merges, duplicates, privacy
+//! identity       businesses, users, memberships, API keys, signing in
+//! resource       what a resource is: one definition gives list queries, SQL, JSON, validation, HTTP and OpenAPI
+//! http           extractors, middleware, responses, idempotency keys, rate limits
+//! background     background tasks and jobs
+//! auth           credentials, roles, tenants
+//! cache          cache tags, validation rounds, the local tier, the Redis tier, single-flight
+//! db             pool, transactions, statements, row-level security, migrations, the embedded server
+//! base           errors, telemetry, supervision, e-mail, egress, and what else needs no other room
 //! ```
-//!
-//! Arrows point down this list. docs/ARCHITECTURE.md follows one read and one write through it.
 
+pub mod app;
 pub mod auth;
 pub mod background;
-pub mod background_tasks;
-pub mod bulk;
+pub mod base;
 pub mod cache;
-pub mod cli;
-pub mod config;
+pub mod channels;
 pub mod crm;
 pub mod db;
-pub mod egress;
-pub mod email;
-pub mod error;
-pub mod events;
 pub mod http;
 pub mod identity;
-pub mod import;
-pub mod openapi;
-pub mod ops;
-pub mod rate_limit;
-pub mod registry;
-pub mod request_context;
+pub mod integrations;
+pub mod monitoring;
 pub mod resource;
-pub mod routes;
-pub mod schema;
-pub mod seed;
-pub mod server;
-pub mod state;
-pub mod suggest;
-pub mod webhooks;
+pub mod scheduling;

@@ -12,13 +12,13 @@ use uuid::Uuid;
 
 use super::token::{self, SessionClaims, Tokens};
 use super::{Permissions, Role};
+use crate::app::config::{Config, Secret};
 use crate::auth::TenantSettings;
 use crate::background::detach;
+use crate::base::error::{Error, Result};
+use crate::base::telemetry::log_limiter::LogLimiter;
 use crate::cache::{Cache, CacheTag, VersionStamp};
-use crate::config::{Config, Secret};
 use crate::db::{Db, SqlValue, Statement};
-use crate::error::{Error, Result};
-use crate::ops::log_limiter::LogLimiter;
 
 /// Maximum number of remembered credentials, valid and invalid; beyond it, invalid ones are dropped first.
 const MAX_ENTRIES: usize = 10_000;

@@ -10,7 +10,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rand::TryRngCore;
 use rand::rngs::OsRng;
 
-use crate::error::{Error, Result};
+use crate::base::error::{Error, Result};
 
 pub use authenticator::{Authenticator, Credential, Hash, Identity, Principal, hash};
 pub use roles::{Action, Area, Permissions, Role};

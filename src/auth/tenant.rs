@@ -4,8 +4,8 @@
 use uuid::Uuid;
 
 use super::{Action, Area, Identity, Permissions, Principal, Role};
+use crate::base::error::{Error, Result};
 use crate::db::{Actor, SessionContext};
-use crate::error::{Error, Result};
 
 /// The settings of a business that parsing of input depends on.
 #[derive(Clone, Debug)]

@@ -4,9 +4,9 @@
 use actix_web::web::Data;
 
 use super::TaskOutcome;
+use crate::app::state::AppState;
+use crate::base::error::Result;
 use crate::db::Statement;
-use crate::error::Result;
-use crate::state::AppState;
 
 /// Tables that have changed ten times as many rows as their statistics count, and that this role may analyze: others
 /// are left to autovacuum. An empty table is left without statistics, which is better than statistics of an empty

@@ -4,8 +4,8 @@ use serde_json::Value as Json;
 use uuid::Uuid;
 
 use crate::auth::{Tenant, TenantSettings};
+use crate::base::error::Result;
 use crate::db::Tx;
-use crate::error::Result;
 
 /// A type of job. All are listed in [`crate::app::background_tasks`]; [`super::enqueue`] creates a job of one.
 pub struct JobType {

@@ -9,13 +9,8 @@ pub mod analyze_tables;
 #[cfg(feature = "mutants")]
 mod failpoint;
 mod job_type;
-mod lifecycle;
-pub mod panics;
 mod purge;
-mod slots;
 pub mod store;
-pub mod supervisor;
-mod task_status;
 mod worker;
 
 use std::time::Duration;
@@ -25,17 +20,17 @@ use futures_util::future::LocalBoxFuture;
 use tokio::sync::Notify;
 
 pub use self::job_type::{Job, JobType, Step};
-pub use self::lifecycle::Lifecycle;
-pub use self::panics::{Detached, detach, guarded};
 pub use self::purge::purge;
-pub use self::slots::{Slot, Slots};
 pub use self::store::enqueue;
-pub use self::supervisor::{Outcome, Supervisor, Task};
-pub use self::task_status::Pulse;
 pub use self::worker::work;
-use crate::error::Result;
-use crate::ops::log_limiter::LogLimiter;
-use crate::state::AppState;
+use crate::app::state::AppState;
+use crate::base::error::Result;
+pub use crate::base::slots::{Slot, Slots};
+pub use crate::base::supervisor::lifecycle::Lifecycle;
+pub use crate::base::supervisor::panics::{Detached, detach, guarded};
+pub use crate::base::supervisor::supervisor::{Outcome, Supervisor, Task};
+pub use crate::base::supervisor::task_status::Pulse;
+use crate::base::telemetry::log_limiter::LogLimiter;
 
 /// Pause of a task after a failure: the database is unreachable, or something is wrong that a log must show.
 const AFTER_FAILURE: Duration = Duration::from_secs(1);

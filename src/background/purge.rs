@@ -4,10 +4,10 @@ use actix_web::web::Data;
 
 use super::TaskOutcome;
 use super::job_type::JobType;
+use crate::app::state::AppState;
+use crate::base::error::Result;
+use crate::base::telemetry::metrics;
 use crate::db::{SqlValue, Statement};
-use crate::error::Result;
-use crate::ops::metrics;
-use crate::state::AppState;
 
 /// Maximum number of jobs purged in one transaction.
 const MAX_PURGED: usize = 500;

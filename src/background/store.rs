@@ -9,8 +9,8 @@ use uuid::Uuid;
 
 use super::job_type::{Job, JobType};
 use crate::auth::{Permissions, Role, Tenant, TenantSettings};
+use crate::base::error::{Error, Result};
 use crate::db::{Actor, RawRow, SqlValue, Statement, Tx};
-use crate::error::{Error, Result};
 
 /// Unfinished jobs that a business may have; a client that creates more is not watching them.
 const MAX_WAITING: i64 = 1_000;

@@ -10,12 +10,12 @@ use futures_util::stream::FuturesUnordered;
 use super::TaskOutcome;
 use super::job_type::{JobType, Step};
 use super::store::{self, JobLease, JobResult, LeaseConfig};
+use crate::app::state::AppState;
+use crate::base::error::{Error, Result};
+use crate::base::request_context::{CONTEXT, RequestContext};
+use crate::base::telemetry::log_limiter::LogLimiter;
+use crate::base::telemetry::metrics;
 use crate::db::Tx;
-use crate::error::{Error, Result};
-use crate::ops::log_limiter::LogLimiter;
-use crate::ops::metrics;
-use crate::request_context::{CONTEXT, RequestContext};
-use crate::state::AppState;
 
 /// How long a job is worked on before others have their turn.
 const MAX_TURN: Duration = Duration::from_secs(1);

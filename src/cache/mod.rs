@@ -32,11 +32,11 @@ use self::single_flight::{FlightRole, SingleFlight};
 pub use self::tags::{CacheTag, VersionStamp};
 use self::validator::Validator;
 pub use self::validator::{ValidationResult, ValidatorStats};
+use crate::app::config::Config;
 use crate::background::{Pulse, Supervisor, Task, detach};
-use crate::config::Config;
+use crate::base::error::{Error, Result};
+use crate::base::request_context::{self, CONTEXT, RequestContext};
 use crate::db::DatabaseGate;
-use crate::error::{Error, Result};
-use crate::request_context::{self, CONTEXT, RequestContext};
 
 /// One entry may take this fraction (1/n) of the local tier; larger ones are not stored.
 const MAX_ENTRY_FRACTION: u64 = 16;

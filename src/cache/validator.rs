@@ -23,11 +23,11 @@ use tokio::sync::oneshot;
 use super::pace::Pace;
 use super::tags::{CacheTag, VersionStamp};
 use crate::background::{Pulse, Supervisor, Task};
+use crate::base::error::{Error, Result};
+use crate::base::telemetry::log_limiter::LogLimiter;
+use crate::base::telemetry::metrics;
 use crate::db::backend_id::is_of_another_backend;
 use crate::db::{DatabaseGate, LastAnswer, ReplyBatcher, SqlValue, Statement, catalogue, connect, pooler};
-use crate::error::{Error, Result};
-use crate::ops::log_limiter::LogLimiter;
-use crate::ops::metrics;
 
 /// Name of the thread that sends rounds, as a background task: without it no response can come from the cache.
 pub const VALIDATOR: &str = "validator";

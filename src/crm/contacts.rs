@@ -1,13 +1,13 @@
 //! Contacts: the people that the business talks to.
 
-use super::bookings::BOOKINGS;
 use super::companies::COMPANIES;
-use super::conversations::CONVERSATIONS;
 use super::leads::LEADS;
 use crate::auth::TenantSettings;
+use crate::channels::conversations::CONVERSATIONS;
 use crate::db::SqlValue;
 use crate::identity::users::USERS;
 use crate::resource::{Changeset, Field, FieldType, Hooks, Relation, Resource, Sort, ValidationErrors};
+use crate::scheduling::bookings::BOOKINGS;
 
 pub static CONTACTS: Resource = Resource {
     name: "contact",

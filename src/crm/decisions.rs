@@ -1,8 +1,8 @@
 //! Decisions: what was decided about a lead, by whom, and why. They are added and never changed.
 
-use super::conversations::CONVERSATIONS;
 use super::leads::LEADS;
 use crate::auth::TenantSettings;
+use crate::channels::conversations::CONVERSATIONS;
 use crate::identity::users::USERS;
 use crate::resource::{
     Changeset, Field, FieldType, Hooks, Operations, Relation, Resource, RowVisibility, Search, Sort, ValidationErrors,

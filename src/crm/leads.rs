@@ -7,17 +7,17 @@ mod processing;
 
 use chrono::Utc;
 
-use super::bookings::BOOKINGS;
 use super::campaigns::CAMPAIGNS;
 use super::companies::COMPANIES;
 use super::contacts::CONTACTS;
-use super::conversations::CONVERSATIONS;
 use super::decisions::DECISIONS;
 use super::tasks::TASKS;
 use crate::auth::TenantSettings;
+use crate::channels::conversations::CONVERSATIONS;
 use crate::db::SqlValue;
 use crate::identity::users::USERS;
 use crate::resource::{Changeset, Field, FieldType, Hooks, Relation, Resource, RowVisibility, Sort, ValidationErrors};
+use crate::scheduling::bookings::BOOKINGS;
 
 const STATUSES: &[&str] = &["new", "contacted", "qualified", "proposal", "won", "lost"];
 

@@ -1,12 +1,12 @@
 //! Notes: free text about a lead, a contact, a company, a conversation or a booking.
 
-use super::bookings::BOOKINGS;
 use super::companies::COMPANIES;
 use super::contacts::CONTACTS;
-use super::conversations::CONVERSATIONS;
 use super::leads::LEADS;
+use crate::channels::conversations::CONVERSATIONS;
 use crate::identity::users::USERS;
 use crate::resource::{Field, FieldType, Relation, Resource, RowVisibility, Search, Sort};
+use crate::scheduling::bookings::BOOKINGS;
 
 pub static NOTES: Resource = Resource {
     name: "note",

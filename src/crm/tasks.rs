@@ -5,11 +5,11 @@ use chrono::Utc;
 use super::companies::COMPANIES;
 use super::contacts::CONTACTS;
 use super::leads::LEADS;
-use super::reminders;
 use crate::auth::TenantSettings;
 use crate::db::SqlValue;
 use crate::identity::users::USERS;
 use crate::resource::{Changeset, Field, Hooks, Relation, Resource, RowVisibility, Sort, ValidationErrors};
+use crate::scheduling::reminders;
 
 const STATUSES: &[&str] = &["open", "done", "cancelled"];
 const PRIORITIES: &[&str] = &["low", "normal", "high", "urgent"];

@@ -8,7 +8,7 @@ use diesel::PgConnection;
 
 use super::embedded::{self, Absent, Durability, Embedded};
 use super::{catalogue, connect, migrate, pooler};
-use crate::config::DatabaseConfig;
+use crate::app::config::DatabaseConfig;
 
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 

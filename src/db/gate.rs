@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 
 use super::catalogue::Report;
 use super::pooler::PoolerGate;
-use crate::error::{Error, Result};
+use crate::base::error::{Error, Result};
 
 /// `Retry-After` in seconds of rejected requests: about the duration of a migration or a repair.
 const RETRY_AFTER: u32 = 5;

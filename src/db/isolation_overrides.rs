@@ -1,7 +1,7 @@
 //! Isolation levels that operators can set for named transactions.
 
 use super::Isolation;
-use crate::suggest::did_you_mean;
+use crate::base::suggest::did_you_mean;
 
 /// The transactions whose level can be set: those of a business that change its rows. Transactions that are correct at
 /// one level only (an export is a single snapshot) fix it in the code.

@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 
 use super::catalogue::{self, CatalogueFault, Report};
 use super::{Statement, bound_lock_waits, connect, pg_error};
-use crate::error::Result;
+use crate::base::error::Result;
 
 pub const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations");
 
@@ -226,7 +226,7 @@ fn analyze(conn: &mut PgConnection, all: bool) -> Result<()> {
 pub fn unlike(conn: &mut PgConnection) -> Result<(Vec<String>, Vec<String>)> {
     let applied = applied(conn)?;
     let ours = MigrationSource::<Pg>::migrations(&MIGRATIONS)
-        .map_err(|error| crate::error::Error::Internal(error.to_string()))?;
+        .map_err(|error| crate::base::error::Error::Internal(error.to_string()))?;
     let ours: Vec<(String, String)> =
         ours.iter().map(|migration| (migration.name().version().to_string(), migration.name().to_string())).collect();
     let missing = ours.iter().filter(|(version, _)| !applied.contains(version)).map(|(_, name)| name.clone()).collect();

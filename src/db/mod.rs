@@ -21,6 +21,7 @@ pub mod pg_error;
 pub mod pooler;
 pub mod prepared;
 mod reply_batcher;
+pub mod schema;
 mod session_context;
 pub mod statement;
 mod tx;
@@ -44,11 +45,11 @@ pub use self::session_context::{Actor, RowSecurity, SessionContext};
 pub use self::statement::{RawRow, SqlValue, Statement};
 pub use self::tx::{Isolation, Tx, WriteOptions};
 pub use self::worker_pool::Source;
+use crate::app::config::Config;
 use crate::background::Supervisor;
-use crate::config::Config;
-use crate::error::{Error, Result};
-use crate::ops::metrics;
-use crate::request_context;
+use crate::base::error::{Error, Result};
+use crate::base::request_context;
+use crate::base::telemetry::metrics;
 
 #[derive(Clone)]
 pub struct Db {

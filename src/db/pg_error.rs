@@ -18,7 +18,7 @@ pub fn explained(error: &(dyn Error + 'static)) -> String {
         if let Some(error) = current.downcast_ref::<DieselError>() {
             return format!("{current}{}", details(error));
         }
-        if let Some(crate::error::Error::Database(error)) = current.downcast_ref::<crate::error::Error>() {
+        if let Some(crate::base::error::Error::Database(error)) = current.downcast_ref::<crate::base::error::Error>() {
             return format!("{current}{}", details(error));
         }
         cause = current.source();

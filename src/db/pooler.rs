@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
-use crate::error::Error;
+use crate::base::error::Error;
 
 /// The error for a pooler that shares connections, with its remedy.
 #[derive(Debug, thiserror::Error)]

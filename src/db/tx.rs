@@ -12,7 +12,7 @@ use diesel::result::DatabaseErrorKind as Kind;
 use uuid::Uuid;
 
 use super::{Actor, SessionContext, SqlValue, Statement, prepared};
-use crate::error::{Result, is_deadlock, is_shutdown};
+use crate::base::error::{Result, is_deadlock, is_shutdown};
 
 type Manager = AnsiTransactionManager;
 

@@ -18,12 +18,12 @@ use super::fair_queue::{FairQueue, Limits, TenantKey};
 use super::lock_wait::LockQueues;
 use super::pooler::PoolerSharesConnections;
 use super::{DatabaseGate, LastAnswer, PoolState, prepared, tx};
+use crate::app::config::Config;
 use crate::background::{Pulse, Supervisor, Task, guarded};
-use crate::config::Config;
-use crate::error::{Error, Result};
-use crate::ops::log_limiter::LogLimiter;
-use crate::ops::metrics;
-use crate::request_context;
+use crate::base::error::{Error, Result};
+use crate::base::request_context;
+use crate::base::telemetry::log_limiter::LogLimiter;
+use crate::base::telemetry::metrics;
 
 type Manager = ConnectionManager<PgConnection>;
 type Job = Box<dyn FnOnce(&Source) + Send>;

@@ -11,12 +11,13 @@ use actix_web::{FromRequest, HttpRequest};
 use futures_util::future::Either;
 use uuid::Uuid;
 
-use super::rate_limit_check::{self, AnonymousClient};
+use super::rate_limit::check as rate_limit_check;
+use super::rate_limit::check::AnonymousClient;
 use crate::auth::{
     Action, Area, Authenticator, Credential, Hash, Identity, Principal, Role, Tenant, TenantSettings, hash,
 };
+use crate::base::error::{Error, Result};
 use crate::cache::VersionStamp;
-use crate::error::{Error, Result};
 
 // A known credential resolves without a boxed future: this runs on every request.
 type Found<T> = Either<Ready<Result<T>>, Pin<Box<dyn Future<Output = Result<T>>>>>;

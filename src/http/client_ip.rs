@@ -11,7 +11,7 @@ use actix_web::http::header::{FORWARDED, HeaderMap, HeaderValue, X_FORWARDED_FOR
 use actix_web::web::Data;
 use ipnet::IpNet;
 
-use crate::state::AppState;
+use crate::app::state::AppState;
 
 /// Maximum number of proxies in a chain; entries beyond it are ignored.
 const MAX_HOPS: usize = 16;

@@ -10,8 +10,8 @@ use actix_web::http::Method;
 use actix_web::http::header::{self, HeaderMap};
 use parking_lot::Mutex;
 
-use crate::error::Error;
-use crate::suggest::shown;
+use crate::base::error::Error;
+use crate::base::suggest::shown;
 
 /// Methods of the API.
 const METHODS: [&str; 4] = ["GET", "POST", "PATCH", "DELETE"];

@@ -14,11 +14,11 @@ use futures_util::future::LocalBoxFuture;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
+use crate::app::state::AppState;
 use crate::auth::Tenant;
 use crate::background::TaskOutcome;
+use crate::base::error::{Error, Result};
 use crate::db::{Actor, Db, RawRow, SqlValue, Statement, Tx};
-use crate::error::{Error, Result};
-use crate::state::AppState;
 
 pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 pub const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");

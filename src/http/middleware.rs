@@ -17,14 +17,16 @@ use actix_web::web::{Bytes, Data};
 use futures_util::FutureExt;
 use uuid::Uuid;
 
-use crate::error::Error;
+use crate::app::state::AppState;
+use crate::base::error::Error;
+use crate::base::request_context::{CONTEXT, RequestContext};
+use crate::base::telemetry::metrics;
+use crate::http::access_log;
 use crate::http::connections::Activity;
+use crate::http::cors;
+use crate::http::rate_limit::check as rate_limit_check;
+use crate::http::rate_limit::limiter::RateLimiter;
 use crate::http::response::CACHE_STATUS;
-use crate::http::{cors, rate_limit_check};
-use crate::ops::{access_log, metrics};
-use crate::rate_limit::RateLimiter;
-use crate::request_context::{CONTEXT, RequestContext};
-use crate::state::AppState;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");

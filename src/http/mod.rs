@@ -1,5 +1,6 @@
 //! The HTTP layer that all routes share: extractors, middleware, connections, idempotency, rate limits, responses.
 
+pub mod access_log;
 pub mod caller;
 pub mod client_ip;
 pub mod connections;
@@ -9,6 +10,6 @@ pub mod middleware;
 pub mod openapi_responses;
 pub mod payload;
 pub mod precondition;
-pub mod rate_limit_check;
+pub mod rate_limit;
 pub mod response;
 pub mod routing;

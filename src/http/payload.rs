@@ -11,7 +11,7 @@ use actix_web::{FromRequest, HttpMessage, HttpRequest};
 use futures_util::StreamExt;
 use futures_util::future::Either;
 
-use crate::error::{Error, Result};
+use crate::base::error::{Error, Result};
 
 /// The body of a request; empty for methods that carry none.
 pub struct Body(Bytes);

@@ -3,8 +3,8 @@
 use actix_web::HttpRequest;
 use actix_web::http::header::{self, HeaderMap, HeaderName};
 
+use crate::base::error::{Error, Result};
 use crate::cache::Coding;
-use crate::error::{Error, Result};
 
 /// Maximum number of entity tags in one `If-Match`. A client holds the tag of the row as it read it, or of a few
 /// states; sixteen versions fit into two cache lines, which every write copies.

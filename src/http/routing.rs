@@ -9,9 +9,9 @@ use actix_web::{FromRequest, Handler, HttpRequest, HttpResponse, Resource, Respo
 
 use super::caller::{Caller, UnverifiedCaller};
 use super::payload::{Body, BodyStream, LargeBody};
-use super::rate_limit_check::Anonymous;
-use crate::error::{Error, Result};
-use crate::request_context;
+use super::rate_limit::check::Anonymous;
+use crate::base::error::{Error, Result};
+use crate::base::request_context;
 
 /// The routes of one path, under construction.
 pub struct Routes {

@@ -11,7 +11,7 @@ use super::invitations::{self, INVITATIONS, Joined};
 use super::sessions::{self, Device};
 use super::sign_in::{SignIn, TOKEN_OVER};
 use crate::auth::{SessionClaims, Tenant, hash, secret};
-use crate::error::Result;
+use crate::base::error::Result;
 use crate::http::idempotency;
 use crate::resource::Changeset;
 use crate::resource::http::API;

@@ -7,8 +7,8 @@ use uuid::Uuid;
 
 use super::memberships::guard_role;
 use crate::auth::{Area, Permissions, Role, Tenant, TenantSettings, hash, secret};
+use crate::base::error::{Error, Result};
 use crate::db::{SqlValue, Statement, Tx};
-use crate::error::{Error, Result};
 use crate::http::precondition::IfMatch;
 use crate::resource::crud::{self, Row};
 use crate::resource::{

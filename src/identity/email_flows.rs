@@ -11,7 +11,7 @@ use super::http::{device, secret};
 use super::invitations::INVITATIONS;
 use super::sign_in::SignIn;
 use crate::auth::Action;
-use crate::error::Result;
+use crate::base::error::Result;
 use crate::http::caller::Caller;
 use crate::http::routing::{self, Routes};
 use crate::resource::action_body::ActionBody;

@@ -1,7 +1,7 @@
 //! Email templates. They contain no text which a third party can enter, except the name of a business: a client which
 //! can make the service send email must not choose its words.
 
-use crate::email::Email;
+use crate::base::email::Email;
 
 /// Email to a person who requested a new password; the `link` is valid for `minutes`.
 pub fn reset(to: String, link: &str, minutes: u32) -> Email {

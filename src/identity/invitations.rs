@@ -11,9 +11,9 @@ use super::memberships::guard_role;
 use super::provisioning::known_as;
 use super::sessions::{self, MembershipChoice};
 use crate::auth::{Area, Hash, Role, Tenant, TenantSettings};
+use crate::base::email;
+use crate::base::error::{Error, FieldError, Result};
 use crate::db::{Actor, SqlValue, Statement, Tx};
-use crate::email;
-use crate::error::{Error, FieldError, Result};
 use crate::http::precondition::IfMatch;
 use crate::resource::crud::{self, Row};
 use crate::resource::{

@@ -8,8 +8,8 @@ use super::sessions;
 use super::sign_in::{SignIn, TOKEN_OVER};
 use super::throttle::{self, Attempt, Throttle};
 use crate::auth::{Hash, hash, secret};
+use crate::base::error::{Error, Result};
 use crate::db::{SqlValue, Statement, Tx};
-use crate::error::{Error, Result};
 
 /// Emails of a kind which one mailbox can be sent, and one caller can request, within the throttle's window.
 const MAX_PER_ACCOUNT: u32 = 5;

@@ -6,7 +6,7 @@ use crossbeam_channel::{Sender, bounded};
 use tokio::sync::oneshot;
 
 use crate::background::{Supervisor, Task, guarded};
-use crate::error::{Error, Result};
+use crate::base::error::{Error, Result};
 
 /// Limits of a password, in characters. NIST SP 800-63B demands at least 8, and no composition rules.
 pub const MIN_LEN: usize = 10;

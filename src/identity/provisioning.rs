@@ -5,8 +5,8 @@ use uuid::Uuid;
 use super::memberships::{ensure_owner_remains, role_of};
 use super::sessions;
 use crate::auth::{Role, Tenant};
+use crate::base::error::{Error, Result};
 use crate::db::{SqlValue, Statement, Tx};
-use crate::error::{Error, Result};
 
 /// Makes the person with the address `email` a member in `role`; a new person is called `name`. Stores the password
 /// `hash` if they have none, or if `replaces`; returns whether it did. Errors: 409 when it would remove the last owner.

@@ -9,8 +9,8 @@ use diesel::pg::PgConnection;
 use uuid::Uuid;
 
 use crate::auth::{Hash, SessionClaims, Tenant, secret};
+use crate::base::error::{Error, Result};
 use crate::db::{RawRow, SqlValue, Statement, Tx};
-use crate::error::{Error, Result};
 use crate::resource::Field;
 
 /// Grace period for using a token again, in seconds.

@@ -11,12 +11,12 @@ use super::password_reset::Asked;
 use super::passwords::Passwords;
 use super::sessions::{self, Device, MembershipChoice, Renewal};
 use super::throttle::{self, Attempt, Throttle};
+use crate::app::config::Config;
 use crate::auth::{Authenticator, SessionClaims, hash};
 use crate::background::Supervisor;
-use crate::config::Config;
+use crate::base::email::Mailer;
+use crate::base::error::{Error, FieldError, Result};
 use crate::db::{Actor, Db, Tx};
-use crate::email::Mailer;
-use crate::error::{Error, FieldError, Result};
 
 /// Failures allowed per address, as a multiple of those per account: accounts share addresses, as behind a company's
 /// router.

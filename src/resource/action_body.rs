@@ -6,8 +6,8 @@ use serde_json::{Map, Value as Json};
 use super::field::Field;
 use super::{ValidationErrors, body, did_you_mean};
 use crate::auth::TenantSettings;
+use crate::base::error::{Error, Result};
 use crate::db::SqlValue;
-use crate::error::{Error, Result};
 
 /// Maximum nesting depth of such a body.
 const DEPTH: usize = 4;

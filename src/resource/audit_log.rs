@@ -4,7 +4,7 @@ use super::list_query::List;
 use super::read_query::{ReadQuery, ReadTarget};
 use super::{Field, FieldType, Operations, Resource, Search, Sort, crud, http};
 use crate::auth::{Area, TenantSettings};
-use crate::error::{Error, Result};
+use crate::base::error::{Error, Result};
 
 use std::sync::Arc;
 

@@ -13,10 +13,10 @@ use super::read_query::ReadQuery;
 use super::{ReadService, Resource};
 use crate::auth::{Action, TenantSettings};
 use crate::background::detach;
+use crate::base::error::{Error, Result};
 #[cfg(feature = "mutants")]
 use crate::cache::mutants::{self, Mutant};
 use crate::cache::{Cache, CacheTag, ComputedResponse, Entry, Key, Source, VersionStamp};
-use crate::error::{Error, Result};
 use crate::http::caller::UnverifiedCaller;
 use crate::http::response;
 

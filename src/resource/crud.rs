@@ -9,8 +9,8 @@ use super::{
     Cardinality, Changeset, PendingRow, Relation, Resource, assignments, cursor::Cursor, references, row_json, select,
 };
 use crate::auth::Tenant;
+use crate::base::error::{Error, Result};
 use crate::db::{RawRow, SqlValue, Statement, Tx};
-use crate::error::{Error, Result};
 use crate::http::idempotency::ApiResponse;
 use crate::http::precondition::IfMatch;
 

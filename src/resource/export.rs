@@ -17,8 +17,8 @@ use super::cursor::Cursor;
 use super::list_query::{List, Projection};
 use super::{Cardinality, Field, FieldType, ReadService, Resource, crud, did_you_mean, row_json};
 use crate::auth::{Action, TenantSettings};
+use crate::base::error::{Error, FieldError, Result};
 use crate::db::RawRow;
-use crate::error::{Error, FieldError, Result};
 use crate::http::caller::UnverifiedCaller;
 
 /// Rows of one page: enough that the cost of its query is small beside them, few enough to be small in memory.

@@ -34,8 +34,8 @@ use super::field::{Field, FieldType};
 use super::row_json::FieldMask;
 use super::{Relation, Resource, Search, Sort};
 use crate::auth::TenantSettings;
+use crate::base::error::Result;
 use crate::db::SqlValue;
-use crate::error::Result;
 
 pub const DEFAULT_LIMIT: u32 = 50;
 pub const MAX_LIMIT: u32 = 500;

@@ -4,8 +4,8 @@ use uuid::Uuid;
 
 use super::{Changeset, RowVisibility};
 use crate::auth::Tenant;
+use crate::base::error::{Error, Result};
 use crate::db::SqlValue;
-use crate::error::{Error, Result};
 
 /// A row that is about to be created or updated.
 #[derive(Debug)]

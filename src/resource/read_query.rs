@@ -11,8 +11,8 @@ use super::list_query::{List, Projection};
 use super::row_json::FieldMask;
 use super::{ReadService, Resource, RowVisibility, crud};
 use crate::auth::{Role, Tenant, TenantSettings};
+use crate::base::error::Result;
 use crate::cache::{CacheTag, ComputedResponse, Key};
-use crate::error::Result;
 
 /// What a query reads.
 #[derive(Clone, Debug)]

@@ -10,11 +10,11 @@ use super::Resource;
 use super::cache_refresh::HotQueries;
 use super::read_query::{ReadQuery, ReadTarget};
 use super::row_loader::RowLoader;
+use crate::app::config::Config;
 use crate::auth::TenantSettings;
+use crate::base::error::Result;
 use crate::cache::Cache;
-use crate::config::Config;
 use crate::db::Db;
-use crate::error::Result;
 
 /// Capacity of the cache of parsed queries, in bytes.
 const MAX_PARSED_BYTES: u64 = 8 * 1024 * 1024;

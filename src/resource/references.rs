@@ -10,8 +10,8 @@ use uuid::Uuid;
 
 use super::{Cardinality, Changeset, PendingRow, Relation, Resource, select};
 use crate::auth::Tenant;
+use crate::base::error::{Error, FieldError, Result};
 use crate::db::{SqlValue, Statement, Tx};
-use crate::error::{Error, FieldError, Result};
 
 /// Rejects references of one row to deleted or missing rows, all at once. (Foreign keys reject missing rows as well,
 /// one at a time, and cannot detect deleted ones; so references to users, who are never deleted, are left to them.)

@@ -17,10 +17,10 @@ use uuid::Uuid;
 use super::{Resource, select};
 use crate::auth::Tenant;
 use crate::background::{Outcome, Pulse, guarded};
+use crate::base::error::{Error, Result};
+use crate::base::request_context;
+use crate::base::telemetry::log_limiter::LogLimiter;
 use crate::db::{Db, RawRow, ReplyBatcher};
-use crate::error::{Error, Result};
-use crate::ops::log_limiter::LogLimiter;
-use crate::request_context;
 
 static FAILURES: LogLimiter = LogLimiter::new();
 

@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use rapport::registry::RESOURCES;
+use rapport::app::registry::RESOURCES;
 use rapport::resource::{FieldType, Mutability};
 use serde_json::{Value, json};
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use diesel::connection::SimpleConnection;
 use proptest::prelude::*;
-use rapport::registry::RESOURCES;
+use rapport::app::registry::RESOURCES;
 use rapport::resource::batch::{BatchAction, MAX_ITEMS};
 use rapport::resource::{FieldType, Resource};
 use serde_json::{Map, Value, json};

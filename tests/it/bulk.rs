@@ -3,9 +3,9 @@
 
 use std::time::{Duration, Instant};
 
+use rapport::app::registry::RESOURCES;
 use rapport::auth::{Role, Tenant};
 use rapport::db;
-use rapport::registry::RESOURCES;
 use serde_json::{Value, json};
 
 use crate::sign_in::{admit, client, sign_in};
@@ -219,7 +219,7 @@ fn bulk_filter_string_is_one_value_and_array_is_several() {
     let tenant = Tenant::for_operator(service.business);
     let kept = json!({ "resource": "leads", "work": { "delete": true }, "filter": { "tags": "vip, keep" }, "until": "2100-01-01T00:00:00Z" });
     let job = db::in_transaction(&mut service.database.connect(), |tx| {
-        rapport::background::enqueue(tx, &tenant, &rapport::bulk::BULK, kept.clone())
+        rapport::background::enqueue(tx, &tenant, &rapport::integrations::bulk::BULK, kept.clone())
     });
     let path = format!("ops/jobs/{}", job.expect("a job"));
     until("it has ended", || api.get(&path).expect(200).json["state"] == "succeeded");

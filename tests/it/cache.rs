@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::io::Read;
 use std::time::{Duration, Instant};
 
+use rapport::app::registry::RESOURCES;
 use rapport::auth::Role;
-use rapport::registry::RESOURCES;
 use serde_json::json;
 
 use crate::support::{Answer, Client, Samples, Service, make_key, redis};

@@ -5,8 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use rapport::app::registry::RESOURCES;
 use rapport::db::{SqlValue, Statement};
-use rapport::registry::RESOURCES;
 use rapport::resource::{Field, FieldType, Mutability, Resource};
 use uuid::Uuid;
 

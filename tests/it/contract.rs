@@ -3,8 +3,8 @@
 
 use std::collections::BTreeSet;
 
+use rapport::app::registry::RESOURCES;
 use rapport::auth::{Action, Area, Role};
-use rapport::registry::RESOURCES;
 use serde_json::{Value, json};
 
 use crate::isolation::checksum;

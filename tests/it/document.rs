@@ -19,7 +19,7 @@ fn walk(value: &Value, place: &str, look: &mut impl FnMut(&Value, &str)) {
 }
 
 fn document() -> Value {
-    serde_json::from_str(rapport::openapi::text()).expect("JSON")
+    serde_json::from_str(rapport::app::openapi::text()).expect("JSON")
 }
 
 fn is_of(schema: &Value, kind: &str) -> bool {

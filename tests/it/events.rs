@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
+use rapport::app::registry::RESOURCES;
 use rapport::auth::Role;
-use rapport::registry::RESOURCES;
 use rapport::resource::{FieldType, Mutability};
 use serde_json::{Value, json};
 

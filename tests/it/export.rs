@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
 
+use rapport::app::registry::RESOURCES;
 use rapport::auth::Role;
-use rapport::registry::RESOURCES;
 use rapport::resource::Cardinality;
 use serde_json::{Value, json};
 

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use diesel::connection::SimpleConnection;
+use rapport::app::registry::RESOURCES;
 use rapport::auth::Role;
-use rapport::registry::RESOURCES;
 use serde_json::{Value, json};
 
 use crate::support::{Answer, Client, Database, Post, Program, Samples, Service, make_business, make_key};

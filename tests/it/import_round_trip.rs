@@ -1,6 +1,6 @@
 //! Tests that an export can be imported again, and changes nothing.
 
-use rapport::import::IMPORTED;
+use rapport::integrations::import::IMPORTED;
 use rapport::resource::{Cardinality, FieldType, Resource};
 use serde_json::{Map, Value, json};
 

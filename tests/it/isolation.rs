@@ -1,7 +1,7 @@
 //! Tests of tenant isolation (no business reads or changes another's rows) and of the permissions of each role.
 
+use rapport::app::registry::RESOURCES;
 use rapport::auth::{Action, Role};
-use rapport::registry::RESOURCES;
 use rapport::resource::{FieldType, Mutability, Resource};
 use serde_json::{Map, Value, json};
 

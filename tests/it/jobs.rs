@@ -6,13 +6,13 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use actix_web::web::Data;
+use rapport::app::state::AppState;
 use rapport::auth::{Role, Tenant};
 use rapport::background::store::{self, JobLease, LeaseConfig};
 use rapport::background::{self, Job, JobType, Step};
+use rapport::base::error::{Error, FieldError};
 use rapport::db::{self, Actor, SqlValue, Statement, Tx};
-use rapport::error::{Error, FieldError};
 use rapport::resource::Changeset;
-use rapport::state::AppState;
 use serde_json::{Value as Json, json};
 use uuid::Uuid;
 
@@ -30,7 +30,7 @@ fn make(
     tenant: &Tenant,
     business: &rapport::auth::TenantSettings,
     job: &mut Job,
-) -> rapport::error::Result<Step> {
+) -> rapport::base::error::Result<Step> {
     let all = job.input["rows"].as_i64().expect("a number");
     let number = job.cursor.as_i64().unwrap_or_default() + 1;
     let resource = &rapport::crm::contacts::CONTACTS;
@@ -47,7 +47,7 @@ fn fail(
     tenant: &Tenant,
     _: &rapport::auth::TenantSettings,
     job: &mut Job,
-) -> rapport::error::Result<Step> {
+) -> rapport::base::error::Result<Step> {
     if job.cursor.is_null() {
         (job.cursor, job.done) = (json!("begun"), 1);
         return Ok(Step::More);

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use actix_web::ResponseError;
 use diesel::PgConnection;
 use diesel::connection::SimpleConnection;
+use rapport::base::error::Result;
 use rapport::db::{Db, Isolation, Statement, Tx, WriteOptions};
-use rapport::error::Result;
 use serde_json::json;
 
 use crate::support::{Answer, Client, Database, Service, make_business, open_db};
@@ -138,7 +138,8 @@ fn request_with_full_db_queue_503_at_once() {
 
 #[test]
 fn slow_statement_503_statement_timeout_then_recovers() {
-    let service = Service::with(&["--statement-timeout-ms", "300", "--credential-cache-ms", "60000", STUCK[0], STUCK[1]]);
+    let service =
+        Service::with(&["--statement-timeout-ms", "300", "--credential-cache-ms", "60000", STUCK[0], STUCK[1]]);
     let api = &service.client;
     let lead = api.make("leads", json!({ "title": "Roof" }));
     let held = Held::tables(&service.database, "leads");

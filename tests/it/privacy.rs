@@ -4,8 +4,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use deadpool_redis::redis;
+use rapport::app::registry::RESOURCES;
 use rapport::auth::Role;
-use rapport::registry::RESOURCES;
 use rapport::resource::Search;
 use serde_json::{Value, json};
 use uuid::Uuid;

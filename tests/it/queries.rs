@@ -1,7 +1,7 @@
 //! Tests that the number of queries never depends on the number of rows: for every resource, with each relation alone
 //! and all together, a list and a batch read of 500 rows (of 50 with a relation alone) cost as many as one row.
 
-use rapport::registry::RESOURCES;
+use rapport::app::registry::RESOURCES;
 use rapport::resource::{Cardinality, Resource};
 use serde_json::json;
 

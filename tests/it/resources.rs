@@ -1,7 +1,7 @@
 //! Tests of every resource against its definition. No resource is named here, so a new one is tested as soon as it is
 //! registered.
 
-use rapport::registry::RESOURCES;
+use rapport::app::registry::RESOURCES;
 use rapport::resource::list_query::FilterOp;
 use rapport::resource::{Cardinality, FieldType, Mutability, Resource};
 use serde_json::{Map, Value, json};

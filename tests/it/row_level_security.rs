@@ -1,9 +1,9 @@
 //! Tests row-level security by disabling the first protection: a build whose statements omit the tenant predicate
 //! (`make test-rls`).
 
+use rapport::app::registry::RESOURCES;
 use rapport::auth::Role;
 use rapport::cache::mutants::TENANT_MUTANTS;
-use rapport::registry::RESOURCES;
 use rapport::resource::{FieldType, Mutability};
 use serde_json::{Map, Value, json};
 

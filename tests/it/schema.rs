@@ -12,15 +12,15 @@ const HEADER: &str = "\
 
 #[test]
 fn diesel_schema_equals_migrated_database() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/schema.rs");
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/db/schema.rs");
     let given = written(&Database::create());
     if std::env::var_os("RAPPORT_WRITE_SCHEMA").is_some() {
-        std::fs::write(path, &given).expect("src/schema.rs");
+        std::fs::write(path, &given).expect("src/db/schema.rs");
     }
-    let known = std::fs::read_to_string(path).expect("src/schema.rs");
+    let known = std::fs::read_to_string(path).expect("src/db/schema.rs");
     assert!(
         known == given,
-        "src/schema.rs is not what the migrations give; write it with RAPPORT_WRITE_SCHEMA=1 cargo test schema"
+        "src/db/schema.rs is not what the migrations give; write it with RAPPORT_WRITE_SCHEMA=1 cargo test schema"
     );
 }
 

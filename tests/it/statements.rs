@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use rapport::base::error::Result;
 use rapport::db::backend_id::ARRAYS;
 use rapport::db::{Db, Statement};
-use rapport::error::Result;
 use serde_json::{Map, Value, json};
 
 use crate::support::{Client, Database, Service, make_business, open_db, until};

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rapport::auth::Role;
 use rapport::background::{Pulse, Task};
-use rapport::egress::{EgressClient, EgressPolicy, Lookup};
+use rapport::base::egress::{EgressClient, EgressPolicy, Lookup};
 use serde_json::{Value, json};
 
 use crate::support::receiver::Receiver;
@@ -140,7 +140,8 @@ fn webhook_delivery_panic_counted_and_retried_after_lease() {
     let database = Database::create();
     let business = make_business(&database, "acme");
     let key = make_key(&database, business, Role::Owner);
-    let settings = ["--background-tasks", "on", "--webhook-allowed-networks", "127.0.0.0/8", "--webhook-timeout-seconds", "2"];
+    let settings =
+        ["--background-tasks", "on", "--webhook-allowed-networks", "127.0.0.0/8", "--webhook-timeout-seconds", "2"];
     let service = Service::changed(database, business, &key, &settings, move |app| {
         let bounds = EgressPolicy::new(&app.config.webhook_allowed_networks);
         app.egress = EgressClient::new(bounds, Duration::from_secs(2), lookup);

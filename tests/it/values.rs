@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
-use rapport::registry::RESOURCES;
+use rapport::app::registry::RESOURCES;
 use rapport::resource::{FieldType, Mutability, Resource};
 use serde_json::{Map, Value, json};
 
@@ -231,7 +231,7 @@ fn phone_filter_unescaped_plus_matches() {
     api.create("conversations", json!({ "channel": "sms", "address": "(415) 293-3313" }));
     api.create("conversations", json!({ "channel": "email", "address": "anna@example.com" }));
     let mut samples = Samples::new(api);
-    let mut booking = samples.body(&rapport::crm::bookings::BOOKINGS);
+    let mut booking = samples.body(&rapport::scheduling::bookings::BOOKINGS);
     booking.insert("customer_phone".to_owned(), json!("+4930901820"));
     api.create("bookings", Value::Object(booking));
     for number in

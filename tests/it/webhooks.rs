@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use rapport::auth::Role;
 use rapport::background::Slots;
+use rapport::base::egress::{EgressClient, EgressPolicy, Lookup};
 use rapport::db::Statement;
-use rapport::egress::{EgressClient, EgressPolicy, Lookup};
 use serde_json::{Value, json};
 use standardwebhooks::Webhook;
 
@@ -514,7 +514,7 @@ fn claim_deliveries_paused_backlog_costs_no_more_pages() {
     write(20_000, "n");
     write(3, "0");
     let claim = || {
-        let statement = rapport::webhooks::dispatcher::claim(64, &Slots::new(64, 8), 30);
+        let statement = rapport::integrations::webhooks::dispatcher::claim(64, &Slots::new(64, 8), 30);
         let (text, values) = statement.numbered();
         let types: Vec<&str> = values.iter().map(|value| sql_type(value)).collect();
         let literals: Vec<String> = values.iter().map(|value| literal(value)).collect();

@@ -14,8 +14,8 @@ use serde_json::{Value as Json, json};
 use super::score::ScoredMatch;
 use super::search::{Prospect, is_contact, rated};
 use crate::auth::{Action, Tenant};
+use crate::base::error::{Error, Result};
 use crate::db::{SqlValue, Statement, Tx};
-use crate::error::{Error, Result};
 use crate::resource::{Changeset, Resource};
 
 /// Less similar names belong to different rows, even with the same phone number.

@@ -10,10 +10,11 @@ use utoipa::openapi::path::HttpMethod;
 use uuid::Uuid;
 
 use super::search::{Prospect, SHOWN, search};
+use crate::app::state::AppState;
 use crate::auth::{Action, Tenant, TenantSettings};
+use crate::base::error::{Error, FieldError, Result};
 use crate::crm::companies::COMPANIES;
 use crate::crm::contacts::CONTACTS;
-use crate::error::{Error, FieldError, Result};
 use crate::http::caller::Caller;
 use crate::http::{response, routing};
 use crate::resource::crud::{RelatedRows, row};
@@ -21,7 +22,6 @@ use crate::resource::http::no_parameters;
 use crate::resource::list_query::Projection;
 use crate::resource::openapi::{Act, Gives, Part, Shape};
 use crate::resource::{Changeset, Field, FieldType, Mutability, Resource, action_body, body, select};
-use crate::state::AppState;
 
 static LIMIT: Field = Field::int("limit", 1, SHOWN, "5", "How many rows at most.").default("20");
 static ID: Field = Field::new(

@@ -5,9 +5,9 @@ use uuid::Uuid;
 
 use super::score::ScoredMatch;
 use crate::auth::Tenant;
+use crate::base::error::Result;
 use crate::crm::contacts::CONTACTS;
 use crate::db::{SqlValue, Statement};
-use crate::error::Result;
 use crate::resource::{Changeset, Resource, crud, select};
 
 /// Rows per index; a value that more rows share says nothing.

@@ -9,20 +9,20 @@ use utoipa::openapi::path::HttpMethod;
 use super::LEADS;
 use super::conversion::{self, Conversion};
 use super::processing::{self, Processing};
+use crate::app::state::AppState;
 use crate::auth::Action;
+use crate::base::error::Result;
+use crate::channels::conversations::CONVERSATIONS;
+use crate::channels::messages::MESSAGES;
 use crate::crm::companies::COMPANIES;
 use crate::crm::contacts::CONTACTS;
-use crate::crm::conversations::CONVERSATIONS;
 use crate::crm::decisions::DECISIONS;
-use crate::crm::messages::MESSAGES;
-use crate::error::Result;
 use crate::http::caller::Caller;
 use crate::http::precondition::IfMatch;
 use crate::http::{idempotency, routing};
 use crate::resource::http::{id, may_change, no_parameters};
 use crate::resource::openapi::{Act, Gives, Part, Shape};
 use crate::resource::{Field, FieldType};
-use crate::state::AppState;
 
 /// Registers the routes below `/leads`.
 pub fn routes(scope: &mut ServiceConfig) {

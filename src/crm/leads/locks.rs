@@ -7,8 +7,8 @@ use uuid::Uuid;
 
 use super::LEADS;
 use crate::auth::Tenant;
+use crate::base::error::{Error, Result};
 use crate::db::{SqlValue, Statement, Tx};
-use crate::error::{Error, Result};
 use crate::http::precondition::IfMatch;
 use crate::resource::crud;
 use crate::resource::{Resource, select};

@@ -7,11 +7,11 @@ use uuid::Uuid;
 
 use super::{LEADS, locks};
 use crate::auth::{Tenant, TenantSettings};
-use crate::crm::conversations::CONVERSATIONS;
+use crate::base::error::{Error, FieldError, Result};
+use crate::channels::conversations::CONVERSATIONS;
+use crate::channels::messages::MESSAGES;
 use crate::crm::decisions::DECISIONS;
-use crate::crm::messages::MESSAGES;
 use crate::db::{SqlValue, Statement, Tx};
-use crate::error::{Error, FieldError, Result};
 use crate::http::idempotency::ApiResponse;
 use crate::http::precondition::IfMatch;
 use crate::resource::crud;

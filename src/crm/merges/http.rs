@@ -8,11 +8,12 @@ use utoipa::openapi::path::HttpMethod;
 
 use super::merge::{MAX_MERGED, Merge};
 use super::{MERGES, undo};
+use crate::app::state::AppState;
 use crate::auth::{Action, Tenant};
+use crate::base::error::Result;
 use crate::crm::companies::COMPANIES;
 use crate::crm::contacts::CONTACTS;
 use crate::db::Tx;
-use crate::error::Result;
 use crate::http::caller::Caller;
 use crate::http::idempotency::{self, ApiResponse};
 use crate::http::precondition::IfMatch;
@@ -20,7 +21,6 @@ use crate::http::routing;
 use crate::resource::http::{id, may_change, no_parameters};
 use crate::resource::openapi::{Act, Gives, Part, Shape};
 use crate::resource::{Field, FieldType, Resource};
-use crate::state::AppState;
 
 /// Registers the route below `/contacts` or `/companies`.
 pub fn routes(resource: &'static Resource, scope: &mut ServiceConfig) {

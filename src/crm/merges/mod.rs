@@ -12,8 +12,8 @@ mod undo;
 use uuid::Uuid;
 
 use crate::auth::Tenant;
+use crate::base::error::Result;
 use crate::db::{SqlValue, Statement, Tx};
-use crate::error::Result;
 use crate::resource::{Field, FieldType, Operations, Resource, Search, Sort, crud, select};
 
 const OF: &[&str] = &["contacts", "companies"];

@@ -1,15 +1,15 @@
 //! References to contacts and companies, derived from the relations of the resources.
 
-use crate::crm::bookings::BOOKINGS;
+use crate::channels::conversations::CONVERSATIONS;
+use crate::channels::messages::MESSAGES;
 use crate::crm::companies::COMPANIES;
 use crate::crm::contacts::CONTACTS;
-use crate::crm::conversations::CONVERSATIONS;
 use crate::crm::decisions::DECISIONS;
 use crate::crm::leads::LEADS;
-use crate::crm::messages::MESSAGES;
 use crate::crm::notes::NOTES;
 use crate::crm::tasks::TASKS;
 use crate::resource::{Cardinality, Resource};
+use crate::scheduling::bookings::BOOKINGS;
 
 /// Resources with references, in lock order. A test compares the references that follow from it with the foreign keys
 /// of the database.

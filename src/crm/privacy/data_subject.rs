@@ -5,19 +5,19 @@ use diesel::pg::PgConnection;
 use uuid::Uuid;
 
 use crate::auth::Tenant;
-use crate::crm::bookings::BOOKINGS;
+use crate::base::error::Result;
+use crate::channels::conversations::CONVERSATIONS;
+use crate::channels::messages::MESSAGES;
 use crate::crm::contacts::CONTACTS;
-use crate::crm::conversations::CONVERSATIONS;
 use crate::crm::decisions::DECISIONS;
 use crate::crm::leads::LEADS;
 use crate::crm::merges::MERGES;
-use crate::crm::messages::MESSAGES;
 use crate::crm::notes::NOTES;
 use crate::crm::tasks::TASKS;
 use crate::db::{SqlValue, Statement};
-use crate::error::Result;
 use crate::resource::audit_log::AUDIT_LOG;
 use crate::resource::{Resource, crud, select};
+use crate::scheduling::bookings::BOOKINGS;
 
 /// Resources that an export has rows of.
 pub static RESOURCES: [&Resource; 10] =

@@ -8,9 +8,9 @@ use uuid::Uuid;
 
 use super::data_subject::DataSubject;
 use crate::auth::Tenant;
+use crate::base::error::Result;
 use crate::crm::merges::{self, MERGES};
 use crate::db::{SqlValue, Statement, Tx};
-use crate::error::Result;
 use crate::resource::{Field, FieldType, Mutability, Resource, select};
 
 pub const MODES: &[&str] = &["anonymise", "delete"];

@@ -4,8 +4,8 @@ use uuid::Uuid;
 
 use super::data_subject::DataSubject;
 use crate::auth::Tenant;
+use crate::base::error::{Error, Result};
 use crate::db::{SqlValue, Statement, Tx};
-use crate::error::{Error, Result};
 use crate::resource::audit_log::AUDIT_LOG;
 use crate::resource::{crud, select};
 

@@ -13,11 +13,12 @@ use utoipa::openapi::OpenApi;
 use utoipa::openapi::path::HttpMethod;
 
 use super::{data_subject, erasure, export};
+use crate::app::state::AppState;
 use crate::auth::{Action, Area};
 use crate::background::detach;
+use crate::base::error::{Error, Result};
 use crate::crm::contacts::CONTACTS;
 use crate::db::{Isolation, WriteOptions};
-use crate::error::{Error, Result};
 use crate::http::caller::Caller;
 use crate::http::idempotency::{self, ApiResponse, IdempotencyKey};
 use crate::http::{response, routing};
@@ -25,7 +26,6 @@ use crate::resource::action_body::ActionBody;
 use crate::resource::http::id;
 use crate::resource::openapi::{Act, Gives};
 use crate::resource::{Field, FieldType};
-use crate::state::AppState;
 
 static ERASURE: [Field; 1] = [Field::choice(
     "mode",

@@ -7,9 +7,9 @@ use diesel::PgConnection;
 use super::objects::{self, About, FOREIGN, KINDS, Object, ObjectKind, OnNewer};
 use super::sequences::{self, Depth};
 use super::{CatalogueFault, Report, TENANT_ROLE, expected, tenant_role};
+use crate::base::error::{Error, Result};
 use crate::db::database_target::BoxError;
 use crate::db::{Statement, bound_lock_waits, connect, migrate};
-use crate::error::{Error, Result};
 
 /// The one encoding that can store every text of the API.
 const ENCODING: &str = "UTF8";

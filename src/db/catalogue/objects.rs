@@ -3,8 +3,8 @@
 
 use diesel::PgConnection;
 
+use crate::base::error::Result;
 use crate::db::Statement;
-use crate::error::Result;
 
 /// What must hold of an object in a database migrated by a newer release, while replicas of this release still run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

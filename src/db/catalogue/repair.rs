@@ -7,8 +7,8 @@ use diesel::connection::SimpleConnection;
 
 use super::waits::{self, Attempts};
 use super::{CatalogueFault, Report, expected, tenant_role};
+use crate::base::error::{Error, Result};
 use crate::db::{self, Statement, Tx};
-use crate::error::{Error, Result};
 
 /// Lock timeout of one remedy for locks that were not taken in advance: writers are blocked meanwhile.
 const REMEDY_LOCK_TIMEOUT: &str = "1s";

@@ -5,8 +5,8 @@ use diesel::PgConnection;
 
 use super::CatalogueFault;
 use super::objects::Object;
+use crate::base::error::Result;
 use crate::db::Statement;
-use crate::error::Result;
 
 /// How much the check reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

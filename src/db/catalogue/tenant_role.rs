@@ -5,8 +5,8 @@ use diesel::PgConnection;
 use diesel::connection::SimpleConnection;
 
 use super::CatalogueFault;
+use crate::base::error::{Error, Result};
 use crate::db::Statement;
-use crate::error::{Error, Result};
 
 pub const TENANT_ROLE: &str = "rapport_tenant";
 

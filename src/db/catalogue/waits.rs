@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use diesel::PgConnection;
 
+use crate::base::error::{Error, Result, is_deadlock};
 use crate::db::{SqlValue, Statement};
-use crate::error::{Error, Result, is_deadlock};
 
 /// Total time for all attempts, unless the session's `lock_timeout` is shorter (`PGOPTIONS="-c lock_timeout=2s"`).
 const LIMIT: Duration = Duration::from_secs(10);

@@ -22,7 +22,7 @@ use actix_web::rt::net::TcpStream;
 
 use self::stream::Stream;
 pub use self::stream::{Activity, InFlight};
-use crate::ops::metrics;
+use crate::base::telemetry::metrics;
 
 /// Time a client has to notice, after a refused body and when a kept-alive connection is closed.
 const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(1);

@@ -6,7 +6,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use utoipa::openapi::OpenApi;
 use utoipa::openapi::path::HttpMethod;
 
-use crate::error::Result;
+use crate::base::error::Result;
 use crate::http::routing;
 use crate::identity::dto::SIGNED_IN;
 use crate::identity::http::{device, secret};

@@ -17,7 +17,7 @@ use self::store::LoginAttempt;
 use super::sessions::Device;
 use super::sign_in::SignIn;
 use crate::auth::{hash, secret};
-use crate::error::{Error, Result};
+use crate::base::error::{Error, Result};
 
 /// Lifetime of a login attempt, in seconds.
 const AWAY: i64 = 600;

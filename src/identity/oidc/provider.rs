@@ -9,8 +9,8 @@ use openidconnect::{
 };
 use tokio::sync::Mutex;
 
-use crate::config::Config;
-use crate::error::{Error, Result};
+use crate::app::config::Config;
+use crate::base::error::{Error, Result};
 
 /// How long the provider's metadata, including its keys, is cached.
 const BELIEVED: Duration = Duration::from_secs(3600);

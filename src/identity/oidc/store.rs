@@ -4,8 +4,8 @@ use uuid::Uuid;
 
 use super::provider::Someone;
 use crate::auth::Hash;
+use crate::base::error::Result;
 use crate::db::{SqlValue, Statement, Tx};
-use crate::error::Result;
 
 /// Expired attempts which are deleted with each new one.
 const SWEPT: u32 = 100;

@@ -6,12 +6,12 @@ use actix_web::{HttpRequest, HttpResponse};
 
 use super::{Batch, BatchAction, response};
 use crate::auth::{Action, Tenant};
+use crate::base::error::Result;
+use crate::base::request_context;
 use crate::db::Tx;
-use crate::error::Result;
 use crate::http::caller::Caller;
 use crate::http::idempotency::ApiResponse;
 use crate::http::{idempotency, routing};
-use crate::request_context;
 use crate::resource::http::no_parameters;
 use crate::resource::{ReadService, Resource, body};
 

@@ -18,8 +18,8 @@ pub use self::response::response;
 use super::crud::Row;
 use super::{Changeset, Field, PendingRow, Resource, references};
 use crate::auth::Tenant;
+use crate::base::error::{Error, FieldError, Result};
 use crate::db::Tx;
-use crate::error::{Error, FieldError, Result};
 
 /// Maximum items of one batch, as in a batch read. More needs an import, or several batches.
 pub const MAX_ITEMS: usize = 1_000;

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::{Batch, BatchAction, Item, MAX_ITEMS, Upsert};
 use crate::auth::TenantSettings;
-use crate::error::{Error, FieldError, Result};
+use crate::base::error::{Error, FieldError, Result};
 use crate::resource::{Changeset, Field, Resource, ValidationErrors, did_you_mean};
 
 impl Batch {

@@ -3,8 +3,8 @@
 use super::execute::execute;
 use super::{Batch, BatchAction, Item, Outcome};
 use crate::auth::Tenant;
+use crate::base::error::{Error, FieldError, Result};
 use crate::db::Tx;
-use crate::error::{Error, FieldError, Result};
 use crate::resource::ValidationErrors;
 
 /// Runs `batch` and returns `{"results":[…],"succeeded":n,"failed":m}`; the problems of items contain `request_id`.

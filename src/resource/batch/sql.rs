@@ -3,9 +3,9 @@
 use serde_json::{Map, Value as Json, json};
 use uuid::Uuid;
 
-use super::super::{Field, PendingRow, Resource, assignments, select};
 use crate::auth::Tenant;
 use crate::db::{SqlValue, Statement};
+use crate::resource::{Field, PendingRow, Resource, assignments, select};
 
 /// Selects rows by id and locks them until the transaction ends; in id order, so that concurrent sets wait for each
 /// other and do not deadlock. Cells: those of the row if `whole`, otherwise id and version.

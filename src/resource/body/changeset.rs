@@ -5,11 +5,11 @@ use serde_json::{Map, Value as Json};
 use super::validation_errors::ValidationErrors;
 use super::values::value;
 use crate::auth::TenantSettings;
+use crate::base::error::{Error, FieldError, Result};
+use crate::base::suggest::shown;
 use crate::db::SqlValue;
-use crate::error::{Error, FieldError, Result};
 use crate::resource::field::{Field, Mutability};
 use crate::resource::{Resource, did_you_mean};
-use crate::suggest::shown;
 
 /// What a body is read for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

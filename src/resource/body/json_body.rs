@@ -2,7 +2,7 @@
 
 use serde_json::Value as Json;
 
-use crate::error::{Error, Result};
+use crate::base::error::{Error, Result};
 
 /// Parses a JSON body; rejects one nested deeper than `depth`, before anything else reads it. Errors: 400.
 pub fn json(bytes: &[u8], depth: usize) -> Result<Json> {

@@ -1,7 +1,7 @@
 //! Collects the validation errors of a body until all of it is read.
 
-use crate::error::{Error, FieldError, Result};
-use crate::suggest::shown;
+use crate::base::error::{Error, FieldError, Result};
+use crate::base::suggest::shown;
 
 /// Maximum errors of one response; more would not help the client.
 pub const MAX_ERRORS: usize = 200;

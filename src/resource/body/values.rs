@@ -7,9 +7,10 @@ use serde_json::{Map, Value as Json};
 use uuid::Uuid;
 
 use crate::auth::TenantSettings;
+use crate::base::phone;
 use crate::db::SqlValue;
 use crate::resource::field::FieldType;
-use crate::resource::{clean_text, iso_codes, list_query, nearest, phone};
+use crate::resource::{clean_text, iso_codes, list_query, nearest};
 
 /// Maximum tags of one row.
 pub const MAX_TAGS: usize = 50;

@@ -7,14 +7,15 @@ use uuid::Uuid;
 use super::filter_value::{RawFilterValue, signs_kept, words};
 use super::{Count, DEFAULT_LIMIT, Filter, FilterOp, List, MAX_LIMIT, Predicate, Projection, names};
 use crate::auth::TenantSettings;
+use crate::base::error::{Error, FieldError, Result};
+use crate::base::phone;
+use crate::base::suggest::shown;
 use crate::db::SqlValue;
-use crate::error::{Error, FieldError, Result};
 use crate::resource::body::{MAX_ERRORS, scalar};
 use crate::resource::cursor::Cursor;
 use crate::resource::field::FieldType;
 use crate::resource::row_json::FieldMask;
-use crate::resource::{Field, Relation, Resource, Search, Sort, clean_text, did_you_mean, phone};
-use crate::suggest::shown;
+use crate::resource::{Field, Relation, Resource, Search, Sort, clean_text, did_you_mean};
 
 /// Maximum values of one filter.
 const MAX_FILTER_VALUES: usize = 100;

@@ -4,8 +4,8 @@
 use std::time::{Duration, Instant};
 
 use diesel::pg::PgConnection;
+use rapport::app::registry::RESOURCES;
 use rapport::auth::{Tenant, TenantSettings};
-use rapport::registry::RESOURCES;
 use rapport::resource::list_query::{List, Projection};
 use rapport::resource::{Cardinality, Relation, Resource, select};
 use serde_json::{Value as Json, json};

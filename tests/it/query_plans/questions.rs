@@ -2,12 +2,12 @@
 //! paged, with its relations, by id and in batches.
 
 use diesel::pg::PgConnection;
+use rapport::app::registry::RESOURCES;
 use rapport::auth::{Tenant, TenantSettings};
 use rapport::crm::companies::COMPANIES;
 use rapport::crm::contacts::CONTACTS;
 use rapport::crm::duplicates::{self, Prospect};
 use rapport::db::Statement;
-use rapport::registry::RESOURCES;
 use rapport::resource::batch::sql;
 use rapport::resource::list_query::{FilterOp, List, Projection};
 use rapport::resource::{Cardinality, Changeset, Field, FieldType, PendingRow, Resource, Search, crud, select};

@@ -5,12 +5,12 @@ use std::sync::mpsc;
 use std::thread::JoinHandle;
 
 use clap::Parser;
+use rapport::app::config::Config;
+use rapport::app::server;
+use rapport::app::state::AppState;
 use rapport::auth::Tenant;
 use rapport::background::Supervisor;
-use rapport::config::Config;
 use rapport::db::{self, Db};
-use rapport::server;
-use rapport::state::AppState;
 use rapport::{auth::Role, identity::api_keys};
 use tokio::sync::oneshot;
 use uuid::Uuid;
@@ -72,7 +72,7 @@ impl Service {
         let url = database.url.clone();
         let thread = std::thread::spawn(move || {
             actix_web::rt::System::new().block_on(async move {
-                let mut app = AppState::open(config, &url, rapport::openapi::shape()).expect("an application");
+                let mut app = AppState::open(config, &url, rapport::app::openapi::shape()).expect("an application");
                 change(&mut app);
                 let running = server::start(app).expect("a server");
                 let addresses = (running.address, running.metrics_address.expect("metrics"), running.app.db.clone());
@@ -160,7 +160,7 @@ pub fn open_db(database: &Database, settings: Settings) -> Db {
 
 /// The state of a process, for tests of background tasks.
 pub fn open_app(database: &Database, settings: Settings) -> AppState {
-    AppState::open(configuration(settings), &database.url, rapport::openapi::shape()).expect("an application")
+    AppState::open(configuration(settings), &database.url, rapport::app::openapi::shape()).expect("an application")
 }
 
 /// A business in Berlin with American phone numbers. It has a queued job of an unknown type, so that tests over all

@@ -1,0 +1,11 @@
+//! The application: what the binary does, and where all rooms are put together.
+
+pub mod background_tasks;
+pub mod cli;
+pub mod config;
+pub mod openapi;
+pub mod registry;
+pub mod routes;
+pub mod seed;
+pub mod server;
+pub mod state;

@@ -1,0 +1,307 @@
+//! Builds the OpenAPI document from the definitions of the resources, and serves it with its explorer.
+
+use std::sync::LazyLock;
+
+use actix_web::http::header;
+use actix_web::{HttpRequest, HttpResponse, Responder};
+use serde_json::json;
+use utoipa::openapi::path::{HttpMethod, OperationBuilder};
+use utoipa::openapi::request_body::RequestBodyBuilder;
+use utoipa::openapi::response::ResponseBuilder;
+use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, Type};
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
+use utoipa::openapi::tag::TagBuilder;
+use utoipa::openapi::{
+    ComponentsBuilder, ContentBuilder, InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder, PathItem, Paths, Schema,
+    ServerBuilder,
+};
+use utoipa_swagger_ui::{Config, SwaggerUi};
+
+use crate::app::registry::RESOURCES;
+use crate::cache::{brotli, gzip};
+use crate::crm;
+use crate::http::openapi_responses::{self, PROBLEMS, problem, problems, reference};
+use crate::http::response::accepts;
+use crate::identity;
+use crate::integrations::bulk;
+use crate::integrations::events;
+use crate::integrations::import;
+use crate::integrations::webhooks;
+use crate::resource;
+
+const ABOUT: &str = "A CRM back end: leads, companies, contacts, conversations and bookings.\n\n\
+Every list has the same grammar: filters by field, `q`, `sort`, `limit`, `cursor`, `include`, `fields`, `count`. Every \
+error is a problem document (RFC 9457) with a stable `code`. Every GET of a resource has an ETag; send it back in `If-None-Match` to \
+save the answer, or in `If-Match` to change only what you have seen.\n\n\
+Send a new `Idempotency-Key` with every POST, and it can be sent again safely when its answer was lost.\n\n\
+Most resources are written in batches too: `POST` of `batch/create`, `batch/update`, `batch/upsert` or `batch/delete` below their \
+path takes up to 1,000 rows in one transaction.\n\n\
+Fields of your own go into `metadata`; a list is narrowed by `metadata.<key>=<text>`.\n\n\
+Authorise with `Authorization: Bearer <credential>`: the API key of a program, or the access token of a person, which \
+`POST /api/v1/auth/sessions` gives.";
+
+/// Ends of the POST paths that need no `Idempotency-Key`: they only read, or repeating them changes nothing.
+const DONE_ANYHOW: [&str; 4] = ["/batch/read", "/duplicates", "/auth/password-changes", "/ops/cache/purge"];
+
+static JSON: LazyLock<String> = LazyLock::new(|| {
+    let mut text = build().to_pretty_json().unwrap_or_default();
+    text.push('\n');
+    text
+});
+
+/// Returns the document as served and committed.
+pub fn text() -> &'static str {
+    &JSON
+}
+
+/// Identifies the format of responses: a process must not use cached responses of another format.
+pub fn shape() -> u64 {
+    xxhash_rust::xxh3::xxh3_64(text().as_bytes())
+}
+
+/// Builds the document.
+pub fn build() -> OpenApi {
+    let info = InfoBuilder::new()
+        .title("Rapport")
+        .version(env!("CARGO_PKG_VERSION"))
+        .description(Some(ABOUT))
+        .license(Some(LicenseBuilder::new().name("MIT").identifier(Some("MIT")).build()));
+    let tags = RESOURCES
+        .iter()
+        .map(|resource| TagBuilder::new().name(resource.plural).description(Some(resource.description)).build());
+    let health = TagBuilder::new().name("health").description(Some("Probes for orchestrators and people.")).build();
+    let auth = TagBuilder::new().name("auth").description(Some("How people come in, and who is calling.")).build();
+    let events = TagBuilder::new().name("events").description(Some("What happened, in order.")).build();
+    let ops = TagBuilder::new().name("ops").description(Some("For operators of the service.")).build();
+    let mut api = OpenApiBuilder::new()
+        .info(info)
+        .servers(Some([ServerBuilder::new().url("/").build()]))
+        .tags(Some(tags.chain([auth, events, health, ops]).collect::<Vec<_>>()))
+        .security(Some([SecurityRequirement::new("key", Vec::<String>::new())]))
+        .components(Some(components().build()))
+        .paths(Paths::new())
+        .build();
+    RESOURCES.iter().for_each(|resource| resource::openapi::describe(resource, &mut api));
+    identity::dto::describe(&mut api);
+    bulk::openapi::describe(&mut api);
+    crm::privacy::http::describe(&mut api);
+    crate::monitoring::jobs::describe(&mut api);
+    events::http::describe(&mut api);
+    crm::leads::http::describe(&mut api);
+    crm::duplicates::http::describe(&mut api);
+    crm::merges::http::describe(&mut api);
+    webhooks::http::describe(&mut api);
+    import::openapi::describe(&mut api);
+    probes(&mut api);
+    operators(&mut api);
+    openapi_responses::idempotency_key_header(&mut api, |path| DONE_ANYHOW.iter().any(|end| path.ends_with(end)));
+    api
+}
+
+fn components() -> ComponentsBuilder {
+    let text = |about: &str| ObjectBuilder::new().schema_type(Type::String).description(Some(about)).build();
+    let fault = ObjectBuilder::new()
+        .schema_type(Type::Object)
+        .description(Some("One thing that is wrong with the request."))
+        .property("pointer", text("JSON pointer into the body, or `/query/<name>`."))
+        .property("code", text("For programs."))
+        .property("detail", text("For people."))
+        .required("pointer")
+        .required("code")
+        .required("detail");
+    let shape = ObjectBuilder::new()
+        .schema_type(Type::Object)
+        .description(Some("A problem document (RFC 9457)."))
+        .property("type", text("A URN made of `code`."))
+        .property("title", text("The status in words."))
+        .property("status", openapi_responses::integer(100, 599).description(Some("The HTTP status.")))
+        .property("detail", text("What is wrong and what to do."))
+        .property("code", text("Stable, for programs."))
+        .property("request_id", text("Quote it when you report a problem."))
+        .property(
+            "errors",
+            ArrayBuilder::new().items(reference("Fault")).description(Some("All faults of the request.")),
+        )
+        .required("type")
+        .required("title")
+        .required("status")
+        .required("detail")
+        .required("code")
+        .required("request_id");
+    let nullable = utoipa::openapi::schema::SchemaType::from_iter([Type::String, Type::Null]);
+    let page = ObjectBuilder::new()
+        .schema_type(Type::Object)
+        .description(Some("Where a page stands in its list."))
+        .property(
+            "limit",
+            openapi_responses::integer(1, i64::from(i32::MAX)).description(Some("How many rows a page has at most.")),
+        )
+        .property(
+            "next",
+            ObjectBuilder::new().schema_type(nullable).description(Some("Cursor of the next page; null on the last.")),
+        )
+        .property("total", openapi_responses::count("How many rows match; with `count` only."))
+        .property(
+            "at_least",
+            ObjectBuilder::new().schema_type(Type::Boolean).description(Some("There are more than `total`.")),
+        )
+        .required("limit")
+        .required("next");
+    let health = ObjectBuilder::new()
+        .schema_type(Type::Object)
+        .description(Some("The state of the process."))
+        .property("status", text("`alive`, `ready`, `started`, `starting`, `draining` or `impaired`."))
+        .property(
+            "reasons",
+            ObjectBuilder::new()
+                .schema_type(Type::Object)
+                .description(Some("With `impaired`: each component that cannot serve, and why."))
+                .additional_properties(Some(ObjectBuilder::new().schema_type(Type::String).description(Some("Why.")))),
+        )
+        .required("status");
+    let key = SecurityScheme::Http(
+        HttpBuilder::new()
+            .scheme(HttpAuthScheme::Bearer)
+            .description(Some("An API key (`rk_…`) or an access token"))
+            .build(),
+    );
+    let components = PROBLEMS
+        .into_iter()
+        .map(problem)
+        .fold(ComponentsBuilder::new(), |components, (name, answer)| components.response(name, answer));
+    components
+        .schema("Problem", shape)
+        .schema("Fault", fault)
+        .schema("PageInfo", page)
+        .schema("Health", health)
+        .security_scheme("key", key)
+}
+
+fn probes(api: &mut OpenApi) {
+    let content = |status: &str| {
+        ContentBuilder::new().schema(Some(reference("Health"))).example(Some(json!({ "status": status }))).build()
+    };
+    for (path, id, summary, good) in [
+        ("/health", "health", "Whether the process is alive", "alive"),
+        ("/health/liveness", "liveness", "Whether the process is alive", "alive"),
+        ("/health/readiness", "readiness", "Whether requests should come", "ready"),
+        ("/health/startup", "startup", "Whether the service has started", "started"),
+    ] {
+        let mut operation = OperationBuilder::new()
+            .tag("health")
+            .summary(Some(summary))
+            .operation_id(Some(id))
+            .securities(Some([SecurityRequirement::default()]))
+            .response("200", ResponseBuilder::new().description("Yes.").content("application/json", content(good)));
+        if good != "alive" {
+            let not = ResponseBuilder::new().description("Not now.").content("application/json", content("starting"));
+            operation = operation.response("503", not);
+        }
+        api.paths.paths.insert(path.to_owned(), PathItem::new(HttpMethod::Get, operation));
+    }
+    let free = ObjectBuilder::new().schema_type(Type::Object).description(Some("Each dependency with its latency."));
+    let content = ContentBuilder::new().schema(Some(Schema::from(free.build()))).example(Some(json!({
+        "status": "ready", "database": { "status": "up", "latency_ms": 0.3 }, "redis": { "status": "off", "latency_ms": null }
+    })));
+    let detailed = OperationBuilder::new()
+        .tag("health")
+        .summary(Some("Each dependency with its latency"))
+        .operation_id(Some("healthDetailed"))
+        .response("200", ResponseBuilder::new().description("The state.").content("application/json", content.build()));
+    let detailed = problems(detailed, &[401, 403, 503]);
+    api.paths.paths.insert("/health/detailed".to_owned(), PathItem::new(HttpMethod::Get, detailed));
+}
+
+fn operators(api: &mut OpenApi) {
+    let free = |about: &str| ObjectBuilder::new().schema_type(Type::Object).description(Some(about)).build();
+    let content = |about: &str, example| {
+        ContentBuilder::new().schema(Some(Schema::from(free(about)))).example(Some(example)).build()
+    };
+    let counts = json!({ "hits_local": 940, "hits_redis": 20, "misses": 40, "hit_rate": 0.96, "inconsistent": 0 });
+    let example = json!({
+        "enabled": true, "total": counts, "resources": { "leads": counts },
+        "local": { "entries": 40, "bytes": 182_000, "capacity_bytes": 67_108_864 },
+        "rounds": { "rounds": 310, "failed": 0, "mean_ms": 0.18 },
+        "redis": { "connected": true, "breaker": "closed", "uptime_seconds": 3600, "used_memory_bytes": 1_200_000 },
+    });
+    let statistics = OperationBuilder::new()
+        .tag("ops")
+        .summary(Some("How the cache does"))
+        .description(Some(
+            "Of this process, since it started: counts for each resource and in all, size, validation rounds, Redis.",
+        ))
+        .operation_id(Some("cacheStatistics"))
+        .response(
+            "200",
+            ResponseBuilder::new()
+                .description("The figures.")
+                .content("application/json", content("Counts, sizes and states.", example)),
+        );
+    let statistics = problems(statistics, &[401, 403, 503]);
+    api.paths.paths.insert("/api/v1/ops/cache".to_owned(), PathItem::new(HttpMethod::Get, statistics));
+    let plurals = RESOURCES.iter().map(|resource| resource.plural);
+    let resource = ObjectBuilder::new().schema_type(Type::String).enum_values(Some(plurals));
+    let body = ObjectBuilder::new()
+        .schema_type(Type::Object)
+        .property("resource", resource.description(Some("Only answers about these; all, when left out.")))
+        .additional_properties(Some(utoipa::openapi::schema::AdditionalProperties::FreeForm(false)));
+    let asked =
+        ContentBuilder::new().schema(Some(Schema::from(body.build()))).example(Some(json!({ "resource": "leads" })));
+    let purge = OperationBuilder::new()
+        .tag("ops")
+        .summary(Some("Forget cached answers of the business"))
+        .description(Some(
+            "On every replica at once. Never needed for answers to be right; it frees memory and helps to compare.",
+        ))
+        .operation_id(Some("purgeCache"))
+        .request_body(Some(RequestBodyBuilder::new().content("application/json", asked.build()).build()))
+        .response(
+            "200",
+            ResponseBuilder::new().description("How many answers this process and Redis held.").content(
+                "application/json",
+                content(
+                    "Answers forgotten; `redis` is null when it does not answer.",
+                    json!({ "local": 12, "redis": 40 }),
+                ),
+            ),
+        );
+    let purge = problems(purge, &[400, 401, 403, 408, 413, 415, 422, 503]);
+    api.paths.paths.insert("/api/v1/ops/cache/purge".to_owned(), PathItem::new(HttpMethod::Post, purge));
+}
+
+/// Serves the document, compressed if the client accepts that: it is large enough to be worth it.
+pub async fn document(request: HttpRequest) -> impl Responder {
+    static GZIP: LazyLock<Vec<u8>> = LazyLock::new(|| gzip(text().as_bytes()).unwrap_or_default());
+    static BROTLI: LazyLock<Vec<u8>> = LazyLock::new(|| brotli(text().as_bytes()).unwrap_or_default());
+    let accepted =
+        request.headers().get(header::ACCEPT_ENCODING).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let mut reply = HttpResponse::Ok();
+    reply.insert_header((header::CONTENT_TYPE, "application/json"));
+    match (accepts(accepted, "br"), accepts(accepted, "gzip")) {
+        (true, _) if !BROTLI.is_empty() => reply.insert_header((header::CONTENT_ENCODING, "br")).body(&BROTLI[..]),
+        (_, true) if !GZIP.is_empty() => reply.insert_header((header::CONTENT_ENCODING, "gzip")).body(&GZIP[..]),
+        _ => reply.body(text()),
+    }
+}
+
+/// Returns the explorer, whose files are in the binary itself.
+pub fn explorer() -> SwaggerUi {
+    let config = Config::new(["/openapi.json"])
+        .persist_authorization(true)
+        .display_request_duration(true)
+        .default_models_expand_depth(-1)
+        .doc_expansion("none")
+        .filter(true);
+    SwaggerUi::new("/docs/{_:.*}").config(config)
+}
+
+/// Serves the root: links to the documentation and the probes.
+pub async fn welcome() -> impl Responder {
+    HttpResponse::Ok().json(json!({
+        "name": "rapport",
+        "version": env!("CARGO_PKG_VERSION"),
+        "docs": "/docs/",
+        "openapi": "/openapi.json",
+        "health": "/health",
+    }))
+}

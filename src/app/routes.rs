@@ -1,0 +1,58 @@
+//! All paths of the service on one page; those of resources follow from [`crate::app::registry`].
+
+use actix_web::http::Method;
+use actix_web::web::{self, ServiceConfig};
+use actix_web::{HttpRequest, HttpResponse};
+
+use crate::app::openapi;
+use crate::app::registry::RESOURCES;
+use crate::base::error::Error;
+use crate::http::routing;
+use crate::identity;
+use crate::integrations::bulk;
+use crate::integrations::events;
+use crate::monitoring::health;
+use crate::resource;
+use crate::resource::http::API;
+
+/// Registers the health probes.
+pub fn probes(config: &mut ServiceConfig) {
+    for (path, probe) in health::PROBES {
+        config.service(
+            web::resource(path)
+                .route(web::get().to(probe))
+                .route(web::head().to(probe))
+                .default_service(routing::refuse(&[Method::GET, Method::HEAD])),
+        );
+    }
+}
+
+pub fn configure(config: &mut ServiceConfig) {
+    probes(config);
+    routing::resource("/health/detailed").on(Method::GET, health::detailed).register(config);
+    config.service(
+        web::resource("/openapi.json")
+            .route(web::get().to(openapi::document))
+            .route(web::head().to(openapi::document))
+            .default_service(routing::refuse(&[Method::GET, Method::HEAD])),
+    );
+    config.service(web::redirect("/docs", "/docs/"));
+    config.service(openapi::explorer());
+    config.route("/", web::get().to(openapi::welcome));
+    config.service(web::scope(API).configure(|api| {
+        bulk::routes(api);
+        RESOURCES.iter().for_each(|resource| resource::http::routes(resource, api));
+        identity::http::routes(api);
+        events::http::routes(api);
+        routing::resource("/ops/cache").on(Method::GET, crate::monitoring::cache::statistics).register(api);
+        routing::resource("/ops/cache/purge").on(Method::POST, crate::monitoring::cache::purge).register(api);
+    }));
+    config.default_service(web::to(nowhere));
+}
+
+async fn nowhere(request: HttpRequest) -> Result<HttpResponse, Error> {
+    let path = request.path();
+    let asked = path.trim_start_matches(API).trim_matches('/');
+    let hint = resource::did_you_mean(asked, RESOURCES.iter().map(|resource| resource.path()));
+    Err(Error::NotFound(format!("There is nothing at this path.{hint} Every path is listed under /docs.")))
+}

@@ -1,0 +1,241 @@
+//! The lifecycle of the service: start, serve, drain, stop.
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::dev::ServerHandle;
+use actix_web::http::header;
+use actix_web::middleware::{Condition, from_fn};
+use actix_web::web::{self, Data};
+use actix_web::{HttpResponse, HttpServer};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::app::background_tasks;
+use crate::app::config::{self, Metrics};
+use crate::app::registry::RESOURCES;
+use crate::app::routes;
+use crate::app::state::AppState;
+use crate::auth::Authenticator;
+use crate::background::{Outcome, Pulse, Task};
+use crate::base::telemetry::metrics;
+use crate::db::ClosedReason;
+use crate::http::middleware::handle;
+use crate::http::rate_limit::limiter::RateLimiter;
+use crate::http::{connections, cors, payload};
+use crate::identity::sign_in::SignIn;
+use crate::integrations::events;
+use crate::monitoring::{catalogue_check as catalogue, heartbeat};
+use crate::resource::{self, ReadService};
+
+/// How often the pool's connections are checked for having kept their backends.
+const POOLER_WATCH: Duration = Duration::from_secs(1);
+
+/// A server that accepts connections.
+pub struct Running {
+    pub address: SocketAddr,
+    pub metrics_address: Option<SocketAddr>,
+    pub app: Data<AppState>,
+    handles: Vec<ServerHandle>,
+    servers: Vec<actix_web::dev::Server>,
+}
+
+/// Binds and starts serving. Readiness fails, and requests are refused, until the database is migrated and intact.
+/// Errors: an address that cannot be bound, explained.
+pub fn start(app: AppState) -> std::io::Result<Running> {
+    let app = Data::from(Arc::new(app));
+    let listener = bind(app.config.bind, "RAPPORT_BIND")?;
+    let address = listener.local_addr()?;
+    let mut servers = vec![api(app.clone(), listener)?];
+    let metrics_address = match app.config.metrics_bind {
+        Metrics::Off => None,
+        Metrics::On(address) => {
+            let listener = bind(address, "RAPPORT_METRICS_BIND")?;
+            let address = listener.local_addr()?;
+            servers.push(metrics_page(app.clone(), listener)?);
+            Some(address)
+        }
+    };
+    let handles = servers.iter().map(actix_web::dev::Server::handle).collect();
+    tend(&app);
+    if app.config.background_tasks {
+        background_tasks::spawn_all(&app);
+    }
+    RateLimiter::keep_up(&app.rate_limiter, &app.supervisor);
+    Ok(Running { address, metrics_address, app, handles, servers })
+}
+
+/// Binds only `/metrics` and the probes, and runs the background tasks. Errors: an address that cannot be bound,
+/// explained; no address for the probes.
+pub fn start_worker(app: AppState) -> std::io::Result<Running> {
+    let app = Data::from(Arc::new(app));
+    let Metrics::On(address) = app.config.metrics_bind else {
+        return Err(std::io::Error::other("a worker answers its probes at RAPPORT_METRICS_BIND, which is off"));
+    };
+    let listener = bind(address, "RAPPORT_METRICS_BIND")?;
+    let address = listener.local_addr()?;
+    let servers = vec![metrics_page(app.clone(), listener)?];
+    let handles = servers.iter().map(actix_web::dev::Server::handle).collect();
+    tend(&app);
+    background_tasks::spawn_all(&app);
+    Ok(Running { address, metrics_address: Some(address), app, handles, servers })
+}
+
+/// Starts the tasks that every process has.
+fn tend(app: &Data<AppState>) {
+    app.db.guard().set(Some(ClosedReason::Starting));
+    let checking = app.clone();
+    app.supervisor.spawn(Task::named("catalogue check"), move |pulse| keep_checking(checking.clone(), pulse));
+    let watching = app.clone();
+    app.supervisor.spawn(Task::named("pooler watch"), move |pulse| watch_pooler(watching.clone(), pulse));
+    app.supervisor.spawn(Task::named("metrics"), metrics::keep_up);
+    let asking = app.clone();
+    app.supervisor.spawn(Task::named("database heartbeat"), move |pulse| heartbeat::keep_asking(asking.clone(), pulse));
+    if let Some(cache) = &app.cache {
+        cache.keep_connected(&app.supervisor);
+    }
+}
+
+impl Running {
+    /// Serves until SIGTERM or SIGINT, then drains and stops: readiness fails first, serving continues for the drain,
+    /// and requests in flight finish within the grace.
+    pub async fn until_told_to_stop(self) -> std::io::Result<()> {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let (app, handles) = (self.app.clone(), self.handles.clone());
+        let stopper = async move {
+            let drain = tokio::select! {
+                _ = terminate.recv() => app.config.shutdown_drain_seconds,
+                // A stop from a terminal has no load balancer that must notice.
+                _ = interrupt.recv() => 0,
+            };
+            app.lifecycle.set_draining();
+            tracing::info!(drain_seconds = drain, "stopping");
+            tokio::time::sleep(Duration::from_secs(drain)).await;
+            futures_util::future::join_all(handles.iter().map(|handle| handle.stop(true))).await;
+        };
+        let serving = futures_util::future::try_join_all(self.servers);
+        let (served, ()) = tokio::join!(serving, stopper);
+        tracing::info!("stopped");
+        served.map(|_| ())
+    }
+
+    /// Returns the servers themselves, for callers that do not wait for signals.
+    pub fn split(self) -> (Vec<ServerHandle>, Vec<actix_web::dev::Server>) {
+        (self.handles, self.servers)
+    }
+}
+
+fn bind(address: SocketAddr, option: &str) -> std::io::Result<TcpListener> {
+    let bound = TcpListener::bind(address);
+    bound.map_err(|error| std::io::Error::new(error.kind(), format!("cannot listen on {address} ({option}): {error}")))
+}
+
+fn api(app: Data<AppState>, listener: TcpListener) -> std::io::Result<actix_web::dev::Server> {
+    let timeouts = connections::Timeouts {
+        head: Duration::from_millis(app.config.header_timeout_ms),
+        write: Duration::from_millis(app.config.write_timeout_ms),
+        keep_alive: Duration::from_secs(app.config.keep_alive_seconds),
+    };
+    let workers = connections::Workers {
+        threads: app.config.http_workers.unwrap_or_else(config::cores),
+        shutdown_grace_seconds: app.config.shutdown_grace_seconds,
+    };
+    let limits = Data::new(payload::Limits {
+        largest: app.config.body_limit,
+        largest_batch: app.config.batch_body_limit.max(app.config.body_limit),
+        time: Duration::from_millis(app.config.body_timeout_ms),
+    });
+    let keyring = Data::new(Authenticator::new(app.db.clone(), app.cache.clone(), &app.config));
+    let engine = Data::new(ReadService::new(app.db.clone(), app.cache.clone(), &app.config));
+    let sign_in = SignIn::open(app.db.clone(), keyring.clone(), &app.config, &app.supervisor);
+    let sign_in = Data::new(sign_in.map_err(std::io::Error::other)?);
+    let hub = Data::new(events::Broadcaster::open(app.clone()));
+    supervise_reads(&app, &engine, &hub);
+    connections::serve(listener, timeouts, workers, move || {
+        actix_web::App::new()
+            .app_data(app.clone())
+            .app_data(sign_in.clone())
+            .app_data(limits.clone())
+            .app_data(keyring.clone())
+            .app_data(engine.clone())
+            .app_data(hub.clone())
+            .wrap(Condition::new(!app.config.cors_origins.is_empty(), cors::cors(&app.config.cors_origins)))
+            .wrap(from_fn(handle))
+            .configure(routes::configure)
+    })
+}
+
+/// Starts the tasks that support the reads of requests.
+fn supervise_reads(app: &Data<AppState>, engine: &Data<ReadService>, hub: &Data<events::Broadcaster>) {
+    if engine.refreshes {
+        let (engine, period) = (engine.clone(), Duration::from_millis(app.config.cache_refresh_ms));
+        let refresh = move |pulse| resource::cache_refresh::refresh(engine.clone(), period, pulse);
+        app.supervisor.spawn(Task::named("cache refresh"), refresh);
+    }
+    let warming = (app.clone(), engine.clone());
+    let warm_up = move |_| warm_up_once_ready(warming.0.clone(), warming.1.clone());
+    app.supervisor.spawn(Task::named("cache warm-up"), warm_up);
+    let single_reads = engine.clone();
+    app.supervisor.spawn(Task::required("coalescer"), move |pulse| {
+        let engine = single_reads.clone();
+        async move { engine.row_loader.reject_late(&pulse).await }
+    });
+    let hub = hub.clone();
+    app.supervisor.spawn(Task::named("event streams"), move |pulse| events::keep_reading(hub.clone(), pulse));
+}
+
+async fn warm_up_once_ready(app: Data<AppState>, engine: Data<ReadService>) -> Outcome {
+    while !app.lifecycle.is_started() {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    resource::cache_refresh::warm_up(engine, &RESOURCES).await;
+    Ok(())
+}
+
+fn metrics_page(app: Data<AppState>, listener: TcpListener) -> std::io::Result<actix_web::dev::Server> {
+    async fn page(app: Data<AppState>) -> HttpResponse {
+        HttpResponse::Ok().insert_header((header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")).body(
+            metrics::render(
+                app.db.state(),
+                app.lifecycle.is_ready(),
+                app.cache.as_deref(),
+                app.db.guard().report().as_deref(),
+            ),
+        )
+    }
+    let server = HttpServer::new(move || {
+        // The probes as well: a worker has no other page, and a scraper may use one address for both.
+        let metrics = actix_web::App::new().app_data(app.clone()).route("/metrics", web::get().to(page));
+        metrics.configure(routes::probes)
+    });
+    Ok(server.workers(1).shutdown_timeout(1).disable_signals().listen(listener)?.run())
+}
+
+/// Waits until the database is migrated and intact, and keeps checking that it is.
+async fn keep_checking(app: Data<AppState>, pulse: Pulse) -> Outcome {
+    let fingerprint = catalogue::until_intact(&app).await;
+    if !app.lifecycle.is_started() {
+        check_pooler(&app).await;
+        app.lifecycle.set_ready();
+        tracing::info!(ms = app.lifecycle.began.elapsed().as_millis() as u64, "ready");
+    }
+    catalogue::watch(app, fingerprint, pulse).await
+}
+
+/// Checks every second that connections have kept their backends, and at once when new ones were opened or a statement
+/// met another backend: the address may now lead to another server than at start, or the pooler have another mode.
+async fn watch_pooler(app: Data<AppState>, pulse: Pulse) -> Outcome {
+    loop {
+        let _ = tokio::time::timeout(POOLER_WATCH, app.db.guard().gate().due()).await;
+        check_pooler(&app).await;
+        pulse.succeeded();
+    }
+}
+
+async fn check_pooler(app: &AppState) {
+    match app.db.check_pooler().await {
+        Ok(()) => app.lifecycle.recovered("pooler"),
+        Err(shared) => app.lifecycle.impair("pooler", shared.to_string()),
+    }
+}

@@ -1,0 +1,11 @@
+//! The foundation: what needs no other room and every room may use.
+
+pub mod egress;
+pub mod email;
+pub mod error;
+pub mod phone;
+pub mod request_context;
+pub mod slots;
+pub mod suggest;
+pub mod supervisor;
+pub mod telemetry;

@@ -1,0 +1,68 @@
+//! Structured logging to standard output that never waits for its reader.
+
+use std::io::IsTerminal;
+
+use tracing::{Event, Subscriber};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+use tracing_subscriber::util::SubscriberInitExt;
+
+use super::log_writer::{self, Guard};
+use crate::app::config::LogFormat;
+use crate::http::access_log;
+
+/// Starts logging by `filter`. Keep the guard: dropping it writes what is buffered.
+/// Errors: the filter, explained.
+pub fn start(filter: &str, format: Option<LogFormat>) -> Result<Guard, String> {
+    // Before the log writer runs, so that its restarts are counted from the first line on.
+    super::metrics::install();
+    let filter = EnvFilter::try_new(filter).map_err(|error| format!("RAPPORT_LOG: {error}"))?;
+    let (writer, guard) = log_writer::start(std::io::stdout()).map_err(|error| error.to_string())?;
+    let terminal = std::io::stdout().is_terminal();
+    let format = format.unwrap_or(if terminal { LogFormat::Text } else { LogFormat::Json });
+    let direct = writer.clone();
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
+    let started = match format {
+        LogFormat::Json => {
+            access_log::write_json_to(direct);
+            builder.json().flatten_event(true).with_current_span(false).finish().with(ClientFaults).try_init()
+        }
+        LogFormat::Text => builder.with_ansi(terminal).finish().with(ClientFaults).try_init(),
+    };
+    started.map_err(|error| error.to_string())?;
+    Ok(guard)
+}
+
+/// Leaves out what actix-http logs as an error although it is the client's: a request that cannot be parsed.
+/// `http::connections` counts it and logs it at debug level.
+struct ClientFaults;
+
+impl<S: Subscriber> Layer<S> for ClientFaults {
+    fn event_enabled(&self, event: &Event<'_>, _: Context<'_, S>) -> bool {
+        match event.metadata().target() {
+            "actix_http::h1::decoder" => false,
+            "actix_http::h1::dispatcher" => !begins(event, &STREAM_ERRORS),
+            _ => true,
+        }
+    }
+}
+
+/// The dispatcher's messages for a request that cannot be parsed and for a connection that broke in the middle of one.
+/// Its other errors are the service's.
+const STREAM_ERRORS: [&str; 2] = ["stream error: request parse error", "stream error: I/O error"];
+
+/// Whether the message of `event` begins with one of `texts`.
+fn begins(event: &Event<'_>, texts: &'static [&'static str]) -> bool {
+    struct Message(&'static [&'static str], bool);
+    impl tracing::field::Visit for Message {
+        fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn std::fmt::Debug) {
+            if field.name() == "message" {
+                let message = format!("{value:?}");
+                self.1 = self.0.iter().any(|text| message.starts_with(text));
+            }
+        }
+    }
+    let mut message = Message(texts, false);
+    event.record(&mut message);
+    message.1
+}

@@ -1,0 +1,93 @@
+//! Conversations: threads with one address on one channel. Last message and unread count follow the messages
+//! ([`totals`]).
+
+pub(super) mod totals;
+
+use std::time::Duration;
+
+use super::messages::MESSAGES;
+use crate::auth::TenantSettings;
+use crate::base::phone;
+use crate::crm::contacts::CONTACTS;
+use crate::crm::leads::LEADS;
+use crate::db::SqlValue;
+use crate::identity::users::USERS;
+use crate::resource::{Changeset, Field, Hooks, Relation, Resource, RowVisibility, Sort, ValidationErrors};
+
+pub const CHANNELS: &[&str] = &["whatsapp", "sms", "email", "web"];
+const STATUSES: &[&str] = &["active", "pending", "closed"];
+
+pub static CONVERSATIONS: Resource = Resource {
+    name: "conversation",
+    plural: "conversations",
+    schema: "Conversation",
+    description: "Threads with one address on one channel; at most one of them is open at a time.",
+    table: "conversations",
+    fields: &[
+        Field::ID,
+        Field::link("contact_id", "The person it is with."),
+        Field::link("lead_id", "The lead it is about."),
+        Field::choice("channel", CHANNELS, r#""whatsapp""#, "How it is held.").required().once(),
+        Field::text(
+            "address",
+            254,
+            r#""+4915112345678""#,
+            "The other side: a phone number, an e-mail address, a visitor's id.",
+        )
+        .required()
+        .once()
+        .filter()
+        .phone_search(),
+        Field::choice("status", STATUSES, r#""active""#, "`pending` waits for the other side.").default(r#""active""#),
+        Field::link("assignee_id", "The member who answers."),
+        Field::text("subject", 200, r#""Appointment on Friday""#, "What it is about."),
+        Field::time("started_at", "When it began.").read_only().not_null(),
+        Field::time("last_message_at", "When the last message was sent; where there is none, when it began.")
+            .read_only()
+            .not_null()
+            .filter(),
+        Field::int(
+            "unread_count",
+            0,
+            2_147_483_647,
+            "2",
+            "Inbound messages that are not `read`, and came since this was last set; 0 marks it read.",
+        )
+        .default("0")
+        .filter(),
+        Field::time(
+            "window_expires_at",
+            "Until when WhatsApp lets free text through: 24 hours after the last inbound message.",
+        )
+        .read_only(),
+        Field::EXTERNAL_ID,
+        Field::METADATA,
+        Field::VERSION,
+        Field::CREATED_AT,
+        Field::UPDATED_AT,
+    ],
+    relations: &[
+        Relation::one("contact", &CONTACTS, "contact_id", "The person it is with."),
+        Relation::one("lead", &LEADS, "lead_id", "The lead it is about."),
+        Relation::one("assignee", &USERS, "assignee_id", "The member who answers."),
+        Relation::first("last_message", &MESSAGES, "conversation_id", "-sent_at", "The last message."),
+        Relation::many("messages", &MESSAGES, "conversation_id", "-sent_at", "The latest messages, newest first."),
+    ],
+    sorts: &[Sort::time("last_message_at", "t.last_message_at"), Sort::time("created_at", "t.created_at")],
+    default_sort: "-last_message_at",
+    visibility: RowVisibility::Assigned("assignee_id"),
+    hooks: Hooks { prepare, ..Hooks::NONE },
+    cache_ttl: Duration::from_secs(300),
+    ..Resource::BASE
+};
+
+/// Normalises phone numbers, so that a number is one thread however it is written.
+fn prepare(change: &mut Changeset, business: &TenantSettings, _: &mut ValidationErrors) {
+    if let (Some("whatsapp" | "sms"), Some(address)) = (change.text("channel"), change.text("address")) {
+        let address = match change.text("channel") {
+            Some("whatsapp") => phone::normalise_unsigned(address, &business.country),
+            _ => phone::normalise(address, &business.country),
+        };
+        change.set("address", SqlValue::Text(Some(address)));
+    }
+}

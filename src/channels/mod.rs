@@ -1,0 +1,4 @@
+//! Conversations with customers, and their messages.
+
+pub mod conversations;
+pub mod messages;

@@ -1,0 +1,7 @@
+//! Rate limits: token buckets by credential and address, shared between processes through Redis.
+
+pub mod bucket;
+pub mod bucket_map;
+pub mod check;
+pub mod limiter;
+pub mod redis_sync;

@@ -1,0 +1,75 @@
+//! The business itself: the tenant. A caller sees its own and no other; businesses are created on the command line.
+
+use std::time::Duration;
+
+use crate::auth::{Action, Area, Tenant};
+use crate::base::error::{Error, Result};
+use crate::crm::privacy;
+use crate::db::Tx;
+use crate::resource::{Field, FieldType, Hooks, Operations, PendingRow, Resource, Search, Sort};
+
+pub static BUSINESSES: Resource = Resource {
+    name: "business",
+    plural: "businesses",
+    schema: "Business",
+    description: "The business that the caller belongs to. The list has this one row.",
+    table: "businesses",
+    tenant_column: "id",
+    area: Area::Business,
+    fields: &[
+        Field::ID,
+        Field::text("name", 200, r#""Studio Nord""#, "As customers see it.").required(),
+        Field::new(
+            "slug",
+            FieldType::Text { min: 1, max: 63 },
+            r#""studio-nord""#,
+            "Its name in addresses; does not change.",
+        )
+        .read_only()
+        .not_null(),
+        Field::new("time_zone", FieldType::Zone, r#""Europe/Berlin""#, "In which its days begin.").default(r#""UTC""#),
+        Field::new("currency", FieldType::Currency, r#""EUR""#, "Of prices without one.").default(r#""EUR""#),
+        Field::new("country", FieldType::Country, r#""DE""#, "How phone numbers without a country code are read.")
+            .default(r#""US""#),
+        Field::text("phone_number_id", 64, r#""106540352242922""#, "WhatsApp's id of its phone number."),
+        Field {
+            filter: false,
+            ..Field::choice(
+                "agent_visibility",
+                &["all", "assigned"],
+                r#""all""#,
+                "`assigned`: people with the role `agent` see only the leads and conversations that are assigned to them.",
+            )
+        }
+        .default(r#""all""#),
+        Field {
+            filter: false,
+            ..Field::choice(
+                "erasure",
+                privacy::MODES,
+                r#""anonymise""#,
+                "How contacts are forgotten: rows kept for the figures, or nothing.",
+            )
+        }
+        .default(r#""anonymise""#),
+        Field { filter: false, ..Field::METADATA },
+        Field::VERSION,
+        Field::CREATED_AT,
+        Field::UPDATED_AT,
+    ],
+    sorts: &[Sort::time("created_at", "t.created_at")],
+    search: Search::None,
+    operations: Operations { update: true, ..Operations::NONE },
+    hooks: Hooks { before, ..Hooks::NONE },
+    cache_ttl: Duration::from_secs(1800),
+    ..Resource::BASE
+};
+
+/// Only a caller who may erase contacts may set how it is done. Errors: 403.
+fn before(_: &mut Tx<'_>, tenant: &Tenant, drafts: &mut [PendingRow]) -> Result<()> {
+    let decides = drafts.iter().any(|draft| draft.changes.get("erasure").is_some());
+    if decides && !tenant.permissions().has(Area::Privacy, Action::Delete) {
+        return Err(Error::Forbidden("Only a caller who may erase contacts can decide how it is done.".into()));
+    }
+    Ok(())
+}

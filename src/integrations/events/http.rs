@@ -1,0 +1,114 @@
+//! HTTP handlers of `GET /events` and `GET /events/stream`.
+
+use std::time::Duration;
+
+use actix_web::http::{Method, header};
+use actix_web::web::{Bytes, Data, ServiceConfig};
+use actix_web::{HttpRequest, HttpResponse};
+use utoipa::openapi::OpenApi;
+
+use super::broadcaster::Broadcaster;
+use super::event_log::{self, Page};
+use super::event_types::EventTypes;
+use super::openapi;
+use super::query::{self, After, Asked};
+use super::stream::Subscriber;
+use crate::app::state::AppState;
+use crate::auth::{Identity, Tenant};
+use crate::base::error::{Error, FieldError, Result};
+use crate::cache::{ComputedResponse, Entry, Source, VersionStamp};
+use crate::http::caller::UnverifiedCaller;
+use crate::http::{response, routing};
+
+const LIST: [&str; 4] = ["after", "resource", "type", "limit"];
+const STREAM: [&str; 3] = ["after", "resource", "type"];
+/// Header in which a reconnecting client sends the number of its last event (HTML, section 9.2.4).
+const LAST_EVENT_ID: &str = "last-event-id";
+
+pub fn routes(api: &mut ServiceConfig) {
+    routing::resource("/events").reads(Method::GET, list).register(api);
+    routing::resource("/events/stream").reads(Method::GET, stream).register(api);
+}
+
+async fn list(app: Data<AppState>, claim: UnverifiedCaller, request: HttpRequest, _: Bytes) -> Result<HttpResponse> {
+    let claim = claim.revalidate().await?;
+    let (asked, kinds, tenant) = understood(&request, &LIST, claim.identity())?;
+    let (after, limit) = (asked.after.unwrap_or(After::Nothing), asked.limit);
+    let db = app.db.for_tenant(&tenant);
+    let page = db.read("events", move |conn| event_log::page(conn, &tenant, after, &kinds, limit)).await?;
+    let body = written(&page, limit);
+    let etag = format!("\"{:016x}\"", xxhash_rust::xxh3::xxh3_64(&body));
+    let entry = Entry::new(VersionStamp::default(), ComputedResponse { body, etag }, Duration::ZERO);
+    Ok(response::entry(&request, &entry, Source::Bypass, None))
+}
+
+async fn stream(
+    hub: Data<Broadcaster>,
+    claim: UnverifiedCaller,
+    request: HttpRequest,
+    _: Bytes,
+) -> Result<HttpResponse> {
+    let claim = claim.revalidate().await?;
+    let (asked, kinds, tenant) = understood(&request, &STREAM, claim.identity())?;
+    let after = last_event_id(&request)?.or(asked.after).unwrap_or(After::Latest);
+    let place = Broadcaster::enter(&hub, tenant.id(), kinds.clone())?;
+    let (whose, wanted) = (tenant.clone(), kinds.clone());
+    // After a restart all clients reconnect at once.
+    let turn = hub.reads.acquire().await.map_err(|error| Error::Internal(error.to_string()))?;
+    let db = hub.app.db.for_tenant(&tenant);
+    let page = db.read("events_from", move |conn| event_log::page(conn, &whose, after, &wanted, 1)).await?;
+    drop(turn);
+    let position = if let After::Number(number) = after { number } else { page.last };
+    let mut reply = HttpResponse::Ok();
+    reply.insert_header((header::CONTENT_TYPE, "text/event-stream"));
+    // Proxies such as nginx would otherwise buffer the stream.
+    reply.insert_header(("x-accel-buffering", "no"));
+    if *request.method() == Method::HEAD {
+        return Ok(reply.finish());
+    }
+    Ok(reply.streaming(Subscriber { hub, place, claim, tenant, kinds, position }.stream()))
+}
+
+/// Parses the request. Returns the query, the event types to send, and the tenant. Errors: 400 with every validation
+/// error; 403 when a requested type may not be read.
+fn understood(request: &HttpRequest, names: &[&str], identity: &Identity) -> Result<(Asked, EventTypes, Tenant)> {
+    let (readable, tenant) = EventTypes::readable(identity)?;
+    let asked = Asked::read(request.query_string(), names)?;
+    let kinds = match &asked.kinds {
+        None => readable,
+        Some(wanted) => {
+            wanted.must_be_readable(identity)?;
+            wanted.clone()
+        }
+    };
+    Ok((asked, kinds, tenant))
+}
+
+fn last_event_id(request: &HttpRequest) -> Result<Option<After>> {
+    let Some(value) = request.headers().get(LAST_EVENT_ID).filter(|value| !value.is_empty()) else { return Ok(None) };
+    let after = value.to_str().ok().and_then(query::after);
+    let detail = "`Last-Event-ID` is the number of an event. Leave it out to begin with what happens from now on.";
+    let fault = || Error::parameters(vec![FieldError::new("/headers/Last-Event-ID", "invalid", detail)]);
+    after.map(Some).ok_or_else(fault)
+}
+
+fn written(page: &Page, limit: u32) -> Vec<u8> {
+    let mut out = Vec::with_capacity(128 + page.events.len() * 512);
+    out.extend_from_slice(b"{\"data\":[");
+    for (place, event) in page.events.iter().enumerate() {
+        if place > 0 {
+            out.push(b',');
+        }
+        out.extend_from_slice(&event.json);
+    }
+    let next = page.next().map_or("null".to_owned(), |next| next.to_string());
+    out.extend_from_slice(
+        format!("],\"page\":{{\"limit\":{limit},\"next\":{next},\"last\":{}}}}}", page.last).as_bytes(),
+    );
+    out
+}
+
+/// Adds both operations to the OpenAPI document.
+pub fn describe(api: &mut OpenApi) {
+    openapi::describe(api);
+}

@@ -1,0 +1,72 @@
+//! Background task which deletes expired import data: chunks of uploads which broke off, and files and row results past
+//! their retention.
+
+use actix_web::web::Data;
+
+use crate::app::state::AppState;
+use crate::background::TaskOutcome;
+use crate::base::error::Result;
+use crate::db::{SqlValue, Statement, Tx};
+
+/// Chunks deleted per transaction, a mebibyte each.
+const CHUNKS: usize = 64;
+/// Row results deleted per transaction, of one import.
+const RECORDS: usize = 10_000;
+/// Expired imports examined per transaction.
+const IMPORTS: usize = 20;
+
+/// Deletes some of it, across all businesses.
+pub async fn cleanup(app: Data<AppState>) -> Result<TaskOutcome> {
+    let days = app.config.import_retention_days;
+    let more = app.db.unscoped().write("import_tidy", move |tx| {
+        let orphans = orphans(tx)?;
+        Ok(over(tx, days)? || orphans)
+    });
+    Ok(if more.await? { TaskOutcome::Again } else { TaskOutcome::Rest })
+}
+
+/// Deletes chunks of uploads which broke off more than a day ago.
+fn orphans(tx: &mut Tx<'_>) -> Result<bool> {
+    let sql = format!(
+        "DELETE FROM import_chunks WHERE (business_id, id) IN (SELECT c.business_id, c.id FROM import_chunks c \
+         WHERE c.created_at < now() - interval '1 day' AND NOT EXISTS (SELECT FROM imports i \
+             WHERE i.business_id = c.business_id AND i.id = c.import_id) \
+         ORDER BY c.created_at LIMIT {CHUNKS} FOR UPDATE SKIP LOCKED)"
+    );
+    Ok(Statement::new(sql).run(tx)? == CHUNKS)
+}
+
+/// Deletes the files and row results of imports which have been idle for `days`.
+fn over(tx: &mut Tx<'_>, days: u32) -> Result<bool> {
+    let mut sql = Statement::new(
+        "SELECT i.business_id, i.id, i.run_id FROM imports i WHERE i.state NOT IN ('trying', 'importing', 'reverting') \
+         AND NOT i.emptied AND greatest(i.created_at, i.finished_at, i.executed_at) < now() - ",
+    );
+    sql.bind(SqlValue::Int(Some(days.into()))).push(" * interval '1 day' ");
+    let imports = sql.push(&format!("ORDER BY i.created_at LIMIT {IMPORTS} FOR UPDATE SKIP LOCKED")).rows(tx)?;
+    for row in &imports {
+        let (business, import) = (row.uuid(0).unwrap_or_default(), row.uuid(1).unwrap_or_default());
+        let mut gone = 0;
+        let mut chunks = Statement::new(
+            "DELETE FROM import_chunks WHERE (business_id, id) IN (SELECT business_id, id \
+            FROM import_chunks WHERE business_id = ",
+        );
+        chunks.bind(SqlValue::Uuid(Some(business))).push(" AND import_id = ").bind(SqlValue::Uuid(Some(import)));
+        gone += chunks.push(&format!(" LIMIT {CHUNKS})")).run(tx)?;
+        if let Some(run) = row.uuid(2) {
+            let mut records = Statement::new("DELETE FROM import_row_results WHERE business_id = ");
+            records
+                .bind(SqlValue::Uuid(Some(business)))
+                .push(" AND id = ANY(ARRAY(SELECT id FROM import_row_results WHERE business_id = ");
+            records.bind(SqlValue::Uuid(Some(business))).append(super::row_results::within(run));
+            gone += records.push(&format!(" ORDER BY id LIMIT {RECORDS}))")).run(tx)?;
+        }
+        if gone > 0 {
+            // The next transaction deletes the rest.
+            return Ok(true);
+        }
+        let mut done = Statement::new("UPDATE imports SET emptied = true WHERE business_id = ");
+        done.bind(SqlValue::Uuid(Some(business))).push(" AND id = ").bind(SqlValue::Uuid(Some(import))).run(tx)?;
+    }
+    Ok(imports.len() == IMPORTS)
+}

@@ -1,0 +1,173 @@
+//! `GET /imports/{id}/errors`: streams the refused rows of an import as a CSV file, page by page. With `notes=true` it
+//! includes the imported rows of which a value was kept elsewhere than in its field.
+
+use actix_web::http::header;
+use actix_web::web::{Bytes, Data};
+use actix_web::{HttpRequest, HttpResponse};
+use diesel::PgConnection;
+use futures_util::stream;
+use serde::Deserialize;
+use uuid::Uuid;
+
+use super::cli_report;
+use super::csv_split;
+use super::file_store::CHUNK;
+use super::resource::IMPORTS;
+use super::row_results;
+use crate::app::state::AppState;
+use crate::auth::{Action, Tenant};
+use crate::base::error::{Error, FieldError, Result};
+use crate::db::{SqlValue, Statement};
+use crate::http::caller::Caller;
+use crate::resource::http::id;
+use crate::resource::{crud, did_you_mean, select};
+
+/// Rows per page.
+const PAGE: usize = 200;
+
+/// Streams the file; without rows it has only the header.
+pub async fn download(app: Data<AppState>, caller: Caller, request: HttpRequest, _: Bytes) -> Result<HttpResponse> {
+    let tenant = caller.require(IMPORTS.area, Action::Read)?;
+    let notes = wants_notes(&request)?;
+    let id = id(&IMPORTS, &request)?;
+    let own = tenant.clone();
+    let file =
+        app.db.for_tenant(&tenant).read("import_errors", move |conn| Refusals::open(conn, &own, id, notes)).await?;
+    let first = file.headers()?;
+    let pages = stream::unfold((app, tenant, file, Some(first)), |(app, tenant, mut file, first)| async move {
+        if let Some(first) = first {
+            return Some((Ok::<_, Error>(first), (app, tenant, file, None)));
+        }
+        let (last, own) = (file.last?, tenant.clone());
+        let page = app.db.for_tenant(&tenant).read("import_errors", move |conn| {
+            let mut page = file.clone();
+            page.next(conn, &own, last).map(|bytes| (bytes, page))
+        });
+        match page.await {
+            Ok((bytes, next)) => {
+                file = next;
+                if bytes.is_empty() && file.last.is_none() {
+                    None
+                } else {
+                    Some((Ok(bytes), (app, tenant, file, None)))
+                }
+            }
+            // The response has started; cutting it off shows the client that it is incomplete.
+            Err(error) => Some((Err(error), (app, tenant, Refusals { last: None, ..Refusals::default() }, None))),
+        }
+    });
+    Ok(HttpResponse::Ok()
+        .insert_header((header::CONTENT_TYPE, "text/csv; charset=utf-8"))
+        .insert_header((header::CONTENT_DISPOSITION, format!("attachment; filename=\"import-{id}-errors.csv\"")))
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .streaming(pages))
+}
+
+/// Parses `notes=true`. Errors: 400 for other parameters and values.
+fn wants_notes(request: &HttpRequest) -> Result<bool> {
+    let (mut notes, mut faults) = (false, Vec::new());
+    for (name, value) in url::form_urlencoded::parse(request.query_string().as_bytes()) {
+        let fault = |code, detail: String| FieldError::new(format!("/query/{name}"), code, detail);
+        match (&*name, &*value) {
+            ("notes", "true" | "false") => notes = value == "true",
+            ("notes", _) => faults.push(fault("not_a_choice", "`notes` is one of true, false.".into())),
+            _ => {
+                let hint = did_you_mean(&name, ["notes"]);
+                faults.push(fault("unknown_parameter", format!("There is no parameter `{name}`.{hint}")));
+            }
+        }
+    }
+    if faults.is_empty() { Ok(notes) } else { Err(Error::parameters(faults)) }
+}
+
+/// Cursor over the refused rows of a run.
+#[derive(Clone, Default)]
+struct Refusals {
+    import: Uuid,
+    run: Uuid,
+    /// Whether imported rows with notes are included.
+    notes: bool,
+    csv: bool,
+    separator: u8,
+    columns: Vec<String>,
+    /// Id of the last row read; `None`: there are no more.
+    last: Option<Uuid>,
+}
+
+/// A recorded validation error.
+#[derive(Deserialize)]
+struct Recorded {
+    pointer: String,
+    code: String,
+    detail: String,
+}
+
+impl Refusals {
+    /// Loads the layout of the import. Errors: 404.
+    fn open(conn: &mut PgConnection, tenant: &Tenant, id: Uuid, notes: bool) -> Result<Self> {
+        let mut sql =
+            Statement::new("SELECT t.run_id, t.format, t.layout ->> 'separator', t.layout -> 'headers' FROM imports t");
+        sql.append(select::tenant_predicate(&IMPORTS, tenant)).push(" AND t.id = ").bind(SqlValue::Uuid(Some(id)));
+        let row = sql.row(conn)?.ok_or_else(|| crud::not_found(&IMPORTS))?;
+        let csv = row.text(1) == Some("csv");
+        let headers = row.get(3).and_then(|cell| serde_json::from_slice(cell.get(1..)?).ok()).unwrap_or_default();
+        let run = row.uuid(0).unwrap_or_default();
+        Ok(Self {
+            import: id,
+            run,
+            notes,
+            csv,
+            separator: row.text(2).and_then(|text| text.bytes().next()).unwrap_or(b','),
+            columns: if csv { headers } else { vec!["line".to_owned()] },
+            last: row.uuid(0).map(|run| row_results::range(run)[0]),
+        })
+    }
+
+    fn headers(&self) -> Result<Bytes> {
+        let mut writer = csv::WriterBuilder::new().flexible(true).from_writer(Vec::new());
+        cli_report::headers(&mut writer, &self.columns).map_err(internal)?;
+        writer.into_inner().map(Bytes::from).map_err(internal)
+    }
+
+    /// Reads the page after `last`, with the original cells if the file is still stored.
+    fn next(&mut self, conn: &mut PgConnection, tenant: &Tenant, last: Uuid) -> Result<Bytes> {
+        let mut sql = Statement::new(format!(
+            "SELECT r.id, r.faults, (SELECT string_agg(substr(c.data, \
+                 (greatest(r.place - c.number::bigint * {CHUNK}, 0) + 1)::int, \
+                 (least(r.place + r.length, (c.number + 1)::bigint * {CHUNK}) - greatest(r.place, c.number::bigint * {CHUNK}))::int), \
+                 ''::bytea ORDER BY c.number) FROM import_chunks c \
+                 WHERE c.business_id = r.business_id AND c.number >= r.place / {CHUNK} \
+                 AND c.number <= (r.place + r.length - 1) / {CHUNK} AND c.import_id = "
+        ));
+        sql.bind(SqlValue::Uuid(Some(self.import))).push(") FROM import_row_results r WHERE r.business_id = ");
+        sql.bind(SqlValue::Uuid(Some(tenant.id()))).append(row_results::within(self.run));
+        sql.push(if self.notes { " AND r.faults IS NOT NULL" } else { " AND r.outcome = 'refused'" });
+        sql.push(" AND r.id > ").bind(SqlValue::Uuid(Some(last)));
+        let rows = sql.push(&format!(" ORDER BY r.id LIMIT {PAGE}")).rows(conn)?;
+        let mut writer = csv::WriterBuilder::new().flexible(true).from_writer(Vec::new());
+        for row in &rows {
+            let faults: Vec<Recorded> =
+                row.get(1).and_then(|cell| serde_json::from_slice(cell.get(1..)?).ok()).unwrap_or_default();
+            let cells = self.cells(row.get(2).unwrap_or_default());
+            let number = row_results::number(row.uuid(0).unwrap_or_default());
+            for Recorded { pointer, code, detail } in &faults {
+                cli_report::line(&mut writer, self.columns.len(), number, &cells, [pointer, code, detail])
+                    .map_err(internal)?;
+            }
+        }
+        self.last = rows.last().filter(|_| rows.len() == PAGE).and_then(|row| row.uuid(0));
+        writer.into_inner().map(Bytes::from).map_err(internal)
+    }
+
+    /// Splits a row of the file into its cells.
+    fn cells(&self, bytes: &[u8]) -> csv::ByteRecord {
+        match self.csv {
+            true => csv_split::cells(bytes, self.separator),
+            false => csv::ByteRecord::from(vec![bytes.trim_ascii()]),
+        }
+    }
+}
+
+fn internal(error: impl std::fmt::Display) -> Error {
+    Error::Internal(error.to_string())
+}

@@ -1,0 +1,48 @@
+//! Stores uploaded files in the database in chunks, so that any process can read them and none holds a whole file in
+//! memory.
+
+use diesel::PgConnection;
+use uuid::Uuid;
+
+use crate::auth::Tenant;
+use crate::base::error::Result;
+use crate::db::{SqlValue, Statement, Tx};
+
+/// Bytes of a chunk; the last one of a file may be smaller.
+pub const CHUNK: usize = 1024 * 1024;
+
+/// Stores chunk `number` of the file of `import`; the import itself need not exist yet.
+pub fn keep(tx: &mut Tx<'_>, tenant: &Tenant, import: Uuid, number: usize, data: Vec<u8>) -> Result<()> {
+    let mut sql = Statement::new("INSERT INTO import_chunks (business_id, id, import_id, number, data) VALUES (");
+    sql.bind(SqlValue::Uuid(Some(tenant.id()))).push(", ").bind(SqlValue::Uuid(Some(Uuid::now_v7()))).push(", ");
+    sql.bind(SqlValue::Uuid(Some(import))).push(", ").bind(SqlValue::Int(Some(number as i64))).push(", ");
+    sql.bind(SqlValue::Bytes(data)).push(")").run(tx)?;
+    Ok(())
+}
+
+/// Deletes the file of `import`.
+pub fn forget(tx: &mut Tx<'_>, tenant: &Tenant, import: Uuid) -> Result<()> {
+    let mut sql = Statement::new("DELETE FROM import_chunks WHERE business_id = ");
+    sql.bind(SqlValue::Uuid(Some(tenant.id()))).push(" AND import_id = ").bind(SqlValue::Uuid(Some(import))).run(tx)?;
+    Ok(())
+}
+
+/// Reads at most `length` bytes of the file of `import`, from byte `place` on; fewer at its end. One query per chunk.
+pub fn piece(conn: &mut PgConnection, tenant: &Tenant, import: Uuid, place: u64, length: usize) -> Result<Vec<u8>> {
+    let mut piece = Vec::with_capacity(length);
+    let mut place = place as usize;
+    while piece.len() < length {
+        let (number, from) = (place / CHUNK, place % CHUNK);
+        let wanted = (length - piece.len()).min(CHUNK - from);
+        let mut sql = Statement::new("SELECT substr(data, ");
+        sql.bind(SqlValue::Int(Some(from as i64 + 1))).push("::int, ").bind(SqlValue::Int(Some(wanted as i64)));
+        sql.push("::int) FROM import_chunks WHERE business_id = ").bind(SqlValue::Uuid(Some(tenant.id())));
+        sql.push(" AND import_id = ").bind(SqlValue::Uuid(Some(import)));
+        sql.push(" AND number = ").bind(SqlValue::Int(Some(number as i64)));
+        let row = sql.row(conn)?;
+        let Some(bytes) = row.as_ref().and_then(|row| row.get(0)).filter(|bytes| !bytes.is_empty()) else { break };
+        piece.extend_from_slice(bytes);
+        place += bytes.len();
+    }
+    Ok(piece)
+}

@@ -1,0 +1,334 @@
+//! The job which imports a file or dry-runs it. Each step reads rows from the checkpoint on, writes them and their
+//! results, and moves the checkpoint, in one transaction.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value as Json, json};
+use uuid::Uuid;
+
+use super::csv_reader::{OpenQuote, Records as CsvRecords};
+use super::file_store;
+use super::notes;
+use super::resource::Import;
+use super::row_parser::{Keys, Parser, Row, unique_keys};
+use super::row_results::{self, Entry, Records};
+use super::writer::{self, Done, OnMatch, Outcome, Settings, Touched};
+use crate::auth::{Tenant, TenantSettings};
+use crate::background::{Job, JobType, Step};
+use crate::base::error::{Error, FieldError, Result};
+use crate::crm::companies::COMPANIES;
+use crate::db::{SqlValue, Statement, Tx};
+
+/// Rows per step: enough to amortize the cost of a transaction, few enough not to hold locks for long.
+const ROWS: usize = 1_000;
+/// Bytes of the file which a step reads at first.
+const WINDOW: usize = 256 * 1024;
+/// Maximum bytes of one row, several times what its fields can hold.
+pub const MAX_ROW_LEN: usize = 1024 * 1024;
+/// Maximum number of changes in a preview.
+const SHOWN: usize = 20;
+
+pub static IMPORT: JobType = JobType { name: "import", step };
+
+/// Input of the job.
+#[derive(Serialize, Deserialize)]
+pub struct Input {
+    pub import: Uuid,
+    pub trial: bool,
+    /// The previous run, whose results are deleted first.
+    pub before: Option<Uuid>,
+}
+
+/// Checkpoint: where the next step continues, and the counts so far.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(default)]
+struct Cursor {
+    cleared: bool,
+    place: u64,
+    /// Number of the last row read; the header of a CSV file is row 1.
+    number: u64,
+    read: i64,
+    created: i64,
+    changed: i64,
+    unchanged: i64,
+    failed: i64,
+    companies: i64,
+    /// The unclosed quote, while its rows are refused.
+    open: Option<OpenQuote>,
+    /// The preview, by row of the file.
+    shown: Map<String, Json>,
+    /// Members of rows which were left out because no import sets them.
+    ignored: BTreeSet<String>,
+}
+
+fn step(tx: &mut Tx<'_>, tenant: &Tenant, business: &TenantSettings, job: &mut Job) -> Result<Step> {
+    let input: Input = serde_json::from_value(job.input.clone()).map_err(unreadable)?;
+    let mut cursor: Cursor = match &job.cursor {
+        Json::Null => Cursor::default(),
+        there => serde_json::from_value(there.clone()).map_err(unreadable)?,
+    };
+    let import = Import::lock(tx, tenant, input.import)?;
+    if let (Some(before), false) = (input.before, cursor.cleared) {
+        cursor.cleared = !row_results::clear(tx, tenant, before)?;
+        job.cursor = json!(cursor);
+        return Ok(Step::More);
+    }
+    let parser = Parser { resource: import.resource, mapping: import.mapped()?, business: business.clone() };
+    let rows = read(tx, tenant, &import, parser, &mut cursor)?;
+    if !rows.is_empty() {
+        let (settings, before) = (settings(&import, tenant, business, input.trial), cursor.read);
+        write(tx, &settings, &import, job.id, &rows, &mut cursor)?;
+        measure(tx, import.resource.table, before, cursor.read)?;
+    }
+    let ends = cursor.place >= import.bytes;
+    if ends && input.trial {
+        let mut notes = notes::of_columns(&import.mapped()?);
+        notes.extend(notes::of_members(cursor.ignored.iter()));
+        row_results::preview(tx, tenant, job.id, json!({ "changes": cursor.shown, "notes": notes }))?;
+    }
+    tell(tx, tenant, &import, &input, &cursor, ends)?;
+    (job.done, job.failed) = (cursor.read, cursor.failed);
+    // Quoted cells may contain line breaks, so the total is an estimate until the end.
+    job.total = Some(if ends { cursor.read } else { import.lines.max(cursor.read) });
+    let result = json!({ "import": import.id, "read": cursor.read, "created": cursor.created, "changed": cursor.changed,
+        "unchanged": cursor.unchanged, "failed": cursor.failed, "companies": cursor.companies });
+    job.cursor = json!(cursor);
+    Ok(if ends { Step::Done(result) } else { Step::More })
+}
+
+/// Updates planner statistics while a first import fills its tables: a plan made for an empty table would scan a full
+/// one. It does so each time the number of rows read has quadrupled.
+fn measure(tx: &mut Tx<'_>, table: &str, before: i64, now: i64) -> Result<()> {
+    let passed = (0..10).map(|power| 1_000 * 4_i64.pow(power)).find(|step| before < *step && now >= *step);
+    if let Some(rows) = passed {
+        let tables = [table, COMPANIES.table, "import_row_results"].map(str::to_owned).to_vec();
+        let mut sql = Statement::new("SELECT rapport_analyze_grown(");
+        sql.bind(SqlValue::Texts(tables)).push(", ").bind(SqlValue::Int(Some(rows))).push(")").run(tx)?;
+    }
+    Ok(())
+}
+
+fn unreadable(error: serde_json::Error) -> Error {
+    Error::Internal(format!("a job that cannot be read: {error}"))
+}
+
+fn settings(import: &Import, tenant: &Tenant, business: &TenantSettings, trial: bool) -> Settings {
+    let on_match = match import.on_match.as_str() {
+        "skip" => OnMatch::Skip,
+        "refuse" => OnMatch::Refuse,
+        _ => OnMatch::Update,
+    };
+    let (resource, finders) = (import.resource, import.finders.clone());
+    Settings { resource, business: business.clone(), tenant: tenant.clone(), finders, on_match, trial }
+}
+
+/// Reads the next rows of the file, no two of which may match the same database row, and moves the cursor past them.
+/// Empty: only blank lines were read. Errors: 422 for a row which is too long; 409 when the file is gone.
+fn read(tx: &mut Tx<'_>, tenant: &Tenant, import: &Import, parser: Parser, cursor: &mut Cursor) -> Result<Vec<Row>> {
+    for window in [WINDOW, MAX_ROW_LEN + 1] {
+        let piece = file_store::piece(tx, tenant, import.id, cursor.place, window)?;
+        if piece.is_empty() && cursor.place < import.bytes {
+            return Err(Error::conflict("file_gone", "The file is not kept any more. Upload it again."));
+        }
+        let last = cursor.place + piece.len() as u64 >= import.bytes;
+        let taken = match import.format.as_str() {
+            "csv" => csv_rows(&piece, last, import.separator, &parser, cursor)?,
+            _ => json_rows(&piece, last, &parser, cursor),
+        };
+        if let Some(rows) = taken {
+            return Ok(rows);
+        }
+    }
+    let detail = format!(
+        "The row after row {} has more than {MAX_ROW_LEN} bytes; what was imported before it stays.",
+        cursor.number
+    );
+    Err(Error::Invalid(vec![FieldError::new("", "row_too_long", detail)]))
+}
+
+/// Parses the rows of `piece`. `last`: the file ends with it, else its last row may be incomplete. `None`: no row is
+/// complete. Errors: 422 for unreadable headers.
+fn csv_rows(piece: &[u8], last: bool, separator: u8, parser: &Parser, cursor: &mut Cursor) -> Result<Option<Vec<Row>>> {
+    let wrong = |error: std::io::Error| Error::Invalid(vec![FieldError::new("", "file", error.to_string())]);
+    let mut records = match cursor.place {
+        0 => CsvRecords::new(piece, separator, last),
+        place => CsvRecords::resume(piece, separator, last, place, cursor.number, cursor.open),
+    };
+    if cursor.place == 0 {
+        records.header().map_err(wrong)?;
+    }
+    let (mut keys, mut rows, mut next) = (Keys::default(), Vec::new(), None);
+    while rows.len() < ROWS {
+        let Some(record) = records.next().transpose().map_err(wrong)? else { break };
+        let row = parser.row(record);
+        if !keys.add(&row) {
+            // Left to the next step, which finds what this one has written.
+            next = Some((row.place, row.number - 1, None));
+            break;
+        }
+        rows.push(row);
+    }
+    let (place, number, open) = next.unwrap_or((records.place(), records.number(), records.open()));
+    if place == cursor.place && rows.is_empty() && !last {
+        return Ok(None);
+    }
+    let uncounted = records.uncounted() as i64;
+    (cursor.read, cursor.failed) = (cursor.read + uncounted, cursor.failed + uncounted);
+    (cursor.place, cursor.number, cursor.open) = (place, number, open);
+    Ok(Some(rows))
+}
+
+fn json_rows(piece: &[u8], last: bool, parser: &Parser, cursor: &mut Cursor) -> Option<Vec<Row>> {
+    let (mut keys, mut rows, mut from) = (Keys::default(), Vec::new(), 0);
+    while from < piece.len() {
+        let rest = &piece[from..];
+        let (line, length) = match rest.iter().position(|byte| *byte == b'\n') {
+            Some(at) => (&rest[..at], at + 1),
+            None if last => (rest, rest.len()),
+            None => break,
+        };
+        let number = cursor.number + 1;
+        if !line.trim_ascii().is_empty() {
+            let (place, record) = (cursor.place, csv::ByteRecord::new());
+            let row = Row { number, record, place, length: line.len() as u64, parsed: parser.parse_json(line) };
+            if rows.len() == ROWS || !keys.add(&row) {
+                break;
+            }
+            rows.push(row);
+        }
+        (cursor.number, cursor.place, from) = (number, cursor.place + length as u64, from + length);
+    }
+    (from > 0 || piece.is_empty()).then_some(rows)
+}
+
+/// Writes the rows and their results, and updates the counts.
+fn write(
+    tx: &mut Tx<'_>,
+    settings: &Settings,
+    import: &Import,
+    run: Uuid,
+    rows: &[Row],
+    cursor: &mut Cursor,
+) -> Result<()> {
+    let tenant = &settings.tenant;
+    let before = |tx: &mut Tx<'_>, ids: Vec<Uuid>| row_results::meant(tx, tenant, run, ids);
+    let mut done = writer::write(tx, settings, rows, &mut Touched::new(), &before)?;
+    let mut records = Records::new(run);
+    if settings.trial {
+        planned(tx, tenant, import, run, rows, &mut done, &mut records)?;
+    }
+    let resource = import.resource.plural;
+    cursor.read += rows.len() as i64;
+    for (row, outcome) in rows.iter().zip(done.outcomes) {
+        let number = row.number;
+        if let Ok(parsed) = &row.parsed {
+            cursor.ignored.extend(parsed.ignored.iter().cloned());
+        }
+        match outcome {
+            Outcome::Created { id, after } => {
+                cursor.created += 1;
+                show(cursor, settings, row, None, after);
+                if !settings.trial {
+                    records.add(number, 0, resource, Entry::created(id).noted(row));
+                }
+            }
+            Outcome::Changed { id, version, before, after } => {
+                cursor.changed += 1;
+                show(cursor, settings, row, Some(before.clone()), after);
+                match settings.trial {
+                    true => records.add(number, 0, resource, Entry::unchanged(id).noted(row)),
+                    false => records.add(number, 0, resource, Entry::changed(id, version, before).noted(row)),
+                }
+            }
+            Outcome::Unchanged { id } => {
+                cursor.unchanged += 1;
+                records.add(number, 0, resource, Entry::unchanged(id).noted(row));
+            }
+            Outcome::Refused(faults) => {
+                cursor.failed += 1;
+                records.refused(number, resource, &faults, row.place, row.length);
+            }
+        }
+    }
+    cursor.companies += done.companies.len() as i64;
+    for (place, id) in done.companies.iter().filter(|_| !settings.trial) {
+        let number = rows.get(*place).map(|row| row.number).unwrap_or_default();
+        records.add(number, row_results::COMPANY, COMPANIES.plural, Entry::created(*id));
+    }
+    records.write(tx, tenant)
+}
+
+/// Makes a dry run recognise later rows which would match a row it would have created: stores their keys, with a hash
+/// of the row's values.
+fn planned(
+    tx: &mut Tx<'_>,
+    tenant: &Tenant,
+    import: &Import,
+    run: Uuid,
+    rows: &[Row],
+    done: &mut Done,
+    records: &mut Records,
+) -> Result<()> {
+    let keys = |row: &Row| -> Vec<(String, Uuid)> {
+        let Ok(parsed) = &row.parsed else { return Vec::new() };
+        let own = unique_keys(&parsed.update).into_iter().flatten();
+        let found = |key: &String| import.finders.iter().any(|finder| key.starts_with(finder.as_str()));
+        own.filter(found).map(|key| (key.clone(), row_results::of_key(&key))).collect()
+    };
+    let all = rows.iter().flat_map(|row| keys(row).into_iter().map(|(_, id)| id)).collect();
+    let known = row_results::known(tx, tenant, run, all)?;
+    for (row, outcome) in rows.iter().zip(&mut done.outcomes) {
+        let Outcome::Created { after, .. } = outcome else { continue };
+        let says = xxhash_rust::xxh3::xxh3_64(Json::Object(after.clone()).to_string().as_bytes()) as i64;
+        let own = keys(row);
+        match own.iter().find_map(|(key, id)| Some((key, known.get(id)?))) {
+            Some((_, (_, said))) if *said == says => *outcome = Outcome::Unchanged { id: Uuid::nil() },
+            Some((key, (other, _))) => {
+                let name = key.split(' ').next().unwrap_or_default();
+                *outcome = Outcome::Refused(vec![writer::repeats(name, *other)]);
+            }
+            None => {
+                for (slot, (_, id)) in own.iter().enumerate() {
+                    records.add(row.number, 1 + slot as u64, import.resource.plural, Entry::planned(*id, says));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn show(
+    cursor: &mut Cursor,
+    settings: &Settings,
+    row: &Row,
+    before: Option<Map<String, Json>>,
+    after: Map<String, Json>,
+) {
+    if settings.trial && cursor.shown.len() < SHOWN {
+        let notes = row.parsed.as_ref().map(|parsed| parsed.notes.as_slice()).unwrap_or_default();
+        cursor.shown.insert(row.number.to_string(), json!({ "before": before, "after": after, "notes": notes }));
+    }
+}
+
+/// Writes the counts to the import: at most once a second until the end, because each update adds an entry to the audit
+/// log.
+fn tell(tx: &mut Tx<'_>, tenant: &Tenant, import: &Import, input: &Input, cursor: &Cursor, ends: bool) -> Result<()> {
+    let mut sql = Statement::new("UPDATE imports SET version = version + 1, updated_at = now()");
+    let Cursor { read, created, changed, unchanged, failed, companies, .. } = cursor;
+    let counts = [("read", read), ("created", created), ("changed", changed), ("unchanged", unchanged)];
+    for (name, count) in counts.into_iter().chain([("failed", failed), ("companies", companies)]) {
+        sql.push(&format!(", {name} = ")).bind(SqlValue::Int(Some(*count)));
+    }
+    if ends {
+        sql.push(", finished_at = now(), state = ").bind(SqlValue::text(if input.trial {
+            "tried"
+        } else {
+            "imported"
+        }));
+    }
+    sql.push(" WHERE business_id = ").bind(SqlValue::Uuid(Some(tenant.id()))).push(" AND id = ");
+    sql.bind(SqlValue::Uuid(Some(import.id)));
+    sql.push(if ends { "" } else { " AND updated_at < now() - interval '1 second'" }).run(tx)?;
+    Ok(())
+}

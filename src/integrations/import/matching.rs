@@ -1,0 +1,357 @@
+//! Finds the database rows which file rows match: by id, else by external id, else by email address (of a company:
+//! domain), else by name (of a contact: with the company, or by phone number if it has no name). The number of queries
+//! is fixed.
+
+use std::collections::{HashMap, HashSet};
+
+use serde_json::{Map, Value as Json};
+use uuid::Uuid;
+
+use super::row_parser::{Parsed, unique_keys};
+use crate::auth::Tenant;
+use crate::base::error::{Error, FieldError, Result};
+use crate::crm::companies::COMPANIES;
+use crate::db::{SqlValue, Statement, Tx};
+use crate::resource::list_query::Projection;
+use crate::resource::{Changeset, Resource, crud, select};
+
+/// A database row in its current state.
+#[derive(Debug)]
+pub struct Current {
+    pub id: Uuid,
+    pub row: Map<String, Json>,
+}
+
+impl Current {
+    pub fn text(&self, name: &str) -> Option<&str> {
+        self.row.get(name).and_then(Json::as_str)
+    }
+}
+
+/// The database rows which a file row matches.
+pub enum Match<'f> {
+    /// Exactly this one, by id or a unique field.
+    Same(&'f Current),
+    /// Candidates without a unique match; the first suitable one is used.
+    Alike(Vec<&'f Current>),
+}
+
+/// The database rows which a chunk may match, by index in the chunk.
+#[derive(Default)]
+pub struct Found {
+    rows: HashMap<Uuid, Current>,
+    /// By the id in the file.
+    own: HashMap<usize, Vec<Uuid>>,
+    /// Ids in the file of rows which are deleted.
+    deleted: HashSet<Uuid>,
+    by_id: HashMap<usize, Vec<Uuid>>,
+    by_unique: HashMap<usize, Vec<Uuid>>,
+    by_name: HashMap<usize, Vec<Uuid>>,
+}
+
+/// Keys by which rows of a resource can be matched, the most specific first. An import without any creates every row.
+pub fn finders(resource: &Resource) -> &'static [&'static str] {
+    match resource.name {
+        "contact" => &["id", "external_id", "email", "name", "phone"],
+        "company" => &["id", "external_id", "domain", "name"],
+        _ => &["id", "external_id"],
+    }
+}
+
+/// The unique field besides `external_id`.
+fn unique(resource: &Resource) -> &'static str {
+    if resource.name == "contact" { "email" } else { "domain" }
+}
+
+impl Found {
+    /// Looks up `rows` by each of `finders`. With `locks` the rows found are locked until the end of the transaction.
+    pub fn load(
+        tx: &mut Tx<'_>,
+        tenant: &Tenant,
+        resource: &'static Resource,
+        finders: &[String],
+        rows: &[Option<&Parsed>],
+        locks: bool,
+    ) -> Result<Self> {
+        let mut found = Self::default();
+        if finders.iter().any(|finder| finder == "id") {
+            found.look_up_ids(tx, tenant, resource, rows)?;
+        }
+        let mut look_up = |finder: &str, key: &dyn Fn(usize, &Changeset) -> Option<String>| {
+            let keys = rows.iter().enumerate();
+            let keys = keys.filter_map(|(place, row)| {
+                let change = &row.as_ref()?.update;
+                Some((place, key(place, change)?, owns(change)))
+            });
+            match finders.iter().any(|known| known == finder) {
+                true if ["leads", "tasks"].contains(&resource.table) => {
+                    by_external_id(tx, tenant, resource, keys.collect())
+                }
+                true => by_key(tx, resource, finder, keys.collect()),
+                false => Ok(HashMap::new()),
+            }
+        };
+        let text = |change: &Changeset, name: &str| change.text(name).map(str::to_owned);
+        found.by_id = look_up("external_id", &|_, change| text(change, "external_id"))?;
+        found.by_unique = look_up(unique(resource), &|_, change| text(change, unique(resource)))?;
+        // Looks up names only where nothing more specific was found.
+        let surer = found.own.keys().chain(found.by_id.keys()).chain(found.by_unique.keys());
+        let known: HashSet<usize> = surer.copied().collect();
+        found.by_name = look_up("name", &|place, change| match resource.name {
+            _ if known.contains(&place) => None,
+            "contact" => has_name(change).then(|| {
+                let name = |name| change.text(name).unwrap_or_default();
+                format!("{} {} ", name("last_name"), name("first_name"))
+            }),
+            _ => text(change, "name"),
+        })?;
+        found.by_name.extend(look_up("phone", &|place, change| {
+            if known.contains(&place) || has_name(change) { None } else { text(change, "phone") }
+        })?);
+        let all = [&found.own, &found.by_id, &found.by_unique, &found.by_name]
+            .into_iter()
+            .flat_map(HashMap::values)
+            .flatten();
+        let mut ids: Vec<Uuid> = all.copied().collect();
+        ids.sort_unstable();
+        ids.dedup();
+        if !ids.is_empty() {
+            let mut sql = select::by_ids(resource, tenant, &Projection::default(), ids);
+            let rows = sql.push(if locks { " ORDER BY t.id FOR UPDATE" } else { "" }).rows(tx)?;
+            for cells in rows {
+                let Some(id) = cells.uuid(0) else { continue };
+                let shown = crud::row(resource, &Projection::default(), &cells, &crud::RelatedRows::default());
+                let row = serde_json::from_slice(&shown.json).map_err(|error| Error::Internal(error.to_string()))?;
+                found.rows.insert(id, Current { id, row });
+            }
+        }
+        Ok(found)
+    }
+
+    /// Looks up the ids in the file: of existing rows and of deleted ones.
+    fn look_up_ids(
+        &mut self,
+        tx: &mut Tx<'_>,
+        tenant: &Tenant,
+        resource: &Resource,
+        rows: &[Option<&Parsed>],
+    ) -> Result<()> {
+        let own = rows.iter().enumerate().filter_map(|(place, row)| Some((place, row.as_ref()?.id?)));
+        let own: Vec<(usize, Uuid)> = own.collect();
+        if own.is_empty() {
+            return Ok(());
+        }
+        let mut sql = Statement::new(format!("SELECT t.id, (t.deleted_at IS NOT NULL)::int FROM {} t", resource.table));
+        sql.append(select::tenant_predicate(resource, tenant)).push(" AND t.id = ANY(");
+        sql.bind(SqlValue::Uuids(own.iter().map(|(_, id)| *id).collect())).push(")");
+        let mut there = HashSet::new();
+        for row in sql.rows(tx)? {
+            let id = row.uuid(0).unwrap_or_default();
+            if row.int(1) == Some(1) {
+                self.deleted.insert(id)
+            } else {
+                there.insert(id)
+            };
+        }
+        self.own = own.into_iter().filter(|(_, id)| there.contains(id)).map(|(place, id)| (place, vec![id])).collect();
+        Ok(())
+    }
+
+    /// Ids of the database rows which any file row may match.
+    pub fn ids(&self) -> Vec<Uuid> {
+        self.rows.keys().copied().collect()
+    }
+
+    /// Rows found at `place`, the oldest first.
+    fn at(&self, found: &HashMap<usize, Vec<Uuid>>, place: usize) -> Vec<&Current> {
+        let ids = found.get(&place).map(Vec::as_slice).unwrap_or_default();
+        let mut rows: Vec<&Current> = ids.iter().filter_map(|id| self.rows.get(id)).collect();
+        rows.sort_by_key(|current| (current.text("created_at").map(str::to_owned), current.id));
+        rows
+    }
+
+    /// Returns what the row at `place` matches. `company`: the id of the company which it links, inner `None` if that
+    /// does not exist yet. Errors: its unique value belongs to another row, or its id to a deleted one.
+    pub fn of(&self, place: usize, parsed: &Parsed, company: Option<Option<Uuid>>) -> Result<Match<'_>, FieldError> {
+        let name = unique(parsed.update.resource);
+        let taken = |name: &str| {
+            let detail = format!("Another row of {} already has this {name}.", parsed.update.resource.table);
+            Err(FieldError::new(format!("/{name}"), "already_exists", detail))
+        };
+        let by_id = self.at(&self.by_id, place).first().copied();
+        let by_unique = self.at(&self.by_unique, place).first().copied();
+        if let Some(id) = parsed.id {
+            let own = self.at(&self.own, place).first().copied();
+            // Deleted before, or since the lookup.
+            if self.deleted.contains(&id) || (own.is_none() && self.own.contains_key(&place)) {
+                let resource = parsed.update.resource;
+                let detail = format!(
+                    "The {} with this id was deleted, or merged into another. Restore it first \
+                     (POST /{}/{id}/restoration), or leave its id out.",
+                    resource.name, resource.plural
+                );
+                return Err(FieldError::new("/id", "deleted", detail));
+            }
+            if let Some(own) = own {
+                let is_else = |other: Option<&Current>| other.is_some_and(|other| other.id != own.id);
+                return match () {
+                    () if is_else(by_id) => taken("external_id"),
+                    () if is_else(by_unique) => taken(name),
+                    () => Ok(Match::Same(own)),
+                };
+            }
+        }
+        match (by_id, by_unique) {
+            (Some(own), Some(other)) if own.id != other.id => taken(name),
+            (Some(own), _) => Ok(Match::Same(own)),
+            // It has another external id.
+            (None, Some(other)) if is_other(other, parsed, "external_id") => taken(name),
+            (None, Some(other)) => Ok(Match::Same(other)),
+            (None, None) => {
+                let fits = |current: &&Current| is_alike(current, parsed, name, company);
+                Ok(Match::Alike(self.at(&self.by_name, place).into_iter().filter(fits).collect()))
+            }
+        }
+    }
+}
+
+fn has_name(change: &Changeset) -> bool {
+    change.text("first_name").or(change.text("last_name")).is_some()
+}
+
+/// Whether both have the field, with different values.
+fn is_other(current: &Current, parsed: &Parsed, name: &str) -> bool {
+    match (current.text(name), parsed.update.text(name)) {
+        (Some(one), Some(other)) => one.to_lowercase() != other.to_lowercase(),
+        _ => false,
+    }
+}
+
+fn is_alike(current: &Current, parsed: &Parsed, unique: &str, company: Option<Option<Uuid>>) -> bool {
+    let folded = |text: Option<&str>| text.unwrap_or_default().to_lowercase();
+    let same = |name| folded(current.text(name)) == folded(parsed.update.text(name));
+    let linked = match company {
+        Some(None) => false,
+        Some(Some(id)) => current.text("company_id") == Some(&id.to_string()),
+        None => current.text("company_id").is_none(),
+    };
+    let names = ["first_name", "last_name"].into_iter().all(same);
+    linked && names && !is_other(current, parsed, "external_id") && !is_other(current, parsed, unique)
+}
+
+/// Encodes which unique fields the row has: `i` for the external id, `u` for the other one.
+fn owns(change: &Changeset) -> String {
+    let [id, unique] = unique_keys(change);
+    format!("{}{}", if id.is_some() { "i" } else { "" }, if unique.is_some() { "u" } else { "" })
+}
+
+/// Returns the ids of the non-deleted rows with one of the keys, by index. Keys come with their index and what their
+/// row [`owns`].
+fn by_key(
+    tx: &mut Tx<'_>,
+    resource: &Resource,
+    finder: &str,
+    keys: Vec<(usize, String, String)>,
+) -> Result<HashMap<usize, Vec<Uuid>>> {
+    let mut found: HashMap<usize, Vec<Uuid>> = HashMap::new();
+    if keys.is_empty() {
+        return Ok(found);
+    }
+    let places: Vec<usize> = keys.iter().map(|(place, ..)| *place).collect();
+    let (keys, owns) = keys.into_iter().map(|(_, key, owns)| (key, owns)).unzip();
+    let mut sql = Statement::new("SELECT f.place, f.id FROM rapport_import_matches(");
+    sql.bind(SqlValue::Text(Some(resource.table.to_owned()))).push(", ").bind(SqlValue::Text(Some(finder.to_owned())));
+    sql.push(", ").bind(SqlValue::Texts(keys)).push(", ").bind(SqlValue::Texts(owns)).push(") AS f");
+    for row in sql.rows(tx)? {
+        if let (Some(at), Some(id)) = (row.int(0), row.uuid(1))
+            && let Some(place) = places.get(at as usize)
+        {
+            found.entry(*place).or_default().push(id);
+        }
+    }
+    Ok(found)
+}
+
+/// Returns the ids of the non-deleted rows with one of the external ids, by the index which comes with it.
+fn by_external_id(
+    tx: &mut Tx<'_>,
+    tenant: &Tenant,
+    resource: &Resource,
+    keys: Vec<(usize, String, String)>,
+) -> Result<HashMap<usize, Vec<Uuid>>> {
+    let mut found: HashMap<usize, Vec<Uuid>> = HashMap::new();
+    if keys.is_empty() {
+        return Ok(found);
+    }
+    let mut sql = Statement::new(format!("SELECT t.id, t.external_id FROM {} t", resource.table));
+    sql.append(select::tenant_predicate(resource, tenant)).push(" AND t.external_id = ANY(");
+    sql.bind(SqlValue::Texts(keys.iter().map(|(_, key, _)| key.clone()).collect())).push(")");
+    select::not_deleted(&mut sql, resource);
+    let rows = sql.rows(tx)?;
+    let there: HashMap<&str, Uuid> = rows.iter().filter_map(|row| Some((row.text(1)?, row.uuid(0)?))).collect();
+    for (place, key, _) in &keys {
+        if let Some(id) = there.get(key.as_str()) {
+            found.entry(*place).or_default().push(*id);
+        }
+    }
+    Ok(found)
+}
+
+/// The existing companies which a chunk links.
+#[derive(Default)]
+pub struct Companies(Vec<Company>);
+
+struct Company {
+    id: Uuid,
+    name: String,
+    domain: Option<String>,
+}
+
+impl Companies {
+    pub fn load(tx: &mut Tx<'_>, tenant: &Tenant, rows: &[Option<&Parsed>]) -> Result<Self> {
+        let wanted: Vec<&Changeset> = rows.iter().filter_map(|row| row.as_ref()?.company.as_ref()).collect();
+        let mut ids: Vec<Uuid> = Vec::new();
+        for finder in ["domain", "name"] {
+            let mut keys: Vec<String> =
+                wanted.iter().filter_map(|change| Some(change.text(finder)?.to_lowercase())).collect();
+            keys.sort_unstable();
+            keys.dedup();
+            let keys = keys.into_iter().enumerate().map(|(place, key)| (place, key, String::new())).collect();
+            ids.extend(by_key(tx, &COMPANIES, finder, keys)?.into_values().flatten());
+        }
+        let mut companies = Self::default();
+        if ids.is_empty() {
+            return Ok(companies);
+        }
+        let mut sql = Statement::new("SELECT t.id, t.name, t.domain, t.created_at::text FROM companies t");
+        sql.append(select::tenant_predicate(&COMPANIES, tenant))
+            .push(" AND t.id = ANY(")
+            .bind(SqlValue::Uuids(ids))
+            .push(")");
+        select::not_deleted(&mut sql, &COMPANIES);
+        // Prevents their merge or deletion before the rows which reference them are written.
+        let mut rows = sql.push(" ORDER BY t.id FOR KEY SHARE OF t").rows(tx)?;
+        rows.sort_by_cached_key(|row| (row.text(3).map(str::to_owned), row.uuid(0)));
+        for row in rows {
+            if let (Some(id), Some(name)) = (row.uuid(0), row.text(1)) {
+                companies.add(id, name, row.text(2));
+            }
+        }
+        Ok(companies)
+    }
+
+    pub fn add(&mut self, id: Uuid, name: &str, domain: Option<&str>) {
+        let (name, domain) = (name.to_lowercase(), domain.map(str::to_lowercase));
+        self.0.push(Company { id, name, domain });
+    }
+
+    /// Returns the company with this domain, else with this name, unless it has another domain.
+    pub fn find(&self, wanted: &Changeset) -> Option<Uuid> {
+        let (name, domain) = (wanted.text("name")?.to_lowercase(), wanted.text("domain").map(str::to_lowercase));
+        let by_domain = self.0.iter().find(|company| domain.is_some() && company.domain == domain);
+        let fits = |company: &&Company| {
+            company.name == name && (domain.is_none() || company.domain.is_none() || company.domain == domain)
+        };
+        by_domain.or_else(|| self.0.iter().find(fits)).map(|company| company.id)
+    }
+}

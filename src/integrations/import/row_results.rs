@@ -1,0 +1,233 @@
+//! Results per row of an imported file: for reverting the import, for the report of refused rows, and for detecting
+//! rows which match the same database row, however far apart.
+
+use std::collections::HashMap;
+
+use diesel::PgConnection;
+use serde_json::{Map, Value as Json, json};
+use uuid::Uuid;
+
+use super::notes;
+use super::resource::{IMPORTS, Import};
+use super::row_parser::Row;
+use super::writer::Touched;
+use crate::auth::Tenant;
+use crate::base::error::{FieldError, Result};
+use crate::db::{RawRow, SqlValue, Statement, Tx};
+use crate::resource::{crud, select};
+
+/// Results per file row; a result's id is the row number times this, plus its slot.
+const SLOTS: u64 = 8;
+/// Slot of a company which was created because the row links it.
+pub const COMPANY: u64 = 7;
+
+/// The first and the last id of a run's results.
+pub fn range(run: Uuid) -> [Uuid; 2] {
+    [id(run, 0, 0), Uuid::from_u64_pair(run.as_u64_pair().0, u64::MAX)]
+}
+
+fn id(run: Uuid, number: u64, slot: u64) -> Uuid {
+    Uuid::from_u64_pair(run.as_u64_pair().0, number * SLOTS + slot)
+}
+
+/// Number of the file row of a result.
+pub fn number(id: Uuid) -> u64 {
+    id.as_u64_pair().1 / SLOTS
+}
+
+/// Slot of a result among those of its file row.
+pub fn slot(id: Uuid) -> u64 {
+    id.as_u64_pair().1 % SLOTS
+}
+
+/// Derives an id from a key, in place of the id of the row which would have it.
+pub fn of_key(key: &str) -> Uuid {
+    Uuid::from_u128(xxhash_rust::xxh3::xxh3_128(key.as_bytes()))
+}
+
+/// Result for one database row.
+pub struct Entry {
+    pub outcome: &'static str,
+    pub row: Uuid,
+    /// Version after the change; for the outcome `planned` a hash of the file row's values.
+    pub version: Option<i64>,
+    /// Previous values of the changed fields.
+    pub before: Option<Map<String, Json>>,
+    /// Notes of the file row, with its offset and length in the file.
+    pub notes: Option<(Vec<FieldError>, u64, u64)>,
+}
+
+impl Entry {
+    pub fn created(row: Uuid) -> Self {
+        Self { outcome: "created", row, version: Some(1), before: None, notes: None }
+    }
+
+    pub fn changed(row: Uuid, version: i64, before: Map<String, Json>) -> Self {
+        Self { outcome: "changed", row, version: Some(version), before: Some(before), notes: None }
+    }
+
+    pub fn unchanged(row: Uuid) -> Self {
+        Self { outcome: "unchanged", row, version: None, before: None, notes: None }
+    }
+
+    /// Adds the notes of file row `row`.
+    pub fn noted(self, row: &Row) -> Self {
+        let notes = row.parsed.as_ref().map(|parsed| parsed.notes.clone()).unwrap_or_default();
+        Self { notes: (!notes.is_empty()).then_some((notes, row.place, row.length)), ..self }
+    }
+
+    pub fn planned(key: Uuid, says: i64) -> Self {
+        Self { outcome: "planned", row: key, version: Some(says), before: None, notes: None }
+    }
+}
+
+/// Results of a chunk which are not written yet.
+pub struct Records {
+    run: Uuid,
+    rows: Vec<Json>,
+}
+
+impl Records {
+    pub fn new(run: Uuid) -> Self {
+        Self { run, rows: Vec::new() }
+    }
+
+    /// Adds what file row `number` did to a database row.
+    pub fn add(&mut self, number: u64, slot: u64, resource: &str, entry: Entry) {
+        let Entry { outcome, row, version, before, notes } = entry;
+        let mut record = json!({ "id": id(self.run, number, slot), "resource": resource, "outcome": outcome, "row_id": row,
+            "version": version, "before": before });
+        if let Some((notes, place, length)) = notes {
+            record["faults"] = json!(notes);
+            record["place"] = place.into();
+            record["length"] = length.into();
+        }
+        self.rows.push(record);
+    }
+
+    /// Adds that file row `number` was refused, and where it is in the file.
+    pub fn refused(&mut self, number: u64, resource: &str, faults: &[FieldError], place: u64, length: u64) {
+        self.rows
+            .push(json!({ "id": id(self.run, number, 0), "resource": resource, "outcome": "refused", "faults": faults,
+            "place": place, "length": length }));
+    }
+
+    pub fn write(self, tx: &mut Tx<'_>, tenant: &Tenant) -> Result<()> {
+        if self.rows.is_empty() {
+            return Ok(());
+        }
+        let columns = "id, row_id, resource, outcome, version, before, faults, place, length";
+        let mut sql = Statement::new(format!("INSERT INTO import_row_results (business_id, {columns}) SELECT "));
+        sql.bind(SqlValue::Uuid(Some(tenant.id()))).push(&format!(", {columns} FROM jsonb_to_recordset("));
+        sql.bind(SqlValue::Json(Some(Json::Array(self.rows))));
+        sql.push(") AS x (id uuid, row_id uuid, resource text, outcome text, version bigint, before jsonb, faults jsonb, place bigint, ");
+        sql.push("length bigint)").run(tx)?;
+        Ok(())
+    }
+}
+
+/// Returns which of `rows` the run has matched before, and with which file row.
+pub fn meant(tx: &mut Tx<'_>, tenant: &Tenant, run: Uuid, rows: Vec<Uuid>) -> Result<Touched> {
+    Ok(known(tx, tenant, run, rows)?.into_iter().map(|(id, (number, _))| (id, number)).collect())
+}
+
+/// As [`meant`], with the recorded version or hash.
+pub fn known(tx: &mut Tx<'_>, tenant: &Tenant, run: Uuid, rows: Vec<Uuid>) -> Result<HashMap<Uuid, (u64, i64)>> {
+    if rows.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let mut sql =
+        Statement::new("SELECT row_id, min(id::text)::uuid, min(version) FROM import_row_results WHERE business_id = ");
+    sql.bind(SqlValue::Uuid(Some(tenant.id())))
+        .push(" AND row_id IS NOT NULL AND row_id = ANY(")
+        .bind(SqlValue::Uuids(rows));
+    sql.push(")").append(within(run)).push(" GROUP BY row_id");
+    let known = |row: &RawRow| Some((row.uuid(0)?, (number(row.uuid(1)?), row.int(2).unwrap_or_default())));
+    Ok(sql.rows(tx)?.iter().filter_map(known).collect())
+}
+
+/// ` AND` condition for results of the run.
+pub fn within(run: Uuid) -> Statement {
+    let [first, last] = range(run);
+    let mut sql = Statement::new(" AND id >= ");
+    sql.bind(SqlValue::Uuid(Some(first))).push(" AND id <= ").bind(SqlValue::Uuid(Some(last)));
+    sql
+}
+
+/// Deletes some results of `run`; returns whether there may be more.
+pub fn clear(tx: &mut Tx<'_>, tenant: &Tenant, run: Uuid) -> Result<bool> {
+    const MOST: usize = 20_000;
+    let mut sql = Statement::new("DELETE FROM import_row_results WHERE business_id = ");
+    sql.bind(SqlValue::Uuid(Some(tenant.id())))
+        .push(" AND id = ANY(ARRAY(SELECT id FROM import_row_results WHERE business_id = ");
+    sql.bind(SqlValue::Uuid(Some(tenant.id()))).append(within(run)).push(&format!(" ORDER BY id LIMIT {MOST}))"));
+    Ok(sql.run(tx)? == MOST)
+}
+
+/// A database row which a file row created or changed.
+pub struct ChangeRecord {
+    pub id: Uuid,
+    pub row: Uuid,
+    pub resource: String,
+    pub version: i64,
+    /// Previous values; `None`: the row was created.
+    pub before: Option<Map<String, Json>>,
+}
+
+/// Returns at most `most` rows which `run` created or changed, with results before `last`, the latest first.
+pub fn deeds(
+    conn: &mut PgConnection,
+    tenant: &Tenant,
+    run: Uuid,
+    last: Uuid,
+    most: usize,
+) -> Result<Vec<ChangeRecord>> {
+    let mut sql =
+        Statement::new("SELECT id, row_id, resource, version, before FROM import_row_results WHERE business_id = ");
+    sql.bind(SqlValue::Uuid(Some(tenant.id()))).append(within(run)).push(" AND id < ").bind(SqlValue::Uuid(Some(last)));
+    sql.push(&format!(" AND outcome IN ('created', 'changed') ORDER BY id DESC LIMIT {most}"));
+    let deed = |row: &RawRow| {
+        let before = row.get(4).and_then(|cell| serde_json::from_slice(cell.get(1..)?).ok());
+        let resource = row.text(2).unwrap_or_default().to_owned();
+        Some(ChangeRecord {
+            id: row.uuid(0)?,
+            row: row.uuid(1)?,
+            resource,
+            version: row.int(3).unwrap_or_default(),
+            before,
+        })
+    };
+    Ok(sql.rows(conn)?.iter().filter_map(deed).collect())
+}
+
+/// Stores the preview of a dry run as row 0 of its run.
+pub fn preview(tx: &mut Tx<'_>, tenant: &Tenant, run: Uuid, shown: Json) -> Result<()> {
+    let mut sql =
+        Statement::new("INSERT INTO import_row_results (business_id, id, resource, outcome, before) VALUES (");
+    sql.bind(SqlValue::Uuid(Some(tenant.id()))).push(", ").bind(SqlValue::Uuid(Some(range(run)[0])));
+    sql.push(", '', 'planned', ").bind(SqlValue::Json(Some(shown))).push(")").run(tx)?;
+    Ok(())
+}
+
+/// Returns the preview of the last dry run of `import`, with notes on its columns. It has no changes if there was no
+/// dry run or its preview is not stored any more. Errors: 404.
+pub fn shown(conn: &mut PgConnection, tenant: &Tenant, import: Uuid) -> Result<Json> {
+    let mut sql = Statement::new("SELECT ");
+    sql.push(Import::COLUMNS).push(" FROM imports t");
+    sql.append(select::tenant_predicate(&IMPORTS, tenant)).push(" AND t.id = ").bind(SqlValue::Uuid(Some(import)));
+    let row = sql.row(conn)?.ok_or_else(|| crud::not_found(&IMPORTS))?;
+    let import = Import::of(import, &row)?;
+    let notes = import.mapped().map(|mapping| notes::of_columns(&mapping)).unwrap_or_default();
+    let none = || json!({ "changes": {}, "notes": &notes });
+    let Some(run) = import.run else { return Ok(none()) };
+    let mut sql = Statement::new("SELECT before FROM import_row_results WHERE business_id = ");
+    sql.bind(SqlValue::Uuid(Some(tenant.id()))).push(" AND id = ").bind(SqlValue::Uuid(Some(range(run)[0])));
+    let row = sql.row(conn)?;
+    let mut shown =
+        row.as_ref().and_then(|row| serde_json::from_slice(row.get(0)?.get(1..)?).ok()).unwrap_or_else(none);
+    if let Json::Object(shown) = &mut shown {
+        // Previews of earlier versions have no notes.
+        shown.entry("notes").or_insert_with(|| notes.into());
+    }
+    Ok(shown)
+}

@@ -1,0 +1,303 @@
+//! Writes chunks of rows in bulk: one lookup finds the matches of all rows, and creates and updates take one statement
+//! each. When the database rejects a row, the chunk is bisected until the row is found.
+
+use std::collections::HashMap;
+
+use diesel::result::{DatabaseErrorKind as Kind, Error as DbError};
+use serde_json::{Map, Value as Json};
+use uuid::Uuid;
+
+use super::diff;
+use super::matching::{Companies, Current, Found, Match};
+use super::row_parser::{Parsed, Row};
+use super::set::{self, Edit};
+use crate::auth::{Tenant, TenantSettings};
+use crate::base::error::constraint;
+use crate::base::error::{Error, FieldError, Result};
+use crate::crm::companies::COMPANIES;
+use crate::db::{SqlValue, Statement, Tx};
+use crate::resource::references::{self, ExistingIds};
+use crate::resource::{Changeset, Resource, RowVisibility};
+
+/// What happens to a file row which matches a database row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnMatch {
+    Update,
+    Skip,
+    Refuse,
+}
+
+/// Settings of an import.
+pub struct Settings {
+    /// A resource without rules of its own but `prepare`: other hooks would run for each row.
+    pub resource: &'static Resource,
+    pub business: TenantSettings,
+    pub tenant: Tenant,
+    /// Match keys, of [`super::matching::finders`].
+    pub finders: Vec<String>,
+    pub on_match: OnMatch,
+    /// Dry run: nothing is written; the outcomes are what they would be.
+    pub trial: bool,
+}
+
+/// Database rows which the file has matched so far, with the file row: no two file rows which differ may match the same
+/// one.
+pub type Touched = HashMap<Uuid, u64>;
+
+/// Result of a chunk.
+#[derive(Default)]
+pub struct Done {
+    /// One per row.
+    pub outcomes: Vec<Outcome>,
+    /// Companies which were created because a row links them, with the index of that row.
+    pub companies: Vec<(usize, Uuid)>,
+}
+
+#[derive(Debug)]
+pub enum Outcome {
+    Created { id: Uuid, after: Map<String, Json> },
+    Changed { id: Uuid, version: i64, before: Map<String, Json>, after: Map<String, Json> },
+    Unchanged { id: Uuid },
+    Refused(Vec<FieldError>),
+}
+
+/// Writes `rows`, no two of which may match the same database row ([`super::row_parser::Keys`]), and adds their matches
+/// to `touched`. `before` returns which of [`Found::ids`] earlier chunks matched. Errors: failures which are not about
+/// a row.
+pub fn write(
+    tx: &mut Tx<'_>,
+    settings: &Settings,
+    rows: &[Row],
+    touched: &mut Touched,
+    before: &Before<'_>,
+) -> Result<Done> {
+    if settings.trial {
+        return chunk(tx, settings, rows, touched, before);
+    }
+    Statement::new("SAVEPOINT import_chunk").run(tx)?;
+    let mut meant = touched.clone();
+    let done = chunk(tx, settings, rows, &mut meant, before);
+    let error = match done {
+        Ok(done) => {
+            Statement::new("RELEASE SAVEPOINT import_chunk").run(tx)?;
+            *touched = meant;
+            return Ok(done);
+        }
+        Err(error) => error,
+    };
+    let faults = faults(error)?;
+    Statement::new("ROLLBACK TO SAVEPOINT import_chunk").run(tx)?;
+    Statement::new("RELEASE SAVEPOINT import_chunk").run(tx)?;
+    if rows.len() <= 1 {
+        return Ok(Done { outcomes: vec![Outcome::Refused(faults)], companies: Vec::new() });
+    }
+    let (first, second) = rows.split_at(rows.len() / 2);
+    let mut done = write(tx, settings, first, touched, before)?;
+    let rest = write(tx, settings, second, touched, before)?;
+    done.companies.extend(rest.companies.into_iter().map(|(place, id)| (place + first.len(), id)));
+    done.outcomes.extend(rest.outcomes);
+    Ok(done)
+}
+
+/// Returns which of these database rows earlier chunks of the file have matched, and with which file row.
+pub type Before<'b> = dyn Fn(&mut Tx<'_>, Vec<Uuid>) -> Result<Touched> + 'b;
+
+fn chunk(
+    tx: &mut Tx<'_>,
+    settings: &Settings,
+    rows: &[Row],
+    touched: &mut Touched,
+    before: &Before<'_>,
+) -> Result<Done> {
+    let Settings { resource, tenant, .. } = settings;
+    // Company names are not unique in the database, so concurrent imports would create a company each.
+    let mut lock = Statement::new("SELECT pg_advisory_xact_lock(hashtextextended('rapport import ' || ");
+    lock.bind(SqlValue::Text(Some(settings.business.id.to_string()))).push(", 0))");
+    lock.run(tx)?;
+    let parsed: Vec<Option<&Parsed>> = rows.iter().map(|row| row.parsed.as_ref().ok()).collect();
+    // Matched rows are locked before or after the rows they reference: the order of all which lock several resources.
+    let links = |tx: &mut Tx<'_>| {
+        let changes = parsed.iter().flatten().map(|row| &row.update);
+        references::lock_existing(tx, tenant, changes.flat_map(references::references))
+    };
+    let find = |tx: &mut Tx<'_>| Found::load(tx, tenant, resource, &settings.finders, &parsed, !settings.trial);
+    let (found, existing) = match resource.lock_before_references {
+        true => {
+            let found = find(tx)?;
+            (found, links(tx)?)
+        }
+        false => {
+            let existing = links(tx)?;
+            (find(tx)?, existing)
+        }
+    };
+    touched.extend(before(tx, found.ids())?);
+    let companies = Companies::load(tx, tenant, &parsed)?;
+    let (made, creates, edits) = (Vec::new(), Vec::new(), Vec::new());
+    let mut plan = Plan { settings, touched, companies, existing, made, creates, edits };
+    let mut outcomes = Vec::with_capacity(rows.len());
+    for (place, row) in rows.iter().enumerate() {
+        outcomes.push(match &row.parsed {
+            Ok(parsed) => plan.row(row.number, parsed, place, &found)?,
+            Err(faults) => Outcome::Refused(faults.clone()),
+        });
+    }
+    let Plan { made, creates, edits, .. } = plan;
+    let companies = made.iter().map(|(place, id, _)| (*place, *id)).collect();
+    if !settings.trial {
+        set::insert(
+            tx,
+            tenant,
+            &COMPANIES,
+            made.into_iter().map(|(_, id, change)| (id, set::fields(&change))).collect(),
+        )?;
+        set::insert(tx, tenant, resource, creates)?;
+        let versions = set::update(tx, tenant, resource, edits)?;
+        for outcome in &mut outcomes {
+            if let Outcome::Changed { id, version, .. } = outcome {
+                // The rows are locked, so none is missing.
+                *version = versions.get(id).copied().unwrap_or_default();
+            }
+        }
+    }
+    Ok(Done { outcomes, companies })
+}
+
+/// The planned writes of a chunk.
+struct Plan<'p> {
+    settings: &'p Settings,
+    touched: &'p mut Touched,
+    companies: Companies,
+    /// Existing targets of references; locked.
+    existing: ExistingIds,
+    /// Companies to create, with the index of the row which links them.
+    made: Vec<(usize, Uuid, Changeset)>,
+    creates: Vec<(Uuid, Map<String, Json>)>,
+    edits: Vec<Edit>,
+}
+
+impl Plan<'_> {
+    fn row(&mut self, number: u64, parsed: &Parsed, place: usize, found: &Found) -> Result<Outcome> {
+        let business = &self.settings.business;
+        let company = match diff::company_by_id(parsed, None, &self.existing) {
+            Some(id) => Some(Some(id)),
+            None => parsed.company.as_ref().map(|company| self.companies.find(company)),
+        };
+        let is_same = |current: &Current| {
+            let own = diff::company_by_id(parsed, Some(current), &self.existing);
+            let company = if own.is_some() { None } else { company };
+            company != Some(None)
+                && matches!(diff::of_known(parsed, current, company.flatten(), &self.existing, business), Ok(None))
+        };
+        let meant = match found.of(place, parsed, company) {
+            Err(fault) => return Ok(Outcome::Refused(vec![fault])),
+            Ok(Match::Same(current)) => {
+                if let Some(other) = self.touched.get(&current.id).filter(|_| !is_same(current)) {
+                    return Ok(Outcome::Refused(vec![repeated(current, parsed, *other)]));
+                }
+                Some(current)
+            }
+            // One which needs no change, else one which no other file row has matched.
+            Ok(Match::Alike(all)) => {
+                let same = all.iter().find(|current| is_same(current));
+                same.or_else(|| all.iter().find(|current| !self.touched.contains_key(&current.id))).copied()
+            }
+        };
+        match (meant, self.settings.on_match, &parsed.create) {
+            (None, _, Err(faults)) => Ok(Outcome::Refused(faults.clone())),
+            (None, _, Ok(create)) => self.create(number, place, create, parsed),
+            (Some(current), OnMatch::Skip, _) => Ok(Outcome::Unchanged { id: current.id }),
+            (Some(_), OnMatch::Refuse, _) => {
+                let detail = "There is such a row already, and this import was told to make new ones only.";
+                Ok(Outcome::Refused(vec![FieldError::new("", "already_exists", detail)]))
+            }
+            (Some(current), OnMatch::Update, _) => {
+                let company = self.company(place, parsed, Some(current));
+                let changed = match diff::of_known(parsed, current, company, &self.existing, business) {
+                    Ok(changed) => changed,
+                    Err(error) => return Ok(Outcome::Refused(faults(error)?)),
+                };
+                self.touched.entry(current.id).or_insert(number);
+                Ok(self.change(current, changed))
+            }
+        }
+    }
+
+    fn create(&mut self, number: u64, place: usize, create: &Changeset, parsed: &Parsed) -> Result<Outcome> {
+        let Settings { tenant, resource, business, .. } = self.settings;
+        // Validates the row before a company is created for it.
+        let mut change = match diff::of_new(parsed, create, &self.existing, business) {
+            Ok(change) => change,
+            Err(error) => return Ok(Outcome::Refused(faults(error)?)),
+        };
+        if let Some(company) = self.company(place, parsed, None) {
+            change.set_default("company_id", SqlValue::Uuid(Some(company)));
+        }
+        if let (Some(person), RowVisibility::Assigned(column)) = (tenant.restricted_to_user(), resource.visibility) {
+            // Otherwise the creator could not see the row.
+            change.set_default(column, SqlValue::Uuid(Some(person)));
+        }
+        let (id, after) = (Uuid::now_v7(), set::fields(&change));
+        self.creates.push((id, after.clone()));
+        self.touched.insert(id, number);
+        Ok(Outcome::Created { id, after })
+    }
+
+    fn change(&mut self, current: &Current, change: Option<Changeset>) -> Outcome {
+        let id = current.id;
+        let Some(change) = change else { return Outcome::Unchanged { id } };
+        let after = set::fields(&change);
+        let was = |name: &String| current.row.get(name).cloned().unwrap_or_default();
+        let before = after.keys().map(|name| (name.clone(), was(name))).collect();
+        self.edits.push(Edit { id, version: None, fields: after.clone() });
+        Outcome::Changed { id, version: 0, before, after }
+    }
+
+    /// Returns the company which a row links by name or domain, and not by id; plans its creation if it does not exist.
+    fn company(&mut self, place: usize, parsed: &Parsed, current: Option<&Current>) -> Option<Uuid> {
+        let wanted = parsed.company.as_ref()?;
+        if diff::company_by_id(parsed, current, &self.existing).is_some() {
+            return None;
+        }
+        if let Some(id) = self.companies.find(wanted) {
+            return Some(id);
+        }
+        let id = Uuid::now_v7();
+        self.companies.add(id, wanted.text("name").unwrap_or_default(), wanted.text("domain"));
+        self.made.push((place, id, wanted.clone()));
+        Some(id)
+    }
+}
+
+/// Two differing file rows cannot both be right; if the later one won, every import of the file would change the row
+/// again.
+fn repeated(current: &Current, parsed: &Parsed, other: u64) -> FieldError {
+    let has = |name: &&str| {
+        let text = |text: Option<&str>| text.map(str::to_lowercase);
+        parsed.update.text(name).is_some() && text(current.text(name)) == text(parsed.update.text(name))
+    };
+    let name = ["external_id", "email", "domain"].into_iter().find(has).unwrap_or_default();
+    repeats(if parsed.id == Some(current.id) { "id" } else { name }, other)
+}
+
+/// Error: row `other` of the file has this `name` already.
+pub fn repeats(name: &str, other: u64) -> FieldError {
+    let detail = format!("Row {other} of the file has this {name} already, with other values.");
+    FieldError::new(format!("/{name}"), "already_exists", detail)
+}
+
+/// Returns the validation errors of a row, as the API reports them. Errors: `error` itself, if it is not about a row.
+pub fn faults(error: Error) -> Result<Vec<FieldError>> {
+    match error {
+        Error::Invalid(faults) => Ok(faults),
+        Error::Malformed { code, detail, .. } => Ok(vec![FieldError::new("", code, detail)]),
+        Error::Conflict { code, detail, pointer, .. } => {
+            Ok(vec![FieldError::new(pointer.unwrap_or_default(), code, detail)])
+        }
+        Error::Database(DbError::DatabaseError(
+            kind @ (Kind::UniqueViolation | Kind::ForeignKeyViolation | Kind::CheckViolation | Kind::NotNullViolation),
+            info,
+        )) => faults(constraint::explain(&kind, info.as_ref())),
+        other => Err(other),
+    }
+}

@@ -1,0 +1,202 @@
+//! Webhook deliveries: the log of what was sent, pings, redelivery and replays.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use super::resource::{WEBHOOKS, guard};
+use crate::auth::{Area, Tenant, TenantSettings};
+use crate::base::error::{Error, Result};
+use crate::db::{SqlValue, Statement, Tx};
+use crate::integrations::events::event_types;
+use crate::resource::crud::{self, Row};
+use crate::resource::list_query::List;
+use crate::resource::read_query::{ReadQuery, ReadTarget};
+use crate::resource::{Field, FieldType, Operations, Resource, Search, Sort, select};
+
+const STATUSES: &[&str] = &["waiting", "pending", "delivered", "dead"];
+/// Events that one replay scans; the caller continues from where it ended.
+pub const MAX_REPLAYED: i64 = 5_000;
+/// Events scanned to find the first since some time.
+const MAX_SCANNED: i64 = 10_000;
+/// Milliseconds by which the id of an entry may be older than its time.
+const DRAWN_EARLIER: u64 = 1_000;
+
+pub static DELIVERIES: Resource = Resource {
+    name: "webhook_delivery",
+    plural: "webhook-deliveries",
+    schema: "WebhookDelivery",
+    description: "An event on its way to a webhook.",
+    table: "webhook_deliveries",
+    area: Area::Webhooks,
+    fields: &[
+        Field::ID,
+        Field::link("webhook_id", "Where to.").read_only().not_null(),
+        Field::link("event_id", "The event; receivers get it as `webhook-id`.").read_only().not_null(),
+        Field::int("sequence", 0, i64::MAX, "4711", "The event's number; 0 for a ping.").read_only().not_null(),
+        Field::text("event_type", 100, r#""lead.updated""#, "The event's type.").read_only().not_null().filter(),
+        Field::link("row_id", "The row that it tells of.").read_only().not_null(),
+        Field::choice(
+            "status",
+            STATUSES,
+            r#""delivered""#,
+            "`waiting`: behind an earlier event of the same row; `pending`: to be sent at `next_attempt_at`; `dead`: given up.",
+        )
+        .read_only()
+        .not_null(),
+        Field::int("attempts", 0, i64::MAX, "1", "How often it was tried.").read_only().not_null(),
+        Field::time("next_attempt_at", "When it is tried next, while it is pending.").read_only().not_null(),
+        Field::new(
+            "log",
+            FieldType::Object,
+            r#"{"1":{"at":"2026-11-20T09:30:00.123456Z","status":204,"latency_ms":41,"answer":""}}"#,
+            "What became of each attempt, by its number: `at`, `latency_ms`, `status` and the beginning of the `answer`, or an `error`.",
+        )
+        .read_only()
+        .not_null(),
+        Field::time("delivered_at", "When it arrived.").read_only(),
+        Field::CREATED_AT,
+    ],
+    sorts: &[Sort::time("created_at", "t.created_at")],
+    search: Search::None,
+    operations: Operations::NONE,
+    cacheable: false,
+    ..Resource::BASE
+};
+
+/// Builds the list query of the deliveries of webhook `id`. Errors: 400; 404.
+pub fn of_webhook(id: &str, query: &str, business: &TenantSettings) -> Result<Arc<ReadQuery>> {
+    let id = Uuid::try_parse(id).map_err(|_| crud::not_found(&WEBHOOKS))?;
+    // Another value of this filter would show the deliveries of another webhook.
+    if url::form_urlencoded::parse(query.as_bytes()).any(|(name, _)| name == "webhook_id") {
+        let detail = "The webhook is the one of the path; leave `webhook_id` out.";
+        return Err(Error::malformed("unknown_parameter", detail));
+    }
+    let query = if query.is_empty() { format!("webhook_id={id}") } else { format!("{query}&webhook_id={id}") };
+    let list = List::parse(&DELIVERIES, &query, business)?;
+    Ok(Arc::new(ReadQuery::new(&DELIVERIES, ReadTarget::History(&WEBHOOKS, id, list), business, "")))
+}
+
+/// Creates a test delivery to webhook `id`, which is sent even while the webhook is paused. Errors: 404.
+pub fn ping(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid) -> Result<(Uuid, Row)> {
+    exists(tx, tenant, id)?;
+    let delivery = Uuid::now_v7();
+    let mut sql = Statement::new(
+        "INSERT INTO webhook_deliveries (business_id, id, webhook_id, event_id, sequence, event_type, row_id, status) VALUES (",
+    );
+    sql.bind(SqlValue::Uuid(Some(tenant.id()))).push(", ").bind(SqlValue::Uuid(Some(delivery))).push(", ");
+    sql.bind(SqlValue::Uuid(Some(id))).push(", ").bind(SqlValue::Uuid(Some(delivery))).push(", 0, 'webhook.test', ");
+    // It is about no row, so it waits behind no other delivery.
+    sql.bind(SqlValue::Uuid(Some(delivery))).push(", 'pending')").run(tx)?;
+    Ok((delivery, row(tx, tenant, id, delivery)?))
+}
+
+/// Sends a delivered or dead delivery of webhook `id` again; one in progress is left unchanged. Errors: 403; 404.
+pub fn again(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, delivery: Uuid) -> Result<Row> {
+    lock(tx, tenant)?;
+    guard(tx, tenant, Some(id), None)?;
+    let mut sql = Statement::new("UPDATE webhook_deliveries AS t SET status = 'waiting', attempts = 0, log = '{}'");
+    sql.append(select::tenant_predicate(&DELIVERIES, tenant))
+        .push(" AND t.webhook_id = ")
+        .bind(SqlValue::Uuid(Some(id)));
+    sql.push(" AND t.id = ").bind(SqlValue::Uuid(Some(delivery)));
+    let rows = sql.push(" AND t.status IN ('delivered', 'dead') RETURNING t.row_id").rows(tx)?;
+    next(tx, tenant, id, rows.iter().filter_map(|row| row.uuid(0)).collect())?;
+    row(tx, tenant, id, delivery)
+}
+
+/// Where a replay starts.
+#[derive(Clone, Copy, Debug)]
+pub enum From {
+    After(i64),
+    Since(DateTime<Utc>),
+}
+
+/// Result of a replay.
+pub struct Replayed {
+    pub deliveries: i64,
+    /// `after` of the next replay, when there is more.
+    pub next: Option<i64>,
+}
+
+/// Sends what webhook `id` wants again, from some event on to the newest. Errors: 403; 404.
+pub fn replay(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, from: From) -> Result<Replayed> {
+    exists(tx, tenant, id)?;
+    let after = match from {
+        From::After(number) => number,
+        From::Since(time) => before(tx, tenant, time)?,
+    };
+    lock(tx, tenant)?;
+    guard(tx, tenant, Some(id), None)?;
+    let business = || SqlValue::Uuid(Some(tenant.id()));
+    let mut sql = Statement::new("SELECT max(sequence) FROM events WHERE business_id = ");
+    let last = sql.bind(business()).row(tx)?.and_then(|row| row.int(0)).unwrap_or_default();
+    let upto = after.saturating_add(MAX_REPLAYED);
+    let mut sql = Statement::new(
+        "INSERT INTO webhook_deliveries AS t (business_id, webhook_id, event_id, sequence, event_type, row_id, status) \
+         SELECT e.business_id, w.id, e.id, e.sequence, e.name || '.' || e.action, e.row_id, 'waiting' FROM (SELECT e.*, ",
+    );
+    sql.bind(SqlValue::Json(Some(event_types::sent())))
+        .push(" ->> e.resource AS name FROM events e WHERE e.business_id = ")
+        .bind(business());
+    sql.push(" AND e.sequence > ")
+        .bind(SqlValue::Int(Some(after)))
+        .push(" AND e.sequence <= ")
+        .bind(SqlValue::Int(Some(upto)));
+    sql.push(") e JOIN webhooks w ON w.business_id = e.business_id AND w.id = ").bind(SqlValue::Uuid(Some(id)));
+    sql.push(
+        " AND rapport_webhook_wants(w.types, e.name, e.action) WHERE e.name IS NOT NULL \
+         ORDER BY e.sequence ON CONFLICT (business_id, webhook_id, event_id) DO UPDATE SET status = 'waiting', attempts = 0, log = '{}' \
+         WHERE t.status IN ('delivered', 'dead') RETURNING t.row_id",
+    );
+    let rows = sql.rows(tx)?;
+    let deliveries = rows.len() as i64;
+    next(tx, tenant, id, rows.iter().filter_map(|row| row.uuid(0)).collect())?;
+    Ok(Replayed { deliveries, next: (upto < last).then_some(upto) })
+}
+
+/// Takes the exclusive lock of the business' deliveries. Must be taken before any row lock, as the dispatcher does when
+/// a delivery ends.
+pub(super) fn lock(tx: &mut Tx<'_>, tenant: &Tenant) -> Result<()> {
+    let mut sql = Statement::new("SELECT pg_advisory_xact_lock(rapport_webhook_lock(");
+    sql.bind(SqlValue::Uuid(Some(tenant.id()))).push("))").run(tx)?;
+    Ok(())
+}
+
+/// Returns the number after which all events of `time` and later come, with some earlier ones among them where
+/// transactions were long. It is the smallest number among the first events found by id, since ids begin with the time.
+/// Numbers follow the order of commits, and one transaction writes fewer events than are scanned.
+fn before(tx: &mut Tx<'_>, tenant: &Tenant, time: DateTime<Utc>) -> Result<i64> {
+    // The id of an entry is generated a little earlier than its time.
+    let first = u64::try_from(time.timestamp_millis()).unwrap_or_default().saturating_sub(DRAWN_EARLIER);
+    let mut sql =
+        Statement::new("SELECT min(e.sequence) - 1 FROM (SELECT e.sequence FROM events e WHERE e.business_id = ");
+    sql.bind(SqlValue::Uuid(Some(tenant.id()))).push(" AND e.id >= ");
+    sql.bind(SqlValue::Uuid(Some(Uuid::from_u128(u128::from(first.min((1 << 48) - 1)) << 80))));
+    sql.push(" AND e.created_at >= ").bind(SqlValue::Time(Some(time))).push(" ORDER BY e.id LIMIT ");
+    let row = sql.bind(SqlValue::Int(Some(MAX_SCANNED))).push(") e").row(tx)?;
+    Ok(row.and_then(|row| row.int(0)).unwrap_or(i64::MAX / 2))
+}
+
+/// Makes the first waiting delivery of each of these rows pending, unless one already is.
+fn next(tx: &mut Tx<'_>, tenant: &Tenant, webhook: Uuid, rows: Vec<Uuid>) -> Result<()> {
+    let mut sql = Statement::new("SELECT rapport_webhook_next(");
+    sql.bind(SqlValue::Uuid(Some(tenant.id()))).push(", ").bind(SqlValue::Uuid(Some(webhook))).push(", ");
+    sql.bind(SqlValue::Uuids(rows)).push(")").run(tx)?;
+    Ok(())
+}
+
+fn exists(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid) -> Result<()> {
+    crud::one(tx, tenant, &WEBHOOKS, id, &Default::default())?.map(drop).ok_or_else(|| crud::not_found(&WEBHOOKS))
+}
+
+fn row(tx: &mut Tx<'_>, tenant: &Tenant, webhook: Uuid, id: Uuid) -> Result<Row> {
+    let missing = || crud::not_found(&DELIVERIES);
+    let mut sql = Statement::new("SELECT t.id FROM webhook_deliveries t");
+    sql.append(select::tenant_predicate(&DELIVERIES, tenant))
+        .push(" AND t.webhook_id = ")
+        .bind(SqlValue::Uuid(Some(webhook)));
+    sql.push(" AND t.id = ").bind(SqlValue::Uuid(Some(id))).row(tx)?.ok_or_else(missing)?;
+    crud::one(tx, tenant, &DELIVERIES, id, &Default::default())?.ok_or_else(missing)
+}

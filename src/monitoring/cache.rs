@@ -1,0 +1,116 @@
+//! The operators' endpoints of the cache: statistics and purge.
+
+use actix_web::web::{Bytes, Data};
+use actix_web::{HttpRequest, HttpResponse};
+use serde_json::{Value as Json, json};
+
+use crate::app::registry::RESOURCES;
+use crate::app::state::AppState;
+use crate::auth::{Action, Area};
+use crate::base::error::{Error, FieldError, Result};
+use crate::cache::Counts;
+use crate::db::{SqlValue, Statement};
+use crate::http::caller::Caller;
+
+/// Returns counters per resource and in total, sizes, validation rounds, and the state of Redis.
+pub async fn statistics(app: Data<AppState>, caller: Caller, _: HttpRequest, _: Bytes) -> Result<HttpResponse> {
+    caller.require(Area::Operations, Action::Read)?;
+    let Some(cache) = &app.cache else {
+        return Ok(HttpResponse::Ok().json(json!({ "enabled": false })));
+    };
+    let ttl = |plural: &str| {
+        let resource = RESOURCES.iter().find(|resource| resource.plural == plural);
+        resource.map(|resource| resource.cache_ttl_or(&app.config.cache_ttl).as_secs())
+    };
+    let mut total = Counts::default();
+    let mut resources = serde_json::Map::new();
+    for (resource, counts) in cache.counts() {
+        total.add(&counts);
+        let mut shown = shown(&counts);
+        shown["ttl_seconds"] = json!(ttl(resource));
+        resources.insert(resource.to_owned(), shown);
+    }
+    let (entries, bytes) = cache.size();
+    let redis = match cache.redis() {
+        Some(remote) => json!(remote.state().await),
+        None => json!({ "connected": false, "breaker": "off" }),
+    };
+    Ok(HttpResponse::Ok().json(json!({
+        "enabled": true,
+        "total": shown(&total),
+        "resources": resources,
+        "local": { "entries": entries, "bytes": bytes, "capacity_bytes": app.config.cache_bytes },
+        "rounds": cache.validator_stats(),
+        "redis": redis,
+    })))
+}
+
+fn shown(counts: &Counts) -> Json {
+    let hits = counts.hits_local + counts.hits_redis;
+    let asked = hits + counts.misses + counts.collapsed;
+    let mut shown = json!(counts);
+    shown["hit_rate"] = if asked == 0 { Json::Null } else { json!((hits as f64 / asked as f64 * 1e4).round() / 1e4) };
+    shown
+}
+
+/// Drops the cached responses of the caller's business for `{"resource":"leads"}`, or all without a body: on every
+/// replica at once, because it moves their versions.
+pub async fn purge(app: Data<AppState>, caller: Caller, _: HttpRequest, body: Bytes) -> Result<HttpResponse> {
+    let tenant = caller.require(Area::Operations, Action::Write)?;
+    let resource = asked_resource(&body)?;
+    let tables: Vec<String> = match resource {
+        Some(resource) => resource.tables().iter().map(|table| (*table).to_owned()).collect(),
+        None => RESOURCES.iter().flat_map(|resource| resource.tables()).map(|table| (*table).to_owned()).collect(),
+    };
+    let business = tenant.id();
+    app.db
+        .for_tenant(&tenant)
+        .write("cache_purge", move |tx| {
+            let mut sql = Statement::new("SELECT rapport_bump_all_versions(");
+            sql.bind(SqlValue::Uuid(Some(business)))
+                .push(", t) FROM unnest(")
+                .bind(SqlValue::Texts(tables.clone()))
+                .push(") t");
+            Ok(sql.rows(tx)?.len())
+        })
+        .await?;
+    let (local, redis) = match &app.cache {
+        Some(cache) => cache.purge(Some(business), resource.map(|resource| resource.plural)).await,
+        None => (0, Some(0)),
+    };
+    Ok(HttpResponse::Ok().json(json!({ "local": local, "redis": redis })))
+}
+
+fn asked_resource(body: &Bytes) -> Result<Option<&'static crate::resource::Resource>> {
+    if body.is_empty() {
+        return Ok(None);
+    }
+    let asked = crate::resource::body::json(body, 2)?;
+    let Json::Object(members) = asked else {
+        return Err(Error::malformed("not_an_object", "The body must be a JSON object."));
+    };
+    let mut faults = Vec::new();
+    let mut found = None;
+    for (name, value) in &members {
+        match (name.as_str(), value) {
+            ("resource", Json::String(plural)) => match RESOURCES.iter().find(|resource| resource.plural == plural) {
+                Some(resource) => found = Some(*resource),
+                None => {
+                    let hint = crate::resource::did_you_mean(plural, RESOURCES.iter().map(|resource| resource.plural));
+                    faults.push(FieldError::new(
+                        "/resource",
+                        "not_a_choice",
+                        format!("There is no resource `{plural}`.{hint}"),
+                    ));
+                }
+            },
+            ("resource", _) => faults.push(FieldError::new("/resource", "type", "`resource` must be a text.")),
+            _ => faults.push(FieldError::new(
+                format!("/{name}"),
+                "unknown_field",
+                format!("There is no field `{name}`. Did you mean `resource`?"),
+            )),
+        }
+    }
+    if faults.is_empty() { Ok(found) } else { Err(Error::Invalid(faults)) }
+}

@@ -1,0 +1,7 @@
+//! What operators and orchestrators see: probes, the state of the cache and of jobs, checks of the database.
+
+pub mod cache;
+pub mod catalogue_check;
+pub mod health;
+pub mod heartbeat;
+pub mod jobs;

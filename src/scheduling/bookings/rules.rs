@@ -1,0 +1,162 @@
+//! Rules of bookings: a code, a day in the booking's own zone, an end after the start, and no overlaps per member of
+//! staff.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, Datelike, TimeDelta, Utc};
+use diesel::prelude::*;
+use uuid::Uuid;
+
+use super::booking_code;
+use super::calendar::{self, Calendar, TimeSlot};
+use crate::auth::{Tenant, TenantSettings};
+use crate::base::error::{Error, FieldError, Result};
+use crate::db::schema::bookings;
+use crate::db::{SqlValue, Tx};
+use crate::resource::crud::{self, Row};
+use crate::resource::{Changeset, PendingRow, Resource, ValidationErrors};
+use crate::scheduling::reminders;
+
+/// Statuses in which a booking takes its staff's time; the same as in the exclusion constraint.
+pub const BLOCKING_STATUSES: [&str; 3] = ["held", "pending", "confirmed"];
+
+/// A shorter or longer booking is taken for a typing error.
+const MIN_DURATION: TimeDelta = TimeDelta::minutes(1);
+const MAX_DURATION: TimeDelta = TimeDelta::days(366);
+
+pub fn prepare(change: &mut Changeset, business: &TenantSettings, faults: &mut ValidationErrors) {
+    if change.creates {
+        change.set("code", SqlValue::Text(Some(booking_code::generate())));
+        change.set_default("time_zone", SqlValue::Text(Some(business.time_zone.clone())));
+    }
+    let time = |name| change.get(name).and_then(SqlValue::as_time);
+    if let (Some(start), Some(end)) = (time("starts_at"), time("ends_at"))
+        && let Err(detail) = lasts(start, end)
+    {
+        faults.field("ends_at", "out_of_range", detail);
+    }
+    reminders::forget(change, "starts_at");
+}
+
+fn lasts(start: DateTime<Utc>, end: DateTime<Utc>) -> Result<(), &'static str> {
+    match (MIN_DURATION..=MAX_DURATION).contains(&(end - start)) {
+        true => Ok(()),
+        false => Err("`ends_at` must be after `starts_at`, by 1 minute to 366 days."),
+    }
+}
+
+/// Sets the day, and refuses a time that is taken. Concurrent bookings of one member of staff wait here for each other;
+/// the exclusion constraint covers writes that bypass this. In a batch the first item gets the time.
+pub fn before(tx: &mut Tx<'_>, tenant: &Tenant, drafts: &mut [PendingRow]) -> Result<()> {
+    let known =
+        drafts.iter().filter(|draft| draft.is_accepted() && !draft.changes.creates).map(|draft| draft.id).collect();
+    let stored: HashMap<Uuid, Stored> = stored(tx, tenant, known)?.into_iter().map(|row| (row.id, row)).collect();
+    let mut claims = HashMap::new();
+    for draft in drafts.iter_mut().filter(|draft| draft.is_accepted()) {
+        let stored = stored.get(&draft.id).filter(|stored| stored.deleted_at.is_none());
+        match complete(&mut draft.changes, stored) {
+            Ok(claim) => drop(claim.map(|claim| claims.insert(draft.id, claim))),
+            Err(reason) => draft.refuse(reason),
+        }
+    }
+    let bookable = calendar::take_turns(tx, tenant, claims.values().map(|claim| claim.staff).collect())?;
+    for draft in drafts.iter_mut() {
+        if claims.get(&draft.id).is_some_and(|claim| claim.chosen && !bookable.contains(&claim.staff)) {
+            draft.refuse(not_bookable());
+            claims.remove(&draft.id);
+        }
+    }
+    let mut calendar = Calendar::read(tx, tenant, &claims, stored.values())?;
+    for draft in drafts.iter_mut().filter(|draft| draft.is_accepted()) {
+        if let Err(reason) = calendar.write(draft.id, claims.remove(&draft.id)) {
+            draft.refuse(reason);
+        }
+    }
+    Ok(())
+}
+
+/// Sets the day of a booking. Returns the time that it takes of its staff, if any. Errors: 422.
+fn complete(change: &mut Changeset, stored: Option<&Stored>) -> Result<Option<TimeSlot>> {
+    let time = |name, stored: Option<DateTime<Utc>>| change.get(name).and_then(SqlValue::as_time).or(stored);
+    let start = time("starts_at", stored.map(|s| s.starts_at));
+    let end = time("ends_at", stored.map(|s| s.ends_at));
+    let (Some(start), Some(end)) = (start, end) else {
+        return Ok(None);
+    };
+    if let Err(detail) = lasts(start, end) {
+        return Err(Error::Invalid(vec![FieldError::new("/ends_at", "out_of_range", detail)]));
+    }
+    let zone = change.text("time_zone").or(stored.map(|s| s.time_zone.as_str())).unwrap_or("UTC");
+    let zone: chrono_tz::Tz = zone.parse().unwrap_or(chrono_tz::UTC);
+    let day = start.with_timezone(&zone).date_naive();
+    if !(1..=9999).contains(&day.year()) {
+        let detail = "`starts_at` must be in the years 1 to 9999 in the booking's own zone too.";
+        return Err(Error::Invalid(vec![FieldError::new("/starts_at", "out_of_range", detail)]));
+    }
+    change.set("day", SqlValue::Date(Some(day)));
+    let status = change.text("status").or(stored.map(|s| s.status.as_str())).unwrap_or("confirmed");
+    let staff = match change.get("staff_id") {
+        Some(given) => given.as_uuid(),
+        None => stored.and_then(|s| s.staff_id),
+    };
+    let Some(staff) = staff.filter(|_| BLOCKING_STATUSES.contains(&status)) else {
+        return Ok(None);
+    };
+    let code = change.text("code").or(stored.map(|s| s.code.as_str())).unwrap_or_default().to_owned();
+    // An unchanged staff member was bookable when assigned.
+    let chosen = change.get("staff_id").is_some() && stored.and_then(|s| s.staff_id) != Some(staff);
+    Ok(Some(TimeSlot { staff, chosen, start, end, code }))
+}
+
+/// Restores a deleted booking. Errors: 409 when its time has been taken since; 422 when its staff cannot be booked.
+pub fn restore(tx: &mut Tx<'_>, tenant: &Tenant, resource: &'static Resource, id: Uuid) -> Result<Row> {
+    let stored = stored(tx, tenant, vec![id])?;
+    if let Some(claim) = stored.iter().find_map(Stored::claim) {
+        if !calendar::take_turns(tx, tenant, vec![claim.staff])?.contains(&claim.staff) {
+            return Err(not_bookable());
+        }
+        let mut calendar = Calendar::read(tx, tenant, &HashMap::from([(id, claim.clone())]), &stored)?;
+        calendar.write(id, Some(claim))?;
+    }
+    crud::restore(tx, tenant, resource, id)
+}
+
+/// The columns of a stored booking that the rules need.
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = bookings, check_for_backend(diesel::pg::Pg))]
+pub struct Stored {
+    pub id: Uuid,
+    code: String,
+    staff_id: Option<Uuid>,
+    starts_at: DateTime<Utc>,
+    ends_at: DateTime<Utc>,
+    time_zone: String,
+    status: String,
+    pub deleted_at: Option<DateTime<Utc>>,
+}
+
+impl Stored {
+    /// Returns the time that it takes of its staff, if any.
+    pub fn claim(&self) -> Option<TimeSlot> {
+        let staff = self.staff_id.filter(|_| BLOCKING_STATUSES.contains(&self.status.as_str()))?;
+        Some(TimeSlot { staff, chosen: false, start: self.starts_at, end: self.ends_at, code: self.code.clone() })
+    }
+}
+
+/// Loads and locks bookings in id order, so that concurrent transactions do not deadlock.
+fn stored(tx: &mut Tx<'_>, tenant: &Tenant, ids: Vec<Uuid>) -> Result<Vec<Stored>> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    Ok(bookings::table
+        .filter(bookings::business_id.eq(tenant.id()).and(bookings::id.eq_any(ids)))
+        .select(Stored::as_select())
+        .order(bookings::id)
+        .for_no_key_update()
+        .load(&mut **tx)?)
+}
+
+fn not_bookable() -> Error {
+    let detail = "This member of staff cannot be booked now. Choose another, or make them `active` first.";
+    Error::Invalid(vec![FieldError::new("/staff_id", "not_bookable", detail)])
+}

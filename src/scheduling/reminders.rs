@@ -1,0 +1,109 @@
+//! Reminders: set `reminded_at`, once, on a task that is due and on a booking that is about to begin. Readers of
+//! changes (the audit log, events) act on it. A new time gets a new reminder.
+
+use actix_web::web::Data;
+use uuid::Uuid;
+
+use super::bookings::BOOKINGS;
+use crate::app::state::AppState;
+use crate::auth::Tenant;
+use crate::background::TaskOutcome;
+use crate::base::error::Result;
+use crate::crm::tasks::TASKS;
+use crate::db::{SqlValue, Statement, Tx};
+use crate::resource::{Changeset, Resource, select};
+
+/// Rows reminded in one transaction.
+const MAX_SENT: usize = 500;
+
+/// Failed businesses after which the search stops: the cause is not in a business.
+const MAX_FAILED: usize = 100;
+
+/// Resources with reminders, their time and the condition. A task that has been due for more than a week gets none: it
+/// was due before there were reminders, or while no process gave them. The time before a booking is the same for all
+/// businesses.
+static REMINDERS: [(&Resource, &str, &str); 2] = [
+    (
+        &TASKS,
+        "t.due_at",
+        "t.reminded_at IS NULL AND t.status = 'open' AND t.deleted_at IS NULL \
+         AND t.due_at <= now() AND t.due_at > now() - interval '7 days'",
+    ),
+    (
+        &BOOKINGS,
+        "t.starts_at",
+        "t.reminded_at IS NULL AND t.status IN ('held', 'pending', 'confirmed') AND t.deleted_at IS NULL \
+         AND t.starts_at > now() AND t.starts_at <= now() + interval '24 hours'",
+    ),
+];
+
+/// Gives the reminders that are due. Any number of processes may run it: rows locked by one are skipped by the others.
+pub async fn remind(app: Data<AppState>) -> Result<TaskOutcome> {
+    let mut pace = TaskOutcome::Rest;
+    for (resource, time, due) in &REMINDERS {
+        // A business whose reminders fail must not block the others: the next search leaves it out.
+        let mut failed = Vec::new();
+        loop {
+            let (before, without) = (failed.len(), failed.clone());
+            let waiting = app
+                .db
+                .unscoped()
+                .read("reminders_due", move |conn| Ok(waiting(resource, time, due, &without).rows(conn)?));
+            for business in waiting.await?.iter().filter_map(|row| row.uuid(0)) {
+                let tenant = Tenant::for_operator(business);
+                let told = app.db.for_tenant(&tenant).write("remind", move |tx| tell(tx, &tenant, resource, time, due));
+                match told.await {
+                    Ok(MAX_SENT) => pace = TaskOutcome::Again,
+                    Ok(_) => {}
+                    Err(error) => {
+                        tracing::warn!(%business, resource = resource.plural, %error, "reminders of a business were not given");
+                        failed.push(business);
+                    }
+                }
+            }
+            if failed.len() == before || failed.len() >= MAX_FAILED {
+                break;
+            }
+        }
+    }
+    Ok(pace)
+}
+
+/// Selects the businesses of the rows that have been due for longest.
+fn waiting(resource: &Resource, time: &str, due: &str, without: &[Uuid]) -> Statement {
+    let mut sql = Statement::new(format!(
+        "SELECT DISTINCT business_id FROM (SELECT t.business_id FROM {} t WHERE {due}",
+        resource.table
+    ));
+    if !without.is_empty() {
+        sql.push(" AND t.business_id <> ALL(").bind(SqlValue::Uuids(without.to_vec())).push(")");
+    }
+    sql.push(&format!(" ORDER BY {time} LIMIT {MAX_SENT}) t"));
+    sql
+}
+
+fn tell(tx: &mut Tx<'_>, tenant: &Tenant, resource: &Resource, time: &str, due: &str) -> Result<usize> {
+    let mut rows = Statement::new(format!("SELECT t.id FROM {} t", resource.table));
+    rows.append(select::tenant_predicate(resource, tenant));
+    rows.push(&format!(" AND {due} ORDER BY {time} LIMIT {MAX_SENT} FOR UPDATE SKIP LOCKED"));
+    let ids: Vec<Uuid> = rows.rows(tx)?.iter().filter_map(|row| row.uuid(0)).collect();
+    if ids.is_empty() {
+        return Ok(0);
+    }
+    let mut sql = Statement::new(format!(
+        "UPDATE {} AS t SET reminded_at = now(), version = version + 1, updated_at = now()",
+        resource.table
+    ));
+    sql.append(select::tenant_predicate(resource, tenant))
+        .push(" AND t.id = ANY(")
+        .bind(SqlValue::Uuids(ids))
+        .push(")");
+    Ok(sql.run(tx)?)
+}
+
+/// Resets the reminder when the time changes, not when the same time is set again.
+pub fn forget(change: &mut Changeset, time: &'static str) {
+    if !change.creates && change.get(time).is_some() {
+        change.set_if_changed(time, "reminded_at", SqlValue::Time(None));
+    }
+}
