@@ -220,9 +220,9 @@ fn forgotten_everywhere(mode: &str) {
         Some(owner.get(&format!("{resource}/{id}"))).filter(|answer| answer.status == 200).map(|answer| answer.json)
     };
     // A task of another contact, linked to the same lead.
-    let somebody = &bystander[0].1;
+    let other_contact = &bystander[0].1;
     let lead = rows.iter().find(|(resource, _)| *resource == "leads").map(|(_, id)| id.clone()).expect("a lead");
-    let shared = owner.make("tasks", json!({ "title": "Of both", "contact_id": somebody, "lead_id": lead }));
+    let shared = owner.make("tasks", json!({ "title": "Of both", "contact_id": other_contact, "lead_id": lead }));
     let theirs: Vec<Option<Value>> = bystander.iter().map(|(resource, id)| untouched(resource, id)).collect();
 
     let contact = &rows[0].1;

@@ -5,6 +5,7 @@ use diesel::connection::SimpleConnection;
 use diesel::pg::PgConnection;
 use rapport::db::Statement;
 
+use super::generated;
 use crate::support::Database;
 
 const FUNCTIONS: &str = include_str!("functions.sql");
@@ -33,18 +34,21 @@ pub fn fill_unanalysed(database: &Database) {
 }
 
 fn fill_up_to(database: &Database, rows: u32, looked_at: bool) {
-    let tables: Vec<(&str, &str)> = DATA
+    let mut tables: Vec<(&str, String)> = DATA
         .split("-- table: ")
         .skip(1)
         .filter_map(|block| block.split_once('\n'))
-        .map(|(table, sql)| (table.trim(), sql))
+        .map(|(table, sql)| (table.trim(), sql.to_owned()))
         .collect();
+    let written: Vec<&str> = tables.iter().map(|(table, _)| *table).collect();
+    let generated = generated::blocks(&written);
+    tables.splice(..0, generated);
     let run = |table: &str, sql: &str| fill_table(&mut connect(database), table, &capped(sql, rows), looked_at);
     // The last table is half of the work: it is filled in parallel with the others.
     let (last, others) = tables.split_last().expect("tables");
     std::thread::scope(|scope| {
         scope.spawn(|| others.iter().for_each(|(table, sql)| run(table, sql)));
-        scope.spawn(|| run(last.0, last.1));
+        scope.spawn(|| run(last.0, &last.1));
     });
 }
 

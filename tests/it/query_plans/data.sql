@@ -39,12 +39,6 @@ SELECT pg_temp.business_id(i), pg_temp.row_id(5, i), pg_temp.other(4, i, 1000), 
     pg_temp.born(i, 60000), pg_temp.born(i, 60000) + i % 100 * interval '1 day', pg_temp.gone(i)
 FROM generate_series(0, 59999) AS i
 
--- table: campaigns
-INSERT INTO campaigns (business_id, id, name, channel, status, starts_on, ends_on, external_id, metadata, created_at, deleted_at)
-SELECT pg_temp.business_id(i), pg_temp.row_id(6, i), pg_temp.word(i / 3) || ' ' || i, (ARRAY['whatsapp', 'sms', 'email', 'web', 'ads', 'event', 'referral', 'other'])[1 + i / 20 % 8],
-    (ARRAY['draft', 'active', 'paused', 'finished'])[1 + i / 40 % 4], current_date - i % 700, current_date - i % 700 + 30, CASE WHEN i % 3 = 0 THEN 'ext-' || i END, pg_temp.metadata(i), pg_temp.born(i, 10000), pg_temp.gone(i)
-FROM generate_series(0, 9999) AS i
-
 -- table: leads
 INSERT INTO leads (business_id, id, company_id, contact_id, campaign_id, assignee_id, title, status, score, source, value_minor, currency, tags, entered_at, first_touch_at,
     closed_at, external_id, metadata, created_at, updated_at, deleted_at)
@@ -63,11 +57,6 @@ SELECT pg_temp.business_id(i), pg_temp.row_id(8, i), pg_temp.other(5, i, 3000), 
     pg_temp.born(i, 20000) + i % 90 * interval '1 day', i / 20 % 5, CASE WHEN i % 3 = 0 THEN 'ext-' || i END, pg_temp.metadata(i), pg_temp.born(i, 20000), pg_temp.born(i, 20000), pg_temp.gone(i)
 FROM generate_series(0, 19999) AS i
 
--- table: services
-INSERT INTO services (business_id, id, name, duration_minutes, active, external_id, metadata, created_at, deleted_at)
-SELECT pg_temp.business_id(i), pg_temp.row_id(9, i), pg_temp.word(i / 3) || ' ' || i, 15 * (1 + i / 20 % 8), i % 10 > 0, CASE WHEN i % 3 = 0 THEN 'ext-' || i END, pg_temp.metadata(i), pg_temp.born(i, 10000), pg_temp.gone(i)
-FROM generate_series(0, 9999) AS i
-
 -- table: staff
 INSERT INTO staff (business_id, id, user_id, name, active, external_id, metadata, created_at, deleted_at)
 SELECT pg_temp.business_id(i), pg_temp.row_id(10, i), CASE WHEN i % 2 = 0 THEN pg_temp.other(1, i, 50) END, pg_temp.word(i / 3) || ' ' || i, i % 10 > 0, CASE WHEN i % 3 = 0 THEN 'ext-' || i END, pg_temp.metadata(i), pg_temp.born(i, 10000), pg_temp.gone(i)
@@ -84,13 +73,6 @@ FROM generate_series(0, 99999) AS i, LATERAL (SELECT pg_temp.born(i, 100000) + i
 INSERT INTO tasks (business_id, id, title, status, priority, due_at, assignee_id, lead_id, contact_id, company_id, external_id, metadata, created_at, deleted_at)
 SELECT pg_temp.business_id(i), pg_temp.row_id(12, i), pg_temp.word(i / 3) || ' ' || i, (ARRAY['open', 'done', 'done', 'cancelled'])[1 + i / 20 % 4], (ARRAY['low', 'normal', 'high', 'urgent'])[1 + i / 80 % 4],
     CASE WHEN i % 3 > 0 THEN pg_temp.born(i, 50000) + interval '9 days' END, pg_temp.other(1, i, 50), pg_temp.other(7, i, 5000), pg_temp.other(5, i, 3000), pg_temp.other(4, i, 1000),
-    CASE WHEN i % 3 = 0 THEN 'ext-' || i END, pg_temp.metadata(i), pg_temp.born(i, 50000), pg_temp.gone(i)
-FROM generate_series(0, 49999) AS i
-
--- table: notes
-INSERT INTO notes (business_id, id, body, pinned, author_id, lead_id, contact_id, company_id, conversation_id, booking_id, external_id, metadata, created_at, deleted_at)
-SELECT pg_temp.business_id(i), pg_temp.row_id(13, i), 'Likes ' || pg_temp.word(i / 3) || ' and ' || pg_temp.word(i / 7), i % 50 = 0, pg_temp.other(1, i, 50),
-    pg_temp.other(7, i, 5000), pg_temp.other(5, i, 3000), pg_temp.other(4, i, 1000), pg_temp.other(8, i, 1000), pg_temp.other(11, i, 5000),
     CASE WHEN i % 3 = 0 THEN 'ext-' || i END, pg_temp.metadata(i), pg_temp.born(i, 50000), pg_temp.gone(i)
 FROM generate_series(0, 49999) AS i
 

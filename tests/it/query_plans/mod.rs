@@ -7,6 +7,7 @@
 //! security, and prints which lose their index to it.
 
 mod data;
+mod generated;
 mod joins;
 mod questions;
 
@@ -14,7 +15,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use diesel::connection::SimpleConnection;
 use diesel::pg::PgConnection;
+use rapport::app::registry::RESOURCES;
 use rapport::db::{SqlValue, Statement};
+use rapport::resource::list_query::FilterOp;
 use serde_json::Value as Json;
 
 use crate::support::{Database, open_db};
@@ -54,24 +57,11 @@ const FOR_WRITES: [(&str, &str); 21] = [
 /// Reads that may scan, with the reason.
 const MAY_SCAN: [(&str, &str); 0] = [];
 
-/// Lists that look up single rows, and the index that must be used, with any sort.
-const LOOKED_UP: [(&str, &str); 25] = [
-    ("bookings?code=", "bookings_code_key"),
+/// Lists that look up few rows by a field which is not unique, and duplicate checks, with the index that must be used.
+const LOOKED_UP: [(&str, &str); 12] = [
     ("bookings?customer_phone=", "bookings_customer_phone_idx"),
-    ("companies?domain=", "companies_domain_key"),
-    ("companies?external_id=", "companies_external_id_key"),
-    ("contacts?email=", "contacts_email_key"),
     ("contacts?phone=", "contacts_phone_idx"),
     ("conversations?address=", "conversations_address_idx"),
-    ("messages?external_id=", "messages_external_id_key"),
-    ("leads?external_id=", "leads_external_id_key"),
-    ("conversations?external_id=", "conversations_external_id_key"),
-    ("bookings?external_id=", "bookings_external_id_key"),
-    ("campaigns?external_id=", "campaigns_external_id_key"),
-    ("services?external_id=", "services_external_id_key"),
-    ("staff?external_id=", "staff_external_id_key"),
-    ("tasks?external_id=", "tasks_external_id_key"),
-    ("notes?external_id=", "notes_external_id_key"),
     ("contacts like 0", "contacts_mailbox_idx"),
     ("contacts like 1", "contacts_phone_idx"),
     ("contacts like 3", "contacts_external_id_key"),
@@ -82,6 +72,18 @@ const LOOKED_UP: [(&str, &str); 25] = [
     ("companies like 4", "companies_search_idx"),
     ("companies like 5", "companies_called_idx"),
 ];
+
+/// The index that each statement must use whose name begins like this, with any sort: [`LOOKED_UP`], and the index of each
+/// unique field by which a list can be filtered.
+fn lookups() -> Vec<(String, String)> {
+    let fixed = LOOKED_UP.map(|(query, index)| (query.to_owned(), index.to_owned()));
+    let keys = RESOURCES.iter().flat_map(|resource| resource.unique_fields().map(move |key| (resource, key)));
+    let keys = keys.filter(|(resource, key)| resource.operations.batch && !FilterOp::of(key).is_empty());
+    let keys = keys.map(|(resource, key)| {
+        (format!("{}?{}=", resource.plural, key.name), format!("{}_{}_key", resource.table, key.name))
+    });
+    fixed.into_iter().chain(keys).collect()
+}
 
 #[test]
 fn every_api_query_uses_an_index_and_none_is_unused() {
@@ -114,11 +116,12 @@ fn every_api_query_uses_an_index_and_none_is_unused() {
         .into_iter()
         .filter(|index| !used.contains(index.as_str()) && !FOR_WRITES.iter().any(|(name, _)| name == index))
         .collect();
+    let lookups = lookups();
     let walked: Vec<String> = explained
         .iter()
         .filter_map(|plan| {
-            let (_, index) = LOOKED_UP.iter().find(|(question, _)| plan.name.starts_with(question))?;
-            (!plan.indexes.contains(*index)).then(|| format!("{} |{}", plan.name, plan.shape))
+            let (_, index) = lookups.iter().find(|(query, _)| plan.name.starts_with(query))?;
+            (!plan.indexes.contains(index)).then(|| format!("{} |{}", plan.name, plan.shape))
         })
         .collect();
     let sorted: Vec<&str> = explained
@@ -127,6 +130,7 @@ fn every_api_query_uses_an_index_and_none_is_unused() {
         .map(|plan| plan.name.as_str())
         .collect();
     assert!(walked.is_empty(), "lookups that walk another index: {walked:#?}");
+    assert!(lookups.len() > 22, "{lookups:?}");
     assert!(explained.len() > 500, "{} questions", explained.len());
     assert!(scans.is_empty(), "{} of {}\n{}", scans.len(), explained.len(), scans.join("\n"));
     assert!(sorted.is_empty(), "pages that sort instead of walking an index: {sorted:#?}");

@@ -83,7 +83,7 @@ impl Samples {
             FieldType::Phone => json!(format!("+1955371{number:04}")),
             FieldType::Domain => json!(format!("sample{number}.example")),
             // Unique where required, within the length limit.
-            FieldType::Text { max, .. } if max > 60 => {
+            FieldType::Text { max, .. } if max > 60 || field.unique => {
                 json!(format!("{}{number}", example.as_str().expect("a text").replace(',', "")))
             }
             // Bookings of one member of staff must not overlap.
