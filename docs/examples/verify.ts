@@ -1,14 +1,14 @@
-// Verifies what Rapport sends (Standard Webhooks). No dependencies; Node.js 22.18 or newer runs this file as it is.
+// Verifies what Rapport sends (Standard Webhooks). No dependencies; Node.js 22.18 or newer runs this file directly.
 import { createHmac, timingSafeEqual } from "node:crypto";
 
 export type RapportEvent = { type: string; timestamp: string; data: Record<string, unknown> };
 
-/** How old, or how far ahead of our clock, a message may be, in seconds. */
+/** How far a message's timestamp may differ from our clock, in seconds. */
 const TOLERANCE = 5 * 60;
 
 /**
- * The event of a request, if one of our secrets has signed it and it is no copy of an old one. `body` is what arrived, byte by
- * byte: whoever parses it and writes it again verifies something else. Throws otherwise; answer 400 then.
+ * Returns the event of a request, if it is signed by one of our secrets and is not a replay of an old one. `body` must be the
+ * body as received, byte for byte, not parsed and serialized again. Throws otherwise; respond with 400 then.
  */
 export function verify(
   secrets: string[],
