@@ -78,7 +78,11 @@ check: ## all checks required before a commit: lint, deny, deploy, test, contrac
 	@$(MAKE) --no-print-directory contract
 	@echo "check: everything holds"
 
-lint: features ## check formatting, run clippy with warnings denied, check the build without TLS
+lint: features ## formatting, clippy without warnings, a build without TLS, migrations, words and commit subjects
+	@scripts/lint-words.sh
+	@if scripts/tools.sh python; then .tools/python/bin/squawk migrations/*/up.sql; \
+	elif [ -n "$$CI" ]; then exit 1; \
+	else echo "WARNING: migrations are NOT checked, because squawk could not be installed." >&2; fi
 	cargo fmt --all --check
 	cargo clippy --locked $(FEATURES) --all-targets -- -D warnings
 	@# What machines without OpenSSL's headers build.
