@@ -54,8 +54,8 @@ fn measure(name: &str, mut work: impl FnMut(u64)) {
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let Arguments { mut config } = Arguments::parse();
-    (config.rate_limit, config.rate_burst) = (60_000_000, Some(1_000_000));
-    let limits = RateLimiter::open(&config)?;
+    (config.rate_limit.rate_limit, config.rate_limit.rate_burst) = (60_000_000, Some(1_000_000));
+    let limits = RateLimiter::open(&config.rate_limit, &config.redis)?;
     let ids: Vec<Uuid> = (0..10_000).map(|_| Uuid::now_v7()).collect();
     ids.iter().for_each(|id| drop(limits.credential(RateLimitKind::Key, *id)));
     CONTEXT.sync_scope(RequestContext::new("-".into()), || {

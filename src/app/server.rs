@@ -12,12 +12,15 @@ use actix_web::{HttpResponse, HttpServer};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::app::background_tasks;
-use crate::app::config::{self, Metrics};
+use crate::app::config::Metrics;
 use crate::app::registry::RESOURCES;
 use crate::app::routes;
 use crate::app::state::AppState;
 use crate::auth::Authenticator;
 use crate::background::{Outcome, Pulse, Task};
+use crate::base::email::Mailer;
+use crate::base::error::Result;
+use crate::base::options::cores;
 use crate::base::telemetry::metrics;
 use crate::db::ClosedReason;
 use crate::http::middleware::handle;
@@ -44,10 +47,10 @@ pub struct Running {
 /// Errors: an address that cannot be bound, explained.
 pub fn start(app: AppState) -> std::io::Result<Running> {
     let app = Data::from(Arc::new(app));
-    let listener = bind(app.config.bind, "RAPPORT_BIND")?;
+    let listener = bind(app.config.server.bind, "RAPPORT_BIND")?;
     let address = listener.local_addr()?;
     let mut servers = vec![api(app.clone(), listener)?];
-    let metrics_address = match app.config.metrics_bind {
+    let metrics_address = match app.config.server.metrics_bind {
         Metrics::Off => None,
         Metrics::On(address) => {
             let listener = bind(address, "RAPPORT_METRICS_BIND")?;
@@ -58,7 +61,7 @@ pub fn start(app: AppState) -> std::io::Result<Running> {
     };
     let handles = servers.iter().map(actix_web::dev::Server::handle).collect();
     tend(&app);
-    if app.config.background_tasks {
+    if app.config.background.background_tasks {
         background_tasks::spawn_all(&app);
     }
     RateLimiter::keep_up(&app.rate_limiter, &app.supervisor);
@@ -69,7 +72,7 @@ pub fn start(app: AppState) -> std::io::Result<Running> {
 /// explained; no address for the probes.
 pub fn start_worker(app: AppState) -> std::io::Result<Running> {
     let app = Data::from(Arc::new(app));
-    let Metrics::On(address) = app.config.metrics_bind else {
+    let Metrics::On(address) = app.config.server.metrics_bind else {
         return Err(std::io::Error::other("a worker answers its probes at RAPPORT_METRICS_BIND, which is off"));
     };
     let listener = bind(address, "RAPPORT_METRICS_BIND")?;
@@ -105,7 +108,7 @@ impl Running {
         let (app, handles) = (self.app.clone(), self.handles.clone());
         let stopper = async move {
             let drain = tokio::select! {
-                _ = terminate.recv() => app.config.shutdown_drain_seconds,
+                _ = terminate.recv() => app.config.server.shutdown_drain_seconds,
                 // A stop from a terminal has no load balancer that must notice.
                 _ = interrupt.recv() => 0,
             };
@@ -133,23 +136,28 @@ fn bind(address: SocketAddr, option: &str) -> std::io::Result<TcpListener> {
 
 fn api(app: Data<AppState>, listener: TcpListener) -> std::io::Result<actix_web::dev::Server> {
     let timeouts = connections::Timeouts {
-        head: Duration::from_millis(app.config.header_timeout_ms),
-        write: Duration::from_millis(app.config.write_timeout_ms),
-        keep_alive: Duration::from_secs(app.config.keep_alive_seconds),
+        head: Duration::from_millis(app.config.http.header_timeout_ms),
+        write: Duration::from_millis(app.config.http.write_timeout_ms),
+        keep_alive: Duration::from_secs(app.config.http.keep_alive_seconds),
     };
     let workers = connections::Workers {
-        threads: app.config.http_workers.unwrap_or_else(config::cores),
-        shutdown_grace_seconds: app.config.shutdown_grace_seconds,
+        threads: app.config.http.http_workers.unwrap_or_else(cores),
+        shutdown_grace_seconds: app.config.http.shutdown_grace_seconds,
     };
     let limits = Data::new(payload::Limits {
-        largest: app.config.body_limit,
-        largest_batch: app.config.batch_body_limit.max(app.config.body_limit),
-        time: Duration::from_millis(app.config.body_timeout_ms),
+        largest: app.config.http.body_limit,
+        largest_batch: app.config.http.batch_body_limit.max(app.config.http.body_limit),
+        time: Duration::from_millis(app.config.http.body_timeout_ms),
     });
-    let keyring = Data::new(Authenticator::new(app.db.clone(), app.cache.clone(), &app.config));
-    let engine = Data::new(ReadService::new(app.db.clone(), app.cache.clone(), &app.config));
-    let sign_in = SignIn::open(app.db.clone(), keyring.clone(), &app.config, &app.supervisor);
-    let sign_in = Data::new(sign_in.map_err(std::io::Error::other)?);
+    let keyring = Data::new(Authenticator::new(app.db.clone(), app.cache.clone(), &app.config.credentials));
+    let engine = Data::new(ReadService::new(
+        app.db.clone(),
+        app.cache.clone(),
+        &app.config.reads,
+        &app.config.pool,
+        app.config.http.body_depth,
+    ));
+    let sign_in = Data::new(open_sign_in(&app, keyring.clone()).map_err(std::io::Error::other)?);
     let hub = Data::new(events::Broadcaster::open(app.clone()));
     supervise_reads(&app, &engine, &hub);
     connections::serve(listener, timeouts, workers, move || {
@@ -160,16 +168,23 @@ fn api(app: Data<AppState>, listener: TcpListener) -> std::io::Result<actix_web:
             .app_data(keyring.clone())
             .app_data(engine.clone())
             .app_data(hub.clone())
-            .wrap(Condition::new(!app.config.cors_origins.is_empty(), cors::cors(&app.config.cors_origins)))
+            .wrap(Condition::new(!app.config.http.cors_origins.is_empty(), cors::cors(&app.config.http.cors_origins)))
             .wrap(from_fn(handle))
             .configure(routes::configure)
     })
 }
 
+fn open_sign_in(app: &AppState, keyring: Data<Authenticator>) -> Result<SignIn> {
+    let config = &app.config;
+    // Where the embedded server runs, the reader of the log is the developer.
+    let mailer = Mailer::open(&config.email, config.database.database_url.is_none())?;
+    SignIn::open(app.db.clone(), keyring, &config.sign_in, &config.oidc, mailer, &app.supervisor)
+}
+
 /// Starts the tasks that support the reads of requests.
 fn supervise_reads(app: &Data<AppState>, engine: &Data<ReadService>, hub: &Data<events::Broadcaster>) {
     if engine.refreshes {
-        let (engine, period) = (engine.clone(), Duration::from_millis(app.config.cache_refresh_ms));
+        let (engine, period) = (engine.clone(), Duration::from_millis(app.config.reads.cache_refresh_ms));
         let refresh = move |pulse| resource::cache_refresh::refresh(engine.clone(), period, pulse);
         app.supervisor.spawn(Task::named("cache refresh"), refresh);
     }

@@ -37,16 +37,24 @@ impl AppState {
         let life = Arc::new(Lifecycle::default());
         let supervisor = Supervisor::new(life.clone());
         let database_url = &connection_options::with_timeouts(database_url);
-        let db = Db::open(&config, database_url, &supervisor)?;
-        let cache = match config.cache {
-            true => Some(Arc::new(Cache::open(&config, database_url, shape, &supervisor, db.guard().clone())?)),
+        let db = Db::open(&config.pool, database_url, &supervisor)?;
+        let cache = match config.cache.enabled {
+            true => Some(Arc::new(Cache::open(
+                &config.cache,
+                &config.redis,
+                database_url,
+                shape,
+                &supervisor,
+                db.guard().clone(),
+            )?)),
             false => None,
         };
-        let limits = Arc::new(RateLimiter::open(&config)?);
-        let patience = Duration::from_secs(config.webhook_timeout_seconds);
-        let bounds = egress::EgressPolicy::new(&config.webhook_allowed_networks);
+        let limits = Arc::new(RateLimiter::open(&config.rate_limit, &config.redis)?);
+        let patience = Duration::from_secs(config.webhooks.webhook_timeout_seconds);
+        let bounds = egress::EgressPolicy::new(&config.webhooks.webhook_allowed_networks);
         let outbound = EgressClient::new(bounds, patience, egress::system());
-        let sending = Arc::new(Slots::new(config.webhook_concurrency, config.webhook_concurrency_each));
+        let sending =
+            Arc::new(Slots::new(config.webhooks.webhook_concurrency, config.webhooks.webhook_concurrency_each));
         Ok(Self {
             egress: outbound,
             delivery_slots: sending,

@@ -10,12 +10,13 @@ use parking_lot::{Mutex, RwLock};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
+use super::args::CredentialArgs;
 use super::token::{self, SessionClaims, Tokens};
 use super::{Permissions, Role};
-use crate::app::config::{Config, Secret};
 use crate::auth::TenantSettings;
 use crate::background::detach;
 use crate::base::error::{Error, Result};
+use crate::base::options::Secret;
 use crate::base::telemetry::log_limiter::LogLimiter;
 use crate::cache::{Cache, CacheTag, VersionStamp};
 use crate::db::{Db, SqlValue, Statement};
@@ -137,13 +138,13 @@ impl Authenticator {
     /// With a cache a credential is validated with every request, in the round that validates the response. Without one
     /// a verified credential is trusted for `credential_cache_ms`, so a revoked one works that long. In both cases an
     /// invalid one is not looked up again for that long.
-    pub fn new(db: Db, cache: Option<Arc<Cache>>, config: &Config) -> Self {
+    pub fn new(db: Db, cache: Option<Arc<Cache>>, args: &CredentialArgs) -> Self {
         let tokens = TokenSource {
-            configured: config.token_secret.clone(),
-            life: Duration::from_secs(config.token_seconds),
+            configured: args.token_secret.clone(),
+            life: Duration::from_secs(args.token_seconds),
             made: tokio::sync::OnceCell::new(),
         };
-        let trust = Duration::from_millis(config.credential_cache_ms);
+        let trust = Duration::from_millis(args.credential_cache_ms);
         Self { db, trust, cache, known: RwLock::default(), tokens }
     }
 

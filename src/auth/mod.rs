@@ -1,5 +1,6 @@
 //! Authentication and authorization: verified credentials, roles and permissions, and the tenant of a request.
 
+mod args;
 mod authenticator;
 mod roles;
 mod tenant;
@@ -12,6 +13,7 @@ use rand::rngs::OsRng;
 
 use crate::base::error::{Error, Result};
 
+pub use self::args::CredentialArgs;
 pub use authenticator::{Authenticator, Credential, Hash, Identity, Principal, hash};
 pub use roles::{Action, Area, Permissions, Role};
 pub use tenant::{Tenant, TenantSettings};

@@ -6,6 +6,7 @@
 //! process dies (docs/JOBS.md).
 
 pub mod analyze_tables;
+pub mod args;
 #[cfg(feature = "mutants")]
 mod failpoint;
 mod job_type;

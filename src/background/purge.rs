@@ -15,7 +15,7 @@ const STATES: [&str; 2] = ["queued", "running"];
 
 /// Deletes jobs past their retention, and counts unfinished ones for `/metrics`. Across all businesses.
 pub async fn purge(app: Data<AppState>, kinds: &'static [&'static JobType]) -> Result<TaskOutcome> {
-    let days = app.config.jobs_retention_days;
+    let days = app.config.background.jobs_retention_days;
     let (cleared, counts) = app
         .db
         .unscoped()

@@ -28,7 +28,7 @@ const MAX_CLAIMS: i64 = 20;
 
 /// Works until there is nothing to do. Run by a background task, with every job type that this binary knows.
 pub async fn work(app: Data<AppState>, kinds: &'static [&'static JobType]) -> Result<TaskOutcome> {
-    let hands = app.config.job_concurrency as usize;
+    let hands = app.config.background.job_concurrency as usize;
     let mut busy = FuturesUnordered::new();
     loop {
         while busy.len() < hands && !app.lifecycle.is_draining() {
@@ -53,7 +53,10 @@ pub async fn work(app: Data<AppState>, kinds: &'static [&'static JobType]) -> Re
 }
 
 fn terms(app: &AppState) -> LeaseConfig {
-    LeaseConfig { lease_seconds: app.config.job_lease_seconds, per_business: app.config.job_concurrency_per_business }
+    LeaseConfig {
+        lease_seconds: app.config.background.job_lease_seconds,
+        per_business: app.config.background.job_concurrency_per_business,
+    }
 }
 
 /// Runs steps of one job until its turn is over. The audit log records the job's name as the request id.

@@ -3,6 +3,7 @@
 pub mod egress;
 pub mod email;
 pub mod error;
+pub mod options;
 pub mod phone;
 pub mod request_context;
 pub mod slots;

@@ -7,6 +7,7 @@
 //! never gets one older than the round, which began after the read did. It does not matter where the entry came from:
 //! this process, Redis or another reader's computation. docs/CACHE.md describes the protocol and proves it.
 
+mod args;
 mod codec;
 mod counters;
 mod entry;
@@ -25,6 +26,7 @@ use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
+pub use self::args::{CacheArgs, RedisArgs};
 pub use self::counters::{Counters, Counts};
 pub use self::entry::{Coding, ComputedResponse, Entry, Key, brotli, gzip};
 pub use self::redis_tier::{RedisState, RedisTier};
@@ -32,7 +34,6 @@ use self::single_flight::{FlightRole, SingleFlight};
 pub use self::tags::{CacheTag, VersionStamp};
 use self::validator::Validator;
 pub use self::validator::{ValidationResult, ValidatorStats};
-use crate::app::config::Config;
 use crate::background::{Pulse, Supervisor, Task, detach};
 use crate::base::error::{Error, Result};
 use crate::base::request_context::{self, CONTEXT, RequestContext};
@@ -91,18 +92,18 @@ impl Cache {
     /// read. `guard` is notified when the validator connects.
     /// Errors: 500 when threads cannot be started or the URL of Redis is invalid.
     pub fn open(
-        config: &Config,
+        args: &CacheArgs,
+        redis: &RedisArgs,
         url: &str,
         shape: u64,
         supervisor: &Supervisor,
         guard: Arc<DatabaseGate>,
     ) -> Result<Self> {
-        let rounds =
-            Validator::start(url, Duration::from_millis(config.cache_validation_timeout_ms), supervisor, guard)?;
+        let rounds = Validator::start(url, Duration::from_millis(args.cache_validation_timeout_ms), supervisor, guard)?;
         let ledger = Arc::new(counters::CounterRegistry::default());
         let evicted = ledger.clone();
         let local = moka::sync::Cache::builder()
-            .max_capacity(config.cache_bytes)
+            .max_capacity(args.cache_bytes)
             .weigher(|key: &Key, entry: &Arc<Entry>| {
                 (key.query.len() + 100 + entry.bytes()).try_into().unwrap_or(u32::MAX)
             })
@@ -113,15 +114,15 @@ impl Cache {
                 }
             })
             .build_with_hasher(xxhash_rust::xxh3::Xxh3DefaultBuilder::new());
-        let prefix = format!("{}{shape:016x}:", config.cache_prefix);
-        let budget = Duration::from_millis(config.redis_timeout_ms);
-        let remote = match &config.redis_url {
+        let prefix = format!("{}{shape:016x}:", redis.cache_prefix);
+        let budget = Duration::from_millis(redis.redis_timeout_ms);
+        let remote = match &redis.redis_url {
             None => None,
             Some(url) => Some(Arc::new(
                 RedisTier::new(
                     ("the cache", "cache connection to Redis"),
                     url.expose(),
-                    config.redis_ca.as_deref(),
+                    redis.redis_ca.as_deref(),
                     prefix,
                     budget,
                 )
@@ -132,12 +133,12 @@ impl Cache {
         Ok(Self {
             validator: rounds,
             local,
-            largest: (config.cache_bytes / MAX_ENTRY_FRACTION) as usize,
+            largest: (args.cache_bytes / MAX_ENTRY_FRACTION) as usize,
             single_flight: SingleFlight::default(),
             redis: remote,
             counters: ledger,
             to_compress: to_pack,
-            sample_every: config.cache_sample,
+            sample_every: args.cache_sample,
             hits: AtomicU64::new(0),
             bypassed: AtomicBool::new(false),
         })

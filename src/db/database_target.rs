@@ -7,8 +7,7 @@ use std::time::{Duration, Instant};
 use diesel::PgConnection;
 
 use super::embedded::{self, Absent, Durability, Embedded};
-use super::{catalogue, connect, migrate, pooler};
-use crate::app::config::DatabaseConfig;
+use super::{DatabaseArgs, catalogue, connect, migrate, pooler};
 
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -32,28 +31,28 @@ pub struct DatabaseTarget {
 impl DatabaseTarget {
     /// Opens the configured database, or starts the embedded server; `absent`: what to do where that has no database
     /// yet.
-    pub fn open(config: &DatabaseConfig, absent: Absent) -> Result<Self, BoxError> {
-        let state = config.state_dir();
-        if let Some(url) = &config.database_url {
+    pub fn open(args: &DatabaseArgs, absent: Absent) -> Result<Self, BoxError> {
+        let state = args.state_dir();
+        if let Some(url) = &args.database_url {
             check_url(url.expose())?;
             pooler::check(url.expose())?;
             return Ok(Self { url: url.expose().to_owned(), embedded: None, joined: false, state });
         }
-        let server = Embedded::start(&state, config.postgres_bin.as_deref(), Durability::Full, absent)?;
+        let server = Embedded::start(&state, args.postgres_bin.as_deref(), Durability::Full, absent)?;
         server.ensure_database(EMBEDDED_DATABASE)?;
         Ok(Self { url: server.url(EMBEDDED_DATABASE), embedded: Some(server), joined: false, state })
     }
 
     /// As [`DatabaseTarget::open`], for commands that may run beside the service: its running embedded server is used.
-    pub fn open_beside(config: &DatabaseConfig, absent: Absent) -> Result<Self, BoxError> {
-        let refused = match Self::open(config, absent) {
+    pub fn open_beside(args: &DatabaseArgs, absent: Absent) -> Result<Self, BoxError> {
+        let refused = match Self::open(args, absent) {
             Ok(target) => return Ok(target),
             Err(error) => error,
         };
         if !matches!(refused.downcast_ref(), Some(embedded::Error::InUse(_))) {
             return Err(refused);
         }
-        let state = config.state_dir();
+        let state = args.state_dir();
         let url = Embedded::url_of_running(&state, EMBEDDED_DATABASE)?;
         let began = Instant::now();
         while let Err(error) = connect(&url) {

@@ -5,6 +5,7 @@
 //! `db_queue` jobs, or after `db_wait_ms`, the response is 503 with `Retry-After`. (`actix_web::web::block` instead of
 //! these threads reached 70 % of the throughput; see docs/PERFORMANCE.md.)
 
+mod args;
 pub mod backend_id;
 pub mod catalogue;
 mod connect;
@@ -36,6 +37,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use uuid::Uuid;
 
+pub use self::args::{DatabaseArgs, PoolArgs};
 pub use self::connect::{bound_lock_waits, connect};
 pub use self::gate::{ClosedReason, DatabaseGate};
 pub use self::last_answer::LastAnswer;
@@ -45,7 +47,6 @@ pub use self::session_context::{Actor, RowSecurity, SessionContext};
 pub use self::statement::{RawRow, SqlValue, Statement};
 pub use self::tx::{Isolation, Tx, WriteOptions};
 pub use self::worker_pool::Source;
-use crate::app::config::Config;
 use crate::background::Supervisor;
 use crate::base::error::{Error, Result};
 use crate::base::request_context;
@@ -65,14 +66,14 @@ pub struct Db {
 impl Db {
     /// Creates the pool and its threads. No connection is made yet, so an unreachable database does not prevent
     /// startup.
-    pub fn open(config: &Config, url: &str, supervisor: &Supervisor) -> Result<Self> {
+    pub fn open(args: &PoolArgs, url: &str, supervisor: &Supervisor) -> Result<Self> {
         let guard = Arc::<DatabaseGate>::default();
-        let threads = Arc::new(worker_pool::WorkerPool::start(config, url, supervisor, guard.clone())?);
-        let levels = config.isolation.clone().into();
-        let locks = Arc::new(LockQueues::new(config.lock_wait_ms, config.db_connections));
+        let threads = Arc::new(worker_pool::WorkerPool::start(args, url, supervisor, guard.clone())?);
+        let levels = args.isolation.clone().into();
+        let locks = Arc::new(LockQueues::new(args.lock_wait_ms, args.db_connections));
         Ok(Self {
             pool: threads,
-            row_security: config.row_security,
+            row_security: args.row_security,
             isolation_overrides: levels,
             committed: Arc::default(),
             locks,

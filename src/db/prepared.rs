@@ -2,7 +2,7 @@
 //!
 //! diesel's own cache is unbounded and cannot drop a single statement, and the text of a list query or a write depends
 //! on the filters and fields that a client sends. So each connection counts for itself: a statement is prepared at its
-//! second use, at most [`Config::db_prepared`](crate::app::config::Config) are kept, and when another one does not fit, all
+//! second use, at most [`PoolArgs::db_prepared`](super::PoolArgs) are kept, and when another one does not fit, all
 //! are deallocated together. That costs each statement in use one planning, which an unprepared statement costs every
 //! time.
 //!

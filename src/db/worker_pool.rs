@@ -17,8 +17,7 @@ use super::connect::{self, REFUSE_UNFIT};
 use super::fair_queue::{FairQueue, Limits, TenantKey};
 use super::lock_wait::LockQueues;
 use super::pooler::PoolerSharesConnections;
-use super::{DatabaseGate, LastAnswer, PoolState, prepared, tx};
-use crate::app::config::Config;
+use super::{DatabaseGate, LastAnswer, PoolArgs, PoolState, prepared, tx};
 use crate::background::{Pulse, Supervisor, Task, guarded};
 use crate::base::error::{Error, Result};
 use crate::base::request_context;
@@ -147,9 +146,9 @@ const ABANDONED: u8 = 2;
 
 impl WorkerPool {
     #[expect(clippy::disallowed_methods, reason = "the pool and its threads are made here and nowhere else")]
-    pub fn start(config: &Config, url: &str, supervisor: &Supervisor, guard: Arc<DatabaseGate>) -> Result<Self> {
-        let wait = Duration::from_millis(config.db_wait_ms);
-        let size = config.db_connections;
+    pub fn start(args: &PoolArgs, url: &str, supervisor: &Supervisor, guard: Arc<DatabaseGate>) -> Result<Self> {
+        let wait = Duration::from_millis(args.db_wait_ms);
+        let size = args.db_connections;
         let reached = Arc::<AttemptOutcome>::default();
         // Unchecked: an unreachable database fails readiness and must not block startup.
         let pool = Pool::builder()
@@ -158,17 +157,17 @@ impl WorkerPool {
             .connection_timeout(wait)
             .test_on_check_out(false)
             .connection_customizer(Box::new(Session {
-                statement_timeout_ms: config.statement_timeout_ms,
-                lock_timeout_ms: LockQueues::of_session(config.lock_wait_ms, config.statement_timeout_ms),
+                statement_timeout_ms: args.statement_timeout_ms,
+                lock_timeout_ms: LockQueues::of_session(args.lock_wait_ms, args.statement_timeout_ms),
                 guard: guard.clone(),
-                prepared: config.db_prepared,
+                prepared: args.db_prepared,
             }))
             .error_handler(Box::new(LogErrors(reached.clone())))
             .build_unchecked(Manager::new(url));
-        let share = |of: usize| (of * usize::from(config.db_tenant_share_percent) / 100).clamp(1, of);
+        let share = |of: usize| (of * usize::from(args.db_tenant_share_percent) / 100).clamp(1, of);
         let jobs = Arc::new(FairQueue::new(Limits {
-            places: config.db_queue,
-            places_each: share(config.db_queue),
+            places: args.db_queue,
+            places_each: share(args.db_queue),
             running_each: share(size as usize),
         }));
         for number in 0..size {
@@ -179,7 +178,7 @@ impl WorkerPool {
                 Ok(())
             })?;
         }
-        Ok(Self { jobs, pool, url: url.to_owned(), guard, wait, queue: config.db_queue, reached })
+        Ok(Self { jobs, pool, url: url.to_owned(), guard, wait, queue: args.db_queue, reached })
     }
 
     /// Runs `work` on a worker thread and waits for it: at most `db_wait_ms` until it starts; then the statement

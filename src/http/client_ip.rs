@@ -19,7 +19,7 @@ const MAX_HOPS: usize = 16;
 /// Returns the client's address: that of the nearest hop that is not a trusted proxy; see [`reported`].
 pub fn address(request: &HttpRequest) -> IpAddr {
     let peer = request.peer_addr().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip());
-    let trusted = request.app_data::<Data<AppState>>().map_or(&[][..], |app| &app.config.trusted_proxies);
+    let trusted = request.app_data::<Data<AppState>>().map_or(&[][..], |app| &app.config.http.trusted_proxies);
     if trusted.is_empty() && request.headers().contains_key(X_FORWARDED_FOR) {
         static TOLD: Once = Once::new();
         TOLD.call_once(|| {

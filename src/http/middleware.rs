@@ -41,7 +41,7 @@ pub async fn handle(
     let id = request_id(&request);
     let app = request.app_data::<Data<AppState>>().cloned();
     let (limit, draining) = match &app {
-        Some(app) => (Duration::from_millis(app.config.request_timeout_ms), app.lifecycle.is_draining()),
+        Some(app) => (Duration::from_millis(app.config.http.request_timeout_ms), app.lifecycle.is_draining()),
         None => (Duration::from_secs(15), false),
     };
     let in_flight = request.conn_data::<Rc<Activity>>().map(Activity::begin);
@@ -52,7 +52,7 @@ pub async fn handle(
     };
     CONTEXT
         .scope(context, async move {
-            let origins = app.as_ref().map_or(&[][..], |app| &app.config.cors_origins);
+            let origins = app.as_ref().map_or(&[][..], |app| &app.config.http.cors_origins);
             let outcome = match cors::refused(&request, origins) {
                 Some(refusal) => Err(refusal.into()),
                 None => match AssertUnwindSafe(within(limit, next.call(request))).catch_unwind().await {

@@ -3,6 +3,7 @@
 
 mod accept_invitation;
 pub mod api_keys;
+pub mod args;
 pub mod businesses;
 pub mod dto;
 mod email_flows;

@@ -11,12 +11,12 @@ use super::password_reset::Asked;
 use super::passwords::Passwords;
 use super::sessions::{self, Device, MembershipChoice, Renewal};
 use super::throttle::{self, Attempt, Throttle};
-use crate::app::config::Config;
 use crate::auth::{Authenticator, SessionClaims, hash};
 use crate::background::Supervisor;
 use crate::base::email::Mailer;
 use crate::base::error::{Error, FieldError, Result};
 use crate::db::{Actor, Db, Tx};
+use crate::identity::args::{OidcArgs, SignInArgs};
 
 /// Failures allowed per address, as a multiple of those per account: accounts share addresses, as behind a company's
 /// router.
@@ -56,20 +56,27 @@ pub struct SignIn {
 impl SignIn {
     /// Starts the hashing threads; connects to nothing. Errors: 500 when threads cannot be started, or the options of
     /// email or identity provider are invalid.
-    pub fn open(db: Db, keyring: Data<Authenticator>, config: &Config, supervisor: &Supervisor) -> Result<Self> {
+    pub fn open(
+        db: Db,
+        keyring: Data<Authenticator>,
+        args: &SignInArgs,
+        oidc: &OidcArgs,
+        mailer: Mailer,
+        supervisor: &Supervisor,
+    ) -> Result<Self> {
         Ok(Self {
             db,
             keyring,
-            passwords: Passwords::start(config.password_threads, config.password_queue, supervisor)?,
-            accounts: Throttle::new(config.sign_in_attempts),
-            addresses: Throttle::new(config.sign_in_attempts.saturating_mul(MANY)),
-            days: config.session_days,
-            mail: Arc::new(Mailer::open(config)?),
-            provider: Provider::open(config)?,
+            passwords: Passwords::start(args.password_threads, args.password_queue, supervisor)?,
+            accounts: Throttle::new(args.sign_in_attempts),
+            addresses: Throttle::new(args.sign_in_attempts.saturating_mul(MANY)),
+            days: args.session_days,
+            mail: Arc::new(mailer),
+            provider: Provider::open(oidc)?,
             resets: Asked::new(),
             invitations: Asked::new(),
-            reset_minutes: config.password_reset_minutes,
-            invitation_days: config.invitation_days,
+            reset_minutes: args.password_reset_minutes,
+            invitation_days: args.invitation_days,
         })
     }
 

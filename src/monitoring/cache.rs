@@ -20,7 +20,7 @@ pub async fn statistics(app: Data<AppState>, caller: Caller, _: HttpRequest, _: 
     };
     let ttl = |plural: &str| {
         let resource = RESOURCES.iter().find(|resource| resource.plural == plural);
-        resource.map(|resource| resource.cache_ttl_or(&app.config.cache_ttl).as_secs())
+        resource.map(|resource| resource.cache_ttl_or(&app.config.reads.cache_ttl).as_secs())
     };
     let mut total = Counts::default();
     let mut resources = serde_json::Map::new();
@@ -39,7 +39,7 @@ pub async fn statistics(app: Data<AppState>, caller: Caller, _: HttpRequest, _: 
         "enabled": true,
         "total": shown(&total),
         "resources": resources,
-        "local": { "entries": entries, "bytes": bytes, "capacity_bytes": app.config.cache_bytes },
+        "local": { "entries": entries, "bytes": bytes, "capacity_bytes": app.config.cache.cache_bytes },
         "rounds": cache.validator_stats(),
         "redis": redis,
     })))

@@ -69,7 +69,7 @@ pub async fn until_intact(app: &AppState) -> String {
 
 /// Checks every `RAPPORT_CATALOGUE_CHECK_SECONDS`, and on suspicion. `fingerprint` is that of the last check.
 pub async fn watch(app: Data<AppState>, mut fingerprint: String, pulse: Pulse) -> Outcome {
-    let period = Duration::from_secs(app.config.catalogue_check_seconds);
+    let period = Duration::from_secs(app.config.monitoring.catalogue_check_seconds);
     // The pool's first connections lead to the database that was checked at start.
     tokio::time::sleep(LEAST_PAUSE).await;
     let _ = tokio::time::timeout(Duration::ZERO, app.db.guard().suspected()).await;

@@ -48,7 +48,7 @@ pub async fn keep_asking(app: Data<AppState>, pulse: Pulse) -> Outcome {
     while !app.lifecycle.is_started() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    let after = app.config.readiness_after_seconds;
+    let after = app.config.monitoring.readiness_after_seconds;
     let mut ways = vec![Way {
         component: POOL,
         reason: format!("No connection to the database has worked for {after} s. It is tried every second."),
@@ -116,10 +116,10 @@ impl Way {
 
 /// How long silence may last. Every connection may be busy with a statement up to its timeout, without an outage.
 fn patience(app: &AppState, component: &str, failure: Failure) -> Duration {
-    let after = Duration::from_secs(app.config.readiness_after_seconds);
+    let after = Duration::from_secs(app.config.monitoring.readiness_after_seconds);
     match failure {
         Failure::Late if component == POOL => {
-            after.max(Duration::from_millis(app.config.statement_timeout_ms) + MARGIN)
+            after.max(Duration::from_millis(app.config.pool.statement_timeout_ms) + MARGIN)
         }
         _ => after,
     }

@@ -1,5 +1,6 @@
 //! What operators and orchestrators see: probes, the state of the cache and of jobs, checks of the database.
 
+pub mod args;
 pub mod cache;
 pub mod catalogue_check;
 pub mod health;

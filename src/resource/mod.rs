@@ -8,6 +8,7 @@
 //! What is specific to a resource stands in its own module, such as those of [`crate::crm`], as [`Hooks`].
 
 pub mod action_body;
+pub mod args;
 mod assignments;
 pub mod audit_log;
 pub mod batch;

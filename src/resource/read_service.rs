@@ -7,14 +7,14 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::Resource;
+use super::args::ReadArgs;
 use super::cache_refresh::HotQueries;
 use super::read_query::{ReadQuery, ReadTarget};
 use super::row_loader::RowLoader;
-use crate::app::config::Config;
 use crate::auth::TenantSettings;
 use crate::base::error::Result;
 use crate::cache::Cache;
-use crate::db::Db;
+use crate::db::{Db, PoolArgs};
 
 /// Capacity of the cache of parsed queries, in bytes.
 const MAX_PARSED_BYTES: u64 = 8 * 1024 * 1024;
@@ -38,10 +38,10 @@ pub struct ReadService {
 }
 
 impl ReadService {
-    pub fn new(db: Db, cache: Option<Arc<Cache>>, config: &Config) -> Self {
-        let wait = Duration::from_millis(config.db_wait_ms);
+    pub fn new(db: Db, cache: Option<Arc<Cache>>, args: &ReadArgs, pool: &PoolArgs, body_depth: usize) -> Self {
+        let wait = Duration::from_millis(pool.db_wait_ms);
         // Single reads wait for a batch, not for a connection each, so more of them may wait.
-        let coalescer = RowLoader::new(db.clone(), wait, config.db_queue * 4);
+        let coalescer = RowLoader::new(db.clone(), wait, pool.db_queue * 4);
         let understood = moka::sync::Cache::builder()
             .max_capacity(MAX_PARSED_BYTES)
             .weigher(|typed: &QueryText, _| (typed.3.len() * 2 + 1_000).try_into().unwrap_or(u32::MAX))
@@ -51,10 +51,10 @@ impl ReadService {
             row_loader: coalescer,
             cache,
             hot_queries: HotQueries::default(),
-            refreshes: config.cache_refresh_ms > 0,
-            warmup_queries: config.cache_warmup_queries,
-            body_depth: config.body_depth,
-            ttl: config.cache_ttl.clone(),
+            refreshes: args.cache_refresh_ms > 0,
+            warmup_queries: args.cache_warmup_queries,
+            body_depth,
+            ttl: args.cache_ttl.clone(),
             understood,
         }
     }

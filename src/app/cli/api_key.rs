@@ -3,8 +3,8 @@
 use diesel::PgConnection;
 use uuid::Uuid;
 
-use crate::app::config::DatabaseConfig;
 use crate::auth::Tenant;
+use crate::db::DatabaseArgs;
 use crate::db::database_target::{BoxError, DatabaseTarget};
 use crate::db::embedded::Absent;
 use crate::db::{self, SqlValue, Statement};
@@ -12,7 +12,7 @@ use crate::{auth::Role, identity::api_keys};
 
 /// Creates a key for the business `slug` and prints it as the last word.
 pub fn create(
-    database: &DatabaseConfig,
+    database: &DatabaseArgs,
     slug: &str,
     role: Role,
     name: &str,

@@ -9,10 +9,10 @@ use diesel::PgConnection;
 use uuid::Uuid;
 
 use super::api_key;
-use crate::app::config::Secret;
 use crate::app::seed;
 use crate::auth::Role;
 use crate::auth::random;
+use crate::base::options::Secret;
 use crate::db::database_target::{BoxError, DatabaseTarget};
 use crate::db::{self, SqlValue, Statement, embedded};
 use crate::identity::{api_keys, passwords, sessions};

@@ -10,11 +10,10 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::app::config::{
-    Config, DatabaseConfig, environment_faults, read_secret_files, unknown_variables, unset_empty,
-};
+use crate::app::config::{Config, environment_faults, read_secret_files, unknown_variables, unset_empty};
 use crate::app::{openapi, seed};
 use crate::auth::Role;
+use crate::db::DatabaseArgs;
 use crate::db::database_target::{BoxError, DatabaseTarget};
 use crate::db::embedded::Absent;
 use crate::db::{migrate, pg_error};
@@ -36,11 +35,11 @@ enum Command {
     /// RAPPORT_METRICS_BIND; any number of these may run
     Worker(Box<Config>),
     /// Brings the database to this binary's schema, and repairs what its catalogue lacks (triggers, policies, grants, …)
-    Migrate(DatabaseConfig),
+    Migrate(DatabaseArgs),
     /// Fills the database with a demo business, or with the dataset of the benchmarks
     Seed {
         #[command(flatten)]
-        database: DatabaseConfig,
+        database: DatabaseArgs,
         /// Size of the benchmarks' dataset: 1 is 50 businesses, 100,000 leads and a million messages
         #[arg(long, env = "RAPPORT_SEED_SCALE")]
         scale: Option<f64>,
@@ -68,7 +67,7 @@ enum ApiKeyCommand {
     /// Makes a key and prints it as the last word
     Create {
         #[command(flatten)]
-        database: DatabaseConfig,
+        database: DatabaseArgs,
         /// Slug of the business
         #[arg(long)]
         business: String,
@@ -89,7 +88,7 @@ enum UserCommand {
     /// Makes a person a member of a business; prints a first password as the last word, unless one is given
     Create {
         #[command(flatten)]
-        database: DatabaseConfig,
+        database: DatabaseArgs,
         /// Slug of the business
         #[arg(long)]
         business: String,
@@ -134,7 +133,7 @@ pub fn run() -> ExitCode {
         faults.extend(unknown_variables(&Cli::command(), environment));
     }
     if let Command::Serve(config) | Command::Worker(config) = &cli.command {
-        faults.extend(config.faults());
+        faults.extend(config.errors());
     }
     if !faults.is_empty() {
         return refuse(&faults);
@@ -180,13 +179,13 @@ fn refuse(faults: &[String]) -> ExitCode {
     ExitCode::from(2)
 }
 
-fn migrate(database: &DatabaseConfig) -> Result<(), BoxError> {
+fn migrate(database: &DatabaseArgs) -> Result<(), BoxError> {
     let target = DatabaseTarget::open_beside(database, Absent::Create)?;
     println!("{}", migrate::run_telling(&target.url, &mut |sentence| eprintln!("{sentence}"))?);
     Ok(())
 }
 
-fn seed(database: &DatabaseConfig, scale: Option<f64>) -> Result<(), BoxError> {
+fn seed(database: &DatabaseArgs, scale: Option<f64>) -> Result<(), BoxError> {
     let target = DatabaseTarget::open_beside(database, Absent::Refuse)?;
     migrate::run(&target.url)?;
     let mut conn = target.connect()?;

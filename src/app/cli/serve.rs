@@ -16,23 +16,23 @@ use crate::resource::did_you_mean;
 
 pub fn run(config: Config) -> Result<(), BoxError> {
     if let Some((resource, _)) =
-        config.cache_ttl.iter().find(|(resource, _)| RESOURCES.iter().all(|known| known.plural != resource))
+        config.reads.cache_ttl.iter().find(|(resource, _)| RESOURCES.iter().all(|known| known.plural != resource))
     {
         let hint = did_you_mean(resource, RESOURCES.iter().map(|known| known.plural));
         return Err(format!("RAPPORT_CACHE_TTL: there is no resource `{resource}`.{hint}").into());
     }
-    let _logs = logging::start(&config.log, config.log_format)?;
+    let _logs = logging::start(&config.log)?;
     let target = DatabaseTarget::open(&config.database, Absent::Create)?;
     let on_embedded = target.embedded.is_some();
     if let Some(server) = target.embedded.as_ref().filter(|server| server.is_new) {
         tracing::info!(folder = %server.data.display(), "made a new database");
     }
-    if config.migrate_on_start.unwrap_or(on_embedded) {
+    if config.server.migrate_on_start.unwrap_or(on_embedded) {
         tell(&migrate::run(&target.url)?);
     } else {
         refuse_damaged(&target.url)?;
     }
-    let demo = if on_embedded { Some(demo::open(&target, config.dev_api_key.as_ref())?) } else { None };
+    let demo = if on_embedded { Some(demo::open(&target, config.server.dev_api_key.as_ref())?) } else { None };
     let app = AppState::open(config, &target.url, openapi::shape())?;
     let given_up = target.embedded.as_ref().map(|server| server.serve(app.lifecycle.clone()));
     actix_web::rt::System::new().block_on(async move {
@@ -98,7 +98,7 @@ pub fn work(config: Config) -> Result<(), BoxError> {
                     service does this work itself.)"
             .into());
     };
-    let _logs = logging::start(&config.log, config.log_format)?;
+    let _logs = logging::start(&config.log)?;
     pooler::check(url.expose())?;
     refuse_damaged(url.expose())?;
     let app = AppState::open(config, url.expose(), openapi::shape())?;

@@ -4,9 +4,9 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::api_key::business_or_new;
-use crate::app::config::DatabaseConfig;
 use crate::auth::{Role, Tenant, random};
 use crate::db;
+use crate::db::DatabaseArgs;
 use crate::db::database_target::{BoxError, DatabaseTarget};
 use crate::db::embedded::Absent;
 use crate::identity::{passwords, provisioning};
@@ -23,7 +23,7 @@ pub struct Person {
 /// which is printed as the last word. An existing user with that address joins unchanged, and keeps the password unless
 /// one is given.
 pub fn create(
-    database: &DatabaseConfig,
+    database: &DatabaseArgs,
     slug: &str,
     person: &Person,
     from_stdin: bool,

@@ -2,24 +2,51 @@
 
 use std::io::IsTerminal;
 
+use clap::{Args, ValueEnum};
 use tracing::{Event, Subscriber};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 
+use super::log_filter::log_filter_faults;
 use super::log_writer::{self, Guard};
-use crate::app::config::LogFormat;
+use crate::base::options::OptionErrors;
 use crate::http::access_log;
 
-/// Starts logging by `filter`. Keep the guard: dropping it writes what is buffered.
+/// What is logged, and in which form.
+#[derive(Args, Clone, Debug)]
+pub struct LogArgs {
+    /// What is logged, as a tracing filter: `info`, `rapport=debug,warn`, …
+    #[arg(long, env = "RAPPORT_LOG", default_value = "info")]
+    pub log: String,
+    /// `text` for people, `json` for collectors [default: text on a terminal, else json]
+    #[arg(long, env = "RAPPORT_LOG_FORMAT")]
+    pub log_format: Option<LogFormat>,
+}
+
+impl LogArgs {
+    pub fn validate(&self, errors: &mut OptionErrors) {
+        errors.extend(log_filter_faults(&self.log));
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line, for collectors.
+    Json,
+}
+
+/// Starts logging. Keep the guard: dropping it writes what is buffered.
 /// Errors: the filter, explained.
-pub fn start(filter: &str, format: Option<LogFormat>) -> Result<Guard, String> {
+pub fn start(args: &LogArgs) -> Result<Guard, String> {
     // Before the log writer runs, so that its restarts are counted from the first line on.
     super::metrics::install();
-    let filter = EnvFilter::try_new(filter).map_err(|error| format!("RAPPORT_LOG: {error}"))?;
+    let filter = EnvFilter::try_new(&args.log).map_err(|error| format!("RAPPORT_LOG: {error}"))?;
     let (writer, guard) = log_writer::start(std::io::stdout()).map_err(|error| error.to_string())?;
     let terminal = std::io::stdout().is_terminal();
-    let format = format.unwrap_or(if terminal { LogFormat::Text } else { LogFormat::Json });
+    let format = args.log_format.unwrap_or(if terminal { LogFormat::Text } else { LogFormat::Json });
     let direct = writer.clone();
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
     let started = match format {

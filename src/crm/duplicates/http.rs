@@ -47,7 +47,7 @@ async fn duplicates(
 ) -> Result<HttpResponse> {
     let tenant = caller.require(resource.area, Action::Read)?;
     no_parameters(&request)?;
-    let asked = Asked::read(resource, &body, app.config.body_depth, caller.business())?;
+    let asked = Asked::read(resource, &body, app.config.http.body_depth, caller.business())?;
     let db = app.db.for_tenant(&tenant);
     let json = db.read("duplicates", move |conn| asked.answer(conn, &tenant, resource)).await?;
     Ok(response::json(HttpResponse::Ok(), json))

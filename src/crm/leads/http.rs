@@ -34,7 +34,7 @@ async fn process(app: Data<AppState>, caller: Caller, request: HttpRequest, body
     let tenant = may_change(&caller, &LEADS, Action::Write)?;
     no_parameters(&request)?;
     let (id, expected) = (id(&LEADS, &request)?, IfMatch::read(&request)?);
-    let asked = Processing::read(&body, app.config.body_depth, caller.business())?;
+    let asked = Processing::read(&body, app.config.http.body_depth, caller.business())?;
     let own = tenant.clone();
     idempotency::write(&app.db, &tenant, &request, &body, "processing", move |tx| asked.run(tx, &own, id, expected))
         .await
@@ -44,7 +44,7 @@ async fn convert(app: Data<AppState>, caller: Caller, request: HttpRequest, body
     let tenant = may_change(&caller, &LEADS, Action::Write)?;
     no_parameters(&request)?;
     let (id, expected) = (id(&LEADS, &request)?, IfMatch::read(&request)?);
-    let asked = Conversion::read(&body, app.config.body_depth, caller.business())?;
+    let asked = Conversion::read(&body, app.config.http.body_depth, caller.business())?;
     let own = tenant.clone();
     idempotency::write(&app.db, &tenant, &request, &body, "conversion", move |tx| asked.run(tx, &own, id, expected))
         .await

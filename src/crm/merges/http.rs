@@ -44,7 +44,7 @@ async fn merge(
     let tenant = may_merge(&caller, resource)?;
     no_parameters(&request)?;
     let (id, expected) = (id(resource, &request)?, IfMatch::read(&request)?);
-    let asked = Merge::read(resource, id, &body, app.config.body_depth)?;
+    let asked = Merge::read(resource, id, &body, app.config.http.body_depth)?;
     let own = tenant.clone();
     idempotency::write(&app.db, &tenant, &request, &body, "merge", move |tx| asked.run(tx, &own, expected)).await
 }

@@ -47,7 +47,7 @@ pub fn routes(scope: &mut ServiceConfig) {
 
 async fn download(app: Data<AppState>, caller: Caller, request: HttpRequest, _: Bytes) -> Result<HttpResponse> {
     let tenant = caller.require(Area::Privacy, Action::Read)?;
-    let (id, most) = (id(&CONTACTS, &request)?, app.config.export_rows);
+    let (id, most) = (id(&CONTACTS, &request)?, app.config.privacy.export_rows);
     // All of it from one snapshot.
     let options = WriteOptions { isolation: Isolation::RepeatableRead, ..WriteOptions::default() };
     let db = app.db.for_tenant(&tenant);
@@ -96,8 +96,8 @@ async fn forget(app: &Data<AppState>, business: uuid::Uuid) {
     let Some(cache) = app.cache.clone() else { return };
     cache.purge(Some(business), None).await;
     let config = &app.config;
-    let computed = config.request_timeout_ms + config.db_wait_ms + config.statement_timeout_ms;
-    let over = Duration::from_millis(computed + 10 * config.redis_timeout_ms);
+    let computed = config.http.request_timeout_ms + config.pool.db_wait_ms + config.pool.statement_timeout_ms;
+    let over = Duration::from_millis(computed + 10 * config.redis.redis_timeout_ms);
     detach("cache purge after an erasure", async move {
         tokio::time::sleep(over).await;
         if cache.purge(Some(business), None).await.1.is_none() {

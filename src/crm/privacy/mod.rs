@@ -1,5 +1,6 @@
 //! Rights of a person: export and erasure of everything about a contact (GDPR, articles 15, 17 and 20).
 
+pub mod args;
 mod data_subject;
 mod erasure;
 mod export;

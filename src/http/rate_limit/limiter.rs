@@ -11,12 +11,12 @@ use actix_web::http::header::HeaderValue;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use uuid::Uuid;
 
-use crate::app::config::Config;
 use crate::background::{Outcome, Pulse, Supervisor, Task};
 use crate::base::error::{Error, Result};
 use crate::base::request_context::RateLimitKind;
 use crate::base::telemetry::metrics;
-use crate::cache::RedisTier;
+use crate::cache::{RedisArgs, RedisTier};
+use crate::http::rate_limit::args::RateLimitArgs;
 use crate::http::rate_limit::bucket::{Decision, Rate};
 use crate::http::rate_limit::bucket_map::BucketMap;
 
@@ -37,21 +37,21 @@ pub struct RateLimiter {
 
 impl RateLimiter {
     /// Connects to nothing yet. Errors: 500 when the URL of Redis is invalid.
-    pub fn open(config: &Config) -> Result<Self> {
+    pub fn open(args: &RateLimitArgs, redis: &RedisArgs) -> Result<Self> {
         // By default a tenth of a minute's requests at once: enough for a page with many requests, and a loop is
         // noticed soon.
-        let burst = config.rate_burst.unwrap_or((config.rate_limit / 10).max(10));
-        let credentials = Rate::new(config.rate_limit, burst);
+        let burst = args.rate_burst.unwrap_or((args.rate_limit / 10).max(10));
+        let credentials = Rate::new(args.rate_limit, burst);
         // A whole minute's requests at once: many people may share an address, and sign in at the same hour.
-        let addresses = Rate::new(config.rate_limit_address, config.rate_limit_address);
-        let budget = Duration::from_millis(config.redis_timeout_ms);
-        let remote = match &config.redis_url {
+        let addresses = Rate::new(args.rate_limit_address, args.rate_limit_address);
+        let budget = Duration::from_millis(redis.redis_timeout_ms);
+        let remote = match &redis.redis_url {
             Some(url) if credentials.or(addresses).is_some() => {
                 // A connection of its own: the cache may be off, and neither should wait for the other.
                 let remote = RedisTier::new(
                     ("the count of requests", "rate limit connection to Redis"),
                     url.expose(),
-                    config.redis_ca.as_deref(),
+                    redis.redis_ca.as_deref(),
                     String::new(),
                     budget,
                 )
@@ -71,7 +71,7 @@ impl RateLimiter {
             credentials: credentials.map(|rate| BucketMap::new(rate, shared)),
             addresses: addresses.map(|rate| BucketMap::new(rate, shared)),
             remote,
-            prefix: format!("{}limits:", config.cache_prefix),
+            prefix: format!("{}limits:", redis.cache_prefix),
             doubted: Semaphore::new(MAX_LOOKUPS),
             looked_up: Semaphore::new(1),
         })

@@ -9,8 +9,8 @@ use openidconnect::{
 };
 use tokio::sync::Mutex;
 
-use crate::app::config::Config;
 use crate::base::error::{Error, Result};
+use crate::identity::args::OidcArgs;
 
 /// How long the provider's metadata, including its keys, is cached.
 const BELIEVED: Duration = Duration::from_secs(3600);
@@ -58,11 +58,11 @@ pub struct Someone {
 impl Provider {
     /// Returns the configured provider, if any. Errors: 500 for URLs which the validation of the configuration should
     /// have refused.
-    pub fn open(config: &Config) -> Result<Option<Self>> {
-        let (Some(issuer), Some(client)) = (&config.oidc_issuer, &config.oidc_client_id) else { return Ok(None) };
+    pub fn open(args: &OidcArgs) -> Result<Option<Self>> {
+        let (Some(issuer), Some(client)) = (&args.oidc_issuer, &args.oidc_client_id) else { return Ok(None) };
         let wrong =
             |error: &dyn std::fmt::Display| Error::Internal(format!("the identity provider's options: {error}"));
-        let back = config.oidc_redirect_url.clone().unwrap_or_default();
+        let back = args.oidc_redirect_url.clone().unwrap_or_default();
         let http = reqwest::Client::builder()
             // Requests go only to the URLs which configuration and metadata name.
             .redirect(reqwest::redirect::Policy::none())
@@ -72,7 +72,7 @@ impl Provider {
         Ok(Some(Self {
             issuer: IssuerUrl::new(issuer.clone()).map_err(|error| wrong(&error))?,
             client: ClientId::new(client.clone()),
-            secret: config.oidc_client_secret.as_ref().map(|secret| ClientSecret::new(secret.expose().to_owned())),
+            secret: args.oidc_client_secret.as_ref().map(|secret| ClientSecret::new(secret.expose().to_owned())),
             back: RedirectUrl::new(back).map_err(|error| wrong(&error))?,
             http,
             found: Mutex::default(),

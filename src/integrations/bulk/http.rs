@@ -45,7 +45,8 @@ async fn ask(
         .require(resource.area, Action::Write)
         .or_else(|error| caller.require(resource.area, Action::Delete).map_err(|_| error))?;
     no_parameters(&request)?;
-    let order = BulkRequest::read(resource, body::json(&body, app.config.body_depth + DEEPER)?, caller.business())?;
+    let order =
+        BulkRequest::read(resource, body::json(&body, app.config.http.body_depth + DEEPER)?, caller.business())?;
     let tenant = caller.require(resource.area, order.needs())?;
     let (own, business) = (tenant.clone(), caller.business().clone());
     let asked = move |tx: &mut Tx<'_>| accept(tx, &own, &business, &order);

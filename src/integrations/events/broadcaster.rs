@@ -125,7 +125,8 @@ impl Broadcaster {
     /// Registers a stream of `kinds` of `business`. Errors: 429 when the business has too many streams; 503 when the
     /// process has too many, or drains.
     pub fn enter(hub: &Data<Self>, business: Uuid, kinds: EventTypes) -> Result<Subscription> {
-        let (most, most_each) = (hub.app.config.max_event_streams, hub.app.config.max_event_streams_per_business);
+        let (most, most_each) =
+            (hub.app.config.events.max_event_streams, hub.app.config.events.max_event_streams_per_business);
         let mut channels = hub.channels.lock();
         let full = |code, detail: String| Err(Error::Unavailable { code, detail, after: 5 });
         if channels.closed {
@@ -173,7 +174,7 @@ impl Broadcaster {
 
     /// Gives `batch` to the subscribers that want some of it, and drops those that are too far behind.
     fn publish(&self, business: Uuid, batch: Batch) {
-        let most = self.app.config.stream_buffer;
+        let most = self.app.config.events.stream_buffer;
         let mut channels = self.channels.lock();
         // The first subscriber may have set another position since the batch was read.
         let Some(channel) = channels.of.get_mut(&business).filter(|channel| channel.reached == batch.after) else {
@@ -230,7 +231,7 @@ impl Broadcaster {
 
 /// Reads for all streams until the process drains, then ends them.
 pub async fn keep_reading(hub: Data<Broadcaster>, pulse: Pulse) -> Outcome {
-    let rest = Duration::from_millis(hub.app.config.stream_poll_ms);
+    let rest = Duration::from_millis(hub.app.config.events.stream_poll_ms);
     let failures = LogLimiter::new();
     while !hub.app.lifecycle.is_draining() {
         match hub.read().await {

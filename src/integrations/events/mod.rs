@@ -6,6 +6,7 @@
 //! ([`event_log`]) or streamed ([`stream`]), with one query for all streams of the process ([`broadcaster`]).
 //! docs/EVENTS.md is the documentation for clients.
 
+pub mod args;
 mod broadcaster;
 pub mod event_log;
 pub mod event_types;

@@ -72,7 +72,7 @@ pub fn some(tx: &mut Tx<'_>, most: i64) -> Result<i64> {
 
 fn purge(app: Data<AppState>) -> LocalBoxFuture<'static, Result<TaskOutcome>> {
     Box::pin(async move {
-        let days = app.config.events_retention_days;
+        let days = app.config.events.events_retention_days;
         let forgotten = app.db.unscoped().write("events_forget", move |tx| {
             let mut sql = Statement::new(format!("SELECT rapport_purge_events(now() - interval '{days} days', "));
             let row = sql.bind(SqlValue::Int(Some(MAX_PURGED))).push("::integer)").row(tx)?;

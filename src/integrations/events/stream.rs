@@ -52,7 +52,7 @@ struct StreamClosed;
 impl Subscriber {
     pub fn stream(self) -> impl Stream<Item = Result<Bytes, Infallible>> + 'static {
         let now = Instant::now();
-        let life = Duration::from_secs(self.hub.app.config.stream_minutes * 60);
+        let life = Duration::from_secs(self.hub.app.config.events.stream_minutes * 60);
         let beats = now + self.heartbeat();
         let following =
             Following { follower: self, listens_from: None, begun: false, over: false, beats, ends: now + life };
@@ -63,7 +63,7 @@ impl Subscriber {
     }
 
     fn heartbeat(&self) -> Duration {
-        Duration::from_secs(self.hub.app.config.stream_heartbeat_seconds)
+        Duration::from_secs(self.hub.app.config.events.stream_heartbeat_seconds)
     }
 
     /// Revalidates the credential. Errors: it is no longer valid, or its rights have changed.

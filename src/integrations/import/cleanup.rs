@@ -17,7 +17,7 @@ const IMPORTS: usize = 20;
 
 /// Deletes some of it, across all businesses.
 pub async fn cleanup(app: Data<AppState>) -> Result<TaskOutcome> {
-    let days = app.config.import_retention_days;
+    let days = app.config.imports.import_retention_days;
     let more = app.db.unscoped().write("import_tidy", move |tx| {
         let orphans = orphans(tx)?;
         Ok(over(tx, days)? || orphans)

@@ -17,10 +17,10 @@ use super::mapping::Mapping;
 use super::matching::finders;
 use super::row_parser::{Keys, Parser, Row};
 use super::writer::{self, Done, OnMatch, Outcome, Settings, Touched};
-use crate::app::config::DatabaseConfig;
 use crate::auth::{Tenant, TenantSettings};
 use crate::base::error::{Error, is_deadlock};
 use crate::crm::{companies::COMPANIES, contacts::CONTACTS};
+use crate::db::DatabaseArgs;
 use crate::db::database_target::{BoxError, DatabaseTarget};
 use crate::db::embedded::Absent;
 use crate::db::{self, SqlValue, Statement, Tx};
@@ -58,7 +58,7 @@ pub struct Arguments {
     /// CSV file in UTF-8 with a header line, separated by comma, semicolon or tab
     file: PathBuf,
     #[command(flatten)]
-    database: DatabaseConfig,
+    database: DatabaseArgs,
     /// Slug of the business [default: demo on the private server; required with DATABASE_URL]
     #[arg(long, env = "RAPPORT_IMPORT_BUSINESS")]
     business: Option<String>,

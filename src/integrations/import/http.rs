@@ -103,7 +103,7 @@ async fn execute(app: Data<AppState>, caller: Caller, request: HttpRequest, body
 
 async fn revert(app: Data<AppState>, caller: Caller, request: HttpRequest, body: Bytes) -> Result<HttpResponse> {
     // It deletes the created rows.
-    let (tenant, days) = (caller.require(Area::Crm, Action::Delete)?, app.config.import_retention_days);
+    let (tenant, days) = (caller.require(Area::Crm, Action::Delete)?, app.config.imports.import_retention_days);
     started(app, tenant, request, body, move |tx, tenant, import| take_back(tx, tenant, import, days)).await
 }
 
@@ -287,7 +287,7 @@ async fn receive(
     request: &HttpRequest,
     mut body: BodyStream,
 ) -> Result<File> {
-    let largest = app.config.import_bytes;
+    let largest = app.config.imports.import_bytes;
     let too_large = || Error::TooLarge(format!("A file may have at most {largest} bytes (RAPPORT_IMPORT_BYTES)."));
     let announced = request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
     if announced.is_some_and(|length: u64| length > largest) {

@@ -7,6 +7,7 @@
 //! refused row is reported with every validation error; the others are imported. A repeated import finds its rows again
 //! and changes only what differs, so importing a file twice changes nothing.
 
+pub mod args;
 pub mod cleanup;
 pub mod cli;
 mod cli_report;

@@ -10,8 +10,8 @@ use futures_util::future::LocalBoxFuture;
 use serde_json::{Value as Json, json};
 use uuid::Uuid;
 
+use super::args::WebhookArgs;
 use super::message::Message;
-use crate::app::config::Config;
 use crate::app::state::AppState;
 use crate::background::{BackgroundTask, Slot, Slots, TaskOutcome, detach};
 use crate::base::egress::{EgressResponse, millis};
@@ -62,7 +62,7 @@ fn dispatch(app: Data<AppState>) -> LocalBoxFuture<'static, Result<TaskOutcome>>
         if free == 0 {
             return Ok(TaskOutcome::Rest);
         }
-        let lease = app.config.webhook_timeout_seconds + MARGIN_SECONDS;
+        let lease = app.config.webhooks.webhook_timeout_seconds + MARGIN_SECONDS;
         let due = claim(free, &app.delivery_slots, lease);
         let taken = app.db.unscoped().write("webhooks_claim", move |tx| Ok(due.rows(tx)?)).await?;
         let taken: Vec<ClaimedDelivery> = taken.iter().filter_map(ClaimedDelivery::read).collect();
@@ -180,8 +180,8 @@ async fn send(app: Data<AppState>, delivery: ClaimedDelivery, slot: Slot) {
             Ok(headers) => app.egress.post(&delivery.url, &headers, message.body.clone()).await,
         }),
     };
-    let outcome = classify_response(&app.config, delivery.attempts, answered, millis(began));
-    let (business, hours) = (delivery.business, app.config.webhook_disable_after_hours);
+    let outcome = classify_response(&app.config.webhooks, delivery.attempts, answered, millis(began));
+    let (business, hours) = (delivery.business, app.config.webhooks.webhook_disable_after_hours);
     let bounds = SessionContext { business: Some(business), actor: None };
     let (then, webhook) = (outcome.then, delivery.webhook);
     let told = app.db.for_tenant(bounds).write("webhooks_told", move |tx| finish(tx, &delivery, &outcome, hours));
@@ -198,13 +198,13 @@ async fn send(app: Data<AppState>, delivery: ClaimedDelivery, slot: Slot) {
 }
 
 fn classify_response(
-    config: &Config,
+    args: &WebhookArgs,
     attempts: i64,
     answered: Option<Result<EgressResponse, String>>,
     latency: i64,
 ) -> Outcome {
     let at = Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Micros, true);
-    let again = |asked: Option<u64>| match config.webhook_retry_schedule.get(attempts as usize) {
+    let again = |asked: Option<u64>| match args.webhook_retry_schedule.get(attempts as usize) {
         None => DeliveryOutcome::Dead,
         Some(pause) => {
             let pause = *pause as f64 * rand::random_range(1.0 - JITTER..1.0 + JITTER);
@@ -308,7 +308,7 @@ fn pause(because: &str, when: &str) -> String {
 
 fn purge(app: Data<AppState>) -> LocalBoxFuture<'static, Result<TaskOutcome>> {
     Box::pin(async move {
-        let days = app.config.events_retention_days;
+        let days = app.config.events.events_retention_days;
         let forgotten = app.db.unscoped().write("webhooks_forget", move |tx| {
             let mut sql = Statement::new(format!("SELECT rapport_purge_deliveries(now() - interval '{days} days', "));
             let row = sql.bind(SqlValue::Int(Some(MAX_PURGED))).push("::integer)").row(tx)?;

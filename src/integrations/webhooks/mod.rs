@@ -6,6 +6,7 @@
 //! order. Messages and signatures follow Standard Webhooks ([`message`]); [`crate::base::egress`] checks the addresses.
 //! docs/EVENTS.md is the documentation for receivers.
 
+pub mod args;
 pub mod deliveries;
 pub mod dispatcher;
 pub mod http;

@@ -155,7 +155,7 @@ fn configuration(settings: Settings) -> Config {
 
 /// A pool like the service's, for tests of the database layer itself.
 pub fn open_db(database: &Database, settings: Settings) -> Db {
-    Db::open(&configuration(settings), &database.url, &Supervisor::default()).expect("a pool")
+    Db::open(&configuration(settings).pool, &database.url, &Supervisor::default()).expect("a pool")
 }
 
 /// The state of a process, for tests of background tasks.

@@ -17,7 +17,8 @@ use lettre::{Address, AsyncSmtpTransport, AsyncTransport, Tokio1Executor};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use uuid::Uuid;
 
-use crate::app::config::{Config, Sender};
+use super::args::EmailArgs;
+use super::sender::Sender;
 use crate::background::detach;
 use crate::base::error::{Error, Result};
 use crate::base::telemetry::metrics;
@@ -65,21 +66,22 @@ pub struct Place {
 }
 
 impl Mailer {
-    /// Connects to nothing yet. Errors: 500 when the options are invalid.
-    pub fn open(config: &Config) -> Result<Self> {
-        let way = match (&config.smtp_url, &config.mail_from) {
+    /// Connects to nothing yet. `prints`: without an SMTP server, emails are written to the log. Errors: 500 when the
+    /// options are invalid.
+    pub fn open(args: &EmailArgs, prints: bool) -> Result<Self> {
+        let way = match (&args.smtp_url, &args.mail_from) {
             (Some(url), Some(from)) => {
                 let server =
                     transport(url.expose()).map_err(|error| Error::Internal(format!("RAPPORT_SMTP_URL: {error}")))?;
                 Transport::Smtp { server: Box::new(server.timeout(Some(TIMEOUT)).build()), from: from.clone() }
             }
-            _ if config.database.database_url.is_none() => {
+            _ if prints => {
                 tracing::info!("RAPPORT_SMTP_URL is not set: mails are printed here, as on the private server only");
                 Transport::Log
             }
             _ => Transport::Nowhere,
         };
-        let app = config.app_url.as_deref().unwrap_or(LOCAL_APP).trim_end_matches('/').to_owned();
+        let app = args.app_url.as_deref().unwrap_or(LOCAL_APP).trim_end_matches('/').to_owned();
         Ok(Self { way, app, waiting: Arc::new(Semaphore::new(MAX_WAITING)), sending: Semaphore::new(MAX_CONCURRENT) })
     }
 
