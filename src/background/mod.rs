@@ -7,8 +7,6 @@
 
 pub mod analyze_tables;
 pub mod args;
-#[cfg(feature = "mutants")]
-mod failpoint;
 mod job_type;
 mod purge;
 pub mod store;
@@ -27,10 +25,10 @@ pub use self::worker::work;
 use crate::app::state::AppState;
 use crate::base::error::Result;
 pub use crate::base::slots::{Slot, Slots};
-pub use crate::base::supervisor::lifecycle::Lifecycle;
-pub use crate::base::supervisor::panics::{Detached, detach, guarded};
-pub use crate::base::supervisor::supervisor::{Outcome, Supervisor, Task};
-pub use crate::base::supervisor::task_status::Pulse;
+pub use crate::base::supervisor::Lifecycle;
+pub use crate::base::supervisor::Pulse;
+pub use crate::base::supervisor::{Detached, detach, guarded};
+pub use crate::base::supervisor::{Outcome, Supervisor, Task};
 use crate::base::telemetry::log_limiter::LogLimiter;
 
 /// Pause of a task after a failure: the database is unreachable, or something is wrong that a log must show.

@@ -3,6 +3,8 @@
 pub mod egress;
 pub mod email;
 pub mod error;
+#[cfg(feature = "mutants")]
+pub mod mutants;
 pub mod options;
 pub mod phone;
 pub mod request_context;

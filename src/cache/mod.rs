@@ -11,8 +11,6 @@ mod args;
 mod codec;
 mod counters;
 mod entry;
-#[cfg(feature = "mutants")]
-pub mod mutants;
 mod pace;
 mod redis_tier;
 mod single_flight;
@@ -34,9 +32,9 @@ use self::single_flight::{FlightRole, SingleFlight};
 pub use self::tags::{CacheTag, VersionStamp};
 use self::validator::Validator;
 pub use self::validator::{ValidationResult, ValidatorStats};
-use crate::background::{Pulse, Supervisor, Task, detach};
 use crate::base::error::{Error, Result};
 use crate::base::request_context::{self, CONTEXT, RequestContext};
+use crate::base::supervisor::{Pulse, Supervisor, Task, detach};
 use crate::db::DatabaseGate;
 
 /// One entry may take this fraction (1/n) of the local tier; larger ones are not stored.
@@ -305,7 +303,7 @@ impl Cache {
         }
         let entry = Arc::new(Entry::new(stamp, computing.await?, ttl));
         #[cfg(feature = "mutants")]
-        mutants::delay().await;
+        crate::base::mutants::delay().await;
         Counters::up(&counters.misses);
         if self.is_bypassed() {
             return Ok((entry, Source::Miss));

@@ -16,7 +16,7 @@ use tokio::sync::{Notify, Semaphore};
 
 use super::codec;
 use super::entry::{Entry, Key};
-use crate::background::{Outcome, Pulse, Supervisor, Task, detach};
+use crate::base::supervisor::{Outcome, Pulse, Supervisor, Task, detach};
 
 /// Consecutive failures after which the circuit breaker opens: Redis is not used until it answers a PING.
 const OPENS_AFTER: u32 = 5;

@@ -39,7 +39,7 @@ impl SingleFlight {
     pub fn enter(&self, key: &Key, stamp: &VersionStamp) -> FlightRole {
         let course = (key.clone(), stamp.clone());
         #[cfg(feature = "mutants")]
-        let course = match super::mutants::is(super::mutants::Mutant::FlightWithoutVersion) {
+        let course = match crate::base::mutants::is(crate::base::mutants::Mutant::FlightWithoutVersion) {
             true => (course.0, VersionStamp { epoch: 0, versions: Box::default() }),
             false => course,
         };

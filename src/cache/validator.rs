@@ -22,8 +22,8 @@ use tokio::sync::oneshot;
 
 use super::pace::Pace;
 use super::tags::{CacheTag, VersionStamp};
-use crate::background::{Pulse, Supervisor, Task};
 use crate::base::error::{Error, Result};
+use crate::base::supervisor::{Pulse, Supervisor, Task};
 use crate::base::telemetry::log_limiter::LogLimiter;
 use crate::base::telemetry::metrics;
 use crate::db::backend_id::is_of_another_backend;
@@ -222,7 +222,7 @@ impl Session {
     /// Whether nothing was committed between the last known snapshot and `moment`.
     fn is_unchanged(&self, moment: &SnapshotId) -> bool {
         #[cfg(feature = "mutants")]
-        if super::mutants::is(super::mutants::Mutant::KnownForever) {
+        if crate::base::mutants::is(crate::base::mutants::Mutant::KnownForever) {
             return self.snapshot_id.life == moment.life;
         }
         *moment == self.snapshot_id
@@ -306,7 +306,7 @@ impl Thread {
     /// After the statement has run: a random delay, and with the mutant, readers that joined too late for this round.
     #[cfg(feature = "mutants")]
     fn late_comers(&self, mut round: Vec<PendingValidation>) -> Vec<PendingValidation> {
-        use super::mutants::{Mutant, is, stall};
+        use crate::base::mutants::{Mutant, is, stall};
         stall();
         if is(Mutant::JoinInFlight) {
             let mut queue = self.shared.queue.lock();
@@ -452,7 +452,7 @@ fn versions(conn: &mut PgConnection, scopes: &[CacheTag]) -> Result<(SnapshotId,
 /// A version is the sum of its slots.
 fn add(version: &mut i64, slot: i64) {
     #[cfg(feature = "mutants")]
-    if super::mutants::is(super::mutants::Mutant::Maximum) {
+    if crate::base::mutants::is(crate::base::mutants::Mutant::Maximum) {
         *version = slot.max(*version);
         return;
     }

@@ -47,9 +47,9 @@ pub use self::session_context::{Actor, RowSecurity, SessionContext};
 pub use self::statement::{RawRow, SqlValue, Statement};
 pub use self::tx::{Isolation, Tx, WriteOptions};
 pub use self::worker_pool::Source;
-use crate::background::Supervisor;
 use crate::base::error::{Error, Result};
 use crate::base::request_context;
+use crate::base::supervisor::Supervisor;
 use crate::base::telemetry::metrics;
 
 #[derive(Clone)]
@@ -254,13 +254,13 @@ impl ScopedDb {
         F: Fn(&mut Tx<'_>) -> Result<T> + Send + Sync + 'static,
     {
         #[cfg(feature = "mutants")]
-        if crate::cache::mutants::is(crate::cache::mutants::Mutant::BumpBefore) {
+        if crate::base::mutants::is(crate::base::mutants::Mutant::BumpBefore) {
             self.move_everything().await?;
         }
         #[cfg(feature = "mutants")]
-        if crate::cache::mutants::is(crate::cache::mutants::Mutant::BumpAfter) {
+        if crate::base::mutants::is(crate::base::mutants::Mutant::BumpAfter) {
             let written = self.transact(name, options, f).await;
-            crate::cache::mutants::delay().await;
+            crate::base::mutants::delay().await;
             self.move_everything().await?;
             return written;
         }

@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use tokio::sync::{Mutex, mpsc, oneshot};
 
-use crate::background::{Supervisor, Task};
+use crate::base::supervisor::{Supervisor, Task};
 
 /// A reply and the channel that it is sent to.
 pub type Reply<T> = (oneshot::Sender<T>, T);

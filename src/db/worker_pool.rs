@@ -18,9 +18,9 @@ use super::fair_queue::{FairQueue, Limits, TenantKey};
 use super::lock_wait::LockQueues;
 use super::pooler::PoolerSharesConnections;
 use super::{DatabaseGate, LastAnswer, PoolArgs, PoolState, prepared, tx};
-use crate::background::{Pulse, Supervisor, Task, guarded};
 use crate::base::error::{Error, Result};
 use crate::base::request_context;
+use crate::base::supervisor::{Pulse, Supervisor, Task, guarded};
 use crate::base::telemetry::log_limiter::LogLimiter;
 use crate::base::telemetry::metrics;
 

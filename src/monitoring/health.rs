@@ -11,7 +11,7 @@ use crate::app::state::AppState;
 use crate::auth::{Action, Area};
 use crate::background::Supervisor;
 use crate::base::error::Result;
-use crate::base::supervisor::panics::panics;
+use crate::base::supervisor::panics;
 use crate::http::caller::Caller;
 
 /// A probe: responds at once, from the process's own state.

@@ -15,7 +15,7 @@ use crate::auth::{Action, TenantSettings};
 use crate::background::detach;
 use crate::base::error::{Error, Result};
 #[cfg(feature = "mutants")]
-use crate::cache::mutants::{self, Mutant};
+use crate::base::mutants::{self, Mutant};
 use crate::cache::{Cache, CacheTag, ComputedResponse, Entry, Key, Source, VersionStamp};
 use crate::http::caller::UnverifiedCaller;
 use crate::http::response;

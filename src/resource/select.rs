@@ -150,7 +150,7 @@ pub fn columns(resource: &Resource, alias: &str) -> String {
 /// the conditions of visibility.
 pub fn tenant_predicate(resource: &Resource, tenant: &Tenant) -> Statement {
     #[cfg(feature = "mutants")]
-    if crate::cache::mutants::is(crate::cache::mutants::Mutant::WithoutTenant) {
+    if crate::base::mutants::is(crate::base::mutants::Mutant::WithoutTenant) {
         return Statement::new(" WHERE true");
     }
     let mut sql = Statement::new(" WHERE t.");

@@ -39,7 +39,7 @@ type Version = u8;
 /// How many transactions of each writer have ended: two where its data and its version are committed apart.
 type Snapshot = [u8; WRITERS];
 
-/// A deliberately broken rule of the protocol; the same as in `src/cache/mutants.rs`.
+/// A deliberately broken rule of the protocol; the same as in `src/base/mutants.rs`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Broken {
     /// Readers join a round whose statement was already sent.

@@ -3,7 +3,7 @@
 
 use rapport::app::registry::RESOURCES;
 use rapport::auth::Role;
-use rapport::cache::mutants::TENANT_MUTANTS;
+use rapport::base::mutants::TENANT_MUTANTS;
 use rapport::resource::{FieldType, Mutability};
 use serde_json::{Map, Value, json};
 

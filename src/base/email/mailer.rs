@@ -19,8 +19,8 @@ use uuid::Uuid;
 
 use super::args::EmailArgs;
 use super::sender::Sender;
-use crate::background::detach;
 use crate::base::error::{Error, Result};
+use crate::base::supervisor::detach;
 use crate::base::telemetry::metrics;
 
 /// Emails which may be in progress; further requests for one get 503.

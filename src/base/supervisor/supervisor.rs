@@ -16,9 +16,10 @@ use metrics::counter;
 use parking_lot::Mutex;
 use serde_json::Value as Json;
 
+use super::lifecycle::Lifecycle;
 use super::panics::{caught, text};
+use super::task::{Outcome, Task};
 use super::task_status::{Instance, Pulse, Record};
-use crate::background::Lifecycle;
 use crate::base::error::{Error, Result};
 
 /// Restarts of background tasks, by task.
@@ -30,34 +31,10 @@ const MAX_PAUSE: Duration = Duration::from_secs(30);
 /// A task that ran this long has recovered: its next failure is the first in a row.
 const STEADY_AFTER: Duration = Duration::from_secs(60);
 
-/// How a task ended: `Ok` when it has nothing more to do (the service stops, or its purpose is gone), else why.
-pub type Outcome = std::result::Result<(), String>;
-
-/// A background task, as logs, metrics and `/health/detailed` name it.
-#[derive(Clone, Copy, Debug)]
-pub struct Task {
-    pub name: &'static str,
-    /// Whether readiness fails while it is down.
-    pub required: bool,
-}
-
-impl Task {
-    /// A task whose work can wait while it is down.
-    pub const fn named(name: &'static str) -> Self {
-        Self { name, required: false }
-    }
-
-    /// A task without which no request can be served. It must report [`Pulse::succeeded`] at least every few seconds:
-    /// readiness recovers with that, not with the restart.
-    pub const fn required(name: &'static str) -> Self {
-        Self { name, required: true }
-    }
-}
-
 /// Runs tasks; a handle to share.
 #[derive(Clone, Default)]
 pub struct Supervisor {
-    life: Arc<Lifecycle>,
+    lifecycle: Arc<Lifecycle>,
     tasks: Arc<Mutex<BTreeMap<&'static str, Arc<Record>>>>,
 }
 
@@ -65,9 +42,9 @@ pub struct Supervisor {
 static OF_PROCESS: LazyLock<Supervisor> = LazyLock::new(Supervisor::default);
 
 impl Supervisor {
-    /// Creates a supervisor that fails the readiness of `life` while a required task is down.
-    pub fn new(life: Arc<Lifecycle>) -> Self {
-        Self { life, tasks: Arc::default() }
+    /// Creates a supervisor that fails the readiness of `lifecycle` while a required task is down.
+    pub fn new(lifecycle: Arc<Lifecycle>) -> Self {
+        Self { lifecycle, tasks: Arc::default() }
     }
 
     /// Returns the one for tasks of the process as a whole (log writer, reply batchers); none of them is required.
@@ -123,7 +100,7 @@ impl Supervisor {
         // So that its rate is known before the first failure.
         counter!(RESTARTS, "task" => task.name).increment(0);
         let mut tasks = self.tasks.lock();
-        let record = tasks.entry(task.name).or_insert_with(|| Arc::new(Record::new(task, self.life.clone())));
+        let record = tasks.entry(task.name).or_insert_with(|| Arc::new(Record::new(task, self.lifecycle.clone())));
         Instance::new(record.clone())
     }
 
@@ -213,6 +190,6 @@ mod tests {
             state["last_failure"]["reason"].as_str().is_some_and(|reason| reason.contains("on purpose")),
             "{state}"
         );
-        assert!(supervisor.life.impairments().is_empty(), "it recovered");
+        assert!(supervisor.lifecycle.impairments().is_empty(), "it recovered");
     }
 }

@@ -8,13 +8,15 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use parking_lot::Mutex;
 use serde_json::{Value as Json, json};
 
-use super::supervisor::Task;
-use crate::background::Lifecycle;
+#[cfg(feature = "mutants")]
+use super::failpoint;
+use super::lifecycle::Lifecycle;
+use super::task::Task;
 
 /// A task and its instances: several where each thread has its own.
 pub(super) struct Record {
     task: Task,
-    life: Arc<Lifecycle>,
+    lifecycle: Arc<Lifecycle>,
     /// Time of the last success, in milliseconds since 1970; 0: none yet.
     succeeded: AtomicI64,
     /// Whether it is required and has not succeeded since it failed.
@@ -33,8 +35,14 @@ struct Counts {
 }
 
 impl Record {
-    pub(super) fn new(task: Task, life: Arc<Lifecycle>) -> Self {
-        Self { task, life, succeeded: AtomicI64::new(0), impairs: AtomicBool::new(false), counts: Mutex::default() }
+    pub(super) fn new(task: Task, lifecycle: Arc<Lifecycle>) -> Self {
+        Self {
+            task,
+            lifecycle,
+            succeeded: AtomicI64::new(0),
+            impairs: AtomicBool::new(false),
+            counts: Mutex::default(),
+        }
     }
 
     pub(super) fn state(&self) -> Json {
@@ -70,10 +78,10 @@ impl Pulse {
     /// Reports a success. Cheap enough for each turn of a loop.
     pub fn succeeded(&self) {
         #[cfg(feature = "mutants")]
-        crate::background::failpoint::pass(self.0.task.name);
+        failpoint::pass(self.0.task.name);
         self.0.succeeded.store(Utc::now().timestamp_millis(), Ordering::Relaxed);
         if self.0.impairs.load(Ordering::Relaxed) && self.0.impairs.swap(false, Ordering::AcqRel) {
-            self.0.life.recovered(self.0.task.name);
+            self.0.lifecycle.recovered(self.0.task.name);
         }
     }
 
@@ -131,7 +139,7 @@ impl Instance {
         if required {
             // In this order: a success in between is followed by another, a lost one would impair readiness for ever.
             self.record
-                .life
+                .lifecycle
                 .impair(name, "This background task failed and is being restarted. The log has the reason.");
             self.record.impairs.store(true, Ordering::Release);
         }

@@ -14,7 +14,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tracing_subscriber::fmt::MakeWriter;
 
-use crate::background::{Pulse, Supervisor, Task};
+use crate::base::supervisor::{Pulse, Supervisor, Task};
 
 const PERIOD: Duration = Duration::from_millis(20);
 /// Capacity of the buffer in bytes.

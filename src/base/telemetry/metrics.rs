@@ -8,9 +8,9 @@ use std::time::Duration;
 use metrics::{Counter, Histogram, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
-use crate::background::{Outcome, Pulse};
-use crate::base::supervisor::panics::PANICS;
-use crate::base::supervisor::supervisor::RESTARTS;
+use crate::base::supervisor::PANICS;
+use crate::base::supervisor::RESTARTS;
+use crate::base::supervisor::{Outcome, Pulse};
 use crate::cache::{Cache, Counts};
 use crate::db::PoolState;
 use crate::db::catalogue::Report;

@@ -122,7 +122,7 @@ fn compare(report: &mut Report, there: &[Object]) {
             continue;
         }
         #[cfg(feature = "mutants")]
-        if crate::cache::mutants::moves_by_hand() && wanted.name.contains(".cache_") {
+        if crate::base::mutants::moves_by_hand() && wanted.name.contains(".cache_") {
             continue;
         }
         let table = table_of(wanted);

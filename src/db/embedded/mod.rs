@@ -24,7 +24,7 @@ pub use self::binaries::Binaries;
 pub use self::error::Error;
 use self::os_user::OsUser;
 use self::postmaster::{Launch, Postmaster};
-use crate::background::Lifecycle;
+use crate::base::supervisor::Lifecycle;
 
 /// The longest path that fits into `sockaddr_un` on Linux and macOS, less the socket's own name.
 const MAX_SOCKET_PATH_LEN: usize = 85;

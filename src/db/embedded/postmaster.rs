@@ -17,7 +17,7 @@ use super::error::Error;
 use super::orphans;
 use super::os_user::OsUser;
 use super::{Binaries, Durability};
-use crate::background::{Lifecycle, Outcome, Supervisor, Task};
+use crate::base::supervisor::{Lifecycle, Outcome, Supervisor, Task};
 
 /// Time limit for a start of a server that does not report recovery.
 const START_LIMIT: Duration = Duration::from_secs(60);

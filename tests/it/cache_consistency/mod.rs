@@ -343,7 +343,7 @@ fn read_during_faults_never_older_than_acknowledged_write() {
 #[cfg(feature = "mutants")]
 #[test]
 fn each_cache_protocol_mutant_is_detected() {
-    for (name, _) in rapport::cache::mutants::ALL {
+    for (name, _) in rapport::base::mutants::ALL {
         let violations = History::begin(Some(name), 60).run();
         println!("{name}: {}", violations.first().map_or("NOT CAUGHT", String::as_str));
         assert!(!violations.is_empty(), "{name} was not caught within a minute");
