@@ -28,7 +28,7 @@ use crate::http::rate_limit::limiter::RateLimiter;
 use crate::http::{connections, cors, payload};
 use crate::identity::sign_in::SignIn;
 use crate::integrations::events;
-use crate::monitoring::{catalogue_check as catalogue, heartbeat};
+use crate::monitoring::{catalogue_check as catalogue, heartbeat, metrics_page};
 use crate::resource::{self, ReadService};
 
 /// How often the pool's connections are checked for having kept their backends.
@@ -210,14 +210,9 @@ async fn warm_up_once_ready(app: Data<AppState>, engine: Data<ReadService>) -> O
 
 fn metrics_page(app: Data<AppState>, listener: TcpListener) -> std::io::Result<actix_web::dev::Server> {
     async fn page(app: Data<AppState>) -> HttpResponse {
-        HttpResponse::Ok().insert_header((header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")).body(
-            metrics::render(
-                app.db.state(),
-                app.lifecycle.is_ready(),
-                app.cache.as_deref(),
-                app.db.guard().report().as_deref(),
-            ),
-        )
+        HttpResponse::Ok()
+            .insert_header((header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8"))
+            .body(metrics_page::render(&app.db, app.cache.as_deref(), app.lifecycle.is_ready()))
     }
     let server = HttpServer::new(move || {
         // The probes as well: a worker has no other page, and a scraper may use one address for both.

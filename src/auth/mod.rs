@@ -14,10 +14,10 @@ use rand::rngs::OsRng;
 use crate::base::error::{Error, Result};
 
 pub use self::args::CredentialArgs;
-pub use authenticator::{Authenticator, Credential, Hash, Identity, Principal, hash};
-pub use roles::{Action, Area, Permissions, Role};
-pub use tenant::{Tenant, TenantSettings};
-pub use token::{SessionClaims, Tokens};
+pub use self::authenticator::{Authenticator, Credential, Hash, Identity, Principal, hash};
+pub use self::roles::{Action, Area, Permissions, Role};
+pub use self::tenant::{Tenant, TenantSettings};
+pub use self::token::{SessionClaims, Tokens};
 
 /// Returns random bytes from the operating system, for secrets. Errors: 500.
 pub fn random<const N: usize>() -> Result<[u8; N]> {

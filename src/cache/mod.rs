@@ -11,6 +11,7 @@ mod args;
 mod codec;
 mod counters;
 mod entry;
+mod metrics;
 mod pace;
 mod redis_tier;
 mod single_flight;

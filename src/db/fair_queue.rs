@@ -35,7 +35,7 @@ pub struct Limits {
 }
 
 struct State<J> {
-    lines: HashMap<TenantKey, TenantQueue<J>>,
+    queues: HashMap<TenantKey, TenantQueue<J>>,
     /// Tenants with waiting jobs, each once, the next first.
     turns: VecDeque<TenantKey>,
     waiting: usize,
@@ -52,24 +52,30 @@ struct TenantQueue<J> {
 
 impl<J> FairQueue<J> {
     pub fn new(limits: Limits) -> Self {
-        let state =
-            State { lines: HashMap::new(), turns: VecDeque::new(), waiting: 0, last: None, mixed: None, closed: false };
+        let state = State {
+            queues: HashMap::new(),
+            turns: VecDeque::new(),
+            waiting: 0,
+            last: None,
+            mixed: None,
+            closed: false,
+        };
         Self { state: Mutex::new(state), ready: Condvar::new(), limits }
     }
 
     /// Queues `job`; returns it when there is no room.
-    pub fn push(&self, party: TenantKey, job: J) -> Result<(), J> {
+    pub fn push(&self, tenant: TenantKey, job: J) -> Result<(), J> {
         let mut state = self.state.lock();
-        let places = if state.is_shared_by(party) { self.limits.places_each } else { self.limits.places };
-        let mine = state.lines.get(&party).map_or(0, |line| line.jobs.len());
+        let places = if state.is_shared_by(tenant) { self.limits.places_each } else { self.limits.places };
+        let mine = state.queues.get(&tenant).map_or(0, |queue| queue.jobs.len());
         if state.waiting >= self.limits.places || mine >= places {
             return Err(job);
         }
-        let line = state.lines.entry(party).or_insert_with(|| TenantQueue { jobs: VecDeque::new(), running: 0 });
-        line.jobs.push_back(job);
+        let queue = state.queues.entry(tenant).or_insert_with(|| TenantQueue { jobs: VecDeque::new(), running: 0 });
+        queue.jobs.push_back(job);
         state.waiting += 1;
         if mine == 0 {
-            state.turns.push_back(party);
+            state.turns.push_back(tenant);
         }
         drop(state);
         self.ready.notify_one();
@@ -97,17 +103,17 @@ impl<J> FairQueue<J> {
         self.ready.notify_all();
     }
 
-    pub fn done(&self, party: TenantKey) {
+    pub fn done(&self, tenant: TenantKey) {
         let mut state = self.state.lock();
         if state.closed {
             // A worker that waits for a share must notice that the queue is closed.
             self.ready.notify_all();
         }
-        let Some(line) = state.lines.get_mut(&party) else { return };
-        line.running -= 1;
-        if line.running == 0 && line.jobs.is_empty() {
-            state.lines.remove(&party);
-        } else if !line.jobs.is_empty() {
+        let Some(queue) = state.queues.get_mut(&tenant) else { return };
+        queue.running -= 1;
+        if queue.running == 0 && queue.jobs.is_empty() {
+            state.queues.remove(&tenant);
+        } else if !queue.jobs.is_empty() {
             // It may have waited for its share.
             self.ready.notify_one();
         }
@@ -120,13 +126,13 @@ impl<J> FairQueue<J> {
 }
 
 impl<J> State<J> {
-    /// Whether several businesses are active; `party` pushes a job now.
-    fn is_shared_by(&mut self, party: TenantKey) -> bool {
-        if party.is_some() {
-            if self.last.is_some_and(|last| Some(last) != party) {
+    /// Whether several businesses are active; `tenant` pushes a job now.
+    fn is_shared_by(&mut self, tenant: TenantKey) -> bool {
+        if tenant.is_some() {
+            if self.last.is_some_and(|last| Some(last) != tenant) {
                 self.mixed = Some(Instant::now());
             }
-            self.last = party;
+            self.last = tenant;
         }
         self.is_shared()
     }
@@ -137,21 +143,21 @@ impl<J> State<J> {
 
     fn next(&mut self, share: usize) -> Option<(TenantKey, J)> {
         let shared = self.is_shared();
-        let lines = &self.lines;
-        let may_run = |party: &TenantKey| {
-            let running = lines.get(party).map_or(0, |line| line.running);
-            !shared || party.is_none() || running < share
+        let queues = &self.queues;
+        let may_run = |tenant: &TenantKey| {
+            let running = queues.get(tenant).map_or(0, |queue| queue.running);
+            !shared || tenant.is_none() || running < share
         };
         let place = self.turns.iter().position(may_run)?;
-        let party = self.turns.remove(place)?;
-        let line = self.lines.get_mut(&party)?;
-        let job = line.jobs.pop_front()?;
-        line.running += 1;
+        let tenant = self.turns.remove(place)?;
+        let queue = self.queues.get_mut(&tenant)?;
+        let job = queue.jobs.pop_front()?;
+        queue.running += 1;
         self.waiting -= 1;
-        if !line.jobs.is_empty() {
-            self.turns.push_back(party);
+        if !queue.jobs.is_empty() {
+            self.turns.push_back(tenant);
         }
-        Some((party, job))
+        Some((tenant, job))
     }
 }
 
@@ -186,15 +192,15 @@ mod tests {
     #[test]
     fn push_beyond_limit_of_tenant_or_queue_refused() {
         let queue = FairQueue::new(LIMITS);
-        let party = |number| Some(Uuid::from_u128(number));
-        queue.push(party(1), 0).expect("a place");
-        queue.push(party(2), 0).expect("a place");
+        let tenant = |number| Some(Uuid::from_u128(number));
+        queue.push(tenant(1), 0).expect("a place");
+        queue.push(tenant(2), 0).expect("a place");
         let mut placed = 0;
-        while queue.push(party(1), 1).is_ok() {
+        while queue.push(tenant(1), 1).is_ok() {
             placed += 1;
         }
         assert_eq!(placed, 5);
-        queue.push(party(2), 2).expect("its own place");
-        assert_eq!(queue.push(party(2), 3), Err(3), "no place for anyone");
+        queue.push(tenant(2), 2).expect("its own place");
+        assert_eq!(queue.push(tenant(2), 3), Err(3), "no place for anyone");
     }
 }

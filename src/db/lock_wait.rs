@@ -31,7 +31,7 @@ const READ: Duration = Duration::from_millis(250);
 
 /// The lock queues, one for each business.
 pub(super) struct LockQueues {
-    lines: Mutex<HashMap<TenantKey, Arc<LockQueue>>>,
+    queues: Mutex<HashMap<TenantKey, Arc<LockQueue>>>,
     /// Concurrent turns of all businesses.
     places: Arc<Semaphore>,
     /// Concurrent turns of one business.
@@ -48,10 +48,10 @@ struct LockQueue {
 
 /// One transaction's wait.
 pub(super) struct LockWait<'l> {
-    lines: &'l LockQueues,
-    party: TenantKey,
+    queues: &'l LockQueues,
+    tenant: TenantKey,
     until: Option<Instant>,
-    line: Option<Arc<LockQueue>>,
+    queue: Option<Arc<LockQueue>>,
 }
 
 /// Permission to wait for locks on a worker thread, until dropped.
@@ -65,7 +65,7 @@ impl LockQueues {
     pub fn new(limit_ms: u64, connections: u32) -> Self {
         let share = |part: u32| (connections / part).max(1) as usize;
         Self {
-            lines: Mutex::default(),
+            queues: Mutex::default(),
             places: Arc::new(Semaphore::new(share(2))),
             places_each: share(4),
             limit: (limit_ms > 0).then(|| Duration::from_millis(limit_ms)),
@@ -77,16 +77,17 @@ impl LockQueues {
         if limit_ms == 0 { statement_ms } else { (READ.as_millis() as u64).min(limit_ms) }
     }
 
-    pub fn begin(&self, party: TenantKey) -> LockWait<'_> {
-        LockWait { lines: self, party, until: None, line: None }
+    pub fn begin(&self, tenant: TenantKey) -> LockWait<'_> {
+        LockWait { queues: self, tenant, until: None, queue: None }
     }
 }
 
 impl LockWait<'_> {
     /// Returns the first attempt's lock timeout; `None`: the connection's own applies.
     pub fn first(&self) -> Option<Duration> {
-        let limit = self.lines.limit?;
-        let crowded = self.lines.places.available_permits() == 0 || self.lines.lines.lock().contains_key(&self.party);
+        let limit = self.queues.limit?;
+        let crowded =
+            self.queues.places.available_permits() == 0 || self.queues.queues.lock().contains_key(&self.tenant);
         Some(limit.min(if crowded { FIRST_OF_MANY } else { FIRST }))
     }
 
@@ -97,12 +98,12 @@ impl LockWait<'_> {
 
     /// Waits for the next turn, after an attempt that did not get its lock. `None`: the time limit is exceeded.
     pub async fn turn(&mut self) -> Option<Turn> {
-        let limit = self.lines.limit?;
+        let limit = self.queues.limit?;
         let until = *self.until.get_or_insert_with(|| Instant::now() + limit);
-        let line = self.line.get_or_insert_with(|| self.lines.enter(self.party)).clone();
+        let queue = self.queue.get_or_insert_with(|| self.queues.enter(self.tenant)).clone();
         let permits = timeout_at(until, async {
-            let mine = line.turn.clone().acquire_owned().await.ok()?;
-            let place = self.lines.places.clone().acquire_owned().await.ok()?;
+            let mine = queue.turn.clone().acquire_owned().await.ok()?;
+            let place = self.queues.places.clone().acquire_owned().await.ok()?;
             Some([mine, place])
         });
         let permits = permits.await.ok()??;
@@ -110,34 +111,34 @@ impl LockWait<'_> {
         if left < Duration::from_millis(1) {
             return None;
         }
-        let alone = line.waiting.load(Ordering::Relaxed) <= self.lines.places_each;
+        let alone = queue.waiting.load(Ordering::Relaxed) <= self.queues.places_each;
         Some(Turn { timeout: left.min(if alone { TURN } else { TURN_OF_MANY }), _permits: permits })
     }
 }
 
 impl Drop for LockWait<'_> {
     fn drop(&mut self) {
-        if self.line.take().is_some() {
-            self.lines.leave(self.party);
+        if self.queue.take().is_some() {
+            self.queues.leave(self.tenant);
         }
     }
 }
 
 impl LockQueues {
-    fn enter(&self, party: TenantKey) -> Arc<LockQueue> {
+    fn enter(&self, tenant: TenantKey) -> Arc<LockQueue> {
         let new =
             || Arc::new(LockQueue { turn: Arc::new(Semaphore::new(self.places_each)), waiting: AtomicUsize::new(0) });
-        let mut lines = self.lines.lock();
-        let line = lines.entry(party).or_insert_with(new);
-        line.waiting.fetch_add(1, Ordering::Relaxed);
-        line.clone()
+        let mut queues = self.queues.lock();
+        let queue = queues.entry(tenant).or_insert_with(new);
+        queue.waiting.fetch_add(1, Ordering::Relaxed);
+        queue.clone()
     }
 
-    fn leave(&self, party: TenantKey) {
-        let mut lines = self.lines.lock();
-        let last = lines.get(&party).is_some_and(|line| line.waiting.fetch_sub(1, Ordering::Relaxed) == 1);
+    fn leave(&self, tenant: TenantKey) {
+        let mut queues = self.queues.lock();
+        let last = queues.get(&tenant).is_some_and(|queue| queue.waiting.fetch_sub(1, Ordering::Relaxed) == 1);
         if last {
-            lines.remove(&party);
+            queues.remove(&tenant);
         }
     }
 }
@@ -150,30 +151,30 @@ mod tests {
 
     #[tokio::test]
     async fn lock_wait_turns_are_exclusive_and_time_out() {
-        let lines = LockQueues::new(50, 4);
-        let (mut first, mut second) = (lines.begin(BUSINESS), lines.begin(BUSINESS));
+        let queues = LockQueues::new(50, 4);
+        let (mut first, mut second) = (queues.begin(BUSINESS), queues.begin(BUSINESS));
         assert_eq!(first.first(), Some(Duration::from_millis(50)), "no longer than in all");
         let turn = first.turn().await.expect("a turn");
-        assert_eq!(second.first(), Some(FIRST_OF_MANY), "another is in the line");
+        assert_eq!(second.first(), Some(FIRST_OF_MANY), "another is in the queue");
         let waited = Instant::now();
         assert!(second.turn().await.is_none(), "the turn is taken");
         assert!(waited.elapsed() >= Duration::from_millis(50));
         drop((turn, second));
         drop(first);
-        assert!(lines.lines.lock().is_empty(), "nobody waits any more");
+        assert!(queues.queues.lock().is_empty(), "nobody waits any more");
     }
 
     #[tokio::test]
     async fn lock_wait_queues_per_tenant_use_half_the_connections() {
-        let lines = LockQueues::new(50, 4);
+        let queues = LockQueues::new(50, 4);
         let of = |number| Some(uuid::Uuid::from_u128(number));
-        let mut waits: Vec<LockWait<'_>> = (0..3).map(|number| lines.begin(of(number))).collect();
+        let mut waits: Vec<LockWait<'_>> = (0..3).map(|number| queues.begin(of(number))).collect();
         let mut turns = Vec::new();
         for wait in &mut waits {
             turns.push(wait.turn().await);
         }
         assert_eq!(turns.iter().filter(|turn| turn.is_some()).count(), 2);
-        assert!(lines.begin(of(9)).first() == Some(FIRST_OF_MANY));
+        assert!(queues.begin(of(9)).first() == Some(FIRST_OF_MANY));
     }
 
     #[test]

@@ -34,8 +34,8 @@ const TEXT_EACH: usize = 512;
 /// Uses since the last reset after which a statement is prepared at its first use following the next reset.
 const FREQUENT: u32 = 8;
 
-const PREPARED_GAUGE: &str = "rapport_db_prepared_statements";
-const RESETS: &str = "rapport_db_prepared_resets_total";
+pub(super) const PREPARED_STATEMENTS: &str = "rapport_db_prepared_statements";
+pub(super) const PREPARED_RESETS: &str = "rapport_db_prepared_resets_total";
 
 thread_local! {
     /// Statements that this thread has sent, as diesel reports them.
@@ -159,7 +159,7 @@ impl Prepared {
     }
 
     fn hold(&mut self, held: usize) {
-        gauge!(PREPARED_GAUGE).increment(held as f64 - self.held as f64);
+        gauge!(PREPARED_STATEMENTS).increment(held as f64 - self.held as f64);
         self.held = held;
     }
 }
@@ -234,7 +234,7 @@ pub(super) fn make_room(conn: &mut PgConnection) -> QueryResult<()> {
     if let Some(prepared) = conn.instrumentation().downcast_mut::<Prepared>() {
         prepared.forget();
     }
-    counter!(RESETS).increment(1);
+    counter!(PREPARED_RESETS).increment(1);
     Ok(())
 }
 

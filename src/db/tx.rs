@@ -1,18 +1,17 @@
-//! Transactions: isolation levels, number of attempts, backoff, and which errors may be retried.
+//! One run of a transaction: isolation levels, savepoints, and the `BEGIN` on the connection's own backend. Retries are in
+//! [`super::retry`].
 
 use std::borrow::Cow;
 use std::ops::{Deref, DerefMut};
-use std::time::Duration;
 
-use backon::{BackoffBuilder, ExponentialBuilder};
 use diesel::connection::{AnsiTransactionManager, SimpleConnection, TransactionManager};
 use diesel::pg::PgConnection;
-use diesel::result::DatabaseErrorKind as Kind;
-
 use uuid::Uuid;
 
-use super::{Actor, SessionContext, SqlValue, Statement, prepared};
-use crate::base::error::{Result, is_deadlock, is_shutdown};
+use super::prepared;
+use super::session_context::{Actor, SessionContext};
+use super::statement::{SqlValue, Statement};
+use crate::base::error::Result;
 
 type Manager = AnsiTransactionManager;
 
@@ -29,9 +28,7 @@ impl Tx<'_> {
         sql.bind(SqlValue::Text(Some(actor))).push(", true)").run(self)?;
         Ok(())
     }
-}
 
-impl Tx<'_> {
     /// Whether one snapshot holds for the whole transaction: above read committed.
     pub fn has_snapshot(&mut self) -> Result<bool> {
         let level = Statement::new("SELECT current_setting('transaction_isolation')").row(self)?;
@@ -89,19 +86,6 @@ impl Default for WriteOptions {
     }
 }
 
-impl WriteOptions {
-    /// Returns the pauses between attempts: 5 ms doubling to 320 ms, each with jitter, so that colliding transactions
-    /// separate.
-    pub(super) fn backoff(&self) -> impl Iterator<Item = Duration> + use<> {
-        ExponentialBuilder::default()
-            .with_min_delay(Duration::from_millis(5))
-            .with_max_delay(Duration::from_millis(320))
-            .with_jitter()
-            .with_max_times(self.attempts.saturating_sub(1))
-            .build()
-    }
-}
-
 impl Isolation {
     /// Names of the levels in the configuration.
     pub const LEVELS: [(&'static str, Self); 3] = [
@@ -144,30 +128,17 @@ pub(super) fn transact<T>(conn: &mut PgConnection, begin: &str, f: impl FnOnce(&
     }
 }
 
-/// Runs `f`, which only reads, in a transaction with the context `bounds`.
+/// Runs `f`, which only reads, in a transaction with the session context `context`.
 pub(super) fn read_transaction<T>(
     conn: &mut PgConnection,
-    bounds: &SessionContext,
+    context: &SessionContext,
     request: &str,
     f: impl FnOnce(&mut PgConnection) -> Result<T>,
 ) -> Result<T> {
-    transact(conn, &bounds.begin_sql("ISOLATION LEVEL READ COMMITTED, READ ONLY", true, request, None), |tx| f(tx))
+    transact(conn, &context.begin_sql("ISOLATION LEVEL READ COMMITTED, READ ONLY", true, request, None), |tx| f(tx))
 }
 
-/// Whether the same transaction, run again as a whole, can succeed: after 40001, 40P01, and the violation of an
-/// exclusion constraint by a lost race (the second attempt sees the winner and can report it).
-pub(super) fn is_retryable(error: &diesel::result::Error) -> bool {
-    use diesel::result::Error::DatabaseError;
-    matches!(error, DatabaseError(Kind::SerializationFailure | Kind::ExclusionViolation, _)) || is_deadlock(error)
-}
-
-/// Whether the connection is gone: a read may be retried on another.
-pub(super) fn is_broken(error: &diesel::result::Error) -> bool {
-    use diesel::result::Error::{BrokenTransactionManager, DatabaseError};
-    match error {
-        BrokenTransactionManager | DatabaseError(Kind::ClosedConnection | Kind::UnableToSendCommand, _) => true,
-        // The first statement on a connection that PostgreSQL has closed gets this message.
-        DatabaseError(_, info) => is_shutdown(info.message()),
-        _ => false,
-    }
+/// Runs `f` in one transaction on the caller's own connection, without retries: for the command line.
+pub fn in_transaction<T>(conn: &mut PgConnection, f: impl FnOnce(&mut Tx<'_>) -> Result<T>) -> Result<T> {
+    transact(conn, &SessionContext::default().begin_sql(Isolation::default().mode(), false, "-", None), f)
 }

@@ -1,5 +1,9 @@
 //! The pool of database worker threads: as many as there are connections, fed from one bounded fair queue.
 //!
+//! So no async thread ever blocks, and a health probe is answered while every connection is busy. The queue is bounded:
+//! beyond `db_queue` jobs, or after `db_wait_ms`, the response is 503 with `Retry-After`. (`actix_web::web::block` instead
+//! of these threads reached 70 % of the throughput; see docs/PERFORMANCE.md.)
+//!
 //! Queueing, waiting and check-out of connections all happen here, so that lints can forbid `Pool::get` and
 //! `web::block` elsewhere.
 
@@ -12,12 +16,15 @@ use diesel::pg::PgConnection;
 use diesel::r2d2::{ConnectionManager, CustomizeConnection, Pool, PooledConnection};
 use tokio::sync::oneshot;
 
+use super::args::PoolArgs;
 use super::backend_id::is_of_another_backend;
 use super::connect::{self, REFUSE_UNFIT};
 use super::fair_queue::{FairQueue, Limits, TenantKey};
+use super::gate::DatabaseGate;
+use super::last_answer::LastAnswer;
 use super::lock_wait::LockQueues;
 use super::pooler::PoolerSharesConnections;
-use super::{DatabaseGate, LastAnswer, PoolArgs, PoolState, prepared, tx};
+use super::{prepared, retry};
 use crate::base::error::{Error, Result};
 use crate::base::request_context;
 use crate::base::supervisor::{Pulse, Supervisor, Task, guarded};
@@ -35,6 +42,21 @@ pub struct WorkerPool {
     wait: Duration,
     queue: usize,
     reached: Arc<AttemptOutcome>,
+}
+
+/// How busy the pool is; see `/health/detailed` and `/metrics`.
+#[derive(Clone, Copy, Debug, serde::Serialize)]
+pub struct PoolState {
+    /// Maximum number of open connections.
+    pub size: u32,
+    /// Open connections.
+    pub open: u32,
+    /// Open connections that are unused.
+    pub idle: u32,
+    /// Jobs waiting for a worker thread.
+    pub waiting: usize,
+    /// Maximum number of waiting jobs; further ones are rejected.
+    pub queue: usize,
 }
 
 /// Provides a job with a connection.
@@ -85,7 +107,7 @@ impl Source {
             discard(conn);
             return Err(PoolerSharesConnections::refusal());
         }
-        if !matches!(&done, Err(Error::Database(error)) if tx::is_broken(error)) {
+        if !matches!(&done, Err(Error::Database(error)) if retry::is_broken(error)) {
             if prepared::sent() > sent {
                 self.reached.answered();
             }
@@ -186,14 +208,14 @@ impl WorkerPool {
     pub async fn run<T: Send + 'static>(
         &self,
         name: &'static str,
-        party: TenantKey,
+        tenant: TenantKey,
         work: impl FnOnce(&Source) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let (answer, mut answered) = oneshot::channel();
         let state = Arc::new(AtomicU8::new(WAITING));
         let entered = state.clone();
         self.enqueue(
-            party,
+            tenant,
             Box::new(move |source| {
                 if entered.compare_exchange(WAITING, RUNNING, Ordering::AcqRel, Ordering::Acquire).is_err() {
                     return;
@@ -221,11 +243,11 @@ impl WorkerPool {
     pub fn submit(
         &self,
         name: &'static str,
-        party: TenantKey,
+        tenant: TenantKey,
         job: impl FnOnce(&Source) -> bool + Send + 'static,
     ) -> bool {
         self.enqueue(
-            party,
+            tenant,
             Box::new(move |source| {
                 let (sent, began) = (prepared::sent(), Instant::now());
                 let good = job(source);
@@ -235,8 +257,8 @@ impl WorkerPool {
         .is_ok()
     }
 
-    fn enqueue(&self, party: TenantKey, job: Job) -> Result<()> {
-        self.jobs.push(party, job).map_err(|_| Error::busy())
+    fn enqueue(&self, tenant: TenantKey, job: Job) -> Result<()> {
+        self.jobs.push(tenant, job).map_err(|_| Error::busy())
     }
 
     /// Returns the time since the database last answered.
@@ -268,7 +290,7 @@ impl WorkerPool {
                 Ok(()) => self.reached.answered(),
                 Err(error) => {
                     lost |= is_of_another_backend(&error);
-                    if lost || tx::is_broken(&error) {
+                    if lost || retry::is_broken(&error) {
                         discard(conn);
                     }
                 }
@@ -301,12 +323,12 @@ struct TimeSpent {
 }
 
 fn work(jobs: &FairQueue<Job>, source: &Source, pulse: &Pulse) {
-    while let Some((party, job)) = jobs.pop() {
+    while let Some((tenant, job)) = jobs.pop() {
         // A panic in a job fails only its own request (the channel is dropped) and must not end the thread.
         if guarded("database job", || job(source)).is_ok() {
             pulse.succeeded();
         }
-        jobs.done(party);
+        jobs.done(tenant);
     }
 }
 

@@ -6,3 +6,4 @@ pub mod catalogue_check;
 pub mod health;
 pub mod heartbeat;
 pub mod jobs;
+pub mod metrics_page;

@@ -1,4 +1,7 @@
-//! Prometheus metrics. Handles are kept per thread, so that counting costs a lookup in a small map and an atomic add.
+//! Prometheus metrics: the recorder, and what is counted as it happens. Metrics that are read off a component's state
+//! are set by that component when the page is scraped (`publish_metrics`).
+//!
+//! Handles are kept per thread, so that counting costs a lookup in a small map and an atomic add.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -11,9 +14,6 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use crate::base::supervisor::PANICS;
 use crate::base::supervisor::RESTARTS;
 use crate::base::supervisor::{Outcome, Pulse};
-use crate::cache::{Cache, Counts};
-use crate::db::PoolState;
-use crate::db::catalogue::Report;
 
 const REQUESTS: &str = "rapport_http_request_duration_seconds";
 const QUERIES: &str = "rapport_db_operation_duration_seconds";
@@ -28,8 +28,6 @@ const JOBS: &str = "rapport_jobs";
 const MAILS: &str = "rapport_emails_total";
 const CONNECTIONS_ENDED: &str = "rapport_http_connections_ended_total";
 const VALIDATION: &str = "rapport_cache_validation_seconds";
-const FAULTS: &str = "rapport_catalogue_faults";
-const UNKNOWN: &str = "rapport_catalogue_unknown_migrations";
 
 /// Bounds of the histograms in seconds: from a cached read to a request at its time limit.
 const BUCKETS: [f64; 14] = [0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
@@ -65,27 +63,8 @@ pub fn install() {
              long"
         );
         describe_histogram!(VALIDATION, "Time of a validation round of the cache");
-        for (name, help) in Counts::NAMES.iter().zip(Counts::HELP) {
-            describe_counter!(cache_counter(name), *help);
-        }
-        describe_gauge!("rapport_cache_entries", "Answers in the local tier of the cache");
-        describe_gauge!("rapport_cache_bytes", "Size of the local tier of the cache");
-        describe_counter!("rapport_cache_rounds_total", "Validation rounds of the cache");
-        describe_counter!("rapport_cache_rounds_failed_total", "Validation rounds that failed");
-        describe_counter!("rapport_cache_redis_errors_total", "Calls of Redis that failed or were late");
-        describe_gauge!("rapport_cache_redis_connected", "Whether the Redis tier of the cache is connected");
         describe_counter!(RESTARTS, "Restarts of background tasks that panicked or ended unexpectedly, by task");
         describe_counter!(PANICS, "Panics in background work that is not restarted, by name of the work");
-        describe_gauge!("rapport_db_connections", "Database connections, by state");
-        describe_gauge!("rapport_db_queue_depth", "Jobs that wait for a database thread");
-        describe_gauge!(FAULTS, "Objects that the database's catalogue lacks, by how bad that is");
-        describe_gauge!(UNKNOWN, "Migrations in the database that this release does not know");
-        describe_gauge!("rapport_db_prepared_statements", "Prepared statements that the database connections keep");
-        describe_counter!(
-            "rapport_db_prepared_resets_total",
-            "Times that a connection gave up its prepared statements, because there was no place for another"
-        );
-        describe_gauge!("rapport_ready", "Whether readiness succeeds");
         Some(handle)
     });
 }
@@ -103,51 +82,13 @@ pub async fn keep_up(pulse: Pulse) -> Outcome {
     }
 }
 
-/// Renders the page that Prometheus scrapes.
-pub fn render(pool: PoolState, ready: bool, cache: Option<&Cache>, catalogue: Option<&Report>) -> String {
-    gauge!("rapport_db_connections", "state" => "idle").set(pool.idle);
-    gauge!("rapport_db_connections", "state" => "used").set(pool.open.saturating_sub(pool.idle));
-    gauge!("rapport_db_connections", "state" => "allowed").set(pool.size);
-    gauge!("rapport_db_queue_depth").set(pool.waiting as f64);
-    gauge!("rapport_ready").set(f64::from(u8::from(ready)));
-    cache.inspect(|cache| of_cache(cache));
-    catalogue.inspect(|report| of_catalogue(report));
+/// Renders all metrics as Prometheus scrapes them; empty without a recorder.
+pub fn render() -> String {
     let Some(handle) = HANDLE.get().and_then(Option::as_ref) else {
         return String::new();
     };
     handle.run_upkeep();
     handle.render()
-}
-
-/// Copies the cache's own counters into the recorder.
-fn of_cache(cache: &Cache) {
-    for (resource, counts) in cache.counts() {
-        for (name, count) in Counts::NAMES.iter().zip(counts.values()) {
-            counter!(cache_counter(name), "resource" => resource).absolute(count);
-        }
-    }
-    let (entries, bytes) = cache.size();
-    gauge!("rapport_cache_entries").set(entries as f64);
-    gauge!("rapport_cache_bytes").set(bytes as f64);
-    let rounds = cache.validator_stats();
-    counter!("rapport_cache_rounds_total").absolute(rounds.rounds);
-    counter!("rapport_cache_rounds_failed_total").absolute(rounds.failed);
-    let connected = cache.redis().is_some_and(|remote| remote.is_connected());
-    counter!("rapport_cache_redis_errors_total").absolute(cache.redis().map_or(0, |remote| remote.errors()));
-    gauge!("rapport_cache_redis_connected").set(f64::from(u8::from(connected)));
-}
-
-/// Returns the name of the metric of a counter of the cache.
-fn cache_counter(name: &str) -> String {
-    format!("rapport_cache_{name}_total")
-}
-
-/// Sets the gauges of the last catalogue check: what stops the service, what makes it slower, and migrations of a newer
-/// release.
-fn of_catalogue(report: &Report) {
-    gauge!(FAULTS, "severity" => "fault").set(report.faults.len() as f64);
-    gauge!(FAULTS, "severity" => "advice").set(report.advice.len() as f64);
-    gauge!(UNKNOWN).set(report.unknown_migrations.len() as f64);
 }
 
 struct Work {

@@ -14,8 +14,8 @@ mod sequences;
 mod tenant_role;
 mod waits;
 
-pub use compare::{fingerprint, inspect, inspect_at, inspect_thoroughly};
-pub use repair::{grant_privileges, renew_cache_epoch, repair};
-pub use report::{CatalogueFault, Report, remedies};
-pub use tenant_role::{TENANT_ROLE, ensure as ensure_tenant_role};
-pub use waits::holders;
+pub use self::compare::{fingerprint, inspect, inspect_at, inspect_thoroughly};
+pub use self::repair::{grant_privileges, renew_cache_epoch, repair};
+pub use self::report::{CatalogueFault, Report, remedies};
+pub use self::tenant_role::{TENANT_ROLE, ensure as ensure_tenant_role};
+pub use self::waits::holders;
