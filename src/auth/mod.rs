@@ -1,32 +1,23 @@
-//! Authentication and authorization: verified credentials, roles and permissions, and the tenant of a request.
+//! Authentication and authorization. `authenticator` remembers and confirms credentials, `credential_lookup` reads them
+//! from the database, `identity` is what they stand for; `token` and `token_source` are access tokens. `roles` has roles and
+//! permissions, `tenant` what a request may touch.
 
 mod args;
 mod authenticator;
+mod credential_lookup;
+mod identity;
 mod roles;
+mod secret;
 mod tenant;
+mod tenant_settings;
 mod token;
-
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use rand::TryRngCore;
-use rand::rngs::OsRng;
-
-use crate::base::error::{Error, Result};
+mod token_source;
 
 pub use self::args::CredentialArgs;
-pub use self::authenticator::{Authenticator, Credential, Hash, Identity, Principal, hash};
+pub use self::authenticator::Authenticator;
+pub use self::identity::{Credential, Hash, Identity, Principal, hash};
 pub use self::roles::{Action, Area, Permissions, Role};
-pub use self::tenant::{Tenant, TenantSettings};
+pub use self::secret::{random, secret};
+pub use self::tenant::Tenant;
+pub use self::tenant_settings::TenantSettings;
 pub use self::token::{SessionClaims, Tokens};
-
-/// Returns random bytes from the operating system, for secrets. Errors: 500.
-pub fn random<const N: usize>() -> Result<[u8; N]> {
-    let mut bytes = [0; N];
-    OsRng.try_fill_bytes(&mut bytes).map_err(|error| Error::Internal(format!("no randomness: {error}")))?;
-    Ok(bytes)
-}
-
-/// Generates a secret: `prefix`, which tells people its kind, and 256 random bits. Errors: 500.
-pub fn secret(prefix: &str) -> Result<String> {
-    Ok(format!("{prefix}{}", URL_SAFE_NO_PAD.encode(random::<32>()?)))
-}

@@ -3,34 +3,10 @@
 
 use uuid::Uuid;
 
-use super::{Action, Area, Identity, Permissions, Principal, Role};
+use super::identity::{Identity, Principal};
+use super::roles::{Action, Area, Permissions, Role};
 use crate::base::error::{Error, Result};
 use crate::db::{Actor, SessionContext};
-
-/// The settings of a business that parsing of input depends on.
-#[derive(Clone, Debug)]
-pub struct TenantSettings {
-    pub id: Uuid,
-    /// ISO 3166-1 alpha-2: the country of phone numbers without a country code.
-    pub country: String,
-    /// IANA time zone, which determines when its days begin.
-    pub time_zone: String,
-    /// ISO 4217.
-    pub currency: String,
-}
-
-impl TenantSettings {
-    /// Returns default settings, for input that does not depend on a business.
-    pub fn nowhere() -> Self {
-        Self { id: Uuid::nil(), country: "US".into(), time_zone: "UTC".into(), currency: "EUR".into() }
-    }
-
-    /// Returns a hash of its settings: equal settings parse input equally.
-    pub fn settings(&self) -> u64 {
-        let hash = |text: &str, seed| xxhash_rust::xxh3::xxh3_64_with_seed(text.as_bytes(), seed);
-        hash(&self.country, hash(&self.time_zone, hash(&self.currency, 0)))
-    }
-}
 
 /// The business that a query is confined to, with the caller's role, permissions and restriction.
 #[derive(Clone, Debug)]
@@ -78,10 +54,10 @@ impl Tenant {
         id: Uuid,
         role: Role,
         permissions: Permissions,
-        sees_only: Option<Uuid>,
+        restricted_to_user: Option<Uuid>,
         actor: Option<Actor>,
     ) -> Self {
-        Self { id, role, permissions, restricted_to_user: sees_only, actor }
+        Self { id, role, permissions, restricted_to_user, actor }
     }
 
     /// Creates a tenant for computing a response ahead of its readers in this role. It discloses nothing: each reader's
@@ -107,8 +83,8 @@ impl Identity {
             Principal::Key(id) => Actor::Key(id),
             Principal::User { id, .. } => Actor::User(id),
         };
-        let Self { role, permissions, restricted_to_user: sees_only, .. } = *self;
-        Tenant { id: self.settings.id, role, permissions, restricted_to_user: sees_only, actor: Some(actor) }
+        let Self { role, permissions, restricted_to_user, .. } = *self;
+        Tenant { id: self.settings.id, role, permissions, restricted_to_user, actor: Some(actor) }
     }
 
     /// Returns its business if it is permitted `action` in `area`. Errors: 403.

@@ -41,12 +41,12 @@ pub struct Tokens {
     signing: EncodingKey,
     reading: DecodingKey,
     validation: Validation,
-    life: Duration,
+    lifetime: Duration,
 }
 
 impl Tokens {
-    /// Creates an issuer of tokens that live for `life`.
-    pub fn new(secret: &[u8], life: Duration) -> Self {
+    /// Creates an issuer of tokens that live for `lifetime`.
+    pub fn new(secret: &[u8], lifetime: Duration) -> Self {
         // Only one algorithm: the one that a token's header names is compared, never followed (RFC 8725, section 3.1).
         let mut validation = Validation::new(Algorithm::HS256);
         validation.set_issuer(&[ISSUER]);
@@ -54,24 +54,29 @@ impl Tokens {
         validation.leeway = LEEWAY.as_secs();
         // Issued tokens have no `nbf`; a token whose `nbf` is in the future is rejected.
         validation.validate_nbf = true;
-        Self { signing: EncodingKey::from_secret(secret), reading: DecodingKey::from_secret(secret), validation, life }
+        Self {
+            signing: EncodingKey::from_secret(secret),
+            reading: DecodingKey::from_secret(secret),
+            validation,
+            lifetime,
+        }
     }
 
     pub fn life(&self) -> Duration {
-        self.life
+        self.lifetime
     }
 
-    /// Issues a token for `ticket`. Errors: 500 when it cannot be signed.
-    pub fn issue(&self, ticket: SessionClaims) -> Result<String> {
+    /// Issues a token for `claims`. Errors: 500 when it cannot be signed.
+    pub fn issue(&self, claims: SessionClaims) -> Result<String> {
         let now = jsonwebtoken::get_current_timestamp();
-        let SessionClaims { business, session, user } = ticket;
+        let SessionClaims { business, session, user } = claims;
         let claims = Claims {
             iss: ISSUER.into(),
             sub: user,
             biz: business,
             sid: session,
             iat: now,
-            exp: now + self.life.as_secs(),
+            exp: now + self.lifetime.as_secs(),
         };
         encode(&Header::new(Algorithm::HS256), &claims, &self.signing)
             .map_err(|error| Error::Internal(format!("a token cannot be signed: {error}")))

@@ -1,0 +1,106 @@
+//! Credentials as requests present them, and the identities behind them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+use super::roles::{Permissions, Role};
+use super::tenant_settings::TenantSettings;
+use super::token::SessionClaims;
+use crate::cache::{CacheTag, VersionStamp};
+
+/// The authenticated principal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Principal {
+    /// A program, by the id of its API key.
+    Key(Uuid),
+    /// A signed-in user.
+    User { id: Uuid, session: Uuid },
+}
+
+/// The identity behind a valid credential.
+#[derive(Debug)]
+pub struct Identity {
+    pub principal: Principal,
+    pub settings: TenantSettings,
+    pub role: Role,
+    pub permissions: Permissions,
+    /// The user whose own leads and conversations are all that it may see; `None`: no such restriction.
+    pub restricted_to_user: Option<Uuid>,
+    /// When the credential expires.
+    pub(super) ends: Option<Instant>,
+    /// Cache tags of the rows that this identity depends on.
+    pub(super) access: Arc<[CacheTag]>,
+    /// Version stamp of those tags, read before the identity; only with a cache.
+    pub(super) seen: Option<VersionStamp>,
+    /// The last generation of validation rounds that found this stamp; 0: none yet.
+    pub(super) confirmed: AtomicU64,
+    /// When its use was last recorded; `None`: longer ago than an `Instant` can express.
+    pub(super) noted: Mutex<Option<Instant>>,
+}
+
+impl Identity {
+    pub(super) fn has_ended(&self) -> bool {
+        self.ends.is_some_and(|ends| ends <= Instant::now())
+    }
+
+    /// Returns the credential of this hash, which identified it.
+    pub(super) fn credential(&self, hash: Hash) -> Credential {
+        match self.principal {
+            Principal::Key(_) => Credential::Key(hash),
+            Principal::User { id, session } => {
+                let left = self.ends.map_or(Duration::ZERO, |ends| ends.saturating_duration_since(Instant::now()));
+                Credential::Token(hash, SessionClaims { business: self.settings.id, session, user: id }, left)
+            }
+        }
+    }
+
+    /// Whether it has the same principal, business, role, permissions and restriction as `other`.
+    pub fn is_as(&self, other: &Self) -> bool {
+        let all = |one: &Self| (one.principal, one.settings.id, one.role, one.permissions, one.restricted_to_user);
+        all(self) == all(other)
+    }
+
+    pub fn access(&self) -> &Arc<[CacheTag]> {
+        &self.access
+    }
+
+    /// Returns the last generation of validation rounds that confirmed it; 0: none yet.
+    pub fn confirmed(&self) -> u64 {
+        self.confirmed.load(Ordering::Relaxed)
+    }
+
+    /// Sets `stamp`, which was read before this identity, if it belongs to the same access tags.
+    pub(super) fn seen_at(self, access: &Arc<[CacheTag]>, stamp: VersionStamp) -> Self {
+        let seen = (self.access == *access).then_some(stamp);
+        Self { seen, ..self }
+    }
+}
+
+/// SHA-256 of a credential.
+pub type Hash = [u8; 32];
+
+/// A credential as a request presents it.
+#[derive(Clone, Copy, Debug)]
+pub enum Credential {
+    Key(Hash),
+    /// A token with a valid signature, and its remaining lifetime.
+    Token(Hash, SessionClaims, Duration),
+}
+
+impl Credential {
+    pub(super) fn hash(&self) -> Hash {
+        match self {
+            Self::Key(hash) | Self::Token(hash, ..) => *hash,
+        }
+    }
+}
+
+/// Returns the SHA-256 of a whole credential.
+pub fn hash(credential: &str) -> Hash {
+    Sha256::digest(credential.as_bytes()).into()
+}
