@@ -22,7 +22,7 @@ use tokio::sync::oneshot;
 
 use super::pace::Pace;
 use super::tags::{CacheTag, VersionStamp};
-use crate::base::error::{Error, Result};
+use crate::base::error::{BoxError, Error, Result};
 use crate::base::supervisor::{Pulse, Supervisor, Task};
 use crate::base::telemetry::log_limiter::LogLimiter;
 use crate::base::telemetry::metrics;
@@ -394,8 +394,6 @@ impl Thread {
         })
     }
 }
-
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Identifies the database: differs for another cluster, a copy restored elsewhere, another database of the same name,
 /// or one whose triggers were recreated, so that changes may have been missed. What can change while a connection lives

@@ -8,8 +8,7 @@ use diesel::PgConnection;
 
 use super::embedded::{self, Absent, Durability, Embedded};
 use super::{DatabaseArgs, catalogue, connect, migrate, pooler};
-
-pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+use crate::base::error::BoxError;
 
 /// Name of the embedded server's database.
 pub const EMBEDDED_DATABASE: &str = "rapport";

@@ -1,22 +1,19 @@
 //! Runs the migrations embedded in the binary under a lock, and checks that the database has what they create.
 
-use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
 use diesel::connection::{Instrumentation, InstrumentationEvent, SimpleConnection};
-use diesel::migration::MigrationSource;
-use diesel::pg::{Pg, PgConnection};
+use diesel::pg::PgConnection;
 use diesel::sql_types::Integer;
 use diesel::{Connection, RunQueryDsl};
-use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
+use diesel_migrations::MigrationHarness;
 use parking_lot::Mutex;
 
 use super::catalogue::{self, CatalogueFault, Report};
+use super::migrations::{MIGRATIONS, applied};
 use super::{Statement, bound_lock_waits, connect, pg_error};
-use crate::base::error::Result;
-
-pub const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations");
+use crate::base::error::{BoxError, Result};
 
 /// Oldest PostgreSQL release with `ON DELETE SET NULL (column)`, which the composite foreign keys need.
 const OLDEST_SERVER: i32 = 150_000;
@@ -29,8 +26,6 @@ const REPAIRS: usize = 3;
 
 /// Attempts of a migration that ends in a deadlock.
 const DEADLOCKS: u64 = 5;
-
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// The result of [`run`].
 #[derive(Debug, Default)]
@@ -219,32 +214,4 @@ fn analyze(conn: &mut PgConnection, all: bool) -> Result<()> {
         conn.batch_execute(&format!("ANALYZE {tables}"))?;
     }
     Ok(())
-}
-
-/// Returns the migrations of this binary that the database lacks, and those it has that this binary does not know: a
-/// newer release has run them.
-pub fn unlike(conn: &mut PgConnection) -> Result<(Vec<String>, Vec<String>)> {
-    let applied = applied(conn)?;
-    let ours = MigrationSource::<Pg>::migrations(&MIGRATIONS)
-        .map_err(|error| crate::base::error::Error::Internal(error.to_string()))?;
-    let ours: Vec<(String, String)> =
-        ours.iter().map(|migration| (migration.name().version().to_string(), migration.name().to_string())).collect();
-    let missing = ours.iter().filter(|(version, _)| !applied.contains(version)).map(|(_, name)| name.clone()).collect();
-    let known: HashSet<&str> = ours.iter().map(|(version, _)| version.as_str()).collect();
-    let mut unknown: Vec<String> = applied.into_iter().filter(|version| !known.contains(version.as_str())).collect();
-    unknown.sort();
-    Ok((missing, unknown))
-}
-
-/// Returns the versions that have been applied.
-///
-/// Only reads. diesel's own query creates its table if there is none, without a lock, which can make another process's
-/// first migration fail.
-fn applied(conn: &mut PgConnection) -> Result<HashSet<String>> {
-    let made = Statement::new("SELECT to_regclass('public.__diesel_schema_migrations')::text").row(conn)?;
-    if made.is_none_or(|row| row.text(0).is_none()) {
-        return Ok(HashSet::new());
-    }
-    let rows = Statement::new("SELECT version FROM public.__diesel_schema_migrations").rows(conn)?;
-    Ok(rows.iter().filter_map(|row| row.text(0).map(str::to_owned)).collect())
 }

@@ -20,6 +20,7 @@ mod last_answer;
 mod lock_wait;
 mod metrics;
 pub mod migrate;
+pub mod migrations;
 pub mod pg_error;
 pub mod pooler;
 pub mod prepared;

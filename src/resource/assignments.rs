@@ -2,9 +2,9 @@
 
 use uuid::Uuid;
 
-use super::body::MAX_OBJECT_BYTES;
 use super::{Changeset, Field, Resource, crud, select};
 use crate::auth::Tenant;
+use crate::base::error::MAX_OBJECT_BYTES;
 use crate::db::Statement;
 use crate::http::precondition::IfMatch;
 

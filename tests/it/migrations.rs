@@ -4,7 +4,7 @@ use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 use diesel_migrations::MigrationHarness;
-use rapport::db::migrate;
+use rapport::db::{migrate, migrations};
 use uuid::Uuid;
 
 use crate::support::{Database, Service};
@@ -49,7 +49,7 @@ fn migrate_down_leaves_nothing_and_up_again_is_identical() {
     let first = catalogue(&database);
 
     let mut conn = database.connect();
-    conn.revert_all_migrations(migrate::MIGRATIONS).expect("all the way down");
+    conn.revert_all_migrations(migrations::MIGRATIONS).expect("all the way down");
     let left: Vec<String> = catalogue(&database)
         .into_iter()
         .filter(|line| !line.contains("__diesel_schema_migrations") && line != "extension plpgsql")

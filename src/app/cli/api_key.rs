@@ -4,8 +4,9 @@ use diesel::PgConnection;
 use uuid::Uuid;
 
 use crate::auth::Tenant;
+use crate::base::error::BoxError;
 use crate::db::DatabaseArgs;
-use crate::db::database_target::{BoxError, DatabaseTarget};
+use crate::db::database_target::DatabaseTarget;
 use crate::db::embedded::Absent;
 use crate::db::{self, SqlValue, Statement};
 use crate::{auth::Role, identity::api_keys};

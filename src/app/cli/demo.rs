@@ -12,8 +12,9 @@ use super::api_key;
 use crate::app::seed;
 use crate::auth::Role;
 use crate::auth::random;
+use crate::base::error::BoxError;
 use crate::base::options::Secret;
-use crate::db::database_target::{BoxError, DatabaseTarget};
+use crate::db::database_target::DatabaseTarget;
 use crate::db::{self, SqlValue, Statement, embedded};
 use crate::identity::{api_keys, passwords, sessions};
 

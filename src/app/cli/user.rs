@@ -5,9 +5,10 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::api_key::business_or_new;
 use crate::auth::{Role, Tenant, random};
+use crate::base::error::BoxError;
 use crate::db;
 use crate::db::DatabaseArgs;
-use crate::db::database_target::{BoxError, DatabaseTarget};
+use crate::db::database_target::DatabaseTarget;
 use crate::db::embedded::Absent;
 use crate::identity::{passwords, provisioning};
 use crate::resource::body::is_email;

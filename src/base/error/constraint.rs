@@ -6,8 +6,11 @@
 
 use diesel::result::{DatabaseErrorInformation, DatabaseErrorKind as Kind};
 
-use crate::base::error::{Error, FieldError};
-use crate::resource::body::MAX_OBJECT_BYTES;
+use super::error::Error;
+use super::field_error::FieldError;
+
+/// Bytes that the `_size` constraints allow an object.
+pub const MAX_OBJECT_BYTES: usize = 64 * 1024;
 
 /// Returns the error for a row that PostgreSQL rejected: 409 for a value that is taken, 422 for one that is wrong.
 pub fn explain(kind: &Kind, info: &(dyn DatabaseErrorInformation + Send + Sync)) -> Error {

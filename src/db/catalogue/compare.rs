@@ -7,9 +7,9 @@ use diesel::PgConnection;
 use super::objects::{self, About, FOREIGN, KINDS, Object, ObjectKind, OnNewer};
 use super::sequences::{self, Depth};
 use super::{CatalogueFault, Report, TENANT_ROLE, expected, tenant_role};
+use crate::base::error::BoxError;
 use crate::base::error::{Error, Result};
-use crate::db::database_target::BoxError;
-use crate::db::{Statement, bound_lock_waits, connect, migrate};
+use crate::db::{Statement, bound_lock_waits, connect, migrations};
 
 /// The one encoding that can store every text of the API.
 const ENCODING: &str = "UTF8";
@@ -44,7 +44,7 @@ fn inspect_to(conn: &mut PgConnection, depth: Depth) -> Result<Report> {
     if let Some(fault) = first_fault(conn)? {
         return Ok(Report { faults: vec![fault], ..Report::default() });
     }
-    let (missing_migrations, unknown_migrations) = migrate::unlike(conn)?;
+    let (missing_migrations, unknown_migrations) = migrations::missing_and_unknown(conn)?;
     let mut report = Report { missing_migrations, unknown_migrations, ..Report::default() };
     if report.is_migrated() {
         report.faults = tenant_role::inspect(conn)?;

@@ -5,8 +5,8 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use super::row_parser::Row;
+use crate::base::error::BoxError;
 use crate::base::error::FieldError;
-use crate::db::database_target::BoxError;
 use crate::resource::export::escape_formula;
 
 /// One line per error: row number, the original cells, pointer, code and detail.

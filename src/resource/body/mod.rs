@@ -11,4 +11,4 @@ mod values;
 pub use self::changeset::Changeset;
 pub use self::json_body::json;
 pub use self::validation_errors::{MAX_ERRORS, ValidationErrors};
-pub use self::values::{MAX_OBJECT_BYTES, MAX_TAGS, is_email, scalar, value};
+pub use self::values::{MAX_TAGS, is_email, scalar, value};

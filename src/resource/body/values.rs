@@ -7,6 +7,7 @@ use serde_json::{Map, Value as Json};
 use uuid::Uuid;
 
 use crate::auth::TenantSettings;
+use crate::base::error::MAX_OBJECT_BYTES;
 use crate::base::phone;
 use crate::db::SqlValue;
 use crate::resource::field::FieldType;
@@ -15,8 +16,6 @@ use crate::resource::{clean_text, iso_codes, list_query, nearest};
 /// Maximum tags of one row.
 pub const MAX_TAGS: usize = 50;
 const MAX_TAG_LEN: usize = 50;
-/// Maximum bytes of a client's own JSON object, as text.
-pub const MAX_OBJECT_BYTES: usize = 64 * 1024;
 
 type ValueError = (&'static str, String);
 

@@ -2,7 +2,7 @@
 
 use diesel_migrations::MigrationHarness;
 use rapport::auth::Role;
-use rapport::db::migrate;
+use rapport::db::{migrate, migrations};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -95,7 +95,7 @@ fn unmigrated_database_503_names_migrate_until_migrated() {
 #[test]
 fn outdated_database_503_until_migrated() {
     let database = Database::create();
-    database.connect().revert_last_migration(migrate::MIGRATIONS).expect("down");
+    database.connect().revert_last_migration(migrations::MIGRATIONS).expect("down");
     let program = Program::serve(&[("DATABASE_URL", &database.url)]);
     program.until_said("the database is not migrated");
     let answer = program.client("rk_nothing").get("leads");
