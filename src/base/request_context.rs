@@ -20,7 +20,7 @@ pub struct RequestContext {
     pub cache: Cell<Duration>,
     pub quota: Cell<Option<Quota>>,
     /// Where this service may send requests.
-    bounds: EgressPolicy,
+    egress_policy: EgressPolicy,
     /// Number of unknown names that were compared with known ones.
     guesses: Cell<u32>,
     /// Whether the time limit of requests does not apply.
@@ -66,14 +66,14 @@ impl RequestContext {
             statements: Cell::default(),
             cache: Cell::default(),
             quota: Cell::default(),
-            bounds: EgressPolicy::default(),
+            egress_policy: EgressPolicy::default(),
             guesses: Cell::default(),
             unhurried: Cell::default(),
         }
     }
 
-    pub fn with_egress_policy(self, bounds: &EgressPolicy) -> Self {
-        Self { bounds: bounds.clone(), ..self }
+    pub fn with_egress_policy(self, egress_policy: &EgressPolicy) -> Self {
+        Self { egress_policy: egress_policy.clone(), ..self }
     }
 }
 
@@ -92,7 +92,7 @@ pub fn request_id() -> String {
 
 /// Returns the egress policy of the service that serves this request; outside of a request the default policy.
 pub fn egress_policy() -> EgressPolicy {
-    CONTEXT.try_with(|context| context.bounds.clone()).unwrap_or_default()
+    CONTEXT.try_with(|context| context.egress_policy.clone()).unwrap_or_default()
 }
 
 /// Adds `time` to the cache time of the request being served, if any.

@@ -47,7 +47,7 @@ pub async fn handle(
     let in_flight = request.conn_data::<Rc<Activity>>().map(Activity::begin);
     let context = RequestContext::new(id);
     let context = match &app {
-        Some(app) => context.with_egress_policy(&app.egress.bounds),
+        Some(app) => context.with_egress_policy(&app.egress.policy),
         None => context,
     };
     CONTEXT

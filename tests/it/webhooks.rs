@@ -736,7 +736,7 @@ fn egress_resolved_address_checked_on_every_request() {
     let (names, asked) = lookup(vec![vec![address("93.184.215.14")], vec![address("127.0.0.1")]]);
     let outbound = open(&[], names);
     let url = format!("https://rebinding.example.com:{port}/");
-    assert!(outbound.bounds.read(&url).is_ok());
+    assert!(outbound.policy.read(&url).is_ok());
     let first = post(&outbound, &url).expect_err("nobody is there");
     assert!(!first.contains("nothing is sent"), "{first}");
     let second = post(&outbound, &url).expect_err("refused");

@@ -1,4 +1,4 @@
-//! DNS: names which are not public, and a resolver which returns only addresses allowed by the egress policy.
+//! DNS: a resolver which returns only addresses allowed by the egress policy.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -7,7 +7,7 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
-use super::EgressPolicy;
+use super::policy::EgressPolicy;
 
 /// Resolves a name to its addresses.
 pub type Lookup = Arc<dyn Fn(String) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> + Send + Sync>;
@@ -22,42 +22,16 @@ pub fn system() -> Lookup {
     })
 }
 
-/// Last labels which are not public (RFC 6761, 6762, 8375, ICANN's `internal`), or are commonly used for private names.
-const NOT_PUBLIC: [&str; 12] = [
-    "localhost",
-    "local",
-    "localdomain",
-    "internal",
-    "intranet",
-    "private",
-    "corp",
-    "home",
-    "lan",
-    "arpa",
-    "onion",
-    "invalid",
-];
-
-/// Describes `name` if it is not public.
-pub fn not_public(name: &str) -> Option<&'static str> {
-    let name = name.trim_end_matches('.').to_ascii_lowercase();
-    match name.rsplit_once('.') {
-        None => Some("a name of the network that this runs in"),
-        Some((_, last)) if NOT_PUBLIC.contains(&last) => Some("a name of a private network"),
-        Some(_) => None,
-    }
-}
-
 /// Resolver which fails for names with an address that the policy refuses.
 pub(super) struct PolicyResolver {
-    pub bounds: EgressPolicy,
+    pub policy: EgressPolicy,
     pub tls: bool,
     pub lookup: Lookup,
 }
 
 impl Resolve for PolicyResolver {
     fn resolve(&self, name: Name) -> Resolving {
-        let (bounds, tls, name) = (self.bounds.clone(), self.tls, name.as_str().to_owned());
+        let (policy, tls, name) = (self.policy.clone(), self.tls, name.as_str().to_owned());
         let asked = (self.lookup)(name.clone());
         Box::pin(async move {
             let found = asked.await?;
@@ -65,7 +39,7 @@ impl Resolve for PolicyResolver {
                 return Err(format!("`{name}` has no address").into());
             }
             // One refused address fails the name: no host has both kinds by accident.
-            if let Some(why) = found.iter().find_map(|address| bounds.refusal(*address, tls)) {
+            if let Some(why) = found.iter().find_map(|address| policy.refusal(*address, tls)) {
                 return Err(format!("`{name}` leads to where nothing is sent: {why}").into());
             }
             let addresses: Addrs = Box::new(found.into_iter().map(|address| SocketAddr::new(address, 0)));
