@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use super::{Error, OsUser};
+use super::error::Error;
+use super::os_user::OsUser;
 
 #[derive(Debug)]
 pub struct Binaries {

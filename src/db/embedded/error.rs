@@ -5,6 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::os_user::{self, OsUser};
+use super::state_lock::is_running;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -86,7 +87,7 @@ pub(super) fn check_owner(path: &Path, state: &Path, server: &OsUser) -> Result<
     if metadata.uid() == server.id() {
         return Ok(());
     }
-    if super::is_running(state) {
+    if is_running(state) {
         let owner = owner_of_service(state).unwrap_or_else(|| os_user::name(metadata.uid()));
         return Err(Error::OwnedAndRunning { state: state.to_path_buf(), owner });
     }

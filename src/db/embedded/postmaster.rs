@@ -13,11 +13,20 @@ use diesel::{Connection, PgConnection};
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
 
+use super::binaries::Binaries;
 use super::error::Error;
 use super::orphans;
 use super::os_user::OsUser;
-use super::{Binaries, Durability};
 use crate::base::supervisor::{Lifecycle, Outcome, Supervisor, Task};
+
+/// How durable commits are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// PostgreSQL's defaults: commits survive a power failure.
+    Full,
+    /// No fsync, for tests.
+    None,
+}
 
 /// Time limit for a start of a server that does not report recovery.
 const START_LIMIT: Duration = Duration::from_secs(60);
