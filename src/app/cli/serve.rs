@@ -8,11 +8,12 @@ use crate::app::registry::RESOURCES;
 use crate::app::state::AppState;
 use crate::app::{openapi, server};
 use crate::base::error::BoxError;
-use crate::base::telemetry::logging;
+use crate::base::telemetry::logging::{self, LogArgs, Logs};
 use crate::db::database_target::DatabaseTarget;
 use crate::db::embedded::Absent;
 use crate::db::migrate::Migrated;
 use crate::db::{catalogue, connection_options, migrate, pooler};
+use crate::http::access_log;
 use crate::resource::did_you_mean;
 
 pub fn run(config: Config) -> Result<(), BoxError> {
@@ -22,7 +23,7 @@ pub fn run(config: Config) -> Result<(), BoxError> {
         let hint = did_you_mean(resource, RESOURCES.iter().map(|known| known.plural));
         return Err(format!("RAPPORT_CACHE_TTL: there is no resource `{resource}`.{hint}").into());
     }
-    let _logs = logging::start(&config.log)?;
+    let _logs = start_logs(&config.log)?;
     let target = DatabaseTarget::open(&config.database, Absent::Create)?;
     let on_embedded = target.embedded.is_some();
     if let Some(server) = target.embedded.as_ref().filter(|server| server.is_new) {
@@ -64,6 +65,14 @@ pub fn run(config: Config) -> Result<(), BoxError> {
     })
 }
 
+fn start_logs(args: &LogArgs) -> Result<Logs, String> {
+    let logs = logging::start(args)?;
+    if let Some(writer) = &logs.json {
+        access_log::write_json_to(writer.clone());
+    }
+    Ok(logs)
+}
+
 /// Completes with the reason when the embedded server cannot be restarted; never without one.
 async fn embedded_is_lost(given_up: Option<oneshot::Receiver<String>>) -> String {
     match given_up {
@@ -99,7 +108,7 @@ pub fn work(config: Config) -> Result<(), BoxError> {
                     service does this work itself.)"
             .into());
     };
-    let _logs = logging::start(&config.log)?;
+    let _logs = start_logs(&config.log)?;
     pooler::check(url.expose())?;
     refuse_damaged(url.expose())?;
     let app = AppState::open(config, url.expose(), openapi::shape())?;

@@ -1,80 +1,10 @@
-//! Seed data: a demo business ([`demo`]), and a large data set for benchmarks ([`scale`]).
+//! Seed data: a demo business ([`demo()`]), and a large data set for benchmarks ([`scale()`]).
 //!
 //! Both are SQL, because the database itself makes a million rows fastest. Random-looking values are computed from row
 //! numbers, so everything but the clock is the same at every run; all dates are relative to now.
 
-use diesel::connection::SimpleConnection;
-use diesel::pg::PgConnection;
-use diesel::result::Error;
-use diesel::sql_types::{Bool, Text};
-use diesel::{Connection, QueryResult, RunQueryDsl};
+mod demo;
+mod scale;
 
-/// Helpers in the session's temporary schema, for both sets.
-const FUNCTIONS: &str = include_str!("functions.sql");
-const DEMO: &str = include_str!("demo.sql");
-const SCALE: &str = include_str!("scale.sql");
-
-/// Begins a step of `scale.sql`; the rest of its line is the step's name.
-const STEP: &str = "-- step: ";
-
-/// Creates the demo business (slug `demo`) with all its data, or does nothing when it exists. Returns whether it did.
-/// Atomic, and safe when several processes do it at once.
-pub fn demo(conn: &mut PgConnection) -> QueryResult<bool> {
-    conn.batch_execute(FUNCTIONS)?;
-    conn.batch_execute(DEMO)?;
-    // Only the script knows: a query before or after it may see another process's business.
-    diesel::select(diesel::dsl::sql::<Bool>("current_setting('rapport.seeded') = 'yes'")).get_result(conn)
-}
-
-/// Creates the load businesses (slugs `load-01`, `load-02`, …), or does nothing when they exist. Returns whether it
-/// did. At `scale` 1 there are 50 of them with a million messages in all; see `scale.sql`.
-///
-/// `progress` is called with the name of each step before it begins. Everything is one transaction, and a VACUUM
-/// follows, for index-only scans: so `conn` must not be inside a transaction.
-pub fn scale(conn: &mut PgConnection, scale: f64, progress: impl Fn(&str)) -> QueryResult<bool> {
-    if !(scale > 0.0 && scale <= MOST) {
-        return Err(Error::QueryBuilderError(
-            format!("the scale must be above 0 and at most {MOST}, not {scale}").into(),
-        ));
-    }
-    #[allow(clippy::disallowed_methods, reason = "a tool of the command line: it has no pool and nothing to retry")]
-    let created = conn.transaction::<_, Error, _>(|conn| {
-        // A second process waits here, and then finds what the first one created.
-        conn.batch_execute("SELECT pg_advisory_xact_lock(hashtext('rapport seed'))")?;
-        if exists(conn, "load-01")? {
-            return Ok(false);
-        }
-        conn.batch_execute(FUNCTIONS)?;
-        for (name, sql) in steps(SCALE) {
-            progress(name);
-            conn.batch_execute(&sql.replace(":scale", &scale.to_string()))?;
-        }
-        Ok(true)
-    })?;
-    if created {
-        progress("vacuum");
-        conn.batch_execute(VACUUM)?;
-    } else {
-        progress("the business load-01 is there already: nothing was added");
-    }
-    Ok(created)
-}
-
-/// A thousand million messages: more is a typing error.
-const MOST: f64 = 1000.0;
-
-/// By name: the database may hold tables of other applications, which are not ours to vacuum.
-const VACUUM: &str = "VACUUM businesses, users, memberships, companies, contacts, campaigns, leads, \
-                      conversations, messages, services, staff, bookings";
-
-fn exists(conn: &mut PgConnection, slug: &str) -> QueryResult<bool> {
-    diesel::select(
-        diesel::dsl::sql::<Bool>("EXISTS (SELECT FROM businesses WHERE slug = ").bind::<Text, _>(slug).sql(")"),
-    )
-    .get_result(conn)
-}
-
-/// Returns the named steps of a script; what comes before the first is a comment.
-fn steps(script: &str) -> impl Iterator<Item = (&str, &str)> {
-    script.split(STEP).skip(1).map(|step| step.split_once('\n').unwrap_or((step, "")))
-}
+pub use self::demo::demo;
+pub use self::scale::scale;

@@ -9,9 +9,8 @@ use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 
 use super::log_filter::log_filter_faults;
-use super::log_writer::{self, Guard};
+use super::log_writer::{self, Guard, LogWriter};
 use crate::base::options::OptionErrors;
-use crate::http::access_log;
 
 /// What is logged, and in which form.
 #[derive(Args, Clone, Debug)]
@@ -38,9 +37,16 @@ pub enum LogFormat {
     Json,
 }
 
-/// Starts logging. Keep the guard: dropping it writes what is buffered.
+/// Logging that has been started. Dropping it writes what is buffered.
+pub struct Logs {
+    /// Where lines of JSON may be written directly; only with [`LogFormat::Json`].
+    pub json: Option<LogWriter>,
+    _guard: Guard,
+}
+
+/// Starts logging.
 /// Errors: the filter, explained.
-pub fn start(args: &LogArgs) -> Result<Guard, String> {
+pub fn start(args: &LogArgs) -> Result<Logs, String> {
     // Before the log writer runs, so that its restarts are counted from the first line on.
     super::metrics::install();
     let filter = EnvFilter::try_new(&args.log).map_err(|error| format!("RAPPORT_LOG: {error}"))?;
@@ -51,13 +57,12 @@ pub fn start(args: &LogArgs) -> Result<Guard, String> {
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
     let started = match format {
         LogFormat::Json => {
-            access_log::write_json_to(direct);
             builder.json().flatten_event(true).with_current_span(false).finish().with(ClientFaults).try_init()
         }
         LogFormat::Text => builder.with_ansi(terminal).finish().with(ClientFaults).try_init(),
     };
     started.map_err(|error| error.to_string())?;
-    Ok(guard)
+    Ok(Logs { json: (format == LogFormat::Json).then_some(direct), _guard: guard })
 }
 
 /// Leaves out what actix-http logs as an error although it is the client's: a request that cannot be parsed.
