@@ -1,65 +1,58 @@
 //! Every background task and every job type of a process, on one page.
 
-use std::time::Duration;
-
-use actix_web::web::Data;
-
+use crate::app::registry::RESOURCES;
 use crate::app::state::AppState;
-use crate::background::{self, BackgroundTask, JobType, Task};
+use crate::background::{BackgroundTask, JobType, LeaseConfig, Worker, analyze_tables, purge_jobs};
 use crate::http::idempotency;
-use crate::integrations::bulk;
-use crate::integrations::events::sequencer;
+use crate::integrations::bulk::BULK;
+use crate::integrations::events::{EventRegistry, purge_events, sequencer};
 use crate::integrations::import::cleanup;
 use crate::integrations::import::job::IMPORT;
 use crate::integrations::import::revert::REVERT;
-use crate::integrations::webhooks::dispatcher;
+use crate::integrations::webhooks::{Dispatcher, DispatcherSettings, RetrySchedule, purge_deliveries};
 use crate::scheduling::reminders;
 
 /// All job types.
-static JOB_TYPES: [&JobType; 3] = [&bulk::BULK, &IMPORT, &REVERT];
-
-static TASKS: [&BackgroundTask; 10] = [
-    &sequencer::SEQUENCER,
-    &sequencer::PURGE,
-    &dispatcher::DISPATCHER,
-    &dispatcher::PURGE,
-    &BackgroundTask { name: "answers", idle_pause: Duration::from_secs(600), waker: None, run: idempotency::purge },
-    &BackgroundTask {
-        name: "jobs",
-        idle_pause: Duration::from_secs(1),
-        waker: Some(|app| &app.wakers.jobs),
-        run: |app| Box::pin(background::work(app, &JOB_TYPES)),
-    },
-    &BackgroundTask {
-        name: "tidy jobs",
-        idle_pause: Duration::from_secs(30),
-        waker: None,
-        run: |app| Box::pin(background::purge(app, &JOB_TYPES)),
-    },
-    &BackgroundTask {
-        name: "tidy imports",
-        idle_pause: Duration::from_secs(60),
-        waker: None,
-        run: |app| Box::pin(cleanup::cleanup(app)),
-    },
-    &BackgroundTask {
-        name: "statistics",
-        idle_pause: Duration::from_secs(5),
-        waker: None,
-        run: |app| Box::pin(background::analyze_tables::renew(app)),
-    },
-    &BackgroundTask {
-        name: "reminders",
-        idle_pause: Duration::from_secs(10),
-        waker: None,
-        run: |app| Box::pin(reminders::remind(app)),
-    },
-];
+static JOB_TYPES: [&JobType; 3] = [&BULK, &IMPORT, &REVERT];
 
 /// Spawns all background tasks on this thread.
-pub fn spawn_all(app: &Data<AppState>) {
-    for duty in TASKS {
-        let app_of_duty = app.clone();
-        app.supervisor.spawn(Task::named(duty.name), move |pulse| duty.run_until_drained(app_of_duty.clone(), pulse));
-    }
+pub fn spawn_all(app: &AppState) {
+    tasks(app).into_iter().for_each(|task| task.spawn(&app.supervisor, &app.lifecycle));
+}
+
+fn tasks(app: &AppState) -> [BackgroundTask; 10] {
+    let (config, db) = (&app.config, || app.db.clone());
+    let event_registry = EventRegistry::from_resources(&RESOURCES);
+    let new_events = vec![app.event_waker.clone(), app.delivery_waker.0.clone()];
+    let worker = Worker {
+        db: db(),
+        lifecycle: app.lifecycle.clone(),
+        waker: app.job_waker.clone(),
+        job_types: &JOB_TYPES,
+        concurrency: config.background.job_concurrency as usize,
+        lease: LeaseConfig {
+            lease_seconds: config.background.job_lease_seconds,
+            per_business: config.background.job_concurrency_per_business,
+        },
+    };
+    let deliveries = DispatcherSettings {
+        timeout_seconds: config.webhooks.webhook_timeout_seconds,
+        retry_schedule: RetrySchedule(config.webhooks.webhook_retry_schedule.clone()),
+        concurrency: config.webhooks.webhook_concurrency,
+        concurrency_per_webhook: config.webhooks.webhook_concurrency_each,
+        disable_after_hours: config.webhooks.webhook_disable_after_hours,
+    };
+    let dispatcher = Dispatcher::new(db(), app.egress.clone(), event_registry, app.delivery_waker.clone(), deliveries);
+    [
+        sequencer::task(db(), event_registry, new_events),
+        purge_events::task(db(), config.events.events_retention_days),
+        dispatcher.task(),
+        purge_deliveries::task(db(), config.events.events_retention_days),
+        idempotency::purge_task(db()),
+        worker.task(),
+        purge_jobs::task(db(), config.background.jobs_retention_days, &JOB_TYPES),
+        cleanup::task(db(), config.imports.import_retention_days),
+        analyze_tables::task(db()),
+        reminders::task(db()),
+    ]
 }

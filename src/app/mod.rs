@@ -1,5 +1,6 @@
 //! The application: what the binary does, and where all rooms are put together.
 
+mod app_data;
 pub mod background_tasks;
 pub mod cli;
 pub mod config;

@@ -11,7 +11,7 @@ use crate::http::routing;
 use crate::identity;
 use crate::integrations::bulk;
 use crate::integrations::events;
-use crate::monitoring::health;
+use crate::monitoring::{cache, health};
 use crate::resource;
 use crate::resource::http::API;
 
@@ -40,12 +40,12 @@ pub fn configure(config: &mut ServiceConfig) {
     config.service(openapi::explorer());
     config.route("/", web::get().to(openapi::welcome));
     config.service(web::scope(API).configure(|api| {
-        bulk::routes(api);
+        bulk::routes(&RESOURCES, api);
         RESOURCES.iter().for_each(|resource| resource::http::routes(resource, api));
         identity::http::routes(api);
         events::http::routes(api);
-        routing::resource("/ops/cache").on(Method::GET, crate::monitoring::cache::statistics).register(api);
-        routing::resource("/ops/cache/purge").on(Method::POST, crate::monitoring::cache::purge).register(api);
+        routing::resource("/ops/cache").on(Method::GET, cache::statistics).register(api);
+        routing::resource("/ops/cache/purge").on(Method::POST, cache::purge).register(api);
     }));
     config.default_service(web::to(nowhere));
 }

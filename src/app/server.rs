@@ -11,24 +11,23 @@ use actix_web::web::{self, Data};
 use actix_web::{HttpResponse, HttpServer};
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::app::app_data::AppData;
 use crate::app::background_tasks;
 use crate::app::config::Metrics;
 use crate::app::registry::RESOURCES;
 use crate::app::routes;
 use crate::app::state::AppState;
-use crate::auth::Authenticator;
-use crate::background::{Outcome, Pulse, Task};
-use crate::base::email::Mailer;
-use crate::base::error::Result;
+use crate::background::{Lifecycle, Outcome, Pulse, Task};
 use crate::base::options::cores;
 use crate::base::telemetry::metrics;
 use crate::db::ClosedReason;
 use crate::http::middleware::handle;
 use crate::http::rate_limit::limiter::RateLimiter;
-use crate::http::{connections, cors, payload};
-use crate::identity::sign_in::SignIn;
-use crate::integrations::events;
-use crate::monitoring::{catalogue_check as catalogue, heartbeat, metrics_page};
+use crate::http::{connections, cors};
+use crate::integrations::events::{EventReader, EventRegistry};
+use crate::monitoring::catalogue_check::CatalogueCheck;
+use crate::monitoring::heartbeat::{self, Heartbeat};
+use crate::monitoring::metrics_page;
 use crate::resource::{self, ReadService};
 
 /// How often the pool's connections are checked for having kept their backends.
@@ -38,7 +37,7 @@ const POOLER_WATCH: Duration = Duration::from_secs(1);
 pub struct Running {
     pub address: SocketAddr,
     pub metrics_address: Option<SocketAddr>,
-    pub app: Data<AppState>,
+    pub app: Arc<AppState>,
     handles: Vec<ServerHandle>,
     servers: Vec<actix_web::dev::Server>,
 }
@@ -46,7 +45,7 @@ pub struct Running {
 /// Binds and starts serving. Readiness fails, and requests are refused, until the database is migrated and intact.
 /// Errors: an address that cannot be bound, explained.
 pub fn start(app: AppState) -> std::io::Result<Running> {
-    let app = Data::from(Arc::new(app));
+    let app = Arc::new(app);
     let listener = bind(app.config.server.bind, "RAPPORT_BIND")?;
     let address = listener.local_addr()?;
     let mut servers = vec![api(app.clone(), listener)?];
@@ -60,7 +59,7 @@ pub fn start(app: AppState) -> std::io::Result<Running> {
         }
     };
     let handles = servers.iter().map(actix_web::dev::Server::handle).collect();
-    tend(&app);
+    spawn_common_tasks(&app);
     if app.config.background.background_tasks {
         background_tasks::spawn_all(&app);
     }
@@ -71,7 +70,7 @@ pub fn start(app: AppState) -> std::io::Result<Running> {
 /// Binds only `/metrics` and the probes, and runs the background tasks. Errors: an address that cannot be bound,
 /// explained; no address for the probes.
 pub fn start_worker(app: AppState) -> std::io::Result<Running> {
-    let app = Data::from(Arc::new(app));
+    let app = Arc::new(app);
     let Metrics::On(address) = app.config.server.metrics_bind else {
         return Err(std::io::Error::other("a worker answers its probes at RAPPORT_METRICS_BIND, which is off"));
     };
@@ -79,21 +78,27 @@ pub fn start_worker(app: AppState) -> std::io::Result<Running> {
     let address = listener.local_addr()?;
     let servers = vec![metrics_page(app.clone(), listener)?];
     let handles = servers.iter().map(actix_web::dev::Server::handle).collect();
-    tend(&app);
+    spawn_common_tasks(&app);
     background_tasks::spawn_all(&app);
     Ok(Running { address, metrics_address: Some(address), app, handles, servers })
 }
 
 /// Starts the tasks that every process has.
-fn tend(app: &Data<AppState>) {
+fn spawn_common_tasks(app: &Arc<AppState>) {
     app.db.guard().set(Some(ClosedReason::Starting));
     let checking = app.clone();
     app.supervisor.spawn(Task::named("catalogue check"), move |pulse| keep_checking(checking.clone(), pulse));
     let watching = app.clone();
     app.supervisor.spawn(Task::named("pooler watch"), move |pulse| watch_pooler(watching.clone(), pulse));
     app.supervisor.spawn(Task::named("metrics"), metrics::keep_up);
-    let asking = app.clone();
-    app.supervisor.spawn(Task::named("database heartbeat"), move |pulse| heartbeat::keep_asking(asking.clone(), pulse));
+    let heartbeat = Heartbeat {
+        db: app.db.clone(),
+        cache: app.cache.clone(),
+        lifecycle: app.lifecycle.clone(),
+        readiness_after_seconds: app.config.monitoring.readiness_after_seconds,
+        statement_timeout: Duration::from_millis(app.config.pool.statement_timeout_ms),
+    };
+    app.supervisor.spawn(Task::named("database heartbeat"), move |pulse| heartbeat::run(heartbeat.clone(), pulse));
     if let Some(cache) = &app.cache {
         cache.keep_connected(&app.supervisor);
     }
@@ -134,7 +139,7 @@ fn bind(address: SocketAddr, option: &str) -> std::io::Result<TcpListener> {
     bound.map_err(|error| std::io::Error::new(error.kind(), format!("cannot listen on {address} ({option}): {error}")))
 }
 
-fn api(app: Data<AppState>, listener: TcpListener) -> std::io::Result<actix_web::dev::Server> {
+fn api(app: Arc<AppState>, listener: TcpListener) -> std::io::Result<actix_web::dev::Server> {
     let timeouts = connections::Timeouts {
         head: Duration::from_millis(app.config.http.header_timeout_ms),
         write: Duration::from_millis(app.config.http.write_timeout_ms),
@@ -144,98 +149,89 @@ fn api(app: Data<AppState>, listener: TcpListener) -> std::io::Result<actix_web:
         threads: app.config.http.http_workers.unwrap_or_else(cores),
         shutdown_grace_seconds: app.config.http.shutdown_grace_seconds,
     };
-    let limits = Data::new(payload::Limits {
-        largest: app.config.http.body_limit,
-        largest_batch: app.config.http.batch_body_limit.max(app.config.http.body_limit),
-        time: Duration::from_millis(app.config.http.body_timeout_ms),
-    });
-    let keyring = Data::new(Authenticator::new(app.db.clone(), app.cache.clone(), &app.config.credentials));
-    let engine = Data::new(ReadService::new(
-        app.db.clone(),
-        app.cache.clone(),
-        &app.config.reads,
-        &app.config.pool,
-        app.config.http.body_depth,
-    ));
-    let sign_in = Data::new(open_sign_in(&app, keyring.clone()).map_err(std::io::Error::other)?);
-    let hub = Data::new(events::Broadcaster::open(app.clone()));
-    supervise_reads(&app, &engine, &hub);
+    let data = AppData::open(&app)?;
+    supervise_reads(&app, &data);
+    let origins = app.config.http.cors_origins.clone();
     connections::serve(listener, timeouts, workers, move || {
         actix_web::App::new()
-            .app_data(app.clone())
-            .app_data(sign_in.clone())
-            .app_data(limits.clone())
-            .app_data(keyring.clone())
-            .app_data(engine.clone())
-            .app_data(hub.clone())
-            .wrap(Condition::new(!app.config.http.cors_origins.is_empty(), cors::cors(&app.config.http.cors_origins)))
+            .configure(|config| data.register(config))
+            .wrap(Condition::new(!origins.is_empty(), cors::cors(&origins)))
             .wrap(from_fn(handle))
             .configure(routes::configure)
     })
 }
 
-fn open_sign_in(app: &AppState, keyring: Data<Authenticator>) -> Result<SignIn> {
-    let config = &app.config;
-    // Where the embedded server runs, the reader of the log is the developer.
-    let mailer = Mailer::open(&config.email, config.database.database_url.is_none())?;
-    SignIn::open(app.db.clone(), keyring, &config.sign_in, &config.oidc, mailer, &app.supervisor)
-}
-
 /// Starts the tasks that support the reads of requests.
-fn supervise_reads(app: &Data<AppState>, engine: &Data<ReadService>, hub: &Data<events::Broadcaster>) {
-    if engine.refreshes {
-        let (engine, period) = (engine.clone(), Duration::from_millis(app.config.reads.cache_refresh_ms));
-        let refresh = move |pulse| resource::cache_refresh::refresh(engine.clone(), period, pulse);
-        app.supervisor.spawn(Task::named("cache refresh"), refresh);
+fn supervise_reads(app: &Arc<AppState>, data: &AppData) {
+    let supervisor = &app.supervisor;
+    if data.reads.refreshes {
+        let (reads, period) = (data.reads.clone(), Duration::from_millis(app.config.reads.cache_refresh_ms));
+        let refresh = move |pulse| resource::cache_refresh::refresh(reads.clone(), period, pulse);
+        supervisor.spawn(Task::named("cache refresh"), refresh);
     }
-    let warming = (app.clone(), engine.clone());
-    let warm_up = move |_| warm_up_once_ready(warming.0.clone(), warming.1.clone());
-    app.supervisor.spawn(Task::named("cache warm-up"), warm_up);
-    let single_reads = engine.clone();
-    app.supervisor.spawn(Task::required("coalescer"), move |pulse| {
-        let engine = single_reads.clone();
-        async move { engine.row_loader.reject_late(&pulse).await }
+    let (lifecycle, reads) = (app.lifecycle.clone(), data.reads.clone());
+    let warm_up = move |_| warm_up_once_ready(lifecycle.clone(), reads.clone());
+    supervisor.spawn(Task::named("cache warm-up"), warm_up);
+    let single_reads = data.reads.clone();
+    supervisor.spawn(Task::required("coalescer"), move |pulse| {
+        let reads = single_reads.clone();
+        async move { reads.row_loader.reject_late(&pulse).await }
     });
-    let hub = hub.clone();
-    app.supervisor.spawn(Task::named("event streams"), move |pulse| events::keep_reading(hub.clone(), pulse));
+    let reader = EventReader {
+        broadcaster: data.broadcaster.clone(),
+        registry: EventRegistry::from_resources(&RESOURCES),
+        lifecycle: app.lifecycle.clone(),
+        waker: app.event_waker.clone(),
+    };
+    supervisor.spawn(Task::named("event streams"), move |pulse| reader.clone().run(pulse));
 }
 
-async fn warm_up_once_ready(app: Data<AppState>, engine: Data<ReadService>) -> Outcome {
-    while !app.lifecycle.is_started() {
+async fn warm_up_once_ready(lifecycle: Arc<Lifecycle>, reads: Data<ReadService>) -> Outcome {
+    while !lifecycle.is_started() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    resource::cache_refresh::warm_up(engine, &RESOURCES).await;
+    resource::cache_refresh::warm_up(reads, &RESOURCES).await;
     Ok(())
 }
 
-fn metrics_page(app: Data<AppState>, listener: TcpListener) -> std::io::Result<actix_web::dev::Server> {
-    async fn page(app: Data<AppState>) -> HttpResponse {
-        HttpResponse::Ok()
-            .insert_header((header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8"))
-            .body(metrics_page::render(&app.db, app.cache.as_deref(), app.lifecycle.is_ready()))
-    }
+fn metrics_page(app: Arc<AppState>, listener: TcpListener) -> std::io::Result<actix_web::dev::Server> {
+    let lifecycle = Data::from(app.lifecycle.clone());
     let server = HttpServer::new(move || {
+        let app = app.clone();
+        let page = move || std::future::ready(render_metrics(&app));
         // The probes as well: a worker has no other page, and a scraper may use one address for both.
-        let metrics = actix_web::App::new().app_data(app.clone()).route("/metrics", web::get().to(page));
+        let metrics = actix_web::App::new().app_data(lifecycle.clone()).route("/metrics", web::get().to(page));
         metrics.configure(routes::probes)
     });
     Ok(server.workers(1).shutdown_timeout(1).disable_signals().listen(listener)?.run())
 }
 
+fn render_metrics(app: &AppState) -> HttpResponse {
+    HttpResponse::Ok()
+        .insert_header((header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8"))
+        .body(metrics_page::render(&app.db, app.cache.as_deref(), app.lifecycle.is_ready()))
+}
+
 /// Waits until the database is migrated and intact, and keeps checking that it is.
-async fn keep_checking(app: Data<AppState>, pulse: Pulse) -> Outcome {
-    let fingerprint = catalogue::until_intact(&app).await;
+async fn keep_checking(app: Arc<AppState>, pulse: Pulse) -> Outcome {
+    let check = CatalogueCheck {
+        db: app.db.clone(),
+        cache: app.cache.clone(),
+        lifecycle: app.lifecycle.clone(),
+        period: Duration::from_secs(app.config.monitoring.catalogue_check_seconds),
+    };
+    let fingerprint = check.until_intact().await;
     if !app.lifecycle.is_started() {
         check_pooler(&app).await;
         app.lifecycle.set_ready();
         tracing::info!(ms = app.lifecycle.began.elapsed().as_millis() as u64, "ready");
     }
-    catalogue::watch(app, fingerprint, pulse).await
+    check.watch(fingerprint, pulse).await
 }
 
 /// Checks every second that connections have kept their backends, and at once when new ones were opened or a statement
 /// met another backend: the address may now lead to another server than at start, or the pooler have another mode.
-async fn watch_pooler(app: Data<AppState>, pulse: Pulse) -> Outcome {
+async fn watch_pooler(app: Arc<AppState>, pulse: Pulse) -> Outcome {
     loop {
         let _ = tokio::time::timeout(POOLER_WATCH, app.db.guard().gate().due()).await;
         check_pooler(&app).await;

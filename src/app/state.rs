@@ -1,18 +1,21 @@
-//! The application state that all requests and background tasks share.
+//! The state of a process: what is opened once, before anything serves or runs.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::app::config::Config;
-pub use crate::background::Lifecycle;
-use crate::background::{Slots, Supervisor, Wakers};
-use crate::base::egress::{self, EgressClient};
+use crate::app::registry::RESOURCES;
+use crate::background::{JobWaker, Lifecycle, Supervisor, Waker};
+use crate::base::egress::{self, EgressClient, EgressPolicy};
 use crate::base::error::Result;
 use crate::base::telemetry::metrics;
 use crate::cache::Cache;
 use crate::db::{Db, connection_options};
 use crate::http::rate_limit::limiter::RateLimiter;
+use crate::integrations::webhooks::DeliveryWaker;
+use crate::resource::registry;
 
+/// Only `app/` knows it: it hands each component what that needs.
 pub struct AppState {
     pub config: Config,
     pub db: Db,
@@ -22,10 +25,11 @@ pub struct AppState {
     pub lifecycle: Arc<Lifecycle>,
     /// Runs the background tasks of this process.
     pub supervisor: Supervisor,
-    pub wakers: Wakers,
-    pub egress: EgressClient,
-    /// Webhook deliveries in progress.
-    pub delivery_slots: Arc<Slots>,
+    pub egress: Arc<EgressClient>,
+    pub job_waker: JobWaker,
+    pub delivery_waker: DeliveryWaker,
+    /// Wakes the reader for event streams: events were sequenced.
+    pub event_waker: Waker,
 }
 
 impl AppState {
@@ -34,8 +38,9 @@ impl AppState {
     pub fn open(config: Config, database_url: &str, shape: u64) -> Result<Self> {
         // First: what is counted before the recorder is installed is lost.
         metrics::install();
-        let life = Arc::new(Lifecycle::default());
-        let supervisor = Supervisor::new(life.clone());
+        registry::set(&RESOURCES);
+        let lifecycle = Arc::new(Lifecycle::default());
+        let supervisor = Supervisor::new(lifecycle.clone());
         let database_url = &connection_options::with_timeouts(database_url);
         let db = Db::open(&config.pool, database_url, &supervisor)?;
         let cache = match config.cache.enabled {
@@ -49,22 +54,21 @@ impl AppState {
             )?)),
             false => None,
         };
-        let limits = Arc::new(RateLimiter::open(&config.rate_limit, &config.redis)?);
-        let patience = Duration::from_secs(config.webhooks.webhook_timeout_seconds);
-        let bounds = egress::EgressPolicy::new(&config.webhooks.webhook_allowed_networks);
-        let outbound = EgressClient::new(bounds, patience, egress::system());
-        let sending =
-            Arc::new(Slots::new(config.webhooks.webhook_concurrency, config.webhooks.webhook_concurrency_each));
+        let rate_limiter = Arc::new(RateLimiter::open(&config.rate_limit, &config.redis)?);
+        let egress_policy = EgressPolicy::new(&config.webhooks.webhook_allowed_networks);
+        let timeout = Duration::from_secs(config.webhooks.webhook_timeout_seconds);
+        let egress = Arc::new(EgressClient::new(egress_policy, timeout, egress::system()));
         Ok(Self {
-            egress: outbound,
-            delivery_slots: sending,
+            config,
             db,
             cache,
-            rate_limiter: limits,
-            lifecycle: life,
+            rate_limiter,
+            lifecycle,
             supervisor,
-            wakers: Wakers::default(),
-            config,
+            egress,
+            job_waker: JobWaker::default(),
+            delivery_waker: DeliveryWaker::default(),
+            event_waker: Waker::default(),
         })
     }
 }

@@ -1,12 +1,11 @@
 //! Analyzes tables soon after they have filled. Autovacuum does too, usually a minute later; until then the planner
 //! expects empty tables. The API's queries work without statistics (`resource/select.rs`), and faster with them.
 
-use actix_web::web::Data;
+use std::time::Duration;
 
-use super::TaskOutcome;
-use crate::app::state::AppState;
+use super::task::{BackgroundTask, TaskOutcome};
 use crate::base::error::Result;
-use crate::db::Statement;
+use crate::db::{Db, Statement};
 
 /// Tables that have changed ten times as many rows as their statistics count, and that this role may analyze: others
 /// are left to autovacuum. An empty table is left without statistics, which is better than statistics of an empty
@@ -16,14 +15,18 @@ const OUTGROWN: &str = "SELECT c.oid::regclass::text FROM pg_class c JOIN pg_sta
      AND pg_has_role(c.relowner, 'USAGE') \
      AND c.relnamespace = (SELECT relnamespace FROM pg_class WHERE oid = 'businesses'::regclass)";
 
-/// Analyzes the tables that have outgrown their statistics.
-pub async fn renew(app: Data<AppState>) -> Result<TaskOutcome> {
-    let outgrown = app.db.unscoped().read("outgrown_tables", |conn| Ok(Statement::new(OUTGROWN).rows(conn)?)).await?;
+/// The task that analyzes the tables that have outgrown their statistics.
+pub fn task(db: Db) -> BackgroundTask {
+    BackgroundTask::new("statistics", Duration::from_secs(5), move || analyze(db.clone()))
+}
+
+async fn analyze(db: Db) -> Result<TaskOutcome> {
+    let outgrown = db.unscoped().read("outgrown_tables", |conn| Ok(Statement::new(OUTGROWN).rows(conn)?)).await?;
     for row in outgrown {
         let Some(table) = row.text(0).map(str::to_owned) else { continue };
         // Skipped where another process is doing it.
         let sql = format!("ANALYZE (SKIP_LOCKED) {table}");
-        app.db.unscoped().read("analyze", move |conn| Ok(Statement::new(sql.as_str()).run(conn)?)).await?;
+        db.unscoped().read("analyze", move |conn| Ok(Statement::new(sql.as_str()).run(conn)?)).await?;
         tracing::debug!(table, "has new statistics");
     }
     Ok(TaskOutcome::Rest)

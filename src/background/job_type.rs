@@ -7,7 +7,7 @@ use crate::auth::{Tenant, TenantSettings};
 use crate::base::error::Result;
 use crate::db::Tx;
 
-/// A type of job. All are listed in [`crate::app::background_tasks`]; [`super::enqueue`] creates a job of one.
+/// A type of job. A [`Worker`](super::Worker) is given all of them; [`super::enqueue`] creates a job of one.
 pub struct JobType {
     /// Its name in rows: it must not change while there are some.
     pub name: &'static str,

@@ -59,8 +59,8 @@ impl JobResult {
     }
 }
 
-/// Creates a job of `kind`, to be run as `tenant`, in the caller's transaction; returns its id. After the commit notify
-/// `wakers.jobs`, so that it starts at once. Errors: 429 when the business has very many unfinished jobs.
+/// Creates a job of `kind`, to be run as `tenant`, in the caller's transaction; returns its id. After the commit use
+/// the [`JobWaker`](super::JobWaker), so that it starts at once. Errors: 429 when the business has very many unfinished jobs.
 pub fn enqueue(tx: &mut Tx<'_>, tenant: &Tenant, kind: &JobType, input: Json) -> Result<Uuid> {
     let mut sql = Statement::new("SELECT count(*) FROM job_runs WHERE business_id = ");
     let waiting = sql.bind(SqlValue::Uuid(Some(tenant.id()))).row(tx)?.and_then(|row| row.int(0)).unwrap_or_default();
@@ -94,9 +94,9 @@ pub fn enqueue(tx: &mut Tx<'_>, tenant: &Tenant, kind: &JobType, input: Json) ->
     Ok(id)
 }
 
-/// Claims the next job of one of `kinds`, if there is one: the oldest that is due, of the business that has waited
+/// Claims the next job of one of `job_types`, if there is one: the oldest that is due, of the business that has waited
 /// longest for its turn. Across all businesses.
-pub fn claim(tx: &mut Tx<'_>, kinds: &[&'static JobType], terms: LeaseConfig) -> Result<Option<JobLease>> {
+pub fn claim(tx: &mut Tx<'_>, job_types: &[&'static JobType], config: LeaseConfig) -> Result<Option<JobLease>> {
     // One claim at a time, or two processes would each take another job of the same business.
     Statement::new("SELECT pg_advisory_xact_lock(hashtext('rapport jobs'))").run(tx)?;
     let mut sql = Statement::new(
@@ -106,12 +106,12 @@ pub fn claim(tx: &mut Tx<'_>, kinds: &[&'static JobType], terms: LeaseConfig) ->
              WHERE r.run_at <= clock_timestamp() AND (r.leased_until IS NULL OR r.leased_until <= clock_timestamp()) \
              AND r.kind = ANY(",
     );
-    sql.bind(SqlValue::Texts(kinds.iter().map(|kind| kind.name.to_owned()).collect()));
-    sql.push(") AND l.running < ").bind(SqlValue::Int(Some(terms.per_business.into())));
+    sql.bind(SqlValue::Texts(job_types.iter().map(|kind| kind.name.to_owned()).collect()));
+    sql.push(") AND l.running < ").bind(SqlValue::Int(Some(config.per_business.into())));
     sql.push(
         " ORDER BY l.served, r.id LIMIT 1 FOR UPDATE OF r SKIP LOCKED) UPDATE job_runs r SET token = r.token + 1, ",
     );
-    sql.push("attempts = r.attempts + 1, served_at = clock_timestamp(), leased_until = ").append(lease(terms));
+    sql.push("attempts = r.attempts + 1, served_at = clock_timestamp(), leased_until = ").append(lease(config));
     sql.push(
         " FROM next JOIN jobs j ON j.business_id = next.business_id AND j.id = next.id \
          WHERE r.business_id = next.business_id AND r.id = next.id \
@@ -125,7 +125,7 @@ pub fn claim(tx: &mut Tx<'_>, kinds: &[&'static JobType], terms: LeaseConfig) ->
                  AND k.id = j.actor_id AND j.actor_kind = 'api_key')",
     );
     let Some(row) = sql.row(tx)? else { return Ok(None) };
-    let kind = row.text(2).and_then(|name| kinds.iter().find(|kind| kind.name == name));
+    let kind = row.text(2).and_then(|name| job_types.iter().find(|kind| kind.name == name));
     let role = row.text(5).and_then(Role::named);
     let (Some(kind), Some(role), Some(business), Some(id)) = (kind, role, row.uuid(0), row.uuid(1)) else {
         return Err(Error::Internal("a job that cannot be read".into()));
@@ -176,11 +176,11 @@ pub fn lock(tx: &mut Tx<'_>, claim: &JobLease) -> Result<Option<Locked>> {
 }
 
 /// Saves the checkpoint, renews the lease, and publishes the progress if that is due.
-pub fn checkpoint(tx: &mut Tx<'_>, claim: &JobLease, locked: &Locked, terms: LeaseConfig) -> Result<()> {
+pub fn checkpoint(tx: &mut Tx<'_>, claim: &JobLease, locked: &Locked, config: LeaseConfig) -> Result<()> {
     let Locked { job, tells, .. } = locked;
     let mut sql = Statement::new("UPDATE job_runs r SET attempts = 0, cursor = ");
     sql.bind(SqlValue::Json(Some(job.cursor.clone()))).push(", ").append(progress(job)).push(", leased_until = ");
-    sql.append(lease(terms)).push(if *tells { ", told_at = clock_timestamp()" } else { "" });
+    sql.append(lease(config)).push(if *tells { ", told_at = clock_timestamp()" } else { "" });
     sql.append(claimed(claim)).run(tx)?;
     if *tells {
         let mut sql =
@@ -248,9 +248,9 @@ fn progress(job: &Job) -> Statement {
     sql
 }
 
-fn lease(terms: LeaseConfig) -> Statement {
+fn lease(config: LeaseConfig) -> Statement {
     let mut sql = Statement::new("clock_timestamp() + ");
-    sql.bind(SqlValue::Int(Some(terms.lease_seconds.into()))).push(" * interval '1 second'");
+    sql.bind(SqlValue::Int(Some(config.lease_seconds.into()))).push(" * interval '1 second'");
     sql
 }
 

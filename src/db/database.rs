@@ -51,8 +51,8 @@ impl Db {
     }
 
     /// Notified when this process commits a transaction of a business.
-    pub fn committed(&self) -> &Notify {
-        &self.committed
+    pub fn committed(&self) -> Arc<Notify> {
+        self.committed.clone()
     }
 
     /// Applies the operator's setting for `name`, if there is one.

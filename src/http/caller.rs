@@ -26,7 +26,7 @@ type Found<T> = Either<Ready<Result<T>>, Pin<Box<dyn Future<Output = Result<T>>>
 /// validation round confirms it, usually the one that validates the response.
 #[derive(Clone)]
 pub struct UnverifiedCaller {
-    keyring: Data<Authenticator>,
+    authenticator: Data<Authenticator>,
     hash: Hash,
     identity: Arc<Identity>,
 }
@@ -44,13 +44,13 @@ impl UnverifiedCaller {
     /// `None`: unchanged since the last confirmation. Returns `None` when the identity is unchanged, else the current
     /// one. Errors: 401 when the credential is no longer valid.
     pub async fn confirm(&self, generation: u64, now: Option<&VersionStamp>) -> Result<Option<Self>> {
-        let renewed = self.keyring.confirm(self.hash, &self.identity, generation, now).await?;
+        let renewed = self.authenticator.confirm(self.hash, &self.identity, generation, now).await?;
         Ok(renewed.map(|identity| Self { identity, ..self.clone() }))
     }
 
     /// Returns the confirmed identity, for work that outlasts a request. Errors: 401; 503 when it cannot be confirmed.
     pub async fn revalidate(&self) -> Result<Self> {
-        let identity = self.keyring.revalidate(self.hash, &self.identity).await?;
+        let identity = self.authenticator.revalidate(self.hash, &self.identity).await?;
         let caller = Self { identity, ..self.clone() }.confirmed().await?;
         Ok(Self { identity: caller.identity, ..self.clone() })
     }
@@ -58,16 +58,16 @@ impl UnverifiedCaller {
     /// Looks the credential up again while the cache is bypassed and no validation round can confirm it. Without a
     /// cache a credential is trusted for `RAPPORT_CREDENTIAL_CACHE_MS`. Errors: 401.
     pub async fn looked_up(self) -> Result<Self> {
-        if self.keyring.cache().is_none() {
+        if self.authenticator.cache().is_none() {
             return Ok(self);
         }
-        let identity = self.keyring.look_up_again(self.hash, &self.identity).await?;
+        let identity = self.authenticator.look_up_again(self.hash, &self.identity).await?;
         Ok(Self { identity, ..self })
     }
 
     /// Confirms the identity in a validation round of its own, or by [`Self::looked_up`] where no cache is in use.
     async fn confirmed(self) -> Result<Caller> {
-        let Some(cache) = self.keyring.cache().filter(|cache| !cache.is_bypassed()) else {
+        let Some(cache) = self.authenticator.cache().filter(|cache| !cache.is_bypassed()) else {
             return Ok(Caller { identity: self.looked_up().await?.identity });
         };
         let found = cache.check(self.identity.access(), self.identity.confirmed()).await?;
@@ -85,21 +85,21 @@ impl FromRequest for UnverifiedCaller {
         let Some(text) = bearer(request) else {
             return Either::Left(ready(Err(rate_limit_check::refused(request, Error::Unauthenticated))));
         };
-        let Some(keyring) = request.app_data::<Data<Authenticator>>().cloned() else {
-            return Either::Left(ready(Err(Error::Internal("no keyring".into()))));
+        let Some(authenticator) = request.app_data::<Data<Authenticator>>().cloned() else {
+            return Either::Left(ready(Err(Error::Internal("no authenticator".into()))));
         };
         let hash = hash(text);
-        if let Some(known) = keyring.known(&hash) {
+        if let Some(known) = authenticator.known(&hash) {
             let known = known.map_err(|error| rate_limit_check::refused(request, error));
             let counted = known.and_then(|identity| rate_limit_check::count(request, &identity).map(|()| identity));
-            return Either::Left(ready(counted.map(|identity| Self { keyring, hash, identity })));
+            return Either::Left(ready(counted.map(|identity| Self { authenticator, hash, identity })));
         }
-        let (text, stranger) = (text.to_owned(), AnonymousClient::of(request));
+        let (text, client) = (text.to_owned(), AnonymousClient::of(request));
         Either::Right(Box::pin(async move {
-            let stranger = stranger?;
-            let identity = recognise(&keyring, &text, &stranger).await.map_err(|error| stranger.refused(error))?;
-            stranger.is(&identity)?;
-            Ok(Self { keyring, hash, identity })
+            let client = client?;
+            let identity = recognise(&authenticator, &text, &client).await.map_err(|error| client.refused(error))?;
+            client.is(&identity)?;
+            Ok(Self { authenticator, hash, identity })
         }))
     }
 }
@@ -148,22 +148,22 @@ impl FromRequest for Caller {
     type Future = Pin<Box<dyn Future<Output = Result<Self>>>>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let (claim, request) = (UnverifiedCaller::from_request(request, payload), request.clone());
+        let (caller, request) = (UnverifiedCaller::from_request(request, payload), request.clone());
         Box::pin(
-            async move { claim.await?.confirmed().await.map_err(|error| rate_limit_check::refused(&request, error)) },
+            async move { caller.await?.confirmed().await.map_err(|error| rate_limit_check::refused(&request, error)) },
         )
     }
 }
 
 /// Identifies a credential that the authenticator does not remember. Errors: 401; 429.
-async fn recognise(keyring: &Authenticator, text: &str, stranger: &AnonymousClient) -> Result<Arc<Identity>> {
-    let credential = keyring.read(text).await?;
+async fn recognise(authenticator: &Authenticator, text: &str, client: &AnonymousClient) -> Result<Arc<Identity>> {
+    let credential = authenticator.read(text).await?;
     // A token's valid signature proves that it was issued here, so it needs no lookup permit.
     let _turn = match credential {
-        Credential::Key(_) => stranger.doubt().await?,
+        Credential::Key(_) => client.doubt().await?,
         Credential::Token(..) => None,
     };
-    keyring.identify(credential).await
+    authenticator.identify(credential).await
 }
 
 /// Returns the credential of `Authorization: Bearer <credential>`.

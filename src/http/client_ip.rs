@@ -11,7 +11,7 @@ use actix_web::http::header::{FORWARDED, HeaderMap, HeaderValue, X_FORWARDED_FOR
 use actix_web::web::Data;
 use ipnet::IpNet;
 
-use crate::app::state::AppState;
+use super::settings::HttpSettings;
 
 /// Maximum number of proxies in a chain; entries beyond it are ignored.
 const MAX_HOPS: usize = 16;
@@ -19,10 +19,10 @@ const MAX_HOPS: usize = 16;
 /// Returns the client's address: that of the nearest hop that is not a trusted proxy; see [`reported`].
 pub fn address(request: &HttpRequest) -> IpAddr {
     let peer = request.peer_addr().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip());
-    let trusted = request.app_data::<Data<AppState>>().map_or(&[][..], |app| &app.config.http.trusted_proxies);
+    let trusted = request.app_data::<Data<HttpSettings>>().map_or(&[][..], |settings| &settings.trusted_proxies);
     if trusted.is_empty() && request.headers().contains_key(X_FORWARDED_FOR) {
-        static TOLD: Once = Once::new();
-        TOLD.call_once(|| {
+        static WARNED: Once = Once::new();
+        WARNED.call_once(|| {
             tracing::warn!(
                 %peer,
                 "a request came with X-Forwarded-For, which is not believed; if that was a proxy of yours, name it in \

@@ -8,15 +8,12 @@ use std::time::Duration;
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
-use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
-use futures_util::future::LocalBoxFuture;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use crate::app::state::AppState;
 use crate::auth::Tenant;
-use crate::background::TaskOutcome;
+use crate::background::{BackgroundTask, TaskOutcome};
 use crate::base::error::{Error, Result};
 use crate::db::{Actor, Db, RawRow, SqlValue, Statement, Tx};
 
@@ -232,17 +229,19 @@ pub fn forget(tx: &mut Tx<'_>, tenant: &Tenant, own: Option<&IdempotencyKey>) ->
     Ok(())
 }
 
-/// Deletes responses past their retention.
-pub fn purge(app: Data<AppState>) -> LocalBoxFuture<'static, Result<TaskOutcome>> {
-    Box::pin(async move {
-        let cleared = app.db.unscoped().write("clear_answers", |tx| {
-            let sql = format!(
-                "DELETE FROM idempotency_keys WHERE (business_id, id) IN (SELECT business_id, id FROM idempotency_keys \
-                 WHERE created_at < now() - interval '{} seconds' ORDER BY created_at LIMIT {MAX_PURGED})",
-                RETENTION.as_secs()
-            );
-            Ok(Statement::new(sql).run(tx)?)
-        });
-        Ok(if cleared.await? >= MAX_PURGED as usize { TaskOutcome::Again } else { TaskOutcome::Rest })
-    })
+/// The task that deletes responses past their retention.
+pub fn purge_task(db: Db) -> BackgroundTask {
+    BackgroundTask::new("answers", Duration::from_secs(600), move || purge(db.clone()))
+}
+
+async fn purge(db: Db) -> Result<TaskOutcome> {
+    let purged = db.unscoped().write("clear_answers", |tx| {
+        let sql = format!(
+            "DELETE FROM idempotency_keys WHERE (business_id, id) IN (SELECT business_id, id FROM idempotency_keys \
+             WHERE created_at < now() - interval '{} seconds' ORDER BY created_at LIMIT {MAX_PURGED})",
+            RETENTION.as_secs()
+        );
+        Ok(Statement::new(sql).run(tx)?)
+    });
+    Ok(if purged.await? >= MAX_PURGED as usize { TaskOutcome::Again } else { TaskOutcome::Rest })
 }

@@ -36,8 +36,11 @@ impl FromRequest for Body {
         let payload = payload.take();
         Either::Right(Box::pin(async move {
             checked?;
-            let Limits { largest, time, .. } = limits?;
-            tokio::time::timeout(time, collect(payload, largest)).await.map_err(|_| Error::RequestTimeout)?.map(Self)
+            let BodyLimits { max_bytes, timeout, .. } = limits?;
+            tokio::time::timeout(timeout, collect(payload, max_bytes))
+                .await
+                .map_err(|_| Error::RequestTimeout)?
+                .map(Self)
         }))
     }
 }
@@ -45,13 +48,14 @@ impl FromRequest for Body {
 /// A large body, read chunk by chunk, each within the time limit, and never held in memory as a whole.
 pub struct BodyStream {
     payload: Payload,
-    time: Duration,
+    /// Longest wait for a chunk.
+    timeout: Duration,
 }
 
 impl BodyStream {
     /// Returns the next chunk; `None` at the end. Errors: 408; 400 when the body ends early.
     pub async fn next(&mut self) -> Result<Option<Bytes>> {
-        let piece = tokio::time::timeout(self.time, self.payload.next()).await.map_err(|_| Error::RequestTimeout)?;
+        let piece = tokio::time::timeout(self.timeout, self.payload.next()).await.map_err(|_| Error::RequestTimeout)?;
         piece.transpose().map_err(|_| Error::malformed("incomplete_body", "The body did not arrive whole."))
     }
 }
@@ -65,28 +69,31 @@ impl FromRequest for BodyStream {
             return ready(Err(Error::Unsupported("Send the body without Content-Encoding.".into())));
         }
         let payload = payload.take();
-        ready(limits(request).map(|Limits { time, .. }| Self { payload, time }))
+        ready(limits(request).map(|BodyLimits { timeout, .. }| Self { payload, timeout }))
     }
 }
 
-/// Limits of a request body; see `Config`.
+/// Limits of a request body; shared with all requests as `Data<BodyLimits>`.
 #[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    pub largest: usize,
-    /// The largest body of a batch.
-    pub largest_batch: usize,
-    pub time: Duration,
+pub struct BodyLimits {
+    pub max_bytes: usize,
+    /// Maximum size of a batch, in bytes.
+    pub max_batch_bytes: usize,
+    /// Maximum nesting depth of JSON.
+    pub max_depth: usize,
+    /// Longest wait for the body.
+    pub timeout: Duration,
 }
 
 /// Marks routes that take batches of rows.
 #[derive(Clone, Copy, Debug)]
 pub struct LargeBody;
 
-fn limits(request: &HttpRequest) -> Result<Limits> {
-    let limits = request.app_data::<Data<Limits>>().map(|limits| ***limits);
+fn limits(request: &HttpRequest) -> Result<BodyLimits> {
+    let limits = request.app_data::<Data<BodyLimits>>().map(|limits| ***limits);
     let limits = limits.ok_or_else(|| Error::Internal("no limits".into()))?;
     Ok(match request.app_data::<LargeBody>() {
-        Some(_) => Limits { largest: limits.largest_batch, ..limits },
+        Some(_) => BodyLimits { max_bytes: limits.max_batch_bytes, ..limits },
         None => limits,
     })
 }
@@ -105,12 +112,12 @@ fn check(request: &HttpRequest) -> Result<()> {
     Ok(())
 }
 
-async fn collect(mut payload: Payload, largest: usize) -> Result<Bytes> {
+async fn collect(mut payload: Payload, max_bytes: usize) -> Result<Bytes> {
     let mut body = BytesMut::new();
     while let Some(chunk) = payload.next().await {
         let chunk = chunk.map_err(|_| Error::malformed("incomplete_body", "The body did not arrive whole."))?;
-        if body.len() + chunk.len() > largest {
-            return Err(Error::TooLarge(format!("A body may have at most {largest} bytes.")));
+        if body.len() + chunk.len() > max_bytes {
+            return Err(Error::TooLarge(format!("A body may have at most {max_bytes} bytes.")));
         }
         body.extend_from_slice(&chunk);
     }

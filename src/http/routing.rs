@@ -4,7 +4,7 @@
 use std::future::Future;
 
 use actix_web::http::Method;
-use actix_web::web::{self, Bytes, Data, ServiceConfig};
+use actix_web::web::{self, Bytes, ServiceConfig};
 use actix_web::{FromRequest, Handler, HttpRequest, HttpResponse, Resource, Responder};
 
 use super::caller::{Caller, UnverifiedCaller};
@@ -30,14 +30,15 @@ impl Routes {
         self
     }
 
-    /// Handles `method` with `handler`, which gets state, caller, request, and the body, read within its limits.
+    /// Handles `method` with `handler`, which gets its state (`Data`, or a tuple of several), the caller,
+    /// the request, and the body, read within its limits.
     pub fn on<S, H, F>(self, method: Method, handler: H) -> Self
     where
-        S: 'static,
-        H: Fn(Data<S>, Caller, HttpRequest, Bytes) -> F + Copy + 'static,
+        S: FromRequest + 'static,
+        H: Fn(S, Caller, HttpRequest, Bytes) -> F + Copy + 'static,
         F: Future<Output = Result<HttpResponse>> + 'static,
     {
-        self.route(method, move |state: Data<S>, caller: Caller, request: HttpRequest, body: Body| {
+        self.route(method, move |state: S, caller: Caller, request: HttpRequest, body: Body| {
             handler(state, caller, request, body.into_inner())
         })
     }
@@ -45,11 +46,11 @@ impl Routes {
     /// As [`Routes::on`], for operations without authentication: requests are counted by client network.
     pub fn open<S, H, F>(self, method: Method, handler: H) -> Self
     where
-        S: 'static,
-        H: Fn(Data<S>, HttpRequest, Bytes) -> F + Copy + 'static,
+        S: FromRequest + 'static,
+        H: Fn(S, HttpRequest, Bytes) -> F + Copy + 'static,
         F: Future<Output = Result<HttpResponse>> + 'static,
     {
-        self.route(method, move |state: Data<S>, _: Anonymous, request: HttpRequest, body: Body| {
+        self.route(method, move |state: S, _: Anonymous, request: HttpRequest, body: Body| {
             handler(state, request, body.into_inner())
         })
     }
@@ -57,23 +58,23 @@ impl Routes {
     /// As [`Routes::on`], for a read: the validation round of the response confirms the [`UnverifiedCaller`].
     pub fn reads<S, H, F>(self, method: Method, handler: H) -> Self
     where
-        S: 'static,
-        H: Fn(Data<S>, UnverifiedCaller, HttpRequest, Bytes) -> F + Copy + 'static,
+        S: FromRequest + 'static,
+        H: Fn(S, UnverifiedCaller, HttpRequest, Bytes) -> F + Copy + 'static,
         F: Future<Output = Result<HttpResponse>> + 'static,
     {
-        self.route(method, move |state: Data<S>, claim: UnverifiedCaller, request: HttpRequest, body: Body| {
-            handler(state, claim, request, body.into_inner())
+        self.route(method, move |state: S, caller: UnverifiedCaller, request: HttpRequest, body: Body| {
+            handler(state, caller, request, body.into_inner())
         })
     }
 
     /// As [`Routes::on`], for a body of any type that is streamed. The request's time limit does not apply.
     pub fn streams<S, H, F>(self, method: Method, handler: H) -> Self
     where
-        S: 'static,
-        H: Fn(Data<S>, Caller, HttpRequest, BodyStream) -> F + Copy + 'static,
+        S: FromRequest + 'static,
+        H: Fn(S, Caller, HttpRequest, BodyStream) -> F + Copy + 'static,
         F: Future<Output = Result<HttpResponse>> + 'static,
     {
-        self.route(method, move |state: Data<S>, caller: Caller, request: HttpRequest, body: BodyStream| {
+        self.route(method, move |state: S, caller: Caller, request: HttpRequest, body: BodyStream| {
             request_context::no_timeout();
             handler(state, caller, request, body)
         })
@@ -99,8 +100,8 @@ impl Routes {
 
     pub fn on_if<S, H, F>(self, offered: bool, method: Method, handler: H) -> Self
     where
-        S: 'static,
-        H: Fn(Data<S>, Caller, HttpRequest, Bytes) -> F + Copy + 'static,
+        S: FromRequest + 'static,
+        H: Fn(S, Caller, HttpRequest, Bytes) -> F + Copy + 'static,
         F: Future<Output = Result<HttpResponse>> + 'static,
     {
         if offered { self.on(method, handler) } else { self }

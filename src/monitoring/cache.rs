@@ -4,24 +4,38 @@ use actix_web::web::{Bytes, Data};
 use actix_web::{HttpRequest, HttpResponse};
 use serde_json::{Value as Json, json};
 
-use crate::app::registry::RESOURCES;
-use crate::app::state::AppState;
 use crate::auth::{Action, Area};
 use crate::base::error::{Error, FieldError, Result};
 use crate::cache::Counts;
 use crate::db::{SqlValue, Statement};
 use crate::http::caller::Caller;
+use crate::resource::{ReadService, Resource, body, did_you_mean};
+
+/// What the endpoints know of the application; shared with the handlers as `Data<CacheSettings>`.
+#[derive(Clone, Copy, Debug)]
+pub struct CacheSettings {
+    /// All resources of the API.
+    pub resources: &'static [&'static Resource],
+    /// Memory of the cache in this process, in bytes.
+    pub capacity_bytes: u64,
+}
+
+impl CacheSettings {
+    fn resource(&self, plural: &str) -> Option<&'static Resource> {
+        self.resources.iter().copied().find(|resource| resource.plural == plural)
+    }
+}
+
+/// What the handlers use.
+type State = (Data<ReadService>, Data<CacheSettings>);
 
 /// Returns counters per resource and in total, sizes, validation rounds, and the state of Redis.
-pub async fn statistics(app: Data<AppState>, caller: Caller, _: HttpRequest, _: Bytes) -> Result<HttpResponse> {
+pub async fn statistics((reads, settings): State, caller: Caller, _: HttpRequest, _: Bytes) -> Result<HttpResponse> {
     caller.require(Area::Operations, Action::Read)?;
-    let Some(cache) = &app.cache else {
+    let Some(cache) = &reads.cache else {
         return Ok(HttpResponse::Ok().json(json!({ "enabled": false })));
     };
-    let ttl = |plural: &str| {
-        let resource = RESOURCES.iter().find(|resource| resource.plural == plural);
-        resource.map(|resource| resource.cache_ttl_or(&app.config.reads.cache_ttl).as_secs())
-    };
+    let ttl = |plural: &str| settings.resource(plural).map(|resource| reads.ttl(resource).as_secs());
     let mut total = Counts::default();
     let mut resources = serde_json::Map::new();
     for (resource, counts) in cache.counts() {
@@ -39,7 +53,7 @@ pub async fn statistics(app: Data<AppState>, caller: Caller, _: HttpRequest, _: 
         "enabled": true,
         "total": shown(&total),
         "resources": resources,
-        "local": { "entries": entries, "bytes": bytes, "capacity_bytes": app.config.cache.cache_bytes },
+        "local": { "entries": entries, "bytes": bytes, "capacity_bytes": settings.capacity_bytes },
         "rounds": cache.validator_stats(),
         "redis": redis,
     })))
@@ -55,15 +69,18 @@ fn shown(counts: &Counts) -> Json {
 
 /// Drops the cached responses of the caller's business for `{"resource":"leads"}`, or all without a body: on every
 /// replica at once, because it moves their versions.
-pub async fn purge(app: Data<AppState>, caller: Caller, _: HttpRequest, body: Bytes) -> Result<HttpResponse> {
+pub async fn purge((reads, settings): State, caller: Caller, _: HttpRequest, body: Bytes) -> Result<HttpResponse> {
     let tenant = caller.require(Area::Operations, Action::Write)?;
-    let resource = asked_resource(&body)?;
+    let resource = requested_resource(&settings, &body)?;
     let tables: Vec<String> = match resource {
         Some(resource) => resource.tables().iter().map(|table| (*table).to_owned()).collect(),
-        None => RESOURCES.iter().flat_map(|resource| resource.tables()).map(|table| (*table).to_owned()).collect(),
+        None => {
+            settings.resources.iter().flat_map(|resource| resource.tables()).map(|table| (*table).to_owned()).collect()
+        }
     };
     let business = tenant.id();
-    app.db
+    reads
+        .db
         .for_tenant(&tenant)
         .write("cache_purge", move |tx| {
             let mut sql = Statement::new("SELECT rapport_bump_all_versions(");
@@ -74,29 +91,28 @@ pub async fn purge(app: Data<AppState>, caller: Caller, _: HttpRequest, body: By
             Ok(sql.rows(tx)?.len())
         })
         .await?;
-    let (local, redis) = match &app.cache {
+    let (local, redis) = match &reads.cache {
         Some(cache) => cache.purge(Some(business), resource.map(|resource| resource.plural)).await,
         None => (0, Some(0)),
     };
     Ok(HttpResponse::Ok().json(json!({ "local": local, "redis": redis })))
 }
 
-fn asked_resource(body: &Bytes) -> Result<Option<&'static crate::resource::Resource>> {
+fn requested_resource(settings: &CacheSettings, body: &Bytes) -> Result<Option<&'static Resource>> {
     if body.is_empty() {
         return Ok(None);
     }
-    let asked = crate::resource::body::json(body, 2)?;
-    let Json::Object(members) = asked else {
+    let Json::Object(members) = body::json(body, 2)? else {
         return Err(Error::malformed("not_an_object", "The body must be a JSON object."));
     };
     let mut faults = Vec::new();
     let mut found = None;
     for (name, value) in &members {
         match (name.as_str(), value) {
-            ("resource", Json::String(plural)) => match RESOURCES.iter().find(|resource| resource.plural == plural) {
-                Some(resource) => found = Some(*resource),
+            ("resource", Json::String(plural)) => match settings.resource(plural) {
+                Some(resource) => found = Some(resource),
                 None => {
-                    let hint = crate::resource::did_you_mean(plural, RESOURCES.iter().map(|resource| resource.plural));
+                    let hint = did_you_mean(plural, settings.resources.iter().map(|resource| resource.plural));
                     faults.push(FieldError::new(
                         "/resource",
                         "not_a_choice",

@@ -4,14 +4,15 @@
 //! A database that is only busy still responds now and then, which counts: removing a busy replica from the load
 //! balancer would send its load to the others.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use actix_web::web::Data;
 use futures_util::future::LocalBoxFuture;
 
-use crate::app::state::AppState;
-use crate::background::{Outcome, Pulse};
+use crate::background::{Lifecycle, Outcome, Pulse};
 use crate::base::error::{Error, Result};
+use crate::cache::Cache;
+use crate::db::Db;
 
 /// How often it queries, and how long it waits before it evaluates the state; a query may take longer.
 const EVERY: Duration = Duration::from_secs(1);
@@ -23,14 +24,27 @@ pub const POOL: &str = "database";
 /// The name of the connection of validation rounds.
 pub const ROUNDS: &str = "cache validation";
 
+/// The heartbeat of a process.
+#[derive(Clone)]
+pub struct Heartbeat {
+    pub db: Db,
+    /// `None` when the cache is off.
+    pub cache: Option<Arc<Cache>>,
+    pub lifecycle: Arc<Lifecycle>,
+    /// How long the database may not respond until readiness fails, in seconds.
+    pub readiness_after_seconds: u64,
+    /// Longest that a statement may run.
+    pub statement_timeout: Duration,
+}
+
 /// One path to the database.
-struct Way {
+struct Path {
     component: &'static str,
     reason: String,
-    ask: fn(&AppState) -> LocalBoxFuture<'static, Result<()>>,
-    age: fn(&AppState) -> Duration,
+    ask: fn(&Heartbeat) -> LocalBoxFuture<'static, Result<()>>,
+    age: fn(&Heartbeat) -> Duration,
     /// A query without a response yet: there is never a second one beside it.
-    asking: Option<LocalBoxFuture<'static, Result<()>>>,
+    pending: Option<LocalBoxFuture<'static, Result<()>>>,
     /// Why the last query failed.
     failed: Option<Failure>,
 }
@@ -38,36 +52,36 @@ struct Way {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Failure {
     /// There is no connection.
-    Away,
+    Disconnected,
     /// No response yet, or no place in the queue.
     Late,
 }
 
 /// Queries the database from when the service has started until the process ends.
-pub async fn keep_asking(app: Data<AppState>, pulse: Pulse) -> Outcome {
-    while !app.lifecycle.is_started() {
+pub async fn run(heartbeat: Heartbeat, pulse: Pulse) -> Outcome {
+    while !heartbeat.lifecycle.is_started() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    let after = app.config.monitoring.readiness_after_seconds;
-    let mut ways = vec![Way {
+    let after = heartbeat.readiness_after_seconds;
+    let mut paths = vec![Path {
         component: POOL,
         reason: format!("No connection to the database has worked for {after} s. It is tried every second."),
-        ask: |app| {
-            let db = app.db.clone();
+        ask: |heartbeat| {
+            let db = heartbeat.db.clone();
             Box::pin(async move { db.latency().await.map(drop) })
         },
-        age: |app| app.db.last_answer(),
-        asking: None,
+        age: |heartbeat| heartbeat.db.last_answer(),
+        pending: None,
         failed: None,
     }];
-    if app.cache.is_some() {
-        ways.push(Way {
+    if heartbeat.cache.is_some() {
+        paths.push(Path {
             component: ROUNDS,
             reason: format!(
                 "No validation round has been answered by the database for {after} s. It is tried every second."
             ),
-            ask: |app| {
-                let cache = app.cache.clone();
+            ask: |heartbeat| {
+                let cache = heartbeat.cache.clone();
                 Box::pin(async move {
                     match cache {
                         // While the cache is bypassed there are no rounds, for a reason that readiness reports already.
@@ -76,8 +90,8 @@ pub async fn keep_asking(app: Data<AppState>, pulse: Pulse) -> Outcome {
                     }
                 })
             },
-            age: |app| app.cache.as_ref().map_or(Duration::ZERO, |cache| cache.last_answer()),
-            asking: None,
+            age: |heartbeat| heartbeat.cache.as_ref().map_or(Duration::ZERO, |cache| cache.last_answer()),
+            pending: None,
             failed: None,
         });
     }
@@ -86,41 +100,39 @@ pub async fn keep_asking(app: Data<AppState>, pulse: Pulse) -> Outcome {
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        futures_util::future::join_all(ways.iter_mut().map(|way| way.look(&app, began))).await;
+        futures_util::future::join_all(paths.iter_mut().map(|path| path.check(&heartbeat, began))).await;
         pulse.succeeded();
     }
 }
 
-impl Way {
-    async fn look(&mut self, app: &AppState, began: Instant) {
-        let asking = self.asking.get_or_insert_with(|| (self.ask)(app));
-        self.failed = match tokio::time::timeout(EVERY, asking).await {
+impl Path {
+    async fn check(&mut self, heartbeat: &Heartbeat, began: Instant) {
+        let pending = self.pending.get_or_insert_with(|| (self.ask)(heartbeat));
+        self.failed = match tokio::time::timeout(EVERY, pending).await {
             Err(_) => Some(Failure::Late),
             Ok(answer) => {
-                self.asking = None;
+                self.pending = None;
                 match answer {
                     Ok(()) => None,
                     Err(error) if is_busy(&error) => Some(Failure::Late),
-                    Err(_) => Some(Failure::Away),
+                    Err(_) => Some(Failure::Disconnected),
                 }
             }
         };
-        let Some(failure) = self.failed else { return app.lifecycle.recovered(self.component) };
+        let Some(failure) = self.failed else { return heartbeat.lifecycle.recovered(self.component) };
         // Silence from before the first query proves nothing.
-        let silent = (self.age)(app).min(began.elapsed());
-        if silent >= patience(app, self.component, failure) {
-            app.lifecycle.impair(self.component, self.reason.clone());
+        let silent = (self.age)(heartbeat).min(began.elapsed());
+        if silent >= allowed_silence(heartbeat, self.component, failure) {
+            heartbeat.lifecycle.impair(self.component, self.reason.clone());
         }
     }
 }
 
 /// How long silence may last. Every connection may be busy with a statement up to its timeout, without an outage.
-fn patience(app: &AppState, component: &str, failure: Failure) -> Duration {
-    let after = Duration::from_secs(app.config.monitoring.readiness_after_seconds);
+fn allowed_silence(heartbeat: &Heartbeat, component: &str, failure: Failure) -> Duration {
+    let after = Duration::from_secs(heartbeat.readiness_after_seconds);
     match failure {
-        Failure::Late if component == POOL => {
-            after.max(Duration::from_millis(app.config.pool.statement_timeout_ms) + MARGIN)
-        }
+        Failure::Late if component == POOL => after.max(heartbeat.statement_timeout + MARGIN),
         _ => after,
     }
 }

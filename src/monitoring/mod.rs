@@ -1,9 +1,10 @@
-//! What operators and orchestrators see: probes, the state of the cache and of jobs, checks of the database.
+//! What operators and orchestrators see: probes ([`health`]), the state of the cache ([`cache`]), and the checks of the
+//! database that readiness follows ([`heartbeat`], [`catalogue_check`]).
 
 pub mod args;
 pub mod cache;
 pub mod catalogue_check;
 pub mod health;
 pub mod heartbeat;
-pub mod jobs;
 pub mod metrics_page;
+pub mod openapi;

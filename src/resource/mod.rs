@@ -28,6 +28,7 @@ mod pending_row;
 pub mod read_query;
 mod read_service;
 pub mod references;
+pub mod registry;
 mod relation;
 pub mod row_json;
 mod row_loader;

@@ -1,16 +1,16 @@
 //! Reminders: set `reminded_at`, once, on a task that is due and on a booking that is about to begin. Readers of
 //! changes (the audit log, events) act on it. A new time gets a new reminder.
 
-use actix_web::web::Data;
+use std::time::Duration;
+
 use uuid::Uuid;
 
 use super::bookings::BOOKINGS;
-use crate::app::state::AppState;
 use crate::auth::Tenant;
-use crate::background::TaskOutcome;
+use crate::background::{BackgroundTask, TaskOutcome};
 use crate::base::error::Result;
 use crate::crm::tasks::TASKS;
-use crate::db::{SqlValue, Statement, Tx};
+use crate::db::{Db, SqlValue, Statement, Tx};
 use crate::resource::{Changeset, Resource, select};
 
 /// Rows reminded in one transaction.
@@ -37,22 +37,25 @@ static REMINDERS: [(&Resource, &str, &str); 2] = [
     ),
 ];
 
-/// Gives the reminders that are due. Any number of processes may run it: rows locked by one are skipped by the others.
-pub async fn remind(app: Data<AppState>) -> Result<TaskOutcome> {
+/// The task that gives the reminders that are due. Any number of processes may run it: rows locked by one are skipped by
+/// the others.
+pub fn task(db: Db) -> BackgroundTask {
+    BackgroundTask::new("reminders", Duration::from_secs(10), move || remind(db.clone()))
+}
+
+async fn remind(db: Db) -> Result<TaskOutcome> {
     let mut pace = TaskOutcome::Rest;
     for (resource, time, due) in &REMINDERS {
         // A business whose reminders fail must not block the others: the next search leaves it out.
         let mut failed = Vec::new();
         loop {
             let (before, without) = (failed.len(), failed.clone());
-            let waiting = app
-                .db
-                .unscoped()
-                .read("reminders_due", move |conn| Ok(waiting(resource, time, due, &without).rows(conn)?));
+            let waiting =
+                db.unscoped().read("reminders_due", move |conn| Ok(waiting(resource, time, due, &without).rows(conn)?));
             for business in waiting.await?.iter().filter_map(|row| row.uuid(0)) {
                 let tenant = Tenant::for_operator(business);
-                let told = app.db.for_tenant(&tenant).write("remind", move |tx| tell(tx, &tenant, resource, time, due));
-                match told.await {
+                let reminded = db.for_tenant(&tenant).write("remind", move |tx| tell(tx, &tenant, resource, time, due));
+                match reminded.await {
                     Ok(MAX_SENT) => pace = TaskOutcome::Again,
                     Ok(_) => {}
                     Err(error) => {

@@ -5,11 +5,10 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use actix_web::web::Data;
 use rapport::app::state::AppState;
 use rapport::auth::{Role, Tenant};
 use rapport::background::store::{self, JobLease, LeaseConfig};
-use rapport::background::{self, Job, JobType, Step};
+use rapport::background::{self, Job, JobType, JobWaker, Step, Worker, purge_jobs};
 use rapport::base::error::{Error, FieldError};
 use rapport::db::{self, Actor, SqlValue, Statement, Tx};
 use rapport::resource::Changeset;
@@ -88,9 +87,17 @@ impl Workers {
     fn start(service: &Service, count: usize) -> Self {
         let apps: Vec<Arc<AppState>> = (0..count).map(|_| Arc::new(open_app(&service.database, &[]))).collect();
         let work = |app: Arc<AppState>| {
+            let worker = Worker {
+                db: app.db.clone(),
+                lifecycle: app.lifecycle.clone(),
+                waker: JobWaker::default(),
+                job_types: &KINDS,
+                concurrency: app.config.background.job_concurrency as usize,
+                lease: TERMS,
+            };
             actix_web::rt::System::new().block_on(async move {
                 while !app.lifecycle.is_draining() {
-                    background::work(Data::from(app.clone()), &KINDS).await.expect("work");
+                    worker.work().await.expect("work");
                     tokio::time::sleep(Duration::from_millis(10)).await;
                 }
             });
@@ -332,8 +339,9 @@ fn enqueue_over_job_limit_refused_and_old_jobs_purged() {
     let id = enqueue(&service, &tenant, &MAKER, json!({ "rows": 1 }));
     service.client.post(&format!("ops/jobs/{id}/cancellation"), json!({})).expect(200);
     let tidy = || {
-        let app: Data<AppState> = Data::from(Arc::new(open_app(&service.database, &[])));
-        actix_web::rt::System::new().block_on(background::purge(app, &KINDS)).expect("order");
+        let app = open_app(&service.database, &[]);
+        let purge = purge_jobs::purge(app.db.clone(), app.config.background.jobs_retention_days, &KINDS);
+        actix_web::rt::System::new().block_on(purge).expect("order");
     };
     tidy();
     service.client.get(&format!("ops/jobs/{id}")).expect(200);

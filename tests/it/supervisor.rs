@@ -144,7 +144,7 @@ fn webhook_delivery_panic_counted_and_retried_after_lease() {
         ["--background-tasks", "on", "--webhook-allowed-networks", "127.0.0.0/8", "--webhook-timeout-seconds", "2"];
     let service = Service::changed(database, business, &key, &settings, move |app| {
         let bounds = EgressPolicy::new(&app.config.webhooks.webhook_allowed_networks);
-        app.egress = EgressClient::new(bounds, Duration::from_secs(2), lookup);
+        app.egress = Arc::new(EgressClient::new(bounds, Duration::from_secs(2), lookup));
     });
     let url = format!("http://hooks.example.test:{}/hook", receiver.address.port());
     service.client.create("webhooks", json!({ "url": url, "types": ["lead.created"] }));

@@ -514,7 +514,7 @@ fn claim_deliveries_paused_backlog_costs_no_more_pages() {
     write(20_000, "n");
     write(3, "0");
     let claim = || {
-        let statement = rapport::integrations::webhooks::dispatcher::claim(64, &Slots::new(64, 8), 30);
+        let statement = rapport::integrations::webhooks::claim::claim(64, &Slots::new(64, 8), 30);
         let (text, values) = statement.numbered();
         let types: Vec<&str> = values.iter().map(|value| sql_type(value)).collect();
         let literals: Vec<String> = values.iter().map(|value| literal(value)).collect();

@@ -10,12 +10,13 @@ use utoipa::openapi::path::HttpMethod;
 use uuid::Uuid;
 
 use super::search::{Prospect, SHOWN, search};
-use crate::app::state::AppState;
 use crate::auth::{Action, Tenant, TenantSettings};
 use crate::base::error::{Error, FieldError, Result};
 use crate::crm::companies::COMPANIES;
 use crate::crm::contacts::CONTACTS;
+use crate::db::Db;
 use crate::http::caller::Caller;
+use crate::http::payload::BodyLimits;
 use crate::http::{response, routing};
 use crate::resource::crud::{RelatedRows, row};
 use crate::resource::http::no_parameters;
@@ -34,22 +35,21 @@ static ID: Field = Field::new(
 /// Registers the route below the resource's path.
 pub fn routes(resource: &'static Resource, scope: &mut ServiceConfig) {
     routing::resource("/duplicates")
-        .on(Method::POST, move |app, caller, request, body| duplicates(resource, app, caller, request, body))
+        .on(Method::POST, move |state, caller, request, body| duplicates(resource, state, caller, request, body))
         .register(scope);
 }
 
 async fn duplicates(
     resource: &'static Resource,
-    app: Data<AppState>,
+    (db, limits): (Data<Db>, Data<BodyLimits>),
     caller: Caller,
     request: HttpRequest,
     body: Bytes,
 ) -> Result<HttpResponse> {
     let tenant = caller.require(resource.area, Action::Read)?;
     no_parameters(&request)?;
-    let asked = Asked::read(resource, &body, app.config.http.body_depth, caller.business())?;
-    let db = app.db.for_tenant(&tenant);
-    let json = db.read("duplicates", move |conn| asked.answer(conn, &tenant, resource)).await?;
+    let asked = Asked::read(resource, &body, limits.max_depth, caller.business())?;
+    let json = db.for_tenant(&tenant).read("duplicates", move |conn| asked.answer(conn, &tenant, resource)).await?;
     Ok(response::json(HttpResponse::Ok(), json))
 }
 

@@ -9,7 +9,6 @@ use utoipa::openapi::path::HttpMethod;
 use super::LEADS;
 use super::conversion::{self, Conversion};
 use super::processing::{self, Processing};
-use crate::app::state::AppState;
 use crate::auth::Action;
 use crate::base::error::Result;
 use crate::channels::conversations::CONVERSATIONS;
@@ -17,7 +16,9 @@ use crate::channels::messages::MESSAGES;
 use crate::crm::companies::COMPANIES;
 use crate::crm::contacts::CONTACTS;
 use crate::crm::decisions::DECISIONS;
+use crate::db::Db;
 use crate::http::caller::Caller;
+use crate::http::payload::BodyLimits;
 use crate::http::precondition::IfMatch;
 use crate::http::{idempotency, routing};
 use crate::resource::http::{id, may_change, no_parameters};
@@ -30,24 +31,32 @@ pub fn routes(scope: &mut ServiceConfig) {
     routing::resource("/{id}/conversion").on(Method::POST, convert).register(scope);
 }
 
-async fn process(app: Data<AppState>, caller: Caller, request: HttpRequest, body: Bytes) -> Result<HttpResponse> {
+async fn process(
+    (db, limits): (Data<Db>, Data<BodyLimits>),
+    caller: Caller,
+    request: HttpRequest,
+    body: Bytes,
+) -> Result<HttpResponse> {
     let tenant = may_change(&caller, &LEADS, Action::Write)?;
     no_parameters(&request)?;
     let (id, expected) = (id(&LEADS, &request)?, IfMatch::read(&request)?);
-    let asked = Processing::read(&body, app.config.http.body_depth, caller.business())?;
+    let asked = Processing::read(&body, limits.max_depth, caller.business())?;
     let own = tenant.clone();
-    idempotency::write(&app.db, &tenant, &request, &body, "processing", move |tx| asked.run(tx, &own, id, expected))
-        .await
+    idempotency::write(&db, &tenant, &request, &body, "processing", move |tx| asked.run(tx, &own, id, expected)).await
 }
 
-async fn convert(app: Data<AppState>, caller: Caller, request: HttpRequest, body: Bytes) -> Result<HttpResponse> {
+async fn convert(
+    (db, limits): (Data<Db>, Data<BodyLimits>),
+    caller: Caller,
+    request: HttpRequest,
+    body: Bytes,
+) -> Result<HttpResponse> {
     let tenant = may_change(&caller, &LEADS, Action::Write)?;
     no_parameters(&request)?;
     let (id, expected) = (id(&LEADS, &request)?, IfMatch::read(&request)?);
-    let asked = Conversion::read(&body, app.config.http.body_depth, caller.business())?;
+    let asked = Conversion::read(&body, limits.max_depth, caller.business())?;
     let own = tenant.clone();
-    idempotency::write(&app.db, &tenant, &request, &body, "conversion", move |tx| asked.run(tx, &own, id, expected))
-        .await
+    idempotency::write(&db, &tenant, &request, &body, "conversion", move |tx| asked.run(tx, &own, id, expected)).await
 }
 
 static PROCESSING: [Part; 3] = [

@@ -8,14 +8,14 @@ use utoipa::openapi::path::HttpMethod;
 
 use super::merge::{MAX_MERGED, Merge};
 use super::{MERGES, undo};
-use crate::app::state::AppState;
 use crate::auth::{Action, Tenant};
 use crate::base::error::Result;
 use crate::crm::companies::COMPANIES;
 use crate::crm::contacts::CONTACTS;
-use crate::db::Tx;
+use crate::db::{Db, Tx};
 use crate::http::caller::Caller;
 use crate::http::idempotency::{self, ApiResponse};
+use crate::http::payload::BodyLimits;
 use crate::http::precondition::IfMatch;
 use crate::http::routing;
 use crate::resource::http::{id, may_change, no_parameters};
@@ -25,7 +25,7 @@ use crate::resource::{Field, FieldType, Resource};
 /// Registers the route below `/contacts` or `/companies`.
 pub fn routes(resource: &'static Resource, scope: &mut ServiceConfig) {
     routing::resource("/{id}/merge")
-        .on(Method::POST, move |app, caller, request, body| merge(resource, app, caller, request, body))
+        .on(Method::POST, move |state, caller, request, body| merge(resource, state, caller, request, body))
         .register(scope);
 }
 
@@ -36,7 +36,7 @@ pub fn of_merges(scope: &mut ServiceConfig) {
 
 async fn merge(
     resource: &'static Resource,
-    app: Data<AppState>,
+    (db, limits): (Data<Db>, Data<BodyLimits>),
     caller: Caller,
     request: HttpRequest,
     body: Bytes,
@@ -44,18 +44,18 @@ async fn merge(
     let tenant = may_merge(&caller, resource)?;
     no_parameters(&request)?;
     let (id, expected) = (id(resource, &request)?, IfMatch::read(&request)?);
-    let asked = Merge::read(resource, id, &body, app.config.http.body_depth)?;
+    let asked = Merge::read(resource, id, &body, limits.max_depth)?;
     let own = tenant.clone();
-    idempotency::write(&app.db, &tenant, &request, &body, "merge", move |tx| asked.run(tx, &own, expected)).await
+    idempotency::write(&db, &tenant, &request, &body, "merge", move |tx| asked.run(tx, &own, expected)).await
 }
 
-async fn revert(app: Data<AppState>, caller: Caller, request: HttpRequest, body: Bytes) -> Result<HttpResponse> {
+async fn revert(db: Data<Db>, caller: Caller, request: HttpRequest, body: Bytes) -> Result<HttpResponse> {
     let tenant = may_merge(&caller, &MERGES)?;
     no_parameters(&request)?;
     let (id, expected) = (id(&MERGES, &request)?, IfMatch::read(&request)?);
     let own = tenant.clone();
     let revert = move |tx: &mut Tx<'_>| Ok(ApiResponse::new(StatusCode::OK, undo::run(tx, &own, id, expected)?));
-    idempotency::write(&app.db, &tenant, &request, &body, "reversion", revert).await
+    idempotency::write(&db, &tenant, &request, &body, "reversion", revert).await
 }
 
 /// Merging changes and deletes rows and returns the survivor, so it needs all three permissions. Errors: 403.

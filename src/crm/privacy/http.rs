@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Duration;
 
 use actix_web::http::{Method, StatusCode, header};
 use actix_web::web::{Bytes, Data, ServiceConfig};
@@ -12,20 +11,20 @@ use serde_json::json;
 use utoipa::openapi::OpenApi;
 use utoipa::openapi::path::HttpMethod;
 
+use super::settings::PrivacySettings;
 use super::{data_subject, erasure, export};
-use crate::app::state::AppState;
 use crate::auth::{Action, Area};
 use crate::background::detach;
 use crate::base::error::{Error, Result};
 use crate::crm::contacts::CONTACTS;
-use crate::db::{Isolation, WriteOptions};
+use crate::db::{Db, Isolation, WriteOptions};
 use crate::http::caller::Caller;
 use crate::http::idempotency::{self, ApiResponse, IdempotencyKey};
 use crate::http::{response, routing};
 use crate::resource::action_body::ActionBody;
 use crate::resource::http::id;
 use crate::resource::openapi::{Act, Gives};
-use crate::resource::{Field, FieldType};
+use crate::resource::{Field, FieldType, ReadService};
 
 static ERASURE: [Field; 1] = [Field::choice(
     "mode",
@@ -45,26 +44,36 @@ pub fn routes(scope: &mut ServiceConfig) {
     routing::resource("/{id}/erasure").on(Method::POST, erase).register(scope);
 }
 
-async fn download(app: Data<AppState>, caller: Caller, request: HttpRequest, _: Bytes) -> Result<HttpResponse> {
+async fn download(
+    (db, settings): (Data<Db>, Data<PrivacySettings>),
+    caller: Caller,
+    request: HttpRequest,
+    _: Bytes,
+) -> Result<HttpResponse> {
     let tenant = caller.require(Area::Privacy, Action::Read)?;
-    let (id, most) = (id(&CONTACTS, &request)?, app.config.privacy.export_rows);
+    let (id, most) = (id(&CONTACTS, &request)?, settings.max_export_rows);
     // All of it from one snapshot.
     let options = WriteOptions { isolation: Isolation::RepeatableRead, ..WriteOptions::default() };
-    let db = app.db.for_tenant(&tenant);
-    let body = db.write_with("privacy_export", options, move |tx| export::export(tx, &tenant, id, most)).await?;
+    let scoped = db.for_tenant(&tenant);
+    let body = scoped.write_with("privacy_export", options, move |tx| export::export(tx, &tenant, id, most)).await?;
     let mut reply = HttpResponse::Ok();
     reply.insert_header((header::CONTENT_DISPOSITION, format!("attachment; filename=\"contact-{id}.json\"")));
     reply.insert_header((header::CACHE_CONTROL, "no-store"));
     Ok(response::json(reply, body))
 }
 
-async fn erase(app: Data<AppState>, caller: Caller, request: HttpRequest, body: Bytes) -> Result<HttpResponse> {
+async fn erase(
+    (reads, settings): (Data<ReadService>, Data<PrivacySettings>),
+    caller: Caller,
+    request: HttpRequest,
+    body: Bytes,
+) -> Result<HttpResponse> {
     let tenant = caller.require(Area::Privacy, Action::Delete)?;
     let id = id(&CONTACTS, &request)?;
     let mode = ActionBody::read(&body, &ERASURE)?.text("mode").map(str::to_owned);
     let (own, asked, done) = (tenant.clone(), mode.clone(), Arc::new(Mutex::new(HashSet::new())));
     let (first, once) = (done.clone(), IdempotencyKey::from_request(&tenant, &request, &body)?);
-    let (reply, replayed) = idempotency::write_or_replay(&app.db, &tenant, &request, &body, "erasure", move |tx| {
+    let (reply, replayed) = idempotency::write_or_replay(&reads.db, &tenant, &request, &body, "erasure", move |tx| {
         let erased = erasure::erase(tx, &own, id, asked.as_deref(), &HashSet::new())?;
         idempotency::forget(tx, &own, None)?;
         let answer = json!({ "mode": erased.mode, "rows": erased.rows }).to_string();
@@ -79,27 +88,25 @@ async fn erase(app: Data<AppState>, caller: Caller, request: HttpRequest, body: 
         // Rows that were being linked to these waited for the locks, and exist now. (How far the erasure of a replayed
         // response got is unknown; a deleted contact is not found again.)
         let own = tenant.clone();
-        let again = app.db.for_tenant(&tenant);
+        let again = reads.db.for_tenant(&tenant);
         let again = again.write("erasure", move |tx| {
             erasure::erase(tx, &own, id, mode.as_deref(), &done)?;
             idempotency::forget(tx, &own, once.as_ref())
         });
         again.await.or_else(|error| if matches!(error, Error::NotFound(_)) { Ok(()) } else { Err(error) })?;
     }
-    forget(&app, tenant.id()).await;
+    purge_cache(&reads, &settings, tenant.id()).await;
     Ok(reply)
 }
 
 /// Purges the business from the cache. Its entries are not served any more, but must not be stored either. Reads in
 /// progress store their response a little later, so the cache is purged again once all current requests are over.
-async fn forget(app: &Data<AppState>, business: uuid::Uuid) {
-    let Some(cache) = app.cache.clone() else { return };
+async fn purge_cache(reads: &ReadService, settings: &PrivacySettings, business: uuid::Uuid) {
+    let Some(cache) = reads.cache.clone() else { return };
     cache.purge(Some(business), None).await;
-    let config = &app.config;
-    let computed = config.http.request_timeout_ms + config.pool.db_wait_ms + config.pool.statement_timeout_ms;
-    let over = Duration::from_millis(computed + 10 * config.redis.redis_timeout_ms);
+    let reads_are_over = settings.longest_read;
     detach("cache purge after an erasure", async move {
-        tokio::time::sleep(over).await;
+        tokio::time::sleep(reads_are_over).await;
         if cache.purge(Some(business), None).await.1.is_none() {
             tracing::warn!(%business, "Redis could not be emptied after an erasure; `POST /ops/cache/purge` does it");
         }

@@ -5,5 +5,7 @@ mod data_subject;
 mod erasure;
 mod export;
 pub mod http;
+mod settings;
 
-pub use erasure::MODES;
+pub use self::erasure::MODES;
+pub use self::settings::PrivacySettings;

@@ -13,7 +13,8 @@ use actix_web::web::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
-use super::{Timeouts, close_at_once};
+use super::limits::Timeouts;
+use super::socket_options::close_at_once;
 use crate::base::telemetry::metrics;
 
 /// The response when a request's head does not arrive in time.

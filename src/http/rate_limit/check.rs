@@ -11,7 +11,6 @@ use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use actix_web::web::{BytesMut, Data};
 use actix_web::{FromRequest, HttpRequest};
 
-use crate::app::state::AppState;
 use crate::auth::{Identity, Principal};
 use crate::base::error::{Error, Result};
 use crate::base::request_context::{Quota, RateLimitKind};
@@ -27,39 +26,39 @@ const MAX_CREDENTIAL_LEN: usize = 64;
 
 /// Counts a request of `identity`. Errors: 429.
 pub fn count(request: &HttpRequest, identity: &Identity) -> Result<()> {
-    charge(app(request)?, identity)
+    charge(rate_limiter(request)?, identity)
 }
 
-fn charge(app: &AppState, identity: &Identity) -> Result<()> {
+fn charge(limiter: &RateLimiter, identity: &Identity) -> Result<()> {
     match identity.principal {
-        Principal::Key(id) => app.rate_limiter.credential(RateLimitKind::Key, id),
-        Principal::User { session, .. } => app.rate_limiter.credential(RateLimitKind::Session, session),
+        Principal::Key(id) => limiter.credential(RateLimitKind::Key, id),
+        Principal::User { session, .. } => limiter.credential(RateLimitKind::Session, session),
     }
 }
 
-fn app(request: &HttpRequest) -> Result<&Data<AppState>> {
-    request.app_data::<Data<AppState>>().ok_or_else(|| Error::Internal("no application".into()))
+fn rate_limiter(request: &HttpRequest) -> Result<&Data<RateLimiter>> {
+    request.app_data::<Data<RateLimiter>>().ok_or_else(|| Error::Internal("no rate limiter".into()))
 }
 
 /// A client of which only the network address is known.
 pub struct AnonymousClient {
-    app: Data<AppState>,
+    limiter: Data<RateLimiter>,
     network: IpAddr,
 }
 
 impl AnonymousClient {
     pub fn of(request: &HttpRequest) -> Result<Self> {
-        Ok(Self { app: app(request)?.clone(), network: client_ip::network(client_ip::address(request)) })
+        Ok(Self { limiter: rate_limiter(request)?.clone(), network: client_ip::network(client_ip::address(request)) })
     }
 
     /// Permits the lookup of an unknown credential; see [`RateLimiter::lookup_permit`]. Errors: 429.
     pub async fn doubt(&self) -> Result<Option<LookupPermit<'_>>> {
-        self.app.rate_limiter.lookup_permit(self.network).await
+        self.limiter.lookup_permit(self.network).await
     }
 
     /// Counts the request for `identity`, which the credential turned out to have. Errors: 429.
     pub fn is(&self, identity: &Identity) -> Result<()> {
-        charge(&self.app, identity)
+        charge(&self.limiter, identity)
     }
 
     /// Counts a 401 and returns it, or 429 when the network has used up its limit. Other errors pass unchanged.
@@ -71,13 +70,13 @@ impl AnonymousClient {
     }
 
     fn count(&self) -> Result<()> {
-        self.app.rate_limiter.address(self.network)
+        self.limiter.address(self.network)
     }
 }
 
 /// As [`AnonymousClient::refused`], for the client of `request`.
 pub fn refused(request: &HttpRequest, error: Error) -> Error {
-    AnonymousClient::of(request).map_or_else(|error| error, |stranger| stranger.refused(error))
+    AnonymousClient::of(request).map_or_else(|error| error, |client| client.refused(error))
 }
 
 /// Extractor for operations without authentication: counts the request by client network. Errors: 429.
@@ -88,14 +87,14 @@ impl FromRequest for Anonymous {
     type Future = Ready<Result<Self>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(AnonymousClient::of(request).and_then(|stranger| stranger.count()).map(|()| Self))
+        ready(AnonymousClient::of(request).and_then(|client| client.count()).map(|()| Self))
     }
 }
 
 /// Adds the rate limit headers (draft-ietf-httpapi-ratelimit-headers): the policy, and the remaining requests with the
 /// seconds until the bucket is full.
-pub fn tell(headers: &mut HeaderMap, limits: &RateLimiter, quota: Quota) {
-    headers.insert(RATE_LIMIT_POLICY, limits.policy(quota.of));
+pub fn add_headers(headers: &mut HeaderMap, limiter: &RateLimiter, quota: Quota) {
+    headers.insert(RATE_LIMIT_POLICY, limiter.policy(quota.of));
     if let Some(value) = value(quota) {
         headers.insert(RATE_LIMIT, value);
     }

@@ -7,10 +7,9 @@ use utoipa::openapi::response::ResponseBuilder;
 use utoipa::openapi::schema::{AdditionalProperties, AnyOfBuilder, ArrayBuilder, ObjectBuilder, Schema, Type};
 use utoipa::openapi::{ContentBuilder, OpenApi, PathItem, RefOr, Required};
 
-use super::request::{actions, responsible};
-use super::resources;
+use super::request::{actions, responsible, with_bulk};
 use crate::http::openapi_responses::{count, problems, reference, with_default};
-use crate::monitoring::jobs::JOBS;
+use crate::integrations::jobs::JOBS;
 use crate::resource::Resource;
 use crate::resource::http::API;
 use crate::resource::openapi::row_example;
@@ -25,10 +24,10 @@ adds and removes labels, `delete` deletes them. Rows that are refused are not ch
 first of them.";
 
 /// Adds the bulk operations to the OpenAPI document.
-pub fn describe(api: &mut OpenApi) {
+pub fn describe(resources: &'static [&'static Resource], api: &mut OpenApi) {
     let components = api.components.get_or_insert_default();
     components.schemas.insert("BulkOperation".to_owned(), RefOr::T(answer()));
-    for resource in resources() {
+    for resource in with_bulk(resources) {
         let content = ContentBuilder::new().schema(Some(body(resource))).example(Some(example(resource))).build();
         let request = RequestBodyBuilder::new().required(Some(Required::True)).content("application/json", content);
         let operation = OperationBuilder::new()

@@ -5,7 +5,7 @@ use serde_json::{Map, Value as Json, json};
 use crate::auth::{Action, TenantSettings};
 use crate::base::error::{Error, FieldError, Result};
 use crate::resource::list_query::List;
-use crate::resource::{Changeset, Field, FieldType, Resource, ValidationErrors, body, did_you_mean};
+use crate::resource::{Changeset, Field, FieldType, Resource, ValidationErrors, body, did_you_mean, registry};
 
 pub const ACTIONS: [&str; 4] = ["update", "assign", "tag", "delete"];
 /// Fields that reference the member responsible for a row.
@@ -13,12 +13,17 @@ pub const RESPONSIBLE: [&str; 2] = ["assignee_id", "owner_id"];
 /// List query parameters that a bulk filter does not accept.
 pub const WITHOUT: [&str; 7] = ["sort", "limit", "cursor", "include", "fields", "count", "deleted"];
 
+/// Those of `resources` that have bulk operations: those with batch writes.
+pub fn with_bulk(resources: &'static [&'static Resource]) -> impl Iterator<Item = &'static Resource> {
+    resources.iter().copied().filter(|resource| resource.operations.batch)
+}
+
 /// The selected rows and the action on them.
 #[derive(Clone, Debug)]
 pub struct BulkRequest {
     pub resource: &'static Resource,
     rows: Rows,
-    pub work: BulkAction,
+    pub action: BulkAction,
     /// JSON pointer to the values to set in the request body: `/set`, or empty.
     pub place: &'static str,
     pub dry_run: bool,
@@ -97,12 +102,12 @@ impl BulkRequest {
         }
         faults.into_result()?;
         let place = if action == Some("update") { "/set" } else { "" };
-        Ok(Self { resource, rows: Rows::Filter(rows), work, place, dry_run })
+        Ok(Self { resource, rows: Rows::Filter(rows), action: work, place, dry_run })
     }
 
     /// Returns the permission that the action requires.
     pub fn needs(&self) -> Action {
-        if self.work == BulkAction::Delete { Action::Delete } else { Action::Write }
+        if self.action == BulkAction::Delete { Action::Delete } else { Action::Write }
     }
 
     /// Returns the selection as a list query.
@@ -116,7 +121,7 @@ impl BulkRequest {
 
     /// Returns the changeset for every row; `None` unless the action sets fields.
     pub fn change(&self, business: &TenantSettings) -> Result<Option<Changeset>> {
-        match &self.work {
+        match &self.action {
             BulkAction::Set(members) => {
                 Changeset::of_item(self.resource, members.clone(), false, business).map(Some).map_err(Error::Invalid)
             }
@@ -126,7 +131,7 @@ impl BulkRequest {
 
     /// Serializes the request as job input.
     pub fn kept(&self) -> Json {
-        let work = match &self.work {
+        let work = match &self.action {
             BulkAction::Set(members) => json!({ "set": members }),
             BulkAction::Tag { add, remove } => json!({ "add": add, "remove": remove }),
             BulkAction::Delete => json!({ "delete": true }),
@@ -142,7 +147,7 @@ impl BulkRequest {
 
     /// Restores the request from job input; `None` when this version cannot read it.
     pub fn of_job(kept: &Json) -> Option<Self> {
-        let resource = super::resources().find(|resource| kept["resource"] == resource.plural)?;
+        let resource = with_bulk(registry::all()).find(|resource| kept["resource"] == resource.plural)?;
         let texts = |list: &Json| -> Option<Vec<String>> {
             list.as_array()?.iter().map(|text| text.as_str().map(str::to_owned)).collect()
         };
@@ -159,7 +164,7 @@ impl BulkRequest {
             Json::Object(filter) => Rows::Filter(filter.clone()),
             _ => Rows::Query(kept["query"].as_str()?.to_owned()),
         };
-        Some(Self { resource, rows, work, place: "", dry_run: false })
+        Some(Self { resource, rows, action: work, place: "", dry_run: false })
     }
 }
 

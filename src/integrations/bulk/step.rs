@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::request::{BulkAction, BulkRequest};
 use crate::auth::{Tenant, TenantSettings};
-use crate::background::{Job, Step};
+use crate::background::{Job, JobType, Step};
 use crate::base::error::{Error, FieldError, Result};
 use crate::db::{RawRow, SqlValue, Tx};
 use crate::resource::batch::{self, Batch};
@@ -17,20 +17,24 @@ const ROWS: u32 = 250;
 /// Row errors that the job result includes, however many there were.
 const MAX_REPORTED_ERRORS: usize = 20;
 
+/// Job type of bulk operations.
+pub static BULK: JobType = JobType { name: "bulk_operation", step };
+
 /// Errors: 409 when this version cannot read the job's input; errors that concern no single row.
-pub fn step(tx: &mut Tx<'_>, tenant: &Tenant, business: &TenantSettings, job: &mut Job) -> Result<Step> {
+fn step(tx: &mut Tx<'_>, tenant: &Tenant, business: &TenantSettings, job: &mut Job) -> Result<Step> {
     let unreadable = || {
         let detail = "What this job was given cannot be read by this version of the service. Ask for it anew.";
         Error::conflict("unreadable_job", detail)
     };
-    let order = BulkRequest::of_job(&job.input).ok_or_else(unreadable)?;
+    let request = BulkRequest::of_job(&job.input).ok_or_else(unreadable)?;
     let until = job.input["until"].as_str().and_then(list_query::instant).ok_or_else(unreadable)?;
     let after = job.cursor["after"].as_str().and_then(|id| Uuid::try_parse(id).ok()).unwrap_or_default();
     // New tags are computed from the current ones.
-    let with_tags = matches!(order.work, BulkAction::Tag { .. });
-    let rows = select::select_ids_for_update(&order.list(business)?, tenant, after, until, with_tags, ROWS).rows(tx)?;
+    let with_tags = matches!(request.action, BulkAction::Tag { .. });
+    let rows =
+        select::select_ids_for_update(&request.list(business)?, tenant, after, until, with_tags, ROWS).rows(tx)?;
     let last = rows.last().and_then(|row| row.uuid(0));
-    let (ids, batch) = work(&order, business, &rows)?;
+    let (ids, batch) = work(&request, business, &rows)?;
     let refused: Vec<(Uuid, Error)> = match ids.is_empty() {
         true => Vec::new(),
         false => {
@@ -41,33 +45,33 @@ pub fn step(tx: &mut Tx<'_>, tenant: &Tenant, business: &TenantSettings, job: &m
     job.total = job.input["matched"].as_i64();
     job.done += rows.len() as i64;
     job.failed += refused.len() as i64;
-    let mut told = job.cursor["refused"].as_array().cloned().unwrap_or_default();
-    let room = MAX_REPORTED_ERRORS.saturating_sub(told.len());
-    told.extend(refused.iter().take(room).map(|(id, error)| json!({ "id": id, "problem": error.problem() })));
+    let mut reported = job.cursor["refused"].as_array().cloned().unwrap_or_default();
+    let room = MAX_REPORTED_ERRORS.saturating_sub(reported.len());
+    reported.extend(refused.iter().take(room).map(|(id, error)| json!({ "id": id, "problem": error.problem() })));
     if rows.len() < ROWS as usize {
         let changed = job.done - job.failed;
-        return Ok(Step::Done(json!({ "changed": changed, "failed": job.failed, "refused": told })));
+        return Ok(Step::Done(json!({ "changed": changed, "failed": job.failed, "refused": reported })));
     }
-    job.cursor = json!({ "after": last, "refused": told });
+    job.cursor = json!({ "after": last, "refused": reported });
     Ok(Step::More)
 }
 
 /// Builds the batch for `rows`. Returns the ids of its items, and the batch.
-fn work(order: &BulkRequest, business: &TenantSettings, rows: &[RawRow]) -> Result<(Vec<Uuid>, Batch)> {
+fn work(request: &BulkRequest, business: &TenantSettings, rows: &[RawRow]) -> Result<(Vec<Uuid>, Batch)> {
     let ids = || rows.iter().filter_map(|row| row.uuid(0));
-    let changes: Vec<(Uuid, Result<Changeset, Vec<FieldError>>)> = match (&order.work, order.change(business)?) {
+    let changes: Vec<(Uuid, Result<Changeset, Vec<FieldError>>)> = match (&request.action, request.change(business)?) {
         (BulkAction::Tag { add, remove }, _) => {
-            rows.iter().filter_map(|row| Some((row.uuid(0)?, tagged(order, row.text(1)?, add, remove)?))).collect()
+            rows.iter().filter_map(|row| Some((row.uuid(0)?, tagged(request, row.text(1)?, add, remove)?))).collect()
         }
         (BulkAction::Set(_), Some(change)) => ids().map(|id| (id, Ok(change.clone()))).collect(),
-        _ => return Ok((ids().collect(), Batch::of_ids(order.resource, ids().collect()))),
+        _ => return Ok((ids().collect(), Batch::of_ids(request.resource, ids().collect()))),
     };
-    Ok((changes.iter().map(|(id, _)| *id).collect(), Batch::of_changes(order.resource, changes)))
+    Ok((changes.iter().map(|(id, _)| *id).collect(), Batch::of_changes(request.resource, changes)))
 }
 
 /// Computes the new tags of a row; `None` when they do not change. Errors: too many.
 fn tagged(
-    order: &BulkRequest,
+    request: &BulkRequest,
     known: &str,
     add: &[String],
     remove: &[String],
@@ -82,7 +86,7 @@ fn tagged(
         let detail = format!("The row would have {} labels, and can have {MAX_TAGS}.", tags.len());
         return Some(Err(vec![FieldError::new("/tags", "length", detail)]));
     }
-    let mut change = Changeset::nothing(order.resource);
+    let mut change = Changeset::nothing(request.resource);
     change.set("tags", SqlValue::Texts(tags));
     Some(Ok(change))
 }

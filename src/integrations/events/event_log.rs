@@ -5,13 +5,12 @@ use std::collections::{HashMap, HashSet};
 use diesel::pg::PgConnection;
 use uuid::Uuid;
 
-use super::event_types::{About, EventType, EventTypes};
+use super::event_types::{About, EventRegistry, EventType, EventTypes};
 use super::query::After;
-use crate::app::registry::RESOURCES;
 use crate::auth::Tenant;
 use crate::base::error::{Error, Result};
 use crate::db::{RawRow, SqlValue, Statement};
-use crate::resource::{Field, FieldType as Holds, RowVisibility, row_json, select};
+use crate::resource::{Field, FieldType, Resource, RowVisibility, row_json, select};
 
 /// Numbers that one read scans for the wanted types. They have no gaps, so a reader of rare types continues from there.
 const MAX_POSITION_LAG: i64 = 10_000;
@@ -22,18 +21,18 @@ pub static FIELDS: [Field; 10] = [
     Field::ID,
     Field::int("sequence", 1, i64::MAX, "4711", "Its number: 1, 2, 3 … in each business, without gaps.").not_null(),
     Field::text("resource", 60, r#""leads""#, "What kind of row.").not_null(),
-    Field::new("row_id", Holds::Uuid, r#""01939d5e-6f3a-7b21-9c4e-3f8a1d2b5c71""#, "Which row.").not_null(),
-    Field::new("changed", Holds::Tags, r#"["status"]"#, "The fields that changed; of an update.").not_null(),
+    Field::new("row_id", FieldType::Uuid, r#""01939d5e-6f3a-7b21-9c4e-3f8a1d2b5c71""#, "Which row.").not_null(),
+    Field::new("changed", FieldType::Tags, r#"["status"]"#, "The fields that changed; of an update.").not_null(),
     Field::new(
         "changes",
-        Holds::Object,
+        FieldType::Object,
         r#"{"status":{"old":"new","new":"won"}}"#,
         "Each of them as it was and as it is. Empty for a new row, a deleted one, and one that was forgotten since.",
     )
     .not_null(),
     Field::choice("kind", &["user", "api_key", "system"], r#""user""#, "A person, a program, or the database's own.")
         .not_null(),
-    Field::new("id", Holds::Uuid, r#""01939d5e-6f3a-7b21-9c4e-3f8a1d2b5c73""#, "Of the person or the key."),
+    Field::new("id", FieldType::Uuid, r#""01939d5e-6f3a-7b21-9c4e-3f8a1d2b5c73""#, "Of the person or the key."),
     Field::text("request_id", 64, r#""01939d5e-6f3a-7b21-9c4e-3f8a1d2b5c79""#, "The request that did it."),
     Field::time("created_at", "When it was done.").not_null(),
 ];
@@ -57,17 +56,17 @@ pub struct Event {
 
 impl Event {
     /// Reads the columns from `offset` on. `None` when there is no event, or its type is unknown to this binary.
-    pub fn read(cells: &RawRow, offset: usize) -> Option<Self> {
+    pub fn read(registry: EventRegistry, cells: &RawRow, offset: usize) -> Option<Self> {
         let sequence = cells.int(offset + 1)?;
-        let kind = EventType::kept(cells.text(offset + 2)?, cells.text(offset + 10)?)?;
-        let about = About { kind, row: cells.uuid(offset + 3)? };
+        let event_type = registry.stored(cells.text(offset + 2)?, cells.text(offset + 10)?)?;
+        let about = About { event_type, row: cells.uuid(offset + 3)? };
         let mut json = Vec::with_capacity(512);
         let mut part = |begins: &str, from: usize, to: usize| {
             json.extend_from_slice(begins.as_bytes());
             row_json::members(&mut json, &FIELDS[from..to], cells, offset + from, None);
         };
         part("{", 0, 2);
-        part(&format!(",\"type\":\"{}\",", kind.name()), 2, 6);
+        part(&format!(",\"type\":\"{}\",", event_type.name()), 2, 6);
         part(",\"actor\":{", 6, 8);
         part("},", 8, 10);
         json.push(b'}');
@@ -100,10 +99,10 @@ impl Page {
     }
 }
 
-/// Reads up to `limit` events of `kinds` after `after`, without those of rows that the tenant may not see. Queries:
+/// Reads up to `limit` events of `types` after `after`, without those of rows that the tenant may not see. Queries:
 /// one, and for a caller restricted to their own rows one more per resource. Errors: 410 when the next events have
 /// expired, or `after` is unknown.
-pub fn page(conn: &mut PgConnection, tenant: &Tenant, after: After, kinds: &EventTypes, limit: u32) -> Result<Page> {
+pub fn page(conn: &mut PgConnection, tenant: &Tenant, after: After, types: &EventTypes, limit: u32) -> Result<Page> {
     let from = match after {
         After::Nothing => 0,
         After::Number(number) => number,
@@ -121,7 +120,7 @@ pub fn page(conn: &mut PgConnection, tenant: &Tenant, after: After, kinds: &Even
          AND e.sequence > greatest(h.after, h.oldest - 1) AND e.sequence <= greatest(h.after, h.oldest - 1) + {MAX_POSITION_LAG} \
          AND e.resource || '.' || e.action = ANY("
     ));
-    sql.bind(SqlValue::Texts(kinds.kept_as()));
+    sql.bind(SqlValue::Texts(types.stored_names()));
     sql.push(&format!(
         ") ORDER BY e.sequence LIMIT {limit}) e ON true \
          LEFT JOIN audit_log a ON a.business_id = e.business_id AND a.id = e.id ORDER BY e.sequence"
@@ -132,7 +131,7 @@ pub fn page(conn: &mut PgConnection, tenant: &Tenant, after: After, kinds: &Even
     if let After::Number(number) = after {
         is_kept(number, oldest, last)?;
     }
-    let mut events: Vec<Event> = rows.iter().filter_map(|row| Event::read(row, 2)).collect();
+    let mut events: Vec<Event> = rows.iter().filter_map(|row| Event::read(types.registry, row, 2)).collect();
     let reached = match events.last().filter(|_| events.len() == limit as usize) {
         Some(event) => event.sequence,
         None => from.max(oldest - 1).saturating_add(MAX_POSITION_LAG).min(last),
@@ -170,26 +169,26 @@ impl VisibilityFilter {
         if tenant.restricted_to_user().is_none() {
             return Ok(Self(None));
         }
-        let mut asked: HashMap<usize, HashSet<Uuid>> = HashMap::new();
+        let mut asked: HashMap<usize, (&Resource, HashSet<Uuid>)> = HashMap::new();
         for about in about {
-            asked.entry(about.kind.resource).or_default().insert(about.row);
+            let EventType { resource, index, .. } = about.event_type;
+            asked.entry(index).or_insert_with(|| (resource, HashSet::new())).1.insert(about.row);
         }
         let mut seen = HashSet::new();
-        for (place, rows) in asked {
-            let resource = RESOURCES[place];
+        for (index, (resource, rows)) in asked {
             if matches!(resource.visibility, RowVisibility::All) {
-                seen.extend(rows.into_iter().map(|row| (place, row)));
+                seen.extend(rows.into_iter().map(|row| (index, row)));
                 continue;
             }
             let mut sql = Statement::new(format!("SELECT t.id FROM {} t", resource.table));
             sql.append(select::tenant_predicate(resource, tenant)).push(" AND t.id = ANY(");
             sql.bind(SqlValue::Uuids(rows.into_iter().collect())).push(")");
-            seen.extend(sql.rows(conn)?.iter().filter_map(|row| Some((place, row.uuid(0)?))));
+            seen.extend(sql.rows(conn)?.iter().filter_map(|row| Some((index, row.uuid(0)?))));
         }
         Ok(Self(Some(seen)))
     }
 
     pub fn has(&self, about: About) -> bool {
-        self.0.as_ref().is_none_or(|seen| seen.contains(&(about.kind.resource, about.row)))
+        self.0.as_ref().is_none_or(|seen| seen.contains(&(about.event_type.index, about.row)))
     }
 }

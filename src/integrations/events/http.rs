@@ -5,18 +5,16 @@ use std::time::Duration;
 use actix_web::http::{Method, header};
 use actix_web::web::{Bytes, Data, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
-use utoipa::openapi::OpenApi;
 
 use super::broadcaster::Broadcaster;
 use super::event_log::{self, Page};
-use super::event_types::EventTypes;
-use super::openapi;
+use super::event_types::{EventRegistry, EventTypes};
 use super::query::{self, After, Asked};
 use super::stream::Subscriber;
-use crate::app::state::AppState;
 use crate::auth::{Identity, Tenant};
 use crate::base::error::{Error, FieldError, Result};
 use crate::cache::{ComputedResponse, Entry, Source, VersionStamp};
+use crate::db::Db;
 use crate::http::caller::UnverifiedCaller;
 use crate::http::{response, routing};
 
@@ -30,12 +28,17 @@ pub fn routes(api: &mut ServiceConfig) {
     routing::resource("/events/stream").reads(Method::GET, stream).register(api);
 }
 
-async fn list(app: Data<AppState>, claim: UnverifiedCaller, request: HttpRequest, _: Bytes) -> Result<HttpResponse> {
-    let claim = claim.revalidate().await?;
-    let (asked, kinds, tenant) = understood(&request, &LIST, claim.identity())?;
+async fn list(
+    (db, registry): (Data<Db>, Data<EventRegistry>),
+    caller: UnverifiedCaller,
+    request: HttpRequest,
+    _: Bytes,
+) -> Result<HttpResponse> {
+    let caller = caller.revalidate().await?;
+    let (asked, types, tenant) = parse(**registry, &request, &LIST, caller.identity())?;
     let (after, limit) = (asked.after.unwrap_or(After::Nothing), asked.limit);
-    let db = app.db.for_tenant(&tenant);
-    let page = db.read("events", move |conn| event_log::page(conn, &tenant, after, &kinds, limit)).await?;
+    let page = db.for_tenant(&tenant);
+    let page = page.read("events", move |conn| event_log::page(conn, &tenant, after, &types, limit)).await?;
     let body = written(&page, limit);
     let etag = format!("\"{:016x}\"", xxhash_rust::xxh3::xxh3_64(&body));
     let entry = Entry::new(VersionStamp::default(), ComputedResponse { body, etag }, Duration::ZERO);
@@ -43,19 +46,19 @@ async fn list(app: Data<AppState>, claim: UnverifiedCaller, request: HttpRequest
 }
 
 async fn stream(
-    hub: Data<Broadcaster>,
-    claim: UnverifiedCaller,
+    (broadcaster, registry): (Data<Broadcaster>, Data<EventRegistry>),
+    caller: UnverifiedCaller,
     request: HttpRequest,
     _: Bytes,
 ) -> Result<HttpResponse> {
-    let claim = claim.revalidate().await?;
-    let (asked, kinds, tenant) = understood(&request, &STREAM, claim.identity())?;
+    let caller = caller.revalidate().await?;
+    let (asked, types, tenant) = parse(**registry, &request, &STREAM, caller.identity())?;
     let after = last_event_id(&request)?.or(asked.after).unwrap_or(After::Latest);
-    let place = Broadcaster::enter(&hub, tenant.id(), kinds.clone())?;
-    let (whose, wanted) = (tenant.clone(), kinds.clone());
+    let subscription = Broadcaster::subscribe(&broadcaster, tenant.id(), types.clone())?;
+    let (whose, wanted) = (tenant.clone(), types.clone());
     // After a restart all clients reconnect at once.
-    let turn = hub.reads.acquire().await.map_err(|error| Error::Internal(error.to_string()))?;
-    let db = hub.app.db.for_tenant(&tenant);
+    let turn = broadcaster.reads.acquire().await.map_err(|error| Error::Internal(error.to_string()))?;
+    let db = broadcaster.db.for_tenant(&tenant);
     let page = db.read("events_from", move |conn| event_log::page(conn, &whose, after, &wanted, 1)).await?;
     drop(turn);
     let position = if let After::Number(number) = after { number } else { page.last };
@@ -66,22 +69,27 @@ async fn stream(
     if *request.method() == Method::HEAD {
         return Ok(reply.finish());
     }
-    Ok(reply.streaming(Subscriber { hub, place, claim, tenant, kinds, position }.stream()))
+    Ok(reply.streaming(Subscriber { broadcaster, subscription, caller, tenant, types, position }.stream()))
 }
 
 /// Parses the request. Returns the query, the event types to send, and the tenant. Errors: 400 with every validation
 /// error; 403 when a requested type may not be read.
-fn understood(request: &HttpRequest, names: &[&str], identity: &Identity) -> Result<(Asked, EventTypes, Tenant)> {
-    let (readable, tenant) = EventTypes::readable(identity)?;
-    let asked = Asked::read(request.query_string(), names)?;
-    let kinds = match &asked.kinds {
+fn parse(
+    registry: EventRegistry,
+    request: &HttpRequest,
+    names: &[&str],
+    identity: &Identity,
+) -> Result<(Asked, EventTypes, Tenant)> {
+    let (readable, tenant) = registry.readable(identity)?;
+    let asked = Asked::read(registry, request.query_string(), names)?;
+    let types = match &asked.types {
         None => readable,
         Some(wanted) => {
             wanted.must_be_readable(identity)?;
             wanted.clone()
         }
     };
-    Ok((asked, kinds, tenant))
+    Ok((asked, types, tenant))
 }
 
 fn last_event_id(request: &HttpRequest) -> Result<Option<After>> {
@@ -106,9 +114,4 @@ fn written(page: &Page, limit: u32) -> Vec<u8> {
         format!("],\"page\":{{\"limit\":{limit},\"next\":{next},\"last\":{}}}}}", page.last).as_bytes(),
     );
     out
-}
-
-/// Adds both operations to the OpenAPI document.
-pub fn describe(api: &mut OpenApi) {
-    openapi::describe(api);
 }

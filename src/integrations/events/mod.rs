@@ -3,18 +3,25 @@
 //! The audit log is the only source: its trigger puts each entry into the outbox, in the transaction of the change.
 //! Committed entries are numbered 1, 2, 3 … in each business by one process at a time ([`sequencer`]), so a reader who
 //! has read up to a number never finds a smaller one that they have not seen. Events are read page by page
-//! ([`event_log`]) or streamed ([`stream`]), with one query for all streams of the process ([`broadcaster`]).
-//! docs/EVENTS.md is the documentation for clients.
+//! ([`event_log`]) or streamed ([`stream`]), with one query for all streams of the process (`event_reader`), whose
+//! batches the [`broadcaster`] hands to each. [`event_types`] follow from the resources of the API; [`purge_events`]
+//! deletes old events. docs/EVENTS.md is the documentation for clients.
 
 pub mod args;
+mod batch;
 mod broadcaster;
 pub mod event_log;
+mod event_reader;
 pub mod event_types;
 pub mod http;
 pub mod openapi;
+pub mod purge_events;
 pub mod query;
 pub mod sequencer;
+mod settings;
 mod stream;
 
-pub use self::broadcaster::{Broadcaster, keep_reading};
-pub use self::event_types::EventTypes;
+pub use self::broadcaster::Broadcaster;
+pub use self::event_reader::EventReader;
+pub use self::event_types::{EventRegistry, EventTypes};
+pub use self::settings::StreamSettings;

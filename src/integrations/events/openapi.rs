@@ -8,8 +8,7 @@ use utoipa::openapi::schema::{
 };
 use utoipa::openapi::{ContentBuilder, OpenApi, PathItem, RefOr, Required, Schema};
 
-use super::event_types;
-use crate::app::registry::RESOURCES;
+use super::event_types::EventRegistry;
 use crate::http::openapi_responses::{count, integer, problems, reference};
 use crate::resource::http::API;
 use crate::resource::list_query::{DEFAULT_LIMIT, MAX_LIMIT};
@@ -19,7 +18,8 @@ const FOLLOW: &str = "Server-sent events: `id` is the number, `event` the type, 
     stream ends when the credential does or may do something else, when it is old, and when its reader is too slow; come back \
     with the number of the last event, and nothing is lost.";
 
-pub fn describe(api: &mut OpenApi) {
+/// Adds both operations to the OpenAPI document.
+pub fn describe(registry: EventRegistry, api: &mut OpenApi) {
     let components = api.components.get_or_insert_default();
     components.schemas.insert("Event".to_owned(), RefOr::T(event()));
     components.schemas.insert("EventPage".to_owned(), RefOr::T(page()));
@@ -36,8 +36,8 @@ pub fn describe(api: &mut OpenApi) {
         ))
         .operation_id(Some("listEvents"))
         .parameter(after())
-        .parameter(resources())
-        .parameter(types())
+        .parameter(resources(registry))
+        .parameter(types(registry))
         .parameter(query("limit", limit(), "How many events a page has at most."))
         .response("200", ResponseBuilder::new().description("A page.").content("application/json", content("EventPage", page_example())));
     let stream = OperationBuilder::new()
@@ -46,8 +46,8 @@ pub fn describe(api: &mut OpenApi) {
         .description(Some(FOLLOW))
         .operation_id(Some("streamEvents"))
         .parameter(after())
-        .parameter(resources())
-        .parameter(types())
+        .parameter(resources(registry))
+        .parameter(types(registry))
         .parameter(
             ParameterBuilder::new()
                 .name("Last-Event-ID")
@@ -73,8 +73,8 @@ fn after() -> Parameter {
     query("after", schema.into(), "The number of the last event that you have; `latest`: only what comes from now on.")
 }
 
-fn resources() -> Parameter {
-    let resources = RESOURCES.iter().filter(|resource| event_types::tells(resource)).map(|resource| resource.plural);
+fn resources(registry: EventRegistry) -> Parameter {
+    let resources = registry.resources().map(|resource| resource.plural);
     separated(
         "resource",
         ObjectBuilder::new().schema_type(Type::String).enum_values(Some(resources)),
@@ -82,8 +82,8 @@ fn resources() -> Parameter {
     )
 }
 
-fn types() -> Parameter {
-    let names = event_types::every_name().into_iter().chain(["*".to_owned()]);
+fn types(registry: EventRegistry) -> Parameter {
+    let names = registry.names().into_iter().chain(["*".to_owned()]);
     let names = ObjectBuilder::new().schema_type(Type::String).enum_values(Some(names));
     separated("type", names, "Only these types, comma-separated; `lead.*` for all of a resource.")
 }

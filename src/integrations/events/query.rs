@@ -1,11 +1,10 @@
 //! Query parameters of the event log: start position, event types and page size.
 
-use crate::app::registry::RESOURCES;
 use crate::base::error::{Error, FieldError, Result};
 use crate::resource::did_you_mean;
 use crate::resource::list_query::{DEFAULT_LIMIT, MAX_LIMIT};
 
-use super::event_types::{self, EventTypes};
+use super::event_types::{EventRegistry, EventTypes};
 
 /// Where to start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,14 +21,14 @@ pub struct Asked {
     /// `None`: the default of the operation.
     pub after: Option<After>,
     /// The types that `resource` and `type` both select; `None`: all that the caller may read.
-    pub kinds: Option<EventTypes>,
+    pub types: Option<EventTypes>,
     pub limit: u32,
 }
 
 impl Asked {
     /// Parses `query`, which may have the parameters `names`. Errors: 400 with every validation error.
-    pub fn read(query: &str, names: &[&str]) -> Result<Self> {
-        let mut asked = Self { after: None, kinds: None, limit: DEFAULT_LIMIT };
+    pub fn read(registry: EventRegistry, query: &str, names: &[&str]) -> Result<Self> {
+        let mut asked = Self { after: None, types: None, limit: DEFAULT_LIMIT };
         let (mut faults, mut seen) = (Vec::new(), Vec::new());
         for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
             let mut fault = |code, detail| faults.push(FieldError::new(format!("/query/{name}"), code, detail));
@@ -51,12 +50,12 @@ impl Asked {
                     Ok(limit) if (1..=MAX_LIMIT).contains(&limit) => asked.limit = limit,
                     _ => fault("out_of_range", format!("`limit` is a whole number from 1 to {MAX_LIMIT}.")),
                 },
-                "resource" => match resources(&value) {
-                    Ok(kinds) => asked.narrow(kinds),
+                "resource" => match resources(registry, &value) {
+                    Ok(types) => asked.narrow(types),
                     Err(details) => details.into_iter().for_each(|detail| fault("unknown_resource", detail)),
                 },
-                _ => match EventTypes::named(words(&value)) {
-                    Ok(kinds) => asked.narrow(kinds),
+                _ => match registry.parse(words(&value)) {
+                    Ok(types) => asked.narrow(types),
                     Err(details) => details.into_iter().for_each(|detail| fault("unknown_type", detail)),
                 },
             }
@@ -65,10 +64,10 @@ impl Asked {
         if faults.is_empty() { Ok(asked) } else { Err(Error::parameters(faults)) }
     }
 
-    fn narrow(&mut self, kinds: EventTypes) {
-        self.kinds = Some(match &self.kinds {
-            Some(known) => known.both(&kinds),
-            None => kinds,
+    fn narrow(&mut self, types: EventTypes) {
+        self.types = Some(match &self.types {
+            Some(known) => known.intersection(&types),
+            None => types,
         });
     }
 }
@@ -85,15 +84,14 @@ fn words(value: &str) -> impl Iterator<Item = &str> {
     value.split(',').map(str::trim)
 }
 
-fn resources(value: &str) -> Result<EventTypes, Vec<String>> {
-    let known: Vec<&str> =
-        RESOURCES.iter().filter(|resource| event_types::tells(resource)).map(|resource| resource.plural).collect();
+fn resources(registry: EventRegistry, value: &str) -> Result<EventTypes, Vec<String>> {
+    let known: Vec<&str> = registry.resources().map(|resource| resource.plural).collect();
     let unknown = words(value).filter(|word| !known.contains(word));
     let faults: Vec<String> = unknown
         .map(|word| format!("There are no events of `{word}`.{}", did_you_mean(word, known.iter().copied())))
         .collect();
     if faults.is_empty() {
-        Ok(EventTypes::of(|resource| words(value).any(|word| word == resource.plural)))
+        Ok(registry.of(|resource| words(value).any(|word| word == resource.plural)))
     } else {
         Err(faults)
     }

@@ -5,16 +5,18 @@
 //! have changed.
 
 use std::convert::Infallible;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use actix_web::web::{Bytes, Data};
 use futures_util::Stream;
 use futures_util::stream::unfold;
 
-use super::broadcaster::{self, Batch, Broadcaster, Subscription};
+use super::batch::{self, Batch};
+use super::broadcaster::{Broadcaster, Subscription};
 use super::event_log::{self, VisibilityFilter};
 use super::event_types::EventTypes;
 use super::query::After;
+use super::settings::StreamSettings;
 use crate::auth::Tenant;
 use crate::base::error::Result;
 use crate::http::caller::UnverifiedCaller;
@@ -25,11 +27,11 @@ const PAGE: u32 = 500;
 const RETRY: std::ops::Range<u32> = 500..3_000;
 
 pub struct Subscriber {
-    pub hub: Data<Broadcaster>,
-    pub place: Subscription,
-    pub claim: UnverifiedCaller,
+    pub broadcaster: Data<Broadcaster>,
+    pub subscription: Subscription,
+    pub caller: UnverifiedCaller,
     pub tenant: Tenant,
-    pub kinds: EventTypes,
+    pub types: EventTypes,
     /// All events up to this number were sent.
     pub position: i64,
 }
@@ -52,27 +54,22 @@ struct StreamClosed;
 impl Subscriber {
     pub fn stream(self) -> impl Stream<Item = Result<Bytes, Infallible>> + 'static {
         let now = Instant::now();
-        let life = Duration::from_secs(self.hub.app.config.events.stream_minutes * 60);
-        let beats = now + self.heartbeat();
-        let following =
-            Following { follower: self, listens_from: None, begun: false, over: false, beats, ends: now + life };
+        let StreamSettings { heartbeat, max_age, .. } = self.broadcaster.settings;
+        let (beats, ends) = (now + heartbeat, now + max_age);
+        let following = Following { follower: self, listens_from: None, begun: false, over: false, beats, ends };
         unfold(following, |mut following| async move {
             let bytes = following.next().await?;
             Some((Ok(bytes), following))
         })
     }
 
-    fn heartbeat(&self) -> Duration {
-        Duration::from_secs(self.hub.app.config.events.stream_heartbeat_seconds)
-    }
-
     /// Revalidates the credential. Errors: it is no longer valid, or its rights have changed.
     async fn is_still_allowed(&mut self) -> Result<(), StreamClosed> {
-        let now = self.claim.revalidate().await.map_err(|_| StreamClosed)?;
-        if !now.identity().is_as(self.claim.identity()) {
+        let now = self.caller.revalidate().await.map_err(|_| StreamClosed)?;
+        if !now.identity().is_as(self.caller.identity()) {
             return Err(StreamClosed);
         }
-        self.claim = now;
+        self.caller = now;
         Ok(())
     }
 
@@ -83,8 +80,8 @@ impl Subscriber {
             Some(_) => {
                 let about: Vec<_> = batch.events.iter().map(|event| event.about).collect();
                 let tenant = self.tenant.clone();
-                let _turn = self.hub.reads.acquire().await.map_err(|_| StreamClosed)?;
-                let db = self.hub.app.db.for_tenant(&tenant);
+                let _turn = self.broadcaster.reads.acquire().await.map_err(|_| StreamClosed)?;
+                let db = self.broadcaster.db.for_tenant(&tenant);
                 let seen =
                     db.read("events_seen", move |conn| VisibilityFilter::of(conn, &tenant, about.iter().copied()));
                 Some(seen.await.map_err(|_| StreamClosed)?)
@@ -92,7 +89,7 @@ impl Subscriber {
         };
         let wanted = batch.events.iter().filter(|event| {
             event.sequence > self.position
-                && self.kinds.has(event.about.kind)
+                && self.types.has(event.about.event_type)
                 && seen.as_ref().is_none_or(|seen| seen.has(event.about))
         });
         // Ranges of adjacent events; as a rule one, the whole batch.
@@ -128,7 +125,7 @@ impl Following {
             match done {
                 Ok(bytes) if bytes.is_empty() => {}
                 Ok(bytes) => {
-                    self.beats = Instant::now() + self.follower.heartbeat();
+                    self.beats = Instant::now() + self.follower.broadcaster.settings.heartbeat;
                     return Some(bytes);
                 }
                 Err(StreamClosed) => {
@@ -142,23 +139,23 @@ impl Following {
     /// Sends a page of missed events. After the last one it subscribes, and reads what was published in between.
     async fn catch_up(&mut self) -> Result<Bytes, StreamClosed> {
         let Self { follower, listens_from, ends, .. } = self;
-        if Instant::now() >= *ends || follower.hub.is_closed() {
+        if Instant::now() >= *ends || follower.broadcaster.is_closed() {
             return Err(StreamClosed);
         }
-        let turn = follower.hub.reads.acquire().await.map_err(|_| StreamClosed)?;
-        let (tenant, kinds, after) =
-            (follower.tenant.clone(), follower.kinds.clone(), After::Number(follower.position));
-        let db = follower.hub.app.db.for_tenant(&tenant);
-        let page = db.read("events_missed", move |conn| event_log::page(conn, &tenant, after, &kinds, PAGE));
+        let turn = follower.broadcaster.reads.acquire().await.map_err(|_| StreamClosed)?;
+        let (tenant, types, after) =
+            (follower.tenant.clone(), follower.types.clone(), After::Number(follower.position));
+        let db = follower.broadcaster.db.for_tenant(&tenant);
+        let page = db.read("events_missed", move |conn| event_log::page(conn, &tenant, after, &types, PAGE));
         let page = page.await.map_err(|_| StreamClosed)?;
         drop(turn);
         follower.is_still_allowed().await?;
         follower.position = page.reached.max(follower.position);
         if listens_from.is_none() && page.next().is_none() {
-            *listens_from = Some(follower.place.listen(follower.position));
+            *listens_from = Some(follower.subscription.listen(follower.position));
         }
         let mut bytes = Vec::with_capacity(page.events.len() * 512);
-        page.events.iter().for_each(|event| broadcaster::write(&mut bytes, event.sequence, event.about, &event.json));
+        page.events.iter().for_each(|event| batch::write(&mut bytes, event.sequence, event.about, &event.json));
         Ok(bytes.into())
     }
 
@@ -166,7 +163,7 @@ impl Following {
     async fn live(&mut self) -> Result<Bytes, StreamClosed> {
         let Self { follower, beats, ends, .. } = self;
         let wait = (*beats).min(*ends).saturating_duration_since(Instant::now());
-        match tokio::time::timeout(wait, follower.place.next()).await {
+        match tokio::time::timeout(wait, follower.subscription.next()).await {
             Ok(None) => Err(StreamClosed),
             Ok(Some(batch)) => {
                 let part = follower.part(&batch).await?;
@@ -179,7 +176,7 @@ impl Following {
             Err(_) if Instant::now() >= *ends => Err(StreamClosed),
             Err(_) => {
                 follower.is_still_allowed().await?;
-                if let Some(reached) = follower.place.reached() {
+                if let Some(reached) = follower.subscription.reached() {
                     follower.position = reached.max(follower.position);
                 }
                 // An id without an event: a client that reconnects later need not scan the events that were not for it.

@@ -1,12 +1,11 @@
 //! Background task which deletes expired import data: chunks of uploads which broke off, and files and row results past
 //! their retention.
 
-use actix_web::web::Data;
+use std::time::Duration;
 
-use crate::app::state::AppState;
-use crate::background::TaskOutcome;
+use crate::background::{BackgroundTask, TaskOutcome};
 use crate::base::error::Result;
-use crate::db::{SqlValue, Statement, Tx};
+use crate::db::{Db, SqlValue, Statement, Tx};
 
 /// Chunks deleted per transaction, a mebibyte each.
 const CHUNKS: usize = 64;
@@ -15,12 +14,16 @@ const RECORDS: usize = 10_000;
 /// Expired imports examined per transaction.
 const IMPORTS: usize = 20;
 
+/// The task; files and row results are kept for `retention_days`.
+pub fn task(db: Db, retention_days: u32) -> BackgroundTask {
+    BackgroundTask::new("tidy imports", Duration::from_secs(60), move || cleanup(db.clone(), retention_days))
+}
+
 /// Deletes some of it, across all businesses.
-pub async fn cleanup(app: Data<AppState>) -> Result<TaskOutcome> {
-    let days = app.config.imports.import_retention_days;
-    let more = app.db.unscoped().write("import_tidy", move |tx| {
+async fn cleanup(db: Db, retention_days: u32) -> Result<TaskOutcome> {
+    let more = db.unscoped().write("import_tidy", move |tx| {
         let orphans = orphans(tx)?;
-        Ok(over(tx, days)? || orphans)
+        Ok(over(tx, retention_days)? || orphans)
     });
     Ok(if more.await? { TaskOutcome::Again } else { TaskOutcome::Rest })
 }

@@ -14,10 +14,9 @@ use super::csv_split;
 use super::file_store::CHUNK;
 use super::resource::IMPORTS;
 use super::row_results;
-use crate::app::state::AppState;
 use crate::auth::{Action, Tenant};
 use crate::base::error::{Error, FieldError, Result};
-use crate::db::{SqlValue, Statement};
+use crate::db::{Db, SqlValue, Statement};
 use crate::http::caller::Caller;
 use crate::resource::http::id;
 use crate::resource::{crud, did_you_mean, select};
@@ -26,34 +25,29 @@ use crate::resource::{crud, did_you_mean, select};
 const PAGE: usize = 200;
 
 /// Streams the file; without rows it has only the header.
-pub async fn download(app: Data<AppState>, caller: Caller, request: HttpRequest, _: Bytes) -> Result<HttpResponse> {
+pub async fn download(db: Data<Db>, caller: Caller, request: HttpRequest, _: Bytes) -> Result<HttpResponse> {
     let tenant = caller.require(IMPORTS.area, Action::Read)?;
     let notes = wants_notes(&request)?;
     let id = id(&IMPORTS, &request)?;
     let own = tenant.clone();
-    let file =
-        app.db.for_tenant(&tenant).read("import_errors", move |conn| Refusals::open(conn, &own, id, notes)).await?;
+    let file = db.for_tenant(&tenant).read("import_errors", move |conn| Refusals::open(conn, &own, id, notes)).await?;
     let first = file.headers()?;
-    let pages = stream::unfold((app, tenant, file, Some(first)), |(app, tenant, mut file, first)| async move {
+    let pages = stream::unfold((db, tenant, file, Some(first)), |(db, tenant, mut file, first)| async move {
         if let Some(first) = first {
-            return Some((Ok::<_, Error>(first), (app, tenant, file, None)));
+            return Some((Ok::<_, Error>(first), (db, tenant, file, None)));
         }
         let (last, own) = (file.last?, tenant.clone());
-        let page = app.db.for_tenant(&tenant).read("import_errors", move |conn| {
+        let page = db.for_tenant(&tenant).read("import_errors", move |conn| {
             let mut page = file.clone();
             page.next(conn, &own, last).map(|bytes| (bytes, page))
         });
         match page.await {
             Ok((bytes, next)) => {
                 file = next;
-                if bytes.is_empty() && file.last.is_none() {
-                    None
-                } else {
-                    Some((Ok(bytes), (app, tenant, file, None)))
-                }
+                if bytes.is_empty() && file.last.is_none() { None } else { Some((Ok(bytes), (db, tenant, file, None))) }
             }
             // The response has started; cutting it off shows the client that it is incomplete.
-            Err(error) => Some((Err(error), (app, tenant, Refusals { last: None, ..Refusals::default() }, None))),
+            Err(error) => Some((Err(error), (db, tenant, Refusals { last: None, ..Refusals::default() }, None))),
         }
     });
     Ok(HttpResponse::Ok()

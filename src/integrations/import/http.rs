@@ -12,16 +12,17 @@ use super::csv_reader::Records;
 use super::job::{self, IMPORT};
 use super::resource::{FORMATS, IMPORTS, Import, NAMES, ON_MATCH, check_finders, columns, imported, mapped};
 use super::revert::{self, REVERT};
+use super::settings::ImportSettings;
 use super::{csv_header as headers, error_report, file_store, matching, row_results};
-use crate::app::state::AppState;
 use crate::auth::{Action, Area, Tenant};
-use crate::background::{self, JobType};
+use crate::background::{self, JobType, JobWaker};
 use crate::base::error::{Error, FieldError, Result};
-use crate::db::{Actor, SqlValue, Statement, Tx};
+use crate::db::{Actor, Db, SqlValue, Statement, Tx};
 use crate::http::caller::Caller;
 use crate::http::idempotency::{self, ApiResponse, IdempotencyKey};
 use crate::http::payload::BodyStream;
 use crate::http::routing::{self, Routes};
+use crate::integrations::jobs;
 use crate::resource::action_body::ActionBody;
 use crate::resource::crud::{self, Row};
 use crate::resource::http::{API, id, no_parameters};
@@ -32,6 +33,9 @@ use crate::resource::{Resource, did_you_mean};
 const MAX_HEADER_LEN: usize = 64 * 1024;
 /// Maximum length of a file name, in characters.
 const MAX_FILE_NAME_LEN: usize = 255;
+
+/// What the handlers that start a job use.
+type State = (Data<Db>, Data<JobWaker>, Data<ImportSettings>);
 
 /// Registers the upload as the operation which creates an import.
 pub fn creation(many: Routes) -> Routes {
@@ -47,7 +51,12 @@ pub fn routes(scope: &mut ServiceConfig) {
     routing::resource("/{id}/errors").on(Method::GET, error_report::download).register(scope);
 }
 
-async fn upload(app: Data<AppState>, caller: Caller, request: HttpRequest, body: BodyStream) -> Result<HttpResponse> {
+async fn upload(
+    (db, waker, settings): State,
+    caller: Caller,
+    request: HttpRequest,
+    body: BodyStream,
+) -> Result<HttpResponse> {
     let tenant = caller.require(Area::Crm, Action::Write)?;
     let asked = Asked::read(&request)?;
     if let Some(resource) = imported(asked.resource) {
@@ -56,7 +65,7 @@ async fn upload(app: Data<AppState>, caller: Caller, request: HttpRequest, body:
     // Rejects an invalid idempotency key before the file is received.
     IdempotencyKey::from_request(&tenant, &request, &[])?;
     let id = Uuid::now_v7();
-    let made = match receive(&app, &tenant, id, &request, body).await {
+    let made = match receive(&db, settings.max_bytes, &tenant, id, &request, body).await {
         Ok(file) => {
             let (own, digest) = (tenant.clone(), file.digest);
             let status = if asked.starts { StatusCode::ACCEPTED } else { StatusCode::CREATED };
@@ -65,51 +74,50 @@ async fn upload(app: Data<AppState>, caller: Caller, request: HttpRequest, body:
                 Ok(ApiResponse { status, ..create(tx, &own, id, &asked, &file)?.created(path) })
             };
             // The file is too large to be compared; its digest identifies it.
-            idempotency::write_or_replay(&app.db, &tenant, &request, &digest, "import_create", make).await
+            idempotency::write_or_replay(&db, &tenant, &request, &digest, "import_create", make).await
         }
         Err(error) => Err(error),
     };
     // On an error or a replay the copy just received is not needed.
     if !matches!(made, Ok((_, false))) {
         let own = tenant.clone();
-        let forgotten =
-            app.db.for_tenant(&tenant).write("import_forget", move |tx| file_store::forget(tx, &own, id)).await;
+        let forgotten = db.for_tenant(&tenant).write("import_forget", move |tx| file_store::forget(tx, &own, id)).await;
         if let Err(error) = forgotten {
             tracing::warn!(%error, "a file that is not needed is cleared away with those that broke off");
         }
     }
-    app.wakers.jobs.notify_one();
+    waker.wake();
     Ok(made?.0)
 }
 
-async fn preview(app: Data<AppState>, caller: Caller, request: HttpRequest, _: Bytes) -> Result<HttpResponse> {
+async fn preview(db: Data<Db>, caller: Caller, request: HttpRequest, _: Bytes) -> Result<HttpResponse> {
     let tenant = caller.require(IMPORTS.area, Action::Read)?;
     no_parameters(&request)?;
     let id = id(&IMPORTS, &request)?;
     let shown =
-        app.db.for_tenant(&tenant).read("import_preview", move |conn| row_results::shown(conn, &tenant, id)).await?;
+        db.for_tenant(&tenant).read("import_preview", move |conn| row_results::shown(conn, &tenant, id)).await?;
     Ok(HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(shown))
 }
 
-async fn dry_run(app: Data<AppState>, caller: Caller, request: HttpRequest, body: Bytes) -> Result<HttpResponse> {
+async fn dry_run(state: State, caller: Caller, request: HttpRequest, body: Bytes) -> Result<HttpResponse> {
     let tenant = caller.require(Area::Crm, Action::Write)?;
-    started(app, tenant, request, body, |tx, tenant, import| run(tx, tenant, import, true)).await
+    started(state, tenant, request, body, |tx, tenant, import| run(tx, tenant, import, true)).await
 }
 
-async fn execute(app: Data<AppState>, caller: Caller, request: HttpRequest, body: Bytes) -> Result<HttpResponse> {
+async fn execute(state: State, caller: Caller, request: HttpRequest, body: Bytes) -> Result<HttpResponse> {
     let tenant = caller.require(Area::Crm, Action::Write)?;
-    started(app, tenant, request, body, |tx, tenant, import| run(tx, tenant, import, false)).await
+    started(state, tenant, request, body, |tx, tenant, import| run(tx, tenant, import, false)).await
 }
 
-async fn revert(app: Data<AppState>, caller: Caller, request: HttpRequest, body: Bytes) -> Result<HttpResponse> {
+async fn revert(state: State, caller: Caller, request: HttpRequest, body: Bytes) -> Result<HttpResponse> {
     // It deletes the created rows.
-    let (tenant, days) = (caller.require(Area::Crm, Action::Delete)?, app.config.imports.import_retention_days);
-    started(app, tenant, request, body, move |tx, tenant, import| take_back(tx, tenant, import, days)).await
+    let (tenant, days) = (caller.require(Area::Crm, Action::Delete)?, state.2.retention_days);
+    started(state, tenant, request, body, move |tx, tenant, import| take_back(tx, tenant, import, days)).await
 }
 
 /// Starts a job on the import of the path: 202 with the import, and the job's path in `Location`.
 async fn started(
-    app: Data<AppState>,
+    (db, waker, _): State,
     tenant: Tenant,
     request: HttpRequest,
     body: Bytes,
@@ -121,11 +129,11 @@ async fn started(
         let import = Import::lock(tx, &own, id)?;
         import.rests()?;
         let job = start(tx, &own, import)?;
-        let answer = shown(tx, &own, id)?.created(crate::monitoring::jobs::path(job));
+        let answer = shown(tx, &own, id)?.created(jobs::path(job));
         Ok(ApiResponse { status: StatusCode::ACCEPTED, ..answer })
     };
-    let reply = idempotency::write(&app.db, &tenant, &request, &body, "import_start", begin).await?;
-    app.wakers.jobs.notify_one();
+    let reply = idempotency::write(&db, &tenant, &request, &body, "import_start", begin).await?;
+    waker.wake();
     Ok(reply)
 }
 
@@ -281,16 +289,16 @@ struct File {
 /// Stores the file chunk by chunk, one transaction each. Chunks of an incomplete upload are deleted later
 /// ([`super::cleanup`]).
 async fn receive(
-    app: &AppState,
+    db: &Db,
+    max_bytes: u64,
     tenant: &Tenant,
     id: Uuid,
     request: &HttpRequest,
     mut body: BodyStream,
 ) -> Result<File> {
-    let largest = app.config.imports.import_bytes;
-    let too_large = || Error::TooLarge(format!("A file may have at most {largest} bytes (RAPPORT_IMPORT_BYTES)."));
+    let too_large = || Error::TooLarge(format!("A file may have at most {max_bytes} bytes (RAPPORT_IMPORT_BYTES)."));
     let announced = request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-    if announced.is_some_and(|length: u64| length > largest) {
+    if announced.is_some_and(|length: u64| length > max_bytes) {
         return Err(too_large());
     }
     let mut file = File { bytes: 0, lines: 0, head: Vec::new(), digest: [0; 32] };
@@ -299,7 +307,7 @@ async fn receive(
     while let Some(piece) = body.next().await? {
         file.bytes += piece.len() as u64;
         digest.update(&piece);
-        if file.bytes > largest {
+        if file.bytes > max_bytes {
             return Err(too_large());
         }
         file.lines += piece.iter().filter(|byte| **byte == b'\n').count() as u64;
@@ -309,22 +317,22 @@ async fn receive(
         while chunk.len() + piece.len() >= file_store::CHUNK {
             let (now, later) = piece.split_at(file_store::CHUNK - chunk.len());
             chunk.extend_from_slice(now);
-            keep(app, tenant, id, number, chunk.split().to_vec()).await?;
+            keep(db, tenant, id, number, chunk.split().to_vec()).await?;
             (number, piece) = (number + 1, later);
         }
         chunk.extend_from_slice(piece);
     }
     if !chunk.is_empty() {
-        keep(app, tenant, id, number, chunk.to_vec()).await?;
+        keep(db, tenant, id, number, chunk.to_vec()).await?;
     }
     file.digest = digest.finalize().into();
     Ok(file)
 }
 
-async fn keep(app: &AppState, tenant: &Tenant, id: Uuid, number: usize, data: Vec<u8>) -> Result<()> {
+async fn keep(db: &Db, tenant: &Tenant, id: Uuid, number: usize, data: Vec<u8>) -> Result<()> {
     let own = tenant.clone();
     let kept = move |tx: &mut Tx<'_>| file_store::keep(tx, &own, id, number, data.clone());
-    app.db.for_tenant(tenant).write("import_chunk", kept).await
+    db.for_tenant(tenant).write("import_chunk", kept).await
 }
 
 /// Creates the import of a stored file, and its job if it is to start. Errors: 422 for headers, mapping and match keys.

@@ -30,6 +30,8 @@ mod row_mapper;
 mod row_parser;
 mod row_results;
 mod set;
+mod settings;
 mod writer;
 
 pub use self::resource::{IMPORTED, IMPORTS};
+pub use self::settings::ImportSettings;

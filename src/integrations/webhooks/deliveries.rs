@@ -5,11 +5,13 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::resource::{WEBHOOKS, guard};
+use super::delivery_lock::lock_deliveries;
+use super::hooks::guard;
+use super::resource::WEBHOOKS;
 use crate::auth::{Area, Tenant, TenantSettings};
 use crate::base::error::{Error, Result};
 use crate::db::{SqlValue, Statement, Tx};
-use crate::integrations::events::event_types;
+use crate::integrations::events::EventRegistry;
 use crate::resource::crud::{self, Row};
 use crate::resource::list_query::List;
 use crate::resource::read_query::{ReadQuery, ReadTarget};
@@ -94,7 +96,7 @@ pub fn ping(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid) -> Result<(Uuid, Row)> {
 
 /// Sends a delivered or dead delivery of webhook `id` again; one in progress is left unchanged. Errors: 403; 404.
 pub fn again(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, delivery: Uuid) -> Result<Row> {
-    lock(tx, tenant)?;
+    lock_deliveries(tx, tenant)?;
     guard(tx, tenant, Some(id), None)?;
     let mut sql = Statement::new("UPDATE webhook_deliveries AS t SET status = 'waiting', attempts = 0, log = '{}'");
     sql.append(select::tenant_predicate(&DELIVERIES, tenant))
@@ -127,7 +129,7 @@ pub fn replay(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, from: From) -> Result<
         From::After(number) => number,
         From::Since(time) => before(tx, tenant, time)?,
     };
-    lock(tx, tenant)?;
+    lock_deliveries(tx, tenant)?;
     guard(tx, tenant, Some(id), None)?;
     let business = || SqlValue::Uuid(Some(tenant.id()));
     let mut sql = Statement::new("SELECT max(sequence) FROM events WHERE business_id = ");
@@ -137,7 +139,7 @@ pub fn replay(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, from: From) -> Result<
         "INSERT INTO webhook_deliveries AS t (business_id, webhook_id, event_id, sequence, event_type, row_id, status) \
          SELECT e.business_id, w.id, e.id, e.sequence, e.name || '.' || e.action, e.row_id, 'waiting' FROM (SELECT e.*, ",
     );
-    sql.bind(SqlValue::Json(Some(event_types::sent())))
+    sql.bind(SqlValue::Json(Some(EventRegistry::of_process().sent())))
         .push(" ->> e.resource AS name FROM events e WHERE e.business_id = ")
         .bind(business());
     sql.push(" AND e.sequence > ")
@@ -154,14 +156,6 @@ pub fn replay(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, from: From) -> Result<
     let deliveries = rows.len() as i64;
     next(tx, tenant, id, rows.iter().filter_map(|row| row.uuid(0)).collect())?;
     Ok(Replayed { deliveries, next: (upto < last).then_some(upto) })
-}
-
-/// Takes the exclusive lock of the business' deliveries. Must be taken before any row lock, as the dispatcher does when
-/// a delivery ends.
-pub(super) fn lock(tx: &mut Tx<'_>, tenant: &Tenant) -> Result<()> {
-    let mut sql = Statement::new("SELECT pg_advisory_xact_lock(rapport_webhook_lock(");
-    sql.bind(SqlValue::Uuid(Some(tenant.id()))).push("))").run(tx)?;
-    Ok(())
 }
 
 /// Returns the number after which all events of `time` and later come, with some earlier ones among them where

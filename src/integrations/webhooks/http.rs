@@ -9,11 +9,12 @@ use utoipa::openapi::path::HttpMethod;
 use uuid::Uuid;
 
 use super::deliveries::{self, DELIVERIES, From};
-use super::resource::{self, WEBHOOKS};
-use crate::app::state::AppState;
+use super::dispatcher::DeliveryWaker;
+use super::resource::WEBHOOKS;
+use super::secret;
 use crate::auth::{Action, Area, TenantSettings};
 use crate::base::error::{Error, FieldError, Result};
-use crate::db::Tx;
+use crate::db::{Db, Tx};
 use crate::http::caller::{Caller, UnverifiedCaller};
 use crate::http::idempotency::{self, ApiResponse};
 use crate::http::routing;
@@ -32,6 +33,9 @@ static REPLAYED: [Field; 2] = [
     Field::int("next", 0, i64::MAX, "9711", "`after` of the next replay, while there is more; else null."),
 ];
 
+/// What the handlers that create deliveries use.
+type State = (Data<Db>, Data<DeliveryWaker>);
+
 pub fn routes(scope: &mut ServiceConfig) {
     routing::resource("/{id}/secret-rotation").on(Method::POST, rotate).register(scope);
     routing::resource("/{id}/pings").on(Method::POST, ping).register(scope);
@@ -40,53 +44,53 @@ pub fn routes(scope: &mut ServiceConfig) {
     routing::resource("/{id}/replays").on(Method::POST, replay).register(scope);
 }
 
-async fn rotate(app: Data<AppState>, caller: Caller, request: HttpRequest, body: Bytes) -> Result<HttpResponse> {
+async fn rotate(db: Data<Db>, caller: Caller, request: HttpRequest, body: Bytes) -> Result<HttpResponse> {
     let tenant = caller.require(Area::Webhooks, Action::Write)?;
     no_parameters(&request)?;
-    let (id, secret) = (id(&WEBHOOKS, &request)?, resource::generate()?);
+    let (id, new) = (id(&WEBHOOKS, &request)?, secret::generate()?);
     let own = tenant.clone();
-    let rotate = move |tx: &mut Tx<'_>| Ok(resource::rotate(tx, &own, id, &secret)?.answer().secret());
-    idempotency::write(&app.db, &tenant, &request, &body, "rotate_webhook", rotate).await
+    let rotate = move |tx: &mut Tx<'_>| Ok(secret::rotate(tx, &own, id, &new)?.answer().secret());
+    idempotency::write(&db, &tenant, &request, &body, "rotate_webhook", rotate).await
 }
 
-async fn ping(app: Data<AppState>, caller: Caller, request: HttpRequest, body: Bytes) -> Result<HttpResponse> {
+async fn ping((db, waker): State, caller: Caller, request: HttpRequest, body: Bytes) -> Result<HttpResponse> {
     let tenant = caller.require(Area::Webhooks, Action::Write)?;
     no_parameters(&request)?;
     let (id, own) = (id(&WEBHOOKS, &request)?, tenant.clone());
     let ping = move |tx: &mut Tx<'_>| {
         Ok(deliveries::ping(tx, &own, id)?.1.created(format!("{API}/{}/{id}/deliveries", WEBHOOKS.plural)))
     };
-    let reply = idempotency::write(&app.db, &tenant, &request, &body, "ping_webhook", ping).await?;
-    app.wakers.deliveries.notify_one();
+    let reply = idempotency::write(&db, &tenant, &request, &body, "ping_webhook", ping).await?;
+    waker.wake();
     Ok(reply)
 }
 
 async fn list(
-    engine: Data<ReadService>,
-    claim: UnverifiedCaller,
+    reads: Data<ReadService>,
+    caller: UnverifiedCaller,
     request: HttpRequest,
     _: Bytes,
 ) -> Result<HttpResponse> {
     let (id, query) = (request.match_info().query("id"), request.query_string());
-    cached_read(engine.clone(), claim, &request, &DELIVERIES, |business: &TenantSettings| {
+    cached_read(reads.clone(), caller, &request, &DELIVERIES, |business: &TenantSettings| {
         deliveries::of_webhook(id, query, business)
     })
     .await
 }
 
-async fn again(app: Data<AppState>, caller: Caller, request: HttpRequest, body: Bytes) -> Result<HttpResponse> {
+async fn again((db, waker): State, caller: Caller, request: HttpRequest, body: Bytes) -> Result<HttpResponse> {
     let tenant = caller.require(Area::Webhooks, Action::Write)?;
     no_parameters(&request)?;
     let delivery = request.match_info().get("delivery").and_then(|id| Uuid::try_parse(id).ok());
     let (id, delivery) = (id(&WEBHOOKS, &request)?, delivery.ok_or_else(|| crud::not_found(&DELIVERIES))?);
     let own = tenant.clone();
     let again = move |tx: &mut Tx<'_>| Ok(deliveries::again(tx, &own, id, delivery)?.answer());
-    let reply = idempotency::write(&app.db, &tenant, &request, &body, "redeliver", again).await?;
-    app.wakers.deliveries.notify_one();
+    let reply = idempotency::write(&db, &tenant, &request, &body, "redeliver", again).await?;
+    waker.wake();
     Ok(reply)
 }
 
-async fn replay(app: Data<AppState>, caller: Caller, request: HttpRequest, body: Bytes) -> Result<HttpResponse> {
+async fn replay((db, waker): State, caller: Caller, request: HttpRequest, body: Bytes) -> Result<HttpResponse> {
     let tenant = caller.require(Area::Webhooks, Action::Write)?;
     no_parameters(&request)?;
     let (id, from) = (id(&WEBHOOKS, &request)?, from(&ActionBody::read(&body, &REPLAY)?)?);
@@ -96,8 +100,8 @@ async fn replay(app: Data<AppState>, caller: Caller, request: HttpRequest, body:
         let answer = json!({ "deliveries": done.deliveries, "next": done.next });
         Ok(ApiResponse::new(StatusCode::OK, answer.to_string().into_bytes()))
     };
-    let reply = idempotency::write(&app.db, &tenant, &request, &body, "replay_webhook", replay).await?;
-    app.wakers.deliveries.notify_one();
+    let reply = idempotency::write(&db, &tenant, &request, &body, "replay_webhook", replay).await?;
+    waker.wake();
     Ok(reply)
 }
 

@@ -1,28 +1,12 @@
-//! The webhook resource, and its signing secrets.
+//! The webhook resource.
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use uuid::Uuid;
-
-use super::deliveries;
-use crate::auth::{Action, Area, Tenant, TenantSettings, random};
+use super::hooks::{before, prepare};
+use super::secret;
+use crate::auth::Area;
 use crate::base::egress::MAX_URL_LEN;
-use crate::base::error::{Error, Result};
-use crate::base::request_context;
-use crate::db::{SqlValue, Statement, Tx};
-use crate::integrations::events::EventTypes;
-use crate::integrations::events::event_types::is_sent;
-use crate::resource::crud::{self, Row};
-use crate::resource::{
-    Changeset, Field, FieldType, Hooks, Operations, PendingRow, Resource, Search, Sort, ValidationErrors, WriteOps,
-    select,
-};
+use crate::resource::{Field, FieldType, Hooks, Operations, Resource, Search, Sort, WriteOps};
 
 const STATUSES: &[&str] = &["active", "paused"];
-/// How long the previous secret still signs after a rotation, in hours.
-pub const OVERLAP_HOURS: u32 = 24;
-/// Webhooks of one business: each event is matched with all of them, and the dispatcher looks at each.
-const MAX_WEBHOOKS: i64 = 50;
 
 static SECRET: Field = Field::text(
     "secret",
@@ -64,107 +48,9 @@ pub static WEBHOOKS: Resource = Resource {
     // Its secret is deleted with it, so it cannot be restored.
     operations: Operations { restore: false, batch: false, ..Operations::ALL },
     hooks: Hooks { prepare, before, ..Hooks::NONE },
-    writes: WriteOps { create, ..WriteOps::PLAIN },
+    writes: WriteOps { create: secret::create, ..WriteOps::PLAIN },
     routes: super::http::routes,
     secret: Some(&SECRET),
     compressible: false,
     ..Resource::BASE
 };
-
-fn prepare(change: &mut Changeset, _: &TenantSettings, faults: &mut ValidationErrors) {
-    if let Some(Err(why)) = change.text("url").map(|url| request_context::egress_policy().read(url)) {
-        faults.field("url", "not_allowed", format!("`url` {why}"));
-    }
-    if let Some(SqlValue::Texts(types)) = change.get("types") {
-        match EventTypes::named(types.iter().map(String::as_str)) {
-            Err(details) => details.into_iter().for_each(|detail| faults.field("types", "unknown_type", detail)),
-            Ok(kinds) if kinds == EventTypes::none() => {
-                faults.field("types", "required", "Name at least one type, or `*`.")
-            }
-            Ok(kinds) if kinds.resources().all(|resource| !is_sent(resource)) => {
-                faults.field("types", "not_sent", "Events of API keys and webhooks are never sent.");
-            }
-            Ok(_) => {}
-        }
-    }
-    if !change.creates && change.text("status").is_some() {
-        // A status set by the caller clears the reason for the pause and the time of the first failure.
-        change.set_if_changed("status", "paused_because", SqlValue::Text(None));
-        change.set_if_changed("status", "failing_since", SqlValue::Time(None));
-    }
-}
-
-/// Checks one row at a time: webhooks have no batches.
-fn before(tx: &mut Tx<'_>, tenant: &Tenant, drafts: &mut [PendingRow]) -> Result<()> {
-    for draft in drafts {
-        let id = (!draft.changes.creates).then_some(draft.id);
-        guard(tx, tenant, id, Some(&draft.changes))?;
-    }
-    Ok(())
-}
-
-/// Checks that the caller may read all events that the webhook is sent, by its stored and its new types. Errors: 403.
-pub fn guard(tx: &mut Tx<'_>, tenant: &Tenant, id: Option<Uuid>, change: Option<&Changeset>) -> Result<()> {
-    let mut types = match change.and_then(|change| change.get("types")) {
-        Some(SqlValue::Texts(types)) => types.clone(),
-        _ => Vec::new(),
-    };
-    if let Some(id) = id {
-        let mut sql = Statement::new("SELECT array_to_string(t.types, ' ') FROM webhooks t");
-        sql.append(select::tenant_predicate(&WEBHOOKS, tenant)).push(" AND t.id = ").bind(SqlValue::Uuid(Some(id)));
-        let known = sql.push(" FOR NO KEY UPDATE").row(tx)?;
-        types.extend(known.iter().filter_map(|row| row.text(0)).flat_map(str::split_whitespace).map(str::to_owned));
-    }
-    let kinds = EventTypes::named(types.iter().map(String::as_str)).unwrap_or_else(|_| EventTypes::of(is_sent));
-    let may = |resource: &Resource| !is_sent(resource) || tenant.permissions().has(resource.area, Action::Read);
-    if tenant.restricted_to_user().is_some() || !kinds.resources().all(may) {
-        let detail = "A webhook is sent at most what the caller that makes or changes it may read.";
-        return Err(Error::Forbidden(detail.into()));
-    }
-    Ok(())
-}
-
-/// Creates a webhook. The returned row shows its secret, as the member `secret`.
-fn create(tx: &mut Tx<'_>, tenant: &Tenant, change: Changeset) -> Result<(Uuid, Row)> {
-    // Locked, or concurrent creations would not count each other.
-    deliveries::lock(tx, tenant)?;
-    let mut sql = Statement::new("SELECT count(*) FROM webhooks WHERE business_id = ");
-    let there = sql.bind(SqlValue::Uuid(Some(tenant.id()))).row(tx)?.and_then(|row| row.int(0)).unwrap_or_default();
-    if there >= MAX_WEBHOOKS {
-        let detail =
-            format!("A business has at most {MAX_WEBHOOKS} webhooks. Delete one, or let one be sent more types.");
-        return Err(Error::conflict("too_many_webhooks", detail));
-    }
-    let (id, mut row) = crud::create(tx, tenant, change)?;
-    let secret = generate()?;
-    let mut sql = Statement::new("UPDATE webhooks AS t SET secret = ");
-    sql.bind(SqlValue::Text(Some(secret.clone()))).append(select::tenant_predicate(&WEBHOOKS, tenant));
-    sql.push(" AND t.id = ").bind(SqlValue::Uuid(Some(id))).run(tx)?;
-    show(&mut row, &secret);
-    Ok((id, row))
-}
-
-/// Replaces the secret of webhook `id`; for 24 hours both sign. Errors: 404; 403.
-pub fn rotate(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, secret: &str) -> Result<Row> {
-    guard(tx, tenant, Some(id), None)?;
-    let mut sql = Statement::new(format!(
-        "UPDATE webhooks AS t SET version = version + 1, updated_at = now(), previous_secret = secret, \
-         previous_until = now() + interval '{OVERLAP_HOURS} hours', secret = "
-    ));
-    sql.bind(SqlValue::Text(Some(secret.to_owned()))).append(select::tenant_predicate(&WEBHOOKS, tenant));
-    sql.push(" AND t.id = ").bind(SqlValue::Uuid(Some(id))).run(tx)?;
-    let row = crud::one(tx, tenant, &WEBHOOKS, id, &Default::default())?;
-    let mut row = row.ok_or_else(|| crud::not_found(&WEBHOOKS))?;
-    show(&mut row, secret);
-    Ok(row)
-}
-
-fn show(row: &mut Row, secret: &str) {
-    row.json.pop();
-    row.json.extend_from_slice(format!(",\"secret\":\"{secret}\"}}").as_bytes());
-}
-
-/// Generates a secret: `whsec_` and 256 random bits, as Standard Webhooks writes them.
-pub fn generate() -> Result<String> {
-    Ok(format!("whsec_{}", STANDARD.encode(random::<32>()?)))
-}

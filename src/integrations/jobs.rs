@@ -7,11 +7,10 @@ use utoipa::openapi::OpenApi;
 use utoipa::openapi::path::HttpMethod;
 use uuid::Uuid;
 
-use crate::app::state::AppState;
 use crate::auth::{Action, Area, Tenant};
 use crate::background::store::{self as jobs, JobResult};
 use crate::base::error::{Error, Result};
-use crate::db::{Actor, SqlValue, Statement, Tx};
+use crate::db::{Actor, Db, SqlValue, Statement, Tx};
 use crate::http::caller::Caller;
 use crate::http::idempotency::{self, ApiResponse};
 use crate::http::routing;
@@ -99,12 +98,12 @@ pub fn accepted(id: Uuid, row: Row) -> ApiResponse {
     ApiResponse::new(StatusCode::ACCEPTED, row.json).location(path(id)).etag(etag)
 }
 
-async fn cancel(app: Data<AppState>, caller: Caller, request: HttpRequest, body: Bytes) -> Result<HttpResponse> {
+async fn cancel(db: Data<Db>, caller: Caller, request: HttpRequest, body: Bytes) -> Result<HttpResponse> {
     let tenant = caller.require(JOBS.area, Action::Read)?;
     ActionBody::read(&body, &[])?;
     let (id, own) = (id(&JOBS, &request)?, tenant.clone());
     let cancel = move |tx: &mut Tx<'_>| Ok(cancelled(tx, &own, id)?.answer());
-    idempotency::write(&app.db, &tenant, &request, &body, "job_cancel", cancel).await
+    idempotency::write(&db, &tenant, &request, &body, "job_cancel", cancel).await
 }
 
 /// Ends the job `id` between two steps. A job that was cancelled before stays so.

@@ -1,0 +1,43 @@
+//! Purges old jobs, and counts those that have not ended.
+
+use std::time::Duration;
+
+use super::job_type::JobType;
+use super::task::{BackgroundTask, TaskOutcome};
+use crate::base::error::Result;
+use crate::base::telemetry::metrics;
+use crate::db::{Db, SqlValue, Statement};
+
+/// Maximum number of jobs purged in one transaction.
+const MAX_PURGED: usize = 500;
+const STATES: [&str; 2] = ["queued", "running"];
+
+/// The task that runs [`purge`].
+pub fn task(db: Db, retention_days: u32, job_types: &'static [&'static JobType]) -> BackgroundTask {
+    BackgroundTask::new("tidy jobs", Duration::from_secs(30), move || purge(db.clone(), retention_days, job_types))
+}
+
+/// Deletes jobs that ended more than `retention_days` ago, and counts unfinished ones of `job_types` for `/metrics`.
+/// Across all businesses.
+pub async fn purge(db: Db, retention_days: u32, job_types: &'static [&'static JobType]) -> Result<TaskOutcome> {
+    let (purged, counts) = db
+        .unscoped()
+        .write("job_tidy", move |tx| {
+            let mut old = Statement::new(
+                "DELETE FROM jobs WHERE (business_id, id) IN (SELECT business_id, id FROM jobs WHERE finished_at < now() - ",
+            );
+            old.bind(SqlValue::Int(Some(retention_days.into()))).push(" * interval '1 day' ORDER BY finished_at ");
+            let purged = old.push(&format!("LIMIT {MAX_PURGED} FOR UPDATE SKIP LOCKED)")).run(tx)?;
+            let counts = Statement::new(
+                "SELECT r.kind, j.state, count(*) FROM job_runs r JOIN jobs j ON j.business_id = r.business_id AND j.id = r.id \
+                 GROUP BY r.kind, j.state",
+            );
+            Ok((purged, counts.rows(tx)?))
+        })
+        .await?;
+    for (kind, state) in job_types.iter().flat_map(|job_type| STATES.map(|state| (job_type.name, state))) {
+        let same = counts.iter().find(|row| row.text(0) == Some(kind) && row.text(1) == Some(state));
+        metrics::jobs(kind, state, same.and_then(|row| row.int(2)).unwrap_or_default());
+    }
+    Ok(if purged == MAX_PURGED { TaskOutcome::Again } else { TaskOutcome::Rest })
+}

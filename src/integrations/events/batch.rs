@@ -1,0 +1,49 @@
+//! A batch of new events of one business, serialized once for all its streams.
+
+use std::ops::Range;
+
+use actix_web::web::Bytes;
+
+use super::event_log::Event;
+use super::event_types::{About, EventRegistry, EventTypes};
+
+/// New events of a business, serialized for streams.
+pub struct Batch {
+    /// The number before the first one that was read.
+    pub after: i64,
+    /// The batch is complete up to this number.
+    pub reached: i64,
+    pub events: Vec<Written>,
+    /// The events, serialized one after the other.
+    pub bytes: Bytes,
+    pub types: EventTypes,
+}
+
+/// An event and its byte range in the batch.
+pub struct Written {
+    pub sequence: i64,
+    pub about: About,
+    pub at: Range<usize>,
+}
+
+impl Batch {
+    pub fn of(registry: EventRegistry, after: i64, reached: i64, events: Vec<Event>) -> Self {
+        let (mut bytes, mut types) = (Vec::with_capacity(events.len() * 512), registry.none());
+        let mut written = Vec::with_capacity(events.len());
+        for Event { sequence, about, json } in events {
+            let begins = bytes.len();
+            write(&mut bytes, sequence, about, &json);
+            types.add(about.event_type);
+            written.push(Written { sequence, about, at: begins..bytes.len() });
+        }
+        Self { after, reached, events: written, bytes: bytes.into(), types }
+    }
+}
+
+/// Writes an event in the format of the stream. JSON has no line breaks outside of strings, and inside they are
+/// escaped.
+pub fn write(out: &mut Vec<u8>, sequence: i64, about: About, json: &[u8]) {
+    out.extend_from_slice(format!("id: {sequence}\nevent: {}\ndata: ", about.event_type.name()).as_bytes());
+    out.extend_from_slice(json);
+    out.extend_from_slice(b"\n\n");
+}

@@ -1,0 +1,99 @@
+//! Reads new events for all streams of this process, and gives them to the broadcaster.
+
+use std::sync::Arc;
+
+use actix_web::web::Data;
+use uuid::Uuid;
+
+use super::batch::Batch;
+use super::broadcaster::Broadcaster;
+use super::event_log::{Event, columns};
+use super::event_types::EventRegistry;
+use crate::background::{Lifecycle, LogLimiter, Outcome, Pulse, Waker};
+use crate::base::error::Result;
+use crate::db::{SqlValue, Statement};
+
+/// Events of one business per read.
+const MAX_BATCH: usize = 500;
+/// Businesses per query. When more have subscribers, those without new events are left out first.
+const MAX_CONCURRENT_READS: usize = 16;
+
+#[derive(Clone)]
+pub struct EventReader {
+    pub broadcaster: Data<Broadcaster>,
+    pub registry: EventRegistry,
+    pub lifecycle: Arc<Lifecycle>,
+    /// Ends a pause early: this process has sequenced events.
+    pub waker: Waker,
+}
+
+impl EventReader {
+    /// Reads until the process drains, then ends all streams.
+    pub async fn run(self, pulse: Pulse) -> Outcome {
+        let pause = self.broadcaster.settings.poll_period;
+        let failures = LogLimiter::new();
+        while !self.lifecycle.is_draining() {
+            match self.read().await {
+                Ok(more) => {
+                    pulse.succeeded();
+                    failures.recovered();
+                    if more {
+                        continue;
+                    }
+                }
+                Err(error) => {
+                    pulse.failed(error.to_string());
+                    if let Some(suppressed) = failures.failed_with(&error) {
+                        tracing::warn!(%error, suppressed, "events could not be read");
+                    }
+                }
+            }
+            let _ = tokio::time::timeout(pause, self.waker.woken()).await;
+        }
+        self.broadcaster.close();
+        Ok(())
+    }
+
+    /// Reads and publishes new events. Queries: one for each [`MAX_CONCURRENT_READS`] businesses and at most one more,
+    /// however many streams there are. Returns whether there may be more.
+    async fn read(&self) -> Result<bool> {
+        let mut subscribed = self.broadcaster.subscribed();
+        if subscribed.len() > MAX_CONCURRENT_READS {
+            subscribed = self.with_new_events(subscribed).await?;
+        }
+        let mut more = false;
+        for some in subscribed.chunks(MAX_CONCURRENT_READS) {
+            let mut sql = Statement::new(format!("SELECT k.id, {} FROM unnest(", columns()));
+            sql.bind(SqlValue::Uuids(some.iter().map(|(business, _)| *business).collect())).push(", ");
+            sql.bind(SqlValue::Ints(some.iter().map(|(_, reached)| *reached).collect()));
+            sql.push(&format!(
+                ") AS k (id, after) CROSS JOIN LATERAL (SELECT * FROM events e WHERE e.business_id = k.id \
+                 AND e.sequence > k.after ORDER BY e.sequence LIMIT {MAX_BATCH}) e \
+                 LEFT JOIN audit_log a ON a.business_id = e.business_id AND a.id = e.id ORDER BY k.id, e.sequence"
+            ));
+            let rows = self.broadcaster.db.unscoped().read("events_read", move |conn| Ok(sql.rows(conn)?)).await?;
+            for rows in rows.chunk_by(|a, b| a.uuid(0) == b.uuid(0)) {
+                let business = rows.first().and_then(|row| row.uuid(0)).unwrap_or_default();
+                let Some((_, after)) = some.iter().find(|(known, _)| *known == business) else { continue };
+                let reached = rows.last().and_then(|row| row.int(2)).unwrap_or(*after);
+                let events = rows.iter().filter_map(|row| Event::read(self.registry, row, 1)).collect();
+                more |= rows.len() == MAX_BATCH;
+                self.broadcaster.publish(business, Batch::of(self.registry, *after, reached, events));
+            }
+        }
+        Ok(more)
+    }
+
+    /// Returns those of `subscribed` that have new events.
+    async fn with_new_events(&self, subscribed: Vec<(Uuid, i64)>) -> Result<Vec<(Uuid, i64)>> {
+        let mut sql = Statement::new("SELECT k.id FROM unnest(");
+        sql.bind(SqlValue::Uuids(subscribed.iter().map(|(business, _)| *business).collect())).push(", ");
+        sql.bind(SqlValue::Ints(subscribed.iter().map(|(_, reached)| *reached).collect()));
+        sql.push(
+            ") AS k (id, after) WHERE (SELECT max(e.sequence) FROM events e WHERE e.business_id = k.id) > k.after",
+        );
+        let moved = self.broadcaster.db.unscoped().read("events_moved", move |conn| Ok(sql.rows(conn)?)).await?;
+        let moved: std::collections::HashSet<Uuid> = moved.iter().filter_map(|row| row.uuid(0)).collect();
+        Ok(subscribed.into_iter().filter(|(business, _)| moved.contains(business)).collect())
+    }
+}

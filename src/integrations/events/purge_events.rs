@@ -1,0 +1,24 @@
+//! Deletes events past their retention.
+
+use std::time::Duration;
+
+use crate::background::{BackgroundTask, TaskOutcome};
+use crate::base::error::Result;
+use crate::db::{Db, SqlValue, Statement};
+
+/// Events purged in one transaction.
+const MAX_PURGED: i64 = 5_000;
+
+/// The task that deletes events older than `retention_days`.
+pub fn task(db: Db, retention_days: u32) -> BackgroundTask {
+    BackgroundTask::new("old events", Duration::from_secs(60), move || purge(db.clone(), retention_days))
+}
+
+async fn purge(db: Db, retention_days: u32) -> Result<TaskOutcome> {
+    let purged = db.unscoped().write("events_forget", move |tx| {
+        let mut sql = Statement::new(format!("SELECT rapport_purge_events(now() - interval '{retention_days} days', "));
+        let row = sql.bind(SqlValue::Int(Some(MAX_PURGED))).push("::integer)").row(tx)?;
+        Ok(row.and_then(|row| row.int(0)).unwrap_or_default())
+    });
+    Ok(if purged.await? > 0 { TaskOutcome::Again } else { TaskOutcome::Rest })
+}
