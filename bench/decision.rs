@@ -67,7 +67,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             drop(black_box(limits.credential(RateLimitKind::Key, ids[1])));
             let mut headers = HeaderMap::with_capacity(4);
             if let Some(quota) = CONTEXT.with(|context| context.quota.get()) {
-                rate_limit_check::tell(&mut headers, &limits, quota);
+                rate_limit_check::add_headers(&mut headers, &limits, quota);
             }
             black_box(&headers);
         });

@@ -3,8 +3,8 @@
 //!
 //! ```text
 //! app            the binary's work: command line, server, routes, the registry of all resources, configuration
-//! monitoring     health probes, the metrics page, endpoints for operators
-//! integrations   events, webhooks, imports, bulk operations
+//! monitoring     health probes, checks of the database, endpoints for operators
+//! integrations   events, webhooks, imports, bulk operations, and the jobs that these start
 //! channels       conversations and their messages
 //! scheduling     services, staff, bookings, reminders
 //! crm            companies, contacts, leads and the work on them; merges, duplicates, privacy

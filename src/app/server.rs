@@ -26,12 +26,9 @@ use crate::http::rate_limit::limiter::RateLimiter;
 use crate::http::{connections, cors};
 use crate::integrations::events::{EventReader, EventRegistry};
 use crate::monitoring::catalogue_check::CatalogueCheck;
-use crate::monitoring::heartbeat::{self, Heartbeat};
-use crate::monitoring::metrics_page;
+use crate::monitoring::heartbeat::Heartbeat;
+use crate::monitoring::pooler_watch::PoolerWatch;
 use crate::resource::{self, ReadService};
-
-/// How often the pool's connections are checked for having kept their backends.
-const POOLER_WATCH: Duration = Duration::from_secs(1);
 
 /// A server that accepts connections.
 pub struct Running {
@@ -88,8 +85,8 @@ fn spawn_common_tasks(app: &Arc<AppState>) {
     app.db.guard().set(Some(ClosedReason::Starting));
     let checking = app.clone();
     app.supervisor.spawn(Task::named("catalogue check"), move |pulse| keep_checking(checking.clone(), pulse));
-    let watching = app.clone();
-    app.supervisor.spawn(Task::named("pooler watch"), move |pulse| watch_pooler(watching.clone(), pulse));
+    let watch = pooler_watch(app);
+    app.supervisor.spawn(Task::named("pooler watch"), move |pulse| watch.clone().run(pulse));
     app.supervisor.spawn(Task::named("metrics"), metrics::keep_up);
     let heartbeat = Heartbeat {
         db: app.db.clone(),
@@ -98,7 +95,7 @@ fn spawn_common_tasks(app: &Arc<AppState>) {
         readiness_after_seconds: app.config.monitoring.readiness_after_seconds,
         statement_timeout: Duration::from_millis(app.config.pool.statement_timeout_ms),
     };
-    app.supervisor.spawn(Task::named("database heartbeat"), move |pulse| heartbeat::run(heartbeat.clone(), pulse));
+    app.supervisor.spawn(Task::named("database heartbeat"), move |pulse| heartbeat.clone().run(pulse));
     if let Some(cache) = &app.cache {
         cache.keep_connected(&app.supervisor);
     }
@@ -222,26 +219,13 @@ async fn keep_checking(app: Arc<AppState>, pulse: Pulse) -> Outcome {
     };
     let fingerprint = check.until_intact().await;
     if !app.lifecycle.is_started() {
-        check_pooler(&app).await;
+        pooler_watch(&app).check().await;
         app.lifecycle.set_ready();
         tracing::info!(ms = app.lifecycle.began.elapsed().as_millis() as u64, "ready");
     }
     check.watch(fingerprint, pulse).await
 }
 
-/// Checks every second that connections have kept their backends, and at once when new ones were opened or a statement
-/// met another backend: the address may now lead to another server than at start, or the pooler have another mode.
-async fn watch_pooler(app: Arc<AppState>, pulse: Pulse) -> Outcome {
-    loop {
-        let _ = tokio::time::timeout(POOLER_WATCH, app.db.guard().gate().due()).await;
-        check_pooler(&app).await;
-        pulse.succeeded();
-    }
-}
-
-async fn check_pooler(app: &AppState) {
-    match app.db.check_pooler().await {
-        Ok(()) => app.lifecycle.recovered("pooler"),
-        Err(shared) => app.lifecycle.impair("pooler", shared.to_string()),
-    }
+fn pooler_watch(app: &AppState) -> PoolerWatch {
+    PoolerWatch { db: app.db.clone(), lifecycle: app.lifecycle.clone() }
 }

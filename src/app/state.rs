@@ -38,7 +38,7 @@ impl AppState {
     pub fn open(config: Config, database_url: &str, shape: u64) -> Result<Self> {
         // First: what is counted before the recorder is installed is lost.
         metrics::install();
-        registry::set(&RESOURCES);
+        registry::install(&RESOURCES);
         let lifecycle = Arc::new(Lifecycle::default());
         let supervisor = Supervisor::new(lifecycle.clone());
         let database_url = &connection_options::with_timeouts(database_url);

@@ -1,7 +1,7 @@
 //! Stores jobs in the database: creates, claims, checkpoints and ends them. Times are the database's.
 //!
 //! A worker holds the job that it claimed until the lease expires, and renews the lease with each step. A step locks
-//! the run's row and checks the token of its claim, so a process whose lease has expired cannot change the job any
+//! the run's row and checks the token of its lease, so a process whose lease has expired cannot change the job any
 //! more; and while a step runs, however long, nobody else can claim the job, because claims skip locked rows.
 
 use serde_json::Value as Json;
@@ -111,7 +111,7 @@ pub fn claim(tx: &mut Tx<'_>, job_types: &[&'static JobType], config: LeaseConfi
     sql.push(
         " ORDER BY l.served, r.id LIMIT 1 FOR UPDATE OF r SKIP LOCKED) UPDATE job_runs r SET token = r.token + 1, ",
     );
-    sql.push("attempts = r.attempts + 1, served_at = clock_timestamp(), leased_until = ").append(lease(config));
+    sql.push("attempts = r.attempts + 1, served_at = clock_timestamp(), leased_until = ").append(lease_end(config));
     sql.push(
         " FROM next JOIN jobs j ON j.business_id = next.business_id AND j.id = next.id \
          WHERE r.business_id = next.business_id AND r.id = next.id \
@@ -156,36 +156,36 @@ pub struct Locked {
     tells: bool,
 }
 
-/// Locks the job of `claim`. `None`: another process has claimed it, or it has ended.
-pub fn lock(tx: &mut Tx<'_>, claim: &JobLease) -> Result<Option<Locked>> {
+/// Locks the job of `lease`. `None`: another process has claimed it, or it has ended.
+pub fn lock(tx: &mut Tx<'_>, lease: &JobLease) -> Result<Option<Locked>> {
     let mut sql = Statement::new(
         "SELECT r.input, r.cursor, r.total, r.done, r.failed, \
              (coalesce(r.told_at, '-infinity') < clock_timestamp() - interval '1 second')::int, \
              b.country, b.time_zone, b.currency \
          FROM job_runs r JOIN businesses b ON b.id = r.business_id",
     );
-    sql.append(claimed(claim)).push(" FOR UPDATE OF r");
+    sql.append(held(lease)).push(" FOR UPDATE OF r");
     Ok(sql.row(tx)?.map(|row| {
         let text = |cell| row.text(cell).unwrap_or_default().to_owned();
         Locked {
-            job: job(claim.id, &row),
-            business: TenantSettings { id: claim.tenant.id(), country: text(6), time_zone: text(7), currency: text(8) },
+            job: job(lease.id, &row),
+            business: TenantSettings { id: lease.tenant.id(), country: text(6), time_zone: text(7), currency: text(8) },
             tells: row.int(5) == Some(1),
         }
     }))
 }
 
 /// Saves the checkpoint, renews the lease, and publishes the progress if that is due.
-pub fn checkpoint(tx: &mut Tx<'_>, claim: &JobLease, locked: &Locked, config: LeaseConfig) -> Result<()> {
+pub fn checkpoint(tx: &mut Tx<'_>, lease: &JobLease, locked: &Locked, config: LeaseConfig) -> Result<()> {
     let Locked { job, tells, .. } = locked;
     let mut sql = Statement::new("UPDATE job_runs r SET attempts = 0, cursor = ");
     sql.bind(SqlValue::Json(Some(job.cursor.clone()))).push(", ").append(progress(job)).push(", leased_until = ");
-    sql.append(lease(config)).push(if *tells { ", told_at = clock_timestamp()" } else { "" });
-    sql.append(claimed(claim)).run(tx)?;
+    sql.append(lease_end(config)).push(if *tells { ", told_at = clock_timestamp()" } else { "" });
+    sql.append(held(lease)).run(tx)?;
     if *tells {
         let mut sql =
             Statement::new("UPDATE jobs j SET version = version + 1, updated_at = now(), state = 'running', ");
-        sql.push("started_at = coalesce(started_at, now()), ").append(progress(job)).append(of(claim, "j")).run(tx)?;
+        sql.push("started_at = coalesce(started_at, now()), ").append(progress(job)).append(of(lease, "j")).run(tx)?;
     }
     Ok(())
 }
@@ -217,10 +217,10 @@ pub fn end(tx: &mut Tx<'_>, tenant: &Tenant, job: &Job, end: &JobResult) -> Resu
 }
 
 /// Releases the job, to be claimed again in `pause_seconds`, with its count of `attempts`.
-pub fn release(tx: &mut Tx<'_>, claim: &JobLease, pause_seconds: i64, attempts: i64) -> Result<()> {
+pub fn release(tx: &mut Tx<'_>, lease: &JobLease, pause_seconds: i64, attempts: i64) -> Result<()> {
     let mut sql = Statement::new("UPDATE job_runs r SET leased_until = NULL, run_at = clock_timestamp() + ");
     sql.bind(SqlValue::Int(Some(pause_seconds))).push(" * interval '1 second', attempts = ");
-    sql.bind(SqlValue::Int(Some(attempts))).append(claimed(claim)).run(tx)?;
+    sql.bind(SqlValue::Int(Some(attempts))).append(held(lease)).run(tx)?;
     Ok(())
 }
 
@@ -248,21 +248,21 @@ fn progress(job: &Job) -> Statement {
     sql
 }
 
-fn lease(config: LeaseConfig) -> Statement {
+fn lease_end(config: LeaseConfig) -> Statement {
     let mut sql = Statement::new("clock_timestamp() + ");
     sql.bind(SqlValue::Int(Some(config.lease_seconds.into()))).push(" * interval '1 second'");
     sql
 }
 
-/// ` WHERE` the job still has the token of `claim`.
-fn claimed(claim: &JobLease) -> Statement {
-    let mut sql = of(claim, "r");
-    sql.push(" AND r.token = ").bind(SqlValue::Int(Some(claim.token)));
+/// ` WHERE` the job still has the token of `lease`.
+fn held(lease: &JobLease) -> Statement {
+    let mut sql = of(lease, "r");
+    sql.push(" AND r.token = ").bind(SqlValue::Int(Some(lease.token)));
     sql
 }
 
-fn of(claim: &JobLease, alias: &str) -> Statement {
-    identified(&claim.tenant, claim.id, alias)
+fn of(lease: &JobLease, alias: &str) -> Statement {
+    identified(&lease.tenant, lease.id, alias)
 }
 
 fn identified(tenant: &Tenant, id: Uuid, alias: &str) -> Statement {

@@ -9,11 +9,8 @@ use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
 
 use super::waker::Waker;
+use super::{Lifecycle, LogLimiter, Outcome, Pulse, Supervisor, Task};
 use crate::base::error::Result;
-use crate::base::supervisor::Lifecycle;
-use crate::base::supervisor::Pulse;
-use crate::base::supervisor::{Outcome, Supervisor, Task};
-use crate::base::telemetry::log_limiter::LogLimiter;
 
 /// Pause of a task after a failure: the database is unreachable, or something is wrong that a log must show.
 const AFTER_FAILURE: Duration = Duration::from_secs(1);

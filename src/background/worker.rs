@@ -12,10 +12,9 @@ use super::job_type::{JobType, Step};
 use super::store::{self, JobLease, JobResult, LeaseConfig};
 use super::task::{BackgroundTask, TaskOutcome};
 use super::waker::Waker;
+use super::{Lifecycle, LogLimiter};
 use crate::base::error::{Error, Result};
 use crate::base::request_context::{CONTEXT, RequestContext};
-use crate::base::supervisor::Lifecycle;
-use crate::base::telemetry::log_limiter::LogLimiter;
 use crate::base::telemetry::metrics;
 use crate::db::{Db, Tx};
 

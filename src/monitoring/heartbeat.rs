@@ -57,51 +57,62 @@ enum Failure {
     Late,
 }
 
-/// Queries the database from when the service has started until the process ends.
-pub async fn run(heartbeat: Heartbeat, pulse: Pulse) -> Outcome {
-    while !heartbeat.lifecycle.is_started() {
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    let after = heartbeat.readiness_after_seconds;
-    let mut paths = vec![Path {
-        component: POOL,
-        reason: format!("No connection to the database has worked for {after} s. It is tried every second."),
-        ask: |heartbeat| {
-            let db = heartbeat.db.clone();
-            Box::pin(async move { db.latency().await.map(drop) })
-        },
-        age: |heartbeat| heartbeat.db.last_answer(),
-        pending: None,
-        failed: None,
-    }];
-    if heartbeat.cache.is_some() {
-        paths.push(Path {
-            component: ROUNDS,
-            reason: format!(
-                "No validation round has been answered by the database for {after} s. It is tried every second."
-            ),
+impl Heartbeat {
+    /// Queries the database from when the service has started until the process ends.
+    pub async fn run(self, pulse: Pulse) -> Outcome {
+        while !self.lifecycle.is_started() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        let after = self.readiness_after_seconds;
+        let mut paths = vec![Path {
+            component: POOL,
+            reason: format!("No connection to the database has worked for {after} s. It is tried every second."),
             ask: |heartbeat| {
-                let cache = heartbeat.cache.clone();
-                Box::pin(async move {
-                    match cache {
-                        // While the cache is bypassed there are no rounds, for a reason that readiness reports already.
-                        Some(cache) if !cache.is_bypassed() => cache.validate(&[].into()).await.map(drop),
-                        _ => Ok(()),
-                    }
-                })
+                let db = heartbeat.db.clone();
+                Box::pin(async move { db.latency().await.map(drop) })
             },
-            age: |heartbeat| heartbeat.cache.as_ref().map_or(Duration::ZERO, |cache| cache.last_answer()),
+            age: |heartbeat| heartbeat.db.last_answer(),
             pending: None,
             failed: None,
-        });
+        }];
+        if self.cache.is_some() {
+            paths.push(Path {
+                component: ROUNDS,
+                reason: format!(
+                    "No validation round has been answered by the database for {after} s. It is tried every second."
+                ),
+                ask: |heartbeat| {
+                    let cache = heartbeat.cache.clone();
+                    Box::pin(async move {
+                        match cache {
+                            // While the cache is bypassed there are no rounds, for a reason that readiness reports already.
+                            Some(cache) if !cache.is_bypassed() => cache.validate(&[].into()).await.map(drop),
+                            _ => Ok(()),
+                        }
+                    })
+                },
+                age: |heartbeat| heartbeat.cache.as_ref().map_or(Duration::ZERO, |cache| cache.last_answer()),
+                pending: None,
+                failed: None,
+            });
+        }
+        let began = Instant::now();
+        let mut ticks = tokio::time::interval(EVERY);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            futures_util::future::join_all(paths.iter_mut().map(|path| path.check(&self, began))).await;
+            pulse.succeeded();
+        }
     }
-    let began = Instant::now();
-    let mut ticks = tokio::time::interval(EVERY);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        futures_util::future::join_all(paths.iter_mut().map(|path| path.check(&heartbeat, began))).await;
-        pulse.succeeded();
+
+    /// How long silence may last. Every connection may be busy with a statement up to its timeout, without an outage.
+    fn allowed_silence(&self, component: &str, failure: Failure) -> Duration {
+        let after = Duration::from_secs(self.readiness_after_seconds);
+        match failure {
+            Failure::Late if component == POOL => after.max(self.statement_timeout + MARGIN),
+            _ => after,
+        }
     }
 }
 
@@ -122,18 +133,9 @@ impl Path {
         let Some(failure) = self.failed else { return heartbeat.lifecycle.recovered(self.component) };
         // Silence from before the first query proves nothing.
         let silent = (self.age)(heartbeat).min(began.elapsed());
-        if silent >= allowed_silence(heartbeat, self.component, failure) {
+        if silent >= heartbeat.allowed_silence(self.component, failure) {
             heartbeat.lifecycle.impair(self.component, self.reason.clone());
         }
-    }
-}
-
-/// How long silence may last. Every connection may be busy with a statement up to its timeout, without an outage.
-fn allowed_silence(heartbeat: &Heartbeat, component: &str, failure: Failure) -> Duration {
-    let after = Duration::from_secs(heartbeat.readiness_after_seconds);
-    match failure {
-        Failure::Late if component == POOL => after.max(heartbeat.statement_timeout + MARGIN),
-        _ => after,
     }
 }
 

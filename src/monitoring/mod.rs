@@ -1,5 +1,5 @@
 //! What operators and orchestrators see: probes ([`health`]), the state of the cache ([`cache`]), and the checks of the
-//! database that readiness follows ([`heartbeat`], [`catalogue_check`]).
+//! database that readiness follows ([`heartbeat`], [`catalogue_check`], [`pooler_watch`]).
 
 pub mod args;
 pub mod cache;
@@ -8,3 +8,4 @@ pub mod health;
 pub mod heartbeat;
 pub mod metrics_page;
 pub mod openapi;
+pub mod pooler_watch;

@@ -6,8 +6,7 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::delivery_lock::lock_deliveries;
-use super::hooks::guard;
-use super::resource::WEBHOOKS;
+use super::resource::{WEBHOOKS, guard};
 use crate::auth::{Area, Tenant, TenantSettings};
 use crate::base::error::{Error, Result};
 use crate::db::{SqlValue, Statement, Tx};

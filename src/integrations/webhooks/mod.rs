@@ -14,7 +14,6 @@ mod classify_response;
 pub mod deliveries;
 mod delivery_lock;
 pub mod dispatcher;
-mod hooks;
 pub mod http;
 mod message;
 pub mod purge_deliveries;

@@ -5,8 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use uuid::Uuid;
 
 use super::delivery_lock::lock_deliveries;
-use super::hooks::guard;
-use super::resource::WEBHOOKS;
+use super::resource::{WEBHOOKS, guard};
 use crate::auth::{Tenant, random};
 use crate::base::error::{Error, Result};
 use crate::db::{SqlValue, Statement, Tx};
