@@ -1,4 +1,10 @@
-//! The HTTP layer that all routes share: extractors, middleware, connections, idempotency, rate limits, responses.
+//! The HTTP layer that all routes share.
+//!
+//! [`connections`] accepts requests, and [`middleware`] wraps the handling of each: [`request_id`], [`request_timeout`],
+//! [`cors`], [`response_headers`], [`access_log`]. [`routing`] registers handlers, whose extractors are [`caller`],
+//! [`payload`] and [`rate_limit`]; [`client_ip`] says whom an anonymous request counts for. [`idempotency`] makes writes
+//! repeatable, [`precondition`] and [`response`] handle entity tags, [`openapi_responses`] has what all operations
+//! document. [`settings`] is what the operator configures.
 
 pub mod access_log;
 pub mod args;

@@ -30,8 +30,8 @@ impl Routes {
         self
     }
 
-    /// Handles `method` with `handler`, which gets its state (`Data`, or a tuple of several), the caller,
-    /// the request, and the body, read within its limits.
+    /// Handles `method` with `handler`, which gets its state (`Data`, or a tuple of several), the caller, the request,
+    /// and the body, read within its limits.
     pub fn on<S, H, F>(self, method: Method, handler: H) -> Self
     where
         S: FromRequest + 'static,

@@ -8,7 +8,7 @@ use rapport::auth::{Role, Tenant};
 use rapport::{db, identity::api_keys};
 use serde_json::json;
 
-use crate::support::{Client, Database, Program, make_business, redis};
+use crate::support::{Client, Database, Program, make_business, redis, until};
 
 /// Units that a name must not have, before `_total`: Prometheus wants seconds, bytes, and ratios.
 const NO_BASE_UNITS: [&str; 14] = [
@@ -53,7 +53,9 @@ fn metrics_page_passes_prometheus_lint() {
     api.post("leads/bulk-operations", json!({ "action": "delete", "filter": {} }));
     let mut stranger = std::net::TcpStream::connect(program.address).expect("a connection");
     stranger.write_all(b"\x16\x03\x01\x02").expect("room");
-    let page = Client::new(program.metrics, "").get("/metrics").expect(200).text;
+    let page = || Client::new(program.metrics, "").get("/metrics").expect(200).text;
+    until("the connection has ended", || page().contains("rapport_http_connections_ended_total"));
+    let page = page();
 
     let (mut help, mut kind) = (BTreeMap::new(), BTreeMap::new());
     let mut samples = Vec::new();

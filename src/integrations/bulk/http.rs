@@ -25,8 +25,8 @@ const DEEPER: usize = 1;
 /// What the handler uses.
 type State = (Data<Db>, Data<JobWaker>, Data<BodyLimits>);
 
-/// Registers the route for every one of `resources` with bulk operations. Must run before the resources' own routes, whose path
-/// patterns match it too.
+/// Registers the route for those of `resources` that have bulk operations. Must run before the resources' own routes,
+/// whose path patterns match it too.
 pub fn routes(resources: &'static [&'static Resource], api: &mut ServiceConfig) {
     for resource in with_bulk(resources) {
         let route = routing::resource(&format!("/{}/bulk-operations", resource.path()));

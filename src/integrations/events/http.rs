@@ -37,8 +37,8 @@ async fn list(
     let caller = caller.revalidate().await?;
     let (asked, types, tenant) = parse(**registry, &request, &LIST, caller.identity())?;
     let (after, limit) = (asked.after.unwrap_or(After::Nothing), asked.limit);
-    let page = db.for_tenant(&tenant);
-    let page = page.read("events", move |conn| event_log::page(conn, &tenant, after, &types, limit)).await?;
+    let db = db.for_tenant(&tenant);
+    let page = db.read("events", move |conn| event_log::page(conn, &tenant, after, &types, limit)).await?;
     let body = written(&page, limit);
     let etag = format!("\"{:016x}\"", xxhash_rust::xxh3::xxh3_64(&body));
     let entry = Entry::new(VersionStamp::default(), ComputedResponse { body, etag }, Duration::ZERO);
