@@ -27,6 +27,7 @@ use crate::http::{connections, cors};
 use crate::integrations::events::{EventReader, EventRegistry};
 use crate::monitoring::catalogue_check::CatalogueCheck;
 use crate::monitoring::heartbeat::Heartbeat;
+use crate::monitoring::metrics_page;
 use crate::monitoring::pooler_watch::PoolerWatch;
 use crate::resource::{self, ReadService};
 

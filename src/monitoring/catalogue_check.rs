@@ -101,7 +101,8 @@ impl CatalogueCheck {
         }
     }
 
-    /// Applies `report`; `remade`: the triggers differ from those of the last check. Errors: a new epoch cannot be started.
+    /// Applies `report`; `remade`: the triggers differ from those of the last check. Errors: a new epoch cannot be
+    /// started.
     async fn apply(&self, report: &Report, remade: bool) -> Result<()> {
         if !report.is_intact() {
             self.cache.iter().for_each(|cache| cache.bypass());

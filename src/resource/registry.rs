@@ -1,7 +1,7 @@
 //! The resources of this process, for functions that cannot be handed them: hooks of resources and steps of jobs.
 //!
-//! The application installs the list once, before it serves. Everything that is built when the application is put together
-//! (routes, OpenAPI, background tasks) takes the list as an argument instead.
+//! The application installs the list once, before it serves. Everything that is built when the application is put
+//! together (routes, OpenAPI, background tasks) takes the list as an argument instead.
 
 use std::sync::OnceLock;
 
