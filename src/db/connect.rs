@@ -23,7 +23,7 @@ const CLEAN: &str = "RESET ROLE; RESET ALL; DEALLOCATE ALL; SELECT pg_advisory_u
 /// - Searches by GIN index or similarity must find the rows they are meant to find.
 /// - There is no business, actor or erasure until a transaction sets one.
 ///
-/// Settings that a session cannot or should not set itself are checked by the catalogue: `catalogue::objects::FOREIGN`.
+/// Settings that a session cannot or should not set itself are checked by the catalogue: `catalogue::foreign::FOREIGN`.
 const SESSION: &str = "
     SELECT set_config('search_path', concat_ws(', ', 'public', nullif(current_setting('search_path'), '')), false);
     SET row_security = on; SET standard_conforming_strings = on; SET default_transaction_isolation = 'read committed';

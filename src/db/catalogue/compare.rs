@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use diesel::PgConnection;
 
-use super::objects::{self, About, FOREIGN, KINDS, Object, ObjectKind, OnNewer};
+use super::foreign::{About, FOREIGN};
+use super::objects::{self, KINDS, Object, ObjectKind, OnNewer};
 use super::sequences::{self, Depth};
 use super::{CatalogueFault, Report, TENANT_ROLE, expected, tenant_role};
 use crate::base::error::BoxError;
