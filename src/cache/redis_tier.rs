@@ -14,8 +14,10 @@ use parking_lot::RwLock;
 use serde::Serialize;
 use tokio::sync::{Notify, Semaphore};
 
+use super::args::RedisArgs;
 use super::codec;
 use super::entry::{Entry, Key};
+use crate::base::error::Error;
 use crate::base::supervisor::{Outcome, Pulse, Supervisor, Task, detach};
 
 /// Consecutive failures after which the circuit breaker opens: Redis is not used until it answers a PING.
@@ -61,38 +63,37 @@ pub struct RedisState {
 }
 
 impl RedisTier {
-    /// `serves` names, for the log, the component that works without Redis while it is away; `task` is the background
-    /// task that keeps it connected. `ca` is a file with the certificate authorities to verify against instead of the
-    /// system's, `prefix` begins every key, `budget` bounds every command.
-    /// Errors: what is wrong with the URL or the file.
-    pub fn new(
-        (serves, task): (&'static str, &'static str),
-        url: &str,
-        ca: Option<&Path>,
+    /// Connects to nothing yet; `None` without `REDIS_URL`. `prefix` begins every key. `serves` names, for the log, the
+    /// component that works without Redis while it is away; `task` is the background task that keeps it connected.
+    /// Errors: 500 with what is wrong with the URL or the file of certificate authorities.
+    pub fn open(
+        args: &RedisArgs,
         prefix: String,
-        budget: Duration,
-    ) -> Result<Self, String> {
-        let manager = Manager::new(address(url, ca)?).map_err(|error| error.to_string())?;
+        (serves, task): (&'static str, &'static str),
+    ) -> Result<Option<Arc<Self>>, Error> {
+        let Some(url) = &args.redis_url else { return Ok(None) };
+        let address = address(url.expose(), args.redis_ca.as_deref()).map_err(Error::Internal)?;
+        let manager = Manager::new(address).map_err(|error| Error::Internal(error.to_string()))?;
         let pool = Pool::builder(manager)
             .max_size(1)
             .runtime(Runtime::Tokio1)
             .wait_timeout(Some(CONNECT_TIMEOUT))
             .create_timeout(Some(CONNECT_TIMEOUT))
             .build()
-            .map_err(|error| error.to_string())?;
-        Ok(Self {
+            .map_err(|error| Error::Internal(error.to_string()))?;
+        Ok(Some(Arc::new(Self {
             serves,
             task,
             pool,
             prefix,
-            budget,
+            budget: Duration::from_millis(args.redis_timeout_ms),
             link: RwLock::new(None),
             failures: AtomicU32::new(0),
             lost: Notify::new(),
             writes: Arc::new(Semaphore::new(MAX_PENDING_WRITES)),
             errors: AtomicU64::new(0),
             reason: RwLock::new(None),
-        })
+        })))
     }
 
     /// Connects, and reconnects whenever the connection is lost, until the cache is dropped.

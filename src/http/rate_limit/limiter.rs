@@ -5,7 +5,6 @@
 
 use std::net::IpAddr;
 use std::sync::{Arc, Weak};
-use std::time::Duration;
 
 use actix_web::http::header::HeaderValue;
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -44,21 +43,12 @@ impl RateLimiter {
         let credentials = Rate::new(args.rate_limit, burst);
         // A whole minute's requests at once: many people may share an address, and sign in at the same hour.
         let addresses = Rate::new(args.rate_limit_address, args.rate_limit_address);
-        let budget = Duration::from_millis(redis.redis_timeout_ms);
-        let remote = match &redis.redis_url {
-            Some(url) if credentials.or(addresses).is_some() => {
-                // A connection of its own: the cache may be off, and neither should wait for the other.
-                let remote = RedisTier::new(
-                    ("the count of requests", "rate limit connection to Redis"),
-                    url.expose(),
-                    redis.redis_ca.as_deref(),
-                    String::new(),
-                    budget,
-                )
-                .map_err(Error::Internal)?;
-                Some(Arc::new(remote))
+        let remote = match credentials.or(addresses) {
+            // A connection of its own: the cache may be off, and neither should wait for the other.
+            Some(_) => {
+                RedisTier::open(redis, String::new(), ("the count of requests", "rate limit connection to Redis"))?
             }
-            _ => None,
+            None => None,
         };
         let policy = |of: RateLimitKind, rate: Option<Rate>| {
             let text = rate.map(|rate| format!("\"{}\";q={};w=60", of.name(), rate.each_minute));

@@ -1,0 +1,111 @@
+//! [`Validator`]: what readers call. They join the next round that has not been sent.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use super::queue::{PendingValidation, Reply, Shared, ValidationResult};
+use super::round_thread::RoundThread;
+use crate::base::error::{Error, Result};
+use crate::base::supervisor::{Supervisor, Task};
+use crate::cache::tags::CacheTag;
+use crate::db::{DatabaseGate, ReplyBatcher, pooler};
+
+/// Name of the thread that sends rounds, as a background task: without it no response can come from the cache.
+const VALIDATOR: &str = "validator";
+/// Readers that may wait for the next round; others get 503.
+const MAX_WAITING: usize = 20_000;
+
+thread_local! {
+    static REPLIES: RefCell<Option<ReplyBatcher<Reply>>> = const { RefCell::new(None) };
+}
+
+/// Number and duration of validation rounds.
+#[derive(Clone, Copy, Debug, serde::Serialize)]
+pub struct ValidatorStats {
+    pub rounds: u64,
+    pub failed: u64,
+    /// Mean time from sending to response, in milliseconds.
+    pub mean_ms: f64,
+}
+
+/// Validates cache tags: readers join its next round.
+pub struct Validator {
+    shared: Arc<Shared>,
+    deadline: Duration,
+    guard: Arc<DatabaseGate>,
+}
+
+impl Drop for Validator {
+    fn drop(&mut self) {
+        self.shared.queue.lock().closed = true;
+        self.shared.wake.notify_one();
+    }
+}
+
+impl Validator {
+    /// Starts the thread, which connects when the first reader joins. `deadline` bounds a reader's wait.
+    /// `guard` is notified of each new connection.
+    pub fn start(url: &str, deadline: Duration, supervisor: &Supervisor, guard: Arc<DatabaseGate>) -> Result<Self> {
+        let shared = Arc::new(Shared::default());
+        let mut thread = RoundThread::new(shared.clone(), url, guard.clone(), deadline);
+        supervisor.spawn_thread(Task::required(VALIDATOR), "rounds", move |pulse| {
+            thread.run(pulse);
+            Ok(())
+        })?;
+        Ok(Self { shared, deadline, guard })
+    }
+
+    /// Returns the versions of cache tags, read after this call began, or none if nothing has changed since the
+    /// generation `since`. Errors: 503 when the round fails or is late, too many readers wait, or the database is
+    /// behind a pooler that shares connections.
+    pub async fn validate(&self, tags: &Arc<[CacheTag]>, since: u64) -> Result<ValidationResult> {
+        self.guard.gate().pass()?;
+        let (reply, replied) = oneshot::channel();
+        let replies = REPLIES.with(ReplyBatcher::open);
+        let first = {
+            let mut queue = self.shared.queue.lock();
+            if queue.waiting.len() >= MAX_WAITING {
+                return Err(Error::busy());
+            }
+            queue.waiting.push(PendingValidation { tags: tags.clone(), since, reply, replies });
+            queue.waiting.len() == 1
+        };
+        // The thread sleeps only while the queue is empty.
+        if first {
+            self.shared.wake.notify_one();
+        }
+        match tokio::time::timeout(self.deadline, replied).await {
+            Ok(Ok(Some(found))) => Ok(found),
+            _ if self.guard.gate().is_closed() => Err(pooler::PoolerSharesConnections::refusal()),
+            _ => Err(Error::Unavailable {
+                code: "validation_unavailable",
+                detail: "The database could not be asked whether the answer is still good. Try again shortly.".into(),
+                after: 1,
+            }),
+        }
+    }
+
+    /// Returns the time since the database last answered a round.
+    pub fn last_answer(&self) -> Duration {
+        self.shared.answered.age()
+    }
+
+    /// Has the next round reconnect and identify the database again.
+    pub fn reconnect(&self) {
+        self.shared.reconnect.store(true, Ordering::Release);
+    }
+
+    pub fn counts(&self) -> ValidatorStats {
+        let rounds = self.shared.rounds.load(Ordering::Relaxed);
+        let micros = self.shared.micros.load(Ordering::Relaxed);
+        ValidatorStats {
+            rounds,
+            failed: self.shared.failed.load(Ordering::Relaxed),
+            mean_ms: micros as f64 / 1000.0 / rounds.max(1) as f64,
+        }
+    }
+}

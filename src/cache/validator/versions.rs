@@ -1,0 +1,72 @@
+//! The statements of a validation round: the snapshot, the database's epoch, and the versions of cache tags.
+
+use std::collections::HashMap;
+
+use diesel::PgConnection;
+use diesel::connection::SimpleConnection;
+
+use crate::base::error::BoxError;
+use crate::cache::tags::CacheTag;
+use crate::db::{SqlValue, Statement, catalogue};
+
+/// Identifies the database: differs for another cluster, a copy restored elsewhere, another database of the same name,
+/// or one whose triggers were recreated, so that changes may have been missed. What can change while a connection lives
+/// is read in each round, see [`DATABASE_EPOCH`].
+pub(super) fn database_identity(conn: &mut PgConnection) -> Result<u64, BoxError> {
+    conn.batch_execute("INSERT INTO cache_epoch (id) VALUES (gen_random_uuid()) ON CONFLICT DO NOTHING")?;
+    let row = Statement::new(
+        "SELECT concat_ws('/', s.system_identifier, d.oid) FROM pg_control_system() s, pg_database d \
+         WHERE d.datname = current_database()",
+    )
+    .row(conn)?;
+    let text = row.as_ref().and_then(|row| row.text(0)).ok_or("the database does not say which it is")?;
+    let triggers = catalogue::fingerprint(conn)?;
+    Ok(xxhash_rust::xxh3::xxh3_64(format!("{text}/{triggers}").as_bytes()))
+}
+
+/// Identifies what a round's statement saw.
+#[derive(Default, PartialEq)]
+pub(super) struct SnapshotId {
+    /// Which transactions are visible: `pg_current_snapshot()`. Every transaction that changes anything has a number,
+    /// and its end removes it from the snapshot's list or raises the snapshot's upper bound; neither is ever undone.
+    snapshot: String,
+    /// The database's epoch, see [`DATABASE_EPOCH`].
+    pub(super) epoch: String,
+}
+
+/// Identifies the database's epoch: the server's start (older files may have been restored), the table of versions (it
+/// may have been recreated or emptied), and the row of `cache_epoch`, which crash recovery and promotion empty. NULL
+/// then.
+const DATABASE_EPOCH: &str = "(SELECT pg_postmaster_start_time()::text || '/' || pg_relation_filenode('cache_versions') || '/' || i.id \
+                    FROM cache_epoch i)";
+
+/// Reads the snapshot and the versions of cache tags, in their order, in one statement. A version never bumped is 0.
+pub(super) fn versions(conn: &mut PgConnection, tags: &[CacheTag]) -> Result<(SnapshotId, Vec<i64>), BoxError> {
+    let mut sql = Statement::new(format!("SELECT 0::bigint, 0::bigint, pg_current_snapshot()::text, {DATABASE_EPOCH}"));
+    if !tags.is_empty() {
+        sql.push(" UNION ALL SELECT scope_key, value, NULL, NULL FROM cache_versions WHERE scope_key = ANY(");
+        sql.bind(SqlValue::Ints(tags.iter().map(|tag| tag.key()).collect())).push(")");
+    }
+    let (mut snapshot, mut slots) = (None, HashMap::<i64, i64>::new());
+    for row in sql.rows(conn)? {
+        match (row.text(2), row.text(3), row.int(0), row.int(1)) {
+            (Some(visible), Some(epoch), ..) => {
+                snapshot = Some(SnapshotId { snapshot: visible.to_owned(), epoch: epoch.to_owned() });
+            }
+            (None, None, Some(tag), Some(value)) => add(slots.entry(tag).or_default(), value),
+            _ => return Err("the database has lost its epoch".into()),
+        }
+    }
+    let snapshot = snapshot.ok_or("a round answered nothing")?;
+    Ok((snapshot, tags.iter().map(|tag| slots.get(&tag.key()).copied().unwrap_or(0)).collect()))
+}
+
+/// A version is the sum of its slots.
+fn add(version: &mut i64, slot: i64) {
+    #[cfg(feature = "mutants")]
+    if crate::base::mutants::is(crate::base::mutants::Mutant::Maximum) {
+        *version = slot.max(*version);
+        return;
+    }
+    *version = version.wrapping_add(slot);
+}
