@@ -21,7 +21,7 @@ use crate::integrations::events::{Broadcaster, EventRegistry, StreamSettings};
 use crate::integrations::import::ImportSettings;
 use crate::integrations::webhooks::DeliveryWaker;
 use crate::monitoring::cache::CacheSettings;
-use crate::resource::ReadService;
+use crate::resource::{ReadOptions, ReadService};
 
 /// The shared data of a server; every worker thread registers a clone.
 #[derive(Clone)]
@@ -57,13 +57,7 @@ impl AppData {
             rate_limiter: Data::from(app.rate_limiter.clone()),
             authenticator,
             sign_in: Data::new(sign_in.map_err(std::io::Error::other)?),
-            reads: Data::new(ReadService::new(
-                db.clone(),
-                app.cache.clone(),
-                &config.reads,
-                &config.pool,
-                config.http.body_depth,
-            )),
+            reads: Data::new(ReadService::new(db.clone(), app.cache.clone(), read_options(config))),
             event_registry: Data::new(EventRegistry::from_resources(&RESOURCES)),
             broadcaster: Data::new(Broadcaster::new(db.clone(), stream_settings(config))),
             job_waker: Data::new(app.job_waker.clone()),
@@ -101,6 +95,18 @@ impl AppData {
             .app_data(self.cache_settings.clone())
             .app_data(self.import_settings.clone())
             .app_data(self.privacy_settings.clone());
+    }
+}
+
+fn read_options(config: &Config) -> ReadOptions {
+    ReadOptions {
+        db_wait: Duration::from_millis(config.pool.db_wait_ms),
+        // Single reads wait for a batch, not for a connection each, so more of them may wait.
+        max_pending_reads: config.pool.db_queue * 4,
+        refreshes: config.reads.cache_refresh_ms > 0,
+        warmup_queries: config.reads.cache_warmup_queries,
+        body_depth: config.http.body_depth,
+        cache_ttl: config.reads.cache_ttl.clone(),
     }
 }
 

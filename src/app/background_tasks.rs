@@ -3,6 +3,8 @@
 use crate::app::registry::RESOURCES;
 use crate::app::state::AppState;
 use crate::background::{BackgroundTask, JobType, LeaseConfig, Worker, analyze_tables, purge_jobs};
+use crate::crm::reminders::{self, Reminder};
+use crate::crm::tasks;
 use crate::http::idempotency;
 use crate::integrations::bulk::BULK;
 use crate::integrations::events::{EventRegistry, purge_events, sequencer};
@@ -10,10 +12,13 @@ use crate::integrations::import::cleanup;
 use crate::integrations::import::job::IMPORT;
 use crate::integrations::import::revert::REVERT;
 use crate::integrations::webhooks::{Dispatcher, DispatcherSettings, RetrySchedule, purge_deliveries};
-use crate::scheduling::reminders;
+use crate::scheduling::bookings;
 
 /// All job types.
 static JOB_TYPES: [&JobType; 3] = [&BULK, &IMPORT, &REVERT];
+
+/// All reminders.
+static REMINDERS: [&Reminder; 2] = [&tasks::REMINDER, &bookings::REMINDER];
 
 /// Spawns all background tasks on this thread.
 pub fn spawn_all(app: &AppState) {
@@ -53,6 +58,6 @@ fn tasks(app: &AppState) -> [BackgroundTask; 10] {
         purge_jobs::task(db(), config.background.jobs_retention_days, &JOB_TYPES),
         cleanup::task(db(), config.imports.import_retention_days),
         analyze_tables::task(db()),
-        reminders::task(db()),
+        reminders::task(db(), &REMINDERS),
     ]
 }

@@ -11,14 +11,13 @@ use utoipa::openapi::tag::TagBuilder;
 use utoipa::openapi::{ComponentsBuilder, InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder, Paths, ServerBuilder};
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
-use crate::app::registry::RESOURCES;
+use crate::app::registry::{self, MODULES, RESOURCES};
 use crate::cache::{brotli, gzip};
-use crate::crm;
 use crate::http::openapi_responses::{self, PROBLEMS, problem, reference};
 use crate::http::response::accepts;
 use crate::identity;
+use crate::integrations::bulk;
 use crate::integrations::events::{self, EventRegistry};
-use crate::integrations::{bulk, import, jobs, webhooks};
 use crate::monitoring;
 use crate::resource;
 
@@ -74,17 +73,11 @@ pub fn build() -> OpenApi {
         .components(Some(components().build()))
         .paths(Paths::new())
         .build();
-    RESOURCES.iter().for_each(|resource| resource::openapi::describe(resource, &mut api));
+    registry::install();
+    MODULES.iter().for_each(|module| resource::openapi::describe(module, &mut api));
     identity::dto::describe(&mut api);
     bulk::openapi::describe(&RESOURCES, &mut api);
-    crm::privacy::http::describe(&mut api);
-    jobs::describe(&mut api);
     events::openapi::describe(EventRegistry::from_resources(&RESOURCES), &mut api);
-    crm::leads::http::describe(&mut api);
-    crm::duplicates::http::describe(&mut api);
-    crm::merges::http::describe(&mut api);
-    webhooks::http::describe(&mut api);
-    import::openapi::describe(&mut api);
     monitoring::openapi::describe(&RESOURCES, &mut api);
     openapi_responses::idempotency_key_header(&mut api, |path| DONE_ANYHOW.iter().any(|end| path.ends_with(end)));
     api

@@ -1,68 +1,145 @@
 //! The registry: every resource of the API.
 
 use crate::channels::conversations::CONVERSATIONS;
+use crate::channels::lead_processing;
 use crate::channels::messages::MESSAGES;
 use crate::crm::campaigns::CAMPAIGNS;
 use crate::crm::companies::COMPANIES;
 use crate::crm::contacts::CONTACTS;
 use crate::crm::decisions::DECISIONS;
-use crate::crm::leads::LEADS;
-use crate::crm::merges::MERGES;
+use crate::crm::leads::{self, LEADS};
+use crate::crm::merges::{self, MERGES};
 use crate::crm::notes::NOTES;
 use crate::crm::tasks::TASKS;
-use crate::identity::api_keys::API_KEYS;
+use crate::crm::{duplicates, privacy};
+use crate::identity::api_keys::{self, API_KEYS};
 use crate::identity::businesses::BUSINESSES;
-use crate::identity::invitations::INVITATIONS;
-use crate::identity::memberships::MEMBERSHIPS;
-use crate::identity::users::USERS;
-use crate::integrations::import::IMPORTS;
-use crate::integrations::jobs::JOBS;
-use crate::integrations::webhooks::WEBHOOKS;
-use crate::resource::Resource;
+use crate::identity::invitations::{self, INVITATIONS};
+use crate::identity::memberships::{self, MEMBERSHIPS};
+use crate::identity::users::{self, USERS};
+use crate::identity::{self, email_flows};
+use crate::integrations::import::{self, IMPORTS};
+use crate::integrations::jobs::{self, JOBS};
+use crate::integrations::webhooks::{self, WEBHOOKS};
 use crate::resource::audit_log::AUDIT_LOG;
-use crate::scheduling::bookings::BOOKINGS;
+use crate::resource::{self, Resource, ResourceModule, WriteOps};
+use crate::scheduling::bookings::{self, BOOKINGS};
 use crate::scheduling::services::SERVICES;
 use crate::scheduling::staff::STAFF;
 
-/// Every resource, in the order of the OpenAPI document.
-pub static RESOURCES: [&Resource; 22] = [
-    &LEADS,
-    &COMPANIES,
-    &CONTACTS,
-    &CONVERSATIONS,
-    &MESSAGES,
-    &DECISIONS,
-    &BOOKINGS,
-    &SERVICES,
-    &STAFF,
-    &CAMPAIGNS,
-    &TASKS,
-    &NOTES,
-    &MERGES,
-    &BUSINESSES,
-    &USERS,
-    &MEMBERSHIPS,
-    &INVITATIONS,
-    &API_KEYS,
-    &WEBHOOKS,
-    &AUDIT_LOG,
-    &IMPORTS,
-    &JOBS,
+/// Every resource with its behaviour, in the order of the OpenAPI document, which is also that of locks: a transaction
+/// that locks rows of several resources takes them in this order.
+pub static MODULES: [ResourceModule; 22] = [
+    ResourceModule {
+        routes: &[lead_processing::http::routes, leads::http::routes],
+        describe: &[lead_processing::http::describe, leads::http::describe],
+        ..ResourceModule::new(&LEADS)
+    },
+    ResourceModule {
+        duplicate_check: Some(duplicates::check::refuse),
+        static_routes: &[|scope| duplicates::http::routes(&COMPANIES, scope)],
+        routes: &[|scope| merges::http::routes(&COMPANIES, scope)],
+        describe: &[|api| duplicates::http::describe(&COMPANIES, api), |api| merges::http::describe(&COMPANIES, api)],
+        ..ResourceModule::new(&COMPANIES)
+    },
+    ResourceModule {
+        duplicate_check: Some(duplicates::check::refuse),
+        static_routes: &[|scope| duplicates::http::routes(&CONTACTS, scope)],
+        routes: &[privacy::http::routes, |scope| merges::http::routes(&CONTACTS, scope)],
+        describe: &[
+            privacy::http::describe,
+            |api| duplicates::http::describe(&CONTACTS, api),
+            |api| merges::http::describe(&CONTACTS, api),
+        ],
+        ..ResourceModule::new(&CONTACTS)
+    },
+    ResourceModule::new(&CONVERSATIONS),
+    ResourceModule::new(&MESSAGES),
+    ResourceModule::new(&DECISIONS),
+    ResourceModule {
+        writes: WriteOps { restore: bookings::restore, ..WriteOps::PLAIN },
+        ..ResourceModule::new(&BOOKINGS)
+    },
+    ResourceModule::new(&SERVICES),
+    ResourceModule::new(&STAFF),
+    ResourceModule::new(&CAMPAIGNS),
+    ResourceModule::new(&TASKS),
+    ResourceModule::new(&NOTES),
+    ResourceModule {
+        routes: &[merges::http::of_merges],
+        describe: &[merges::http::describe_reversion],
+        ..ResourceModule::new(&MERGES)
+    },
+    ResourceModule::new(&BUSINESSES),
+    ResourceModule { writes: users::WRITES, ..ResourceModule::new(&USERS) },
+    ResourceModule { writes: memberships::WRITES, ..ResourceModule::new(&MEMBERSHIPS) },
+    ResourceModule {
+        writes: invitations::WRITES,
+        custom_create: Some(email_flows::creation),
+        ..ResourceModule::new(&INVITATIONS)
+    },
+    ResourceModule {
+        writes: api_keys::WRITES,
+        routes: &[identity::http::key_routes],
+        ..ResourceModule::new(&API_KEYS)
+    },
+    ResourceModule {
+        writes: webhooks::WRITES,
+        routes: &[webhooks::http::routes],
+        describe: &[webhooks::http::describe],
+        ..ResourceModule::new(&WEBHOOKS)
+    },
+    ResourceModule::new(&AUDIT_LOG),
+    ResourceModule {
+        writes: import::WRITES,
+        custom_create: Some(import::http::creation),
+        routes: &[import::http::routes],
+        describe: &[import::openapi::describe],
+        ..ResourceModule::new(&IMPORTS)
+    },
+    ResourceModule { routes: &[jobs::routes], describe: &[jobs::describe], ..ResourceModule::new(&JOBS) },
 ];
+
+/// Every resource, in the order of [`MODULES`].
+pub static RESOURCES: [&Resource; MODULES.len()] = {
+    let mut resources = [MODULES[0].resource; MODULES.len()];
+    let mut place = 0;
+    while place < MODULES.len() {
+        resources[place] = MODULES[place].resource;
+        place += 1;
+    }
+    resources
+};
+
+/// Installs the registry, through which definitions refer to each other. Must run before anything else uses resources.
+pub fn install() {
+    resource::registry::install(&RESOURCES);
+}
 
 #[cfg(test)]
 mod tests {
     use super::RESOURCES;
+    use crate::crm::privacy;
+    use crate::resource::RowVisibility;
     use crate::resource::openapi::example;
 
     #[test]
     fn resource_definitions_are_consistent() {
+        super::install();
         for resource in RESOURCES {
             let name = resource.plural;
             assert!(resource.fields.len() <= 64, "{name}: the shown fields are a mask of 64 bits");
             assert_eq!(resource.fields[0].name, "id", "{name}: rows are recognised by their first cell");
             for relation in resource.relations {
                 assert!(resource.field(relation.name).is_none(), "{name}: {} is a field and a relation", relation.name);
+                let target = RESOURCES.iter().any(|other| other.plural == relation.resource_plural);
+                assert!(target, "{name}: {} leads to no resource", relation.name);
+            }
+            if let RowVisibility::Linked(links) | RowVisibility::AssignedOrLinked(_, links) = resource.visibility {
+                for (column, other) in links {
+                    let target = RESOURCES.iter().any(|resource| resource.plural == *other);
+                    assert!(target, "{name}: the visibility by {column} leads to no resource");
+                }
             }
             let filters = crate::resource::list_query::names(resource);
             assert!(!filters.iter().any(|filter| filter == "format"), "{name}: `format` is a parameter of its export");
@@ -72,5 +149,24 @@ mod tests {
             let default = resource.default_sort.trim_start_matches('-');
             assert!(resource.sorts.iter().any(|sort| sort.name == default), "{name}: no sort {default}");
         }
+    }
+    /// A row about a person that an export or an erasure does not reach is a breach of their rights.
+    #[test]
+    fn resources_about_a_contact_are_found_by_their_relations() {
+        super::install();
+        let names: Vec<&str> = privacy::resources().iter().map(|resource| resource.plural).collect();
+        let expected = [
+            "contacts",
+            "leads",
+            "conversations",
+            "messages",
+            "decisions",
+            "bookings",
+            "tasks",
+            "notes",
+            "merges",
+            "audit-log",
+        ];
+        assert_eq!(names, expected);
     }
 }

@@ -5,7 +5,7 @@ use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 
 use crate::app::openapi;
-use crate::app::registry::RESOURCES;
+use crate::app::registry::{MODULES, RESOURCES};
 use crate::base::error::Error;
 use crate::http::routing;
 use crate::identity;
@@ -41,7 +41,7 @@ pub fn configure(config: &mut ServiceConfig) {
     config.route("/", web::get().to(openapi::welcome));
     config.service(web::scope(API).configure(|api| {
         bulk::routes(&RESOURCES, api);
-        RESOURCES.iter().for_each(|resource| resource::http::routes(resource, api));
+        MODULES.iter().for_each(|module| resource::http::routes(module, api));
         identity::http::routes(api);
         events::http::routes(api);
         routing::resource("/ops/cache").on(Method::GET, cache::statistics).register(api);

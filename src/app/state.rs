@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::app::config::Config;
-use crate::app::registry::RESOURCES;
 use crate::background::{JobWaker, Lifecycle, Supervisor, Waker};
 use crate::base::egress::{self, EgressClient, EgressPolicy};
 use crate::base::error::Result;
@@ -13,7 +12,6 @@ use crate::cache::Cache;
 use crate::db::{Db, connection_options};
 use crate::http::rate_limit::limiter::RateLimiter;
 use crate::integrations::webhooks::DeliveryWaker;
-use crate::resource::registry;
 
 /// Only `app/` knows it: it hands each component what that needs.
 pub struct AppState {
@@ -38,7 +36,6 @@ impl AppState {
     pub fn open(config: Config, database_url: &str, shape: u64) -> Result<Self> {
         // First: what is counted before the recorder is installed is lost.
         metrics::install();
-        registry::install(&RESOURCES);
         let lifecycle = Arc::new(Lifecycle::default());
         let supervisor = Supervisor::new(lifecycle.clone());
         let database_url = &connection_options::with_timeouts(database_url);

@@ -5,13 +5,9 @@ pub(super) mod totals;
 
 use std::time::Duration;
 
-use super::messages::MESSAGES;
 use crate::auth::TenantSettings;
 use crate::base::phone;
-use crate::crm::contacts::CONTACTS;
-use crate::crm::leads::LEADS;
 use crate::db::SqlValue;
-use crate::identity::users::USERS;
 use crate::resource::{Changeset, Field, Hooks, Relation, Resource, RowVisibility, Sort, ValidationErrors};
 
 pub const CHANNELS: &[&str] = &["whatsapp", "sms", "email", "web"];
@@ -37,7 +33,8 @@ pub static CONVERSATIONS: Resource = Resource {
         .required()
         .once()
         .filter()
-        .phone_search(),
+        .phone_search()
+        .contact_address(),
         Field::choice("status", STATUSES, r#""active""#, "`pending` waits for the other side.").default(r#""active""#),
         Field::link("assignee_id", "The member who answers."),
         Field::text("subject", 200, r#""Appointment on Friday""#, "What it is about."),
@@ -67,11 +64,11 @@ pub static CONVERSATIONS: Resource = Resource {
         Field::UPDATED_AT,
     ],
     relations: &[
-        Relation::one("contact", &CONTACTS, "contact_id", "The person it is with."),
-        Relation::one("lead", &LEADS, "lead_id", "The lead it is about."),
-        Relation::one("assignee", &USERS, "assignee_id", "The member who answers."),
-        Relation::first("last_message", &MESSAGES, "conversation_id", "-sent_at", "The last message."),
-        Relation::many("messages", &MESSAGES, "conversation_id", "-sent_at", "The latest messages, newest first."),
+        Relation::one("contact", "contacts", "contact_id", "The person it is with."),
+        Relation::one("lead", "leads", "lead_id", "The lead it is about."),
+        Relation::one("assignee", "users", "assignee_id", "The member who answers."),
+        Relation::first("last_message", "messages", "conversation_id", "-sent_at", "The last message."),
+        Relation::many("messages", "messages", "conversation_id", "-sent_at", "The latest messages, newest first."),
     ],
     sorts: &[Sort::time("last_message_at", "t.last_message_at"), Sort::time("created_at", "t.created_at")],
     default_sort: "-last_message_at",

@@ -4,11 +4,10 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::conversations::{CONVERSATIONS, totals};
+use super::conversations::totals;
 use crate::auth::{Tenant, TenantSettings};
 use crate::base::error::Result;
 use crate::db::{SqlValue, Tx};
-use crate::identity::users::USERS;
 use crate::resource::{
     Changeset, Field, FieldType, Hooks, PendingRow, Relation, Resource, RowVisibility, Search, Sort, ValidationErrors,
 };
@@ -96,14 +95,14 @@ pub static MESSAGES: Resource = Resource {
         Field { filter: false, ..Field::UPDATED_AT },
     ],
     relations: &[
-        Relation::one("conversation", &CONVERSATIONS, "conversation_id", "The conversation it belongs to."),
+        Relation::one("conversation", "conversations", "conversation_id", "The conversation it belongs to."),
         // Not `author`, which is the field with the kind of author.
-        Relation::one("author_user", &USERS, "author_id", "The member who wrote it."),
+        Relation::one("author_user", "users", "author_id", "The member who wrote it."),
     ],
     sorts: &[Sort::time("sent_at", "t.sent_at")],
     default_sort: "-sent_at",
     search: Search::Words,
-    visibility: RowVisibility::Linked(&[("conversation_id", &CONVERSATIONS)]),
+    visibility: RowVisibility::Linked(&[("conversation_id", "conversations")]),
     hooks: Hooks { prepare, after, removed_or_restored: totals::recount_of, ..Hooks::NONE },
     cache_ttl: Duration::from_secs(180),
     ..Resource::BASE

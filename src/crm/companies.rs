@@ -1,8 +1,5 @@
 //! Companies: the organisations that contacts work for and leads come from.
 
-use super::contacts::CONTACTS;
-use super::leads::LEADS;
-use crate::identity::users::USERS;
 use crate::resource::{Field, FieldType, Relation, Resource, Sort};
 
 const SIZES: &[&str] = &["1-10", "11-50", "51-200", "201-1000", "1001+"];
@@ -38,17 +35,14 @@ pub static COMPANIES: Resource = Resource {
         Field::UPDATED_AT,
     ],
     relations: &[
-        Relation::one("owner", &USERS, "owner_id", "The member who looks after it."),
-        Relation::many("contacts", &CONTACTS, "company_id", "-created_at", "Its newest contacts."),
-        Relation::many("leads", &LEADS, "company_id", "-created_at", "Its newest leads."),
+        Relation::one("owner", "users", "owner_id", "The member who looks after it."),
+        Relation::many("contacts", "contacts", "company_id", "-created_at", "Its newest contacts."),
+        Relation::many("leads", "leads", "company_id", "-created_at", "Its newest leads."),
     ],
     sorts: &[
         Sort::time("created_at", "t.created_at"),
         Sort::time("updated_at", "t.updated_at"),
         Sort::text("name", "lower(t.name)"),
     ],
-    duplicate_check: Some(super::duplicates::check::refuse),
-    static_routes: |scope| super::duplicates::http::routes(&COMPANIES, scope),
-    routes: |scope| super::merges::http::routes(&COMPANIES, scope),
     ..Resource::BASE
 };

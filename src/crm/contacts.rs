@@ -1,13 +1,8 @@
 //! Contacts: the people that the business talks to.
 
-use super::companies::COMPANIES;
-use super::leads::LEADS;
 use crate::auth::TenantSettings;
-use crate::channels::conversations::CONVERSATIONS;
 use crate::db::SqlValue;
-use crate::identity::users::USERS;
 use crate::resource::{Changeset, Field, FieldType, Hooks, Relation, Resource, Sort, ValidationErrors};
-use crate::scheduling::bookings::BOOKINGS;
 
 pub static CONTACTS: Resource = Resource {
     name: "contact",
@@ -36,17 +31,17 @@ pub static CONTACTS: Resource = Resource {
         Field::UPDATED_AT,
     ],
     relations: &[
-        Relation::one("company", &COMPANIES, "company_id", "The company they work for."),
-        Relation::one("owner", &USERS, "owner_id", "The member who looks after them."),
-        Relation::many("leads", &LEADS, "contact_id", "-created_at", "Their newest leads."),
+        Relation::one("company", "companies", "company_id", "The company they work for."),
+        Relation::one("owner", "users", "owner_id", "The member who looks after them."),
+        Relation::many("leads", "leads", "contact_id", "-created_at", "Their newest leads."),
         Relation::many(
             "conversations",
-            &CONVERSATIONS,
+            "conversations",
             "contact_id",
             "-last_message_at",
             "Their latest conversations.",
         ),
-        Relation::many("bookings", &BOOKINGS, "contact_id", "-starts_at", "Their latest bookings."),
+        Relation::many("bookings", "bookings", "contact_id", "-starts_at", "Their latest bookings."),
     ],
     sorts: &[
         Sort::time("created_at", "t.created_at"),
@@ -54,12 +49,6 @@ pub static CONTACTS: Resource = Resource {
         Sort::text("name", "t.sort_name"),
     ],
     hooks: Hooks { prepare, ..Hooks::NONE },
-    duplicate_check: Some(super::duplicates::check::refuse),
-    static_routes: |scope| super::duplicates::http::routes(&CONTACTS, scope),
-    routes: |scope| {
-        super::privacy::http::routes(scope);
-        super::merges::http::routes(&CONTACTS, scope);
-    },
     ..Resource::BASE
 };
 

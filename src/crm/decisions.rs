@@ -1,9 +1,6 @@
 //! Decisions: what was decided about a lead, by whom, and why. They are added and never changed.
 
-use super::leads::LEADS;
 use crate::auth::TenantSettings;
-use crate::channels::conversations::CONVERSATIONS;
-use crate::identity::users::USERS;
 use crate::resource::{
     Changeset, Field, FieldType, Hooks, Operations, Relation, Resource, RowVisibility, Search, Sort, ValidationErrors,
 };
@@ -37,15 +34,15 @@ pub static DECISIONS: Resource = Resource {
         Field { filter: false, ..Field::UPDATED_AT },
     ],
     relations: &[
-        Relation::one("lead", &LEADS, "lead_id", "The lead it is about."),
-        Relation::one("conversation", &CONVERSATIONS, "conversation_id", "The conversation that it was made on."),
+        Relation::one("lead", "leads", "lead_id", "The lead it is about."),
+        Relation::one("conversation", "conversations", "conversation_id", "The conversation that it was made on."),
         // Not `author`, which is the field with the kind of author.
-        Relation::one("author_user", &USERS, "author_id", "The member who decided."),
+        Relation::one("author_user", "users", "author_id", "The member who decided."),
     ],
     sorts: &[Sort::time("created_at", "t.created_at"), Sort::int("score", "coalesce(t.score, 0)")],
     search: Search::None,
     operations: Operations { create: true, ..Operations::NONE },
-    visibility: RowVisibility::Linked(&[("lead_id", &LEADS)]),
+    visibility: RowVisibility::Linked(&[("lead_id", "leads")]),
     hooks: Hooks { prepare, ..Hooks::NONE },
     ..Resource::BASE
 };

@@ -3,21 +3,12 @@
 mod conversion;
 pub mod http;
 pub mod locks;
-mod processing;
 
 use chrono::Utc;
 
-use super::campaigns::CAMPAIGNS;
-use super::companies::COMPANIES;
-use super::contacts::CONTACTS;
-use super::decisions::DECISIONS;
-use super::tasks::TASKS;
 use crate::auth::TenantSettings;
-use crate::channels::conversations::CONVERSATIONS;
 use crate::db::SqlValue;
-use crate::identity::users::USERS;
 use crate::resource::{Changeset, Field, FieldType, Hooks, Relation, Resource, RowVisibility, Sort, ValidationErrors};
-use crate::scheduling::bookings::BOOKINGS;
 
 const STATUSES: &[&str] = &["new", "contacted", "qualified", "proposal", "won", "lost"];
 
@@ -59,14 +50,14 @@ pub static LEADS: Resource = Resource {
         Field::UPDATED_AT,
     ],
     relations: &[
-        Relation::one("company", &COMPANIES, "company_id", "The company it would be sold to."),
-        Relation::one("contact", &CONTACTS, "contact_id", "The person it is about."),
-        Relation::one("campaign", &CAMPAIGNS, "campaign_id", "What brought it in."),
-        Relation::one("assignee", &USERS, "assignee_id", "The member who works on it."),
-        Relation::many("conversations", &CONVERSATIONS, "lead_id", "-last_message_at", "Its latest conversations."),
-        Relation::many("bookings", &BOOKINGS, "lead_id", "-starts_at", "Its latest bookings."),
-        Relation::many("tasks", &TASKS, "lead_id", "-created_at", "Its newest tasks."),
-        Relation::many("decisions", &DECISIONS, "lead_id", "-created_at", "What was decided about it last."),
+        Relation::one("company", "companies", "company_id", "The company it would be sold to."),
+        Relation::one("contact", "contacts", "contact_id", "The person it is about."),
+        Relation::one("campaign", "campaigns", "campaign_id", "What brought it in."),
+        Relation::one("assignee", "users", "assignee_id", "The member who works on it."),
+        Relation::many("conversations", "conversations", "lead_id", "-last_message_at", "Its latest conversations."),
+        Relation::many("bookings", "bookings", "lead_id", "-starts_at", "Its latest bookings."),
+        Relation::many("tasks", "tasks", "lead_id", "-created_at", "Its newest tasks."),
+        Relation::many("decisions", "decisions", "lead_id", "-created_at", "What was decided about it last."),
     ],
     sorts: &[
         Sort::time("created_at", "t.created_at"),
@@ -77,7 +68,6 @@ pub static LEADS: Resource = Resource {
     visibility: RowVisibility::Assigned("assignee_id"),
     lock_before_references: true,
     hooks: Hooks { prepare, ..Hooks::NONE },
-    routes: http::routes,
     ..Resource::BASE
 };
 

@@ -1,4 +1,5 @@
-//! The resources of the CRM, one module each. A module has the definition of its resource and, beside it, its rules.
+//! The resources of the CRM, one file each with the definition of its resource and its rules; and what is done with
+//! them: `duplicates/`, `merges/`, `privacy/` (export and erasure of a person), `leads/` (conversion), `reminders.rs`.
 
 pub mod campaigns;
 pub mod companies;
@@ -9,4 +10,5 @@ pub mod leads;
 pub mod merges;
 pub mod notes;
 pub mod privacy;
+pub mod reminders;
 pub mod tasks;

@@ -1,12 +1,6 @@
 //! Notes: free text about a lead, a contact, a company, a conversation or a booking.
 
-use super::companies::COMPANIES;
-use super::contacts::CONTACTS;
-use super::leads::LEADS;
-use crate::channels::conversations::CONVERSATIONS;
-use crate::identity::users::USERS;
 use crate::resource::{Field, FieldType, Relation, Resource, RowVisibility, Search, Sort};
-use crate::scheduling::bookings::BOOKINGS;
 
 pub static NOTES: Resource = Resource {
     name: "note",
@@ -31,15 +25,15 @@ pub static NOTES: Resource = Resource {
         Field::UPDATED_AT,
     ],
     relations: &[
-        Relation::one("author", &USERS, "author_id", "The member who wrote it."),
-        Relation::one("lead", &LEADS, "lead_id", "The lead it is about."),
-        Relation::one("contact", &CONTACTS, "contact_id", "The person it is about."),
-        Relation::one("company", &COMPANIES, "company_id", "The company it is about."),
-        Relation::one("conversation", &CONVERSATIONS, "conversation_id", "The conversation it is about."),
-        Relation::one("booking", &BOOKINGS, "booking_id", "The booking it is about."),
+        Relation::one("author", "users", "author_id", "The member who wrote it."),
+        Relation::one("lead", "leads", "lead_id", "The lead it is about."),
+        Relation::one("contact", "contacts", "contact_id", "The person it is about."),
+        Relation::one("company", "companies", "company_id", "The company it is about."),
+        Relation::one("conversation", "conversations", "conversation_id", "The conversation it is about."),
+        Relation::one("booking", "bookings", "booking_id", "The booking it is about."),
     ],
     sorts: &[Sort::time("created_at", "t.created_at")],
     search: Search::Words,
-    visibility: RowVisibility::Linked(&[("lead_id", &LEADS), ("conversation_id", &CONVERSATIONS)]),
+    visibility: RowVisibility::Linked(&[("lead_id", "leads"), ("conversation_id", "conversations")]),
     ..Resource::BASE
 };

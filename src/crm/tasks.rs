@@ -2,14 +2,10 @@
 
 use chrono::Utc;
 
-use super::companies::COMPANIES;
-use super::contacts::CONTACTS;
-use super::leads::LEADS;
+use super::reminders::{self, Reminder};
 use crate::auth::TenantSettings;
 use crate::db::SqlValue;
-use crate::identity::users::USERS;
 use crate::resource::{Changeset, Field, Hooks, Relation, Resource, RowVisibility, Sort, ValidationErrors};
-use crate::scheduling::reminders;
 
 const STATUSES: &[&str] = &["open", "done", "cancelled"];
 const PRIORITIES: &[&str] = &["low", "normal", "high", "urgent"];
@@ -40,19 +36,28 @@ pub static TASKS: Resource = Resource {
         Field::UPDATED_AT,
     ],
     relations: &[
-        Relation::one("assignee", &USERS, "assignee_id", "The member who is to do it."),
-        Relation::one("lead", &LEADS, "lead_id", "The lead it is about."),
-        Relation::one("contact", &CONTACTS, "contact_id", "The person it is about."),
-        Relation::one("company", &COMPANIES, "company_id", "The company it is about."),
+        Relation::one("assignee", "users", "assignee_id", "The member who is to do it."),
+        Relation::one("lead", "leads", "lead_id", "The lead it is about."),
+        Relation::one("contact", "contacts", "contact_id", "The person it is about."),
+        Relation::one("company", "companies", "company_id", "The company it is about."),
     ],
     sorts: &[
         Sort::time("created_at", "t.created_at"),
         // Tasks without a due date come last.
         Sort::time("due_at", "coalesce(t.due_at, '9999-12-31 23:59:59+00'::timestamptz)"),
     ],
-    visibility: RowVisibility::AssignedOrLinked("assignee_id", &[("lead_id", &LEADS)]),
+    visibility: RowVisibility::AssignedOrLinked("assignee_id", &[("lead_id", "leads")]),
     hooks: Hooks { prepare, ..Hooks::NONE },
     ..Resource::BASE
+};
+
+/// Reminds of open tasks. One that has been due for more than a week gets no reminder: it was due before there were
+/// reminders, or while no process gave them.
+pub static REMINDER: Reminder = Reminder {
+    resource: &TASKS,
+    time: "t.due_at",
+    due: "t.reminded_at IS NULL AND t.status = 'open' AND t.deleted_at IS NULL \
+          AND t.due_at <= now() AND t.due_at > now() - interval '7 days'",
 };
 
 fn prepare(change: &mut Changeset, _: &TenantSettings, _: &mut ValidationErrors) {

@@ -62,13 +62,14 @@ pub static API_KEYS: Resource = Resource {
     // A revoked key cannot be restored: it may have leaked.
     operations: Operations { restore: false, batch: false, ..Operations::ALL },
     hooks: Hooks { prepare, ..Hooks::NONE },
-    writes: WriteOps { create, update, delete, ..WriteOps::PLAIN },
-    routes: super::http::key_routes,
     cache_ttl: Duration::from_secs(900),
     secret: Some(&KEY),
     compressible: false,
     ..Resource::BASE
 };
+
+/// How its rows are written.
+pub const WRITES: WriteOps = WriteOps { create, update, delete, ..WriteOps::PLAIN };
 
 /// Validates permissions, role and expiry. An expiry in the past is an error, because a key is revoked by deleting it.
 fn prepare(change: &mut Changeset, _: &TenantSettings, faults: &mut ValidationErrors) {
@@ -107,7 +108,7 @@ fn prepare(change: &mut Changeset, _: &TenantSettings, faults: &mut ValidationEr
 }
 
 /// Creates a key and returns it as the member `key` of the row.
-fn create(tx: &mut Tx<'_>, tenant: &Tenant, change: Changeset) -> Result<(Uuid, Row)> {
+fn create(tx: &mut Tx<'_>, tenant: &Tenant, _: &'static Resource, change: Changeset) -> Result<(Uuid, Row)> {
     let role = change.text("role").and_then(Role::named).unwrap_or(Role::Viewer);
     let permissions = match change.get("permissions") {
         Some(SqlValue::Texts(names)) => Some(names.clone()),
@@ -121,9 +122,16 @@ fn create(tx: &mut Tx<'_>, tenant: &Tenant, change: Changeset) -> Result<(Uuid, 
 }
 
 /// Updates a key's name or expiry. Errors: 403 when the key may do more than the caller.
-fn update(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, change: Changeset, expected: IfMatch) -> Result<Row> {
+fn update(
+    tx: &mut Tx<'_>,
+    tenant: &Tenant,
+    resource: &'static Resource,
+    id: Uuid,
+    change: Changeset,
+    expected: IfMatch,
+) -> Result<Row> {
     guard_key(tx, tenant, id)?;
-    crud::update(tx, tenant, id, change, expected)
+    crud::update(tx, tenant, resource, id, change, expected)
 }
 
 /// Revokes a key. Errors: 403 when the key may do more than the caller.

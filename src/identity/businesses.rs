@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use crate::auth::{Action, Area, Tenant};
 use crate::base::error::{Error, Result};
-use crate::crm::privacy;
 use crate::db::Tx;
 use crate::resource::{Field, FieldType, Hooks, Operations, PendingRow, Resource, Search, Sort};
+
+/// How a business forgets its contacts; the first is the default.
+pub const ERASURE_MODES: &[&str] = &["anonymise", "delete"];
 
 pub static BUSINESSES: Resource = Resource {
     name: "business",
@@ -46,7 +48,7 @@ pub static BUSINESSES: Resource = Resource {
             filter: false,
             ..Field::choice(
                 "erasure",
-                privacy::MODES,
+                ERASURE_MODES,
                 r#""anonymise""#,
                 "How contacts are forgotten: rows kept for the figures, or nothing.",
             )

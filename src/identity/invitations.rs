@@ -6,7 +6,6 @@ use std::time::Duration;
 use diesel::pg::PgConnection;
 use uuid::Uuid;
 
-use super::email_flows;
 use super::memberships::guard_role;
 use super::provisioning::known_as;
 use super::sessions::{self, MembershipChoice};
@@ -51,12 +50,13 @@ pub static INVITATIONS: Resource = Resource {
     search: Search::None,
     operations: Operations { update: false, restore: false, batch: false, ..Operations::ALL },
     hooks: Hooks { prepare, ..Hooks::NONE },
-    writes: WriteOps { delete, ..WriteOps::PLAIN },
-    custom_create: Some(email_flows::creation),
     cache_ttl: Duration::from_secs(900),
     compressible: false,
     ..Resource::BASE
 };
+
+/// How its rows are written.
+pub const WRITES: WriteOps = WriteOps { delete, ..WriteOps::PLAIN };
 
 fn prepare(change: &mut Changeset, _: &TenantSettings, faults: &mut ValidationErrors) {
     if change.text("email").is_some_and(|email| !email::is_reachable(email)) {

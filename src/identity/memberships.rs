@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::users::USERS;
 use crate::auth::Tenant;
 use crate::auth::{Area, Role};
 use crate::base::error::{Error, Result};
@@ -32,20 +31,29 @@ pub static MEMBERSHIPS: Resource = Resource {
         Field::CREATED_AT,
         Field::UPDATED_AT,
     ],
-    relations: &[Relation::one("user", &USERS, "user_id", "The person.")],
+    relations: &[Relation::one("user", "users", "user_id", "The person.")],
     sorts: &[Sort::time("created_at", "t.created_at")],
     search: Search::None,
     operations: Operations { create: false, restore: false, batch: false, ..Operations::ALL },
-    writes: WriteOps { update, delete, ..WriteOps::PLAIN },
     cache_ttl: Duration::from_secs(900),
     compressible: false,
     ..Resource::BASE
 };
 
-fn update(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, change: Changeset, expected: IfMatch) -> Result<Row> {
+/// How its rows are written.
+pub const WRITES: WriteOps = WriteOps { update, delete, ..WriteOps::PLAIN };
+
+fn update(
+    tx: &mut Tx<'_>,
+    tenant: &Tenant,
+    resource: &'static Resource,
+    id: Uuid,
+    change: Changeset,
+    expected: IfMatch,
+) -> Result<Row> {
     let role = role_of(tx, tenant, "id", id)?;
     guard_role(tenant, change.text("role"))?;
-    let row = crud::update(tx, tenant, id, change, expected)?;
+    let row = crud::update(tx, tenant, resource, id, change, expected)?;
     ensure_owner_remains(tx, tenant, role)?;
     Ok(row)
 }

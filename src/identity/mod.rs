@@ -6,7 +6,7 @@ pub mod api_keys;
 pub mod args;
 pub mod businesses;
 pub mod dto;
-mod email_flows;
+pub mod email_flows;
 mod email_templates;
 pub mod http;
 pub mod invitations;

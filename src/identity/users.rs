@@ -42,16 +42,18 @@ pub static USERS: Resource = Resource {
     sorts: &[Sort::time("created_at", "t.created_at")],
     search: Search::Substring,
     operations: Operations { restore: false, batch: false, ..Operations::ALL },
-    writes: WriteOps { create, update, delete, ..WriteOps::PLAIN },
     source_tables: &["users", "memberships"],
     cache_ttl: Duration::from_secs(900),
     compressible: false,
     ..Resource::BASE
 };
 
+/// How its rows are written.
+pub const WRITES: WriteOps = WriteOps { create, update, delete, ..WriteOps::PLAIN };
+
 /// Adds a new person to the business. An existing person with that address is neither shown nor changed. Errors: 409
 /// when the address is taken, here or in another business, whose people have to be invited.
-fn create(tx: &mut Tx<'_>, tenant: &Tenant, change: Changeset) -> Result<(Uuid, Row)> {
+fn create(tx: &mut Tx<'_>, tenant: &Tenant, _: &'static Resource, change: Changeset) -> Result<(Uuid, Row)> {
     guard_role(tenant, change.text("role"))?;
     let given = |name| change.get(name).cloned().unwrap_or(SqlValue::Text(None));
     let id = Uuid::now_v7();
@@ -74,7 +76,14 @@ fn create(tx: &mut Tx<'_>, tenant: &Tenant, change: Changeset) -> Result<(Uuid, 
 }
 
 /// Updates a member's role, and their name if they belong to this business alone.
-fn update(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, change: Changeset, expected: IfMatch) -> Result<Row> {
+fn update(
+    tx: &mut Tx<'_>,
+    tenant: &Tenant,
+    _: &'static Resource,
+    id: Uuid,
+    change: Changeset,
+    expected: IfMatch,
+) -> Result<Row> {
     let version = lock(tx, tenant, id)?;
     if !expected.allows(Some(version)) {
         return Err(Error::PreconditionFailed);

@@ -1,7 +1,7 @@
 //! The API of jobs: the read-only resource `/ops/jobs`, and their cancellation.
 
 use actix_web::http::{Method, StatusCode};
-use actix_web::web::{Bytes, Data};
+use actix_web::web::{Bytes, Data, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 use utoipa::openapi::OpenApi;
 use utoipa::openapi::path::HttpMethod;
@@ -78,9 +78,13 @@ pub static JOBS: Resource = Resource {
     // They change every second, and are read by clients that wait for them.
     cacheable: false,
     visibility: RowVisibility::Assigned("actor_id"),
-    routes: |scope| routing::resource("/{id}/cancellation").on(Method::POST, cancel).register(scope),
     ..Resource::BASE
 };
+
+/// Registers the route below `/jobs`.
+pub fn routes(scope: &mut ServiceConfig) {
+    routing::resource("/{id}/cancellation").on(Method::POST, cancel).register(scope);
+}
 
 /// Returns the path of the job `id`, for `Location`.
 pub fn path(id: Uuid) -> String {

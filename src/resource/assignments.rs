@@ -2,7 +2,10 @@
 
 use uuid::Uuid;
 
-use super::{Changeset, Field, Resource, crud, select};
+use super::body::Changeset;
+use super::definition::Resource;
+use super::field::Field;
+use super::select;
 use crate::auth::Tenant;
 use crate::base::error::MAX_OBJECT_BYTES;
 use crate::db::Statement;
@@ -10,8 +13,7 @@ use crate::http::precondition::IfMatch;
 
 /// Applies the changeset to the row `id`, unless the row has all its values: then no row is updated and no trigger
 /// runs.
-pub fn update(tenant: &Tenant, id: Uuid, change: &Changeset, expected: IfMatch) -> Statement {
-    let resource = change.resource;
+pub fn update(resource: &Resource, tenant: &Tenant, id: Uuid, change: &Changeset, expected: IfMatch) -> Statement {
     let mut sql =
         Statement::new(format!("UPDATE {} AS t SET version = version + 1, updated_at = now()", resource.table));
     let mut differs = Statement::default();
@@ -39,7 +41,7 @@ pub fn update(tenant: &Tenant, id: Uuid, change: &Changeset, expected: IfMatch) 
         differs.push(&format!("t.{} IS DISTINCT FROM ", field.name)).append(new.clone());
         sql.append(new);
     }
-    sql.append(crud::row_predicate(resource, tenant, id, expected));
+    sql.append(select::row_predicate(resource, tenant, id, expected));
     if !differs.text().is_empty() {
         sql.push(" AND (").append(differs).push(")");
     }

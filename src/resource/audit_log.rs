@@ -1,14 +1,10 @@
-//! The audit log, written by triggers in the transaction of each change, and the history of one row as a query of it.
+//! The audit log, written by triggers in the transaction of each change.
 
-use super::list_query::List;
-use super::read_query::{ReadQuery, ReadTarget};
-use super::{Field, FieldType, Operations, Resource, Search, Sort, crud, http};
-use crate::auth::{Area, TenantSettings};
-use crate::base::error::{Error, Result};
-
-use std::sync::Arc;
-
-use uuid::Uuid;
+use super::definition::{Resource, Search};
+use super::field::{Field, FieldType};
+use super::operations::Operations;
+use super::sort::Sort;
+use crate::auth::Area;
 
 const ACTIONS: &[&str] = &["created", "updated", "deleted", "restored", "erased", "exported"];
 const ACTORS: &[&str] = &["user", "api_key", "system"];
@@ -60,28 +56,6 @@ pub static AUDIT_LOG: Resource = Resource {
     search: Search::None,
     operations: Operations::NONE,
     cacheable: false,
+    audited: false,
     ..Resource::BASE
 };
-
-/// Returns the query for the history of the row `id`: the audit log, filtered by that row. Errors: 400; 404 when `id`
-/// is not a UUID.
-pub fn row_history_query(
-    resource: &'static Resource,
-    id: &str,
-    query: &str,
-    business: &TenantSettings,
-) -> Result<Arc<ReadQuery>> {
-    let id = Uuid::try_parse(id).map_err(|_| crud::not_found(resource))?;
-    // It would add another row's history.
-    if url::form_urlencoded::parse(query.as_bytes()).any(|(name, _)| name == "row_id") {
-        return Err(Error::malformed("unknown_parameter", "The row is the one of the path; leave `row_id` out."));
-    }
-    let query = if query.is_empty() { format!("row_id={id}") } else { format!("{query}&row_id={id}") };
-    let list = List::parse(&AUDIT_LOG, &query, business)?;
-    Ok(Arc::new(ReadQuery::new(&AUDIT_LOG, ReadTarget::History(resource, id, list), business, "")))
-}
-
-/// Returns the path of a row's history, for the OpenAPI document.
-pub fn history_path(resource: &Resource) -> String {
-    format!("{}/{}/{{id}}/history", http::API, resource.path())
-}

@@ -1,49 +1,22 @@
 //! Reads and writes rows of a resource on one connection. Every function takes the [`Tenant`].
 
-use actix_web::http::StatusCode;
 use diesel::pg::PgConnection;
 use uuid::Uuid;
 
-use super::list_query::{COUNT_CAP, Count, List, Projection};
-use super::{
-    Cardinality, Changeset, PendingRow, Relation, Resource, assignments, cursor::Cursor, references, row_json, select,
-};
+use super::body::Changeset;
+use super::definition::{Resource, RowVisibility};
+use super::list_query::{COUNT_CAP, Count, Included, List, Projection};
+use super::pending_row::PendingRow;
+use super::relation::Cardinality;
+pub use super::row::Row;
+use super::{assignments, references, row_json, select};
 use crate::auth::Tenant;
 use crate::base::error::{Error, Result};
 use crate::db::{RawRow, SqlValue, Statement, Tx};
-use crate::http::idempotency::ApiResponse;
 use crate::http::precondition::IfMatch;
 
 /// How long a deleted row can be restored.
 pub const RESTORABLE_DAYS: i64 = 30;
-
-/// One row as a response: its JSON and its version.
-#[derive(Clone, Debug)]
-pub struct Row {
-    pub json: Vec<u8>,
-    pub version: i64,
-}
-
-impl Row {
-    /// Returns the version and a hash of the JSON: a response can change where the version does not (a reference that
-    /// was cleared because its row is gone, a row changed from psql), and varies with `include` and `fields`. Any ETag
-    /// of a row can be sent back as `If-Match`, which compares the version only.
-    pub fn etag(&self) -> String {
-        format!("\"{}.{:016x}\"", self.version, xxhash_rust::xxh3::xxh3_64(&self.json))
-    }
-
-    /// Returns a 201 response with the location `path`.
-    pub fn created(self, path: String) -> ApiResponse {
-        let etag = self.etag();
-        ApiResponse::new(StatusCode::CREATED, self.json).location(path).etag(etag)
-    }
-
-    /// Returns a 200 response.
-    pub fn answer(self) -> ApiResponse {
-        let etag = self.etag();
-        ApiResponse::new(StatusCode::OK, self.json).etag(etag)
-    }
-}
 
 /// The rows of a page, with their related rows.
 pub struct Page {
@@ -62,7 +35,7 @@ pub fn page(conn: &mut PgConnection, tenant: &Tenant, list: &List) -> Result<Pag
     let next = match rows.last().filter(|_| more) {
         Some(last) => {
             let id = last.uuid(0).ok_or_else(|| Error::Internal("a row without id".into()))?;
-            Some(Cursor::encode(list, id, last, width(list.resource, &list.projection)))
+            Some(list.cursor_after(id, last, width(list.resource, &list.projection)))
         }
         None => None,
     };
@@ -191,9 +164,18 @@ pub fn whole(
     Ok(())
 }
 
+/// A row to be created. A caller restricted to assigned rows is assigned to it by default, or could not read it
+/// afterwards.
+pub fn new_row(tenant: &Tenant, resource: &Resource, mut change: Changeset) -> PendingRow {
+    if let (Some(person), RowVisibility::Assigned(column)) = (tenant.restricted_to_user(), resource.visibility) {
+        change.set_default(column, SqlValue::Uuid(Some(person)));
+    }
+    PendingRow::new(Uuid::now_v7(), change)
+}
+
 /// Creates a row. Errors: 409 and 422 from constraints, and those of the resource's hooks.
-pub fn create(tx: &mut Tx<'_>, tenant: &Tenant, change: Changeset) -> Result<(Uuid, Row)> {
-    let (resource, draft) = (change.resource, run_checks(tx, tenant, PendingRow::for_create(tenant, change))?);
+pub fn create(tx: &mut Tx<'_>, tenant: &Tenant, resource: &'static Resource, change: Changeset) -> Result<(Uuid, Row)> {
+    let draft = run_checks(tx, tenant, resource, new_row(tenant, resource, change))?;
     let mut sql = Statement::new(format!("INSERT INTO {} AS t ({}, id", resource.table, resource.tenant_column));
     for (field, _) in draft.changes.values() {
         sql.push(", ").push(field.name);
@@ -210,13 +192,19 @@ pub fn create(tx: &mut Tx<'_>, tenant: &Tenant, change: Changeset) -> Result<(Uu
 
 /// Updates a row, if `expected` allows its version. An update that would change no value writes nothing and keeps the
 /// version. Errors: 404; 412 when the version does not match; and those of [`create`].
-pub fn update(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, change: Changeset, expected: IfMatch) -> Result<Row> {
-    let resource = change.resource;
+pub fn update(
+    tx: &mut Tx<'_>,
+    tenant: &Tenant,
+    resource: &'static Resource,
+    id: Uuid,
+    change: Changeset,
+    expected: IfMatch,
+) -> Result<Row> {
     if change.values().is_empty() {
         return unchanged(tx, tenant, resource, id, expected);
     }
-    let draft = run_checks(tx, tenant, PendingRow::new(id, change))?;
-    let Some(cells) = assignments::update(tenant, id, &draft.changes, expected).row(tx)? else {
+    let draft = run_checks(tx, tenant, resource, PendingRow::new(id, change))?;
+    let Some(cells) = assignments::update(resource, tenant, id, &draft.changes, expected).row(tx)? else {
         return unchanged(tx, tenant, resource, id, expected);
     };
     (resource.hooks.after)(tx, tenant, &[&draft])?;
@@ -224,10 +212,10 @@ pub fn update(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, change: Changeset, exp
 }
 
 /// Runs all checks that precede the write of one row ([`super::batch`] does the same for many).
-fn run_checks(tx: &mut Tx<'_>, tenant: &Tenant, draft: PendingRow) -> Result<PendingRow> {
-    references::check(tx, tenant, &draft)?;
+fn run_checks(tx: &mut Tx<'_>, tenant: &Tenant, resource: &'static Resource, draft: PendingRow) -> Result<PendingRow> {
+    references::check(tx, tenant, resource, &draft)?;
     let mut set = [draft];
-    (set[0].changes.resource.hooks.before)(tx, tenant, &mut set)?;
+    (resource.hooks.before)(tx, tenant, &mut set)?;
     let [draft] = set;
     draft.into_result()
 }
@@ -247,7 +235,7 @@ pub fn delete(
         )),
         false => Statement::new(format!("DELETE FROM {} AS t", resource.table)),
     };
-    sql.append(row_predicate(resource, tenant, id, expected));
+    sql.append(select::row_predicate(resource, tenant, id, expected));
     if sql.run(tx)? == 0 {
         return Err(why_not_found(tx, tenant, resource, id)?);
     }
@@ -287,17 +275,6 @@ pub fn not_found(resource: &Resource) -> Error {
     Error::NotFound(format!("There is no such {}.", resource.name))
 }
 
-/// ` WHERE` this tenant's row `id`, not deleted, at a version that `expected` allows.
-pub(super) fn row_predicate(resource: &Resource, tenant: &Tenant, id: Uuid, expected: IfMatch) -> Statement {
-    let mut sql = select::tenant_predicate(resource, tenant);
-    sql.push(" AND t.id = ").bind(SqlValue::Uuid(Some(id)));
-    select::not_deleted(&mut sql, resource);
-    if let Some(versions) = expected.versions() {
-        sql.push(" AND t.version = ANY(").bind(SqlValue::Ints(versions.to_vec())).push(")");
-    }
-    sql
-}
-
 /// Returns why a write found no row: it does not exist, or its version has changed.
 fn why_not_found(tx: &mut Tx<'_>, tenant: &Tenant, resource: &'static Resource, id: Uuid) -> Result<Error> {
     Ok(match one(tx, tenant, resource, id, &Projection::default())? {
@@ -316,14 +293,15 @@ pub fn row(resource: &'static Resource, view: &Projection, cells: &RawRow, relat
 
 /// Returns the number of cells of the resource and its joined relations, which is the index of the cell after them.
 fn width(resource: &Resource, view: &Projection) -> usize {
-    resource.fields.len() + select::joined(view).map(|(_, relation)| relation.resource.fields.len()).sum::<usize>()
+    resource.fields.len() + select::joined(view).map(|(_, included)| included.resource.fields.len()).sum::<usize>()
 }
 
 fn object(out: &mut Vec<u8>, resource: &Resource, view: &Projection, cells: &RawRow, related: &RelatedRows) {
     out.push(b'{');
     let mut any = row_json::members(out, resource.fields, cells, 0, view.mask);
     let mut offset = resource.fields.len();
-    for (relation, shown) in &view.include {
+    for included in &view.include {
+        let (relation, resource, shown) = (included.relation, included.resource, included.mask);
         if any {
             out.push(b',');
         }
@@ -331,12 +309,12 @@ fn object(out: &mut Vec<u8>, resource: &Resource, view: &Projection, cells: &Raw
         row_json::key(out, relation.name);
         if relation.arity == Cardinality::One {
             match cells.get(offset) {
-                Some(_) => braced(out, relation.resource, cells, offset, *shown),
+                Some(_) => braced(out, resource, cells, offset, shown),
                 None => out.extend_from_slice(b"null"),
             }
-            offset += relation.resource.fields.len();
+            offset += resource.fields.len();
         } else {
-            related.write(out, relation, *shown, cells.uuid(0).unwrap_or_default());
+            related.write(out, included, cells.uuid(0).unwrap_or_default());
         }
     }
     out.push(b'}');
@@ -356,9 +334,10 @@ impl RelatedRows {
     /// Loads them with one query for each to-many relation of `view`.
     fn load(conn: &mut PgConnection, tenant: &Tenant, view: &Projection, rows: &[RawRow]) -> Result<Self> {
         let mut loaded = Vec::new();
-        for (relation, _) in view.include.iter().filter(|(relation, _)| relation.arity != Cardinality::One) {
+        for included in view.include.iter().filter(|included| included.relation.arity != Cardinality::One) {
+            let relation = included.relation;
             let parents = rows.iter().filter_map(|row| row.uuid(0)).collect();
-            let parent = relation.resource.fields.len();
+            let parent = included.resource.fields.len();
             let found = select::related(relation, tenant, parents).rows(conn)?;
             let mut found: Vec<(Uuid, RawRow)> =
                 found.into_iter().filter_map(|cells| Some((cells.uuid(parent)?, cells))).collect();
@@ -369,14 +348,15 @@ impl RelatedRows {
         Ok(Self(loaded))
     }
 
-    fn write(&self, out: &mut Vec<u8>, relation: &Relation, shown: row_json::FieldMask, parent: Uuid) {
+    fn write(&self, out: &mut Vec<u8>, included: &Included, parent: Uuid) {
+        let Included { relation, resource, mask } = *included;
         let rows = self.0.iter().find(|(name, _)| *name == relation.name).map(|(_, rows)| rows.as_slice());
         let rows = rows.unwrap_or_default();
         let from = rows.partition_point(|(id, _)| *id < parent);
         let mine = rows[from..].iter().take_while(|(id, _)| *id == parent);
         if relation.arity == Cardinality::First {
             match mine.into_iter().next() {
-                Some((_, cells)) => braced(out, relation.resource, cells, 0, shown),
+                Some((_, cells)) => braced(out, resource, cells, 0, mask),
                 None => out.extend_from_slice(b"null"),
             }
             return;
@@ -386,7 +366,7 @@ impl RelatedRows {
             if place > 0 {
                 out.push(b',');
             }
-            braced(out, relation.resource, cells, 0, shown);
+            braced(out, resource, cells, 0, mask);
         }
         out.push(b']');
     }

@@ -6,7 +6,7 @@ use chrono::DateTime;
 use uuid::Uuid;
 
 use super::field::FieldType;
-use super::list_query::{List, is_writable};
+use super::instant;
 use crate::db::{RawRow, SqlValue};
 
 /// PostgreSQL counts time from 2000-01-01.
@@ -19,11 +19,12 @@ pub struct Cursor {
 }
 
 impl Cursor {
-    /// Encodes the cursor after `row`, whose sort key is the cell at `key`: fingerprint, id, key, in base64url.
-    pub fn encode(list: &List, id: Uuid, row: &RawRow, key: usize) -> String {
-        let mut bytes = list.fingerprint().to_be_bytes().to_vec();
+    /// Encodes the cursor after `row` in the list with this fingerprint and type of the sort key, which is the cell at
+    /// `key`: fingerprint, id, key, in base64url.
+    pub fn encode(fingerprint: u64, key_type: FieldType, id: Uuid, row: &RawRow, key: usize) -> String {
+        let mut bytes = fingerprint.to_be_bytes().to_vec();
         bytes.extend_from_slice(id.as_bytes());
-        match list.sort.field_type {
+        match key_type {
             FieldType::Int { .. } => bytes.extend_from_slice(&row.int(key).unwrap_or_default().to_be_bytes()),
             _ => bytes.extend_from_slice(row.get(key).unwrap_or_default()),
         }
@@ -32,18 +33,18 @@ impl Cursor {
 
     /// Decodes a cursor; `None` if it is damaged or was made for another list. Its contents are only ever bound as
     /// values.
-    pub fn decode(text: &str, list: &List) -> Option<Self> {
+    pub fn decode(text: &str, fingerprint: u64, key_type: FieldType) -> Option<Self> {
         let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
-        let (fingerprint, rest) = bytes.split_first_chunk::<8>()?;
-        if u64::from_be_bytes(*fingerprint) != list.fingerprint() {
+        let (made_for, rest) = bytes.split_first_chunk::<8>()?;
+        if u64::from_be_bytes(*made_for) != fingerprint {
             return None;
         }
         let (id, key) = rest.split_first_chunk::<16>()?;
-        let key = match list.sort.field_type {
+        let key = match key_type {
             FieldType::Time => {
                 let micros = i64::from_be_bytes(key.try_into().ok()?).checked_add(EPOCH_MICROS)?;
                 // A time outside the years 1 to 9999 never came from a row.
-                let time = DateTime::from_timestamp_micros(micros).filter(is_writable)?;
+                let time = DateTime::from_timestamp_micros(micros).filter(instant::is_writable)?;
                 SqlValue::Time(Some(time))
             }
             FieldType::Int { .. } => SqlValue::Int(Some(i64::from_be_bytes(key.try_into().ok()?))),

@@ -13,11 +13,16 @@ use actix_web::{HttpRequest, HttpResponse};
 use chrono::Utc;
 use futures_util::stream;
 
-use super::cursor::Cursor;
+use super::cached_read::may_include;
+use super::definition::Resource;
+use super::field::{Field, FieldType};
 use super::list_query::{List, Projection};
-use super::{Cardinality, Field, FieldType, ReadService, Resource, crud, did_you_mean, row_json};
+use super::read_service::ReadService;
+use super::relation::Cardinality;
+use super::{crud, row_json};
 use crate::auth::{Action, TenantSettings};
 use crate::base::error::{Error, FieldError, Result};
+use crate::base::suggest::did_you_mean;
 use crate::db::RawRow;
 use crate::http::caller::UnverifiedCaller;
 
@@ -38,9 +43,9 @@ enum Format {
 
 /// An export in progress.
 struct Export {
-    engine: Data<ReadService>,
+    reads: Data<ReadService>,
     /// Revalidated before each page: a caller who loses the permission gets no more rows.
-    claim: UnverifiedCaller,
+    caller: UnverifiedCaller,
     resource: &'static Resource,
     list: List,
     format: Format,
@@ -50,20 +55,20 @@ struct Export {
 
 pub async fn export(
     resource: &'static Resource,
-    engine: Data<ReadService>,
-    claim: UnverifiedCaller,
+    reads: Data<ReadService>,
+    caller: UnverifiedCaller,
     request: HttpRequest,
 ) -> Result<HttpResponse> {
-    let claim = claim.revalidate().await?;
-    claim.identity().require(resource.area, Action::Read)?;
-    let (format, list) = parse(resource, request.query_string(), claim.business())?;
-    super::cached_read::may_include(&claim, resource, &list.projection)?;
+    let caller = caller.revalidate().await?;
+    caller.identity().require(resource.area, Action::Read)?;
+    let (format, list) = parse(resource, request.query_string(), caller.business())?;
+    may_include(&caller, resource, &list.projection)?;
     let (kind, ending) = match format {
         Format::Csv => ("text/csv; charset=utf-8", "csv"),
         Format::Ndjson => ("application/x-ndjson", "ndjson"),
     };
     let name = format!("attachment; filename=\"{}-{}.{ending}\"", resource.plural, Utc::now().format("%Y-%m-%d"));
-    let mut export = Export { engine, claim, resource, list, format, begun: false, done: false };
+    let mut export = Export { reads, caller, resource, list, format, begun: false, done: false };
     // The first page before the response begins, so that an error is a response and not a truncated file.
     let first = export.page().await?;
     let rest = stream::try_unfold(export, |mut export| async {
@@ -83,12 +88,12 @@ impl Export {
     /// Reads and formats the next page.
     async fn page(&mut self) -> Result<Bytes> {
         if self.begun {
-            self.claim = self.claim.revalidate().await?;
+            self.caller = self.caller.revalidate().await?;
         }
-        let tenant = self.claim.identity().require(self.resource.area, Action::Read)?;
+        let tenant = self.caller.identity().require(self.resource.area, Action::Read)?;
         let (list, format, header) = (self.list.clone(), self.format, !self.begun);
         let (out, next) = self
-            .engine
+            .reads
             .db
             .for_tenant(&tenant)
             .read("export", move |conn| {
@@ -103,7 +108,7 @@ impl Export {
         self.begun = true;
         self.done = next.is_none();
         // The cursor was just encoded, so it decodes.
-        self.list.cursor = next.and_then(|cursor| Cursor::decode(&cursor, &self.list));
+        self.list.cursor = next.and_then(|cursor| self.list.decode_cursor(&cursor));
         Ok(out.into())
     }
 }
@@ -139,10 +144,10 @@ fn parse(resource: &'static Resource, query: &str, business: &TenantSettings) ->
     };
     if let Some(list) = &list
         && format == Format::Csv
-        && let Some((relation, _)) =
-            list.projection.include.iter().find(|(relation, _)| relation.arity != Cardinality::One)
+        && let Some(included) =
+            list.projection.include.iter().find(|included| included.relation.arity != Cardinality::One)
     {
-        let name = relation.name;
+        let name = included.relation.name;
         let detail = format!("`{name}` has no place in a line of CSV: many belong to one row. Use `format=ndjson`.");
         faults.push(FieldError::new("/query/include", "out_of_range", detail));
     }
@@ -171,9 +176,9 @@ fn columns(resource: &'static Resource, view: &Projection) -> Vec<(String, &'sta
     };
     add("", resource, view.mask, 0);
     let mut offset = resource.fields.len();
-    for (relation, shown) in &view.include {
-        add(&format!("{}.", relation.name), relation.resource, *shown, offset);
-        offset += relation.resource.fields.len();
+    for included in &view.include {
+        add(&format!("{}.", included.relation.name), included.resource, included.mask, offset);
+        offset += included.resource.fields.len();
     }
     columns
 }

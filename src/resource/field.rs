@@ -92,6 +92,8 @@ pub struct Field {
     pub currency: Option<&'static str>,
     /// May be a phone number, which filters find in any spelling.
     pub phone_search: bool,
+    /// Can hold the address or phone number of a contact, by which a row without a contact belongs to one.
+    pub contact_address: bool,
     /// Of an object: an update replaces it as a whole, because null has a meaning in it.
     pub replace_whole: bool,
     /// Example value, as JSON.
@@ -117,6 +119,7 @@ impl Field {
             unique: false,
             currency: None,
             phone_search: false,
+            contact_address: false,
             replace_whole: false,
             example,
             default: None,
@@ -196,6 +199,11 @@ impl Field {
 
     pub const fn phone_search(mut self) -> Self {
         self.phone_search = true;
+        self
+    }
+
+    pub const fn contact_address(mut self) -> Self {
+        self.contact_address = true;
         self
     }
 

@@ -2,10 +2,8 @@
 
 use uuid::Uuid;
 
-use super::{Changeset, RowVisibility};
-use crate::auth::Tenant;
+use super::body::Changeset;
 use crate::base::error::{Error, Result};
-use crate::db::SqlValue;
 
 /// A row that is about to be created or updated.
 #[derive(Debug)]
@@ -19,17 +17,6 @@ pub struct PendingRow {
 impl PendingRow {
     pub fn new(id: Uuid, change: Changeset) -> Self {
         Self { id, changes: change, refused: None }
-    }
-
-    /// A row to be created. A caller restricted to assigned rows is assigned to it by default, or could not read it
-    /// afterwards.
-    pub fn for_create(tenant: &Tenant, mut change: Changeset) -> Self {
-        if let (Some(person), RowVisibility::Assigned(column)) =
-            (tenant.restricted_to_user(), change.resource.visibility)
-        {
-            change.set_default(column, SqlValue::Uuid(Some(person)));
-        }
-        Self::new(Uuid::now_v7(), change)
     }
 
     /// Rejects the row for this reason. The first reason is kept.

@@ -1,18 +1,18 @@
-//! A read query: what it reads, the cache tags that its response depends on, and how the response is computed.
+//! A read query: what it reads, its cache key, and the cache tags that its response depends on.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use actix_web::web::Data;
 use uuid::Uuid;
 
+use super::definition::{Resource, RowVisibility};
 use super::field::FieldType;
 use super::list_query::{List, Projection};
 use super::row_json::FieldMask;
-use super::{ReadService, Resource, RowVisibility, crud};
+use super::{crud, registry};
 use crate::auth::{Role, Tenant, TenantSettings};
 use crate::base::error::Result;
-use crate::cache::{CacheTag, ComputedResponse, Key};
+use crate::cache::{CacheTag, Key};
 
 /// What a query reads.
 #[derive(Clone, Debug)]
@@ -25,6 +25,17 @@ pub enum ReadTarget {
 }
 
 impl ReadTarget {
+    /// Parses `list ?query` or `one id?query`. Errors: 400; 404 when the id is not a UUID.
+    pub fn parse(resource: &'static Resource, text: &str, business: &TenantSettings) -> Result<Self> {
+        if let Some(query) = text.strip_prefix("list ?") {
+            return Ok(ReadTarget::List(List::parse(resource, query, business)?));
+        }
+        let one = text.strip_prefix("one ").and_then(|one| one.split_once('?'));
+        let (id, query) = one.ok_or_else(|| crud::not_found(resource))?;
+        let id = Uuid::try_parse(id).map_err(|_| crud::not_found(resource))?;
+        Ok(ReadTarget::One(id, Projection::parse(resource, query, business)?))
+    }
+
     fn projection(&self) -> &Projection {
         match self {
             ReadTarget::List(list) | ReadTarget::History(_, _, list) => &list.projection,
@@ -48,26 +59,26 @@ pub struct ReadQuery {
 }
 
 impl ReadQuery {
-    pub fn new(resource: &'static Resource, what: ReadTarget, business: &TenantSettings, typed: &str) -> Self {
-        let view = what.projection();
-        let own = resource.tables().iter().enumerate().map(|(place, table)| match &what {
+    pub fn new(resource: &'static Resource, target: ReadTarget, business: &TenantSettings, typed: &str) -> Self {
+        let view = target.projection();
+        let own = resource.tables().iter().enumerate().map(|(place, table)| match &target {
             // The ids of a view are those of its first table.
             ReadTarget::One(id, _) if place == 0 => CacheTag::row(business.id, table, *id),
             _ => CacheTag::table(business.id, table),
         });
-        let related = view.include.iter().flat_map(|(relation, _)| relation.resource.tables());
+        let related = view.include.iter().flat_map(|included| included.resource.tables());
         let related = related.map(|table| CacheTag::table(business.id, table));
-        let mut scopes: Vec<CacheTag> = Vec::new();
-        for scope in own.chain(related) {
-            if !scopes.contains(&scope) {
-                scopes.push(scope);
+        let mut tags: Vec<CacheTag> = Vec::new();
+        for tag in own.chain(related) {
+            if !tags.contains(&tag) {
+                tags.push(tag);
             }
         }
-        let text = normal_form(&what, view).into();
+        let text = normal_form(&target, view).into();
         Self {
             resource,
-            target: what,
-            tags: scopes,
+            target,
+            tags,
             query_text: typed.to_owned(),
             canonical: text,
             is_cached: AtomicBool::new(false),
@@ -118,19 +129,20 @@ impl ReadQuery {
     /// Returns the further cache tags of a response to a restricted caller: the tables that decide which rows are
     /// visible.
     pub fn visibility_tags(&self, business: &TenantSettings) -> Vec<CacheTag> {
-        let mut resources: Vec<&Resource> = self.view().include.iter().map(|(relation, _)| relation.resource).collect();
+        let mut resources: Vec<&Resource> = self.view().include.iter().map(|included| included.resource).collect();
         resources.push(self.resource);
-        let mut scopes = Vec::new();
+        let mut tags = Vec::new();
         while let Some(resource) = resources.pop() {
             let (RowVisibility::Linked(links) | RowVisibility::AssignedOrLinked(_, links)) = resource.visibility else {
                 continue;
             };
             for (_, other) in links {
-                scopes.extend(other.tables().iter().map(|table| CacheTag::table(business.id, table)));
+                let other = registry::named(other);
+                tags.extend(other.tables().iter().map(|table| CacheTag::table(business.id, table)));
                 resources.push(other);
             }
         }
-        scopes
+        tags
     }
 
     /// Returns the cache key of a row without relations, all fields shown, which a write of that row outdates.
@@ -140,64 +152,11 @@ impl ReadQuery {
         let (role, sees_only) = (tenant.role().name(), tenant.restricted_to_user());
         Key { business: tenant.id(), role, restricted_to: sees_only, resource: resource.plural, query: text.into() }
     }
-
-    /// Computes the response from the database.
-    pub async fn compute(self: Arc<Self>, engine: Data<ReadService>, tenant: Tenant) -> Result<ComputedResponse> {
-        let resource = self.resource;
-        // Read alone, not in a batch: one statement of a batch serves several businesses and all of their callers.
-        let alone = tenant.restricted_to_user().is_some() || engine.db.secures_reads();
-        match &self.target {
-            ReadTarget::List(_) => {
-                let body = engine.db.for_tenant(&tenant).read("list", move |conn| {
-                    let ReadTarget::List(list) = &self.target else { return Ok(Vec::new()) };
-                    crud::list(conn, &tenant, list)
-                });
-                Ok(hashed(body.await?))
-            }
-            ReadTarget::One(id, view) if view.include.is_empty() && !alone => {
-                let cells = engine.row_loader.one(resource, &tenant, *id).await?;
-                let row = cells.map(|cells| crud::row(resource, view, &cells, &crud::RelatedRows::default()));
-                Ok(of_row(row.ok_or_else(|| crud::not_found(resource))?))
-            }
-            ReadTarget::One(id, view) => {
-                let (id, asked) = (*id, view.clone());
-                let row = engine
-                    .db
-                    .for_tenant(&tenant)
-                    .read("one_with_relations", move |conn| crud::one(conn, &tenant, resource, id, &asked));
-                Ok(of_row(row.await?.ok_or_else(|| crud::not_found(resource))?))
-            }
-            ReadTarget::History(..) => {
-                let body = engine.db.for_tenant(&tenant).read("history", move |conn| {
-                    let ReadTarget::History(resource, id, list) = &self.target else { return Ok(Vec::new()) };
-                    crud::history(conn, &tenant, resource, *id, list)
-                });
-                Ok(hashed(body.await?))
-            }
-            ReadTarget::Batch(..) => {
-                let body = engine.db.for_tenant(&tenant).read("batch_read", move |conn| {
-                    let ReadTarget::Batch(ids, view) = &self.target else { return Ok(Vec::new()) };
-                    crud::batch(conn, &tenant, resource, ids, view)
-                });
-                Ok(hashed(body.await?))
-            }
-        }
-    }
-}
-
-/// A response whose ETag is a hash of its bytes: lists and all others without a version of their own.
-fn hashed(body: Vec<u8>) -> ComputedResponse {
-    let etag = format!("\"{:016x}\"", xxhash_rust::xxh3::xxh3_64(&body));
-    ComputedResponse { body, etag }
-}
-
-fn of_row(row: crud::Row) -> ComputedResponse {
-    ComputedResponse { etag: row.etag(), body: row.json }
 }
 
 fn normal_form(what: &ReadTarget, view: &Projection) -> String {
     let shown = |shown: FieldMask| shown.map_or("*".to_owned(), |mask| format!("{mask:x}"));
-    let include = view.include.iter().map(|(relation, fields)| format!("{}:{}", relation.name, shown(*fields)));
+    let include = view.include.iter().map(|included| format!("{}:{}", included.relation.name, shown(included.mask)));
     let include = include.collect::<Vec<_>>().join(",");
     let what = match what {
         // Debug escapes client text, so that no text can imitate its own end.

@@ -6,15 +6,14 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::Resource;
-use super::args::ReadArgs;
-use super::cache_refresh::HotQueries;
+use super::definition::Resource;
+use super::hot_queries::HotQueries;
 use super::read_query::{ReadQuery, ReadTarget};
 use super::row_loader::RowLoader;
 use crate::auth::TenantSettings;
 use crate::base::error::Result;
 use crate::cache::Cache;
-use crate::db::{Db, PoolArgs};
+use crate::db::Db;
 
 /// Capacity of the cache of parsed queries, in bytes.
 const MAX_PARSED_BYTES: u64 = 8 * 1024 * 1024;
@@ -22,6 +21,24 @@ const MAX_PARSED_BYTES: u64 = 8 * 1024 * 1024;
 /// Key of a parsed query: business, hash of its settings, resource, query text.
 type QueryText = (Uuid, u64, &'static str, String);
 
+/// How resources are read.
+#[derive(Clone, Debug)]
+pub struct ReadOptions {
+    /// How long a single read waits for a batch of the row loader to begin.
+    pub db_wait: Duration,
+    /// Maximum pending single reads of one resource; further ones get 503.
+    pub max_pending_reads: usize,
+    /// Whether hot queries are refreshed ahead.
+    pub refreshes: bool,
+    /// How many of the busiest queries are computed when a process starts.
+    pub warmup_queries: usize,
+    /// Maximum nesting depth of a JSON body.
+    pub body_depth: usize,
+    /// How long responses are cached at most: seconds, by the plural of the resource.
+    pub cache_ttl: Vec<(String, u64)>,
+}
+
+/// What all operations of resources share.
 pub struct ReadService {
     pub db: Db,
     pub row_loader: RowLoader,
@@ -34,28 +51,26 @@ pub struct ReadService {
     /// Maximum nesting depth of a JSON body.
     pub body_depth: usize,
     ttl: Vec<(String, u64)>,
-    understood: moka::sync::Cache<QueryText, Arc<ReadQuery>, xxhash_rust::xxh3::Xxh3DefaultBuilder>,
+    parsed: moka::sync::Cache<QueryText, Arc<ReadQuery>, xxhash_rust::xxh3::Xxh3DefaultBuilder>,
 }
 
 impl ReadService {
-    pub fn new(db: Db, cache: Option<Arc<Cache>>, args: &ReadArgs, pool: &PoolArgs, body_depth: usize) -> Self {
-        let wait = Duration::from_millis(pool.db_wait_ms);
-        // Single reads wait for a batch, not for a connection each, so more of them may wait.
-        let coalescer = RowLoader::new(db.clone(), wait, pool.db_queue * 4);
-        let understood = moka::sync::Cache::builder()
+    pub fn new(db: Db, cache: Option<Arc<Cache>>, options: ReadOptions) -> Self {
+        let row_loader = RowLoader::new(db.clone(), options.db_wait, options.max_pending_reads);
+        let parsed = moka::sync::Cache::builder()
             .max_capacity(MAX_PARSED_BYTES)
-            .weigher(|typed: &QueryText, _| (typed.3.len() * 2 + 1_000).try_into().unwrap_or(u32::MAX))
+            .weigher(|text: &QueryText, _| (text.3.len() * 2 + 1_000).try_into().unwrap_or(u32::MAX))
             .build_with_hasher(xxhash_rust::xxh3::Xxh3DefaultBuilder::new());
         Self {
             db,
-            row_loader: coalescer,
+            row_loader,
             cache,
             hot_queries: HotQueries::default(),
-            refreshes: args.cache_refresh_ms > 0,
-            warmup_queries: args.cache_warmup_queries,
-            body_depth,
-            ttl: args.cache_ttl.clone(),
-            understood,
+            refreshes: options.refreshes,
+            warmup_queries: options.warmup_queries,
+            body_depth: options.body_depth,
+            ttl: options.cache_ttl,
+            parsed,
         }
     }
 
@@ -64,26 +79,25 @@ impl ReadService {
         resource.cache_ttl_or(&self.ttl)
     }
 
-    /// Returns the parsed form of a query text; calls `read` only if it is not cached. Errors: those of `read`.
+    /// Returns the parsed form of a query text, from the cache if it is there. Errors: those of [`ReadTarget::parse`].
     pub fn parse_cached(
         &self,
         resource: &'static Resource,
         business: &TenantSettings,
-        typed: &str,
-        read: impl FnOnce() -> Result<ReadTarget>,
+        text: &str,
     ) -> Result<Arc<ReadQuery>> {
-        let typed = (business.id, business.settings(), resource.plural, typed.to_owned());
-        if let Some(question) = self.understood.get(&typed) {
-            return Ok(question);
+        let key = (business.id, business.settings(), resource.plural, text.to_owned());
+        if let Some(query) = self.parsed.get(&key) {
+            return Ok(query);
         }
-        Ok(Arc::new(ReadQuery::new(resource, read()?, business, &typed.3)))
+        Ok(Arc::new(ReadQuery::new(resource, ReadTarget::parse(resource, text, business)?, business, text)))
     }
 
     /// Caches the parsed form of a query. For queries that repeat: those asked once are many and not worth it.
-    pub fn cache_parsed(&self, business: &TenantSettings, question: &Arc<ReadQuery>) {
-        if !question.is_cached.swap(true, Ordering::Relaxed) && !question.query_text.is_empty() {
-            let typed = (business.id, business.settings(), question.resource.plural, question.query_text.clone());
-            self.understood.insert(typed, question.clone());
+    pub fn cache_parsed(&self, business: &TenantSettings, query: &Arc<ReadQuery>) {
+        if !query.is_cached.swap(true, Ordering::Relaxed) && !query.query_text.is_empty() {
+            let key = (business.id, business.settings(), query.resource.plural, query.query_text.clone());
+            self.parsed.insert(key, query.clone());
         }
     }
 }

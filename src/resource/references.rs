@@ -8,36 +8,40 @@ use std::collections::{HashMap, HashSet};
 
 use uuid::Uuid;
 
-use super::{Cardinality, Changeset, PendingRow, Relation, Resource, select};
+use super::body::Changeset;
+use super::definition::Resource;
+use super::pending_row::PendingRow;
+use super::relation::{Cardinality, Relation};
+use super::select;
 use crate::auth::Tenant;
 use crate::base::error::{Error, FieldError, Result};
 use crate::db::{SqlValue, Statement, Tx};
 
 /// Rejects references of one row to deleted or missing rows, all at once. (Foreign keys reject missing rows as well,
 /// one at a time, and cannot detect deleted ones; so references to users, who are never deleted, are left to them.)
-pub fn check(tx: &mut Tx<'_>, tenant: &Tenant, draft: &PendingRow) -> Result<()> {
+pub fn check(tx: &mut Tx<'_>, tenant: &Tenant, resource: &Resource, draft: &PendingRow) -> Result<()> {
     let change = &draft.changes;
     let links: Vec<(&'static str, &Relation, Uuid)> = change
         .values()
         .iter()
         .filter_map(|(field, value)| {
-            Some((field.name, Relation::of_link(change.resource.relations, field.name)?, value.as_uuid()?))
+            Some((field.name, Relation::of_link(resource.relations, field.name)?, value.as_uuid()?))
         })
         .collect();
     if links.is_empty() {
         return Ok(());
     }
     let mut sql = Statement::default();
-    if change.resource.lock_before_references && !change.creates {
+    if resource.lock_before_references && !change.creates {
         // Locks the row itself; -1 is no index of a reference.
-        sql.push(&format!("SELECT -1 FROM (SELECT t.id FROM {} AS t", change.resource.table));
-        sql.append(select::tenant_predicate(change.resource, tenant))
+        sql.push(&format!("SELECT -1 FROM (SELECT t.id FROM {} AS t", resource.table));
+        sql.append(select::tenant_predicate(resource, tenant))
             .push(" AND t.id = ")
             .bind(SqlValue::Uuid(Some(draft.id)));
         sql.push(" FOR NO KEY UPDATE OF t) AS own UNION ALL ");
     }
     for (place, (_, relation, id)) in links.iter().enumerate() {
-        let resource = relation.resource;
+        let resource = relation.resource();
         sql.push(if place == 0 { "SELECT " } else { " UNION ALL SELECT " });
         sql.push(&format!("{place} WHERE NOT EXISTS (SELECT FROM {} AS t", resource.table))
             .append(select::tenant_predicate(resource, tenant));
@@ -48,18 +52,23 @@ pub fn check(tx: &mut Tx<'_>, tenant: &Tenant, draft: &PendingRow) -> Result<()>
     let broken = sql.rows(tx)?;
     let broken = broken.iter().filter_map(|row| links.get(usize::try_from(row.int(0)?).ok()?));
     let faults: Vec<FieldError> =
-        broken.map(|(field, relation, _)| missing_reference(field, relation.resource)).collect();
+        broken.map(|(field, relation, _)| missing_reference(field, relation.resource())).collect();
     if faults.is_empty() { Ok(()) } else { Err(Error::Invalid(faults)) }
 }
 
 /// Rejects the rows of a set with such references, in one query for all. Checks references to users, too, so that no
 /// foreign key is violated: that would reject the whole set.
-pub fn check_all(tx: &mut Tx<'_>, tenant: &Tenant, drafts: &mut [PendingRow]) -> Result<()> {
-    let there = lock_existing(tx, tenant, drafts.iter().flat_map(|draft| references(&draft.changes)))?;
+pub fn check_all(
+    tx: &mut Tx<'_>,
+    tenant: &Tenant,
+    resource: &'static Resource,
+    drafts: &mut [PendingRow],
+) -> Result<()> {
+    let there = lock_existing(tx, tenant, drafts.iter().flat_map(|draft| references(resource, &draft.changes)))?;
     for draft in drafts {
-        let broken = references(&draft.changes)
+        let broken = references(resource, &draft.changes)
             .filter(|(relation, id)| !there.get(relation.column).is_some_and(|ids| ids.contains(id)))
-            .map(|(relation, _)| missing_reference(relation.column, relation.resource));
+            .map(|(relation, _)| missing_reference(relation.column, relation.resource()));
         let faults: Vec<FieldError> = broken.collect();
         if !faults.is_empty() {
             draft.refuse(Error::Invalid(faults));
@@ -90,7 +99,7 @@ pub fn lock_existing(
     wanted.sort_by_key(|(relation, _)| relation.column);
     let mut sql = Statement::default();
     for (place, (relation, ids)) in wanted.iter().enumerate() {
-        let (resource, target) = (relation.resource, relation.target);
+        let (resource, target) = (relation.resource(), relation.target);
         sql.push(if place == 0 { "SELECT " } else { " UNION ALL SELECT " });
         sql.push(&format!("{place}, there.{target} FROM (SELECT t.{target} FROM {} AS t", resource.table));
         sql.append(select::tenant_predicate(resource, tenant)).push(&format!(" AND t.{target} = ANY("));
@@ -116,10 +125,13 @@ pub fn lock_existing(
 pub type ExistingIds = HashMap<&'static str, HashSet<Uuid>>;
 
 /// Returns the references that a changeset sets: relation and id.
-pub fn references(change: &Changeset) -> impl Iterator<Item = (&'static Relation, Uuid)> + '_ {
-    change.values().iter().filter_map(|(field, value)| {
+pub fn references<'c>(
+    resource: &'static Resource,
+    change: &'c Changeset,
+) -> impl Iterator<Item = (&'static Relation, Uuid)> + use<'c> {
+    change.values().iter().filter_map(move |(field, value)| {
         let shows = |relation: &&Relation| relation.arity == Cardinality::One && relation.column == field.name;
-        Some((change.resource.relations.iter().find(shows)?, value.as_uuid()?))
+        Some((resource.relations.iter().find(shows)?, value.as_uuid()?))
     })
 }
 

@@ -1,7 +1,6 @@
 //! Relations of a resource, which `include` expands in a fixed number of queries.
 
-use super::Resource;
-
+/// How many rows a relation leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cardinality {
     /// `(business_id, <column>)` of the row references one row of the related resource: read by a join in the same
@@ -13,10 +12,12 @@ pub enum Cardinality {
     First,
 }
 
+/// A relation to another resource, which is named by its plural: the registry resolves it.
 #[derive(Clone, Copy, Debug)]
 pub struct Relation {
     pub name: &'static str,
-    pub resource: &'static Resource,
+    /// Plural of the related resource.
+    pub resource_plural: &'static str,
     /// For [`Cardinality::One`] a column of the row; otherwise a column of the related resource.
     pub column: &'static str,
     /// Column of the related resource that `column` refers to, for [`Cardinality::One`]; `id` except for members.
@@ -31,39 +32,35 @@ pub struct Relation {
 pub const MANY: u32 = 20;
 
 impl Relation {
-    /// Returns the relation of the reference `column`, if it leads to rows that can be deleted and restored.
-    pub fn of_link(relations: &'static [Relation], column: &str) -> Option<&'static Relation> {
-        relations.iter().find(|relation| {
-            relation.arity == Cardinality::One && relation.column == column && relation.resource.soft_delete()
-        })
-    }
-
-    pub const fn one(
-        name: &'static str,
-        resource: &'static Resource,
-        column: &'static str,
-        about: &'static str,
-    ) -> Self {
-        Self { name, resource, column, target: "id", arity: Cardinality::One, order: "", about }
+    pub const fn one(name: &'static str, resource: &'static str, column: &'static str, about: &'static str) -> Self {
+        Self { name, resource_plural: resource, column, target: "id", arity: Cardinality::One, order: "", about }
     }
 
     pub const fn many(
         name: &'static str,
-        resource: &'static Resource,
+        resource: &'static str,
         column: &'static str,
         order: &'static str,
         about: &'static str,
     ) -> Self {
-        Self { name, resource, column, target: "id", arity: Cardinality::Many { limit: MANY }, order, about }
+        Self {
+            name,
+            resource_plural: resource,
+            column,
+            target: "id",
+            arity: Cardinality::Many { limit: MANY },
+            order,
+            about,
+        }
     }
 
     pub const fn first(
         name: &'static str,
-        resource: &'static Resource,
+        resource: &'static str,
         column: &'static str,
         order: &'static str,
         about: &'static str,
     ) -> Self {
-        Self { name, resource, column, target: "id", arity: Cardinality::First, order, about }
+        Self { name, resource_plural: resource, column, target: "id", arity: Cardinality::First, order, about }
     }
 }

@@ -1,7 +1,7 @@
 //! Writes rows as JSON, straight from PostgreSQL's binary format into the response buffer.
 
-use super::crud::Row;
 use super::field::{Field, FieldType};
+use super::row::Row;
 use crate::db::RawRow;
 
 /// Microseconds from 1970-01-01 to 2000-01-01, PostgreSQL's epoch.

@@ -1,11 +1,16 @@
 //! The SQL of a resource's reads. Every statement here is restricted to the tenant.
 
-use super::list_query::{Filter, List, Predicate, Projection};
-use super::{Cardinality, FieldType, Relation, Resource, RowVisibility, Search};
-use crate::auth::Tenant;
-use crate::db::{SqlValue, Statement};
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
+
+use super::definition::{Resource, RowVisibility, Search};
+use super::field::FieldType;
+use super::list_query::{Filter, Included, List, Predicate, Projection};
+use super::registry;
+use super::relation::{Cardinality, Relation};
+use crate::auth::Tenant;
+use crate::db::{SqlValue, Statement};
+use crate::http::precondition::IfMatch;
 
 /// Selects a page of a list, and one row more so that its end is known. The last cell is the sort key.
 ///
@@ -127,7 +132,7 @@ pub fn by_keys(resource: &Resource, tenants: Vec<Uuid>, ids: Vec<Uuid>) -> State
 
 /// Selects the related rows of many parents in one query, at most `limit` for each. The last cell is the parent's id.
 pub fn related(relation: &Relation, tenant: &Tenant, parents: Vec<Uuid>) -> Statement {
-    let resource = relation.resource;
+    let resource = relation.resource();
     let limit = if let Cardinality::Many { limit } = relation.arity { limit } else { 1 };
     let (name, direction) = relation.order.strip_prefix('-').map_or((relation.order, "ASC"), |name| (name, "DESC"));
     let sort = resource.sorts.iter().find(|sort| sort.name == name).unwrap_or(&resource.sorts[0]);
@@ -182,9 +187,10 @@ fn linked_visibility_predicate(
     resource: &Resource,
     tenant: &Tenant,
     alias: &str,
-    links: &'static [(&'static str, &'static Resource)],
+    links: &'static [(&'static str, &'static str)],
 ) {
     for (number, (column, other)) in links.iter().enumerate() {
+        let other = registry::named(other);
         let inner = format!("{alias}_{number}");
         sql.push(&format!(
             " AND ({alias}.{column} IS NULL OR EXISTS (SELECT FROM {} {inner} WHERE {inner}.{} = {alias}.{} \
@@ -203,14 +209,25 @@ pub fn not_deleted(sql: &mut Statement, resource: &Resource) {
     }
 }
 
+/// ` WHERE` this tenant's row `id`, not deleted, at a version that `expected` allows.
+pub fn row_predicate(resource: &Resource, tenant: &Tenant, id: Uuid, expected: IfMatch) -> Statement {
+    let mut sql = tenant_predicate(resource, tenant);
+    sql.push(" AND t.id = ").bind(SqlValue::Uuid(Some(id)));
+    not_deleted(&mut sql, resource);
+    if let Some(versions) = expected.versions() {
+        sql.push(" AND t.version = ANY(").bind(SqlValue::Ints(versions.to_vec())).push(")");
+    }
+    sql
+}
+
 /// Returns the relations of `view` that are read by a join, numbered.
-pub fn joined(view: &Projection) -> impl Iterator<Item = (usize, &'static Relation)> + '_ {
-    view.include.iter().map(|(relation, _)| *relation).filter(|r| r.arity == Cardinality::One).enumerate()
+pub fn joined(view: &Projection) -> impl Iterator<Item = (usize, &Included)> + '_ {
+    view.include.iter().filter(|included| included.relation.arity == Cardinality::One).enumerate()
 }
 
 fn joined_columns(sql: &mut Statement, view: &Projection) {
-    for (number, relation) in joined(view) {
-        sql.push(", ").push(&columns(relation.resource, &format!("r{number}")));
+    for (number, included) in joined(view) {
+        sql.push(", ").push(&columns(included.resource, &format!("r{number}")));
     }
 }
 
@@ -221,8 +238,8 @@ fn joined_columns(sql: &mut Statement, view: &Projection) {
 /// of the business for every row of the page; only the primary key has this order. A view has no key, and is read by
 /// the id.
 fn join(sql: &mut Statement, resource: &Resource, view: &Projection, tenant: &Tenant) {
-    for (number, relation) in joined(view) {
-        let (other, alias, target) = (relation.resource, format!("r{number}"), relation.target);
+    for (number, Included { relation, resource: other, .. }) in joined(view) {
+        let (alias, target) = (format!("r{number}"), relation.target);
         let link = format!("t.{}", relation.column);
         sql.push(&format!(" LEFT JOIN LATERAL (SELECT r.* FROM {} r WHERE r.{} = ", other.table, other.tenant_column));
         sql.bind(SqlValue::Uuid(Some(tenant.id())));
@@ -248,7 +265,7 @@ fn apply_filters(sql: &mut Statement, list: &List, tenant: &Tenant) {
     }
     for filter in &list.filters {
         sql.push(" AND ");
-        test(sql, filter);
+        filter_predicate(sql, filter);
     }
     match (&list.search, resource.search) {
         (Some(text), Search::Substring) => {
@@ -263,7 +280,7 @@ fn apply_filters(sql: &mut Statement, list: &List, tenant: &Tenant) {
     }
 }
 
-fn test(sql: &mut Statement, filter: &Filter) {
+fn filter_predicate(sql: &mut Statement, filter: &Filter) {
     let column = format!("t.{}", filter.field.name);
     let several = |value: &SqlValue| {
         matches!(value, SqlValue::Texts(_) | SqlValue::Uuids(_) | SqlValue::Ints(_) | SqlValue::Dates(_))

@@ -1,6 +1,5 @@
-//! Services, staff and their bookings.
+//! Services (`services.rs`), staff (`staff.rs`) and their bookings (`bookings/`).
 
 pub mod bookings;
-pub mod reminders;
 pub mod services;
 pub mod staff;

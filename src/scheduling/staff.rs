@@ -2,7 +2,6 @@
 
 use crate::auth::Area;
 use crate::db::SqlValue;
-use crate::identity::users::USERS;
 use crate::resource::{Field, FieldType, Hooks, Relation, Resource, Sort};
 
 pub static STAFF: Resource = Resource {
@@ -32,7 +31,7 @@ pub static STAFF: Resource = Resource {
         Field::CREATED_AT,
         Field::UPDATED_AT,
     ],
-    relations: &[Relation::one("user", &USERS, "user_id", "The member that they are.")],
+    relations: &[Relation::one("user", "users", "user_id", "The member that they are.")],
     sorts: &[Sort::time("created_at", "t.created_at"), Sort::text("name", "lower(t.name)")],
     default_sort: "name",
     hooks: Hooks {

@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use crate::sign_in::{admit, client, sign_in};
-use crate::support::{Answer, Client, Samples, Service, for_cases};
+use crate::support::{Answer, Client, Samples, Service, for_cases, module_of};
 
 fn resources() -> impl Iterator<Item = &'static Resource> {
     RESOURCES.into_iter().filter(|resource| resource.operations.batch)
@@ -162,7 +162,7 @@ fn with_unique_values(
 
 /// Asserts that a batch item gets the same defaults as a row created alone.
 fn is_as_made_alone(api: &Client, resource: &Resource, body: Map<String, Value>, row: &Value) {
-    let anyway = if resource.duplicate_check.is_some() { "?allow_duplicate=true" } else { "" };
+    let anyway = if module_of(resource).duplicate_check.is_some() { "?allow_duplicate=true" } else { "" };
     let alone = api.create(&format!("{}{anyway}", resource.plural), Value::Object(body));
     for field in resource.fields {
         let own = ["id", "code"].contains(&field.name)

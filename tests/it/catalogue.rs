@@ -398,6 +398,7 @@ fn each_foreign_key_has_an_index() {
 
 #[test]
 fn merge_references_cover_each_foreign_key() {
+    rapport::app::registry::install();
     let catalogue = Catalogue::read();
     for resource in [&rapport::crm::contacts::CONTACTS, &rapport::crm::companies::COMPANIES] {
         let links = catalogue.database.rows::<2>(&format!(
@@ -409,10 +410,7 @@ fn merge_references_cover_each_foreign_key() {
         let there: BTreeSet<String> = links.iter().map(|[table, column]| format!("{table}.{column}")).collect();
         let moved: BTreeSet<String> = rapport::crm::merges::references::to(resource).map(|link| link.name()).collect();
         assert!(there.len() >= 4, "the query found the links");
-        assert_eq!(
-            moved, there,
-            "src/crm/merges/links.rs lists the resources that lead to others, and they their relations"
-        );
+        assert_eq!(moved, there, "every reference to a contact or a company is a relation of its resource");
     }
 }
 

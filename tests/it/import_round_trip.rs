@@ -5,7 +5,7 @@ use rapport::resource::{Cardinality, FieldType, Resource};
 use serde_json::{Map, Value, json};
 
 use crate::import_api::{counts, id, rested, service};
-use crate::support::{Answer, Client, Samples, Service};
+use crate::support::{Answer, Client, Samples, Service, module_of};
 
 /// Texts that a spreadsheet or a CSV parser could misread.
 const ODD: [&str; 14] = [
@@ -42,7 +42,7 @@ fn odd_row(api: &Client, resource: &'static Resource, odd: &str, number: usize) 
         };
         body.insert(field.name.to_owned(), value);
     }
-    let guard = if resource.duplicate_check.is_some() { "?allow_duplicate=true" } else { "" };
+    let guard = if module_of(resource).duplicate_check.is_some() { "?allow_duplicate=true" } else { "" };
     api.create(&format!("{}{guard}", resource.plural), Value::Object(body))
 }
 

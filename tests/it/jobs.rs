@@ -35,7 +35,7 @@ fn make(
     let resource = &rapport::crm::contacts::CONTACTS;
     let body = json!({ "first_name": "Made", "external_id": format!("{}-{number}", job.id) });
     let change = Changeset::parse(resource, body, true, business)?;
-    (resource.writes.create)(tx, tenant, change)?;
+    rapport::resource::crud::create(tx, tenant, resource, change)?;
     (job.cursor, job.total, job.done) = (json!(number), Some(all), number);
     std::thread::sleep(Duration::from_millis(job.input["pause_ms"].as_u64().unwrap_or_default()));
     Ok(if number < all { Step::More } else { Step::Done(json!({ "created": all })) })

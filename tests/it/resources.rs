@@ -7,7 +7,7 @@ use rapport::resource::{Cardinality, FieldType, Mutability, Resource};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use crate::support::{Answer, Client, Samples, Service, link_target};
+use crate::support::{Answer, Client, Samples, Service, link_target, module_of};
 
 #[test]
 fn every_resource_behaves_as_its_definition_says() {
@@ -221,9 +221,9 @@ impl Walk<'_> {
                     Cardinality::One if shown[relation.column].is_null() => assert!(related.is_null()),
                     Cardinality::One => {
                         let field = self.resource.field(relation.column).expect("a column that is shown");
-                        assert_eq!(link_target(self.resource, field).path(), relation.resource.path());
+                        assert_eq!(link_target(self.resource, field).path(), relation.resource().path());
                         assert_eq!(related["id"], shown[relation.column], "{plural}.{}", relation.name);
-                        let path = format!("{}/{}", relation.resource.path(), id(related));
+                        let path = format!("{}/{}", relation.resource().path(), id(related));
                         assert_eq!(*related, self.api.get(&path).expect(200).json);
                     }
                     Cardinality::Many { .. } => assert!(related.is_array(), "{plural}.{}", relation.name),
@@ -257,7 +257,7 @@ impl Walk<'_> {
                 offered(&[
                     ("GET", true),
                     ("HEAD", true),
-                    ("POST", operations.create || self.resource.custom_create.is_some()),
+                    ("POST", operations.create || module_of(self.resource).custom_create.is_some()),
                 ]),
             ),
             (

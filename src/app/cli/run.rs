@@ -8,11 +8,13 @@ use super::args::{ApiKeyCommand, Cli, Command, UserCommand};
 use super::{api_key, health, migrate, seed, serve, user};
 use crate::app::config::{environment_faults, read_secret_files, unknown_variables, unset_empty};
 use crate::app::openapi;
+use crate::app::registry;
 use crate::db::pg_error;
 use crate::integrations::import;
 
 /// Runs the command line of this process.
 pub fn run() -> ExitCode {
+    registry::install();
     let unread = read_secret_files();
     if !unread.is_empty() {
         return refuse(&unread);

@@ -24,8 +24,8 @@ const OTHERS: f64 = 0.3;
 const SAME: f64 = 0.85;
 
 /// Refuses a probable duplicate. Queries: one. Errors: 409 `already_exists` and `possible_duplicate`.
-pub fn refuse(tx: &mut Tx<'_>, tenant: &Tenant, change: &Changeset) -> Result<()> {
-    let (resource, prospect) = (change.resource, Prospect::of_change(change));
+pub fn refuse(tx: &mut Tx<'_>, tenant: &Tenant, resource: &'static Resource, change: &Changeset) -> Result<()> {
+    let prospect = Prospect::of_change(change);
     let mut rows: Vec<ScoredMatch> =
         question(resource, tenant, &prospect).rows(tx)?.iter().filter_map(ScoredMatch::read).collect();
     rows.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.id.cmp(&b.id)));

@@ -9,7 +9,7 @@ use utoipa::openapi::OpenApi;
 use utoipa::openapi::path::HttpMethod;
 use uuid::Uuid;
 
-use super::search::{Prospect, SHOWN, search};
+use super::search::{Prospect, SHOWN, is_contact, search};
 use crate::auth::{Action, Tenant, TenantSettings};
 use crate::base::error::{Error, FieldError, Result};
 use crate::crm::companies::COMPANIES;
@@ -153,41 +153,30 @@ static OF_COMPANIES: [Part; 1] = [Part::new(
 )
 .needed()];
 
-/// Adds both operations to the OpenAPI document.
-pub fn describe(api: &mut OpenApi) {
-    for (resource, path, id, summary, gives) in [
-        (
-            &CONTACTS,
-            "/contacts/duplicates",
-            "findDuplicateContacts",
-            "Find contacts that could be the same",
-            &OF_CONTACTS,
-        ),
-        (
-            &COMPANIES,
-            "/companies/duplicates",
-            "findDuplicateCompanies",
-            "Find companies that could be the same",
-            &OF_COMPANIES,
-        ),
-    ] {
-        let act = Act {
-            method: HttpMethod::Post,
-            path,
-            tag: resource.plural,
-            id,
-            summary,
-            about: "Of a row that could be made, or of one that is there (`id`). E-mail addresses are compared without case; \
-                    one that differs only in what follows a `+`, or at Gmail in its dots, is a `similar_email`. Phone numbers \
-                    are compared in E.164, domains without `www.`, names by trigrams. Changes nothing.",
-            takes: &[],
-            status: 200,
-            gives: Gives::Parts(gives),
-            problems: &[400, 401, 403, 404, 408, 413, 415, 422, 503],
-            open: false,
-        };
-        let own = [&ID, &LIMIT].into_iter().chain(fields(resource));
-        let takes: Vec<Part> = own.map(|field| Part::new(field.name, Shape::Field(field), field.description)).collect();
-        act.describe_with(&takes, api);
-    }
+/// Adds the operation of the resource to the OpenAPI document.
+pub fn describe(resource: &'static Resource, api: &mut OpenApi) {
+    let (path, id, summary, gives) = match is_contact(resource) {
+        true => ("/contacts/duplicates", "findDuplicateContacts", "Find contacts that could be the same", &OF_CONTACTS),
+        false => {
+            ("/companies/duplicates", "findDuplicateCompanies", "Find companies that could be the same", &OF_COMPANIES)
+        }
+    };
+    let act = Act {
+        method: HttpMethod::Post,
+        path,
+        tag: resource.plural,
+        id,
+        summary,
+        about: "Of a row that could be made, or of one that is there (`id`). E-mail addresses are compared without case; \
+                one that differs only in what follows a `+`, or at Gmail in its dots, is a `similar_email`. Phone numbers \
+                are compared in E.164, domains without `www.`, names by trigrams. Changes nothing.",
+        takes: &[],
+        status: 200,
+        gives: Gives::Parts(gives),
+        problems: &[400, 401, 403, 404, 408, 413, 415, 422, 503],
+        open: false,
+    };
+    let own = [&ID, &LIMIT].into_iter().chain(fields(resource));
+    let takes: Vec<Part> = own.map(|field| Part::new(field.name, Shape::Field(field), field.description)).collect();
+    act.describe_with(&takes, api);
 }

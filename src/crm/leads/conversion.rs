@@ -105,7 +105,7 @@ impl Conversion {
         let mut lead = self.lead.clone();
         lead.set("company_id", SqlValue::Uuid(company_id));
         lead.set("contact_id", SqlValue::Uuid(contact.map(|contact| contact.id)));
-        let lead = faults.member("lead", (LEADS.writes.update)(tx, tenant, id, lead, IfMatch::ANY))?;
+        let lead = faults.member("lead", crud::update(tx, tenant, &LEADS, id, lead, IfMatch::ANY))?;
         faults.into_result()?;
         let mut row = |resource, id: Option<Uuid>| match id {
             Some(id) => crud::one(tx, tenant, resource, id, &Projection::default()),
@@ -183,7 +183,7 @@ fn find(
     }
     let mut change = change.clone();
     complete(&mut change);
-    match (key.resource.writes.create)(tx, tenant, change) {
+    match crud::create(tx, tenant, key.resource, change) {
         Ok((id, _)) => Ok(Some(Found { id, created: true })),
         // Created by a concurrent transaction: the retry finds it.
         Err(error) if error.is_taken(key.constraint) => Err(Error::serialization_conflict()),
@@ -202,9 +202,9 @@ fn employ(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, company: Option<Found>, gi
     let now = sql.row(tx)?.and_then(|row| row.uuid(0));
     match company {
         Some(company) if now.is_none() || (given && now != Some(company.id)) => {
-            let mut change = Changeset::none(&CONTACTS);
+            let mut change = Changeset::empty(CONTACTS.fields);
             change.set("company_id", SqlValue::Uuid(Some(company.id)));
-            (CONTACTS.writes.update)(tx, tenant, id, change, IfMatch::ANY)?;
+            crud::update(tx, tenant, &CONTACTS, id, change, IfMatch::ANY)?;
             Ok(Some(company.id))
         }
         _ => Ok(now),

@@ -1,4 +1,4 @@
-//! HTTP handlers of `POST /leads/{id}/processing` and `POST /leads/{id}/conversion`.
+//! HTTP handler of `POST /leads/{id}/conversion`.
 
 use actix_web::http::Method;
 use actix_web::web::{Bytes, Data, ServiceConfig};
@@ -8,14 +8,10 @@ use utoipa::openapi::path::HttpMethod;
 
 use super::LEADS;
 use super::conversion::{self, Conversion};
-use super::processing::{self, Processing};
 use crate::auth::Action;
 use crate::base::error::Result;
-use crate::channels::conversations::CONVERSATIONS;
-use crate::channels::messages::MESSAGES;
 use crate::crm::companies::COMPANIES;
 use crate::crm::contacts::CONTACTS;
-use crate::crm::decisions::DECISIONS;
 use crate::db::Db;
 use crate::http::caller::Caller;
 use crate::http::payload::BodyLimits;
@@ -25,24 +21,9 @@ use crate::resource::http::{id, may_change, no_parameters};
 use crate::resource::openapi::{Act, Gives, Part, Shape};
 use crate::resource::{Field, FieldType};
 
-/// Registers the routes below `/leads`.
+/// Registers the route below `/leads`.
 pub fn routes(scope: &mut ServiceConfig) {
-    routing::resource("/{id}/processing").on(Method::POST, process).register(scope);
     routing::resource("/{id}/conversion").on(Method::POST, convert).register(scope);
-}
-
-async fn process(
-    (db, limits): (Data<Db>, Data<BodyLimits>),
-    caller: Caller,
-    request: HttpRequest,
-    body: Bytes,
-) -> Result<HttpResponse> {
-    let tenant = may_change(&caller, &LEADS, Action::Write)?;
-    no_parameters(&request)?;
-    let (id, expected) = (id(&LEADS, &request)?, IfMatch::read(&request)?);
-    let asked = Processing::read(&body, limits.max_depth, caller.business())?;
-    let own = tenant.clone();
-    idempotency::write(&db, &tenant, &request, &body, "processing", move |tx| asked.run(tx, &own, id, expected)).await
 }
 
 async fn convert(
@@ -59,31 +40,6 @@ async fn convert(
     idempotency::write(&db, &tenant, &request, &body, "conversion", move |tx| asked.run(tx, &own, id, expected)).await
 }
 
-static PROCESSING: [Part; 3] = [
-    Part::new("lead", Shape::Changes(&LEADS, |_| true), "A merge patch of the lead."),
-    Part::new(
-        "conversation",
-        Shape::Creates(
-            &CONVERSATIONS,
-            |name| processing::TALK.contains(&name),
-            &[Part::new("message", Shape::Creates(&MESSAGES, |name| name != "conversation_id", &[]), "What was said.")],
-        ),
-        "The open conversation with this address goes on, or one is opened. It is about the lead from now on, and with the \
-         lead's contact where it names nobody.",
-    ),
-    Part::new(
-        "decision",
-        Shape::Creates(&DECISIONS, |name| name != "lead_id", &[]),
-        "What was decided. Its conversation is the one above, if there is one.",
-    )
-    .needed(),
-];
-static PROCESSED: [Part; 4] = [
-    Part::new("lead", Shape::Row(&LEADS), "The lead as it is now.").needed(),
-    Part::new("conversation", Shape::Row(&CONVERSATIONS), "The conversation as it is now."),
-    Part::new("message", Shape::Row(&MESSAGES), "What was said."),
-    Part::new("decision", Shape::Row(&DECISIONS), "What was decided.").needed(),
-];
 static CONVERSION: [Part; 3] = [
     Part::new(
         "company",
@@ -113,38 +69,22 @@ static CONVERTED: [Part; 4] = [
     Part::new("created", Shape::Object(&CREATED), "What was made; the rest was there.").needed(),
 ];
 
-/// Adds both operations to the OpenAPI document.
+/// Adds the operation to the OpenAPI document.
 pub fn describe(api: &mut OpenApi) {
-    let act = |path, id, summary, about, gives| Act {
+    let convert = Act {
         method: HttpMethod::Post,
-        path,
+        path: "/leads/{id}/conversion",
         tag: LEADS.plural,
-        id,
-        summary,
-        about,
+        id: "convertLead",
+        summary: "Win a lead",
+        about: "In one transaction: its company and its contact are made, or found by domain and e-mail address, and belong together \
+         and to the lead, which is won. A contact who works for another company keeps it, unless the body names a `company`. \
+         409 `already_converted` when it is won already.",
         takes: &[],
         status: 201,
-        gives: Gives::Parts(gives),
+        gives: Gives::Parts(&CONVERTED),
         problems: &[400, 401, 403, 404, 408, 409, 412, 413, 415, 422, 503],
         open: false,
     };
-    let process = act(
-        "/leads/{id}/processing",
-        "processLead",
-        "Record what came of looking at a lead",
-        "In one transaction: the lead is changed, a conversation goes on or begins, and the decision is recorded; all of it or \
-         nothing. `Location` is that of the decision, the ETag is the lead's.",
-        &PROCESSED,
-    );
-    process.describe_with(&PROCESSING, api);
-    let convert = act(
-        "/leads/{id}/conversion",
-        "convertLead",
-        "Win a lead",
-        "In one transaction: its company and its contact are made, or found by domain and e-mail address, and belong together \
-         and to the lead, which is won. A contact who works for another company keeps it, unless the body names a `company`. \
-         409 `already_converted` when it is won already.",
-        &CONVERTED,
-    );
     convert.describe_with(&CONVERSION, api);
 }

@@ -7,7 +7,8 @@ use utoipa::openapi::OpenApi;
 use utoipa::openapi::path::HttpMethod;
 
 use super::merge::{MAX_MERGED, Merge};
-use super::{MERGES, undo};
+use super::resource::MERGES;
+use super::undo;
 use crate::auth::{Action, Tenant};
 use crate::base::error::Result;
 use crate::crm::companies::COMPANIES;
@@ -98,36 +99,52 @@ static REVERTED: [Part; 4] = [
     Part::new("kept", Shape::Object(&KEPT), "What could not be undone, and stays as it is.").needed(),
 ];
 
-/// Adds the operations to the OpenAPI document.
-pub fn describe(api: &mut OpenApi) {
-    let act = |tag, path, id, summary, about, status, gives, problems| Act {
-        method: HttpMethod::Post,
-        path,
-        tag,
-        id,
-        summary,
-        about,
-        takes: &[],
-        status,
-        gives: Gives::Parts(gives),
-        problems,
-        open: false,
-    };
+/// Adds the merge of the resource to the OpenAPI document.
+pub fn describe(resource: &'static Resource, api: &mut OpenApi) {
     let about = "In one transaction: everything that leads to the others leads to this one, its empty fields get their values, \
                  tags and metadata are united (of a key that several have, this one's value stays), and the others are \
                  deleted. `Location` is that of the merge, the ETag is this row's. Whatever is deleted already is refused with \
                  409 `already_deleted`; so are, with 409 `too_much_to_merge` and their numbers, more than 10,000 rows to move.";
-    let problems: &[u16] = &[400, 401, 403, 404, 408, 409, 412, 413, 415, 422, 503];
-    let contacts = ("/contacts/{id}/merge", "mergeContacts", "Merge contacts into one", &OF_CONTACTS, CONTACTS.plural);
-    let companies =
-        ("/companies/{id}/merge", "mergeCompanies", "Merge companies into one", &OF_COMPANIES, COMPANIES.plural);
-    for (path, id, summary, gives, tag) in [contacts, companies] {
-        act(tag, path, id, summary, about, 201, gives, problems).describe_with(&MERGE, api);
-    }
+    let problems: &'static [u16] = &[400, 401, 403, 404, 408, 409, 412, 413, 415, 422, 503];
+    let (path, id, summary, gives) = match resource.plural == CONTACTS.plural {
+        true => ("/contacts/{id}/merge", "mergeContacts", "Merge contacts into one", &OF_CONTACTS),
+        false => ("/companies/{id}/merge", "mergeCompanies", "Merge companies into one", &OF_COMPANIES),
+    };
+    let act = Act {
+        method: HttpMethod::Post,
+        path,
+        tag: resource.plural,
+        id,
+        summary,
+        about,
+        takes: &[],
+        status: 201,
+        gives: Gives::Parts(gives),
+        problems,
+        open: false,
+    };
+    act.describe_with(&MERGE, api);
+}
+
+/// Adds the reversion of a merge to the OpenAPI document.
+pub fn describe_reversion(api: &mut OpenApi) {
     let about = "Within 30 days: the others are back, what still leads to the survivor leads to them again, and its fields that \
                  nobody has changed since have their old values. `kept` says what could not be undone. 409 when that was done \
                  already, the survivor is gone, or an address of one that would come back is taken. Takes no body.";
-    let problems: &[u16] = &[400, 401, 403, 404, 408, 409, 412, 413, 415, 503];
-    act(MERGES.plural, "/merges/{id}/reversion", "revertMerge", "Undo a merge", about, 200, &REVERTED, problems)
-        .describe(api);
+    let problems: &'static [u16] = &[400, 401, 403, 404, 408, 409, 412, 413, 415, 503];
+    let (path, id, summary) = ("/merges/{id}/reversion", "revertMerge", "Undo a merge");
+    let act = Act {
+        method: HttpMethod::Post,
+        path,
+        tag: MERGES.plural,
+        id,
+        summary,
+        about,
+        takes: &[],
+        status: 200,
+        gives: Gives::Parts(&REVERTED),
+        problems,
+        open: false,
+    };
+    act.describe(api);
 }

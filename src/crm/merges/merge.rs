@@ -7,8 +7,10 @@ use actix_web::web::Bytes;
 use serde_json::{Map, Value as Json, json};
 use uuid::Uuid;
 
+use super::fields::mergeable_fields;
+use super::locks::{lock, take_turns};
 use super::references::{self, Link};
-use super::{MERGES, REVERSIBLE_DAYS, fields, lock, take_turns};
+use super::resource::{MERGES, REVERSIBLE_DAYS};
 use crate::auth::Tenant;
 use crate::base::error::{Error, Result};
 use crate::db::{RawRow, SqlValue, Statement, Tx};
@@ -57,8 +59,8 @@ impl Merge {
         let (mut prefer, mut wrong) = (Vec::new(), ValidationErrors::default());
         for (name, id) in action_body::object(&mut members, "prefer", &mut faults).unwrap_or_default() {
             let mut fault = |code, detail: String| wrong.field(&name, code, detail);
-            let Some(field) = fields(resource).find(|field| field.name == name) else {
-                let hint = did_you_mean(&name, fields(resource).map(|field| field.name));
+            let Some(field) = mergeable_fields(resource).find(|field| field.name == name) else {
+                let hint = did_you_mean(&name, mergeable_fields(resource).map(|field| field.name));
                 let united = ["tags", "metadata"].contains(&name.as_str());
                 let hint = if united { " They are united." } else { &hint };
                 fault("unknown_field", format!("No row's `{name}` can be preferred.{hint}"));
@@ -192,7 +194,7 @@ impl Merge {
             |id: Uuid, place: usize| rows.iter().any(|row| row.uuid(0) == Some(id) && row.int(3 + place) == Some(1));
         let preferred = |name: &str| self.prefer.iter().find(|(known, _)| *known == name).map(|(_, id)| *id);
         let first = |name: &str| {
-            let place = fields(self.resource).position(|field| field.name == name).unwrap_or_default();
+            let place = mergeable_fields(self.resource).position(|field| field.name == name).unwrap_or_default();
             let mut all = [self.survivor].into_iter().chain(self.from.iter().copied());
             all.find(|id| given(*id, place)).unwrap_or(self.survivor)
         };
@@ -200,7 +202,7 @@ impl Merge {
             let led_by = FOLLOWS.iter().find(|(follower, _)| *follower == name).map_or(name, |(_, leader)| *leader);
             preferred(name).or_else(|| preferred(led_by)).unwrap_or_else(|| first(led_by))
         };
-        let winners = fields(self.resource).map(|field| (field.name, winner(field.name)));
+        let winners = mergeable_fields(self.resource).map(|field| (field.name, winner(field.name)));
         winners.filter(|(_, id)| *id != self.survivor).collect()
     }
 
@@ -254,7 +256,7 @@ impl Merge {
     /// The fields whose changes are recorded.
     fn told(&self) -> Vec<String> {
         let united = ["tags", "metadata"].map(str::to_owned);
-        fields(self.resource).map(|field| field.name.to_owned()).chain(united).collect()
+        mergeable_fields(self.resource).map(|field| field.name.to_owned()).chain(united).collect()
     }
 
     /// Inserts the record of the merge.

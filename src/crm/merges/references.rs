@@ -1,20 +1,6 @@
-//! References to contacts and companies, derived from the relations of the resources.
+//! References to contacts and companies, derived from the relations of all resources.
 
-use crate::channels::conversations::CONVERSATIONS;
-use crate::channels::messages::MESSAGES;
-use crate::crm::companies::COMPANIES;
-use crate::crm::contacts::CONTACTS;
-use crate::crm::decisions::DECISIONS;
-use crate::crm::leads::LEADS;
-use crate::crm::notes::NOTES;
-use crate::crm::tasks::TASKS;
-use crate::resource::{Cardinality, Resource};
-use crate::scheduling::bookings::BOOKINGS;
-
-/// Resources with references, in lock order. A test compares the references that follow from it with the foreign keys
-/// of the database.
-static LINKING: [&Resource; 9] =
-    [&LEADS, &COMPANIES, &CONTACTS, &CONVERSATIONS, &MESSAGES, &DECISIONS, &BOOKINGS, &TASKS, &NOTES];
+use crate::resource::{Cardinality, Resource, registry};
 
 /// A reference column of a resource.
 #[derive(Clone, Copy, Debug)]
@@ -30,14 +16,14 @@ impl Link {
     }
 }
 
-/// Returns all references to rows of the resource.
+/// Returns all references to rows of the resource, in the order of the registry, which is that of locks. A test compares
+/// them with the foreign keys of the database.
 pub fn to(resource: &'static Resource) -> impl Iterator<Item = Link> {
-    let leads_there = move |other: &'static Resource| {
-        let there = other
+    registry::all().iter().flat_map(move |other| {
+        let references = other
             .relations
             .iter()
-            .filter(move |one| one.arity == Cardinality::One && one.resource.table == resource.table);
-        there.map(move |relation| Link { resource: other, column: relation.column })
-    };
-    LINKING.into_iter().flat_map(leads_there)
+            .filter(move |relation| relation.arity == Cardinality::One && relation.resource_plural == resource.plural);
+        references.map(move |relation| Link { resource: other, column: relation.column })
+    })
 }

@@ -3,8 +3,9 @@
 use serde_json::{Map, Value as Json, json};
 use uuid::Uuid;
 
+use super::locks::{lock, take_turns};
 use super::references::{self, Link};
-use super::{MERGES, lock, take_turns};
+use super::resource::{MERGES, REVERSIBLE_DAYS};
 use crate::auth::Tenant;
 use crate::base::error::{Error, Result};
 use crate::crm::companies::COMPANIES;
@@ -87,7 +88,7 @@ fn find(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, expected: IfMatch) -> Result
     }
     if row.int(5) == Some(1) {
         let detail =
-            format!("A merge can be undone for {} days, and not after a person was forgotten.", super::REVERSIBLE_DAYS);
+            format!("A merge can be undone for {} days, and not after a person was forgotten.", REVERSIBLE_DAYS);
         return Err(Error::conflict("too_late", detail));
     }
     let resource = if row.text(0) == Some(CONTACTS.plural) { &CONTACTS } else { &COMPANIES };

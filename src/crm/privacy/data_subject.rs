@@ -6,59 +6,50 @@ use uuid::Uuid;
 
 use crate::auth::Tenant;
 use crate::base::error::Result;
-use crate::channels::conversations::CONVERSATIONS;
-use crate::channels::messages::MESSAGES;
 use crate::crm::contacts::CONTACTS;
-use crate::crm::decisions::DECISIONS;
-use crate::crm::leads::LEADS;
 use crate::crm::merges::MERGES;
-use crate::crm::notes::NOTES;
-use crate::crm::tasks::TASKS;
 use crate::db::{SqlValue, Statement};
 use crate::resource::audit_log::AUDIT_LOG;
-use crate::resource::{Resource, crud, select};
-use crate::scheduling::bookings::BOOKINGS;
-
-/// Resources that an export has rows of.
-pub static RESOURCES: [&Resource; 10] =
-    [&CONTACTS, &LEADS, &CONVERSATIONS, &MESSAGES, &DECISIONS, &BOOKINGS, &TASKS, &NOTES, &MERGES, &AUDIT_LOG];
+use crate::resource::{Cardinality, Resource, crud, registry, select};
 
 /// How rows of a resource belong to a contact.
 struct Path {
     resource: &'static Resource,
+    /// Its reference to a contact, if it has one.
+    contact: Option<&'static str>,
     /// References to rows found before, of which one is enough where the row has no contact of its own.
-    through: &'static [(&'static str, &'static Resource)],
-    /// Whether it references a contact itself.
-    named: bool,
+    through: Vec<(&'static str, &'static Resource)>,
     /// Columns that can hold their address.
-    addresses: &'static [&'static str],
+    addresses: Vec<&'static str>,
 }
 
-/// Ordered so that each path references only resources before it.
-static PATHS: [Path; 7] = [
-    Path { resource: &LEADS, through: &[], named: true, addresses: &[] },
-    Path { resource: &CONVERSATIONS, through: &[("lead_id", &LEADS)], named: true, addresses: &["address"] },
-    Path { resource: &MESSAGES, through: &[("conversation_id", &CONVERSATIONS)], named: false, addresses: &[] },
-    Path {
-        resource: &DECISIONS,
-        through: &[("lead_id", &LEADS), ("conversation_id", &CONVERSATIONS)],
-        named: false,
-        addresses: &[],
-    },
-    Path {
-        resource: &BOOKINGS,
-        through: &[("lead_id", &LEADS)],
-        named: true,
-        addresses: &["customer_phone", "customer_email"],
-    },
-    Path { resource: &TASKS, through: &[("lead_id", &LEADS)], named: true, addresses: &[] },
-    Path {
-        resource: &NOTES,
-        through: &[("lead_id", &LEADS), ("conversation_id", &CONVERSATIONS), ("booking_id", &BOOKINGS)],
-        named: true,
-        addresses: &[],
-    },
-];
+/// Returns the resources that reference contacts, or rows about them, in the order of the registry: so each references
+/// only resources before it.
+fn paths() -> Vec<Path> {
+    let mut paths: Vec<Path> = Vec::new();
+    for resource in registry::all() {
+        let references = || resource.relations.iter().filter(|relation| relation.arity == Cardinality::One);
+        let contact = references().find(|relation| relation.resource_plural == CONTACTS.plural);
+        let through: Vec<_> = references()
+            .filter_map(|relation| {
+                let known = paths.iter().find(|path| path.resource.plural == relation.resource_plural)?;
+                Some((relation.column, known.resource))
+            })
+            .collect();
+        if contact.is_some() || !through.is_empty() {
+            let addresses = resource.fields.iter().filter(|field| field.contact_address).map(|field| field.name);
+            let contact = contact.map(|relation| relation.column);
+            paths.push(Path { resource, contact, through, addresses: addresses.collect() });
+        }
+    }
+    paths
+}
+
+/// Returns the resources that an export has rows of.
+pub fn resources() -> Vec<&'static Resource> {
+    let about = paths().into_iter().map(|path| path.resource);
+    [&CONTACTS].into_iter().chain(about).chain([&MERGES, &AUDIT_LOG]).collect()
+}
 
 /// The rows about a contact by resource, deleted ones too; first the contact and those merged with it.
 pub struct DataSubject(pub Vec<(&'static Resource, Vec<Uuid>)>);
@@ -74,7 +65,7 @@ impl DataSubject {
             found.0.push((resource, rows.iter().filter_map(|row| row.uuid(0)).collect()));
             Ok(())
         };
-        for path in &PATHS {
+        for path in paths() {
             let sql = path.rows(tenant, &persons, &addresses, &found);
             add(&mut found, path.resource, sql)?;
         }
@@ -150,12 +141,12 @@ impl Path {
     fn rows(&self, tenant: &Tenant, persons: &[Uuid], addresses: &[String], found: &DataSubject) -> Statement {
         let mut sql = Statement::new(format!("SELECT t.id FROM {} t", self.resource.table));
         sql.append(select::tenant_predicate(self.resource, tenant)).push(" AND (");
-        let nobody = if self.named { "t.contact_id IS NULL AND " } else { "" };
-        match self.named {
-            true => sql.push("t.contact_id = ANY(").bind(SqlValue::Uuids(persons.to_vec())).push(")"),
-            false => sql.push("false"),
+        let nobody = self.contact.map(|column| format!("t.{column} IS NULL AND ")).unwrap_or_default();
+        match self.contact {
+            Some(column) => sql.push(&format!("t.{column} = ANY(")).bind(SqlValue::Uuids(persons.to_vec())).push(")"),
+            None => sql.push("false"),
         };
-        for (column, resource) in self.through {
+        for (column, resource) in &self.through {
             sql.push(&format!(" OR ({nobody}t.{column} = ANY(")).bind(SqlValue::Uuids(found.of(resource))).push("))");
         }
         for column in self.addresses.iter().filter(|_| !addresses.is_empty()) {

@@ -11,9 +11,8 @@ use crate::auth::Tenant;
 use crate::base::error::Result;
 use crate::crm::merges::{self, MERGES};
 use crate::db::{SqlValue, Statement, Tx};
+use crate::identity::businesses::ERASURE_MODES;
 use crate::resource::{Field, FieldType, Mutability, Resource, select};
-
-pub const MODES: &[&str] = &["anonymise", "delete"];
 
 /// Free fields that are kept: they hold nothing about a person.
 const KEPT: [(&str, &str); 4] =
@@ -36,7 +35,7 @@ pub fn erase(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, mode: Option<&str>, don
     merges::take_turns(tx, tenant)?;
     let mut sql = Statement::new("SELECT erasure FROM businesses WHERE id = ");
     let configured = sql.bind(SqlValue::Uuid(Some(tenant.id()))).row(tx)?;
-    let configured = configured.as_ref().and_then(|row| row.text(0)).unwrap_or(MODES[0]);
+    let configured = configured.as_ref().and_then(|row| row.text(0)).unwrap_or(ERASURE_MODES[0]);
     let mode = mode.unwrap_or(configured).to_owned();
     // The audit log then records the erasure without the old values.
     let mut erasing = Statement::new("SELECT set_config('rapport.erasing', ");

@@ -21,6 +21,7 @@ use crate::db::{Db, Isolation, WriteOptions};
 use crate::http::caller::Caller;
 use crate::http::idempotency::{self, ApiResponse, IdempotencyKey};
 use crate::http::{response, routing};
+use crate::identity::businesses::ERASURE_MODES;
 use crate::resource::action_body::ActionBody;
 use crate::resource::http::id;
 use crate::resource::openapi::{Act, Gives};
@@ -28,12 +29,12 @@ use crate::resource::{Field, FieldType, ReadService};
 
 static ERASURE: [Field; 1] = [Field::choice(
     "mode",
-    erasure::MODES,
+    ERASURE_MODES,
     r#""anonymise""#,
     "`anonymise` keeps rows for the figures, `delete` nothing; as the business has it, when left out.",
 )];
 static ERASED: [Field; 2] = [
-    Field::choice("mode", erasure::MODES, r#""anonymise""#, "What was done.").not_null(),
+    Field::choice("mode", ERASURE_MODES, r#""anonymise""#, "What was done.").not_null(),
     Field::new("rows", FieldType::Object, r#"{"contacts":1,"leads":2,"messages":31}"#, "How many of each resource.")
         .not_null(),
 ];
@@ -127,7 +128,7 @@ pub fn describe(api: &mut OpenApi) {
                     these. Deleted rows too. From one moment.",
             takes: &[],
             status: 200,
-            gives: Gives::Rows(&data_subject::RESOURCES),
+            gives: Gives::Rows(data_subject::resources()),
             problems: &[401, 403, 404, 409, 503],
             open: false,
         },

@@ -64,7 +64,7 @@ async fn bulk_operation(
 /// points nowhere; 429 when too many jobs are queued.
 fn accept(tx: &mut Tx<'_>, tenant: &Tenant, business: &TenantSettings, bulk: &BulkRequest) -> Result<ApiResponse> {
     if let Some(change) = bulk.change(business)? {
-        batch::check_references(tx, tenant, change).map_err(|error| within(bulk, error))?;
+        batch::check_references(tx, tenant, bulk.resource, change).map_err(|error| within(bulk, error))?;
     }
     let counted = select::count(&bulk.list(business)?, tenant, 0).row(tx)?;
     let matched = counted.and_then(|row| row.int(0)).unwrap_or_default();

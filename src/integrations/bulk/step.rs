@@ -10,7 +10,7 @@ use crate::base::error::{Error, FieldError, Result};
 use crate::db::{RawRow, SqlValue, Tx};
 use crate::resource::batch::{self, Batch};
 use crate::resource::body::MAX_TAGS;
-use crate::resource::{Changeset, list_query, select};
+use crate::resource::{Changeset, instant, select};
 
 /// Rows per step: some tenths of a second's work.
 const ROWS: u32 = 250;
@@ -27,7 +27,7 @@ fn step(tx: &mut Tx<'_>, tenant: &Tenant, business: &TenantSettings, job: &mut J
         Error::conflict("unreadable_job", detail)
     };
     let request = BulkRequest::of_job(&job.input).ok_or_else(unreadable)?;
-    let until = job.input["until"].as_str().and_then(list_query::instant).ok_or_else(unreadable)?;
+    let until = job.input["until"].as_str().and_then(instant::parse).ok_or_else(unreadable)?;
     let after = job.cursor["after"].as_str().and_then(|id| Uuid::try_parse(id).ok()).unwrap_or_default();
     // New tags are computed from the current ones.
     let with_tags = matches!(request.action, BulkAction::Tag { .. });
@@ -86,7 +86,7 @@ fn tagged(
         let detail = format!("The row would have {} labels, and can have {MAX_TAGS}.", tags.len());
         return Some(Err(vec![FieldError::new("/tags", "length", detail)]));
     }
-    let mut change = Changeset::nothing(request.resource);
+    let mut change = Changeset::empty(request.resource.fields);
     change.set("tags", SqlValue::Texts(tags));
     Some(Ok(change))
 }

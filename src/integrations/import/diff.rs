@@ -10,7 +10,7 @@ use crate::auth::TenantSettings;
 use crate::base::error::{Error, FieldError, Result};
 use crate::db::SqlValue;
 use crate::resource::references::{self, ExistingIds};
-use crate::resource::{Changeset, clean_text, list_query};
+use crate::resource::{Changeset, Resource, clean_text, instant};
 
 /// Returns the changeset which `parsed` makes to `current`; `None` if nothing differs. Metadata keys which the file
 /// does not have stay. `company`: the company linked by name or domain. Errors: 422 for references to missing rows, and
@@ -40,7 +40,7 @@ pub fn of_known(
     if company.is_some() {
         given.set_default("company_id", SqlValue::Uuid(company));
     }
-    differences(&given, &metadata, current, business)
+    differences(parsed.resource, &given, &metadata, current, business)
 }
 
 /// Returns the changeset which creates a row from `parsed`, without a company linked by name. Errors: 422, as above.
@@ -57,7 +57,7 @@ pub fn of_new(
         if let Some(SqlValue::Json(Some(Json::Object(own)))) = given.get("metadata") {
             metadata.extend(own.clone());
         }
-        given.set("metadata", object(&given, metadata, business)?);
+        given.set("metadata", object(parsed.resource, metadata, business)?);
     }
     Ok(given)
 }
@@ -92,7 +92,7 @@ fn follow(
     existing: &ExistingIds,
     is_new: impl Fn(&str, &Uuid) -> bool,
 ) -> Result<()> {
-    let broken: Vec<_> = references::references(given)
+    let broken: Vec<_> = references::references(parsed.resource, given)
         .filter(|(relation, id)| {
             is_new(relation.column, id) && !existing.get(relation.column).is_some_and(|ids| ids.contains(id))
         })
@@ -104,20 +104,21 @@ fn follow(
                 given.unset(column);
                 metadata.entry(header).or_insert_with(|| id.to_string().into());
             }
-            None => faults.push(references::missing_reference(relation.column, relation.resource)),
+            None => faults.push(references::missing_reference(relation.column, relation.resource())),
         }
     }
     if faults.is_empty() { Ok(()) } else { Err(Error::Invalid(faults)) }
 }
 
 fn differences(
+    resource: &'static Resource,
     given: &Changeset,
     metadata: &Map<String, Json>,
     current: &Current,
     business: &TenantSettings,
 ) -> Result<Option<Changeset>> {
     let mut kept = current.row.get("metadata").and_then(Json::as_object).cloned().unwrap_or_default();
-    let mut change = Changeset::nothing(given.resource);
+    let mut change = Changeset::empty(resource.fields);
     let is = |name: &str| current.row.get(name).unwrap_or(&Json::Null);
     let (fills, sets): (Vec<_>, Vec<_>) = given.values().iter().partition(|(field, _)| given.fills(field.name));
     for (field, value) in sets.into_iter().filter(|(field, _)| field.name != "metadata") {
@@ -139,15 +140,15 @@ fn differences(
         kept.extend(metadata.clone());
         // A null removes its key, as in a JSON merge patch.
         kept.retain(|key, _| !metadata.get(key).is_some_and(Json::is_null));
-        change.set("metadata", object(given, kept, business)?);
+        change.set("metadata", object(resource, kept, business)?);
     }
     Ok((!change.values().is_empty()).then_some(change))
 }
 
 /// Validates metadata and returns it as a value. Errors: 422 when it is too large.
-fn object(of: &Changeset, metadata: Map<String, Json>, business: &TenantSettings) -> Result<SqlValue> {
+fn object(resource: &'static Resource, metadata: Map<String, Json>, business: &TenantSettings) -> Result<SqlValue> {
     let body = Map::from_iter([("metadata".to_owned(), Json::Object(metadata.clone()))]);
-    Changeset::parse(of.resource, Json::Object(body), false, business)?;
+    Changeset::parse(resource, Json::Object(body), false, business)?;
     Ok(SqlValue::Json(Some(Json::Object(metadata))))
 }
 
@@ -165,7 +166,7 @@ fn is_same(value: &SqlValue, json: &Json) -> bool {
         }),
         SqlValue::Uuid(Some(id)) => json.as_str() == Some(&id.to_string()),
         SqlValue::Texts(texts) => json.as_array().is_some_and(|items| items.iter().eq(texts)),
-        SqlValue::Time(time) => json.as_str().and_then(list_query::instant) == *time,
+        SqlValue::Time(time) => json.as_str().and_then(instant::parse) == *time,
         SqlValue::Date(Some(date)) => json.as_str() == Some(&date.to_string()),
         SqlValue::Decimal(Some(text)) => {
             let number = |text: &str| text.parse::<f64>().ok();

@@ -218,7 +218,7 @@ fn guess(resource: &'static Resource, header: &str) -> (usize, Target) {
 fn exported(resource: &'static Resource, header: &str) -> Option<(usize, Target)> {
     if let Some((relation, name)) = header.split_once('.') {
         let relation = resource.relation(relation).filter(|relation| relation.arity == Cardinality::One)?;
-        relation.resource.field(name)?;
+        relation.resource().field(name)?;
         return Some((1, target(resource, header).unwrap_or_else(|| Target::Related(header.to_owned()))));
     }
     let field = resource.field(header)?;

@@ -173,9 +173,9 @@ impl Found {
     /// Returns what the row at `place` matches. `company`: the id of the company which it links, inner `None` if that
     /// does not exist yet. Errors: its unique value belongs to another row, or its id to a deleted one.
     pub fn of(&self, place: usize, parsed: &Parsed, company: Option<Option<Uuid>>) -> Result<Match<'_>, FieldError> {
-        let name = unique(parsed.update.resource);
+        let name = unique(parsed.resource);
         let taken = |name: &str| {
-            let detail = format!("Another row of {} already has this {name}.", parsed.update.resource.table);
+            let detail = format!("Another row of {} already has this {name}.", parsed.resource.table);
             Err(FieldError::new(format!("/{name}"), "already_exists", detail))
         };
         let by_id = self.at(&self.by_id, place).first().copied();
@@ -184,7 +184,7 @@ impl Found {
             let own = self.at(&self.own, place).first().copied();
             // Deleted before, or since the lookup.
             if self.deleted.contains(&id) || (own.is_none() && self.own.contains_key(&place)) {
-                let resource = parsed.update.resource;
+                let resource = parsed.resource;
                 let detail = format!(
                     "The {} with this id was deleted, or merged into another. Restore it first \
                      (POST /{}/{id}/restoration), or leave its id out.",

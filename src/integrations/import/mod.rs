@@ -33,5 +33,5 @@ mod set;
 mod settings;
 mod writer;
 
-pub use self::resource::{IMPORTED, IMPORTS};
+pub use self::resource::{IMPORTED, IMPORTS, WRITES};
 pub use self::settings::ImportSettings;

@@ -108,13 +108,13 @@ pub static IMPORTS: Resource = Resource {
     sorts: &[Sort::time("created_at", "t.created_at")],
     search: Search::None,
     operations: Operations { update: true, ..Operations::NONE },
-    writes: WriteOps { update, ..WriteOps::PLAIN },
-    custom_create: Some(super::http::creation),
-    routes: super::http::routes,
     cacheable: false,
     visibility: RowVisibility::Assigned("actor_id"),
     ..Resource::BASE
 };
+
+/// How its rows are written.
+pub const WRITES: WriteOps = WriteOps { update, ..WriteOps::PLAIN };
 
 /// Returns the importable resource with this plural name.
 pub fn imported(plural: &str) -> Option<&'static Resource> {
@@ -230,7 +230,14 @@ pub fn check_finders(resource: &Resource, given: &[String]) -> Result<()> {
 }
 
 /// Updates how the file will be read. Errors: 404; 409 while a job works on it and once it was imported; 412; 422.
-fn update(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, mut change: Changeset, expected: IfMatch) -> Result<Row> {
+fn update(
+    tx: &mut Tx<'_>,
+    tenant: &Tenant,
+    resource: &'static Resource,
+    id: Uuid,
+    mut change: Changeset,
+    expected: IfMatch,
+) -> Result<Row> {
     let mut import = Import::lock(tx, tenant, id)?;
     import.rests()?;
     if import.executed && !change.values().is_empty() {
@@ -244,5 +251,5 @@ fn update(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, mut change: Changeset, exp
     if let Some(SqlValue::Texts(given)) = change.get("match_by") {
         check_finders(import.resource, given)?;
     }
-    crud::update(tx, tenant, id, change, expected)
+    crud::update(tx, tenant, resource, id, change, expected)
 }

@@ -32,6 +32,7 @@ pub struct Row {
 /// A validated row.
 #[derive(Debug)]
 pub struct Parsed {
+    pub resource: &'static Resource,
     /// Changeset for an existing row.
     pub update: Changeset,
     /// Changeset for a new row, which may require more fields.
@@ -182,6 +183,7 @@ impl Parser {
         match (update, company) {
             (Ok(update), Ok(company)) => {
                 let parsed = Parsed {
+                    resource: self.resource,
                     update,
                     create,
                     metadata,

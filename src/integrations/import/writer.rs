@@ -117,8 +117,8 @@ fn chunk(
     let parsed: Vec<Option<&Parsed>> = rows.iter().map(|row| row.parsed.as_ref().ok()).collect();
     // Matched rows are locked before or after the rows they reference: the order of all which lock several resources.
     let links = |tx: &mut Tx<'_>| {
-        let changes = parsed.iter().flatten().map(|row| &row.update);
-        references::lock_existing(tx, tenant, changes.flat_map(references::references))
+        let rows = parsed.iter().flatten();
+        references::lock_existing(tx, tenant, rows.flat_map(|row| references::references(row.resource, &row.update)))
     };
     let find = |tx: &mut Tx<'_>| Found::load(tx, tenant, resource, &settings.finders, &parsed, !settings.trial);
     let (found, existing) = match resource.lock_before_references {

@@ -26,4 +26,5 @@ mod settings;
 pub use self::dispatcher::{DeliveryWaker, Dispatcher};
 pub use self::resource::WEBHOOKS;
 pub use self::retry_schedule::RetrySchedule;
+pub use self::secret::WRITES;
 pub use self::settings::DispatcherSettings;

@@ -3,7 +3,6 @@
 
 use uuid::Uuid;
 
-use super::secret;
 use crate::auth::{Action, Area, Tenant, TenantSettings};
 use crate::base::egress::MAX_URL_LEN;
 use crate::base::error::{Error, Result};
@@ -12,8 +11,7 @@ use crate::db::{SqlValue, Statement, Tx};
 use crate::integrations::events::EventRegistry;
 use crate::integrations::events::event_types::is_sent;
 use crate::resource::{
-    Changeset, Field, FieldType, Hooks, Operations, PendingRow, Resource, Search, Sort, ValidationErrors, WriteOps,
-    select,
+    Changeset, Field, FieldType, Hooks, Operations, PendingRow, Resource, Search, Sort, ValidationErrors, select,
 };
 
 const STATUSES: &[&str] = &["active", "paused"];
@@ -58,8 +56,6 @@ pub static WEBHOOKS: Resource = Resource {
     // Its secret is deleted with it, so it cannot be restored.
     operations: Operations { restore: false, batch: false, ..Operations::ALL },
     hooks: Hooks { prepare, before, ..Hooks::NONE },
-    writes: WriteOps { create: secret::create, ..WriteOps::PLAIN },
-    routes: super::http::routes,
     secret: Some(&SECRET),
     compressible: false,
     ..Resource::BASE

@@ -10,15 +10,18 @@ use crate::auth::{Tenant, random};
 use crate::base::error::{Error, Result};
 use crate::db::{SqlValue, Statement, Tx};
 use crate::resource::crud::{self, Row};
-use crate::resource::{Changeset, select};
+use crate::resource::{Changeset, Resource, WriteOps, select};
 
 /// How long the previous secret still signs after a rotation, in hours.
 pub const OVERLAP_HOURS: u32 = 24;
 /// Webhooks of one business: each event is matched with all of them, and the dispatcher looks at each.
 const MAX_WEBHOOKS: i64 = 50;
 
+/// How webhooks are written.
+pub const WRITES: WriteOps = WriteOps { create, ..WriteOps::PLAIN };
+
 /// Creates a webhook. The returned row shows its secret, as the member `secret`.
-pub fn create(tx: &mut Tx<'_>, tenant: &Tenant, change: Changeset) -> Result<(Uuid, Row)> {
+fn create(tx: &mut Tx<'_>, tenant: &Tenant, resource: &'static Resource, change: Changeset) -> Result<(Uuid, Row)> {
     // Locked, or concurrent creations would not count each other.
     lock_deliveries(tx, tenant)?;
     let mut sql = Statement::new("SELECT count(*) FROM webhooks WHERE business_id = ");
@@ -28,7 +31,7 @@ pub fn create(tx: &mut Tx<'_>, tenant: &Tenant, change: Changeset) -> Result<(Uu
             format!("A business has at most {MAX_WEBHOOKS} webhooks. Delete one, or let one be sent more types.");
         return Err(Error::conflict("too_many_webhooks", detail));
     }
-    let (id, mut row) = crud::create(tx, tenant, change)?;
+    let (id, mut row) = crud::create(tx, tenant, resource, change)?;
     let secret = generate()?;
     let mut sql = Statement::new("UPDATE webhooks AS t SET secret = ");
     sql.bind(SqlValue::Text(Some(secret.clone()))).append(select::tenant_predicate(&WEBHOOKS, tenant));

@@ -6,16 +6,22 @@ use diesel::result::{DatabaseErrorKind as Kind, Error as DbError};
 use serde_json::Value as Json;
 use uuid::Uuid;
 
+use super::action::BatchAction;
+use super::items::{Batch, Item, Upsert};
+use super::outcome::Outcome;
 use super::parse::folded;
 use super::sql;
-use super::{Batch, BatchAction, Item, Outcome, Upsert};
 use crate::auth::Tenant;
 use crate::base::error::{Error, FieldError, Result};
 use crate::db::{RawRow, Tx};
-use crate::resource::body::MAX_ERRORS;
-use crate::resource::crud::{self, RelatedRows, Row};
+use crate::resource::body::{Changeset, MAX_ERRORS};
+use crate::resource::crud::{self, RelatedRows};
+use crate::resource::definition::Resource;
+use crate::resource::field::Mutability;
 use crate::resource::list_query::Projection;
-use crate::resource::{Changeset, Mutability, PendingRow, Resource, references, row_json, select};
+use crate::resource::pending_row::PendingRow;
+use crate::resource::row::Row;
+use crate::resource::{references, row_json, select};
 
 /// How often an upsert is tried where other writers create rows with its keys meanwhile.
 const MAX_UPSERT_ATTEMPTS: usize = 3;
@@ -36,6 +42,25 @@ pub fn execute(tx: &mut Tx<'_>, tenant: &Tenant, batch: &Batch) -> Result<Vec<Ou
     // Items are skipped only after so many others have failed that the batch is rejected.
     let unseen = || Outcome::Failed(Error::Internal("an item that was not looked at".into()));
     Ok(run.outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(unseen)).collect())
+}
+
+/// Runs `batch`, and returns for each item why it was rejected, if it was. Errors: those that concern no single item.
+pub fn refusals(tx: &mut Tx<'_>, tenant: &Tenant, batch: &Batch) -> Result<Vec<Option<Error>>> {
+    let refusal = |outcome| if let Outcome::Failed(error) = outcome { Some(error) } else { None };
+    Ok(execute(tx, tenant, batch)?.into_iter().map(refusal).collect())
+}
+
+/// Checks the references of one changeset that is meant for many rows. Errors: 422 for those that lead to no row.
+pub fn check_references(
+    tx: &mut Tx<'_>,
+    tenant: &Tenant,
+    resource: &'static Resource,
+    change: Changeset,
+) -> Result<()> {
+    let mut set = [PendingRow::new(Uuid::nil(), change)];
+    references::check_all(tx, tenant, resource, &mut set)?;
+    let [draft] = set;
+    draft.into_result().map(drop)
 }
 
 struct Run<'b> {
@@ -163,7 +188,7 @@ impl Run<'_> {
             BatchAction::Create => {
                 for (place, item) in items {
                     if let Item::Create(change) = item {
-                        plan.drafts.push((place, PendingRow::for_create(self.tenant, change.clone())));
+                        plan.drafts.push((place, crud::new_row(self.tenant, self.resource(), change.clone())));
                     }
                 }
             }
@@ -233,7 +258,9 @@ impl Run<'_> {
         for (number, (place, upsert)) in wanted.into_iter().enumerate() {
             let Some(cells) = there.get(&number) else {
                 match &upsert.new {
-                    Ok(change) => new.push((place, upsert, PendingRow::for_create(self.tenant, change.clone()))),
+                    Ok(change) => {
+                        new.push((place, upsert, crud::new_row(self.tenant, self.resource(), change.clone())))
+                    }
                     Err(faults) => plan.failed.push((place, Error::Invalid(faults.clone()))),
                 }
                 continue;
@@ -247,7 +274,7 @@ impl Run<'_> {
                 plan.failed.push((place, Error::Invalid(vec![fault])));
                 continue;
             }
-            match unless_set_once(upsert.known.clone(), cells) {
+            match unless_set_once(resource, upsert.known.clone(), cells) {
                 Ok(change) if change.values().is_empty() => plan.unchanged.push((place, id, row(resource, cells))),
                 Ok(change) => plan.drafts.push((place, PendingRow::new(id, change))),
                 Err(faults) => plan.failed.push((place, Error::Invalid(faults))),
@@ -265,7 +292,7 @@ impl Run<'_> {
             return Ok(());
         }
         let (places, mut drafts): (Vec<usize>, Vec<PendingRow>) = std::mem::take(&mut plan.drafts).into_iter().unzip();
-        references::check_all(tx, self.tenant, &mut drafts)?;
+        references::check_all(tx, self.tenant, self.resource(), &mut drafts)?;
         (self.resource().hooks.before)(tx, self.tenant, &mut drafts)?;
         for (place, draft) in places.into_iter().zip(drafts) {
             match draft.into_result() {
@@ -332,14 +359,12 @@ fn has_once(change: &Changeset) -> bool {
 }
 
 /// Returns `change` without the fields that are set once. Errors: those whose value differs from the row's.
-fn unless_set_once(mut change: Changeset, cells: &RawRow) -> Result<Changeset, Vec<FieldError>> {
+fn unless_set_once(resource: &Resource, mut change: Changeset, cells: &RawRow) -> Result<Changeset, Vec<FieldError>> {
     let mut faults = Vec::new();
-    for (place, field) in
-        change.resource.fields.iter().enumerate().filter(|(_, field)| field.mutability == Mutability::Once)
-    {
+    for (place, field) in resource.fields.iter().enumerate().filter(|(_, field)| field.mutability == Mutability::Once) {
         let Some(given) = change.get(field.name).map(crate::db::SqlValue::to_json) else { continue };
         let mut shown = b"{".to_vec();
-        row_json::members(&mut shown, change.resource.fields, cells, 0, Some(1 << place));
+        row_json::members(&mut shown, resource.fields, cells, 0, Some(1 << place));
         shown.push(b'}');
         let is: Option<Json> = serde_json::from_slice(&shown).ok();
         if is.is_some_and(|is| is[field.name] != given) {

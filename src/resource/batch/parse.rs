@@ -5,10 +5,14 @@ use std::collections::HashSet;
 use serde_json::{Map, Value as Json};
 use uuid::Uuid;
 
-use super::{Batch, BatchAction, Item, MAX_ITEMS, Upsert};
+use super::action::BatchAction;
+use super::items::{Batch, Item, MAX_ITEMS, Upsert};
 use crate::auth::TenantSettings;
 use crate::base::error::{Error, FieldError, Result};
-use crate::resource::{Changeset, Field, Resource, ValidationErrors, did_you_mean};
+use crate::base::suggest::did_you_mean;
+use crate::resource::body::{Changeset, ValidationErrors};
+use crate::resource::definition::Resource;
+use crate::resource::field::Field;
 
 impl Batch {
     /// Parses `{"items":[…]}` or `{"ids":[…]}`. Errors: 400 if it is not an object; 422 with every error of the batch

@@ -1,11 +1,13 @@
 //! The response of a batch: an outcome for each item, in their order, or one problem for all of them.
 
+use super::action::BatchAction;
 use super::execute::execute;
-use super::{Batch, BatchAction, Item, Outcome};
+use super::items::{Batch, Item};
+use super::outcome::Outcome;
 use crate::auth::Tenant;
 use crate::base::error::{Error, FieldError, Result};
 use crate::db::Tx;
-use crate::resource::ValidationErrors;
+use crate::resource::body::ValidationErrors;
 
 /// Runs `batch` and returns `{"results":[…],"succeeded":n,"failed":m}`; the problems of items contain `request_id`.
 /// Errors: with `all_or_none`, the errors of all items; otherwise those that concern no single item.

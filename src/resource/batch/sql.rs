@@ -5,7 +5,10 @@ use uuid::Uuid;
 
 use crate::auth::Tenant;
 use crate::db::{SqlValue, Statement};
-use crate::resource::{Field, PendingRow, Resource, assignments, select};
+use crate::resource::definition::Resource;
+use crate::resource::field::Field;
+use crate::resource::pending_row::PendingRow;
+use crate::resource::{assignments, select};
 
 /// Selects rows by id and locks them until the transaction ends; in id order, so that concurrent sets wait for each
 /// other and do not deadlock. Cells: those of the row if `whole`, otherwise id and version.

@@ -1,9 +1,10 @@
 //! Request bodies: from JSON to a [`Changeset`], with every validation error reported at once.
 //!
-//! [`json`] parses the text, [`Changeset`] what a write sets, [`value`] and [`scalar`] one field; [`ValidationErrors`]
-//! collects the errors.
+//! [`json`] parses the text (json_body.rs), `changeset_parser.rs` an object to what a write sets, [`value`] and [`scalar`]
+//! one field (values.rs); [`ValidationErrors`] collects the errors.
 
 mod changeset;
+mod changeset_parser;
 mod json_body;
 mod validation_errors;
 mod values;

@@ -9,9 +9,10 @@ use uuid::Uuid;
 use crate::auth::TenantSettings;
 use crate::base::error::MAX_OBJECT_BYTES;
 use crate::base::phone;
+use crate::base::suggest::nearest;
 use crate::db::SqlValue;
 use crate::resource::field::FieldType;
-use crate::resource::{clean_text, iso_codes, list_query, nearest};
+use crate::resource::{clean_text, instant, iso_codes};
 
 /// Maximum tags of one row.
 pub const MAX_TAGS: usize = 50;
@@ -76,7 +77,7 @@ pub fn scalar(kind: FieldType, text: &str, business: &TenantSettings) -> Result<
             "false" => Ok(SqlValue::Bool(Some(false))),
             _ => wrong("type"),
         },
-        FieldType::Time => match list_query::instant(text) {
+        FieldType::Time => match instant::parse(text) {
             Some(time) => Ok(SqlValue::Time(Some(time))),
             None => wrong("format"),
         },

@@ -11,7 +11,8 @@ use utoipa::openapi::{ContentBuilder, OpenApi, Required, Schema};
 use super::examples::{example, row_example};
 use super::parameters::if_match;
 use super::parts::{self, Part};
-use super::{insert, schemas};
+use super::path_item::insert;
+use super::schemas;
 use crate::http::openapi_responses::{problems, reference};
 use crate::resource::http::API;
 use crate::resource::{Field, Resource};
@@ -24,7 +25,7 @@ pub enum Gives {
     /// `{"data":[…]}` of such objects.
     List(&'static [Field]),
     /// An object with the rows of each of these resources.
-    Rows(&'static [&'static Resource]),
+    Rows(Vec<&'static Resource>),
     /// A row of this resource.
     Row(&'static Resource),
     /// An object of these parts.
@@ -112,7 +113,7 @@ impl Act {
             Gives::Rows(resources) => {
                 let mut object = ObjectBuilder::new().schema_type(Type::Object);
                 let mut example = Map::new();
-                for resource in *resources {
+                for resource in resources {
                     let rows = ArrayBuilder::new().items(reference(resource.schema));
                     object = object.property(resource.plural, rows).required(resource.plural);
                     example.insert(resource.plural.to_owned(), Json::Array(vec![row_example(resource)]));

@@ -2,7 +2,6 @@
 
 use serde_json::{Map, Value as Json, json};
 
-use super::schemas::writable;
 use crate::resource::Resource;
 use crate::resource::field::{Field, FieldType};
 use crate::resource::list_query::DEFAULT_LIMIT;
@@ -25,7 +24,8 @@ pub(super) fn page_example(resource: &Resource) -> Json {
 pub(super) fn body_example(resource: &Resource, creates: bool) -> Json {
     let plain = |f: &&Field| f.field_type != FieldType::Uuid || f.required;
     let shown = |f: &&Field| creates || !f.required;
-    let members: Map<String, Json> = writable(resource, creates)
+    let members: Map<String, Json> = resource
+        .writable_fields(creates)
         .filter(plain)
         .filter(shown)
         .map(|f| (f.name.to_owned(), example(f.example)))

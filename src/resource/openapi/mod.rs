@@ -1,101 +1,20 @@
-//! The OpenAPI description of a resource, from its definition: schemas, parameters, operations.
+//! The OpenAPI description of a resource, from its definition.
+//!
+//! `describe.rs` adds it to the document; `schemas.rs`, `parameters.rs`, `operations.rs` and `batches.rs` describe its
+//! standard operations, `acts.rs` and `parts.rs` those of its own; `examples.rs` has names and examples.
 
 mod acts;
 mod batches;
+mod describe;
 mod examples;
 mod operations;
 mod parameters;
 mod parts;
+mod path_item;
 mod schemas;
 
-use utoipa::openapi::path::{HttpMethod, OperationBuilder};
-use utoipa::openapi::{OpenApi, PathItem, RefOr, Schema};
-
 pub use self::acts::{Act, Gives};
+pub use self::describe::{describe, listed_below};
 pub use self::examples::{example, row_example};
-use self::operations::{batch_read, below, create, delete, export, history, list, read, restore, update};
 pub use self::parts::{Part, Shape};
-use self::schemas::{batch, body, created_schema, page, row, with_secret};
-use super::Resource;
-use super::batch::BatchAction as Batched;
-
-/// Adds everything of the resource to the OpenAPI document.
-pub fn describe(resource: &'static Resource, api: &mut OpenApi) {
-    let components = api.components.get_or_insert_default();
-    let mut schema = |name: String, schema: Schema| components.schemas.insert(name, RefOr::T(schema));
-    schema(resource.schema.to_owned(), row(resource));
-    schema(format!("{}Page", resource.schema), page(resource));
-    schema(format!("{}Batch", resource.schema), batch(resource));
-    if resource.operations.create {
-        schema(format!("{}Create", resource.schema), body(resource, true));
-    }
-    if resource.operations.update {
-        schema(format!("{}Update", resource.schema), body(resource, false));
-    }
-    if created_schema(resource) != resource.schema {
-        schema(created_schema(resource), with_secret(resource));
-    }
-    if resource.operations.batch {
-        batches::schemas(resource).into_iter().for_each(|(name, described)| drop(schema(name, described)));
-    }
-    paths(resource, api);
-}
-
-/// Adds the list of rows that belong to a row of `parent`, at `name` below it; `link` is the parameter that selects
-/// them.
-pub fn listed_below(
-    api: &mut OpenApi,
-    parent: &'static Resource,
-    resource: &'static Resource,
-    name: &'static str,
-    link: &'static str,
-    about: &'static str,
-) {
-    let components = api.components.get_or_insert_default();
-    components.schemas.insert(resource.schema.to_owned(), RefOr::T(row(resource)));
-    components.schemas.insert(format!("{}Page", resource.schema), RefOr::T(page(resource)));
-    let operation = below(parent, resource, link, about).tag(parent.plural);
-    let path = format!("{}/{}/{{id}}/{name}", crate::resource::http::API, parent.plural);
-    insert(api, path, HttpMethod::Get, operation);
-}
-
-fn paths(resource: &'static Resource, api: &mut OpenApi) {
-    let base = format!("{}/{}", crate::resource::http::API, resource.path());
-    let operations = resource.operations;
-    let mut add = |path: String, method: HttpMethod, operation: OperationBuilder| {
-        insert(api, path, method, operation.tag(resource.plural));
-    };
-    add(base.clone(), HttpMethod::Get, list(resource));
-    if operations.create {
-        add(base.clone(), HttpMethod::Post, create(resource));
-    }
-    add(format!("{base}/export"), HttpMethod::Get, export(resource));
-    add(format!("{base}/batch/read"), HttpMethod::Post, batch_read(resource));
-    for act in Batched::ALL.into_iter().filter(|_| operations.batch) {
-        add(format!("{base}/batch/{}", act.name()), HttpMethod::Post, batches::operation(resource, act));
-    }
-    add(format!("{base}/{{id}}"), HttpMethod::Get, read(resource));
-    if operations.update {
-        add(format!("{base}/{{id}}"), HttpMethod::Patch, update(resource));
-    }
-    if operations.delete {
-        add(format!("{base}/{{id}}"), HttpMethod::Delete, delete(resource));
-    }
-    if resource.has_history() {
-        add(super::audit_log::history_path(resource), HttpMethod::Get, history(resource));
-    }
-    if operations.restore {
-        add(format!("{base}/{{id}}/restoration"), HttpMethod::Post, restore(resource));
-    }
-}
-
-/// Adds an operation to those that its path has already.
-pub fn insert(api: &mut OpenApi, path: String, method: HttpMethod, operation: OperationBuilder) {
-    let item = PathItem::new(method, operation);
-    match api.paths.paths.get_mut(&path) {
-        Some(known) => known.merge_operations(item),
-        None => {
-            api.paths.paths.insert(path, item);
-        }
-    }
-}
+pub use self::path_item::insert;

@@ -40,7 +40,8 @@ pub(super) fn read(resource: &'static Resource) -> OperationBuilder {
     problems(operation, &[400, 401, 403, 404, 503])
 }
 
-pub(super) fn create(resource: &'static Resource) -> OperationBuilder {
+/// With `checks_duplicates`, the parameter `allow_duplicate` switches the check off.
+pub(super) fn create(resource: &'static Resource, checks_duplicates: bool) -> OperationBuilder {
     let location = header_of("Path of the new row.");
     let answer = row_answer(resource, &created_schema(resource), "The new row.").header("Location", location);
     let operation = OperationBuilder::new()
@@ -53,9 +54,9 @@ pub(super) fn create(resource: &'static Resource) -> OperationBuilder {
             "application/json",
         )))
         .response("201", answer);
-    let operation = match resource.duplicate_check {
-        Some(_) => operation.parameter(allow_duplicate(resource)),
-        None => operation,
+    let operation = match checks_duplicates {
+        true => operation.parameter(allow_duplicate(resource)),
+        false => operation,
     };
     problems(operation, &[400, 401, 403, 408, 409, 413, 415, 422, 503])
 }

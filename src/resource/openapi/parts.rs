@@ -145,7 +145,7 @@ fn of_resource(resource: &'static Resource, creates: bool, keeps: fn(&str) -> bo
     let mut object = ObjectBuilder::new()
         .schema_type(Type::Object)
         .additional_properties(Some(AdditionalProperties::FreeForm(false)));
-    for known in schemas::writable(resource, creates).filter(|field| keeps(field.name)) {
+    for known in resource.writable_fields(creates).filter(|field| keeps(field.name)) {
         object = object.property(known.name, schemas::written(known, creates));
         if creates && known.required {
             object = object.required(known.name);

@@ -9,7 +9,7 @@ use utoipa::openapi::schema::{
 
 use super::examples::{body_example, capital, example, row_example, spaced};
 use crate::http::openapi_responses::{self, reference, with_default};
-use crate::resource::field::{Field, FieldType, Mutability, SAFE_INTEGER};
+use crate::resource::field::{Field, FieldType, SAFE_INTEGER};
 use crate::resource::{Cardinality, Resource, iso_codes, relation};
 
 /// Returns the schema of a value of the field type, as a body or a parameter takes it.
@@ -141,7 +141,7 @@ pub(super) fn row(resource: &Resource) -> Schema {
         object = object.property(known.name, field(known, false)).required(known.name);
     }
     for relation in resource.relations {
-        let other = reference(relation.resource.schema);
+        let other = reference(relation.resource().schema);
         let about = format!("{} Only with `include={}`.", relation.about, relation.name);
         object = match relation.arity {
             Cardinality::Many { limit } => {
@@ -164,20 +164,13 @@ pub(super) fn body(resource: &Resource, creates: bool) -> Schema {
     let mut object = ObjectBuilder::new()
         .schema_type(Type::Object)
         .additional_properties(Some(AdditionalProperties::FreeForm(false)));
-    for known in writable(resource, creates) {
+    for known in resource.writable_fields(creates) {
         object = object.property(known.name, written(known, creates));
         if creates && known.required {
             object = object.required(known.name);
         }
     }
     object.examples([body_example(resource, creates)]).build().into()
-}
-
-pub(super) fn writable(resource: &Resource, creates: bool) -> impl Iterator<Item = &'static Field> {
-    resource
-        .fields
-        .iter()
-        .filter(move |f| f.mutability == Mutability::Always || (creates && f.mutability == Mutability::Once))
 }
 
 pub(super) fn page(resource: &Resource) -> Schema {

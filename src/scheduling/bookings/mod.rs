@@ -1,90 +1,17 @@
 //! Bookings: who comes when, for what service, to which member of staff. Bookings of one member of staff do not
 //! overlap.
+//!
+//! `resource.rs` has the definition, `booking_rules.rs` what holds for a booking, `overlap.rs` finds times that are
+//! taken, `staff_lock.rs` serializes the bookings of one member of staff, `time_slot.rs` and `stored_booking.rs` are what
+//! these share, `booking_code.rs` makes codes.
 
 mod booking_code;
-mod calendar;
-mod rules;
+mod booking_rules;
+mod overlap;
+mod resource;
+mod staff_lock;
+mod stored_booking;
+mod time_slot;
 
-use std::time::Duration;
-
-use super::services::SERVICES;
-use super::staff::STAFF;
-use crate::crm::contacts::CONTACTS;
-use crate::crm::leads::LEADS;
-use crate::resource::{Field, FieldType, Hooks, Relation, Resource, Sort, WriteOps};
-
-const STATUSES: &[&str] = &["held", "pending", "confirmed", "completed", "cancelled", "no_show"];
-
-pub static BOOKINGS: Resource = Resource {
-    name: "booking",
-    plural: "bookings",
-    schema: "Booking",
-    description: "Who comes when, for what, to whom. While held, pending or confirmed, bookings of one member of staff do not \
-            overlap: 409 with the interval in the way.",
-    table: "bookings",
-    fields: &[
-        Field::ID,
-        Field::new(
-            "code",
-            FieldType::Text { min: 8, max: 8 },
-            r#""K7PM2XQ4""#,
-            "What the customer is given; unique in the business.",
-        )
-        .read_only()
-        .not_null()
-        .filter(),
-        Field::link("service_id", "What is booked."),
-        Field::link("staff_id", "By whom."),
-        Field::link("contact_id", "The customer, where known."),
-        Field::link("lead_id", "The lead it came from."),
-        Field::text("customer_name", 200, r#""Shelley Kerluke""#, "For whom.").required(),
-        Field::new("customer_phone", FieldType::Phone, r#""+19553710847""#, "E.164 where it can be, else as written.")
-            .filter(),
-        Field::new("customer_email", FieldType::Email, r#""shelley@example.com""#, "Where the confirmation goes."),
-        Field::time("starts_at", "When it begins.").required().filter(),
-        Field::new(
-            "ends_at",
-            FieldType::Time,
-            r#""2026-11-20T10:30:00Z""#,
-            "When it is over, itself free again; after the start.",
-        )
-        .required(),
-        Field::new(
-            "time_zone",
-            FieldType::Zone,
-            r#""Europe/Berlin""#,
-            "In which it was booked; the business' own when left out.",
-        )
-        .not_null(),
-        Field::new("day", FieldType::Date, r#""2026-11-20""#, "The day on which it begins, in its own zone.")
-            .read_only()
-            .not_null()
-            .filter(),
-        Field::choice("status", STATUSES, r#""confirmed""#, "How it stands.").default(r#""confirmed""#),
-        Field::time(
-            "reminded_at",
-            "When the reminder was given, within 24 hours before it begins; a new `starts_at` gets another.",
-        )
-        .read_only(),
-        Field::money("price_minor", "currency", "9000", "What it costs, in minor units."),
-        Field::new("currency", FieldType::Currency, r#""EUR""#, "Of the price; the business' own when left out."),
-        Field::text("notes", 2_000, r#""Brings a dog.""#, "Anything else."),
-        Field::EXTERNAL_ID,
-        Field::METADATA,
-        Field::VERSION,
-        Field::CREATED_AT,
-        Field::UPDATED_AT,
-    ],
-    relations: &[
-        Relation::one("service", &SERVICES, "service_id", "What is booked."),
-        Relation::one("staff", &STAFF, "staff_id", "By whom."),
-        Relation::one("contact", &CONTACTS, "contact_id", "The customer, where known."),
-        Relation::one("lead", &LEADS, "lead_id", "The lead it came from."),
-    ],
-    sorts: &[Sort::time("starts_at", "t.starts_at"), Sort::time("created_at", "t.created_at")],
-    default_sort: "-starts_at",
-    hooks: Hooks { prepare: rules::prepare, before: rules::before, ..Hooks::NONE },
-    writes: WriteOps { restore: rules::restore, ..WriteOps::PLAIN },
-    cache_ttl: Duration::from_secs(300),
-    ..Resource::BASE
-};
+pub use self::booking_rules::restore;
+pub use self::resource::{BOOKINGS, REMINDER};

@@ -111,6 +111,6 @@ fn reference(resource: &Resource, field: &Field) -> String {
     let relation = resource.relations.iter().find(to_one).unwrap_or_else(|| {
         panic!("{}.{} has no relation; give the resource a block in query_plans/data.sql", resource.plural, field.name)
     });
-    let (number, twenties) = numbered(relation.resource);
+    let (number, twenties) = numbered(relation.resource());
     format!("pg_temp.other({number}, i, {twenties})")
 }

@@ -16,7 +16,7 @@ pub use cases::for_cases;
 pub use client::{Answer, Client};
 pub use post::Post;
 pub use program::Program;
-pub use samples::{Samples, link_target};
+pub use samples::{Samples, link_target, module_of};
 pub use servers::{Database, OwnServer, folder, postgres_program, redis, scratch};
 pub use service::{Service, make_business, make_key, open_app, open_db};
 

@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 
 use chrono::{DateTime, Duration, Utc};
-use rapport::resource::{Cardinality, Field, FieldType, Mutability, Resource};
+use rapport::app::registry::MODULES;
+use rapport::resource::{Cardinality, Field, FieldType, Mutability, Resource, ResourceModule};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
@@ -96,6 +97,11 @@ impl Samples {
     }
 }
 
+/// What a resource has beside its definition.
+pub fn module_of(resource: &Resource) -> &'static ResourceModule {
+    MODULES.iter().find(|module| module.resource.plural == resource.plural).expect("a registered resource")
+}
+
 /// The resource that a reference of `resource` points to: every reference has a relation.
 pub fn link_target(resource: &'static Resource, field: &Field) -> &'static Resource {
     resource
@@ -103,5 +109,5 @@ pub fn link_target(resource: &'static Resource, field: &Field) -> &'static Resou
         .iter()
         .find(|relation| relation.arity == Cardinality::One && relation.column == field.name)
         .unwrap_or_else(|| panic!("{}.{} has no relation", resource.plural, field.name))
-        .resource
+        .resource()
 }

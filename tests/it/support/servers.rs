@@ -113,6 +113,8 @@ impl Drop for Made {
 
 impl Database {
     pub fn create() -> Self {
+        // Tests use definitions without a service, too.
+        rapport::app::registry::install();
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let name = format!("test_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
         let mut admin = PgConnection::establish(&POSTGRES.url("postgres")).expect("the server");

@@ -4,21 +4,19 @@
 use std::collections::HashMap;
 
 use chrono::{DateTime, Datelike, TimeDelta, Utc};
-use diesel::prelude::*;
 use uuid::Uuid;
 
 use super::booking_code;
-use super::calendar::{self, Calendar, TimeSlot};
+use super::overlap::Calendar;
+use super::staff_lock::lock_bookable;
+use super::stored_booking::{StoredBooking, load_for_update};
+use super::time_slot::{BLOCKING_STATUSES, TimeSlot};
 use crate::auth::{Tenant, TenantSettings};
 use crate::base::error::{Error, FieldError, Result};
-use crate::db::schema::bookings;
+use crate::crm::reminders;
 use crate::db::{SqlValue, Tx};
 use crate::resource::crud::{self, Row};
 use crate::resource::{Changeset, PendingRow, Resource, ValidationErrors};
-use crate::scheduling::reminders;
-
-/// Statuses in which a booking takes its staff's time; the same as in the exclusion constraint.
-pub const BLOCKING_STATUSES: [&str; 3] = ["held", "pending", "confirmed"];
 
 /// A shorter or longer booking is taken for a typing error.
 const MIN_DURATION: TimeDelta = TimeDelta::minutes(1);
@@ -50,25 +48,26 @@ fn lasts(start: DateTime<Utc>, end: DateTime<Utc>) -> Result<(), &'static str> {
 pub fn before(tx: &mut Tx<'_>, tenant: &Tenant, drafts: &mut [PendingRow]) -> Result<()> {
     let known =
         drafts.iter().filter(|draft| draft.is_accepted() && !draft.changes.creates).map(|draft| draft.id).collect();
-    let stored: HashMap<Uuid, Stored> = stored(tx, tenant, known)?.into_iter().map(|row| (row.id, row)).collect();
-    let mut claims = HashMap::new();
+    let stored: HashMap<Uuid, StoredBooking> =
+        load_for_update(tx, tenant, known)?.into_iter().map(|row| (row.id, row)).collect();
+    let mut slots = HashMap::new();
     for draft in drafts.iter_mut().filter(|draft| draft.is_accepted()) {
         let stored = stored.get(&draft.id).filter(|stored| stored.deleted_at.is_none());
         match complete(&mut draft.changes, stored) {
-            Ok(claim) => drop(claim.map(|claim| claims.insert(draft.id, claim))),
+            Ok(slot) => drop(slot.map(|slot| slots.insert(draft.id, slot))),
             Err(reason) => draft.refuse(reason),
         }
     }
-    let bookable = calendar::take_turns(tx, tenant, claims.values().map(|claim| claim.staff).collect())?;
+    let bookable = lock_bookable(tx, tenant, slots.values().map(|slot| slot.staff).collect())?;
     for draft in drafts.iter_mut() {
-        if claims.get(&draft.id).is_some_and(|claim| claim.chosen && !bookable.contains(&claim.staff)) {
+        if slots.get(&draft.id).is_some_and(|slot| slot.chosen && !bookable.contains(&slot.staff)) {
             draft.refuse(not_bookable());
-            claims.remove(&draft.id);
+            slots.remove(&draft.id);
         }
     }
-    let mut calendar = Calendar::read(tx, tenant, &claims, stored.values())?;
+    let mut calendar = Calendar::read(tx, tenant, &slots, stored.values())?;
     for draft in drafts.iter_mut().filter(|draft| draft.is_accepted()) {
-        if let Err(reason) = calendar.write(draft.id, claims.remove(&draft.id)) {
+        if let Err(reason) = calendar.write(draft.id, slots.remove(&draft.id)) {
             draft.refuse(reason);
         }
     }
@@ -76,7 +75,7 @@ pub fn before(tx: &mut Tx<'_>, tenant: &Tenant, drafts: &mut [PendingRow]) -> Re
 }
 
 /// Sets the day of a booking. Returns the time that it takes of its staff, if any. Errors: 422.
-fn complete(change: &mut Changeset, stored: Option<&Stored>) -> Result<Option<TimeSlot>> {
+fn complete(change: &mut Changeset, stored: Option<&StoredBooking>) -> Result<Option<TimeSlot>> {
     let time = |name, stored: Option<DateTime<Utc>>| change.get(name).and_then(SqlValue::as_time).or(stored);
     let start = time("starts_at", stored.map(|s| s.starts_at));
     let end = time("ends_at", stored.map(|s| s.ends_at));
@@ -110,50 +109,15 @@ fn complete(change: &mut Changeset, stored: Option<&Stored>) -> Result<Option<Ti
 
 /// Restores a deleted booking. Errors: 409 when its time has been taken since; 422 when its staff cannot be booked.
 pub fn restore(tx: &mut Tx<'_>, tenant: &Tenant, resource: &'static Resource, id: Uuid) -> Result<Row> {
-    let stored = stored(tx, tenant, vec![id])?;
-    if let Some(claim) = stored.iter().find_map(Stored::claim) {
-        if !calendar::take_turns(tx, tenant, vec![claim.staff])?.contains(&claim.staff) {
+    let stored = load_for_update(tx, tenant, vec![id])?;
+    if let Some(slot) = stored.iter().find_map(StoredBooking::time_slot) {
+        if !lock_bookable(tx, tenant, vec![slot.staff])?.contains(&slot.staff) {
             return Err(not_bookable());
         }
-        let mut calendar = Calendar::read(tx, tenant, &HashMap::from([(id, claim.clone())]), &stored)?;
-        calendar.write(id, Some(claim))?;
+        let mut calendar = Calendar::read(tx, tenant, &HashMap::from([(id, slot.clone())]), &stored)?;
+        calendar.write(id, Some(slot))?;
     }
     crud::restore(tx, tenant, resource, id)
-}
-
-/// The columns of a stored booking that the rules need.
-#[derive(Queryable, Selectable)]
-#[diesel(table_name = bookings, check_for_backend(diesel::pg::Pg))]
-pub struct Stored {
-    pub id: Uuid,
-    code: String,
-    staff_id: Option<Uuid>,
-    starts_at: DateTime<Utc>,
-    ends_at: DateTime<Utc>,
-    time_zone: String,
-    status: String,
-    pub deleted_at: Option<DateTime<Utc>>,
-}
-
-impl Stored {
-    /// Returns the time that it takes of its staff, if any.
-    pub fn claim(&self) -> Option<TimeSlot> {
-        let staff = self.staff_id.filter(|_| BLOCKING_STATUSES.contains(&self.status.as_str()))?;
-        Some(TimeSlot { staff, chosen: false, start: self.starts_at, end: self.ends_at, code: self.code.clone() })
-    }
-}
-
-/// Loads and locks bookings in id order, so that concurrent transactions do not deadlock.
-fn stored(tx: &mut Tx<'_>, tenant: &Tenant, ids: Vec<Uuid>) -> Result<Vec<Stored>> {
-    if ids.is_empty() {
-        return Ok(Vec::new());
-    }
-    Ok(bookings::table
-        .filter(bookings::business_id.eq(tenant.id()).and(bookings::id.eq_any(ids)))
-        .select(Stored::as_select())
-        .order(bookings::id)
-        .for_no_key_update()
-        .load(&mut **tx)?)
 }
 
 fn not_bookable() -> Error {

@@ -1,15 +1,13 @@
-//! Reminders: set `reminded_at`, once, on a task that is due and on a booking that is about to begin. Readers of
-//! changes (the audit log, events) act on it. A new time gets a new reminder.
+//! Reminders: set `reminded_at`, once, on a row that is due. Readers of changes (the audit log, events) act on it. A new
+//! time gets a new reminder.
 
 use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::bookings::BOOKINGS;
 use crate::auth::Tenant;
 use crate::background::{BackgroundTask, TaskOutcome};
 use crate::base::error::Result;
-use crate::crm::tasks::TASKS;
 use crate::db::{Db, SqlValue, Statement, Tx};
 use crate::resource::{Changeset, Resource, select};
 
@@ -19,33 +17,25 @@ const MAX_SENT: usize = 500;
 /// Failed businesses after which the search stops: the cause is not in a business.
 const MAX_FAILED: usize = 100;
 
-/// Resources with reminders, their time and the condition. A task that has been due for more than a week gets none: it
-/// was due before there were reminders, or while no process gave them. The time before a booking is the same for all
-/// businesses.
-static REMINDERS: [(&Resource, &str, &str); 2] = [
-    (
-        &TASKS,
-        "t.due_at",
-        "t.reminded_at IS NULL AND t.status = 'open' AND t.deleted_at IS NULL \
-         AND t.due_at <= now() AND t.due_at > now() - interval '7 days'",
-    ),
-    (
-        &BOOKINGS,
-        "t.starts_at",
-        "t.reminded_at IS NULL AND t.status IN ('held', 'pending', 'confirmed') AND t.deleted_at IS NULL \
-         AND t.starts_at > now() AND t.starts_at <= now() + interval '24 hours'",
-    ),
-];
-
-/// The task that gives the reminders that are due. Any number of processes may run it: rows locked by one are skipped by
-/// the others.
-pub fn task(db: Db) -> BackgroundTask {
-    BackgroundTask::new("reminders", Duration::from_secs(10), move || remind(db.clone()))
+/// Which rows of a resource get a reminder.
+#[derive(Clone, Copy, Debug)]
+pub struct Reminder {
+    pub resource: &'static Resource,
+    /// The time that they are reminded of: SQL over the table's alias `t`.
+    pub time: &'static str,
+    /// The condition for a reminder that is due: SQL over the table's alias `t`.
+    pub due: &'static str,
 }
 
-async fn remind(db: Db) -> Result<TaskOutcome> {
+/// The task that gives the `reminders` that are due. Any number of processes may run it: rows locked by one are skipped by
+/// the others.
+pub fn task(db: Db, reminders: &'static [&'static Reminder]) -> BackgroundTask {
+    BackgroundTask::new("reminders", Duration::from_secs(10), move || remind(db.clone(), reminders))
+}
+
+async fn remind(db: Db, reminders: &'static [&'static Reminder]) -> Result<TaskOutcome> {
     let mut pace = TaskOutcome::Rest;
-    for (resource, time, due) in &REMINDERS {
+    for Reminder { resource, time, due } in reminders {
         // A business whose reminders fail must not block the others: the next search leaves it out.
         let mut failed = Vec::new();
         loop {

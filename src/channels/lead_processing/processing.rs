@@ -5,12 +5,12 @@ use actix_web::web::Bytes;
 use serde_json::{Map, Value as Json, json};
 use uuid::Uuid;
 
-use super::{LEADS, locks};
 use crate::auth::{Tenant, TenantSettings};
 use crate::base::error::{Error, FieldError, Result};
 use crate::channels::conversations::CONVERSATIONS;
 use crate::channels::messages::MESSAGES;
 use crate::crm::decisions::DECISIONS;
+use crate::crm::leads::{LEADS, locks};
 use crate::db::{SqlValue, Statement, Tx};
 use crate::http::idempotency::ApiResponse;
 use crate::http::precondition::IfMatch;
@@ -70,14 +70,14 @@ impl Processing {
         if let (Some(change), Some(talk)) = (&self.message, talk) {
             let mut change = change.clone();
             change.set("conversation_id", SqlValue::Uuid(Some(talk)));
-            let said = (MESSAGES.writes.create)(tx, tenant, change);
+            let said = crud::create(tx, tenant, &MESSAGES, change);
             message = faults.member("conversation/message", said)?.map(|(_, row)| row);
         }
-        let decision = faults.member("decision", (DECISIONS.writes.create)(tx, tenant, decision))?;
+        let decision = faults.member("decision", crud::create(tx, tenant, &DECISIONS, decision))?;
         // Last: a caller restricted to what is assigned to them may assign the lead to another member.
         let lead = match &self.lead {
             Some(change) => {
-                faults.member("lead", (LEADS.writes.update)(tx, tenant, id, change.clone(), IfMatch::ANY))?
+                faults.member("lead", crud::update(tx, tenant, &LEADS, id, change.clone(), IfMatch::ANY))?
             }
             None => crud::one(tx, tenant, &LEADS, id, &Projection::default())?,
         };
@@ -143,7 +143,7 @@ fn thread(tx: &mut Tx<'_>, tenant: &Tenant, change: &Changeset, lead: Uuid, cont
         let mut change = change.clone();
         change.set("lead_id", lead);
         change.set_default("contact_id", SqlValue::Uuid(contact));
-        return match (resource.writes.create)(tx, tenant, change) {
+        return match crud::create(tx, tenant, resource, change) {
             Ok((id, _)) => Ok(id),
             // Created by a concurrent transaction: the retry continues it.
             Err(error) if error.is_taken("conversations_address_key") => Err(Error::serialization_conflict()),
@@ -159,7 +159,7 @@ fn thread(tx: &mut Tx<'_>, tenant: &Tenant, change: &Changeset, lead: Uuid, cont
             extra: Box::default(),
         });
     }
-    let mut patch = Changeset::none(resource);
+    let mut patch = Changeset::empty(resource.fields);
     if SqlValue::Uuid(open.uuid(1)) != lead {
         patch.set("lead_id", lead);
     }
@@ -170,7 +170,7 @@ fn thread(tx: &mut Tx<'_>, tenant: &Tenant, change: &Changeset, lead: Uuid, cont
         change.get(name).into_iter().for_each(|value| patch.set(name, value.clone()));
     }
     if !patch.values().is_empty() {
-        (resource.writes.update)(tx, tenant, id, patch, IfMatch::ANY)?;
+        crud::update(tx, tenant, resource, id, patch, IfMatch::ANY)?;
     }
     Ok(id)
 }

@@ -1,0 +1,124 @@
+//! Parses a JSON object to a [`Changeset`], validated against a resource's definition.
+
+use serde_json::{Map, Value as Json};
+
+use super::changeset::Changeset;
+use super::validation_errors::ValidationErrors;
+use super::values::value;
+use crate::auth::TenantSettings;
+use crate::base::error::{Error, FieldError, Result};
+use crate::base::suggest::{did_you_mean, shown};
+use crate::db::SqlValue;
+use crate::resource::definition::Resource;
+use crate::resource::field::{Field, Mutability};
+
+/// What a body is read for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Purpose {
+    Create,
+    Update,
+    /// To be compared with an existing row: it may repeat fields that are set once.
+    Match,
+}
+
+impl Changeset {
+    /// Parses the body of a create or of a merge patch. Errors: 422 with every error of type, range, presence, and
+    /// between fields; 400 if it is not an object.
+    pub fn parse(resource: &'static Resource, body: Json, creates: bool, business: &TenantSettings) -> Result<Self> {
+        let Json::Object(members) = body else {
+            return Err(Error::malformed("not_an_object", "The body must be a JSON object."));
+        };
+        Self::read(resource, members, if creates { Purpose::Create } else { Purpose::Update }, business)
+            .map_err(Error::Invalid)
+    }
+
+    /// Parses an item of a set. Errors: all its validation errors.
+    pub fn of_item(
+        resource: &'static Resource,
+        members: Map<String, Json>,
+        creates: bool,
+        business: &TenantSettings,
+    ) -> Result<Self, Vec<FieldError>> {
+        Self::read(resource, members, if creates { Purpose::Create } else { Purpose::Update }, business)
+    }
+
+    /// Parses the wanted state of an existing row. It may have fields that are set once, for comparison with the row.
+    /// Errors: all validation errors.
+    pub fn of_match(
+        resource: &'static Resource,
+        members: Map<String, Json>,
+        business: &TenantSettings,
+    ) -> Result<Self, Vec<FieldError>> {
+        Self::read(resource, members, Purpose::Match, business)
+    }
+
+    fn read(
+        resource: &'static Resource,
+        mut members: Map<String, Json>,
+        purpose: Purpose,
+        business: &TenantSettings,
+    ) -> Result<Self, Vec<FieldError>> {
+        let mut change = Self::empty(resource.fields);
+        change.creates = purpose == Purpose::Create;
+        let mut faults = ValidationErrors::default();
+        for field in resource.fields {
+            change.read_field(field, members.shift_remove(field.name), purpose, business, &mut faults);
+        }
+        unknown(resource, &members, change.creates, &mut faults);
+        (resource.hooks.prepare)(&mut change, business, &mut faults);
+        change.default_currencies(business);
+        if faults.is_empty() { Ok(change) } else { Err(faults.into_inner()) }
+    }
+
+    fn read_field(
+        &mut self,
+        field: &'static Field,
+        given: Option<Json>,
+        purpose: Purpose,
+        business: &TenantSettings,
+        faults: &mut ValidationErrors,
+    ) {
+        let name = field.name;
+        match given {
+            None if self.creates && field.required => faults.field(name, "required", format!("`{name}` is required.")),
+            None => {}
+            Some(_) if field.mutability == Mutability::ReadOnly => {
+                faults.field(name, "read_only", format!("`{name}` is set by the service. Leave it out."));
+            }
+            Some(_) if field.mutability == Mutability::Once && purpose == Purpose::Update => {
+                faults.field(name, "read_only", format!("`{name}` cannot be changed. Leave it out."));
+            }
+            // On create, null counts as absent.
+            Some(Json::Null) if self.creates && field.nullable => {}
+            Some(Json::Null) if !field.nullable => {
+                faults.field(name, "required", format!("`{name}` must not be null."));
+            }
+            Some(json) => match value(field.field_type, json, business) {
+                Ok(SqlValue::Json(Some(object))) if self.creates && field.merges() => {
+                    self.push(field, SqlValue::Json(Some(merged_into_nothing(object))));
+                }
+                Ok(value) => self.push(field, value),
+                Err((code, detail)) => faults.field(name, code, format!("`{name}` {detail}")),
+            },
+        }
+    }
+}
+
+fn unknown(resource: &Resource, members: &Map<String, Json>, creates: bool, faults: &mut ValidationErrors) {
+    for name in members.keys() {
+        let known = resource.writable_fields(creates).map(|field| field.name);
+        let hint = did_you_mean(name, known);
+        faults.field(name, "unknown_field", format!("There is no field `{}`.{hint}", shown(name)));
+    }
+}
+
+/// Applies a merge patch to nothing (RFC 7396): drops members that are null, except within lists.
+fn merged_into_nothing(patch: Json) -> Json {
+    match patch {
+        Json::Object(members) => {
+            let named = members.into_iter().filter(|(_, value)| !value.is_null());
+            Json::Object(named.map(|(name, value)| (name, merged_into_nothing(value))).collect())
+        }
+        other => other,
+    }
+}

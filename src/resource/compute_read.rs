@@ -1,0 +1,66 @@
+//! Computes the response to a read query from the database.
+
+use std::sync::Arc;
+
+use actix_web::web::Data;
+
+use super::crud;
+use super::read_query::{ReadQuery, ReadTarget};
+use super::read_service::ReadService;
+use super::row::Row;
+use crate::auth::Tenant;
+use crate::base::error::Result;
+use crate::cache::ComputedResponse;
+
+/// Computes the response to `query`, read as `tenant`. Errors: 404, and those of the database.
+pub async fn compute_read(query: Arc<ReadQuery>, reads: Data<ReadService>, tenant: Tenant) -> Result<ComputedResponse> {
+    let resource = query.resource;
+    // Read alone, not in a batch: one statement of a batch serves several businesses and all of their callers.
+    let alone = tenant.restricted_to_user().is_some() || reads.db.secures_reads();
+    match &query.target {
+        ReadTarget::List(_) => {
+            let body = reads.db.for_tenant(&tenant).read("list", move |conn| {
+                let ReadTarget::List(list) = &query.target else { return Ok(Vec::new()) };
+                crud::list(conn, &tenant, list)
+            });
+            Ok(hashed(body.await?))
+        }
+        ReadTarget::One(id, view) if view.include.is_empty() && !alone => {
+            let cells = reads.row_loader.one(resource, &tenant, *id).await?;
+            let row = cells.map(|cells| crud::row(resource, view, &cells, &crud::RelatedRows::default()));
+            Ok(of_row(row.ok_or_else(|| crud::not_found(resource))?))
+        }
+        ReadTarget::One(id, view) => {
+            let (id, asked) = (*id, view.clone());
+            let row = reads
+                .db
+                .for_tenant(&tenant)
+                .read("one_with_relations", move |conn| crud::one(conn, &tenant, resource, id, &asked));
+            Ok(of_row(row.await?.ok_or_else(|| crud::not_found(resource))?))
+        }
+        ReadTarget::History(..) => {
+            let body = reads.db.for_tenant(&tenant).read("history", move |conn| {
+                let ReadTarget::History(resource, id, list) = &query.target else { return Ok(Vec::new()) };
+                crud::history(conn, &tenant, resource, *id, list)
+            });
+            Ok(hashed(body.await?))
+        }
+        ReadTarget::Batch(..) => {
+            let body = reads.db.for_tenant(&tenant).read("batch_read", move |conn| {
+                let ReadTarget::Batch(ids, view) = &query.target else { return Ok(Vec::new()) };
+                crud::batch(conn, &tenant, resource, ids, view)
+            });
+            Ok(hashed(body.await?))
+        }
+    }
+}
+
+/// A response whose ETag is a hash of its bytes: lists and all others without a version of their own.
+fn hashed(body: Vec<u8>) -> ComputedResponse {
+    let etag = format!("\"{:016x}\"", xxhash_rust::xxh3::xxh3_64(&body));
+    ComputedResponse { body, etag }
+}
+
+fn of_row(row: Row) -> ComputedResponse {
+    ComputedResponse { etag: row.etag(), body: row.json }
+}

@@ -1,0 +1,84 @@
+//! A parsed list query.
+
+use uuid::Uuid;
+
+use super::projection::Projection;
+use crate::db::{RawRow, SqlValue};
+use crate::resource::cursor::Cursor;
+use crate::resource::definition::Resource;
+use crate::resource::field::Field;
+use crate::resource::sort::Sort;
+
+pub const DEFAULT_LIMIT: u32 = 50;
+pub const MAX_LIMIT: u32 = 500;
+/// A count that is not requested as exact stops here.
+pub const COUNT_CAP: i64 = 10_000;
+
+/// The condition that a filter puts on its field.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Predicate {
+    /// One value, or any of several.
+    Equal(SqlValue),
+    Null,
+    AtLeast(SqlValue),
+    AtMost(SqlValue),
+    Below(SqlValue),
+    Overlaps(SqlValue),
+    /// Contains any of these objects.
+    Contains(Vec<SqlValue>),
+}
+
+#[derive(Clone, Debug)]
+pub struct Filter {
+    pub field: &'static Field,
+    pub predicate: Predicate,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Count {
+    No,
+    Capped,
+    Exact,
+}
+
+/// A parsed list query.
+#[derive(Clone, Debug)]
+pub struct List {
+    pub resource: &'static Resource,
+    /// In the order of the resource's fields, so that equal requests make equal SQL.
+    pub filters: Vec<Filter>,
+    pub search: Option<String>,
+    pub sort: &'static Sort,
+    pub descending: bool,
+    pub limit: u32,
+    pub cursor: Option<Cursor>,
+    pub projection: Projection,
+    pub count: Count,
+    pub deleted: bool,
+}
+
+impl List {
+    /// Hashes everything that a cursor depends on: resource, sort, filters, search and `deleted`.
+    pub fn fingerprint(&self) -> u64 {
+        let text = format!(
+            "{}|{}|{}|{:?}|{:?}|{}",
+            self.resource.plural,
+            self.sort.name,
+            self.descending,
+            self.filters.iter().map(|f| (f.field.name, &f.predicate)).collect::<Vec<_>>(),
+            self.search,
+            self.deleted
+        );
+        xxhash_rust::xxh3::xxh3_64(text.as_bytes())
+    }
+
+    /// Returns the cursor after `row`, whose sort key is the cell at `key`.
+    pub fn cursor_after(&self, id: Uuid, row: &RawRow, key: usize) -> String {
+        Cursor::encode(self.fingerprint(), self.sort.field_type, id, row, key)
+    }
+
+    /// Decodes a cursor of this list; `None` if it is damaged or was made for another list.
+    pub fn decode_cursor(&self, text: &str) -> Option<Cursor> {
+        Cursor::decode(text, self.fingerprint(), self.sort.field_type)
+    }
+}

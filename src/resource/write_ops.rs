@@ -1,0 +1,26 @@
+//! How a resource's rows are written one at a time.
+
+use uuid::Uuid;
+
+use super::body::Changeset;
+use super::crud;
+use super::definition::Resource;
+use super::row::Row;
+use crate::auth::Tenant;
+use crate::base::error::Result;
+use crate::db::Tx;
+use crate::http::precondition::IfMatch;
+
+/// How a resource's rows are written; a resource that is not a plain table row replaces functions.
+#[derive(Clone, Copy)]
+pub struct WriteOps {
+    pub create: fn(&mut Tx<'_>, &Tenant, &'static Resource, Changeset) -> Result<(Uuid, Row)>,
+    pub update: fn(&mut Tx<'_>, &Tenant, &'static Resource, Uuid, Changeset, IfMatch) -> Result<Row>,
+    pub delete: fn(&mut Tx<'_>, &Tenant, &'static Resource, Uuid, IfMatch) -> Result<()>,
+    pub restore: fn(&mut Tx<'_>, &Tenant, &'static Resource, Uuid) -> Result<Row>,
+}
+
+impl WriteOps {
+    pub const PLAIN: Self =
+        Self { create: crud::create, update: crud::update, delete: crud::delete, restore: crud::restore };
+}
