@@ -1,4 +1,4 @@
-//! The registry: every resource of the API.
+//! The registry: every resource of the API, with the write operations, checks and HTTP operations of its own.
 
 use crate::channels::conversations::CONVERSATIONS;
 use crate::channels::lead_processing;
@@ -29,7 +29,7 @@ use crate::scheduling::staff::STAFF;
 
 /// Every resource with its behaviour, in the order of the OpenAPI document, which is also that of locks: a transaction
 /// that locks rows of several resources takes them in this order.
-pub static MODULES: [ResourceModule; 22] = [
+pub static MODULES: &[ResourceModule] = &[
     ResourceModule {
         routes: &[lead_processing::http::routes, leads::http::routes],
         describe: &[lead_processing::http::describe, leads::http::describe],

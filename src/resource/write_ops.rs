@@ -11,16 +11,20 @@ use crate::base::error::Result;
 use crate::db::Tx;
 use crate::http::precondition::IfMatch;
 
+/// Creates a row, and returns it with its id.
+pub type CreateRow = fn(&mut Tx<'_>, &Tenant, &'static Resource, Changeset) -> Result<(Uuid, Row)>;
+
 /// How a resource's rows are written; a resource that is not a plain table row replaces functions.
 #[derive(Clone, Copy)]
 pub struct WriteOps {
-    pub create: fn(&mut Tx<'_>, &Tenant, &'static Resource, Changeset) -> Result<(Uuid, Row)>,
+    pub create: CreateRow,
     pub update: fn(&mut Tx<'_>, &Tenant, &'static Resource, Uuid, Changeset, IfMatch) -> Result<Row>,
     pub delete: fn(&mut Tx<'_>, &Tenant, &'static Resource, Uuid, IfMatch) -> Result<()>,
     pub restore: fn(&mut Tx<'_>, &Tenant, &'static Resource, Uuid) -> Result<Row>,
 }
 
 impl WriteOps {
+    /// The writes of a plain table row.
     pub const PLAIN: Self =
         Self { create: crud::create, update: crud::update, delete: crud::delete, restore: crud::restore };
 }
