@@ -84,7 +84,7 @@ pub static MESSAGES: Resource = Resource {
         Field::new("cost", FieldType::Decimal, r#""0.0125""#, "What the channel charged, as a decimal.")
             .in_currency("cost_currency"),
         Field::new("cost_currency", FieldType::Currency, r#""EUR""#, "Of the cost; the business' own when left out."),
-        Field::text("model", 100, r#""gpt-5-mini""#, "Which model wrote it, if one did."),
+        Field::text("model", 100, r#""gpt-5-mini""#, "Which model wrote it, if one did.").impersonal(),
         Field::int("input_tokens", 0, MAX_TOKENS, "812", "What the model read."),
         Field::int("output_tokens", 0, MAX_TOKENS, "64", "What the model wrote."),
         Field::new("ai_cost", FieldType::Decimal, r#""0.000310""#, "What the model cost, as a decimal."),

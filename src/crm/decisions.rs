@@ -23,7 +23,7 @@ pub static DECISIONS: Resource = Resource {
         Field::text("decision", 60, r#""qualify""#, "What was decided, in a word or two.").required().once().filter(),
         Field::text("reason", 2_000, r#""Asks for a date, and has a budget.""#, "Why.").once(),
         Field::int("score", 0, 100, "82", "How promising the lead was found.").once().filter(),
-        Field::text("model", 100, r#""gpt-5-mini""#, "Which model decided, if one did.").once(),
+        Field::text("model", 100, r#""gpt-5-mini""#, "Which model decided, if one did.").once().impersonal(),
         Field::new("confidence", FieldType::Decimal, r#""0.870000""#, "How sure it was: 0 to 1, as a decimal.").once(),
         Field::new("payload", FieldType::Object, r#"{"intent":"order"}"#, "What else belongs to it: any JSON object.")
             .default("{}")

@@ -28,7 +28,7 @@ pub static LEADS: Resource = Resource {
         Field::choice("status", STATUSES, r#""qualified""#, "How far it is. `won` and `lost` close it.")
             .default(r#""new""#),
         Field::int("score", 0, 100, "70", "How promising it is.").default("0").filter(),
-        Field::text("source", 100, r#""website""#, "Where it came from.").filter(),
+        Field::text("source", 100, r#""website""#, "Where it came from.").filter().impersonal(),
         Field::money("value_minor", "currency", "1250000", "What it is worth, in minor units.").filter(),
         Field::new("currency", FieldType::Currency, r#""EUR""#, "Of the value; the business' own when left out.")
             .filter(),

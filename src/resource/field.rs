@@ -94,6 +94,8 @@ pub struct Field {
     pub phone_search: bool,
     /// Can hold the address or phone number of a contact, by which a row without a contact belongs to one.
     pub contact_address: bool,
+    /// Says nothing about a person, whatever a client writes into it: an erasure keeps it.
+    pub impersonal: bool,
     /// Of an object: an update replaces it as a whole, because null has a meaning in it.
     pub replace_whole: bool,
     /// Example value, as JSON.
@@ -120,6 +122,7 @@ impl Field {
             currency: None,
             phone_search: false,
             contact_address: false,
+            impersonal: false,
             replace_whole: false,
             example,
             default: None,
@@ -204,6 +207,11 @@ impl Field {
 
     pub const fn contact_address(mut self) -> Self {
         self.contact_address = true;
+        self
+    }
+
+    pub const fn impersonal(mut self) -> Self {
+        self.impersonal = true;
         self
     }
 

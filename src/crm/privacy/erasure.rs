@@ -14,9 +14,6 @@ use crate::db::{SqlValue, Statement, Tx};
 use crate::identity::businesses::ERASURE_MODES;
 use crate::resource::{Field, FieldType, Mutability, Resource, select};
 
-/// Free fields that are kept: they hold nothing about a person.
-const KEPT: [(&str, &str); 4] =
-    [("leads", "source"), ("messages", "model"), ("decisions", "model"), ("bookings", "code")];
 /// Placeholder in required fields.
 const ERASED: &str = "erased";
 
@@ -67,7 +64,7 @@ pub fn erase(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, mode: Option<&str>, don
 fn emptied(resource: &Resource) -> Statement {
     let mut sql =
         Statement::new(format!("UPDATE {} AS t SET version = version + 1, updated_at = now()", resource.table));
-    for field in resource.fields.iter().filter(|field| is_free(resource, field)) {
+    for field in resource.fields.iter().filter(|field| is_free(field)) {
         sql.push(&format!(", {} = ", field.name));
         match field.field_type {
             FieldType::Tags => sql.push("'{}'"),
@@ -87,8 +84,8 @@ fn emptied(resource: &Resource) -> Statement {
     sql
 }
 
-/// Whether a field can hold anything that a user enters.
-fn is_free(resource: &Resource, field: &Field) -> bool {
+/// Whether a field can hold personal data that a user enters.
+fn is_free(field: &Field) -> bool {
     let free = matches!(
         field.field_type,
         FieldType::Text { .. }
@@ -98,5 +95,5 @@ fn is_free(resource: &Resource, field: &Field) -> bool {
             | FieldType::Object
             | FieldType::Tags
     );
-    free && field.mutability != Mutability::ReadOnly && !KEPT.contains(&(resource.plural, field.name))
+    free && field.mutability != Mutability::ReadOnly && !field.impersonal
 }
