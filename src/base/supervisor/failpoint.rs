@@ -14,6 +14,7 @@ static CHOSEN: LazyLock<Option<String>> =
     LazyLock::new(|| Some(std::env::var("RAPPORT_MUTANT").ok()?.strip_prefix("panic-")?.to_owned()));
 
 /// Panics if `task` is chosen and has not yet panicked often enough.
+#[expect(clippy::panic, reason = "the panic is what is tested")]
 pub(super) fn pass(task: &str) {
     if CHOSEN.as_deref() == Some(task) && DONE.fetch_add(1, Ordering::Relaxed) < TIMES {
         panic!("on purpose, as RAPPORT_MUTANT asks");
