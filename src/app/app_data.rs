@@ -16,7 +16,7 @@ use crate::db::Db;
 use crate::http::payload::BodyLimits;
 use crate::http::rate_limit::limiter::RateLimiter;
 use crate::http::settings::HttpSettings;
-use crate::identity::sign_in::SignIn;
+use crate::identity::services::IdentityServices;
 use crate::integrations::events::{Broadcaster, EventRegistry, StreamSettings};
 use crate::integrations::import::ImportSettings;
 use crate::integrations::webhooks::DeliveryWaker;
@@ -31,7 +31,7 @@ pub struct AppData {
     pub supervisor: Data<Supervisor>,
     pub rate_limiter: Data<RateLimiter>,
     pub authenticator: Data<Authenticator>,
-    pub sign_in: Data<SignIn>,
+    pub identity: IdentityServices,
     pub reads: Data<ReadService>,
     pub event_registry: Data<EventRegistry>,
     pub broadcaster: Data<Broadcaster>,
@@ -49,14 +49,14 @@ impl AppData {
     pub fn open(app: &AppState) -> std::io::Result<Self> {
         let (config, db) = (&app.config, &app.db);
         let authenticator = Data::new(Authenticator::new(db.clone(), app.cache.clone(), &config.credentials));
-        let sign_in = open_sign_in(app, authenticator.clone());
+        let identity = open_identity(app, authenticator.clone());
         Ok(Self {
             db: Data::new(db.clone()),
             lifecycle: Data::from(app.lifecycle.clone()),
             supervisor: Data::new(app.supervisor.clone()),
             rate_limiter: Data::from(app.rate_limiter.clone()),
             authenticator,
-            sign_in: Data::new(sign_in.map_err(std::io::Error::other)?),
+            identity: identity.map_err(std::io::Error::other)?,
             reads: Data::new(ReadService::new(db.clone(), app.cache.clone(), read_options(config))),
             event_registry: Data::new(EventRegistry::from_resources(&RESOURCES)),
             broadcaster: Data::new(Broadcaster::new(db.clone(), stream_settings(config))),
@@ -78,13 +78,13 @@ impl AppData {
 
     /// Registers all of it.
     pub fn register(&self, config: &mut ServiceConfig) {
+        self.identity.register(config);
         config
             .app_data(self.db.clone())
             .app_data(self.lifecycle.clone())
             .app_data(self.supervisor.clone())
             .app_data(self.rate_limiter.clone())
             .app_data(self.authenticator.clone())
-            .app_data(self.sign_in.clone())
             .app_data(self.reads.clone())
             .app_data(self.event_registry.clone())
             .app_data(self.broadcaster.clone())
@@ -110,11 +110,11 @@ fn read_options(config: &Config) -> ReadOptions {
     }
 }
 
-fn open_sign_in(app: &AppState, authenticator: Data<Authenticator>) -> Result<SignIn> {
+fn open_identity(app: &AppState, authenticator: Data<Authenticator>) -> Result<IdentityServices> {
     let config = &app.config;
     // Where the embedded server runs, the reader of the log is the developer.
     let mailer = Mailer::open(&config.email, config.database.database_url.is_none())?;
-    SignIn::open(app.db.clone(), authenticator, &config.sign_in, &config.oidc, mailer, &app.supervisor)
+    IdentityServices::open(&app.db, authenticator, &config.sign_in, &config.oidc, mailer, &app.supervisor)
 }
 
 fn http_settings(app: &AppState) -> HttpSettings {

@@ -75,7 +75,7 @@ pub fn build() -> OpenApi {
         .build();
     registry::install();
     MODULES.iter().for_each(|module| resource::openapi::describe(module, &mut api));
-    identity::dto::describe(&mut api);
+    identity::openapi::describe(&mut api);
     bulk::openapi::describe(&RESOURCES, &mut api);
     events::openapi::describe(EventRegistry::from_resources(&RESOURCES), &mut api);
     monitoring::openapi::describe(&RESOURCES, &mut api);

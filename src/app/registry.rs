@@ -16,8 +16,8 @@ use crate::identity::api_keys::{self, API_KEYS};
 use crate::identity::businesses::BUSINESSES;
 use crate::identity::invitations::{self, INVITATIONS};
 use crate::identity::memberships::{self, MEMBERSHIPS};
+use crate::identity::send_invitation;
 use crate::identity::users::{self, USERS};
-use crate::identity::{self, email_flows};
 use crate::integrations::import::{self, IMPORTS};
 use crate::integrations::jobs::{self, JOBS};
 use crate::integrations::webhooks::{self, WEBHOOKS};
@@ -75,14 +75,10 @@ pub static MODULES: &[ResourceModule] = &[
     ResourceModule { writes: memberships::WRITES, ..ResourceModule::new(&MEMBERSHIPS) },
     ResourceModule {
         writes: invitations::WRITES,
-        custom_create: Some(email_flows::creation),
+        custom_create: Some(send_invitation::routes),
         ..ResourceModule::new(&INVITATIONS)
     },
-    ResourceModule {
-        writes: api_keys::WRITES,
-        routes: &[identity::http::key_routes],
-        ..ResourceModule::new(&API_KEYS)
-    },
+    ResourceModule { writes: api_keys::WRITES, routes: &[api_keys::routes], ..ResourceModule::new(&API_KEYS) },
     ResourceModule {
         writes: webhooks::WRITES,
         routes: &[webhooks::http::routes],

@@ -42,7 +42,7 @@ pub fn configure(config: &mut ServiceConfig) {
     config.service(web::scope(API).configure(|api| {
         bulk::routes(&RESOURCES, api);
         MODULES.iter().for_each(|module| resource::http::routes(module, api));
-        identity::http::routes(api);
+        identity::routes::routes(api);
         events::http::routes(api);
         routing::resource("/ops/cache").on(Method::GET, cache::statistics).register(api);
         routing::resource("/ops/cache/purge").on(Method::POST, cache::purge).register(api);

@@ -1,55 +1,32 @@
-//! The invitation flow: sends an invitation, and makes the person who accepts it a member.
+//! Acceptance of an invitation, which makes the invited person a member and signs them in.
 
 use std::sync::Arc;
 
-use actix_web::{HttpRequest, HttpResponse};
+use diesel::pg::PgConnection;
 use serde_json::Value as Json;
 use uuid::Uuid;
 
-use super::email_templates;
-use super::invitations::{self, INVITATIONS, Joined};
-use super::sessions::{self, Device};
-use super::sign_in::{SignIn, TOKEN_OVER};
-use crate::auth::{SessionClaims, Tenant, hash, secret};
-use crate::base::error::Result;
-use crate::http::idempotency;
-use crate::resource::Changeset;
-use crate::resource::http::API;
+use super::device::Device;
+use super::email_links::LINK_EXPIRED;
+use super::membership_choice::{self, MembershipChoice};
+use super::passwords::Passwords;
+use super::session_issuer::SessionIssuer;
+use super::{provisioning, sessions};
+use crate::auth::{Hash, SessionClaims, hash};
+use crate::base::error::{Error, FieldError, Result};
+use crate::db::{Actor, Db, SqlValue, Statement, Tx};
 
-impl SignIn {
-    /// Creates the invitation `change` to the tenant's business and emails it; a replay by idempotency key emails
-    /// nothing. Errors: those of [`invitations::invite`]; 429 when too many were sent there; 503 when email cannot be
-    /// sent.
-    pub async fn invite(
-        &self,
-        tenant: Tenant,
-        request: &HttpRequest,
-        body: &[u8],
-        change: Changeset,
-    ) -> Result<HttpResponse> {
-        let place = self.mail.place()?;
-        let to = change.text("email").unwrap_or_default().to_owned();
-        self.invitations.admit(&to, &tenant.id().to_string())?;
-        let (token, days) = (secret("in_")?, self.invitation_days);
-        let hashed = hash(&token);
-        let own = tenant.clone();
-        let named = self.db.for_tenant(&tenant).read("invite", move |conn| invitations::business_name(conn, &own));
-        let (business, own) = (named.await?, tenant.clone());
-        let (reply, replayed) = idempotency::write_or_replay(&self.db, &tenant, request, body, "invite", move |tx| {
-            let (id, row) = invitations::invite(tx, &own, &change, &hashed, days)?;
-            Ok(row.created(format!("{API}/{}/{id}", INVITATIONS.plural)))
-        })
-        .await?;
-        if !replayed {
-            let letter = email_templates::invitation(to, &business, &self.mail.link("invitations", &token), days);
-            place.send(async { Ok(Some(letter)) });
-        }
-        Ok(reply)
-    }
+/// Redeems the links of invitations.
+pub struct InvitationAcceptance {
+    pub db: Db,
+    pub passwords: Arc<Passwords>,
+    pub sessions: SessionIssuer,
+}
 
+impl InvitationAcceptance {
     /// Makes the person who was sent `token` a member, and signs them in. A person without a password needs one; a
     /// known person keeps name and password. Errors: 401 when the token is not valid (any more); 422.
-    pub async fn join(
+    pub async fn accept(
         &self,
         token: &str,
         password: Option<String>,
@@ -57,25 +34,93 @@ impl SignIn {
         device: Device,
     ) -> Result<Json> {
         let hashed = hash(token);
-        let asked = self.db.unscoped().read("invitation", move |conn| invitations::has_password(conn, &hashed)).await?;
+        let known = self.db.unscoped().read("invitation", move |conn| has_password(conn, &hashed)).await?;
         // Checked before a password is hashed, which is expensive.
-        let password = match (asked.ok_or(TOKEN_OVER)?, password) {
-            (true, Some(_)) => return Err(invitations::keeps_password()),
-            (false, None) => return Err(invitations::needs_password()),
+        let password = match (known.ok_or(LINK_EXPIRED)?, password) {
+            (true, Some(_)) => return Err(keeps_password()),
+            (false, None) => return Err(needs_password()),
             (false, Some(password)) => Some(self.passwords.hash(password).await?),
             (true, None) => None,
         };
-        let (session, refresh, device, days) = (Uuid::now_v7(), sessions::generate()?, Arc::new(device), self.days);
-        let renewal = hash(&refresh);
+        let (session, refresh, device) = (Uuid::now_v7(), sessions::generate()?, Arc::new(device));
+        let (refresh_hash, days) = (hash(&refresh), self.sessions.days);
         let joined = self.db.unscoped().write("join", move |tx| {
-            let Some(joined) = invitations::accept(tx, &hashed, name.as_deref(), password.as_deref())? else {
+            let Some(joined) = accept(tx, &hashed, name.as_deref(), password.as_deref())? else {
                 return Ok(None);
             };
-            let ticket = SessionClaims { business: joined.door.business, session, user: joined.user };
-            sessions::begin(tx, ticket, &device, &renewal, days)?;
-            Ok(Some((ticket, joined)))
+            let claims = SessionClaims { business: joined.membership.business, session, user: joined.user };
+            sessions::begin(tx, claims, &device, &refresh_hash, days)?;
+            Ok(Some((claims, joined)))
         });
-        let (ticket, Joined { name, door, .. }) = joined.await?.ok_or(TOKEN_OVER)?;
-        self.entered(ticket, &refresh, &name, &door).await
+        let (claims, Joined { name, membership, .. }) = joined.await?.ok_or(LINK_EXPIRED)?;
+        self.sessions.sign_in_response(claims, &refresh, &name, &membership).await
     }
+}
+
+/// Whether the invited person has a password; `None`: the token is not valid (any more). Runs unscoped, because the
+/// tenant is not known yet.
+fn has_password(conn: &mut PgConnection, token: &Hash) -> Result<Option<bool>> {
+    let mut sql = Statement::new(
+        "SELECT (p.user_id IS NOT NULL)::int FROM invitations i LEFT JOIN users u ON lower(u.email) = lower(i.email) \
+         LEFT JOIN passwords p ON p.user_id = u.id WHERE i.expires_at > now() AND i.hash = ",
+    );
+    Ok(sql.bind(SqlValue::Bytes(token.to_vec())).row(conn)?.and_then(|row| row.int(0)).map(|has| has == 1))
+}
+
+/// A person who accepted an invitation, and their membership.
+struct Joined {
+    user: Uuid,
+    name: String,
+    membership: MembershipChoice,
+}
+
+/// Redeems the invitation of this token: the invited person becomes a member. A new person is called `name`, or else as
+/// the invitation says; the `password` (hashed) is set if they have none. `None`: the token is not valid (any more).
+/// Errors: 422 when they need a password, or have one already.
+fn accept(tx: &mut Tx<'_>, token: &Hash, name: Option<&str>, password: Option<&str>) -> Result<Option<Joined>> {
+    // Of two concurrent requests the second finds it deleted.
+    let mut used = Statement::new("DELETE FROM invitations WHERE expires_at > now() AND hash = ");
+    used.bind(SqlValue::Bytes(token.to_vec())).push(" RETURNING business_id, email, name, role");
+    let Some(invitation) = used.row(tx)? else { return Ok(None) };
+    let text = |index| invitation.text(index).unwrap_or_default();
+    let business = invitation.uuid(0).unwrap_or_default();
+    tx.set_context(business, None)?;
+    let (user, name) = provisioning::known_as(tx, text(1), name.unwrap_or(text(2)))?;
+    tx.set_context(business, Some(Actor::User(user)))?;
+    first_password(tx, user, password)?;
+    let mut join = Statement::new("INSERT INTO memberships (business_id, id, user_id, role) VALUES (");
+    join.bind(SqlValue::Uuid(Some(business))).push(", ").bind(SqlValue::Uuid(Some(Uuid::now_v7()))).push(", ");
+    join.bind(SqlValue::Uuid(Some(user))).push(", ").bind(SqlValue::Text(Some(text(3).to_owned())));
+    // A person who became a member in another way meanwhile keeps that role.
+    join.push(") ON CONFLICT (business_id, user_id) DO NOTHING").run(tx)?;
+    Ok(Some(Joined { user, name, membership: membership(tx, business, user)? }))
+}
+
+/// Sets the password of a person who has none; never replaces one.
+fn first_password(tx: &mut Tx<'_>, user: Uuid, password: Option<&str>) -> Result<()> {
+    let Some(password) = password else {
+        let mut sql = Statement::new("SELECT user_id FROM passwords WHERE user_id = ");
+        let has_one = sql.bind(SqlValue::Uuid(Some(user))).row(tx)?.is_some();
+        return if has_one { Ok(()) } else { Err(needs_password()) };
+    };
+    let mut sql = Statement::new("INSERT INTO passwords (user_id, hash) VALUES (");
+    sql.bind(SqlValue::Uuid(Some(user))).push(", ").bind(SqlValue::Text(Some(password.to_owned())));
+    let set = sql.push(") ON CONFLICT (user_id) DO NOTHING").run(tx)? > 0;
+    if set { Ok(()) } else { Err(keeps_password()) }
+}
+
+fn membership(tx: &mut Tx<'_>, business: Uuid, user: Uuid) -> Result<MembershipChoice> {
+    let choices = membership_choice::choices_of(tx, user)?;
+    let joined = choices.into_iter().find(|choice| choice.business == business);
+    joined.ok_or_else(membership_choice::not_a_member)
+}
+
+fn needs_password() -> Error {
+    let detail = "You have no password yet. Choose one: `password`.";
+    Error::Invalid(vec![FieldError::new("/password", "required", detail)])
+}
+
+fn keeps_password() -> Error {
+    let detail = "You have a password already, and keep it. Leave `password` out.";
+    Error::Invalid(vec![FieldError::new("/password", "has_password", detail)])
 }

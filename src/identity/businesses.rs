@@ -7,7 +7,7 @@ use crate::base::error::{Error, Result};
 use crate::db::Tx;
 use crate::resource::{Field, FieldType, Hooks, Operations, PendingRow, Resource, Search, Sort};
 
-/// How a business forgets its contacts; the first is the default.
+/// What can become of the rows about a contact who is erased; the first is the default.
 pub const ERASURE_MODES: &[&str] = &["anonymise", "delete"];
 
 pub static BUSINESSES: Resource = Resource {

@@ -1,26 +1,29 @@
-//! Fields of the request and response bodies of `/auth` and `/me`, for parsing and for the OpenAPI document.
+//! Fields of the request and response bodies of `/auth`, `/me` and the rotation of API keys.
 
-use utoipa::openapi::OpenApi;
-use utoipa::openapi::path::HttpMethod;
-
-use super::api_keys::API_KEYS;
-use super::passwords::{MAX_LEN, MIN_LEN};
-use super::sessions;
-use super::{email_flows, oidc};
 use crate::auth::Role;
-use crate::resource::openapi::{Act, Gives};
 use crate::resource::{Field, FieldType};
+
+/// Limits of a password, in characters. NIST SP 800-63B demands at least 8, and no composition rules.
+pub const MIN_PASSWORD_LEN: usize = 10;
+pub const MAX_PASSWORD_LEN: usize = 200;
+/// Characters of a user agent which are stored.
+pub const MAX_USER_AGENT_LEN: usize = 300;
 
 pub const EMAIL: Field = Field::new("email", FieldType::Email, r#""amina@example.com""#, "Whatever its case.");
 
 /// An existing password.
 pub const fn password(name: &'static str, about: &'static str) -> Field {
-    Field::new(name, FieldType::Secret { min: 1, max: MAX_LEN }, r#""correct horse battery""#, about)
+    Field::new(name, FieldType::Secret { min: 1, max: MAX_PASSWORD_LEN }, r#""correct horse battery""#, about)
 }
 
 /// A new password.
 pub const fn new_password(name: &'static str, about: &'static str) -> Field {
-    Field::new(name, FieldType::Secret { min: MIN_LEN, max: MAX_LEN }, r#""a longer sentence is better""#, about)
+    Field::new(
+        name,
+        FieldType::Secret { min: MIN_PASSWORD_LEN, max: MAX_PASSWORD_LEN },
+        r#""a longer sentence is better""#,
+        about,
+    )
 }
 
 pub static SIGN_IN: [Field; 3] = [
@@ -50,7 +53,7 @@ const REFRESH: Field = Field::text("refresh_token", 200, r#""rt_9Qa…""#, "Rene
 const SESSION: Field =
     Field::new("session_id", FieldType::Uuid, r#""01939d5e-6f3a-7b21-9c4e-3f8a1d2b5c75""#, "The session.").not_null();
 
-static TOKENS: [Field; 5] = [ACCESS, TYPE, EXPIRES, REFRESH, SESSION];
+pub static TOKENS: [Field; 5] = [ACCESS, TYPE, EXPIRES, REFRESH, SESSION];
 pub static SIGNED_IN: [Field; 8] = [
     ACCESS,
     TYPE,
@@ -73,7 +76,7 @@ pub static SIGNED_IN: [Field; 8] = [
     .not_null(),
     Field::choice("role", Role::NAMES, r#""agent""#, "The role in this business.").not_null(),
 ];
-static ME: [Field; 5] = [
+pub static ME: [Field; 5] = [
     Field::new(
         "principal",
         FieldType::Object,
@@ -99,115 +102,45 @@ static ME: [Field; 5] = [
     )
     .not_null(),
 ];
-static SESSIONS: [Field; 7] = {
-    let [id, agent, address, created, used, expires] = sessions::FIELDS;
+/// The columns of a listed session.
+pub const SESSION_COLUMNS: [Field; 6] = [
+    Field::ID,
+    Field::text("user_agent", MAX_USER_AGENT_LEN, r#""Mozilla/5.0""#, "The program that signed in."),
+    Field::text("address", 60, r#""203.0.113.7""#, "Where from."),
+    Field::CREATED_AT,
+    Field::time("last_used_at", "When it was last used, to the minute.").read_only(),
+    Field::time("expires_at", "When it ends unless it is renewed.").read_only(),
+];
+pub static SESSIONS: [Field; 7] = {
+    let [id, agent, address, created, used, expires] = SESSION_COLUMNS;
     let current = Field::new("current", FieldType::Bool, "true", "Whether it is the one that asks.").not_null();
     [id, agent, address, created, used, expires, current]
 };
-
-/// Adds the operations of sign-in, `/me` and API keys to the OpenAPI document.
-pub fn describe(api: &mut OpenApi) {
-    let acts = [
-        Act {
-            method: HttpMethod::Get,
-            path: "/me",
-            tag: "auth",
-            id: "me",
-            summary: "Who is calling, and what they may do",
-            about: "Of the credential that the request carries: a person's access token or an API key.",
-            takes: &[],
-            status: 200,
-            gives: Gives::Object(&ME),
-            problems: &[401, 503],
-            open: false,
-        },
-        Act {
-            method: HttpMethod::Post,
-            path: "/auth/sessions",
-            tag: "auth",
-            id: "signIn",
-            summary: "Sign in",
-            about: "Answers with a short-lived access token and a refresh token. Who belongs to several businesses and \
-                    names none gets 409 `choose_business` with their slugs. Wrong passwords are counted by account and \
-                    by address; after too many, 429 says when to try again.",
-            takes: &SIGN_IN,
-            status: 201,
-            gives: Gives::Object(&SIGNED_IN),
-            problems: &[400, 401, 403, 408, 409, 413, 415, 422, 429, 503],
-            open: true,
-        },
-        Act {
-            method: HttpMethod::Get,
-            path: "/auth/sessions",
-            tag: "auth",
-            id: "listSessions",
-            summary: "List one's own sessions",
-            about: "Of this business, the last used first; at most 100. For people only.",
-            takes: &[],
-            status: 200,
-            gives: Gives::List(&SESSIONS),
-            problems: &[401, 403, 503],
-            open: false,
-        },
-        Act {
-            method: HttpMethod::Delete,
-            path: "/auth/sessions/{id}",
-            tag: "auth",
-            id: "signOut",
-            summary: "Sign out",
-            about: "Ends one's own session of this id, or the one that asks (`current`). Its tokens are refused from the \
-                    next request on, on every replica.",
-            takes: &[],
-            status: 204,
-            gives: Gives::Nothing,
-            problems: &[401, 403, 404, 503],
-            open: false,
-        },
-        Act {
-            method: HttpMethod::Post,
-            path: "/auth/tokens",
-            tag: "auth",
-            id: "renewTokens",
-            summary: "Renew the tokens",
-            about: "A refresh token counts once. One that comes again, later than a moment after, ends its session: \
-                    either the person or a thief has used it before. Where one was sent twice within that moment, only one \
-                    of the two that it gave may go on; so programs that share a session share its tokens.",
-            takes: &RENEWAL,
-            status: 200,
-            gives: Gives::Object(&TOKENS),
-            problems: &[400, 401, 408, 413, 415, 422, 503],
-            open: true,
-        },
-        Act {
-            method: HttpMethod::Post,
-            path: "/auth/password-changes",
-            tag: "auth",
-            id: "changePassword",
-            summary: "Change one's own password",
-            about: "Ends all other sessions of the person, in every business.",
-            takes: &PASSWORD_CHANGE,
-            status: 204,
-            gives: Gives::Nothing,
-            problems: &[400, 401, 403, 408, 413, 415, 422, 429, 503],
-            open: false,
-        },
-        Act {
-            method: HttpMethod::Post,
-            path: "/api-keys/{id}/rotation",
-            tag: "api-keys",
-            id: "rotateApiKey",
-            summary: "Give an API key a new secret",
-            about: "The new key is in the answer and is not shown again; the old one works for `overlap_seconds` more. \
-                    While the one before that still does, another rotation is refused (409 `rotation_running`), unless \
-                    `overlap_seconds` is 0: that ends both at once.",
-            takes: &ROTATION,
-            status: 200,
-            gives: Gives::Created(&API_KEYS),
-            problems: &[400, 401, 403, 404, 408, 409, 413, 415, 422, 503],
-            open: false,
-        },
-    ];
-    acts.into_iter().for_each(|act| act.describe(api));
-    email_flows::describe(api);
-    oidc::http::describe(api);
-}
+pub static PASSWORD_RESET_REQUEST: [Field; 1] = [EMAIL.required()];
+pub static PASSWORD_RESET: [Field; 2] = [
+    Field::text("token", 200, r#""pt_9Qa…""#, "From the link in the mail. It counts once.").required(),
+    new_password("password", "The password from now on.").required(),
+];
+pub static INVITATION_ACCEPTANCE: [Field; 3] = [
+    Field::text("token", 200, r#""in_9Qa…""#, "From the link in the mail. It counts once.").required(),
+    new_password("password", "For who has none yet; who has one keeps it."),
+    Field::text(
+        "name",
+        200,
+        r#""Bo Lindqvist""#,
+        "For who is new: as others will see it, if not as the invitation says.",
+    ),
+];
+pub static COMPLETE_LOGIN: [Field; 4] = [
+    Field::text("code", 4_000, r#""SplxlOBeZQQYbYS6WxSbIA""#, "As the provider sent it back.").required(),
+    Field::text("state", 200, r#""af0ifjsldkj""#, "As the provider sent it back.").required(),
+    Field::text("secret", 200, r#""oi_9Qa…""#, "Of the departure; only the browser that left has it.").required(),
+    Field::text("business", 63, r#""demo""#, "Slug of the business, for who belongs to several."),
+];
+pub static BEGIN_LOGIN: [Field; 3] = [
+    Field::text("authorization_url", 4_000, r#""https://id.example.com/authorize?…""#, "Send the browser there.")
+        .not_null(),
+    Field::text("secret", 200, r#""oi_9Qa…""#, "Keep it in the browser until it is back.").not_null(),
+    Field::new("expires_in", FieldType::Int { min: 0, max: 86_400 }, "600", "Seconds until it must be back.")
+        .not_null(),
+];

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use crate::auth::Tenant;
-use crate::auth::{Area, Role};
-use crate::base::error::{Error, Result};
+use super::role_rules::{ensure_owner_remains, guard_role, role_of};
+use super::users::delete_unless_member;
+use crate::auth::{Area, Role, Tenant};
+use crate::base::error::Result;
 use crate::db::{SqlValue, Statement, Tx};
 use crate::http::precondition::IfMatch;
-use crate::resource::crud::{self, Row};
 use crate::resource::{Changeset, Field, FieldType, Operations, Relation, Resource, Search, Sort, WriteOps};
+use crate::resource::{Row, crud};
 
 pub static MEMBERSHIPS: Resource = Resource {
     name: "membership",
@@ -66,57 +67,5 @@ fn delete(tx: &mut Tx<'_>, tenant: &Tenant, resource: &'static Resource, id: Uui
     let user = member.row(tx)?.and_then(|row| row.uuid(0)).unwrap_or_default();
     crud::delete(tx, tenant, resource, id, expected)?;
     ensure_owner_remains(tx, tenant, role)?;
-    forget(tx, user)
-}
-
-/// Deletes the person `user` if they belong to no business any more.
-pub fn forget(tx: &mut Tx<'_>, user: Uuid) -> Result<()> {
-    // The SQL function bypasses row-level security, to see whether the person belongs to another business.
-    let mut sql = Statement::new("SELECT rapport_forget_person(");
-    sql.bind(SqlValue::Uuid(Some(user))).push(")").run(tx)?;
-    Ok(())
-}
-
-/// Checks that the caller grants no more than they may do themselves. Errors: 403.
-pub fn guard_role(tenant: &Tenant, role: Option<&str>) -> Result<()> {
-    match role.and_then(Role::named) {
-        Some(role) if role > tenant.role() || !tenant.permissions().contain(role.permissions()) => {
-            Err(Error::Forbidden(format!("A caller without all permissions of role `{role}` cannot give or take it.")))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// Returns the role of the member whose `column` is `id`, and locks it until the end of the transaction; `None` if
-/// there is no such member. Errors: 403 when it is above the caller's own, so that the caller cannot change it.
-pub fn role_of(tx: &mut Tx<'_>, tenant: &Tenant, column: &'static str, id: Uuid) -> Result<Option<Role>> {
-    let mut sql = Statement::new("SELECT role FROM memberships WHERE business_id = ");
-    sql.bind(SqlValue::Uuid(Some(tenant.id()))).push(" AND ").push(column).push(" = ").bind(SqlValue::Uuid(Some(id)));
-    sql.push(" FOR UPDATE");
-    let row = sql.row(tx)?;
-    let role = row.as_ref().and_then(|row| row.text(0));
-    guard_role(tenant, role)?;
-    Ok(role.and_then(Role::named))
-}
-
-/// Checks, after a member of `role` was changed or removed, that the remaining members include an owner. A business
-/// which never had one, because its keys were made on the command line, is exempt. Errors: 409 when the change removed
-/// the last owner.
-pub fn ensure_owner_remains(tx: &mut Tx<'_>, tenant: &Tenant, role: Option<Role>) -> Result<()> {
-    if role != Some(Role::Owner) {
-        return Ok(());
-    }
-    // Serializes owners who leave at the same time, so that the second sees the first gone.
-    let mut lock = Statement::new("SELECT id FROM businesses WHERE id = ");
-    lock.bind(SqlValue::Uuid(Some(tenant.id()))).push(" FOR NO KEY UPDATE").run(tx)?;
-    let mut sql =
-        Statement::new("SELECT count(*) FILTER (WHERE role = 'owner'), count(*) FROM memberships WHERE business_id = ");
-    sql.bind(SqlValue::Uuid(Some(tenant.id())));
-    match sql.row(tx)?.map(|row| (row.int(0), row.int(1))) {
-        Some((Some(0), Some(1..))) => Err(Error::conflict(
-            "last_owner",
-            "A business keeps at least one owner. Give the role to someone else first.",
-        )),
-        _ => Ok(()),
-    }
+    delete_unless_member(tx, user)
 }

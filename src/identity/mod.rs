@@ -1,21 +1,40 @@
-//! Users, memberships, invitations and API keys of a business, and sign-in by password ([`sign_in`]) or identity
-//! provider ([`oidc`]).
+//! Who may come in: users, memberships, invitations and API keys of a business, and sign-in.
+//!
+//! Resources: [`businesses`], [`users`], [`memberships`], [`invitations`], [`api_keys`]; [`role_rules`] says who may
+//! grant a role. Flows, each a type that its HTTP handlers extract ([`services`]): [`sign_in`] by password, [`oidc`] by
+//! an identity provider, [`password_change`], [`password_reset`], [`send_invitation`], [`accept_invitation`]; those
+//! which sign a person in share the [`session_issuer`]. [`sessions`] and [`stored_passwords`] are in the database,
+//! [`passwords`] are hashed on threads of their own, [`throttle`] counts failures. Handlers are in [`http`],
+//! [`email_flows`] and [`me`], joined in [`routes`]; their bodies are in [`dto`], their documentation in [`openapi`].
 
 mod accept_invitation;
 pub mod api_keys;
 pub mod args;
 pub mod businesses;
+mod credential_response;
+mod device;
 pub mod dto;
-pub mod email_flows;
+mod email_flows;
+mod email_links;
 mod email_templates;
-pub mod http;
+mod http;
 pub mod invitations;
+mod me;
+mod membership_choice;
 pub mod memberships;
-pub mod oidc;
+mod oidc;
+pub mod openapi;
+mod password_change;
 mod password_reset;
 pub mod passwords;
 pub mod provisioning;
-pub mod sessions;
-pub mod sign_in;
+mod role_rules;
+pub mod routes;
+pub mod send_invitation;
+pub mod services;
+mod session_issuer;
+mod sessions;
+mod sign_in;
+pub mod stored_passwords;
 mod throttle;
 pub mod users;

@@ -8,10 +8,6 @@ use tokio::sync::oneshot;
 use crate::background::{Supervisor, Task, guarded};
 use crate::base::error::{Error, Result};
 
-/// Limits of a password, in characters. NIST SP 800-63B demands at least 8, and no composition rules.
-pub const MIN_LEN: usize = 10;
-pub const MAX_LEN: usize = 200;
-
 /// Memory in KiB, passes and lanes: OWASP's Password Storage Cheat Sheet, first choice for argon2id.
 const COST: (u32, u32, u32) = (19_456, 2, 1);
 

@@ -2,8 +2,8 @@
 
 use uuid::Uuid;
 
-use super::memberships::{ensure_owner_remains, role_of};
-use super::sessions;
+use super::role_rules::{ensure_owner_remains, role_of};
+use super::stored_passwords;
 use crate::auth::{Role, Tenant};
 use crate::base::error::{Error, Result};
 use crate::db::{SqlValue, Statement, Tx};
@@ -30,9 +30,9 @@ pub fn admit(
     );
     member.run(tx)?;
     ensure_owner_remains(tx, tenant, before)?;
-    let has_new_password = replaces || sessions::password(tx, id)?.is_none();
+    let has_new_password = replaces || stored_passwords::password(tx, id)?.is_none();
     if has_new_password {
-        sessions::set_password(tx, id, hash, None)?;
+        stored_passwords::set_password(tx, id, hash, None)?;
     }
     Ok(has_new_password)
 }

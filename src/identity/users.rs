@@ -6,14 +6,13 @@ use std::time::Duration;
 use serde_json::{Map, Value as Json};
 use uuid::Uuid;
 
-use super::memberships::{ensure_owner_remains, forget, guard_role, role_of};
-use crate::auth::Tenant;
-use crate::auth::{Area, Role};
+use super::role_rules::{ensure_owner_remains, guard_role, role_of};
+use crate::auth::{Area, Role, Tenant};
 use crate::base::error::{Error, Result};
 use crate::db::{SqlValue, Statement, Tx};
 use crate::http::precondition::IfMatch;
-use crate::resource::crud::{self, Row};
 use crate::resource::{Changeset, Field, FieldType, Operations, Resource, Search, Sort, WriteOps};
+use crate::resource::{Row, crud};
 
 pub static USERS: Resource = Resource {
     name: "user",
@@ -124,7 +123,15 @@ fn delete(tx: &mut Tx<'_>, tenant: &Tenant, _: &'static Resource, id: Uuid, expe
     leave.bind(SqlValue::Uuid(Some(tenant.id()))).push(" AND t.user_id = ").bind(SqlValue::Uuid(Some(id)));
     leave.run(tx)?;
     ensure_owner_remains(tx, tenant, role)?;
-    forget(tx, id)
+    delete_unless_member(tx, id)
+}
+
+/// Deletes the person `user` if they belong to no business any more.
+pub fn delete_unless_member(tx: &mut Tx<'_>, user: Uuid) -> Result<()> {
+    // The SQL function bypasses row-level security, to see whether the person belongs to another business.
+    let mut sql = Statement::new("SELECT rapport_forget_person(");
+    sql.bind(SqlValue::Uuid(Some(user))).push(")").run(tx)?;
+    Ok(())
 }
 
 /// Locks the membership and the person, and returns their combined version. Errors: 404.

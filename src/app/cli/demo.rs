@@ -16,7 +16,7 @@ use crate::base::error::BoxError;
 use crate::base::options::Secret;
 use crate::db::database_target::DatabaseTarget;
 use crate::db::{self, SqlValue, Statement, embedded};
-use crate::identity::{api_keys, passwords, sessions};
+use crate::identity::{api_keys, passwords, stored_passwords};
 
 const SLUG: &str = "demo";
 
@@ -79,7 +79,7 @@ fn admit(conn: &mut PgConnection, business: Uuid, password: &str) -> Result<Vec<
     if !without.is_empty() {
         let hash = passwords::hash_now(password)?;
         db::in_transaction(conn, |tx| {
-            without.iter().try_for_each(|user| sessions::set_password(tx, *user, &hash, None))
+            without.iter().try_for_each(|user| stored_passwords::set_password(tx, *user, &hash, None))
         })?;
     }
     let people = rows.iter().filter_map(|row| Some((row.text(1)?.to_owned(), row.text(2)?.to_owned())));

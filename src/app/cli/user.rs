@@ -10,6 +10,7 @@ use crate::db;
 use crate::db::DatabaseArgs;
 use crate::db::database_target::DatabaseTarget;
 use crate::db::embedded::Absent;
+use crate::identity::dto::{MAX_PASSWORD_LEN, MIN_PASSWORD_LEN};
 use crate::identity::{passwords, provisioning};
 use crate::resource::body::is_email;
 
@@ -62,8 +63,8 @@ fn first_line() -> Result<String, BoxError> {
     let mut line = String::new();
     std::io::stdin().read_line(&mut line)?;
     let password = line.trim_end_matches(['\r', '\n']);
-    if !(passwords::MIN_LEN..=passwords::MAX_LEN).contains(&password.chars().count()) {
-        let (least, most) = (passwords::MIN_LEN, passwords::MAX_LEN);
+    if !(MIN_PASSWORD_LEN..=MAX_PASSWORD_LEN).contains(&password.chars().count()) {
+        let (least, most) = (MIN_PASSWORD_LEN, MAX_PASSWORD_LEN);
         return Err(format!("a password has {least} to {most} characters").into());
     }
     if password.trim().is_empty() {

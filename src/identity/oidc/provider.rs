@@ -13,9 +13,9 @@ use crate::base::error::{Error, Result};
 use crate::identity::args::OidcArgs;
 
 /// How long the provider's metadata, including its keys, is cached.
-const BELIEVED: Duration = Duration::from_secs(3600);
+const METADATA_MAX_AGE: Duration = Duration::from_secs(3600);
 /// Minimum age of the metadata before it is fetched again because a token did not verify: keys rotate.
-const ASKED_AGAIN: Duration = Duration::from_secs(5);
+const REFETCH_MIN_AGE: Duration = Duration::from_secs(5);
 /// Timeout of a request to the provider.
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// Maximum size of a response, in bytes.
@@ -30,9 +30,9 @@ pub struct Provider {
     issuer: IssuerUrl,
     client: ClientId,
     secret: Option<ClientSecret>,
-    back: RedirectUrl,
+    redirect_url: RedirectUrl,
     http: reqwest::Client,
-    found: Mutex<Option<(Instant, CoreProviderMetadata)>>,
+    metadata: Mutex<Option<(Instant, CoreProviderMetadata)>>,
 }
 
 /// OpenID Connect client, built from the provider's metadata.
@@ -40,7 +40,7 @@ type Client =
     CoreClient<EndpointSet, EndpointNotSet, EndpointNotSet, EndpointNotSet, EndpointMaybeSet, EndpointMaybeSet>;
 
 /// An authorization URL, and the values which its response is verified with.
-pub struct Way {
+pub struct Authorization {
     pub url: String,
     pub state: String,
     pub nonce: String,
@@ -48,7 +48,7 @@ pub struct Way {
 }
 
 /// A person's identity, as the provider states it.
-pub struct Someone {
+pub struct ExternalIdentity {
     pub issuer: String,
     pub subject: String,
     /// `None`, unless the provider has verified the address.
@@ -62,7 +62,7 @@ impl Provider {
         let (Some(issuer), Some(client)) = (&args.oidc_issuer, &args.oidc_client_id) else { return Ok(None) };
         let wrong =
             |error: &dyn std::fmt::Display| Error::Internal(format!("the identity provider's options: {error}"));
-        let back = args.oidc_redirect_url.clone().unwrap_or_default();
+        let redirect_url = args.oidc_redirect_url.clone().unwrap_or_default();
         let http = reqwest::Client::builder()
             // Requests go only to the URLs which configuration and metadata name.
             .redirect(reqwest::redirect::Policy::none())
@@ -73,20 +73,20 @@ impl Provider {
             issuer: IssuerUrl::new(issuer.clone()).map_err(|error| wrong(&error))?,
             client: ClientId::new(client.clone()),
             secret: args.oidc_client_secret.as_ref().map(|secret| ClientSecret::new(secret.expose().to_owned())),
-            back: RedirectUrl::new(back).map_err(|error| wrong(&error))?,
+            redirect_url: RedirectUrl::new(redirect_url).map_err(|error| wrong(&error))?,
             http,
-            found: Mutex::default(),
+            metadata: Mutex::default(),
         }))
     }
 
     fn client(&self, metadata: CoreProviderMetadata) -> Client {
         CoreClient::from_provider_metadata(metadata, self.client.clone(), self.secret.clone())
-            .set_redirect_uri(self.back.clone())
+            .set_redirect_uri(self.redirect_url.clone())
     }
 
     /// Creates an authorization URL. Errors: 503 when the provider does not respond.
-    pub async fn way(&self) -> Result<Way> {
-        let client = self.client(self.metadata(BELIEVED).await?);
+    pub async fn authorize(&self) -> Result<Authorization> {
+        let client = self.client(self.metadata(METADATA_MAX_AGE).await?);
         let (challenge, verifier) = PkceCodeChallenge::new_random_sha256();
         let (url, state, nonce) = client
             .authorize_url(CoreAuthenticationFlow::AuthorizationCode, CsrfToken::new_random, Nonce::new_random)
@@ -94,7 +94,7 @@ impl Provider {
             .add_scope(Scope::new("profile".into()))
             .set_pkce_challenge(challenge)
             .url();
-        Ok(Way {
+        Ok(Authorization {
             url: url.into(),
             state: state.into_secret(),
             nonce: nonce.secret().clone(),
@@ -104,8 +104,8 @@ impl Provider {
 
     /// Exchanges `code`, with the `nonce` and `verifier` of the login attempt, for the person's identity. Errors: 401
     /// when the provider refuses the code or its token does not verify; 503.
-    pub async fn identify(&self, code: &str, nonce: String, verifier: String) -> Result<Someone> {
-        let known = self.client(self.metadata(BELIEVED).await?);
+    pub async fn identify(&self, code: &str, nonce: String, verifier: String) -> Result<ExternalIdentity> {
+        let known = self.client(self.metadata(METADATA_MAX_AGE).await?);
         let request = known.exchange_code(AuthorizationCode::new(code.to_owned())).map_err(|_| REFUSED)?;
         let http = |request| send(self.http.clone(), request);
         let answer = request.set_pkce_verifier(PkceCodeVerifier::new(verifier)).request_async(&http).await;
@@ -119,7 +119,7 @@ impl Provider {
             Ok(claims) => claims.clone(),
             // The token may be signed by a key which is newer than the metadata.
             Err(_) => {
-                let renewed = self.client(self.metadata(ASKED_AGAIN).await?);
+                let renewed = self.client(self.metadata(REFETCH_MIN_AGE).await?);
                 let claims = token.claims(&renewed.id_token_verifier(), &nonce).cloned();
                 claims.map_err(|error| {
                     tracing::warn!(%error, "an identity token was refused");
@@ -128,7 +128,7 @@ impl Provider {
             }
         };
         let verified = claims.email_verified() == Some(true);
-        Ok(Someone {
+        Ok(ExternalIdentity {
             issuer: claims.issuer().to_string(),
             subject: claims.subject().to_string(),
             verified_email: claims.email().filter(|_| verified).map(|email| email.to_string()),
@@ -138,8 +138,8 @@ impl Provider {
     /// Returns the provider's metadata, at most `age` old.
     async fn metadata(&self, age: Duration) -> Result<CoreProviderMetadata> {
         // Held during the fetch, so that concurrent callers wait for it instead of repeating it.
-        let mut found = self.found.lock().await;
-        if let Some((_, metadata)) = found.as_ref().filter(|(when, _)| when.elapsed() < age) {
+        let mut cached = self.metadata.lock().await;
+        if let Some((_, metadata)) = cached.as_ref().filter(|(when, _)| when.elapsed() < age) {
             return Ok(metadata.clone());
         }
         let http = |request| send(self.http.clone(), request);
@@ -147,7 +147,7 @@ impl Provider {
             tracing::warn!(%error, "the identity provider cannot be asked");
             unreachable()
         })?;
-        *found = Some((Instant::now(), metadata.clone()));
+        *cached = Some((Instant::now(), metadata.clone()));
         Ok(metadata)
     }
 }
@@ -162,20 +162,20 @@ fn unreachable() -> Error {
 
 /// Why a request to the provider failed.
 #[derive(Debug, thiserror::Error)]
-enum Failed {
+enum RequestError {
     #[error(transparent)]
     Http(#[from] reqwest::Error),
     #[error("the answer is larger than {MAX_RESPONSE_BYTES} bytes")]
     TooLarge,
 }
 
-async fn send(client: reqwest::Client, request: HttpRequest) -> Result<HttpResponse, Failed> {
+async fn send(client: reqwest::Client, request: HttpRequest) -> Result<HttpResponse, RequestError> {
     let mut answer = client.execute(request.try_into()?).await?;
     let mut body = Vec::new();
     while let Some(chunk) = answer.chunk().await? {
         body.extend_from_slice(&chunk);
         if body.len() > MAX_RESPONSE_BYTES {
-            return Err(Failed::TooLarge);
+            return Err(RequestError::TooLarge);
         }
     }
     let mut response = HttpResponse::new(body);

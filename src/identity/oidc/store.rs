@@ -2,13 +2,13 @@
 
 use uuid::Uuid;
 
-use super::provider::Someone;
+use super::provider::ExternalIdentity;
 use crate::auth::Hash;
 use crate::base::error::Result;
 use crate::db::{SqlValue, Statement, Tx};
 
 /// Expired attempts which are deleted with each new one.
-const SWEPT: u32 = 100;
+const MAX_PURGED: u32 = 100;
 
 /// A login attempt whose browser was sent to the provider.
 pub struct LoginAttempt {
@@ -23,16 +23,17 @@ pub struct Person {
     pub name: String,
 }
 
-pub fn note(tx: &mut Tx<'_>, departure: &LoginAttempt, seconds: i64) -> Result<()> {
+/// Stores a login attempt which expires after `seconds`, and deletes some expired ones.
+pub fn save(tx: &mut Tx<'_>, attempt: &LoginAttempt, seconds: i64) -> Result<()> {
     Statement::new(format!(
         "DELETE FROM oidc_login_attempts WHERE state IN (SELECT state FROM oidc_login_attempts WHERE expires_at < now() \
-         LIMIT {SWEPT} FOR UPDATE SKIP LOCKED)"
+         LIMIT {MAX_PURGED} FOR UPDATE SKIP LOCKED)"
     ))
     .run(tx)?;
     let mut sql =
         Statement::new("INSERT INTO oidc_login_attempts (state, secret, nonce, verifier, expires_at) VALUES (");
-    sql.bind(SqlValue::Bytes(departure.state.to_vec())).push(", ").bind(SqlValue::Bytes(departure.secret.to_vec()));
-    sql.push(", ").bind(SqlValue::text(&departure.nonce)).push(", ").bind(SqlValue::text(&departure.verifier));
+    sql.bind(SqlValue::Bytes(attempt.state.to_vec())).push(", ").bind(SqlValue::Bytes(attempt.secret.to_vec()));
+    sql.push(", ").bind(SqlValue::text(&attempt.nonce)).push(", ").bind(SqlValue::text(&attempt.verifier));
     sql.push(", now() + make_interval(secs => ").bind(SqlValue::Int(Some(seconds))).push("))").run(tx)?;
     Ok(())
 }
@@ -53,21 +54,21 @@ pub fn take(tx: &mut Tx<'_>, state: &Hash, secret: &Hash) -> Result<Option<Login
 
 /// Returns the person to whom the external identity belongs, or else the person with the address which the provider has
 /// verified, to whom the identity is linked from then on.
-pub fn person(tx: &mut Tx<'_>, someone: &Someone) -> Result<Option<Person>> {
+pub fn person(tx: &mut Tx<'_>, identity: &ExternalIdentity) -> Result<Option<Person>> {
     let mut known =
         Statement::new("SELECT u.id, u.name FROM identities i JOIN users u ON u.id = i.user_id WHERE i.issuer = ");
-    known.bind(SqlValue::text(&someone.issuer)).push(" AND i.subject = ").bind(SqlValue::text(&someone.subject));
+    known.bind(SqlValue::text(&identity.issuer)).push(" AND i.subject = ").bind(SqlValue::text(&identity.subject));
     if let Some(row) = known.row(tx)? {
         return Ok(row.uuid(0).map(|id| Person { id, name: row.text(1).unwrap_or_default().to_owned() }));
     }
-    let Some(address) = &someone.verified_email else { return Ok(None) };
+    let Some(address) = &identity.verified_email else { return Ok(None) };
     let mut addressed = Statement::new("SELECT id, name FROM users WHERE lower(email) = lower(");
     let row = addressed.bind(SqlValue::text(address)).push(") FOR SHARE").row(tx)?;
     let person =
         row.and_then(|row| Some(Person { id: row.uuid(0)?, name: row.text(1).unwrap_or_default().to_owned() }));
     if let Some(person) = &person {
         let mut link = Statement::new("INSERT INTO identities (issuer, subject, user_id) VALUES (");
-        link.bind(SqlValue::text(&someone.issuer)).push(", ").bind(SqlValue::text(&someone.subject)).push(", ");
+        link.bind(SqlValue::text(&identity.issuer)).push(", ").bind(SqlValue::text(&identity.subject)).push(", ");
         link.bind(SqlValue::Uuid(Some(person.id))).push(") ON CONFLICT (issuer, subject) DO NOTHING").run(tx)?;
     }
     Ok(person)

@@ -1,0 +1,62 @@
+//! Rotation of an API key: `POST /api-keys/{id}/rotation` replaces its secret.
+
+use actix_web::http::Method;
+use actix_web::web::{Bytes, Data, ServiceConfig};
+use actix_web::{HttpRequest, HttpResponse};
+use uuid::Uuid;
+
+use super::definition::API_KEYS;
+use super::store::{generate, guard_key, prefix, with_secret};
+use crate::auth::{Action, Area, Tenant, hash};
+use crate::base::error::{Error, Result};
+use crate::db::{Db, SqlValue, Statement, Tx};
+use crate::http::caller::Caller;
+use crate::http::{idempotency, routing};
+use crate::identity::dto::ROTATION;
+use crate::resource::action_body::ActionBody;
+use crate::resource::{Row, crud};
+
+/// How long the old key still works after a rotation, in seconds, unless the request sets it.
+const OVERLAP: i64 = 24 * 3600;
+
+/// Registers the route below `/api-keys`.
+pub fn routes(scope: &mut ServiceConfig) {
+    routing::resource("/{id}/rotation").on(Method::POST, rotate).register(scope);
+}
+
+async fn rotate(db: Data<Db>, caller: Caller, request: HttpRequest, body: Bytes) -> Result<HttpResponse> {
+    let tenant = caller.require(Area::Keys, Action::Write)?;
+    let id = Uuid::try_parse(request.match_info().query("id")).map_err(|_| crud::not_found(&API_KEYS))?;
+    let overlap = ActionBody::read(&body, &ROTATION)?.int("overlap_seconds").unwrap_or(OVERLAP);
+    let (key, own) = (generate()?, tenant.clone());
+    idempotency::write(&db, &tenant, &request, &body, "rotate_key", move |tx| {
+        Ok(replace_secret(tx, &own, id, overlap, &key)?.answer().secret())
+    })
+    .await
+}
+
+/// Replaces the secret of the key `id` with `key`. The old one still works for `overlap` seconds, so that programs can
+/// be switched one after the other; with 0 all earlier ones end now. Errors: 404; 403 when the key may do more than the
+/// caller; 409 while the secret before the last rotation still works, because this rotation would end it early.
+fn replace_secret(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, overlap: i64, key: &str) -> Result<Row> {
+    guard_key(tx, tenant, id)?;
+    let mut sql =
+        Statement::new("UPDATE api_keys SET version = version + 1, updated_at = now(), previous_hash = hash, ");
+    sql.push("previous_until = now() + make_interval(secs => ").bind(SqlValue::Int(Some(overlap))).push("), hash = ");
+    sql.bind(SqlValue::Bytes(hash(key).to_vec())).push(", prefix = ").bind(prefix(key)).push(" WHERE business_id = ");
+    sql.bind(SqlValue::Uuid(Some(tenant.id()))).push(" AND id = ").bind(SqlValue::Uuid(Some(id)));
+    if overlap > 0 {
+        sql.push(" AND (previous_until IS NULL OR previous_until <= now())");
+    }
+    let rotated = sql.run(tx)? > 0;
+    let row = with_secret(tx, tenant, id, key)?;
+    if rotated { Ok(row) } else { Err(still_rotating()) }
+}
+
+fn still_rotating() -> Error {
+    Error::conflict(
+        "rotation_running",
+        "The key before the last rotation still works, and this rotation would end it. Wait for the end of that overlap, \
+         or send `\"overlap_seconds\": 0`, which ends both keys of before at once.",
+    )
+}

@@ -1,0 +1,80 @@
+//! Storage of API keys, and the check that a key may do no more than its maker.
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use super::definition::API_KEYS;
+use crate::auth::{Permissions, Role, Tenant, hash, secret};
+use crate::base::error::{Error, Result};
+use crate::db::{SqlValue, Statement, Tx};
+use crate::identity::role_rules::guard_role;
+use crate::resource::{Row, crud};
+
+/// Characters of a key which stay readable, to tell keys apart.
+const PREFIX: usize = 10;
+
+/// Checks that the key `id` may do no more than the caller. Errors: 403.
+pub fn guard_key(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid) -> Result<()> {
+    let mut sql = Statement::new("SELECT role, array_to_string(permissions, ' ') FROM api_keys WHERE business_id = ");
+    sql.bind(SqlValue::Uuid(Some(tenant.id()))).push(" AND id = ").bind(SqlValue::Uuid(Some(id)));
+    let Some(row) = sql.row(tx)? else { return Ok(()) };
+    let names: Option<Vec<String>> = row.text(1).map(|names| names.split(' ').map(str::to_owned).collect());
+    guard(tenant, row.text(0).and_then(Role::named).unwrap_or(Role::Owner), names.as_deref())
+}
+
+/// Checks that the caller grants no more than they may do themselves. Errors: 403.
+pub fn guard(tenant: &Tenant, role: Role, permissions: Option<&[String]>) -> Result<()> {
+    let Some(names) = permissions else { return guard_role(tenant, Some(role.name())) };
+    let asked: Permissions = names.iter().filter_map(|name| Permissions::named(name)).collect();
+    if role > tenant.role() || !tenant.permissions().contain(asked) {
+        return Err(Error::Forbidden("A key may do at most what its maker may do.".into()));
+    }
+    Ok(())
+}
+
+/// Returns the row of the key `id`, with the key itself as its member `key`. Errors: 404.
+pub fn with_secret(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, key: &str) -> Result<Row> {
+    let row = crud::one(tx, tenant, &API_KEYS, id, &Default::default())?;
+    let mut row = row.ok_or_else(|| crud::not_found(&API_KEYS))?;
+    row.json.pop();
+    row.json.extend_from_slice(format!(",\"key\":\"{key}\"}}").as_bytes());
+    Ok(row)
+}
+
+/// Returns the readable start of `key`.
+pub fn prefix(key: &str) -> SqlValue {
+    SqlValue::Text(Some(key.chars().take(PREFIX).collect()))
+}
+
+/// Generates a key: `rk_` and 256 random bits.
+pub fn generate() -> Result<String> {
+    secret("rk_")
+}
+
+/// Restrictions of a key.
+#[derive(Debug, Default)]
+pub struct Limits {
+    /// Its permissions, if not all those of its role.
+    pub permissions: Option<Vec<String>>,
+    /// When it expires; `None`: never.
+    pub expires_at: Option<DateTime<Utc>>,
+}
+
+/// Stores `key` for the tenant. Does nothing if the same key exists.
+pub fn insert(tx: &mut Tx<'_>, tenant: &Tenant, name: &str, role: Role, key: &str, limits: Limits) -> Result<Uuid> {
+    let id = Uuid::now_v7();
+    let text = SqlValue::text;
+    let mut sql = Statement::new(
+        "INSERT INTO api_keys (business_id, id, name, role, prefix, hash, expires_at, permissions) VALUES (",
+    );
+    sql.bind(SqlValue::Uuid(Some(tenant.id()))).push(", ").bind(SqlValue::Uuid(Some(id))).push(", ");
+    sql.bind(text(name)).push(", ").bind(text(role.name())).push(", ");
+    sql.bind(prefix(key)).push(", ").bind(SqlValue::Bytes(hash(key).to_vec()));
+    sql.push(", ").bind(SqlValue::Time(limits.expires_at)).push(", ");
+    match limits.permissions {
+        Some(names) => sql.bind(SqlValue::Texts(names)),
+        None => sql.push("NULL"),
+    };
+    sql.push(") ON CONFLICT (hash) DO NOTHING").run(tx)?;
+    Ok(id)
+}

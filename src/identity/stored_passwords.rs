@@ -1,0 +1,58 @@
+//! Storage of password hashes, and of what else sign-in reads of a person.
+
+use diesel::pg::PgConnection;
+use uuid::Uuid;
+
+use crate::base::error::Result;
+use crate::db::{SqlValue, Statement, Tx};
+
+/// The data of a person which sign-in needs.
+pub struct Person {
+    pub id: Uuid,
+    pub name: String,
+    pub email: String,
+    /// Hash of the password; `None`: no password is set yet.
+    pub hash: Option<String>,
+}
+
+/// Returns the person with this address. Runs unscoped, because the tenant is not known yet.
+pub fn person(conn: &mut PgConnection, email: &str) -> Result<Option<Person>> {
+    let mut sql = Statement::new(
+        "SELECT u.id, u.name, p.hash, u.email FROM users u LEFT JOIN passwords p ON p.user_id = u.id WHERE lower(u.email) = lower(",
+    );
+    sql.bind(SqlValue::text(email)).push(")");
+    Ok(sql.row(conn)?.map(|row| Person {
+        id: row.uuid(0).unwrap_or_default(),
+        name: row.text(1).unwrap_or_default().to_owned(),
+        hash: row.text(2).map(str::to_owned),
+        email: row.text(3).unwrap_or_default().to_owned(),
+    }))
+}
+
+/// Returns the hash of the password of `user`. Runs unscoped, before the tenant is known or for the caller.
+pub fn password(conn: &mut PgConnection, user: Uuid) -> Result<Option<String>> {
+    let mut sql = Statement::new("SELECT hash FROM passwords WHERE user_id = ");
+    sql.bind(SqlValue::Uuid(Some(user)));
+    Ok(sql.row(conn)?.and_then(|row| row.text(0).map(str::to_owned)))
+}
+
+/// Whether the password of `user` is still that of `hash`, which was verified earlier, and locks it until the end of
+/// the transaction. Otherwise a session could begin, or a password be set, with a password which was just replaced.
+pub fn still_has(tx: &mut Tx<'_>, user: Uuid, hash: &str) -> Result<bool> {
+    let mut sql = Statement::new("SELECT user_id FROM passwords WHERE user_id = ");
+    sql.bind(SqlValue::Uuid(Some(user))).push(" AND hash = ").bind(SqlValue::text(hash)).push(" FOR UPDATE");
+    Ok(sql.row(tx)?.is_some())
+}
+
+/// Sets the password of `user`, hashed, ends their sessions in every business except `kept`, and deletes their password
+/// reset tokens.
+pub fn set_password(tx: &mut Tx<'_>, user: Uuid, hash: &str, kept: Option<Uuid>) -> Result<()> {
+    let mut sql = Statement::new("INSERT INTO passwords (user_id, hash) VALUES (");
+    sql.bind(SqlValue::Uuid(Some(user))).push(", ").bind(SqlValue::text(hash));
+    sql.push(") ON CONFLICT (user_id) DO UPDATE SET hash = excluded.hash, changed_at = now()").run(tx)?;
+    let mut sql = Statement::new("DELETE FROM password_tokens WHERE user_id = ");
+    sql.bind(SqlValue::Uuid(Some(user))).run(tx)?;
+    let mut sql = Statement::new("DELETE FROM sessions WHERE user_id = ");
+    sql.bind(SqlValue::Uuid(Some(user))).push(" AND id IS DISTINCT FROM ").bind(SqlValue::Uuid(kept)).run(tx)?;
+    Ok(())
+}
