@@ -11,11 +11,13 @@ use diesel::PgConnection;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::cli_report::Report;
+use super::csv_delimiter;
 use super::csv_header;
 use super::csv_reader::Records;
 use super::mapping::Mapping;
-use super::matching::finders;
-use super::row_parser::{Keys, Parser, Row};
+use super::match_keys::{self, ChunkKeys};
+use super::row::Row;
+use super::row_parser::Parser;
 use super::writer::{self, Done, OnMatch, Outcome, Settings, Touched};
 use crate::auth::{Tenant, TenantSettings};
 use crate::base::error::BoxError;
@@ -106,7 +108,7 @@ pub fn run(arguments: Arguments) -> Result<(), BoxError> {
     let source = (records, parser);
     let mut writer = Writer::new(resource, business);
     let done = if arguments.dry_run {
-        dry(&mut conn, |attempt| import(source, &mut writer, attempt, &mut report, &bar))
+        roll_back(&mut conn, |attempt| import(source, &mut writer, attempt, &mut report, &bar))
     } else {
         let mut attempt = |work: &mut Work<'_>| db::in_transaction(&mut conn, |tx| work(tx));
         import(source, &mut writer, &mut attempt, &mut report, &bar)
@@ -160,9 +162,9 @@ struct Writer {
 
 impl Writer {
     fn new(resource: &'static Resource, business: TenantSettings) -> Self {
-        let finders = finders(resource).iter().map(|finder| (*finder).to_owned()).collect();
+        let match_by = match_keys::available(resource).iter().map(|name| (*name).to_owned()).collect();
         let tenant = Tenant::for_operator(business.id);
-        let settings = Settings { resource, business, tenant, finders, on_match: OnMatch::Update, trial: false };
+        let settings = Settings { resource, business, tenant, match_by, on_match: OnMatch::Update, dry_run: false };
         Self { settings, touched: RefCell::default(), tally: Tally::default() }
     }
 
@@ -224,14 +226,14 @@ fn import(
     bar: &ProgressBar,
 ) -> Result<(), BoxError> {
     let mut chunk = Vec::with_capacity(CHUNK);
-    let mut keys = Keys::default();
+    let mut keys = ChunkKeys::default();
     for record in records.by_ref() {
         let row = parser.row(record?);
         let position = row.place + row.length;
         if chunk.len() == CHUNK || !keys.add(&row) {
             writer.write(attempt, &chunk, report)?;
             chunk.clear();
-            keys = Keys::default();
+            keys = ChunkKeys::default();
             keys.add(&row);
             bar.set_position(position);
         }
@@ -245,7 +247,10 @@ fn import(
 }
 
 /// Runs `f` in one transaction and rolls it back.
-fn dry(conn: &mut PgConnection, f: impl FnOnce(&mut Attempt<'_>) -> Result<(), BoxError>) -> Result<(), BoxError> {
+fn roll_back(
+    conn: &mut PgConnection,
+    f: impl FnOnce(&mut Attempt<'_>) -> Result<(), BoxError>,
+) -> Result<(), BoxError> {
     let mut done = Ok(());
     let rolled_back: Result<(), Error> = db::in_transaction(conn, |tx| {
         done = f(&mut |work: &mut Work<'_>| work(tx));
@@ -262,7 +267,7 @@ fn open(path: &Path) -> Result<(Records<BufReader<File>>, ProgressBar), BoxError
     let file = File::open(path).map_err(|error| named(path, error))?;
     let size = file.metadata().map_err(|error| named(path, error))?.len();
     let mut file = BufReader::with_capacity(1 << 16, file);
-    let delimiter = csv_header::delimiter(file.fill_buf().map_err(|error| named(path, error))?);
+    let delimiter = csv_delimiter::detect(file.fill_buf().map_err(|error| named(path, error))?);
     let bar = ProgressBar::new(size);
     if let Ok(style) = ProgressStyle::with_template("{bar:40} {percent:>3} %  {elapsed} of {duration}") {
         bar.set_style(style);

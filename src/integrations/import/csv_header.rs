@@ -1,23 +1,8 @@
-//! Parses the first line of a CSV file: detects the separator and reads the column headers.
+//! Reads the column headers from the first line of a CSV file.
 
 use csv::ByteRecord;
 
 use crate::resource::export::unescape_formula;
-
-/// Returns the separator which occurs most often in the first line, outside quotes.
-pub fn delimiter(start: &[u8]) -> u8 {
-    let mut counts = [(b',', 0), (b';', 0), (b'\t', 0)];
-    let mut quoted = false;
-    for byte in start.iter().take_while(|byte| **byte != b'\n') {
-        quoted ^= *byte == b'"';
-        for (delimiter, count) in &mut counts {
-            *count += usize::from(!quoted && byte == delimiter);
-        }
-    }
-    // `max_by_key` returns the last maximum, so the comma comes last.
-    let most = counts.into_iter().rev().max_by_key(|(_, count)| *count);
-    most.map_or(b',', |(delimiter, _)| delimiter)
-}
 
 /// Returns the headers, trimmed and made unique. Errors: there are none, or they are not UTF-8.
 pub fn headers(record: &ByteRecord) -> Result<Vec<String>, String> {

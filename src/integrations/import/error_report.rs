@@ -9,9 +9,9 @@ use futures_util::stream;
 use serde::Deserialize;
 use uuid::Uuid;
 
-use super::cli_report;
 use super::csv_split;
 use super::file_store::CHUNK;
+use super::report_format;
 use super::resource::IMPORTS;
 use super::row_results;
 use crate::auth::{Action, Tenant};
@@ -119,7 +119,7 @@ impl Refusals {
 
     fn headers(&self) -> Result<Bytes> {
         let mut writer = csv::WriterBuilder::new().flexible(true).from_writer(Vec::new());
-        cli_report::headers(&mut writer, &self.columns).map_err(internal)?;
+        report_format::headers(&mut writer, &self.columns).map_err(internal)?;
         writer.into_inner().map(Bytes::from).map_err(internal)
     }
 
@@ -145,7 +145,7 @@ impl Refusals {
             let cells = self.cells(row.get(2).unwrap_or_default());
             let number = row_results::number(row.uuid(0).unwrap_or_default());
             for Recorded { pointer, code, detail } in &faults {
-                cli_report::line(&mut writer, self.columns.len(), number, &cells, [pointer, code, detail])
+                report_format::line(&mut writer, self.columns.len(), number, &cells, [pointer, code, detail])
                     .map_err(internal)?;
             }
         }

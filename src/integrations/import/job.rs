@@ -9,10 +9,14 @@ use uuid::Uuid;
 
 use super::csv_reader::{OpenQuote, Records as CsvRecords};
 use super::file_store;
-use super::notes;
-use super::resource::Import;
-use super::row_parser::{Keys, Parser, Row, unique_keys};
+use super::match_keys::{ChunkKeys, unique_keys};
+use super::preview;
+use super::preview_notes;
+use super::row::Row;
+use super::row_errors;
+use super::row_parser::Parser;
 use super::row_results::{self, Entry, Records};
+use super::stored_import::Import;
 use super::writer::{self, Done, OnMatch, Outcome, Settings, Touched};
 use crate::auth::{Tenant, TenantSettings};
 use crate::background::{Job, JobType, Step};
@@ -35,7 +39,7 @@ pub static IMPORT: JobType = JobType { name: "import", step };
 #[derive(Serialize, Deserialize)]
 pub struct Input {
     pub import: Uuid,
-    pub trial: bool,
+    pub dry_run: bool,
     /// The previous run, whose results are deleted first.
     pub before: Option<Uuid>,
 }
@@ -74,20 +78,20 @@ fn step(tx: &mut Tx<'_>, tenant: &Tenant, business: &TenantSettings, job: &mut J
         job.cursor = json!(cursor);
         return Ok(Step::More);
     }
-    let parser = Parser { resource: import.resource, mapping: import.mapped()?, business: business.clone() };
+    let parser = Parser { resource: import.resource, mapping: import.column_mapping()?, business: business.clone() };
     let rows = read(tx, tenant, &import, parser, &mut cursor)?;
     if !rows.is_empty() {
-        let (settings, before) = (settings(&import, tenant, business, input.trial), cursor.read);
+        let (settings, before) = (settings(&import, tenant, business, input.dry_run), cursor.read);
         write(tx, &settings, &import, job.id, &rows, &mut cursor)?;
-        measure(tx, import.resource.table, before, cursor.read)?;
+        analyze_when_grown(tx, import.resource.table, before, cursor.read)?;
     }
     let ends = cursor.place >= import.bytes;
-    if ends && input.trial {
-        let mut notes = notes::of_columns(&import.mapped()?);
-        notes.extend(notes::of_members(cursor.ignored.iter()));
-        row_results::preview(tx, tenant, job.id, json!({ "changes": cursor.shown, "notes": notes }))?;
+    if ends && input.dry_run {
+        let mut notes = preview_notes::of_columns(&import.column_mapping()?);
+        notes.extend(preview_notes::of_members(cursor.ignored.iter()));
+        preview::store(tx, tenant, job.id, json!({ "changes": cursor.shown, "notes": notes }))?;
     }
-    tell(tx, tenant, &import, &input, &cursor, ends)?;
+    update_counts(tx, tenant, &import, &input, &cursor, ends)?;
     (job.done, job.failed) = (cursor.read, cursor.failed);
     // Quoted cells may contain line breaks, so the total is an estimate until the end.
     job.total = Some(if ends { cursor.read } else { import.lines.max(cursor.read) });
@@ -99,7 +103,7 @@ fn step(tx: &mut Tx<'_>, tenant: &Tenant, business: &TenantSettings, job: &mut J
 
 /// Updates planner statistics while a first import fills its tables: a plan made for an empty table would scan a full
 /// one. It does so each time the number of rows read has quadrupled.
-fn measure(tx: &mut Tx<'_>, table: &str, before: i64, now: i64) -> Result<()> {
+fn analyze_when_grown(tx: &mut Tx<'_>, table: &str, before: i64, now: i64) -> Result<()> {
     let passed = (0..10).map(|power| 1_000 * 4_i64.pow(power)).find(|step| before < *step && now >= *step);
     if let Some(rows) = passed {
         let tables = [table, COMPANIES.table, "import_row_results"].map(str::to_owned).to_vec();
@@ -113,14 +117,14 @@ fn unreadable(error: serde_json::Error) -> Error {
     Error::Internal(format!("a job that cannot be read: {error}"))
 }
 
-fn settings(import: &Import, tenant: &Tenant, business: &TenantSettings, trial: bool) -> Settings {
+fn settings(import: &Import, tenant: &Tenant, business: &TenantSettings, dry_run: bool) -> Settings {
     let on_match = match import.on_match.as_str() {
         "skip" => OnMatch::Skip,
         "refuse" => OnMatch::Refuse,
         _ => OnMatch::Update,
     };
-    let (resource, finders) = (import.resource, import.finders.clone());
-    Settings { resource, business: business.clone(), tenant: tenant.clone(), finders, on_match, trial }
+    let (resource, match_by) = (import.resource, import.match_by.clone());
+    Settings { resource, business: business.clone(), tenant: tenant.clone(), match_by, on_match, dry_run }
 }
 
 /// Reads the next rows of the file, no two of which may match the same database row, and moves the cursor past them.
@@ -158,7 +162,7 @@ fn csv_rows(piece: &[u8], last: bool, separator: u8, parser: &Parser, cursor: &m
     if cursor.place == 0 {
         records.header().map_err(wrong)?;
     }
-    let (mut keys, mut rows, mut next) = (Keys::default(), Vec::new(), None);
+    let (mut keys, mut rows, mut next) = (ChunkKeys::default(), Vec::new(), None);
     while rows.len() < ROWS {
         let Some(record) = records.next().transpose().map_err(wrong)? else { break };
         let row = parser.row(record);
@@ -180,7 +184,7 @@ fn csv_rows(piece: &[u8], last: bool, separator: u8, parser: &Parser, cursor: &m
 }
 
 fn json_rows(piece: &[u8], last: bool, parser: &Parser, cursor: &mut Cursor) -> Option<Vec<Row>> {
-    let (mut keys, mut rows, mut from) = (Keys::default(), Vec::new(), 0);
+    let (mut keys, mut rows, mut from) = (ChunkKeys::default(), Vec::new(), 0);
     while from < piece.len() {
         let rest = &piece[from..];
         let (line, length) = match rest.iter().position(|byte| *byte == b'\n') {
@@ -212,11 +216,11 @@ fn write(
     cursor: &mut Cursor,
 ) -> Result<()> {
     let tenant = &settings.tenant;
-    let before = |tx: &mut Tx<'_>, ids: Vec<Uuid>| row_results::meant(tx, tenant, run, ids);
+    let before = |tx: &mut Tx<'_>, ids: Vec<Uuid>| row_results::matched(tx, tenant, run, ids);
     let mut done = writer::write(tx, settings, rows, &mut Touched::new(), &before)?;
     let mut records = Records::new(run);
-    if settings.trial {
-        planned(tx, tenant, import, run, rows, &mut done, &mut records)?;
+    if settings.dry_run {
+        find_planned(tx, tenant, import, run, rows, &mut done, &mut records)?;
     }
     let resource = import.resource.plural;
     cursor.read += rows.len() as i64;
@@ -229,14 +233,14 @@ fn write(
             Outcome::Created { id, after } => {
                 cursor.created += 1;
                 show(cursor, settings, row, None, after);
-                if !settings.trial {
+                if !settings.dry_run {
                     records.add(number, 0, resource, Entry::created(id).noted(row));
                 }
             }
             Outcome::Changed { id, version, before, after } => {
                 cursor.changed += 1;
                 show(cursor, settings, row, Some(before.clone()), after);
-                match settings.trial {
+                match settings.dry_run {
                     true => records.add(number, 0, resource, Entry::unchanged(id).noted(row)),
                     false => records.add(number, 0, resource, Entry::changed(id, version, before).noted(row)),
                 }
@@ -252,7 +256,7 @@ fn write(
         }
     }
     cursor.companies += done.companies.len() as i64;
-    for (place, id) in done.companies.iter().filter(|_| !settings.trial) {
+    for (place, id) in done.companies.iter().filter(|_| !settings.dry_run) {
         let number = rows.get(*place).map(|row| row.number).unwrap_or_default();
         records.add(number, row_results::COMPANY, COMPANIES.plural, Entry::created(*id));
     }
@@ -261,7 +265,7 @@ fn write(
 
 /// Makes a dry run recognise later rows which would match a row it would have created: stores their keys, with a hash
 /// of the row's values.
-fn planned(
+fn find_planned(
     tx: &mut Tx<'_>,
     tenant: &Tenant,
     import: &Import,
@@ -273,7 +277,7 @@ fn planned(
     let keys = |row: &Row| -> Vec<(String, Uuid)> {
         let Ok(parsed) = &row.parsed else { return Vec::new() };
         let own = unique_keys(&parsed.update).into_iter().flatten();
-        let found = |key: &String| import.finders.iter().any(|finder| key.starts_with(finder.as_str()));
+        let found = |key: &String| import.match_by.iter().any(|name| key.starts_with(name.as_str()));
         own.filter(found).map(|key| (key.clone(), row_results::of_key(&key))).collect()
     };
     let all = rows.iter().flat_map(|row| keys(row).into_iter().map(|(_, id)| id)).collect();
@@ -286,7 +290,7 @@ fn planned(
             Some((_, (_, said))) if *said == says => *outcome = Outcome::Unchanged { id: Uuid::nil() },
             Some((key, (other, _))) => {
                 let name = key.split(' ').next().unwrap_or_default();
-                *outcome = Outcome::Refused(vec![writer::repeats(name, *other)]);
+                *outcome = Outcome::Refused(vec![row_errors::repeats(name, *other)]);
             }
             None => {
                 for (slot, (_, id)) in own.iter().enumerate() {
@@ -305,7 +309,7 @@ fn show(
     before: Option<Map<String, Json>>,
     after: Map<String, Json>,
 ) {
-    if settings.trial && cursor.shown.len() < SHOWN {
+    if settings.dry_run && cursor.shown.len() < SHOWN {
         let notes = row.parsed.as_ref().map(|parsed| parsed.notes.as_slice()).unwrap_or_default();
         cursor.shown.insert(row.number.to_string(), json!({ "before": before, "after": after, "notes": notes }));
     }
@@ -313,7 +317,14 @@ fn show(
 
 /// Writes the counts to the import: at most once a second until the end, because each update adds an entry to the audit
 /// log.
-fn tell(tx: &mut Tx<'_>, tenant: &Tenant, import: &Import, input: &Input, cursor: &Cursor, ends: bool) -> Result<()> {
+fn update_counts(
+    tx: &mut Tx<'_>,
+    tenant: &Tenant,
+    import: &Import,
+    input: &Input,
+    cursor: &Cursor,
+    ends: bool,
+) -> Result<()> {
     let mut sql = Statement::new("UPDATE imports SET version = version + 1, updated_at = now()");
     let Cursor { read, created, changed, unchanged, failed, companies, .. } = cursor;
     let counts = [("read", read), ("created", created), ("changed", changed), ("unchanged", unchanged)];
@@ -321,7 +332,7 @@ fn tell(tx: &mut Tx<'_>, tenant: &Tenant, import: &Import, input: &Input, cursor
         sql.push(&format!(", {name} = ")).bind(SqlValue::Int(Some(*count)));
     }
     if ends {
-        sql.push(", finished_at = now(), state = ").bind(SqlValue::text(if input.trial {
+        sql.push(", finished_at = now(), state = ").bind(SqlValue::text(if input.dry_run {
             "tried"
         } else {
             "imported"

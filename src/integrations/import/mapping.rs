@@ -2,33 +2,10 @@
 
 use serde_json::{Map, Value as Json};
 
-use crate::resource::{Cardinality, Field, FieldType, Mutability, Resource, did_you_mean};
-
-/// What the cells of a column map to.
-#[derive(Clone, Debug)]
-pub enum Target {
-    Field(&'static Field),
-    /// Given and family name in one cell; contacts only.
-    FullName,
-    /// `name` or `domain` of the linked company; contacts only.
-    Company(&'static str),
-    /// A key of `metadata`.
-    Metadata(String),
-    /// All of `metadata`, as JSON, as exports write it.
-    Object,
-    /// Id of an existing row; a value which is not a UUID is the external id.
-    Id,
-    /// A reference, under a header which another system may use for its own ids: unresolvable ids are kept in metadata.
-    Link(&'static Field),
-    /// A read-only field of an export: ignored for the row which was exported, else kept in metadata.
-    ServiceSet(&'static Field),
-    /// A field of a related row of an export, with its header: ignored for an existing row, kept in metadata of a new
-    /// one.
-    Related(String),
-    /// A column which a report of refused rows adds to their cells.
-    Report,
-    Skip,
-}
+use super::column_target::{Target, names};
+use super::guess_headers::guess;
+use crate::base::error::{Error, FieldError};
+use crate::resource::{Resource, did_you_mean};
 
 #[derive(Clone, Debug)]
 pub struct Column {
@@ -46,51 +23,6 @@ pub struct Column {
 pub struct Mapping {
     pub columns: Vec<Column>,
 }
-
-/// Headers by target, folded, in order of preference. A field's own name always maps to it and comes first.
-type Synonyms = &'static [(&'static str, &'static str)];
-
-const CONTACTS: Synonyms = &[
-    ("external_id", "id contactid recordid"),
-    ("first_name", "givenname forename given vorname prénom"),
-    ("last_name", "familyname surname family nachname familienname"),
-    ("full_name", "fullname name displayname contactname"),
-    (
-        "email",
-        "emailaddress mail primaryemail emailwork workemail businessemail email1 emailhome homeemail \
-         personalemail privateemail emailother otheremail email2 secondaryemail email3",
-    ),
-    (
-        "phone",
-        "phonenumber telephone tel telefon telefonnummer primaryphone mobile mobilephone cell cellphone \
-         handy phonemobile phonework workphone businessphone phone1 phonehome homephone phoneother \
-         otherphone phone2 phone3",
-    ),
-    ("phone_extension", "extension ext durchwahl"),
-    ("title", "jobtitle position jobposition role funktion"),
-    (
-        "company.name",
-        "companyname company organisation organization organisationname organizationname account \
-         accountname employer firma unternehmen",
-    ),
-    ("company.domain", "companydomain"),
-    ("tags", "tag labels label"),
-];
-
-const COMPANIES: Synonyms = &[
-    ("external_id", "id companyid accountid recordid"),
-    (
-        "name",
-        "companyname company organisation organization organisationname organizationname account \
-         accountname firma unternehmen",
-    ),
-    ("domain", "companydomain webdomain"),
-    ("industry", "sector branche"),
-    ("size", "companysize"),
-    ("phone", "phonenumber telephone tel telefon telefonnummer phonework"),
-    ("address", "postaladdress adresse anschrift"),
-    ("tags", "tag labels label"),
-];
 
 impl Mapping {
     /// Guesses every column. Errors: no column resembles a field.
@@ -126,10 +58,10 @@ impl Mapping {
                 Json::Null => column.target = Target::Skip,
                 // A name as `targets` shows it: sending it back changes nothing.
                 Json::String(name) if column.target.is_aside() && column.target.name().as_ref() == Some(name) => {}
-                Json::String(name) => match target(resource, name) {
+                Json::String(name) => match Target::named(resource, name) {
                     Some(target) => column.target = target,
                     None => {
-                        let hint = did_you_mean(name, known(resource));
+                        let hint = did_you_mean(name, names(resource));
                         faults.push(format!("`{header}`: there is no field `{name}` to import.{hint}"));
                     }
                 },
@@ -148,27 +80,27 @@ impl Mapping {
         columns.sort_by_key(|column| column.rank);
         if faults.is_empty() { Ok(Self { columns }) } else { Err(faults.join("; ")) }
     }
-}
 
-impl Target {
-    /// Whether exports have it and no import sets it. A mapping which repeats its name leaves it unchanged.
-    fn is_aside(&self) -> bool {
-        matches!(self, Target::ServiceSet(_) | Target::Related(_))
+    /// Builds the mapping of a file in `format`, as [`Mapping::build`]; it is empty for NDJSON. Errors: 422.
+    pub fn of_file(
+        resource: &'static Resource,
+        format: &str,
+        headers: &[String],
+        given: &Map<String, Json>,
+    ) -> crate::base::error::Result<Self> {
+        let fault = |detail: String| Error::Invalid(vec![FieldError::new("/mapping", "mapping", detail)]);
+        match format {
+            "csv" => Self::build(resource, headers, given).map_err(fault),
+            _ if given.is_empty() => Ok(Self { columns: Vec::new() }),
+            _ => Err(fault("The rows of an NDJSON file have the fields of the API: there is nothing to map.".into())),
+        }
     }
 
-    /// Its name in a mapping; `None`: the column is skipped.
-    pub fn name(&self) -> Option<String> {
-        match self {
-            Target::Field(field) => Some(field.name.to_owned()),
-            Target::FullName => Some("full_name".to_owned()),
-            Target::Company(name) => Some(format!("company.{name}")),
-            Target::Metadata(key) | Target::Related(key) => Some(format!("metadata.{key}")),
-            Target::Object => Some("metadata".to_owned()),
-            Target::Id => Some("id".to_owned()),
-            Target::Link(field) => Some(field.name.to_owned()),
-            Target::ServiceSet(field) => Some(format!("metadata.{}", field.name)),
-            Target::Skip | Target::Report => None,
-        }
+    /// Returns the targets as `{"header": "field"}`, in the file's order.
+    pub fn targets(&self) -> Json {
+        let mut columns: Vec<_> = self.columns.iter().collect();
+        columns.sort_by_key(|column| column.index);
+        Json::Object(columns.into_iter().map(|column| (column.header.clone(), column.target.name().into())).collect())
     }
 }
 
@@ -181,86 +113,6 @@ fn skip_report(columns: &mut [Column]) {
         let own = columns.iter_mut().enumerate().filter(|(place, _)| *place == 0 || *place >= last);
         own.for_each(|(_, column)| column.target = Target::Report);
     }
-}
-
-/// Guesses rank and target of a header. An unknown header is kept in metadata under its own name.
-fn guess(resource: &'static Resource, header: &str) -> (usize, Target) {
-    if header.starts_with("metadata.") {
-        return (1, target(resource, header).unwrap_or(Target::Skip));
-    }
-    if let Some(exported) = exported(resource, header) {
-        return exported;
-    }
-    let folded = fold(header);
-    let own = resource
-        .fields
-        .iter()
-        .find(|field| is_importable(field) && field.field_type != FieldType::Uuid && fold(field.name) == folded);
-    if let Some(field) = own {
-        return (1, Target::Field(field));
-    }
-    let synonyms: Synonyms = match resource.name {
-        "contact" => CONTACTS,
-        "company" => COMPANIES,
-        _ => &[],
-    };
-    synonyms
-        .iter()
-        .find_map(|(name, headers)| {
-            let place = headers.split_whitespace().position(|header| header == folded)?;
-            Some((2 + place, target(resource, name)?))
-        })
-        .unwrap_or_else(|| (1, Target::Metadata(header.to_owned())))
-}
-
-/// Returns rank and target of a header which exports write. It must match exactly: another system may mean something
-/// else by a similar name.
-fn exported(resource: &'static Resource, header: &str) -> Option<(usize, Target)> {
-    if let Some((relation, name)) = header.split_once('.') {
-        let relation = resource.relation(relation).filter(|relation| relation.arity == Cardinality::One)?;
-        relation.resource().field(name)?;
-        return Some((1, target(resource, header).unwrap_or_else(|| Target::Related(header.to_owned()))));
-    }
-    let field = resource.field(header)?;
-    match (field.name, field.field_type) {
-        // Ranks after a column of external ids.
-        ("id", _) => Some((2, Target::Id)),
-        // Ranks before single keys of metadata.
-        ("metadata", FieldType::Object) => Some((0, Target::Object)),
-        _ if field.mutability == Mutability::ReadOnly => Some((1, Target::ServiceSet(field))),
-        (_, FieldType::Uuid) => Some((1, Target::Link(field))),
-        _ => None,
-    }
-}
-
-/// Keeps letters and digits only, in lower case: `E-Mail Address` and `email_address` are the same.
-fn fold(header: &str) -> String {
-    header.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
-}
-
-fn is_importable(field: &Field) -> bool {
-    field.mutability != Mutability::ReadOnly && field.field_type != FieldType::Object
-}
-
-/// Returns the target which a mapping calls `name`.
-fn target(resource: &'static Resource, name: &str) -> Option<Target> {
-    if let Some(key) = name.strip_prefix("metadata.").filter(|key| !key.is_empty()) {
-        return Some(Target::Metadata(key.to_owned()));
-    }
-    match name {
-        "id" => Some(Target::Id),
-        "metadata" => Some(Target::Object),
-        "full_name" if resource.name == "contact" => Some(Target::FullName),
-        "company.name" if resource.name == "contact" => Some(Target::Company("name")),
-        "company.domain" if resource.name == "contact" => Some(Target::Company("domain")),
-        _ => resource.field(name).filter(|field| is_importable(field)).map(Target::Field),
-    }
-}
-
-fn known(resource: &'static Resource) -> impl Iterator<Item = &'static str> {
-    let special = ["full_name", "company.name", "company.domain"].into_iter();
-    let fields = resource.fields.iter().filter(|field| is_importable(field));
-    special.filter(|_| resource.name == "contact").chain(["id", "metadata"]).chain(fields.map(|field| field.name))
 }
 
 #[cfg(test)]

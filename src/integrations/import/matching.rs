@@ -7,10 +7,10 @@ use std::collections::{HashMap, HashSet};
 use serde_json::{Map, Value as Json};
 use uuid::Uuid;
 
-use super::row_parser::{Parsed, unique_keys};
+use super::match_keys::unique_keys;
+use super::row::Parsed;
 use crate::auth::Tenant;
 use crate::base::error::{Error, FieldError, Result};
-use crate::crm::companies::COMPANIES;
 use crate::db::{SqlValue, Statement, Tx};
 use crate::resource::list_query::Projection;
 use crate::resource::{Changeset, Resource, crud, select};
@@ -49,45 +49,36 @@ pub struct Found {
     by_name: HashMap<usize, Vec<Uuid>>,
 }
 
-/// Keys by which rows of a resource can be matched, the most specific first. An import without any creates every row.
-pub fn finders(resource: &Resource) -> &'static [&'static str] {
-    match resource.name {
-        "contact" => &["id", "external_id", "email", "name", "phone"],
-        "company" => &["id", "external_id", "domain", "name"],
-        _ => &["id", "external_id"],
-    }
-}
-
 /// The unique field besides `external_id`.
 fn unique(resource: &Resource) -> &'static str {
     if resource.name == "contact" { "email" } else { "domain" }
 }
 
 impl Found {
-    /// Looks up `rows` by each of `finders`. With `locks` the rows found are locked until the end of the transaction.
+    /// Looks up `rows` by each of `match_by`. With `locks` the rows found are locked until the end of the transaction.
     pub fn load(
         tx: &mut Tx<'_>,
         tenant: &Tenant,
         resource: &'static Resource,
-        finders: &[String],
+        match_by: &[String],
         rows: &[Option<&Parsed>],
         locks: bool,
     ) -> Result<Self> {
         let mut found = Self::default();
-        if finders.iter().any(|finder| finder == "id") {
+        if match_by.iter().any(|name| name == "id") {
             found.look_up_ids(tx, tenant, resource, rows)?;
         }
-        let mut look_up = |finder: &str, key: &dyn Fn(usize, &Changeset) -> Option<String>| {
+        let mut look_up = |name: &str, key: &dyn Fn(usize, &Changeset) -> Option<String>| {
             let keys = rows.iter().enumerate();
             let keys = keys.filter_map(|(place, row)| {
                 let change = &row.as_ref()?.update;
                 Some((place, key(place, change)?, owns(change)))
             });
-            match finders.iter().any(|known| known == finder) {
+            match match_by.iter().any(|known| known == name) {
                 true if ["leads", "tasks"].contains(&resource.table) => {
                     by_external_id(tx, tenant, resource, keys.collect())
                 }
-                true => by_key(tx, resource, finder, keys.collect()),
+                true => by_key(tx, resource, name, keys.collect()),
                 false => Ok(HashMap::new()),
             }
         };
@@ -247,10 +238,10 @@ fn owns(change: &Changeset) -> String {
 
 /// Returns the ids of the non-deleted rows with one of the keys, by index. Keys come with their index and what their
 /// row [`owns`].
-fn by_key(
+pub fn by_key(
     tx: &mut Tx<'_>,
     resource: &Resource,
-    finder: &str,
+    name: &str,
     keys: Vec<(usize, String, String)>,
 ) -> Result<HashMap<usize, Vec<Uuid>>> {
     let mut found: HashMap<usize, Vec<Uuid>> = HashMap::new();
@@ -260,7 +251,7 @@ fn by_key(
     let places: Vec<usize> = keys.iter().map(|(place, ..)| *place).collect();
     let (keys, owns) = keys.into_iter().map(|(_, key, owns)| (key, owns)).unzip();
     let mut sql = Statement::new("SELECT f.place, f.id FROM rapport_import_matches(");
-    sql.bind(SqlValue::Text(Some(resource.table.to_owned()))).push(", ").bind(SqlValue::Text(Some(finder.to_owned())));
+    sql.bind(SqlValue::Text(Some(resource.table.to_owned()))).push(", ").bind(SqlValue::Text(Some(name.to_owned())));
     sql.push(", ").bind(SqlValue::Texts(keys)).push(", ").bind(SqlValue::Texts(owns)).push(") AS f");
     for row in sql.rows(tx)? {
         if let (Some(at), Some(id)) = (row.int(0), row.uuid(1))
@@ -295,63 +286,4 @@ fn by_external_id(
         }
     }
     Ok(found)
-}
-
-/// The existing companies which a chunk links.
-#[derive(Default)]
-pub struct Companies(Vec<Company>);
-
-struct Company {
-    id: Uuid,
-    name: String,
-    domain: Option<String>,
-}
-
-impl Companies {
-    pub fn load(tx: &mut Tx<'_>, tenant: &Tenant, rows: &[Option<&Parsed>]) -> Result<Self> {
-        let wanted: Vec<&Changeset> = rows.iter().filter_map(|row| row.as_ref()?.company.as_ref()).collect();
-        let mut ids: Vec<Uuid> = Vec::new();
-        for finder in ["domain", "name"] {
-            let mut keys: Vec<String> =
-                wanted.iter().filter_map(|change| Some(change.text(finder)?.to_lowercase())).collect();
-            keys.sort_unstable();
-            keys.dedup();
-            let keys = keys.into_iter().enumerate().map(|(place, key)| (place, key, String::new())).collect();
-            ids.extend(by_key(tx, &COMPANIES, finder, keys)?.into_values().flatten());
-        }
-        let mut companies = Self::default();
-        if ids.is_empty() {
-            return Ok(companies);
-        }
-        let mut sql = Statement::new("SELECT t.id, t.name, t.domain, t.created_at::text FROM companies t");
-        sql.append(select::tenant_predicate(&COMPANIES, tenant))
-            .push(" AND t.id = ANY(")
-            .bind(SqlValue::Uuids(ids))
-            .push(")");
-        select::not_deleted(&mut sql, &COMPANIES);
-        // Prevents their merge or deletion before the rows which reference them are written.
-        let mut rows = sql.push(" ORDER BY t.id FOR KEY SHARE OF t").rows(tx)?;
-        rows.sort_by_cached_key(|row| (row.text(3).map(str::to_owned), row.uuid(0)));
-        for row in rows {
-            if let (Some(id), Some(name)) = (row.uuid(0), row.text(1)) {
-                companies.add(id, name, row.text(2));
-            }
-        }
-        Ok(companies)
-    }
-
-    pub fn add(&mut self, id: Uuid, name: &str, domain: Option<&str>) {
-        let (name, domain) = (name.to_lowercase(), domain.map(str::to_lowercase));
-        self.0.push(Company { id, name, domain });
-    }
-
-    /// Returns the company with this domain, else with this name, unless it has another domain.
-    pub fn find(&self, wanted: &Changeset) -> Option<Uuid> {
-        let (name, domain) = (wanted.text("name")?.to_lowercase(), wanted.text("domain").map(str::to_lowercase));
-        let by_domain = self.0.iter().find(|company| domain.is_some() && company.domain == domain);
-        let fits = |company: &&Company| {
-            company.name == name && (domain.is_none() || company.domain.is_none() || company.domain == domain)
-        };
-        by_domain.or_else(|| self.0.iter().find(fits)).map(|company| company.id)
-    }
 }

@@ -1,22 +1,10 @@
-//! The resource `imports`: its definition, loading of a row, and update of the mapping and match settings.
+//! The resource `imports`: its definition, and the resources which can be imported.
 
-use serde_json::{Map, Value as Json};
-use uuid::Uuid;
-
-use super::mapping::Mapping;
-use super::matching::finders;
-use crate::auth::Tenant;
-use crate::base::error::{Error, FieldError, Result};
 use crate::crm::companies::COMPANIES;
 use crate::crm::contacts::CONTACTS;
 use crate::crm::leads::LEADS;
 use crate::crm::tasks::TASKS;
-use crate::db::{RawRow, SqlValue, Statement, Tx};
-use crate::http::precondition::IfMatch;
-use crate::resource::crud::{self, Row};
-use crate::resource::{
-    Changeset, Field, FieldType, Operations, Resource, RowVisibility, Search, Sort, WriteOps, did_you_mean, select,
-};
+use crate::resource::{Field, FieldType, Operations, Resource, RowVisibility, Search, Sort};
 
 pub const FORMATS: &[&str] = &["csv", "ndjson"];
 pub const ON_MATCH: &[&str] = &["update", "skip", "refuse"];
@@ -113,143 +101,7 @@ pub static IMPORTS: Resource = Resource {
     ..Resource::BASE
 };
 
-/// How its rows are written.
-pub const WRITES: WriteOps = WriteOps { update, ..WriteOps::PLAIN };
-
 /// Returns the importable resource with this plural name.
 pub fn imported(plural: &str) -> Option<&'static Resource> {
     IMPORTED.into_iter().find(|resource| resource.plural == plural)
-}
-
-/// An import, as the import modules use it.
-pub struct Import {
-    pub id: Uuid,
-    pub resource: &'static Resource,
-    pub format: String,
-    pub separator: u8,
-    pub headers: Vec<String>,
-    pub mapping: Map<String, Json>,
-    pub finders: Vec<String>,
-    pub on_match: String,
-    pub bytes: u64,
-    pub lines: i64,
-    pub state: String,
-    pub executed: bool,
-    /// The job whose row results are stored.
-    pub run: Option<Uuid>,
-}
-
-impl Import {
-    /// Columns which [`Import::of`] reads, for table alias `t`.
-    pub const COLUMNS: &str = "t.resource, t.format, t.layout ->> 'separator', t.mapping, t.on_match, t.bytes, t.lines, t.state, \
-        t.run_id, (t.executed_at IS NOT NULL)::int, t.layout -> 'headers', to_jsonb(t.match_by)";
-
-    /// Loads and locks the import `id`. Errors: 404.
-    pub fn lock(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid) -> Result<Self> {
-        let mut sql = Statement::new("SELECT ");
-        sql.push(Self::COLUMNS).push(" FROM imports t");
-        sql.append(select::tenant_predicate(&IMPORTS, tenant))
-            .push(" AND t.id = ")
-            .bind(SqlValue::Uuid(Some(id)))
-            .push(" FOR UPDATE");
-        Self::of(id, &sql.row(tx)?.ok_or_else(|| crud::not_found(&IMPORTS))?)
-    }
-
-    /// Builds the import `id` from its [`COLUMNS`](Self::COLUMNS).
-    pub fn of(id: Uuid, row: &RawRow) -> Result<Self> {
-        let text = |cell| row.text(cell).unwrap_or_default().to_owned();
-        let number = |cell| row.int(cell).unwrap_or_default();
-        let resource = imported(&text(0)).ok_or_else(|| Error::Internal("an import of nothing".into()))?;
-        let json = |cell| row.get(cell).and_then(|cell| cell.get(1..)).unwrap_or(b"null");
-        Ok(Self {
-            id,
-            resource,
-            format: text(1),
-            separator: text(2).bytes().next().unwrap_or(b','),
-            headers: serde_json::from_slice(json(10)).unwrap_or_default(),
-            mapping: serde_json::from_slice(json(3)).unwrap_or_default(),
-            finders: serde_json::from_slice(json(11)).unwrap_or_default(),
-            on_match: text(4),
-            bytes: number(5).unsigned_abs(),
-            lines: number(6),
-            state: text(7),
-            executed: number(9) == 1,
-            run: row.uuid(8),
-        })
-    }
-
-    /// Builds its column mapping, which is empty for NDJSON. Errors: 422 with every error of the mapping.
-    pub fn mapped(&self) -> Result<Mapping> {
-        mapped(self.resource, &self.format, &self.headers, &self.mapping)
-    }
-
-    /// Checks that no job works on it. Errors: 409.
-    pub fn rests(&self) -> Result<()> {
-        match self.state.as_str() {
-            "trying" | "importing" | "reverting" => {
-                let detail = format!("The import is {} right now. Wait for its job, or cancel it.", self.state);
-                Err(Error::conflict("import_at_work", detail))
-            }
-            _ => Ok(()),
-        }
-    }
-}
-
-/// Builds a column mapping. Errors: 422.
-pub fn mapped(
-    resource: &'static Resource,
-    format: &str,
-    headers: &[String],
-    given: &Map<String, Json>,
-) -> Result<Mapping> {
-    let fault = |detail: String| Error::Invalid(vec![FieldError::new("/mapping", "mapping", detail)]);
-    match format {
-        "csv" => Mapping::build(resource, headers, given).map_err(fault),
-        _ if given.is_empty() => Ok(Mapping { columns: Vec::new() }),
-        _ => Err(fault("The rows of an NDJSON file have the fields of the API: there is nothing to map.".into())),
-    }
-}
-
-/// Returns the targets as `{"header": "field"}`, in the file's order.
-pub fn columns(mapping: &Mapping) -> Json {
-    let mut columns: Vec<_> = mapping.columns.iter().collect();
-    columns.sort_by_key(|column| column.index);
-    Json::Object(columns.into_iter().map(|column| (column.header.clone(), column.target.name().into())).collect())
-}
-
-/// Checks match keys. Errors: 422 for those by which the resource cannot be matched.
-pub fn check_finders(resource: &Resource, given: &[String]) -> Result<()> {
-    let known = finders(resource);
-    let wrong = |(place, name): (usize, &String)| {
-        let hint = did_you_mean(name, known.iter().copied());
-        let detail = format!("{} are not found by `{name}`.{hint}", resource.plural);
-        (!known.contains(&name.as_str())).then(|| FieldError::new(format!("/match_by/{place}"), "not_a_choice", detail))
-    };
-    let faults: Vec<FieldError> = given.iter().enumerate().filter_map(wrong).collect();
-    if faults.is_empty() { Ok(()) } else { Err(Error::Invalid(faults)) }
-}
-
-/// Updates how the file will be read. Errors: 404; 409 while a job works on it and once it was imported; 412; 422.
-fn update(
-    tx: &mut Tx<'_>,
-    tenant: &Tenant,
-    resource: &'static Resource,
-    id: Uuid,
-    mut change: Changeset,
-    expected: IfMatch,
-) -> Result<Row> {
-    let mut import = Import::lock(tx, tenant, id)?;
-    import.rests()?;
-    if import.executed && !change.values().is_empty() {
-        let detail = "The file has been imported; how it was read cannot be changed any more. Upload it again.";
-        return Err(Error::conflict("already_imported", detail));
-    }
-    if let Some(SqlValue::Json(Some(Json::Object(given)))) = change.get("mapping") {
-        import.mapping = given.clone();
-        change.set("targets", SqlValue::Json(Some(columns(&import.mapped()?))));
-    }
-    if let Some(SqlValue::Texts(given)) = change.get("match_by") {
-        check_finders(import.resource, given)?;
-    }
-    crud::update(tx, tenant, resource, id, change, expected)
 }

@@ -8,9 +8,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 use uuid::Uuid;
 
-use super::resource::{Import, imported};
+use super::resource::imported;
 use super::row_results::{self, ChangeRecord};
 use super::set::{self, Edit};
+use super::stored_import::Import;
 use crate::auth::{Tenant, TenantSettings};
 use crate::background::{Job, JobType, Step};
 use crate::base::error::{Error, Result};
@@ -20,7 +21,7 @@ use crate::resource::{Cardinality, Relation, Resource, references};
 
 const ROWS: usize = 1_000;
 /// Condition which keeps a company created for a link while contacts or leads reference it.
-const LONELY: &str = " AND NOT EXISTS (SELECT FROM contacts o WHERE o.business_id = t.business_id AND o.company_id = t.id \
+const UNLESS_REFERENCED: &str = " AND NOT EXISTS (SELECT FROM contacts o WHERE o.business_id = t.business_id AND o.company_id = t.id \
     AND o.deleted_at IS NULL) AND NOT EXISTS (SELECT FROM leads o WHERE o.business_id = t.business_id \
     AND o.company_id = t.id AND o.deleted_at IS NULL)";
 
@@ -50,12 +51,12 @@ fn step(tx: &mut Tx<'_>, tenant: &Tenant, _: &TenantSettings, job: &mut Job) -> 
     };
     let import = Import::lock(tx, tenant, input.import)?;
     let last = cursor.last.unwrap_or(row_results::range(input.run)[1]);
-    let deeds = row_results::deeds(tx, tenant, input.run, last, ROWS)?;
-    let undone = undo(tx, tenant, import.resource, &deeds)?;
+    let records = row_results::change_records(tx, tenant, input.run, last, ROWS)?;
+    let undone = undo(tx, tenant, import.resource, &records)?;
     cursor.reverted += undone as i64;
-    cursor.kept += (deeds.len() - undone) as i64;
-    cursor.last = deeds.last().map(|deed| deed.id).or(cursor.last);
-    let ends = deeds.len() < ROWS;
+    cursor.kept += (records.len() - undone) as i64;
+    cursor.last = records.last().map(|record| record.id).or(cursor.last);
+    let ends = records.len() < ROWS;
     let mut sql = Statement::new("UPDATE imports SET version = version + 1, updated_at = now(), reverted = ");
     sql.bind(SqlValue::Int(Some(cursor.reverted))).push(", kept = ").bind(SqlValue::Int(Some(cursor.kept)));
     sql.push(if ends { ", state = 'reverted', finished_at = now()" } else { "" }).push(" WHERE business_id = ");
@@ -69,27 +70,27 @@ fn step(tx: &mut Tx<'_>, tenant: &Tenant, _: &TenantSettings, job: &mut Job) -> 
 }
 
 /// Reverts the rows which have not changed since; returns how many.
-fn undo(tx: &mut Tx<'_>, tenant: &Tenant, resource: &'static Resource, deeds: &[ChangeRecord]) -> Result<usize> {
+fn undo(tx: &mut Tx<'_>, tenant: &Tenant, resource: &'static Resource, records: &[ChangeRecord]) -> Result<usize> {
     let mut undone = HashSet::new();
-    let edits: Vec<Edit> = deeds
+    let edits: Vec<Edit> = records
         .iter()
-        .filter_map(|deed| {
-            let fields = deed.before.clone()?;
-            Some(Edit { id: deed.row, version: Some(deed.version), fields })
+        .filter_map(|record| {
+            let fields = record.before.clone()?;
+            Some(Edit { id: record.row, version: Some(record.version), fields })
         })
         .collect();
-    let edits = with_living_links(tx, tenant, resource, edits)?;
+    let edits = with_existing_references(tx, tenant, resource, edits)?;
     undone.extend(set::update(tx, tenant, resource, edits)?.into_keys());
     // Rows which reference the companies go first.
-    for (of, unless) in [(resource, ""), (&COMPANIES, LONELY)] {
-        let along = std::ptr::eq(of, &COMPANIES) && !unless.is_empty();
-        let made = |deed: &&ChangeRecord| {
-            let by_link = row_results::slot(deed.id) == row_results::COMPANY;
-            deed.before.is_none()
-                && imported(&deed.resource).is_some_and(|resource| std::ptr::eq(resource, of))
-                && by_link == along
+    for (of, unless) in [(resource, ""), (&COMPANIES, UNLESS_REFERENCED)] {
+        let linked = std::ptr::eq(of, &COMPANIES) && !unless.is_empty();
+        let made = |record: &&ChangeRecord| {
+            let by_link = row_results::slot(record.id) == row_results::COMPANY;
+            record.before.is_none()
+                && imported(&record.resource).is_some_and(|resource| std::ptr::eq(resource, of))
+                && by_link == linked
         };
-        let made: Vec<(Uuid, i64)> = deeds.iter().filter(made).map(|deed| (deed.row, deed.version)).collect();
+        let made: Vec<(Uuid, i64)> = records.iter().filter(made).map(|record| (record.row, record.version)).collect();
         if !made.is_empty() {
             undone.extend(set::delete(tx, tenant, of, &made, unless)?);
         }
@@ -98,7 +99,7 @@ fn undo(tx: &mut Tx<'_>, tenant: &Tenant, resource: &'static Resource, deeds: &[
 }
 
 /// Returns the edits whose references all lead to existing rows, and locks those rows against deletion and merge.
-fn with_living_links(
+fn with_existing_references(
     tx: &mut Tx<'_>,
     tenant: &Tenant,
     resource: &'static Resource,

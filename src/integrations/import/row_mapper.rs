@@ -4,11 +4,13 @@
 use serde_json::{Map, Value as Json};
 use uuid::Uuid;
 
+use super::column_target::Target;
 use super::csv_header::free;
-use super::mapping::{Column, Target};
+use super::mapping::Column;
+use super::row::Aside;
 use crate::base::error::FieldError;
+use crate::resource::FieldType;
 use crate::resource::export::unescape_formula;
-use crate::resource::{Field, FieldType};
 
 pub type Object = Map<String, Json>;
 
@@ -33,16 +35,6 @@ pub struct RowMapper {
     pub notes: Vec<FieldError>,
     /// Full names with their headers; split after the last cell, because columns for the parts take precedence.
     full_names: Vec<(String, String)>,
-}
-
-/// A value which no import sets, such as a read-only field of an export.
-#[derive(Clone, Debug)]
-pub struct Aside {
-    /// Metadata key in a new row.
-    pub key: String,
-    /// The read-only field; `None`: an id, or a field of a related row.
-    pub field: Option<&'static Field>,
-    pub value: String,
 }
 
 impl RowMapper {

@@ -1,92 +1,18 @@
 //! Parses the records of a file, CSV or JSON, into validated changesets.
 
-use std::collections::{HashMap, HashSet};
-
 use csv::ByteRecord;
 use serde_json::{Map, Value as Json};
-use uuid::Uuid;
 
 use super::csv_reader::Record;
-use super::json_members;
+use super::json_duplicates;
 use super::mapping::Mapping;
-use super::row_mapper::{Aside, Object, RowMapper, uuid};
-use super::writer;
+use super::row::{Aside, Parsed, Row};
+use super::row_errors;
+use super::row_mapper::{Object, RowMapper, uuid};
 use crate::auth::TenantSettings;
 use crate::base::error::FieldError;
 use crate::crm::companies::COMPANIES;
 use crate::resource::{Changeset, Mutability, Resource, body};
-
-/// A row of the file.
-#[derive(Debug)]
-pub struct Row {
-    /// Row number as in a spreadsheet: the header is row 1.
-    pub number: u64,
-    pub record: ByteRecord,
-    /// Byte offset in the file.
-    pub place: u64,
-    pub length: u64,
-    /// The validated row, or its validation errors.
-    pub parsed: Result<Parsed, Vec<FieldError>>,
-}
-
-/// A validated row.
-#[derive(Debug)]
-pub struct Parsed {
-    pub resource: &'static Resource,
-    /// Changeset for an existing row.
-    pub update: Changeset,
-    /// Changeset for a new row, which may require more fields.
-    pub create: Result<Changeset, Vec<FieldError>>,
-    pub metadata: Map<String, Json>,
-    /// Changeset which creates the linked company.
-    pub company: Option<Changeset>,
-    /// Id of an existing row, from the file.
-    pub id: Option<Uuid>,
-    /// Whether that id serves as the external id, which the row lacks: for rows matched otherwise, and for new ones.
-    pub stands_in: bool,
-    /// Whether the row empties its external id explicitly.
-    pub empties_external_id: bool,
-    /// Values which an existing row does not take.
-    pub asides: Vec<Aside>,
-    /// References which may be ids of another system, with their headers: unresolvable ones are kept in metadata.
-    pub guessed: Vec<(&'static str, String)>,
-    /// Notes on values which were kept elsewhere than in their field.
-    pub notes: Vec<FieldError>,
-    /// Members which were left out because no import sets them.
-    pub ignored: Vec<String>,
-}
-
-/// Match keys of the rows of a chunk. No two of its rows may match the same database row, because the later one must
-/// find what the earlier one has written.
-#[derive(Default)]
-pub struct Keys {
-    unique: HashSet<String>,
-    /// By name: the unique keys of the rows with that name.
-    names: HashMap<String, Vec<[Option<String>; 2]>>,
-}
-
-impl Keys {
-    /// Adds `row` and returns true, unless it could match the same database row as one in the chunk.
-    pub fn add(&mut self, row: &Row) -> bool {
-        let Ok(parsed) = &row.parsed else { return true };
-        let unique = unique_keys(&parsed.update);
-        let name = name_key(&parsed.update, parsed.company.as_ref());
-        let own = [&unique[0], &unique[1]].map(|key| key.clone());
-        let unique: Vec<String> = unique.into_iter().flatten().chain(parsed.id.map(|id| format!("id {id}"))).collect();
-        let other = |there: &[Option<String>; 2]| {
-            there.iter().zip(&own).any(|(one, other)| one.is_some() && other.is_some() && one != other)
-        };
-        let named = name.as_ref().and_then(|name| self.names.get(name));
-        if unique.iter().any(|key| self.unique.contains(key)) || !named.is_none_or(|all| all.iter().all(other)) {
-            return false;
-        }
-        self.unique.extend(unique);
-        if let Some(name) = name {
-            self.names.entry(name).or_default().push(own);
-        }
-        true
-    }
-}
 
 /// Parses rows into changesets.
 #[derive(Clone)]
@@ -113,18 +39,18 @@ impl Parser {
     }
 
     fn parse(&self, record: &ByteRecord) -> Result<Parsed, Vec<FieldError>> {
-        self.understand(self.assemble(record)?.finish(), Vec::new())
+        self.validate(self.map_cells(record)?.finish(), Vec::new())
     }
 
     /// Parses a JSON object with the fields of the API, or of an export.
     pub fn parse_json(&self, line: &[u8]) -> Result<Parsed, Vec<FieldError>> {
         let refused = |error| {
-            writer::faults(error).unwrap_or_else(|error| vec![FieldError::new("", "invalid", error.to_string())])
+            row_errors::of(error).unwrap_or_else(|error| vec![FieldError::new("", "invalid", error.to_string())])
         };
         let Json::Object(mut body) = body::json(line, MAX_DEPTH).map_err(refused)? else {
             return Err(vec![FieldError::new("", "not_an_object", "Each line must be a JSON object.")]);
         };
-        let twice = json_members::repeated(line).into_iter().map(|name| {
+        let twice = json_duplicates::repeated(line).into_iter().map(|name| {
             let detail = format!("`{name}` is in this row more than once. Leave all but one out.");
             FieldError::new(format!("/{}", name.replace('~', "~0").replace('/', "~1")), "duplicate", detail)
         });
@@ -156,10 +82,10 @@ impl Parser {
             body.shift_remove("metadata");
         }
         bodies.body = body;
-        self.understand(bodies, ignored)
+        self.validate(bodies, ignored)
     }
 
-    fn understand(&self, bodies: RowMapper, ignored: Vec<String>) -> Result<Parsed, Vec<FieldError>> {
+    fn validate(&self, bodies: RowMapper, ignored: Vec<String>) -> Result<Parsed, Vec<FieldError>> {
         let RowMapper { mut body, company, metadata, id, asides, guessed, notes, .. } = bodies;
         let company = self.company(company);
         let stands_in = id.is_some() && body.get("external_id").is_none_or(Json::is_null);
@@ -213,7 +139,7 @@ impl Parser {
         creates: bool,
     ) -> Result<Changeset, Vec<FieldError>> {
         Changeset::parse(resource, Json::Object(body), creates, &self.business).map_err(|error| {
-            writer::faults(error).unwrap_or_else(|error| vec![FieldError::new("", "invalid", error.to_string())])
+            row_errors::of(error).unwrap_or_else(|error| vec![FieldError::new("", "invalid", error.to_string())])
         })
     }
 
@@ -231,7 +157,7 @@ impl Parser {
     }
 
     /// Maps each cell by its column. Errors: their number differs from the headers, or they are not UTF-8.
-    fn assemble(&self, record: &ByteRecord) -> Result<RowMapper, Vec<FieldError>> {
+    fn map_cells(&self, record: &ByteRecord) -> Result<RowMapper, Vec<FieldError>> {
         let (cells, columns) = (record.len(), self.mapping.columns.len());
         if cells != columns {
             let detail = format!("The row has {cells} cells, the header {columns}.");
@@ -253,29 +179,12 @@ impl Parser {
     }
 }
 
-/// Returns the external id and the other unique field; see [`super::matching`].
-pub fn unique_keys(change: &Changeset) -> [Option<String>; 2] {
-    let key = |name: &str| change.text(name).map(|text| format!("{name} {}", text.to_lowercase()));
-    [key("external_id"), key("email").or_else(|| key("domain"))]
-}
-
-/// Returns the name, with the company; or the phone number if the row has no name.
-fn name_key(change: &Changeset, company: Option<&Changeset>) -> Option<String> {
-    let text = |name| change.text(name).map(str::to_lowercase);
-    match (text("last_name"), text("first_name")) {
-        (None, None) => text("name").or_else(|| text("phone")),
-        (last, first) => {
-            let company = company.and_then(|company| company.text("name")).unwrap_or_default();
-            Some(format!("{last:?}, {first:?} of {}", company.to_lowercase()))
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::crm::contacts::CONTACTS;
-    use crate::integrations::import::csv_header::{delimiter, headers};
+    use crate::integrations::import::csv_delimiter;
+    use crate::integrations::import::csv_header::headers;
     use crate::integrations::import::csv_reader::Records;
     use serde_json::json;
 
@@ -286,7 +195,7 @@ mod tests {
     }
 
     fn parse(bytes: &[u8]) -> Vec<Row> {
-        let mut records = Records::new(bytes, delimiter(bytes), true);
+        let mut records = Records::new(bytes, csv_delimiter::detect(bytes), true);
         let headers = headers(&records.header().unwrap()).unwrap();
         let mapping = Mapping::guess(&CONTACTS, &headers).unwrap();
         let parser = Parser { resource: &CONTACTS, mapping, business: business() };

@@ -7,14 +7,11 @@ use diesel::PgConnection;
 use serde_json::{Map, Value as Json, json};
 use uuid::Uuid;
 
-use super::notes;
-use super::resource::{IMPORTS, Import};
-use super::row_parser::Row;
+use super::row::Row;
 use super::writer::Touched;
 use crate::auth::Tenant;
 use crate::base::error::{FieldError, Result};
 use crate::db::{RawRow, SqlValue, Statement, Tx};
-use crate::resource::{crud, select};
 
 /// Results per file row; a result's id is the row number times this, plus its slot.
 const SLOTS: u64 = 8;
@@ -127,11 +124,11 @@ impl Records {
 }
 
 /// Returns which of `rows` the run has matched before, and with which file row.
-pub fn meant(tx: &mut Tx<'_>, tenant: &Tenant, run: Uuid, rows: Vec<Uuid>) -> Result<Touched> {
+pub fn matched(tx: &mut Tx<'_>, tenant: &Tenant, run: Uuid, rows: Vec<Uuid>) -> Result<Touched> {
     Ok(known(tx, tenant, run, rows)?.into_iter().map(|(id, (number, _))| (id, number)).collect())
 }
 
-/// As [`meant`], with the recorded version or hash.
+/// As [`matched`], with the recorded version or hash.
 pub fn known(tx: &mut Tx<'_>, tenant: &Tenant, run: Uuid, rows: Vec<Uuid>) -> Result<HashMap<Uuid, (u64, i64)>> {
     if rows.is_empty() {
         return Ok(HashMap::new());
@@ -175,7 +172,7 @@ pub struct ChangeRecord {
 }
 
 /// Returns at most `most` rows which `run` created or changed, with results before `last`, the latest first.
-pub fn deeds(
+pub fn change_records(
     conn: &mut PgConnection,
     tenant: &Tenant,
     run: Uuid,
@@ -186,7 +183,7 @@ pub fn deeds(
         Statement::new("SELECT id, row_id, resource, version, before FROM import_row_results WHERE business_id = ");
     sql.bind(SqlValue::Uuid(Some(tenant.id()))).append(within(run)).push(" AND id < ").bind(SqlValue::Uuid(Some(last)));
     sql.push(&format!(" AND outcome IN ('created', 'changed') ORDER BY id DESC LIMIT {most}"));
-    let deed = |row: &RawRow| {
+    let record = |row: &RawRow| {
         let before = row.get(4).and_then(|cell| serde_json::from_slice(cell.get(1..)?).ok());
         let resource = row.text(2).unwrap_or_default().to_owned();
         Some(ChangeRecord {
@@ -197,37 +194,5 @@ pub fn deeds(
             before,
         })
     };
-    Ok(sql.rows(conn)?.iter().filter_map(deed).collect())
-}
-
-/// Stores the preview of a dry run as row 0 of its run.
-pub fn preview(tx: &mut Tx<'_>, tenant: &Tenant, run: Uuid, shown: Json) -> Result<()> {
-    let mut sql =
-        Statement::new("INSERT INTO import_row_results (business_id, id, resource, outcome, before) VALUES (");
-    sql.bind(SqlValue::Uuid(Some(tenant.id()))).push(", ").bind(SqlValue::Uuid(Some(range(run)[0])));
-    sql.push(", '', 'planned', ").bind(SqlValue::Json(Some(shown))).push(")").run(tx)?;
-    Ok(())
-}
-
-/// Returns the preview of the last dry run of `import`, with notes on its columns. It has no changes if there was no
-/// dry run or its preview is not stored any more. Errors: 404.
-pub fn shown(conn: &mut PgConnection, tenant: &Tenant, import: Uuid) -> Result<Json> {
-    let mut sql = Statement::new("SELECT ");
-    sql.push(Import::COLUMNS).push(" FROM imports t");
-    sql.append(select::tenant_predicate(&IMPORTS, tenant)).push(" AND t.id = ").bind(SqlValue::Uuid(Some(import)));
-    let row = sql.row(conn)?.ok_or_else(|| crud::not_found(&IMPORTS))?;
-    let import = Import::of(import, &row)?;
-    let notes = import.mapped().map(|mapping| notes::of_columns(&mapping)).unwrap_or_default();
-    let none = || json!({ "changes": {}, "notes": &notes });
-    let Some(run) = import.run else { return Ok(none()) };
-    let mut sql = Statement::new("SELECT before FROM import_row_results WHERE business_id = ");
-    sql.bind(SqlValue::Uuid(Some(tenant.id()))).push(" AND id = ").bind(SqlValue::Uuid(Some(range(run)[0])));
-    let row = sql.row(conn)?;
-    let mut shown =
-        row.as_ref().and_then(|row| serde_json::from_slice(row.get(0)?.get(1..)?).ok()).unwrap_or_else(none);
-    if let Json::Object(shown) = &mut shown {
-        // Previews of earlier versions have no notes.
-        shown.entry("notes").or_insert_with(|| notes.into());
-    }
-    Ok(shown)
+    Ok(sql.rows(conn)?.iter().filter_map(record).collect())
 }

@@ -3,17 +3,17 @@
 
 use std::collections::HashMap;
 
-use diesel::result::{DatabaseErrorKind as Kind, Error as DbError};
 use serde_json::{Map, Value as Json};
 use uuid::Uuid;
 
-use super::diff;
-use super::matching::{Companies, Current, Found, Match};
-use super::row_parser::{Parsed, Row};
+use super::linked_companies::Companies;
+use super::matching::{Current, Found, Match};
+use super::row::{Parsed, Row};
+use super::row_diff;
+use super::row_errors;
 use super::set::{self, Edit};
 use crate::auth::{Tenant, TenantSettings};
-use crate::base::error::constraint;
-use crate::base::error::{Error, FieldError, Result};
+use crate::base::error::{FieldError, Result};
 use crate::crm::companies::COMPANIES;
 use crate::db::{SqlValue, Statement, Tx};
 use crate::resource::references::{self, ExistingIds};
@@ -33,11 +33,11 @@ pub struct Settings {
     pub resource: &'static Resource,
     pub business: TenantSettings,
     pub tenant: Tenant,
-    /// Match keys, of [`super::matching::finders`].
-    pub finders: Vec<String>,
+    /// Match keys, of [`super::match_keys::available`].
+    pub match_by: Vec<String>,
     pub on_match: OnMatch,
     /// Dry run: nothing is written; the outcomes are what they would be.
-    pub trial: bool,
+    pub dry_run: bool,
 }
 
 /// Database rows which the file has matched so far, with the file row: no two file rows which differ may match the same
@@ -61,7 +61,7 @@ pub enum Outcome {
     Refused(Vec<FieldError>),
 }
 
-/// Writes `rows`, no two of which may match the same database row ([`super::row_parser::Keys`]), and adds their matches
+/// Writes `rows`, no two of which may match the same database row ([`super::match_keys::ChunkKeys`]), and adds their matches
 /// to `touched`. `before` returns which of [`Found::ids`] earlier chunks matched. Errors: failures which are not about
 /// a row.
 pub fn write(
@@ -71,21 +71,21 @@ pub fn write(
     touched: &mut Touched,
     before: &Before<'_>,
 ) -> Result<Done> {
-    if settings.trial {
+    if settings.dry_run {
         return chunk(tx, settings, rows, touched, before);
     }
     Statement::new("SAVEPOINT import_chunk").run(tx)?;
-    let mut meant = touched.clone();
-    let done = chunk(tx, settings, rows, &mut meant, before);
+    let mut chunk_touched = touched.clone();
+    let done = chunk(tx, settings, rows, &mut chunk_touched, before);
     let error = match done {
         Ok(done) => {
             Statement::new("RELEASE SAVEPOINT import_chunk").run(tx)?;
-            *touched = meant;
+            *touched = chunk_touched;
             return Ok(done);
         }
         Err(error) => error,
     };
-    let faults = faults(error)?;
+    let faults = row_errors::of(error)?;
     Statement::new("ROLLBACK TO SAVEPOINT import_chunk").run(tx)?;
     Statement::new("RELEASE SAVEPOINT import_chunk").run(tx)?;
     if rows.len() <= 1 {
@@ -120,7 +120,7 @@ fn chunk(
         let rows = parsed.iter().flatten();
         references::lock_existing(tx, tenant, rows.flat_map(|row| references::references(row.resource, &row.update)))
     };
-    let find = |tx: &mut Tx<'_>| Found::load(tx, tenant, resource, &settings.finders, &parsed, !settings.trial);
+    let find = |tx: &mut Tx<'_>| Found::load(tx, tenant, resource, &settings.match_by, &parsed, !settings.dry_run);
     let (found, existing) = match resource.lock_before_references {
         true => {
             let found = find(tx)?;
@@ -144,7 +144,7 @@ fn chunk(
     }
     let Plan { made, creates, edits, .. } = plan;
     let companies = made.iter().map(|(place, id, _)| (*place, *id)).collect();
-    if !settings.trial {
+    if !settings.dry_run {
         set::insert(
             tx,
             tenant,
@@ -179,17 +179,17 @@ struct Plan<'p> {
 impl Plan<'_> {
     fn row(&mut self, number: u64, parsed: &Parsed, place: usize, found: &Found) -> Result<Outcome> {
         let business = &self.settings.business;
-        let company = match diff::company_by_id(parsed, None, &self.existing) {
+        let company = match row_diff::company_by_id(parsed, None, &self.existing) {
             Some(id) => Some(Some(id)),
             None => parsed.company.as_ref().map(|company| self.companies.find(company)),
         };
         let is_same = |current: &Current| {
-            let own = diff::company_by_id(parsed, Some(current), &self.existing);
+            let own = row_diff::company_by_id(parsed, Some(current), &self.existing);
             let company = if own.is_some() { None } else { company };
             company != Some(None)
-                && matches!(diff::of_known(parsed, current, company.flatten(), &self.existing, business), Ok(None))
+                && matches!(row_diff::of_known(parsed, current, company.flatten(), &self.existing, business), Ok(None))
         };
-        let meant = match found.of(place, parsed, company) {
+        let target = match found.of(place, parsed, company) {
             Err(fault) => return Ok(Outcome::Refused(vec![fault])),
             Ok(Match::Same(current)) => {
                 if let Some(other) = self.touched.get(&current.id).filter(|_| !is_same(current)) {
@@ -203,7 +203,7 @@ impl Plan<'_> {
                 same.or_else(|| all.iter().find(|current| !self.touched.contains_key(&current.id))).copied()
             }
         };
-        match (meant, self.settings.on_match, &parsed.create) {
+        match (target, self.settings.on_match, &parsed.create) {
             (None, _, Err(faults)) => Ok(Outcome::Refused(faults.clone())),
             (None, _, Ok(create)) => self.create(number, place, create, parsed),
             (Some(current), OnMatch::Skip, _) => Ok(Outcome::Unchanged { id: current.id }),
@@ -213,9 +213,9 @@ impl Plan<'_> {
             }
             (Some(current), OnMatch::Update, _) => {
                 let company = self.company(place, parsed, Some(current));
-                let changed = match diff::of_known(parsed, current, company, &self.existing, business) {
+                let changed = match row_diff::of_known(parsed, current, company, &self.existing, business) {
                     Ok(changed) => changed,
-                    Err(error) => return Ok(Outcome::Refused(faults(error)?)),
+                    Err(error) => return Ok(Outcome::Refused(row_errors::of(error)?)),
                 };
                 self.touched.entry(current.id).or_insert(number);
                 Ok(self.change(current, changed))
@@ -226,9 +226,9 @@ impl Plan<'_> {
     fn create(&mut self, number: u64, place: usize, create: &Changeset, parsed: &Parsed) -> Result<Outcome> {
         let Settings { tenant, resource, business, .. } = self.settings;
         // Validates the row before a company is created for it.
-        let mut change = match diff::of_new(parsed, create, &self.existing, business) {
+        let mut change = match row_diff::of_new(parsed, create, &self.existing, business) {
             Ok(change) => change,
-            Err(error) => return Ok(Outcome::Refused(faults(error)?)),
+            Err(error) => return Ok(Outcome::Refused(row_errors::of(error)?)),
         };
         if let Some(company) = self.company(place, parsed, None) {
             change.set_default("company_id", SqlValue::Uuid(Some(company)));
@@ -256,7 +256,7 @@ impl Plan<'_> {
     /// Returns the company which a row links by name or domain, and not by id; plans its creation if it does not exist.
     fn company(&mut self, place: usize, parsed: &Parsed, current: Option<&Current>) -> Option<Uuid> {
         let wanted = parsed.company.as_ref()?;
-        if diff::company_by_id(parsed, current, &self.existing).is_some() {
+        if row_diff::company_by_id(parsed, current, &self.existing).is_some() {
             return None;
         }
         if let Some(id) = self.companies.find(wanted) {
@@ -277,27 +277,5 @@ fn repeated(current: &Current, parsed: &Parsed, other: u64) -> FieldError {
         parsed.update.text(name).is_some() && text(current.text(name)) == text(parsed.update.text(name))
     };
     let name = ["external_id", "email", "domain"].into_iter().find(has).unwrap_or_default();
-    repeats(if parsed.id == Some(current.id) { "id" } else { name }, other)
-}
-
-/// Error: row `other` of the file has this `name` already.
-pub fn repeats(name: &str, other: u64) -> FieldError {
-    let detail = format!("Row {other} of the file has this {name} already, with other values.");
-    FieldError::new(format!("/{name}"), "already_exists", detail)
-}
-
-/// Returns the validation errors of a row, as the API reports them. Errors: `error` itself, if it is not about a row.
-pub fn faults(error: Error) -> Result<Vec<FieldError>> {
-    match error {
-        Error::Invalid(faults) => Ok(faults),
-        Error::Malformed { code, detail, .. } => Ok(vec![FieldError::new("", code, detail)]),
-        Error::Conflict { code, detail, pointer, .. } => {
-            Ok(vec![FieldError::new(pointer.unwrap_or_default(), code, detail)])
-        }
-        Error::Database(DbError::DatabaseError(
-            kind @ (Kind::UniqueViolation | Kind::ForeignKeyViolation | Kind::CheckViolation | Kind::NotNullViolation),
-            info,
-        )) => faults(constraint::explain(&kind, info.as_ref())),
-        other => Err(other),
-    }
+    row_errors::repeats(if parsed.id == Some(current.id) { "id" } else { name }, other)
 }

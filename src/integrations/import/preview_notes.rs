@@ -2,7 +2,8 @@
 
 use serde_json::{Map, Value as Json};
 
-use super::mapping::{Column, Mapping, Target};
+use super::column_target::Target;
+use super::mapping::{Column, Mapping};
 use crate::resource::FieldType;
 
 /// Notes by header, in the file's order.

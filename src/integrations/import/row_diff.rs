@@ -4,8 +4,7 @@ use serde_json::{Map, Value as Json};
 use uuid::Uuid;
 
 use super::matching::Current;
-use super::row_mapper::Aside;
-use super::row_parser::Parsed;
+use super::row::{Aside, Parsed};
 use crate::auth::TenantSettings;
 use crate::base::error::{Error, FieldError, Result};
 use crate::db::SqlValue;

@@ -1,0 +1,71 @@
+//! The companies which contacts of a file link, by domain or name.
+
+use uuid::Uuid;
+
+use super::matching::by_key;
+use super::row::Parsed;
+use crate::auth::Tenant;
+use crate::base::error::Result;
+use crate::crm::companies::COMPANIES;
+use crate::db::Statement;
+use crate::db::{SqlValue, Tx};
+use crate::resource::{Changeset, select};
+
+/// The existing companies which a chunk links.
+#[derive(Default)]
+pub struct Companies(Vec<Company>);
+
+struct Company {
+    id: Uuid,
+    name: String,
+    domain: Option<String>,
+}
+
+impl Companies {
+    pub fn load(tx: &mut Tx<'_>, tenant: &Tenant, rows: &[Option<&Parsed>]) -> Result<Self> {
+        let wanted: Vec<&Changeset> = rows.iter().filter_map(|row| row.as_ref()?.company.as_ref()).collect();
+        let mut ids: Vec<Uuid> = Vec::new();
+        for finder in ["domain", "name"] {
+            let mut keys: Vec<String> =
+                wanted.iter().filter_map(|change| Some(change.text(finder)?.to_lowercase())).collect();
+            keys.sort_unstable();
+            keys.dedup();
+            let keys = keys.into_iter().enumerate().map(|(place, key)| (place, key, String::new())).collect();
+            ids.extend(by_key(tx, &COMPANIES, finder, keys)?.into_values().flatten());
+        }
+        let mut companies = Self::default();
+        if ids.is_empty() {
+            return Ok(companies);
+        }
+        let mut sql = Statement::new("SELECT t.id, t.name, t.domain, t.created_at::text FROM companies t");
+        sql.append(select::tenant_predicate(&COMPANIES, tenant))
+            .push(" AND t.id = ANY(")
+            .bind(SqlValue::Uuids(ids))
+            .push(")");
+        select::not_deleted(&mut sql, &COMPANIES);
+        // Prevents their merge or deletion before the rows which reference them are written.
+        let mut rows = sql.push(" ORDER BY t.id FOR KEY SHARE OF t").rows(tx)?;
+        rows.sort_by_cached_key(|row| (row.text(3).map(str::to_owned), row.uuid(0)));
+        for row in rows {
+            if let (Some(id), Some(name)) = (row.uuid(0), row.text(1)) {
+                companies.add(id, name, row.text(2));
+            }
+        }
+        Ok(companies)
+    }
+
+    pub fn add(&mut self, id: Uuid, name: &str, domain: Option<&str>) {
+        let (name, domain) = (name.to_lowercase(), domain.map(str::to_lowercase));
+        self.0.push(Company { id, name, domain });
+    }
+
+    /// Returns the company with this domain, else with this name, unless it has another domain.
+    pub fn find(&self, wanted: &Changeset) -> Option<Uuid> {
+        let (name, domain) = (wanted.text("name")?.to_lowercase(), wanted.text("domain").map(str::to_lowercase));
+        let by_domain = self.0.iter().find(|company| domain.is_some() && company.domain == domain);
+        let fits = |company: &&Company| {
+            company.name == name && (domain.is_none() || company.domain.is_none() || company.domain == domain)
+        };
+        by_domain.or_else(|| self.0.iter().find(fits)).map(|company| company.id)
+    }
+}

@@ -1,0 +1,226 @@
+//! The upload, `POST /imports`: stores a file in chunks while it is received, and creates its import.
+
+use actix_web::http::{StatusCode, header};
+use actix_web::web::{BytesMut, Data};
+use actix_web::{HttpRequest, HttpResponse};
+use serde_json::{Value as Json, json};
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+use super::csv_reader::Records;
+use super::mapping::Mapping;
+use super::resource::imported;
+use super::settings::ImportSettings;
+use super::start_job::enqueue_import;
+use super::stored_import::{self, Import};
+use super::upload_parameters::UploadParameters;
+use super::{csv_delimiter, csv_header, file_store, match_keys};
+use crate::auth::{Action, Area, Tenant};
+use crate::background::JobWaker;
+use crate::base::error::{Error, FieldError, Result};
+use crate::db::{Actor, Db, SqlValue, Statement, Tx};
+use crate::http::caller::Caller;
+use crate::http::idempotency::{self, ApiResponse, IdempotencyKey};
+use crate::http::payload::BodyStream;
+use crate::resource::Resource;
+use crate::resource::Row;
+use crate::resource::http::API;
+
+/// Maximum length of the header line, in bytes.
+const MAX_HEADER_LEN: usize = 64 * 1024;
+
+/// Receives a file and creates its import: 201, or 202 with `start`, which enqueues the job.
+pub async fn upload(
+    (db, waker, settings): (Data<Db>, Data<JobWaker>, Data<ImportSettings>),
+    caller: Caller,
+    request: HttpRequest,
+    body: BodyStream,
+) -> Result<HttpResponse> {
+    let tenant = caller.require(Area::Crm, Action::Write)?;
+    let parameters = UploadParameters::read(&request)?;
+    if let Some(resource) = imported(parameters.resource) {
+        caller.require(resource.area, Action::Write)?;
+    }
+    // Rejects an invalid idempotency key before the file is received.
+    IdempotencyKey::from_request(&tenant, &request, &[])?;
+    let id = Uuid::now_v7();
+    let created = match receive(&db, settings.max_bytes, &tenant, id, &request, body).await {
+        Ok(file) => {
+            let (own, digest) = (tenant.clone(), file.digest);
+            let status = if parameters.starts { StatusCode::ACCEPTED } else { StatusCode::CREATED };
+            let make = move |tx: &mut Tx<'_>| {
+                let path = format!("{API}/imports/{id}");
+                Ok(ApiResponse { status, ..create(tx, &own, id, &parameters, &file)?.created(path) })
+            };
+            // The file is too large to be compared; its digest identifies it.
+            idempotency::write_or_replay(&db, &tenant, &request, &digest, "import_create", make).await
+        }
+        Err(error) => Err(error),
+    };
+    // On an error or a replay the copy just received is not needed.
+    if !matches!(created, Ok((_, false))) {
+        let own = tenant.clone();
+        let forgotten = db.for_tenant(&tenant).write("import_forget", move |tx| file_store::forget(tx, &own, id)).await;
+        if let Err(error) = forgotten {
+            tracing::warn!(%error, "a file that is not needed is cleared away with those that broke off");
+        }
+    }
+    waker.wake();
+    Ok(created?.0)
+}
+
+/// A file which is stored.
+struct StoredFile {
+    bytes: u64,
+    lines: u64,
+    /// Its first bytes.
+    head: Vec<u8>,
+    /// SHA-256 of the whole file.
+    digest: [u8; 32],
+}
+
+/// Stores the file chunk by chunk, one transaction each. Chunks of an incomplete upload are deleted later
+/// ([`super::cleanup`]).
+async fn receive(
+    db: &Db,
+    max_bytes: u64,
+    tenant: &Tenant,
+    id: Uuid,
+    request: &HttpRequest,
+    mut body: BodyStream,
+) -> Result<StoredFile> {
+    let too_large = || Error::TooLarge(format!("A file may have at most {max_bytes} bytes (RAPPORT_IMPORT_BYTES)."));
+    let announced = request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    if announced.is_some_and(|length: u64| length > max_bytes) {
+        return Err(too_large());
+    }
+    let mut file = StoredFile { bytes: 0, lines: 0, head: Vec::new(), digest: [0; 32] };
+    let mut digest = Sha256::new();
+    let (mut chunk, mut number) = (BytesMut::with_capacity(file_store::CHUNK), 0);
+    while let Some(piece) = body.next().await? {
+        file.bytes += piece.len() as u64;
+        digest.update(&piece);
+        if file.bytes > max_bytes {
+            return Err(too_large());
+        }
+        file.lines += piece.iter().filter(|byte| **byte == b'\n').count() as u64;
+        let wanted = MAX_HEADER_LEN.saturating_sub(file.head.len()).min(piece.len());
+        file.head.extend_from_slice(&piece[..wanted]);
+        let mut piece = &piece[..];
+        while chunk.len() + piece.len() >= file_store::CHUNK {
+            let (now, later) = piece.split_at(file_store::CHUNK - chunk.len());
+            chunk.extend_from_slice(now);
+            keep(db, tenant, id, number, chunk.split().to_vec()).await?;
+            (number, piece) = (number + 1, later);
+        }
+        chunk.extend_from_slice(piece);
+    }
+    if !chunk.is_empty() {
+        keep(db, tenant, id, number, chunk.to_vec()).await?;
+    }
+    file.digest = digest.finalize().into();
+    Ok(file)
+}
+
+async fn keep(db: &Db, tenant: &Tenant, id: Uuid, number: usize, data: Vec<u8>) -> Result<()> {
+    let own = tenant.clone();
+    let kept = move |tx: &mut Tx<'_>| file_store::keep(tx, &own, id, number, data.clone());
+    db.for_tenant(tenant).write("import_chunk", kept).await
+}
+
+/// Creates the import of a stored file, and its job if it is to start. Errors: 422 for headers, mapping and match keys.
+fn create(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, parameters: &UploadParameters, file: &StoredFile) -> Result<Row> {
+    let resource = imported(parameters.resource).ok_or_else(|| Error::Internal("nothing can be imported".into()))?;
+    let (separator, headers) = read_headers(parameters.format, file)?;
+    let mapping = Mapping::of_file(resource, parameters.format, &headers, &parameters.mapping)?;
+    let default = || match_keys::available(resource).iter().map(|name| (*name).to_owned()).collect();
+    let match_by: Vec<String> = parameters.match_by.clone().unwrap_or_else(default);
+    match_keys::check(resource, &match_by)?;
+    insert(
+        tx,
+        tenant,
+        id,
+        resource,
+        parameters,
+        file,
+        Values { separator, headers, targets: mapping.targets(), match_by },
+    )?;
+    if parameters.starts {
+        let import = Import::lock(tx, tenant, id)?;
+        enqueue_import(tx, tenant, import, parameters.dry_run)?;
+    }
+    stored_import::shown(tx, tenant, id)
+}
+
+/// Values of an import which come from the file and from defaults.
+struct Values {
+    separator: u8,
+    headers: Vec<String>,
+    targets: Json,
+    match_by: Vec<String>,
+}
+
+fn insert(
+    tx: &mut Tx<'_>,
+    tenant: &Tenant,
+    id: Uuid,
+    resource: &Resource,
+    parameters: &UploadParameters,
+    file: &StoredFile,
+    values: Values,
+) -> Result<()> {
+    let (actor, by) = match tenant.actor().map(Actor::parts) {
+        Some((kind, id)) => (kind, Some(id)),
+        None => ("system", None),
+    };
+    let text = SqlValue::text;
+    let lines = file.lines.saturating_sub(u64::from(parameters.format == "csv")) as i64;
+    let columns = [
+        ("business_id", SqlValue::Uuid(Some(tenant.id()))),
+        ("id", SqlValue::Uuid(Some(id))),
+        ("resource", text(resource.plural)),
+        ("format", text(parameters.format)),
+        ("file_name", SqlValue::Text(parameters.file_name.clone())),
+        ("bytes", SqlValue::Int(Some(file.bytes as i64))),
+        ("lines", SqlValue::Int(Some(lines))),
+        (
+            "layout",
+            SqlValue::Json(Some(json!({ "separator": char::from(values.separator), "headers": values.headers }))),
+        ),
+        ("mapping", SqlValue::Json(Some(Json::Object(parameters.mapping.clone())))),
+        ("targets", SqlValue::Json(Some(values.targets))),
+        ("match_by", SqlValue::Texts(values.match_by)),
+        ("on_match", text(parameters.on_match)),
+        ("actor_kind", text(actor)),
+        ("actor_id", SqlValue::Uuid(by)),
+    ];
+    let names: Vec<&str> = columns.iter().map(|(name, _)| *name).collect();
+    let mut sql = Statement::new(format!("INSERT INTO imports ({}) VALUES (", names.join(", ")));
+    for (place, (_, value)) in columns.into_iter().enumerate() {
+        sql.push(if place == 0 { "" } else { ", " }).bind(value);
+    }
+    sql.push(")").run(tx)?;
+    Ok(())
+}
+
+/// Parses the separator and the headers of a CSV file. Errors: 422.
+fn read_headers(format: &str, file: &StoredFile) -> Result<(u8, Vec<String>)> {
+    let fault = |detail: String| Error::Invalid(vec![FieldError::new("", "file", detail)]);
+    if file.bytes == 0 {
+        return Err(fault("The file is empty.".into()));
+    }
+    if format != "csv" {
+        return Ok((b',', Vec::new()));
+    }
+    let whole = file.bytes as usize <= file.head.len();
+    if !whole && !file.head.contains(&b'\n') {
+        return Err(fault(format!("The first line has more than {MAX_HEADER_LEN} bytes; it must be the headers.")));
+    }
+    let separator = csv_delimiter::detect(&file.head);
+    let header = Records::new(&file.head[..], separator, whole).header();
+    let headers = csv_header::headers(&header.map_err(|error| fault(error.to_string()))?).map_err(fault)?;
+    if headers.iter().any(|header| header.contains('\0')) {
+        return Err(fault("A header must not contain the character U+0000.".into()));
+    }
+    Ok((separator, headers))
+}
