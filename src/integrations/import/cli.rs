@@ -18,7 +18,7 @@ use super::mapping::Mapping;
 use super::match_keys::{self, ChunkKeys};
 use super::row::Row;
 use super::row_parser::Parser;
-use super::writer::{self, Done, OnMatch, Outcome, Settings, Touched};
+use super::writer::{self, ChunkResult, MatchedRows, OnMatch, Outcome, Settings};
 use crate::auth::{Tenant, TenantSettings};
 use crate::base::error::BoxError;
 use crate::base::error::{Error, is_deadlock};
@@ -127,9 +127,9 @@ pub fn run(arguments: Arguments) -> Result<(), BoxError> {
 }
 
 /// The work of one transaction.
-type Work<'w> = dyn FnMut(&mut Tx<'_>) -> crate::base::error::Result<(Done, Touched)> + 'w;
+type Work<'w> = dyn FnMut(&mut Tx<'_>) -> crate::base::error::Result<(ChunkResult, MatchedRows)> + 'w;
 /// Runs the work atomically.
-type Attempt<'a> = dyn FnMut(&mut Work<'_>) -> crate::base::error::Result<(Done, Touched)> + 'a;
+type Attempt<'a> = dyn FnMut(&mut Work<'_>) -> crate::base::error::Result<(ChunkResult, MatchedRows)> + 'a;
 
 /// Counts for the summary.
 #[derive(Clone, Copy, Debug, Default)]
@@ -156,7 +156,7 @@ impl fmt::Display for Tally {
 /// Writes chunks, one transaction each, and counts the outcomes.
 struct Writer {
     settings: Settings,
-    touched: RefCell<Touched>,
+    matched: RefCell<MatchedRows>,
     tally: Tally,
 }
 
@@ -165,7 +165,7 @@ impl Writer {
         let match_by = match_keys::available(resource).iter().map(|name| (*name).to_owned()).collect();
         let tenant = Tenant::for_operator(business.id);
         let settings = Settings { resource, business, tenant, match_by, on_match: OnMatch::Update, dry_run: false };
-        Self { settings, touched: RefCell::default(), tally: Tally::default() }
+        Self { settings, matched: RefCell::default(), tally: Tally::default() }
     }
 
     /// Writes `rows` and reports the refused ones. Errors: failures which are not about a row.
@@ -173,26 +173,26 @@ impl Writer {
         if rows.is_empty() {
             return Ok(());
         }
-        let (settings, touched) = (&self.settings, &self.touched);
-        let before = |_: &mut Tx<'_>, ids: Vec<uuid::Uuid>| {
-            let touched = touched.borrow();
-            Ok(ids.into_iter().filter_map(|id| Some((id, *touched.get(&id)?))).collect())
+        let (settings, matched) = (&self.settings, &self.matched);
+        let earlier = |_: &mut Tx<'_>, ids: Vec<uuid::Uuid>| {
+            let matched = matched.borrow();
+            Ok(ids.into_iter().filter_map(|id| Some((id, *matched.get(&id)?))).collect())
         };
         let mut work = |tx: &mut Tx<'_>| {
             tx.set_context(settings.business.id, None)?;
-            let mut meant = Touched::new();
-            let done = writer::write(tx, settings, rows, &mut meant, &before)?;
-            Ok((done, meant))
+            let mut chunk_matched = MatchedRows::new();
+            let done = writer::write(tx, settings, rows, &mut chunk_matched, &earlier)?;
+            Ok((done, chunk_matched))
         };
         let mut retries = 0;
-        let (done, meant) = loop {
+        let (done, chunk_matched) = loop {
             match attempt(&mut work) {
                 Err(Error::Database(error)) if retries < RETRIES && is_collision(&error) => retries += 1,
                 done => break done?,
             }
         };
-        for (id, number) in meant {
-            self.touched.borrow_mut().entry(id).or_insert(number);
+        for (id, number) in chunk_matched {
+            self.matched.borrow_mut().entry(id).or_insert(number);
         }
         self.tally.companies += done.companies.len();
         for (row, outcome) in rows.iter().zip(done.outcomes) {
@@ -229,7 +229,7 @@ fn import(
     let mut keys = ChunkKeys::default();
     for record in records.by_ref() {
         let row = parser.row(record?);
-        let position = row.place + row.length;
+        let position = row.offset + row.length;
         if chunk.len() == CHUNK || !keys.add(&row) {
             writer.write(attempt, &chunk, report)?;
             chunk.clear();

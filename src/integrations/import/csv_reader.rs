@@ -22,7 +22,7 @@ pub struct Record {
     pub number: u64,
     pub cells: ByteRecord,
     /// Byte offset in the file.
-    pub place: u64,
+    pub offset: u64,
     pub length: u64,
     /// Why the record is refused.
     pub fault: Option<FieldError>,
@@ -48,7 +48,7 @@ pub struct Records<R> {
     ended: bool,
     buffer: Vec<u8>,
     at: usize,
-    place: u64,
+    offset: u64,
     number: u64,
     open: Option<OpenQuote>,
     /// Refused lines without a record of their own.
@@ -59,17 +59,17 @@ impl<R: Read> Records<R> {
     /// Reads a file from its first byte.
     pub fn new(input: R, separator: u8, complete: bool) -> Self {
         let (buffer, open) = (Vec::new(), None);
-        Self { input, separator, complete, ended: false, buffer, at: 0, place: 0, number: 0, open, uncounted: 0 }
+        Self { input, separator, complete, ended: false, buffer, at: 0, offset: 0, number: 0, open, uncounted: 0 }
     }
 
-    /// Resumes at byte `place`, after row `number`, with the [open quote](Self::open) of the earlier reader.
-    pub fn resume(input: R, separator: u8, complete: bool, place: u64, number: u64, open: Option<OpenQuote>) -> Self {
-        Self { place, number, open, ..Self::new(input, separator, complete) }
+    /// Resumes at byte `offset`, after row `number`, with the [open quote](Self::open) of the earlier reader.
+    pub fn resume(input: R, separator: u8, complete: bool, offset: u64, number: u64, open: Option<OpenQuote>) -> Self {
+        Self { offset, number, open, ..Self::new(input, separator, complete) }
     }
 
     /// Byte offset of the next record.
-    pub fn place(&self) -> u64 {
-        self.place
+    pub fn offset(&self) -> u64 {
+        self.offset
     }
 
     /// Number of the last row read, including rows of empty cells.
@@ -92,7 +92,7 @@ impl<R: Read> Records<R> {
         let mut cells = ByteRecord::new();
         loop {
             let is_end = self.is_end();
-            if self.place == 0 && self.buffer.starts_with(BYTE_ORDER_MARK) {
+            if self.offset == 0 && self.buffer.starts_with(BYTE_ORDER_MARK) {
                 self.advance(BYTE_ORDER_MARK.len());
             }
             self.skip_empty_lines();
@@ -118,7 +118,7 @@ impl<R: Read> Records<R> {
 
     fn advance(&mut self, length: usize) {
         self.at += length;
-        self.place += length as u64;
+        self.offset += length as u64;
     }
 
     fn skip_empty_lines(&mut self) {
@@ -152,20 +152,20 @@ impl<R: Read> Records<R> {
             }
             match split(&self.buffer[self.at..], self.separator, self.is_end(), &mut cells) {
                 Split::Whole(length) => {
-                    let place = self.place;
+                    let offset = self.offset;
                     self.advance(length);
                     self.number += 1;
                     // Spreadsheets leave rows of empty cells at the end.
                     if cells.iter().any(|cell| !cell.trim_ascii().is_empty()) {
                         let (number, length) = (self.number, length as u64);
-                        return Ok(Some(Record { number, cells, place, length, fault: None }));
+                        return Ok(Some(Record { number, cells, offset, length, fault: None }));
                     }
                 }
                 Split::Open => {
                     self.open = Some(OpenQuote { row: self.number + 1, until: None, listed: 0, unlisted: 0 })
                 }
                 Split::Stray(length) => {
-                    let until = Some(self.place + length as u64);
+                    let until = Some(self.offset + length as u64);
                     self.open = Some(OpenQuote { row: self.number + 1, until, listed: 0, unlisted: 0 });
                 }
                 Split::Partial if self.ended => return Ok(None),
@@ -180,7 +180,7 @@ impl<R: Read> Records<R> {
             self.skip_empty_lines();
             let rest = &self.buffer[self.at..];
             let length = match rest.iter().position(|byte| *byte == b'\n') {
-                _ if open.until.is_some_and(|until| self.place >= until) => 0,
+                _ if open.until.is_some_and(|until| self.offset >= until) => 0,
                 Some(at) => at + 1,
                 None if self.is_end() || rest.len() >= MAX_QUOTED_LEN => rest.len(),
                 None if self.ended => return Ok(Refused::None),
@@ -192,7 +192,7 @@ impl<R: Read> Records<R> {
             if length == 0 {
                 return Ok(self.summary(open));
             }
-            let (line, place) = (&rest[..length], self.place);
+            let (line, offset) = (&rest[..length], self.offset);
             let cells = cells(line, self.separator);
             self.advance(length);
             self.number += 1;
@@ -200,7 +200,7 @@ impl<R: Read> Records<R> {
                 open.listed += 1;
                 self.open = Some(open);
                 let (number, length, fault) = (self.number, length as u64, Some(open.fault(self.number)));
-                return Ok(Refused::Line(Record { number, cells, place, length, fault }));
+                return Ok(Refused::Line(Record { number, cells, offset, length, fault }));
             }
             // The summary record stands for the first unlisted line.
             self.uncounted += u64::from(open.unlisted > 0);
@@ -222,7 +222,7 @@ impl<R: Read> Records<R> {
             self.number, open.unlisted, open.row
         );
         let fault = Some(FieldError::new("", "unclosed_quote", detail));
-        Refused::Line(Record { number: first, cells: ByteRecord::new(), place: self.place, length: 0, fault })
+        Refused::Line(Record { number: first, cells: ByteRecord::new(), offset: self.offset, length: 0, fault })
     }
 }
 

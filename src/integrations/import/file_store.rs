@@ -27,12 +27,12 @@ pub fn forget(tx: &mut Tx<'_>, tenant: &Tenant, import: Uuid) -> Result<()> {
     Ok(())
 }
 
-/// Reads at most `length` bytes of the file of `import`, from byte `place` on; fewer at its end. One query per chunk.
-pub fn piece(conn: &mut PgConnection, tenant: &Tenant, import: Uuid, place: u64, length: usize) -> Result<Vec<u8>> {
+/// Reads at most `length` bytes of the file of `import`, from byte `offset` on; fewer at its end. One query per chunk.
+pub fn piece(conn: &mut PgConnection, tenant: &Tenant, import: Uuid, offset: u64, length: usize) -> Result<Vec<u8>> {
     let mut piece = Vec::with_capacity(length);
-    let mut place = place as usize;
+    let mut offset = offset as usize;
     while piece.len() < length {
-        let (number, from) = (place / CHUNK, place % CHUNK);
+        let (number, from) = (offset / CHUNK, offset % CHUNK);
         let wanted = (length - piece.len()).min(CHUNK - from);
         let mut sql = Statement::new("SELECT substr(data, ");
         sql.bind(SqlValue::Int(Some(from as i64 + 1))).push("::int, ").bind(SqlValue::Int(Some(wanted as i64)));
@@ -42,7 +42,7 @@ pub fn piece(conn: &mut PgConnection, tenant: &Tenant, import: Uuid, place: u64,
         let row = sql.row(conn)?;
         let Some(bytes) = row.as_ref().and_then(|row| row.get(0)).filter(|bytes| !bytes.is_empty()) else { break };
         piece.extend_from_slice(bytes);
-        place += bytes.len();
+        offset += bytes.len();
     }
     Ok(piece)
 }

@@ -72,8 +72,8 @@ pub fn guess(resource: &'static Resource, header: &str) -> (usize, Target) {
     synonyms
         .iter()
         .find_map(|(name, headers)| {
-            let place = headers.split_whitespace().position(|header| header == folded)?;
-            Some((2 + place, Target::named(resource, name)?))
+            let position = headers.split_whitespace().position(|header| header == folded)?;
+            Some((2 + position, Target::named(resource, name)?))
         })
         .unwrap_or_else(|| (1, Target::Metadata(header.to_owned())))
 }

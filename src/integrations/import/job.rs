@@ -17,7 +17,7 @@ use super::row_errors;
 use super::row_parser::Parser;
 use super::row_results::{self, Entry, Records};
 use super::stored_import::Import;
-use super::writer::{self, Done, OnMatch, Outcome, Settings, Touched};
+use super::writer::{self, ChunkResult, MatchedRows, OnMatch, Outcome, Settings};
 use crate::auth::{Tenant, TenantSettings};
 use crate::background::{Job, JobType, Step};
 use crate::base::error::{Error, FieldError, Result};
@@ -31,7 +31,7 @@ const WINDOW: usize = 256 * 1024;
 /// Maximum bytes of one row, several times what its fields can hold.
 pub const MAX_ROW_LEN: usize = 1024 * 1024;
 /// Maximum number of changes in a preview.
-const SHOWN: usize = 20;
+const MAX_PREVIEWED: usize = 20;
 
 pub static IMPORT: JobType = JobType { name: "import", step };
 
@@ -41,7 +41,7 @@ pub struct Input {
     pub import: Uuid,
     pub dry_run: bool,
     /// The previous run, whose results are deleted first.
-    pub before: Option<Uuid>,
+    pub previous_run: Option<Uuid>,
 }
 
 /// Checkpoint: where the next step continues, and the counts so far.
@@ -49,7 +49,7 @@ pub struct Input {
 #[serde(default)]
 struct Cursor {
     cleared: bool,
-    place: u64,
+    offset: u64,
     /// Number of the last row read; the header of a CSV file is row 1.
     number: u64,
     read: i64,
@@ -61,7 +61,7 @@ struct Cursor {
     /// The unclosed quote, while its rows are refused.
     open: Option<OpenQuote>,
     /// The preview, by row of the file.
-    shown: Map<String, Json>,
+    preview: Map<String, Json>,
     /// Members of rows which were left out because no import sets them.
     ignored: BTreeSet<String>,
 }
@@ -70,11 +70,11 @@ fn step(tx: &mut Tx<'_>, tenant: &Tenant, business: &TenantSettings, job: &mut J
     let input: Input = serde_json::from_value(job.input.clone()).map_err(unreadable)?;
     let mut cursor: Cursor = match &job.cursor {
         Json::Null => Cursor::default(),
-        there => serde_json::from_value(there.clone()).map_err(unreadable)?,
+        stored => serde_json::from_value(stored.clone()).map_err(unreadable)?,
     };
     let import = Import::lock(tx, tenant, input.import)?;
-    if let (Some(before), false) = (input.before, cursor.cleared) {
-        cursor.cleared = !row_results::clear(tx, tenant, before)?;
+    if let (Some(previous), false) = (input.previous_run, cursor.cleared) {
+        cursor.cleared = !row_results::clear(tx, tenant, previous)?;
         job.cursor = json!(cursor);
         return Ok(Step::More);
     }
@@ -85,11 +85,11 @@ fn step(tx: &mut Tx<'_>, tenant: &Tenant, business: &TenantSettings, job: &mut J
         write(tx, &settings, &import, job.id, &rows, &mut cursor)?;
         analyze_when_grown(tx, import.resource.table, before, cursor.read)?;
     }
-    let ends = cursor.place >= import.bytes;
+    let ends = cursor.offset >= import.bytes;
     if ends && input.dry_run {
         let mut notes = preview_notes::of_columns(&import.column_mapping()?);
         notes.extend(preview_notes::of_members(cursor.ignored.iter()));
-        preview::store(tx, tenant, job.id, json!({ "changes": cursor.shown, "notes": notes }))?;
+        preview::store(tx, tenant, job.id, json!({ "changes": cursor.preview, "notes": notes }))?;
     }
     update_counts(tx, tenant, &import, &input, &cursor, ends)?;
     (job.done, job.failed) = (cursor.read, cursor.failed);
@@ -131,11 +131,11 @@ fn settings(import: &Import, tenant: &Tenant, business: &TenantSettings, dry_run
 /// Empty: only blank lines were read. Errors: 422 for a row which is too long; 409 when the file is gone.
 fn read(tx: &mut Tx<'_>, tenant: &Tenant, import: &Import, parser: Parser, cursor: &mut Cursor) -> Result<Vec<Row>> {
     for window in [WINDOW, MAX_ROW_LEN + 1] {
-        let piece = file_store::piece(tx, tenant, import.id, cursor.place, window)?;
-        if piece.is_empty() && cursor.place < import.bytes {
+        let piece = file_store::piece(tx, tenant, import.id, cursor.offset, window)?;
+        if piece.is_empty() && cursor.offset < import.bytes {
             return Err(Error::conflict("file_gone", "The file is not kept any more. Upload it again."));
         }
-        let last = cursor.place + piece.len() as u64 >= import.bytes;
+        let last = cursor.offset + piece.len() as u64 >= import.bytes;
         let taken = match import.format.as_str() {
             "csv" => csv_rows(&piece, last, import.separator, &parser, cursor)?,
             _ => json_rows(&piece, last, &parser, cursor),
@@ -155,11 +155,11 @@ fn read(tx: &mut Tx<'_>, tenant: &Tenant, import: &Import, parser: Parser, curso
 /// complete. Errors: 422 for unreadable headers.
 fn csv_rows(piece: &[u8], last: bool, separator: u8, parser: &Parser, cursor: &mut Cursor) -> Result<Option<Vec<Row>>> {
     let wrong = |error: std::io::Error| Error::Invalid(vec![FieldError::new("", "file", error.to_string())]);
-    let mut records = match cursor.place {
+    let mut records = match cursor.offset {
         0 => CsvRecords::new(piece, separator, last),
-        place => CsvRecords::resume(piece, separator, last, place, cursor.number, cursor.open),
+        offset => CsvRecords::resume(piece, separator, last, offset, cursor.number, cursor.open),
     };
-    if cursor.place == 0 {
+    if cursor.offset == 0 {
         records.header().map_err(wrong)?;
     }
     let (mut keys, mut rows, mut next) = (ChunkKeys::default(), Vec::new(), None);
@@ -168,18 +168,18 @@ fn csv_rows(piece: &[u8], last: bool, separator: u8, parser: &Parser, cursor: &m
         let row = parser.row(record);
         if !keys.add(&row) {
             // Left to the next step, which finds what this one has written.
-            next = Some((row.place, row.number - 1, None));
+            next = Some((row.offset, row.number - 1, None));
             break;
         }
         rows.push(row);
     }
-    let (place, number, open) = next.unwrap_or((records.place(), records.number(), records.open()));
-    if place == cursor.place && rows.is_empty() && !last {
+    let (offset, number, open) = next.unwrap_or((records.offset(), records.number(), records.open()));
+    if offset == cursor.offset && rows.is_empty() && !last {
         return Ok(None);
     }
     let uncounted = records.uncounted() as i64;
     (cursor.read, cursor.failed) = (cursor.read + uncounted, cursor.failed + uncounted);
-    (cursor.place, cursor.number, cursor.open) = (place, number, open);
+    (cursor.offset, cursor.number, cursor.open) = (offset, number, open);
     Ok(Some(rows))
 }
 
@@ -194,14 +194,14 @@ fn json_rows(piece: &[u8], last: bool, parser: &Parser, cursor: &mut Cursor) -> 
         };
         let number = cursor.number + 1;
         if !line.trim_ascii().is_empty() {
-            let (place, record) = (cursor.place, csv::ByteRecord::new());
-            let row = Row { number, record, place, length: line.len() as u64, parsed: parser.parse_json(line) };
+            let (offset, record) = (cursor.offset, csv::ByteRecord::new());
+            let row = Row { number, record, offset, length: line.len() as u64, parsed: parser.parse_json(line) };
             if rows.len() == ROWS || !keys.add(&row) {
                 break;
             }
             rows.push(row);
         }
-        (cursor.number, cursor.place, from) = (number, cursor.place + length as u64, from + length);
+        (cursor.number, cursor.offset, from) = (number, cursor.offset + length as u64, from + length);
     }
     (from > 0 || piece.is_empty()).then_some(rows)
 }
@@ -216,8 +216,8 @@ fn write(
     cursor: &mut Cursor,
 ) -> Result<()> {
     let tenant = &settings.tenant;
-    let before = |tx: &mut Tx<'_>, ids: Vec<Uuid>| row_results::matched(tx, tenant, run, ids);
-    let mut done = writer::write(tx, settings, rows, &mut Touched::new(), &before)?;
+    let earlier = |tx: &mut Tx<'_>, ids: Vec<Uuid>| row_results::matched(tx, tenant, run, ids);
+    let mut done = writer::write(tx, settings, rows, &mut MatchedRows::new(), &earlier)?;
     let mut records = Records::new(run);
     if settings.dry_run {
         find_planned(tx, tenant, import, run, rows, &mut done, &mut records)?;
@@ -232,14 +232,14 @@ fn write(
         match outcome {
             Outcome::Created { id, after } => {
                 cursor.created += 1;
-                show(cursor, settings, row, None, after);
+                add_to_preview(cursor, settings, row, None, after);
                 if !settings.dry_run {
                     records.add(number, 0, resource, Entry::created(id).noted(row));
                 }
             }
             Outcome::Changed { id, version, before, after } => {
                 cursor.changed += 1;
-                show(cursor, settings, row, Some(before.clone()), after);
+                add_to_preview(cursor, settings, row, Some(before.clone()), after);
                 match settings.dry_run {
                     true => records.add(number, 0, resource, Entry::unchanged(id).noted(row)),
                     false => records.add(number, 0, resource, Entry::changed(id, version, before).noted(row)),
@@ -251,13 +251,13 @@ fn write(
             }
             Outcome::Refused(faults) => {
                 cursor.failed += 1;
-                records.refused(number, resource, &faults, row.place, row.length);
+                records.refused(number, resource, &faults, row.offset, row.length);
             }
         }
     }
     cursor.companies += done.companies.len() as i64;
-    for (place, id) in done.companies.iter().filter(|_| !settings.dry_run) {
-        let number = rows.get(*place).map(|row| row.number).unwrap_or_default();
+    for (index, id) in done.companies.iter().filter(|_| !settings.dry_run) {
+        let number = rows.get(*index).map(|row| row.number).unwrap_or_default();
         records.add(number, row_results::COMPANY, COMPANIES.plural, Entry::created(*id));
     }
     records.write(tx, tenant)
@@ -271,7 +271,7 @@ fn find_planned(
     import: &Import,
     run: Uuid,
     rows: &[Row],
-    done: &mut Done,
+    done: &mut ChunkResult,
     records: &mut Records,
 ) -> Result<()> {
     let keys = |row: &Row| -> Vec<(String, Uuid)> {
@@ -302,16 +302,16 @@ fn find_planned(
     Ok(())
 }
 
-fn show(
+fn add_to_preview(
     cursor: &mut Cursor,
     settings: &Settings,
     row: &Row,
     before: Option<Map<String, Json>>,
     after: Map<String, Json>,
 ) {
-    if settings.dry_run && cursor.shown.len() < SHOWN {
+    if settings.dry_run && cursor.preview.len() < MAX_PREVIEWED {
         let notes = row.parsed.as_ref().map(|parsed| parsed.notes.as_slice()).unwrap_or_default();
-        cursor.shown.insert(row.number.to_string(), json!({ "before": before, "after": after, "notes": notes }));
+        cursor.preview.insert(row.number.to_string(), json!({ "before": before, "after": after, "notes": notes }));
     }
 }
 

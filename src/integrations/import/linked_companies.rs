@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 use super::matching::by_key;
-use super::row::Parsed;
+use super::row::ParsedRow;
 use crate::auth::Tenant;
 use crate::base::error::Result;
 use crate::crm::companies::COMPANIES;
@@ -22,7 +22,7 @@ struct Company {
 }
 
 impl Companies {
-    pub fn load(tx: &mut Tx<'_>, tenant: &Tenant, rows: &[Option<&Parsed>]) -> Result<Self> {
+    pub fn load(tx: &mut Tx<'_>, tenant: &Tenant, rows: &[Option<&ParsedRow>]) -> Result<Self> {
         let wanted: Vec<&Changeset> = rows.iter().filter_map(|row| row.as_ref()?.company.as_ref()).collect();
         let mut ids: Vec<Uuid> = Vec::new();
         for finder in ["domain", "name"] {
@@ -30,7 +30,7 @@ impl Companies {
                 wanted.iter().filter_map(|change| Some(change.text(finder)?.to_lowercase())).collect();
             keys.sort_unstable();
             keys.dedup();
-            let keys = keys.into_iter().enumerate().map(|(place, key)| (place, key, String::new())).collect();
+            let keys = keys.into_iter().enumerate().map(|(index, key)| (index, key, String::new())).collect();
             ids.extend(by_key(tx, &COMPANIES, finder, keys)?.into_values().flatten());
         }
         let mut companies = Self::default();

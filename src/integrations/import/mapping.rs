@@ -110,7 +110,7 @@ fn skip_report(columns: &mut [Column]) {
     let ends = columns.iter().rev().map(|column| column.header.as_str());
     if is(columns.first(), "row") && ends.take(3).eq(["detail", "code", "pointer"]) {
         let last = columns.len() - 3;
-        let own = columns.iter_mut().enumerate().filter(|(place, _)| *place == 0 || *place >= last);
+        let own = columns.iter_mut().enumerate().filter(|(index, _)| *index == 0 || *index >= last);
         own.for_each(|(_, column)| column.target = Target::Report);
     }
 }

@@ -18,10 +18,10 @@ pub fn available(resource: &Resource) -> &'static [&'static str] {
 /// Checks match keys. Errors: 422 for those by which the resource cannot be matched.
 pub fn check(resource: &Resource, given: &[String]) -> Result<()> {
     let known = available(resource);
-    let wrong = |(place, name): (usize, &String)| {
+    let wrong = |(index, name): (usize, &String)| {
         let hint = did_you_mean(name, known.iter().copied());
         let detail = format!("{} are not found by `{name}`.{hint}", resource.plural);
-        (!known.contains(&name.as_str())).then(|| FieldError::new(format!("/match_by/{place}"), "not_a_choice", detail))
+        (!known.contains(&name.as_str())).then(|| FieldError::new(format!("/match_by/{index}"), "not_a_choice", detail))
     };
     let faults: Vec<FieldError> = given.iter().enumerate().filter_map(wrong).collect();
     if faults.is_empty() { Ok(()) } else { Err(Error::Invalid(faults)) }

@@ -8,7 +8,7 @@ use serde_json::{Map, Value as Json};
 use uuid::Uuid;
 
 use super::match_keys::unique_keys;
-use super::row::Parsed;
+use super::row::ParsedRow;
 use crate::auth::Tenant;
 use crate::base::error::{Error, FieldError, Result};
 use crate::db::{SqlValue, Statement, Tx};
@@ -17,12 +17,12 @@ use crate::resource::{Changeset, Resource, crud, select};
 
 /// A database row in its current state.
 #[derive(Debug)]
-pub struct Current {
+pub struct CurrentRow {
     pub id: Uuid,
     pub row: Map<String, Json>,
 }
 
-impl Current {
+impl CurrentRow {
     pub fn text(&self, name: &str) -> Option<&str> {
         self.row.get(name).and_then(Json::as_str)
     }
@@ -31,15 +31,15 @@ impl Current {
 /// The database rows which a file row matches.
 pub enum Match<'f> {
     /// Exactly this one, by id or a unique field.
-    Same(&'f Current),
+    Same(&'f CurrentRow),
     /// Candidates without a unique match; the first suitable one is used.
-    Alike(Vec<&'f Current>),
+    Alike(Vec<&'f CurrentRow>),
 }
 
 /// The database rows which a chunk may match, by index in the chunk.
 #[derive(Default)]
-pub struct Found {
-    rows: HashMap<Uuid, Current>,
+pub struct Candidates {
+    rows: HashMap<Uuid, CurrentRow>,
     /// By the id in the file.
     own: HashMap<usize, Vec<Uuid>>,
     /// Ids in the file of rows which are deleted.
@@ -54,14 +54,14 @@ fn unique(resource: &Resource) -> &'static str {
     if resource.name == "contact" { "email" } else { "domain" }
 }
 
-impl Found {
+impl Candidates {
     /// Looks up `rows` by each of `match_by`. With `locks` the rows found are locked until the end of the transaction.
     pub fn load(
         tx: &mut Tx<'_>,
         tenant: &Tenant,
         resource: &'static Resource,
         match_by: &[String],
-        rows: &[Option<&Parsed>],
+        rows: &[Option<&ParsedRow>],
         locks: bool,
     ) -> Result<Self> {
         let mut found = Self::default();
@@ -70,9 +70,9 @@ impl Found {
         }
         let mut look_up = |name: &str, key: &dyn Fn(usize, &Changeset) -> Option<String>| {
             let keys = rows.iter().enumerate();
-            let keys = keys.filter_map(|(place, row)| {
+            let keys = keys.filter_map(|(index, row)| {
                 let change = &row.as_ref()?.update;
-                Some((place, key(place, change)?, owns(change)))
+                Some((index, key(index, change)?, owns(change)))
             });
             match match_by.iter().any(|known| known == name) {
                 true if ["leads", "tasks"].contains(&resource.table) => {
@@ -88,16 +88,16 @@ impl Found {
         // Looks up names only where nothing more specific was found.
         let surer = found.own.keys().chain(found.by_id.keys()).chain(found.by_unique.keys());
         let known: HashSet<usize> = surer.copied().collect();
-        found.by_name = look_up("name", &|place, change| match resource.name {
-            _ if known.contains(&place) => None,
+        found.by_name = look_up("name", &|index, change| match resource.name {
+            _ if known.contains(&index) => None,
             "contact" => has_name(change).then(|| {
                 let name = |name| change.text(name).unwrap_or_default();
                 format!("{} {} ", name("last_name"), name("first_name"))
             }),
             _ => text(change, "name"),
         })?;
-        found.by_name.extend(look_up("phone", &|place, change| {
-            if known.contains(&place) || has_name(change) { None } else { text(change, "phone") }
+        found.by_name.extend(look_up("phone", &|index, change| {
+            if known.contains(&index) || has_name(change) { None } else { text(change, "phone") }
         })?);
         let all = [&found.own, &found.by_id, &found.by_unique, &found.by_name]
             .into_iter()
@@ -113,7 +113,7 @@ impl Found {
                 let Some(id) = cells.uuid(0) else { continue };
                 let shown = crud::row(resource, &Projection::default(), &cells, &crud::RelatedRows::default());
                 let row = serde_json::from_slice(&shown.json).map_err(|error| Error::Internal(error.to_string()))?;
-                found.rows.insert(id, Current { id, row });
+                found.rows.insert(id, CurrentRow { id, row });
             }
         }
         Ok(found)
@@ -125,9 +125,9 @@ impl Found {
         tx: &mut Tx<'_>,
         tenant: &Tenant,
         resource: &Resource,
-        rows: &[Option<&Parsed>],
+        rows: &[Option<&ParsedRow>],
     ) -> Result<()> {
-        let own = rows.iter().enumerate().filter_map(|(place, row)| Some((place, row.as_ref()?.id?)));
+        let own = rows.iter().enumerate().filter_map(|(index, row)| Some((index, row.as_ref()?.id?)));
         let own: Vec<(usize, Uuid)> = own.collect();
         if own.is_empty() {
             return Ok(());
@@ -144,7 +144,7 @@ impl Found {
                 there.insert(id)
             };
         }
-        self.own = own.into_iter().filter(|(_, id)| there.contains(id)).map(|(place, id)| (place, vec![id])).collect();
+        self.own = own.into_iter().filter(|(_, id)| there.contains(id)).map(|(index, id)| (index, vec![id])).collect();
         Ok(())
     }
 
@@ -153,28 +153,28 @@ impl Found {
         self.rows.keys().copied().collect()
     }
 
-    /// Rows found at `place`, the oldest first.
-    fn at(&self, found: &HashMap<usize, Vec<Uuid>>, place: usize) -> Vec<&Current> {
-        let ids = found.get(&place).map(Vec::as_slice).unwrap_or_default();
-        let mut rows: Vec<&Current> = ids.iter().filter_map(|id| self.rows.get(id)).collect();
+    /// Rows found at `index`, the oldest first.
+    fn at(&self, found: &HashMap<usize, Vec<Uuid>>, index: usize) -> Vec<&CurrentRow> {
+        let ids = found.get(&index).map(Vec::as_slice).unwrap_or_default();
+        let mut rows: Vec<&CurrentRow> = ids.iter().filter_map(|id| self.rows.get(id)).collect();
         rows.sort_by_key(|current| (current.text("created_at").map(str::to_owned), current.id));
         rows
     }
 
-    /// Returns what the row at `place` matches. `company`: the id of the company which it links, inner `None` if that
+    /// Returns what the row at `index` matches. `company`: the id of the company which it links, inner `None` if that
     /// does not exist yet. Errors: its unique value belongs to another row, or its id to a deleted one.
-    pub fn of(&self, place: usize, parsed: &Parsed, company: Option<Option<Uuid>>) -> Result<Match<'_>, FieldError> {
+    pub fn of(&self, index: usize, parsed: &ParsedRow, company: Option<Option<Uuid>>) -> Result<Match<'_>, FieldError> {
         let name = unique(parsed.resource);
         let taken = |name: &str| {
             let detail = format!("Another row of {} already has this {name}.", parsed.resource.table);
             Err(FieldError::new(format!("/{name}"), "already_exists", detail))
         };
-        let by_id = self.at(&self.by_id, place).first().copied();
-        let by_unique = self.at(&self.by_unique, place).first().copied();
+        let by_id = self.at(&self.by_id, index).first().copied();
+        let by_unique = self.at(&self.by_unique, index).first().copied();
         if let Some(id) = parsed.id {
-            let own = self.at(&self.own, place).first().copied();
+            let own = self.at(&self.own, index).first().copied();
             // Deleted before, or since the lookup.
-            if self.deleted.contains(&id) || (own.is_none() && self.own.contains_key(&place)) {
+            if self.deleted.contains(&id) || (own.is_none() && self.own.contains_key(&index)) {
                 let resource = parsed.resource;
                 let detail = format!(
                     "The {} with this id was deleted, or merged into another. Restore it first \
@@ -184,7 +184,7 @@ impl Found {
                 return Err(FieldError::new("/id", "deleted", detail));
             }
             if let Some(own) = own {
-                let is_else = |other: Option<&Current>| other.is_some_and(|other| other.id != own.id);
+                let is_else = |other: Option<&CurrentRow>| other.is_some_and(|other| other.id != own.id);
                 return match () {
                     () if is_else(by_id) => taken("external_id"),
                     () if is_else(by_unique) => taken(name),
@@ -199,8 +199,8 @@ impl Found {
             (None, Some(other)) if is_other(other, parsed, "external_id") => taken(name),
             (None, Some(other)) => Ok(Match::Same(other)),
             (None, None) => {
-                let fits = |current: &&Current| is_alike(current, parsed, name, company);
-                Ok(Match::Alike(self.at(&self.by_name, place).into_iter().filter(fits).collect()))
+                let fits = |current: &&CurrentRow| is_alike(current, parsed, name, company);
+                Ok(Match::Alike(self.at(&self.by_name, index).into_iter().filter(fits).collect()))
             }
         }
     }
@@ -211,14 +211,14 @@ fn has_name(change: &Changeset) -> bool {
 }
 
 /// Whether both have the field, with different values.
-fn is_other(current: &Current, parsed: &Parsed, name: &str) -> bool {
+fn is_other(current: &CurrentRow, parsed: &ParsedRow, name: &str) -> bool {
     match (current.text(name), parsed.update.text(name)) {
         (Some(one), Some(other)) => one.to_lowercase() != other.to_lowercase(),
         _ => false,
     }
 }
 
-fn is_alike(current: &Current, parsed: &Parsed, unique: &str, company: Option<Option<Uuid>>) -> bool {
+fn is_alike(current: &CurrentRow, parsed: &ParsedRow, unique: &str, company: Option<Option<Uuid>>) -> bool {
     let folded = |text: Option<&str>| text.unwrap_or_default().to_lowercase();
     let same = |name| folded(current.text(name)) == folded(parsed.update.text(name));
     let linked = match company {
@@ -248,16 +248,16 @@ pub fn by_key(
     if keys.is_empty() {
         return Ok(found);
     }
-    let places: Vec<usize> = keys.iter().map(|(place, ..)| *place).collect();
+    let indices: Vec<usize> = keys.iter().map(|(index, ..)| *index).collect();
     let (keys, owns) = keys.into_iter().map(|(_, key, owns)| (key, owns)).unzip();
     let mut sql = Statement::new("SELECT f.place, f.id FROM rapport_import_matches(");
     sql.bind(SqlValue::Text(Some(resource.table.to_owned()))).push(", ").bind(SqlValue::Text(Some(name.to_owned())));
     sql.push(", ").bind(SqlValue::Texts(keys)).push(", ").bind(SqlValue::Texts(owns)).push(") AS f");
     for row in sql.rows(tx)? {
         if let (Some(at), Some(id)) = (row.int(0), row.uuid(1))
-            && let Some(place) = places.get(at as usize)
+            && let Some(index) = indices.get(at as usize)
         {
-            found.entry(*place).or_default().push(id);
+            found.entry(*index).or_default().push(id);
         }
     }
     Ok(found)
@@ -280,9 +280,9 @@ fn by_external_id(
     select::not_deleted(&mut sql, resource);
     let rows = sql.rows(tx)?;
     let there: HashMap<&str, Uuid> = rows.iter().filter_map(|row| Some((row.text(1)?, row.uuid(0)?))).collect();
-    for (place, key, _) in &keys {
+    for (index, key, _) in &keys {
         if let Some(id) = there.get(key.as_str()) {
-            found.entry(*place).or_default().push(*id);
+            found.entry(*index).or_default().push(*id);
         }
     }
     Ok(found)

@@ -47,7 +47,7 @@ fn step(tx: &mut Tx<'_>, tenant: &Tenant, _: &TenantSettings, job: &mut Job) -> 
     let input: Input = serde_json::from_value(job.input.clone()).map_err(unreadable)?;
     let mut cursor: Cursor = match &job.cursor {
         Json::Null => Cursor::default(),
-        there => serde_json::from_value(there.clone()).map_err(unreadable)?,
+        stored => serde_json::from_value(stored.clone()).map_err(unreadable)?,
     };
     let import = Import::lock(tx, tenant, input.import)?;
     let last = cursor.last.unwrap_or(row_results::range(input.run)[1]);

@@ -14,15 +14,15 @@ pub struct Row {
     pub number: u64,
     pub record: ByteRecord,
     /// Byte offset in the file.
-    pub place: u64,
+    pub offset: u64,
     pub length: u64,
     /// The validated row, or its validation errors.
-    pub parsed: Result<Parsed, Vec<FieldError>>,
+    pub parsed: Result<ParsedRow, Vec<FieldError>>,
 }
 
 /// A validated row.
 #[derive(Debug)]
-pub struct Parsed {
+pub struct ParsedRow {
     pub resource: &'static Resource,
     /// Changeset for an existing row.
     pub update: Changeset,

@@ -3,8 +3,8 @@
 use serde_json::{Map, Value as Json};
 use uuid::Uuid;
 
-use super::matching::Current;
-use super::row::{Aside, Parsed};
+use super::matching::CurrentRow;
+use super::row::{Aside, ParsedRow};
 use crate::auth::TenantSettings;
 use crate::base::error::{Error, FieldError, Result};
 use crate::db::SqlValue;
@@ -15,8 +15,8 @@ use crate::resource::{Changeset, Resource, clean_text, instant};
 /// does not have stay. `company`: the company linked by name or domain. Errors: 422 for references to missing rows, and
 /// for metadata which grows too large.
 pub fn of_known(
-    parsed: &Parsed,
-    current: &Current,
+    parsed: &ParsedRow,
+    current: &CurrentRow,
     company: Option<Uuid>,
     existing: &ExistingIds,
     business: &TenantSettings,
@@ -44,7 +44,7 @@ pub fn of_known(
 
 /// Returns the changeset which creates a row from `parsed`, without a company linked by name. Errors: 422, as above.
 pub fn of_new(
-    parsed: &Parsed,
+    parsed: &ParsedRow,
     create: &Changeset,
     existing: &ExistingIds,
     business: &TenantSettings,
@@ -62,7 +62,7 @@ pub fn of_new(
 }
 
 /// The company which `parsed` references by id, if that row exists or `current` references it already.
-pub fn company_by_id(parsed: &Parsed, current: Option<&Current>, existing: &ExistingIds) -> Option<Uuid> {
+pub fn company_by_id(parsed: &ParsedRow, current: Option<&CurrentRow>, existing: &ExistingIds) -> Option<Uuid> {
     let id = parsed.update.get("company_id")?.as_uuid()?;
     let is_there = existing.get("company_id").is_some_and(|ids| ids.contains(&id));
     let is_same = current.is_some_and(|current| current.text("company_id") == Some(id.to_string().as_str()));
@@ -70,7 +70,7 @@ pub fn company_by_id(parsed: &Parsed, current: Option<&Current>, existing: &Exis
 }
 
 /// Whether the value comes from another system: an export of `current` has the same value in a read-only field.
-fn is_of_another(aside: &Aside, current: &Current) -> bool {
+fn is_of_another(aside: &Aside, current: &CurrentRow) -> bool {
     let Some(field) = aside.field else { return false };
     match current.row.get(field.name) {
         Some(Json::String(text)) => *text != aside.value,
@@ -87,7 +87,7 @@ fn is_of_another(aside: &Aside, current: &Current) -> bool {
 fn follow(
     given: &mut Changeset,
     metadata: &mut Map<String, Json>,
-    parsed: &Parsed,
+    parsed: &ParsedRow,
     existing: &ExistingIds,
     is_new: impl Fn(&str, &Uuid) -> bool,
 ) -> Result<()> {
@@ -113,7 +113,7 @@ fn differences(
     resource: &'static Resource,
     given: &Changeset,
     metadata: &Map<String, Json>,
-    current: &Current,
+    current: &CurrentRow,
     business: &TenantSettings,
 ) -> Result<Option<Changeset>> {
     let mut kept = current.row.get("metadata").and_then(Json::as_object).cloned().unwrap_or_default();

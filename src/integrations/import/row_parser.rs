@@ -6,7 +6,7 @@ use serde_json::{Map, Value as Json};
 use super::csv_reader::Record;
 use super::json_duplicates;
 use super::mapping::Mapping;
-use super::row::{Aside, Parsed, Row};
+use super::row::{Aside, ParsedRow, Row};
 use super::row_errors;
 use super::row_mapper::{Object, RowMapper, uuid};
 use crate::auth::TenantSettings;
@@ -30,20 +30,20 @@ const MAX_DEPTH: usize = 17;
 impl Parser {
     /// Parses a record of a CSV file.
     pub fn row(&self, record: Record) -> Row {
-        let Record { number, cells, place, length, fault } = record;
+        let Record { number, cells, offset, length, fault } = record;
         let parsed = match fault {
             Some(fault) => Err(vec![fault]),
             None => self.parse(&cells),
         };
-        Row { number, record: cells, place, length, parsed }
+        Row { number, record: cells, offset, length, parsed }
     }
 
-    fn parse(&self, record: &ByteRecord) -> Result<Parsed, Vec<FieldError>> {
+    fn parse(&self, record: &ByteRecord) -> Result<ParsedRow, Vec<FieldError>> {
         self.validate(self.map_cells(record)?.finish(), Vec::new())
     }
 
     /// Parses a JSON object with the fields of the API, or of an export.
-    pub fn parse_json(&self, line: &[u8]) -> Result<Parsed, Vec<FieldError>> {
+    pub fn parse_json(&self, line: &[u8]) -> Result<ParsedRow, Vec<FieldError>> {
         let refused = |error| {
             row_errors::of(error).unwrap_or_else(|error| vec![FieldError::new("", "invalid", error.to_string())])
         };
@@ -85,7 +85,7 @@ impl Parser {
         self.validate(bodies, ignored)
     }
 
-    fn validate(&self, bodies: RowMapper, ignored: Vec<String>) -> Result<Parsed, Vec<FieldError>> {
+    fn validate(&self, bodies: RowMapper, ignored: Vec<String>) -> Result<ParsedRow, Vec<FieldError>> {
         let RowMapper { mut body, company, metadata, id, asides, guessed, notes, .. } = bodies;
         let company = self.company(company);
         let stands_in = id.is_some() && body.get("external_id").is_none_or(Json::is_null);
@@ -108,7 +108,7 @@ impl Parser {
         let create = self.change(self.resource, with(kept), true);
         match (update, company) {
             (Ok(update), Ok(company)) => {
-                let parsed = Parsed {
+                let parsed = ParsedRow {
                     resource: self.resource,
                     update,
                     create,

@@ -8,7 +8,7 @@ use serde_json::{Map, Value as Json, json};
 use uuid::Uuid;
 
 use super::row::Row;
-use super::writer::Touched;
+use super::writer::MatchedRows;
 use crate::auth::Tenant;
 use crate::base::error::{FieldError, Result};
 use crate::db::{RawRow, SqlValue, Statement, Tx};
@@ -70,7 +70,7 @@ impl Entry {
     /// Adds the notes of file row `row`.
     pub fn noted(self, row: &Row) -> Self {
         let notes = row.parsed.as_ref().map(|parsed| parsed.notes.clone()).unwrap_or_default();
-        Self { notes: (!notes.is_empty()).then_some((notes, row.place, row.length)), ..self }
+        Self { notes: (!notes.is_empty()).then_some((notes, row.offset, row.length)), ..self }
     }
 
     pub fn planned(key: Uuid, says: i64) -> Self {
@@ -94,19 +94,19 @@ impl Records {
         let Entry { outcome, row, version, before, notes } = entry;
         let mut record = json!({ "id": id(self.run, number, slot), "resource": resource, "outcome": outcome, "row_id": row,
             "version": version, "before": before });
-        if let Some((notes, place, length)) = notes {
+        if let Some((notes, offset, length)) = notes {
             record["faults"] = json!(notes);
-            record["place"] = place.into();
+            record["place"] = offset.into();
             record["length"] = length.into();
         }
         self.rows.push(record);
     }
 
     /// Adds that file row `number` was refused, and where it is in the file.
-    pub fn refused(&mut self, number: u64, resource: &str, faults: &[FieldError], place: u64, length: u64) {
+    pub fn refused(&mut self, number: u64, resource: &str, faults: &[FieldError], offset: u64, length: u64) {
         self.rows
             .push(json!({ "id": id(self.run, number, 0), "resource": resource, "outcome": "refused", "faults": faults,
-            "place": place, "length": length }));
+            "place": offset, "length": length }));
     }
 
     pub fn write(self, tx: &mut Tx<'_>, tenant: &Tenant) -> Result<()> {
@@ -124,7 +124,7 @@ impl Records {
 }
 
 /// Returns which of `rows` the run has matched before, and with which file row.
-pub fn matched(tx: &mut Tx<'_>, tenant: &Tenant, run: Uuid, rows: Vec<Uuid>) -> Result<Touched> {
+pub fn matched(tx: &mut Tx<'_>, tenant: &Tenant, run: Uuid, rows: Vec<Uuid>) -> Result<MatchedRows> {
     Ok(known(tx, tenant, run, rows)?.into_iter().map(|(id, (number, _))| (id, number)).collect())
 }
 
@@ -153,12 +153,14 @@ pub fn within(run: Uuid) -> Statement {
 
 /// Deletes some results of `run`; returns whether there may be more.
 pub fn clear(tx: &mut Tx<'_>, tenant: &Tenant, run: Uuid) -> Result<bool> {
-    const MOST: usize = 20_000;
+    const MAX_CLEARED: usize = 20_000;
     let mut sql = Statement::new("DELETE FROM import_row_results WHERE business_id = ");
     sql.bind(SqlValue::Uuid(Some(tenant.id())))
         .push(" AND id = ANY(ARRAY(SELECT id FROM import_row_results WHERE business_id = ");
-    sql.bind(SqlValue::Uuid(Some(tenant.id()))).append(within(run)).push(&format!(" ORDER BY id LIMIT {MOST}))"));
-    Ok(sql.run(tx)? == MOST)
+    sql.bind(SqlValue::Uuid(Some(tenant.id())))
+        .append(within(run))
+        .push(&format!(" ORDER BY id LIMIT {MAX_CLEARED}))"));
+    Ok(sql.run(tx)? == MAX_CLEARED)
 }
 
 /// A database row which a file row created or changed.

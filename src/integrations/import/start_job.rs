@@ -19,7 +19,7 @@ pub fn enqueue_import(tx: &mut Tx<'_>, tenant: &Tenant, import: Import, dry_run:
         return Err(Error::conflict("already_imported", detail));
     }
     import.column_mapping()?;
-    let input = job::Input { import: import.id, dry_run, before: import.run };
+    let input = job::Input { import: import.id, dry_run, previous_run: import.run };
     let (state, executed) = if dry_run { ("trying", "NULL") } else { ("importing", "now()") };
     let zeros = "read = 0, created = 0, changed = 0, unchanged = 0, failed = 0, companies = 0";
     let set = format!("state = '{state}', executed_at = {executed}, finished_at = NULL, {zeros}, run_id = job_id");

@@ -196,8 +196,8 @@ fn insert(
     ];
     let names: Vec<&str> = columns.iter().map(|(name, _)| *name).collect();
     let mut sql = Statement::new(format!("INSERT INTO imports ({}) VALUES (", names.join(", ")));
-    for (place, (_, value)) in columns.into_iter().enumerate() {
-        sql.push(if place == 0 { "" } else { ", " }).bind(value);
+    for (index, (_, value)) in columns.into_iter().enumerate() {
+        sql.push(if index == 0 { "" } else { ", " }).bind(value);
     }
     sql.push(")").run(tx)?;
     Ok(())

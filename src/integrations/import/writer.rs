@@ -7,8 +7,8 @@ use serde_json::{Map, Value as Json};
 use uuid::Uuid;
 
 use super::linked_companies::Companies;
-use super::matching::{Current, Found, Match};
-use super::row::{Parsed, Row};
+use super::matching::{Candidates, CurrentRow, Match};
+use super::row::{ParsedRow, Row};
 use super::row_diff;
 use super::row_errors;
 use super::set::{self, Edit};
@@ -42,11 +42,11 @@ pub struct Settings {
 
 /// Database rows which the file has matched so far, with the file row: no two file rows which differ may match the same
 /// one.
-pub type Touched = HashMap<Uuid, u64>;
+pub type MatchedRows = HashMap<Uuid, u64>;
 
 /// Result of a chunk.
 #[derive(Default)]
-pub struct Done {
+pub struct ChunkResult {
     /// One per row.
     pub outcomes: Vec<Outcome>,
     /// Companies which were created because a row links them, with the index of that row.
@@ -62,25 +62,25 @@ pub enum Outcome {
 }
 
 /// Writes `rows`, no two of which may match the same database row ([`super::match_keys::ChunkKeys`]), and adds their matches
-/// to `touched`. `before` returns which of [`Found::ids`] earlier chunks matched. Errors: failures which are not about
+/// to `matched`. `earlier` returns which of [`Candidates::ids`] earlier chunks matched. Errors: failures which are not about
 /// a row.
 pub fn write(
     tx: &mut Tx<'_>,
     settings: &Settings,
     rows: &[Row],
-    touched: &mut Touched,
-    before: &Before<'_>,
-) -> Result<Done> {
+    matched: &mut MatchedRows,
+    earlier: &EarlierMatches<'_>,
+) -> Result<ChunkResult> {
     if settings.dry_run {
-        return chunk(tx, settings, rows, touched, before);
+        return chunk(tx, settings, rows, matched, earlier);
     }
     Statement::new("SAVEPOINT import_chunk").run(tx)?;
-    let mut chunk_touched = touched.clone();
-    let done = chunk(tx, settings, rows, &mut chunk_touched, before);
+    let mut chunk_matched = matched.clone();
+    let done = chunk(tx, settings, rows, &mut chunk_matched, earlier);
     let error = match done {
         Ok(done) => {
             Statement::new("RELEASE SAVEPOINT import_chunk").run(tx)?;
-            *touched = chunk_touched;
+            *matched = chunk_matched;
             return Ok(done);
         }
         Err(error) => error,
@@ -89,38 +89,38 @@ pub fn write(
     Statement::new("ROLLBACK TO SAVEPOINT import_chunk").run(tx)?;
     Statement::new("RELEASE SAVEPOINT import_chunk").run(tx)?;
     if rows.len() <= 1 {
-        return Ok(Done { outcomes: vec![Outcome::Refused(faults)], companies: Vec::new() });
+        return Ok(ChunkResult { outcomes: vec![Outcome::Refused(faults)], companies: Vec::new() });
     }
     let (first, second) = rows.split_at(rows.len() / 2);
-    let mut done = write(tx, settings, first, touched, before)?;
-    let rest = write(tx, settings, second, touched, before)?;
-    done.companies.extend(rest.companies.into_iter().map(|(place, id)| (place + first.len(), id)));
+    let mut done = write(tx, settings, first, matched, earlier)?;
+    let rest = write(tx, settings, second, matched, earlier)?;
+    done.companies.extend(rest.companies.into_iter().map(|(index, id)| (index + first.len(), id)));
     done.outcomes.extend(rest.outcomes);
     Ok(done)
 }
 
 /// Returns which of these database rows earlier chunks of the file have matched, and with which file row.
-pub type Before<'b> = dyn Fn(&mut Tx<'_>, Vec<Uuid>) -> Result<Touched> + 'b;
+pub type EarlierMatches<'b> = dyn Fn(&mut Tx<'_>, Vec<Uuid>) -> Result<MatchedRows> + 'b;
 
 fn chunk(
     tx: &mut Tx<'_>,
     settings: &Settings,
     rows: &[Row],
-    touched: &mut Touched,
-    before: &Before<'_>,
-) -> Result<Done> {
+    matched: &mut MatchedRows,
+    earlier: &EarlierMatches<'_>,
+) -> Result<ChunkResult> {
     let Settings { resource, tenant, .. } = settings;
     // Company names are not unique in the database, so concurrent imports would create a company each.
     let mut lock = Statement::new("SELECT pg_advisory_xact_lock(hashtextextended('rapport import ' || ");
     lock.bind(SqlValue::Text(Some(settings.business.id.to_string()))).push(", 0))");
     lock.run(tx)?;
-    let parsed: Vec<Option<&Parsed>> = rows.iter().map(|row| row.parsed.as_ref().ok()).collect();
+    let parsed: Vec<Option<&ParsedRow>> = rows.iter().map(|row| row.parsed.as_ref().ok()).collect();
     // Matched rows are locked before or after the rows they reference: the order of all which lock several resources.
     let links = |tx: &mut Tx<'_>| {
         let rows = parsed.iter().flatten();
         references::lock_existing(tx, tenant, rows.flat_map(|row| references::references(row.resource, &row.update)))
     };
-    let find = |tx: &mut Tx<'_>| Found::load(tx, tenant, resource, &settings.match_by, &parsed, !settings.dry_run);
+    let find = |tx: &mut Tx<'_>| Candidates::load(tx, tenant, resource, &settings.match_by, &parsed, !settings.dry_run);
     let (found, existing) = match resource.lock_before_references {
         true => {
             let found = find(tx)?;
@@ -131,19 +131,19 @@ fn chunk(
             (find(tx)?, existing)
         }
     };
-    touched.extend(before(tx, found.ids())?);
+    matched.extend(earlier(tx, found.ids())?);
     let companies = Companies::load(tx, tenant, &parsed)?;
     let (made, creates, edits) = (Vec::new(), Vec::new(), Vec::new());
-    let mut plan = Plan { settings, touched, companies, existing, made, creates, edits };
+    let mut plan = Plan { settings, matched, companies, existing, made, creates, edits };
     let mut outcomes = Vec::with_capacity(rows.len());
-    for (place, row) in rows.iter().enumerate() {
+    for (index, row) in rows.iter().enumerate() {
         outcomes.push(match &row.parsed {
-            Ok(parsed) => plan.row(row.number, parsed, place, &found)?,
+            Ok(parsed) => plan.row(row.number, parsed, index, &found)?,
             Err(faults) => Outcome::Refused(faults.clone()),
         });
     }
     let Plan { made, creates, edits, .. } = plan;
-    let companies = made.iter().map(|(place, id, _)| (*place, *id)).collect();
+    let companies = made.iter().map(|(index, id, _)| (*index, *id)).collect();
     if !settings.dry_run {
         set::insert(
             tx,
@@ -160,13 +160,13 @@ fn chunk(
             }
         }
     }
-    Ok(Done { outcomes, companies })
+    Ok(ChunkResult { outcomes, companies })
 }
 
 /// The planned writes of a chunk.
 struct Plan<'p> {
     settings: &'p Settings,
-    touched: &'p mut Touched,
+    matched: &'p mut MatchedRows,
     companies: Companies,
     /// Existing targets of references; locked.
     existing: ExistingIds,
@@ -177,22 +177,22 @@ struct Plan<'p> {
 }
 
 impl Plan<'_> {
-    fn row(&mut self, number: u64, parsed: &Parsed, place: usize, found: &Found) -> Result<Outcome> {
+    fn row(&mut self, number: u64, parsed: &ParsedRow, index: usize, found: &Candidates) -> Result<Outcome> {
         let business = &self.settings.business;
         let company = match row_diff::company_by_id(parsed, None, &self.existing) {
             Some(id) => Some(Some(id)),
             None => parsed.company.as_ref().map(|company| self.companies.find(company)),
         };
-        let is_same = |current: &Current| {
+        let is_same = |current: &CurrentRow| {
             let own = row_diff::company_by_id(parsed, Some(current), &self.existing);
             let company = if own.is_some() { None } else { company };
             company != Some(None)
                 && matches!(row_diff::of_known(parsed, current, company.flatten(), &self.existing, business), Ok(None))
         };
-        let target = match found.of(place, parsed, company) {
+        let target = match found.of(index, parsed, company) {
             Err(fault) => return Ok(Outcome::Refused(vec![fault])),
             Ok(Match::Same(current)) => {
-                if let Some(other) = self.touched.get(&current.id).filter(|_| !is_same(current)) {
+                if let Some(other) = self.matched.get(&current.id).filter(|_| !is_same(current)) {
                     return Ok(Outcome::Refused(vec![repeated(current, parsed, *other)]));
                 }
                 Some(current)
@@ -200,37 +200,37 @@ impl Plan<'_> {
             // One which needs no change, else one which no other file row has matched.
             Ok(Match::Alike(all)) => {
                 let same = all.iter().find(|current| is_same(current));
-                same.or_else(|| all.iter().find(|current| !self.touched.contains_key(&current.id))).copied()
+                same.or_else(|| all.iter().find(|current| !self.matched.contains_key(&current.id))).copied()
             }
         };
         match (target, self.settings.on_match, &parsed.create) {
             (None, _, Err(faults)) => Ok(Outcome::Refused(faults.clone())),
-            (None, _, Ok(create)) => self.create(number, place, create, parsed),
+            (None, _, Ok(create)) => self.create(number, index, create, parsed),
             (Some(current), OnMatch::Skip, _) => Ok(Outcome::Unchanged { id: current.id }),
             (Some(_), OnMatch::Refuse, _) => {
                 let detail = "There is such a row already, and this import was told to make new ones only.";
                 Ok(Outcome::Refused(vec![FieldError::new("", "already_exists", detail)]))
             }
             (Some(current), OnMatch::Update, _) => {
-                let company = self.company(place, parsed, Some(current));
+                let company = self.company(index, parsed, Some(current));
                 let changed = match row_diff::of_known(parsed, current, company, &self.existing, business) {
                     Ok(changed) => changed,
                     Err(error) => return Ok(Outcome::Refused(row_errors::of(error)?)),
                 };
-                self.touched.entry(current.id).or_insert(number);
+                self.matched.entry(current.id).or_insert(number);
                 Ok(self.change(current, changed))
             }
         }
     }
 
-    fn create(&mut self, number: u64, place: usize, create: &Changeset, parsed: &Parsed) -> Result<Outcome> {
+    fn create(&mut self, number: u64, index: usize, create: &Changeset, parsed: &ParsedRow) -> Result<Outcome> {
         let Settings { tenant, resource, business, .. } = self.settings;
         // Validates the row before a company is created for it.
         let mut change = match row_diff::of_new(parsed, create, &self.existing, business) {
             Ok(change) => change,
             Err(error) => return Ok(Outcome::Refused(row_errors::of(error)?)),
         };
-        if let Some(company) = self.company(place, parsed, None) {
+        if let Some(company) = self.company(index, parsed, None) {
             change.set_default("company_id", SqlValue::Uuid(Some(company)));
         }
         if let (Some(person), RowVisibility::Assigned(column)) = (tenant.restricted_to_user(), resource.visibility) {
@@ -239,11 +239,11 @@ impl Plan<'_> {
         }
         let (id, after) = (Uuid::now_v7(), set::fields(&change));
         self.creates.push((id, after.clone()));
-        self.touched.insert(id, number);
+        self.matched.insert(id, number);
         Ok(Outcome::Created { id, after })
     }
 
-    fn change(&mut self, current: &Current, change: Option<Changeset>) -> Outcome {
+    fn change(&mut self, current: &CurrentRow, change: Option<Changeset>) -> Outcome {
         let id = current.id;
         let Some(change) = change else { return Outcome::Unchanged { id } };
         let after = set::fields(&change);
@@ -254,7 +254,7 @@ impl Plan<'_> {
     }
 
     /// Returns the company which a row links by name or domain, and not by id; plans its creation if it does not exist.
-    fn company(&mut self, place: usize, parsed: &Parsed, current: Option<&Current>) -> Option<Uuid> {
+    fn company(&mut self, index: usize, parsed: &ParsedRow, current: Option<&CurrentRow>) -> Option<Uuid> {
         let wanted = parsed.company.as_ref()?;
         if row_diff::company_by_id(parsed, current, &self.existing).is_some() {
             return None;
@@ -264,14 +264,14 @@ impl Plan<'_> {
         }
         let id = Uuid::now_v7();
         self.companies.add(id, wanted.text("name").unwrap_or_default(), wanted.text("domain"));
-        self.made.push((place, id, wanted.clone()));
+        self.made.push((index, id, wanted.clone()));
         Some(id)
     }
 }
 
 /// Two differing file rows cannot both be right; if the later one won, every import of the file would change the row
 /// again.
-fn repeated(current: &Current, parsed: &Parsed, other: u64) -> FieldError {
+fn repeated(current: &CurrentRow, parsed: &ParsedRow, other: u64) -> FieldError {
     let has = |name: &&str| {
         let text = |text: Option<&str>| text.map(str::to_lowercase);
         parsed.update.text(name).is_some() && text(current.text(name)) == text(parsed.update.text(name))
