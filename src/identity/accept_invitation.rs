@@ -85,7 +85,7 @@ fn accept(tx: &mut Tx<'_>, token: &Hash, name: Option<&str>, password: Option<&s
     let text = |index| invitation.text(index).unwrap_or_default();
     let business = invitation.uuid(0).unwrap_or_default();
     tx.set_context(business, None)?;
-    let (user, name) = provisioning::known_as(tx, text(1), name.unwrap_or(text(2)))?;
+    let (user, name) = provisioning::find_or_create_person(tx, text(1), name.unwrap_or(text(2)))?;
     tx.set_context(business, Some(Actor::User(user)))?;
     first_password(tx, user, password)?;
     let mut join = Statement::new("INSERT INTO memberships (business_id, id, user_id, role) VALUES (");

@@ -32,7 +32,7 @@ impl PasswordReset {
     /// response does not reveal whether they exist. Errors: 429; 503 when email cannot be sent.
     pub fn request(&self, email: &str, address: &str) -> Result<()> {
         let slot = self.mailer.place()?;
-        self.emails.admit(email, &throttle::place(Some(address)))?;
+        self.emails.admit(email, &throttle::client_network(Some(address)))?;
         let (db, mailer, minutes, email) = (self.db.clone(), self.mailer.clone(), self.minutes, email.to_owned());
         slot.send(async move {
             let token = secret("pt_")?;

@@ -19,7 +19,7 @@ pub fn admit(
     replaces: bool,
 ) -> Result<bool> {
     let text = SqlValue::text;
-    let (id, _) = known_as(tx, email, name)?;
+    let (id, _) = find_or_create_person(tx, email, name)?;
     let before = role_of(tx, tenant, "user_id", id)?;
     let mut member = Statement::new("INSERT INTO memberships (business_id, id, user_id, role) VALUES (");
     member.bind(SqlValue::Uuid(Some(tenant.id()))).push(", ").bind(SqlValue::Uuid(Some(Uuid::now_v7()))).push(", ");
@@ -39,7 +39,7 @@ pub fn admit(
 
 /// Finds or creates the person with the address `email`; returns id and name. A new person is called `name`. The row is
 /// locked until the end of the transaction.
-pub fn known_as(tx: &mut Tx<'_>, email: &str, name: &str) -> Result<(Uuid, String)> {
+pub fn find_or_create_person(tx: &mut Tx<'_>, email: &str, name: &str) -> Result<(Uuid, String)> {
     let text = SqlValue::text;
     let mut person = Statement::new("INSERT INTO users (id, email, name) VALUES (");
     person.bind(SqlValue::Uuid(Some(Uuid::now_v7()))).push(", ").bind(text(email)).push(", ").bind(text(name));

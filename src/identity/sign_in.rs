@@ -34,8 +34,10 @@ impl SignIn {
     /// they must choose one.
     pub async fn sign_in(&self, email: &str, password: &str, business: Option<&str>, device: Device) -> Result<Json> {
         let account = email.to_lowercase();
-        let attempts =
-            [self.accounts.reserve(&account)?, self.addresses.reserve(&throttle::place(device.address.as_deref()))?];
+        let attempts = [
+            self.accounts.reserve(&account)?,
+            self.addresses.reserve(&throttle::client_network(device.address.as_deref()))?,
+        ];
         let address = account.clone();
         let person = self.db.unscoped().read("person", move |conn| stored_passwords::person(conn, &address)).await?;
         let stored = person.as_ref().and_then(|person| person.hash.clone());

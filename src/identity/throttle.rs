@@ -16,12 +16,12 @@ use crate::http::client_ip;
 /// How long a failure counts.
 pub const WINDOW: Duration = Duration::from_secs(15 * 60);
 /// Accounts and addresses which are tracked; beyond it entries are evicted.
-const MOST: u64 = 100_000;
+const MAX_TRACKED: u64 = 100_000;
 
 /// Failures by hash of the account or address, in this process.
 pub struct Throttle {
     failures: moka::sync::Cache<u64, Arc<Failures>>,
-    most: u32,
+    max_failures: u32,
     /// Seeded per process, so that hash collisions cannot be searched for.
     hasher: RandomState,
 }
@@ -52,10 +52,10 @@ impl Drop for Attempt {
 }
 
 impl Throttle {
-    /// Allows `most` failures of one account or address; after them it has to wait until the window is over.
-    pub fn new(most: u32) -> Self {
-        let failures = moka::sync::Cache::builder().max_capacity(MOST).time_to_live(WINDOW).build();
-        Self { failures, most, hasher: RandomState::new() }
+    /// Allows `max_failures` failures of one account or address; after them it has to wait until the window is over.
+    pub fn new(max_failures: u32) -> Self {
+        let failures = moka::sync::Cache::builder().max_capacity(MAX_TRACKED).time_to_live(WINDOW).build();
+        Self { failures, max_failures, hasher: RandomState::new() }
     }
 
     /// Reserves an attempt of `of`. Errors: 429 after too many failures.
@@ -66,7 +66,7 @@ impl Throttle {
         let left = WINDOW.saturating_sub(known.since.elapsed()).as_secs().max(1);
         let before = known.count.fetch_add(1, Ordering::Relaxed);
         let attempt = Attempt(known);
-        if before < self.most {
+        if before < self.max_failures {
             return Ok(attempt);
         }
         metrics::refused("sign_in");
@@ -84,7 +84,7 @@ impl Throttle {
 }
 
 /// Returns the network of a client's address, under which its failures count.
-pub fn place(address: Option<&str>) -> String {
+pub fn client_network(address: Option<&str>) -> String {
     let address: Option<IpAddr> = address.and_then(|address| address.parse().ok());
     address.map(|address| client_ip::network(address).to_string()).unwrap_or_default()
 }
