@@ -23,6 +23,8 @@ use crate::db::{SqlValue, Statement};
 const SAVE_PERIOD: Duration = Duration::from_secs(60);
 /// Time limit of the warm-up.
 const WARM_UP: Duration = Duration::from_secs(5);
+/// How long the warm-up waits while requests wait for a connection.
+const WARM_UP_PAUSE: Duration = Duration::from_millis(10);
 
 /// Refreshes hot queries every `period`, until the process ends. Returns at once without a cache.
 pub async fn refresh(reads: Data<ReadService>, period: Duration, pulse: Pulse) -> Outcome {
@@ -97,7 +99,11 @@ pub async fn warm_up(reads: Data<ReadService>, resources: &'static [&'static Res
     let Ok(rows) = read.await else { return };
     let mut warmed = 0;
     for row in rows {
-        if began.elapsed() > WARM_UP || reads.db.state().waiting > 0 {
+        // Requests come first.
+        while reads.db.state().waiting > 0 && began.elapsed() <= WARM_UP {
+            tokio::time::sleep(WARM_UP_PAUSE).await;
+        }
+        if began.elapsed() > WARM_UP {
             break;
         }
         let text = |index| row.text(index).unwrap_or_default();
