@@ -21,6 +21,6 @@ pub use self::store::{LeaseConfig, enqueue};
 pub use self::task::{BackgroundTask, TaskOutcome};
 pub use self::waker::Waker;
 pub use self::worker::{JobWaker, Worker};
-pub use crate::base::slots::{Slot, Slots};
+pub use crate::base::concurrency_slots::{Slot, Slots};
 pub use crate::base::supervisor::{Detached, Lifecycle, Outcome, Pulse, Supervisor, Task, detach, guarded};
 pub use crate::base::telemetry::log_limiter::LogLimiter;

@@ -1,5 +1,6 @@
 //! The foundation: what needs no other room and every room may use.
 
+pub mod concurrency_slots;
 pub mod egress;
 pub mod email;
 pub mod error;
@@ -8,7 +9,6 @@ pub mod mutants;
 pub mod options;
 pub mod phone;
 pub mod request_context;
-pub mod slots;
 pub mod suggest;
 pub mod supervisor;
 pub mod telemetry;

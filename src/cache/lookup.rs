@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::cache::Cache;
 use super::counters::Counters;
 use super::entry::{ComputedResponse, Entry, Key};
-use super::source::Source;
+use super::response_source::Source;
 use super::tags::VersionStamp;
 use crate::base::error::Result;
 

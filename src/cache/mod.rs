@@ -20,8 +20,8 @@ mod local_tier;
 mod lookup;
 mod metrics;
 mod redis_tier;
+mod response_source;
 mod single_flight;
-mod source;
 mod tags;
 mod validator;
 
@@ -30,6 +30,6 @@ pub use self::cache::Cache;
 pub use self::counters::{Counters, Counts};
 pub use self::entry::{Coding, ComputedResponse, Entry, Key, brotli, gzip};
 pub use self::redis_tier::{RedisState, RedisTier};
-pub use self::source::Source;
+pub use self::response_source::Source;
 pub use self::tags::{CacheTag, VersionStamp};
 pub use self::validator::{ValidationResult, ValidatorStats};

@@ -1,6 +1,6 @@
 //! Database access: [`Db::for_tenant`] or [`Db::unscoped`], then `read` or `write`; nothing else reaches a connection.
 //!
-//! `database` and `scoped` are the way in. `worker_pool` runs the work on threads, each with a connection, behind
+//! `database` and `scoped_db` are the way in. `worker_pool` runs the work on threads, each with a connection, behind
 //! `fair_queue`; `retry` and `lock_wait` repeat it. `statement` and `prepared` are statements, `tx` and `session_context`
 //! transactions. `gate`, `pooler` and `backend_id` keep work from a database that is not fit, `catalogue` checks and
 //! `migrate` changes it. `database_target` finds the database of a command, `embedded` is the private server.
@@ -16,7 +16,7 @@ pub mod embedded;
 mod fair_queue;
 mod gate;
 pub mod isolation_overrides;
-mod last_answer;
+mod last_response;
 mod lock_wait;
 mod metrics;
 pub mod migrate;
@@ -27,8 +27,9 @@ pub mod prepared;
 mod reply_batcher;
 mod retry;
 pub mod schema;
-mod scoped;
+mod scoped_db;
 mod session_context;
+mod session_setup;
 pub mod statement;
 mod tx;
 mod worker_pool;
@@ -37,9 +38,9 @@ pub use self::args::{DatabaseArgs, PoolArgs};
 pub use self::connect::{bound_lock_waits, connect};
 pub use self::database::Db;
 pub use self::gate::{ClosedReason, DatabaseGate};
-pub use self::last_answer::LastAnswer;
+pub use self::last_response::LastAnswer;
 pub use self::reply_batcher::ReplyBatcher;
-pub use self::scoped::ScopedDb;
+pub use self::scoped_db::ScopedDb;
 pub use self::session_context::{Actor, RowSecurity, SessionContext};
 pub use self::statement::{RawRow, SqlValue, Statement};
 pub use self::tx::{Isolation, Tx, WriteOptions, in_transaction};

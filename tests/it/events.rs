@@ -13,7 +13,7 @@ use rapport::resource::{FieldType, Mutability};
 use serde_json::{Value, json};
 
 use crate::sign_in::{admit, client, sign_in};
-use crate::support::{Client, Database, Samples, Service, make_key, narrow};
+use crate::support::{Client, Database, Samples, Service, make_key, small_buffers};
 
 /// Timeout for something that must happen.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -555,7 +555,7 @@ fn slow_stream_reader_dropped_others_unaffected() {
     let key = make_key(&service.database, service.business, Role::Owner);
     ordered(&service.database);
     let begins = last(api).max(begins);
-    let mut slow = narrow::connect(service.address);
+    let mut slow = small_buffers::connect(service.address);
     // The connection closes with the stream.
     let request = "GET /api/v1/events/stream HTTP/1.1\r\nHost: x\r\nConnection: close";
     write!(slow, "{request}\r\nAuthorization: Bearer {key}\r\n\r\n").expect("sent");

@@ -8,7 +8,7 @@ use rapport::auth::Role;
 use rapport::resource::Cardinality;
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Client, Samples, Service, make_key, narrow};
+use crate::support::{Answer, Client, Samples, Service, make_key, small_buffers};
 
 fn lines(answer: &Answer) -> Vec<Value> {
     answer.text.lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect()
@@ -112,7 +112,7 @@ fn export_stops_when_its_credential_is_revoked() {
     let service = Service::start();
     fill(&service, ROWS);
     let key = make_key(&service.database, service.business, Role::Agent);
-    let mut file = narrow::connect(service.address);
+    let mut file = small_buffers::connect(service.address);
     let request = "GET /api/v1/contacts/export?format=ndjson HTTP/1.1\r\nHost: x\r\nConnection: close";
     write!(file, "{request}\r\nAuthorization: Bearer {key}\r\n\r\n").expect("sent");
     let mut some = [0; 1000];

@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use crate::support::narrow::connect;
+use crate::support::small_buffers::connect;
 use crate::support::{Client, Database, Program, Service, until};
 
 /// Timeout for something that must happen within a second.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use diesel::PgConnection;
 
-use super::foreign::{About, FOREIGN};
+use super::foreign_objects::{About, FOREIGN};
 use super::objects::{self, KINDS, Object, ObjectKind, OnNewer};
 use super::sequences::{self, Depth};
 use super::{CatalogueFault, Report, TENANT_ROLE, expected, tenant_role};

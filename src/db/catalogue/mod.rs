@@ -1,13 +1,13 @@
 //! Compares the database's catalogue (triggers, policies, grants, functions, tables, ...) with what this release needs.
 //!
-//! `objects` reads the catalogue, with `foreign` for what no migration creates, `expected` holds the objects that this release's migrations create, `compare` reports
-//! the differences, `sequences` finds sequences that are behind their tables, `repair` repairs what needs no access to
-//! rows, `waits` bounds its lock waits and names the lock holders. `tenant_role` checks the role of row-level security,
-//! which belongs to the whole server and not to the database.
+//! `objects` reads the catalogue, with `foreign_objects` for what no migration creates, `expected` holds the objects that
+//! this release's migrations create, `compare` reports the differences, `sequences` finds sequences that are behind their
+//! tables, `repair` repairs what needs no access to rows, `waits` bounds its lock waits and names the lock holders.
+//! `tenant_role` checks the role of row-level security, which belongs to the whole server and not to the database.
 
 mod compare;
 mod expected;
-mod foreign;
+mod foreign_objects;
 pub mod objects;
 mod repair;
 mod report;

@@ -3,7 +3,7 @@
 
 use diesel::PgConnection;
 
-use super::foreign::{FOREIGN, Foreign};
+use super::foreign_objects::{FOREIGN, Foreign};
 use crate::base::error::Result;
 use crate::db::Statement;
 

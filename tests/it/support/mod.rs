@@ -2,7 +2,6 @@
 
 mod cases;
 mod client;
-pub mod narrow;
 pub mod post;
 mod program;
 pub mod provider;
@@ -11,6 +10,7 @@ pub mod receiver;
 mod samples;
 mod servers;
 mod service;
+pub mod small_buffers;
 
 pub use cases::for_cases;
 pub use client::{Answer, Client};

@@ -1,4 +1,4 @@
-//! Tests of leads.
+//! Tests of the rules of CRM resources.
 
 use serde_json::json;
 
