@@ -171,7 +171,7 @@ fn supervise_reads(app: &Arc<AppState>, data: &AppData) {
     let warm_up = move |_| warm_up_once_ready(lifecycle.clone(), reads.clone());
     supervisor.spawn(Task::named("cache warm-up"), warm_up);
     let single_reads = data.reads.clone();
-    supervisor.spawn(Task::required("coalescer"), move |pulse| {
+    supervisor.spawn(Task::required("row loader"), move |pulse| {
         let reads = single_reads.clone();
         async move { reads.row_loader.reject_late(&pulse).await }
     });

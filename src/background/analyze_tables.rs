@@ -17,7 +17,7 @@ const OUTGROWN: &str = "SELECT c.oid::regclass::text FROM pg_class c JOIN pg_sta
 
 /// The task that analyzes the tables that have outgrown their statistics.
 pub fn task(db: Db) -> BackgroundTask {
-    BackgroundTask::new("statistics", Duration::from_secs(5), move || analyze(db.clone()))
+    BackgroundTask::new("planner statistics", Duration::from_secs(5), move || analyze(db.clone()))
 }
 
 async fn analyze(db: Db) -> Result<TaskOutcome> {

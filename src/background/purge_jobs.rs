@@ -14,7 +14,7 @@ const STATES: [&str; 2] = ["queued", "running"];
 
 /// The task that runs [`purge`].
 pub fn task(db: Db, retention_days: u32, job_types: &'static [&'static JobType]) -> BackgroundTask {
-    BackgroundTask::new("tidy jobs", Duration::from_secs(30), move || purge(db.clone(), retention_days, job_types))
+    BackgroundTask::new("old jobs", Duration::from_secs(30), move || purge(db.clone(), retention_days, job_types))
 }
 
 /// Deletes jobs that ended more than `retention_days` ago, and counts unfinished ones of `job_types` for `/metrics`.

@@ -68,7 +68,7 @@ impl BackgroundTask {
             if done.is_ok() {
                 pulse.succeeded();
                 if let Some(over) = failures.recovered() {
-                    tracing::info!(duty = self.name, suppressed = over.suppressed, "can be done again");
+                    tracing::info!(task = self.name, suppressed = over.suppressed, "can be done again");
                 }
             }
             let pause = match done {
@@ -77,7 +77,7 @@ impl BackgroundTask {
                 Err(error) => {
                     pulse.failed(error.to_string());
                     if let Some(suppressed) = failures.failed_with(&error) {
-                        tracing::warn!(duty = self.name, %error, suppressed, "could not be done");
+                        tracing::warn!(task = self.name, %error, suppressed, "could not be done");
                     }
                     AFTER_FAILURE
                 }

@@ -124,6 +124,6 @@ fn start_compressor(
         }
         Ok(())
     };
-    supervisor.spawn_thread(Task::named("cache compression"), "packing", compress)?;
+    supervisor.spawn_thread(Task::named("cache compression"), "compression", compress)?;
     Ok(sender)
 }

@@ -33,7 +33,7 @@ impl<T: 'static> ReplyBatcher<T> {
         let (sender, batches) = mpsc::unbounded_channel::<Vec<Reply<T>>>();
         // Outside of the task: queued batches outlive a restart.
         let batches = Rc::new(Mutex::new(batches));
-        Supervisor::of_process().spawn(Task::named("mailboxes"), move |pulse| {
+        Supervisor::of_process().spawn(Task::named("reply batcher"), move |pulse| {
             let batches = batches.clone();
             async move {
                 let mut batches = batches.lock().await;

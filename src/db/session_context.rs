@@ -44,7 +44,13 @@ impl SessionContext {
     /// Returns the SQL that begins a transaction in this context: one message, so it costs no extra round trip. Its
     /// settings end with the transaction. `mode` follows `BEGIN`, `request` is the request id, and `lock` overrides the
     /// connection's lock timeout.
-    pub(super) fn begin_sql(&self, mode: &str, walled: bool, request: &str, lock: Option<Duration>) -> String {
+    pub(super) fn begin_sql(
+        &self,
+        mode: &str,
+        with_row_security: bool,
+        request: &str,
+        lock: Option<Duration>,
+    ) -> String {
         let mut sql = format!("BEGIN {mode}");
         if let Some(lock) = lock {
             // Zero would mean no limit.
@@ -52,7 +58,7 @@ impl SessionContext {
         }
         // UUIDs, constant names and an id of plain characters: nothing here needs quoting.
         if let Some(business) = self.business {
-            if walled {
+            if with_row_security {
                 sql.push_str("; SET LOCAL ROLE rapport_tenant");
             }
             sql.push_str(&format!("; SET LOCAL rapport.business = '{business}'"));

@@ -231,7 +231,7 @@ pub fn forget(tx: &mut Tx<'_>, tenant: &Tenant, own: Option<&IdempotencyKey>) ->
 
 /// The task that deletes responses past their retention.
 pub fn purge_task(db: Db) -> BackgroundTask {
-    BackgroundTask::new("answers", Duration::from_secs(600), move || purge(db.clone()))
+    BackgroundTask::new("idempotency keys", Duration::from_secs(600), move || purge(db.clone()))
 }
 
 async fn purge(db: Db) -> Result<TaskOutcome> {

@@ -49,7 +49,11 @@ const GRANTED: [(&str, &[&str], &str); 10] = [
     ("events", &["SELECT"], "the audit log's entries in order; written by the sequencer, for all businesses"),
     ("audit_log", &["SELECT"], "written by triggers as its owner, never by the service; erasure is a function"),
     ("businesses", &["SELECT", "UPDATE"], "the tenant itself: its settings; it is made and removed by operators"),
-    ("users", &["SELECT", "UPDATE"], "members; they are added and forgotten by functions that look beyond the wall"),
+    (
+        "users",
+        &["SELECT", "UPDATE"],
+        "members; they are added and forgotten by functions that bypass row-level security",
+    ),
     ("business_users", &["SELECT"], "a view of members, with the caller's privileges"),
     ("sessions", &["SELECT", "DELETE"], "begun and renewed by signing in, which belongs to no business"),
     ("refresh_tokens", &[], "how a session is renewed is nobody's business but the service's"),
@@ -463,7 +467,7 @@ fn tenant_tables_have_row_level_security_and_minimal_grants() {
     let catalogue = Catalogue::read();
     // `true` if the table's only policy compares the business, for the role `rapport_tenant`, every command, reads and
     // writes.
-    let walls: BTreeMap<String, String> = catalogue
+    let secured: BTreeMap<String, String> = catalogue
         .database
         .rows::<2>(
             "SELECT c.relname::text, (c.relrowsecurity AND p.polpermissive AND p.polcmd = '*' AND p.polwithcheck IS NULL
@@ -477,7 +481,7 @@ fn tenant_tables_have_row_level_security_and_minimal_grants() {
         .collect();
     let mut faults = Vec::new();
     for table in catalogue.tenants().chain(["businesses", "users"]) {
-        if walls.get(table).map(String::as_str) != Some("true") {
+        if secured.get(table).map(String::as_str) != Some("true") {
             faults.push(format!(
                 "{table}: no row-level security; its migration lacks `SELECT rapport_enable_tenant_rls('{table}')`"
             ));
@@ -510,7 +514,7 @@ fn tenant_tables_have_row_level_security_and_minimal_grants() {
         "SELECT (rolsuper OR rolcanlogin OR rolbypassrls OR rolcreaterole OR rolcreatedb OR rolinherit)::text
          FROM pg_roles WHERE rolname = 'rapport_tenant'",
     );
-    assert_eq!(role, "false", "rapport_tenant may log in, or go past the wall");
+    assert_eq!(role, "false", "rapport_tenant may log in, or bypass row-level security");
     assert_none(faults);
 }
 

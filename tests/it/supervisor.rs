@@ -105,12 +105,12 @@ fn health_detailed_lists_every_background_task() {
     let names = [
         "cache compression",
         "cache refresh",
-        "coalescer",
+        "row loader",
         "database threads",
         "event streams",
         "events",
         "jobs",
-        "mailboxes",
+        "reply batcher",
         "metrics",
         "password hashing",
         "rate limits",
@@ -123,8 +123,8 @@ fn health_detailed_lists_every_background_task() {
     }
     assert_eq!(tasks["database threads"]["instances"], 2);
     let required: Vec<&str> = names.into_iter().filter(|name| tasks[*name]["required"] == true).collect();
-    assert_eq!(required, ["coalescer", "validator"]);
-    for name in ["coalescer", "events", "jobs", "validator"] {
+    assert_eq!(required, ["row loader", "validator"]);
+    for name in ["row loader", "events", "jobs", "validator"] {
         until("each succeeds", || detailed(&service)["background_tasks"][name]["last_succeeded_at"].is_string());
     }
 }
@@ -169,7 +169,7 @@ mod failpoints {
     #[test]
     fn each_background_task_panics_restarted_service_serves() {
         let tasks =
-            ["validator", "coalescer", "database threads", "mailboxes", "events", "webhooks", "jobs", "metrics"];
+            ["validator", "row loader", "database threads", "reply batcher", "events", "webhooks", "jobs", "metrics"];
         for task in tasks.into_iter().chain(["event streams", "cache refresh", "log writer"]) {
             let database = Database::create();
             let business = make_business(&database, "acme");

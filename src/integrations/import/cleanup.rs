@@ -16,7 +16,7 @@ const IMPORTS: usize = 20;
 
 /// The task; files and row results are kept for `retention_days`.
 pub fn task(db: Db, retention_days: u32) -> BackgroundTask {
-    BackgroundTask::new("tidy imports", Duration::from_secs(60), move || cleanup(db.clone(), retention_days))
+    BackgroundTask::new("import cleanup", Duration::from_secs(60), move || cleanup(db.clone(), retention_days))
 }
 
 /// Deletes some of it, across all businesses.

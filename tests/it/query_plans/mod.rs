@@ -3,7 +3,7 @@
 //! has 100,000 leads and a million messages.
 //!
 //! The statements are the service's own, planned on a connection of its own pool. `RAPPORT_PLANS=1` also executes them
-//! and prints the most expensive, with time and pages. `RAPPORT_PLANS_WALLED=1` also plans them under row-level
+//! and prints the most expensive, with time and pages. `RAPPORT_PLANS_RLS=1` also plans them under row-level
 //! security, and prints which lose their index to it.
 
 mod data;
@@ -94,7 +94,7 @@ fn every_api_query_uses_an_index_and_none_is_unused() {
     let explained = actix_web::rt::System::new().block_on(db.unscoped().read("explain", move |conn| {
         let questions = questions::all(conn);
         let explained = questions.iter().map(|question| explain(conn, question, report)).collect::<Vec<_>>();
-        if std::env::var_os("RAPPORT_PLANS_WALLED").is_some() {
+        if std::env::var_os("RAPPORT_PLANS_RLS").is_some() {
             conn.batch_execute(&format!("SET ROLE rapport_tenant; SET rapport.business = '{}'", questions::BUSY))?;
             print_lost(&questions, &explained, conn);
             conn.batch_execute("RESET ROLE; RESET rapport.business")?;
@@ -251,18 +251,18 @@ fn kept_for_reads(database: &Database) -> Vec<String> {
 fn print_lost(questions: &[Question], before: &[Explained], conn: &mut PgConnection) {
     let (mut lost, mut whole, mut dearer) = (0, 0, 0);
     for (question, before) in questions.iter().zip(before) {
-        let walled = explain(conn, question, false);
-        let own: BTreeSet<&String> = before.indexes.difference(&walled.indexes).collect();
+        let secured = explain(conn, question, false);
+        let own: BTreeSet<&String> = before.indexes.difference(&secured.indexes).collect();
         lost += usize::from(!own.is_empty());
-        whole += usize::from(!walled.scanned.is_subset(&before.scanned));
-        dearer += usize::from(walled.cost > before.cost * 2.0);
-        if !own.is_empty() || walled.cost > before.cost * 2.0 {
-            let costs = format!("{:9.0} → {:9.0}", before.cost, walled.cost);
-            println!("{costs}  {} |{} →{} {:?}", question.name, before.shape, walled.shape, walled.scanned);
+        whole += usize::from(!secured.scanned.is_subset(&before.scanned));
+        dearer += usize::from(secured.cost > before.cost * 2.0);
+        if !own.is_empty() || secured.cost > before.cost * 2.0 {
+            let costs = format!("{:9.0} → {:9.0}", before.cost, secured.cost);
+            println!("{costs}  {} |{} →{} {:?}", question.name, before.shape, secured.shape, secured.scanned);
         }
     }
     println!(
-        "of {} questions, {lost} walk other indexes behind the wall, {dearer} cost twice as much or more",
+        "of {} queries, {lost} use other indexes under row-level security, {dearer} cost twice as much or more",
         before.len()
     );
     println!("and {whole} read a whole table that they did not read without");
