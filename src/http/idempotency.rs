@@ -185,7 +185,8 @@ where
     Ok(write_or_replay(db, tenant, request, body, name, f).await?.0)
 }
 
-/// As [`write`]; also returns whether the response was replayed, for further work that is due only when it was not.
+/// As [`write`](fn@write); also returns whether the response was replayed, for further work that is due only when it was
+/// not.
 pub async fn write_or_replay<F>(
     db: &Db,
     tenant: &Tenant,

@@ -8,8 +8,8 @@ pub struct Operations {
     pub delete: bool,
     /// Deleted rows stay for 30 days and can be restored; needs `deleted_at`.
     pub restore: bool,
-    /// Many rows can be written at once ([`batch`]); needs [`WriteOps::PLAIN`], of which only `restore` may be
-    /// replaced.
+    /// Many rows can be written at once (`batch/`); needs [`WriteOps::PLAIN`](super::WriteOps::PLAIN), of which only
+    /// `restore` may be replaced.
     pub batch: bool,
 }
 

@@ -17,8 +17,9 @@ impl Task {
         Self { name, required: false }
     }
 
-    /// A task without which no request can be served. It must report [`Pulse::succeeded`] at least every few seconds:
-    /// readiness recovers with that, not with the restart.
+    /// A task without which no request can be served. It must report
+    /// [`Pulse::succeeded`](super::Pulse::succeeded) at least every few seconds: readiness recovers with that, not with
+    /// the restart.
     pub const fn required(name: &'static str) -> Self {
         Self { name, required: true }
     }

@@ -1,7 +1,7 @@
 //! Rate limiter: a bucket for each credential, and one for each address which sends requests without a valid one.
 //!
 //! A request is admitted or refused by this process alone, without waiting. With Redis the buckets of all replicas are
-//! synced afterwards ([`crate::redis_sync`]); without it each replica grants the whole quota.
+//! synced afterwards ([`super::redis_sync`]); without it each replica grants the whole quota.
 
 use std::net::IpAddr;
 use std::sync::{Arc, Weak};
