@@ -7,7 +7,7 @@ use crate::base::options::switch;
 /// Options of background tasks and jobs.
 #[derive(Args, Clone, Debug)]
 pub struct BackgroundArgs {
-    /// `off` leaves what is done beside requests (events, webhooks, imports and other jobs) to other processes
+    /// `off` leaves background work (events, webhooks, imports and other jobs) to other processes
     #[arg(long, env = "RAPPORT_BACKGROUND_TASKS", default_value = "on", value_parser = switch, action = clap::ArgAction::Set)]
     pub background_tasks: bool,
     /// Jobs that this process works on at once, each on one database connection at a time

@@ -22,7 +22,7 @@ pub fn task(db: Db, retention_days: u32, job_types: &'static [&'static JobType])
 pub async fn purge(db: Db, retention_days: u32, job_types: &'static [&'static JobType]) -> Result<TaskOutcome> {
     let (purged, counts) = db
         .unscoped()
-        .write("job_tidy", move |tx| {
+        .write("purge_jobs", move |tx| {
             let mut old = Statement::new(
                 "DELETE FROM jobs WHERE (business_id, id) IN (SELECT business_id, id FROM jobs WHERE finished_at < now() - ",
             );

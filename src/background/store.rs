@@ -160,7 +160,7 @@ pub struct Locked {
 pub fn lock(tx: &mut Tx<'_>, lease: &JobLease) -> Result<Option<Locked>> {
     let mut sql = Statement::new(
         "SELECT r.input, r.cursor, r.total, r.done, r.failed, \
-             (coalesce(r.told_at, '-infinity') < clock_timestamp() - interval '1 second')::int, \
+             (coalesce(r.progress_published_at, '-infinity') < clock_timestamp() - interval '1 second')::int, \
              b.country, b.time_zone, b.currency \
          FROM job_runs r JOIN businesses b ON b.id = r.business_id",
     );
@@ -180,7 +180,7 @@ pub fn checkpoint(tx: &mut Tx<'_>, lease: &JobLease, locked: &Locked, config: Le
     let Locked { job, tells, .. } = locked;
     let mut sql = Statement::new("UPDATE job_runs r SET attempts = 0, cursor = ");
     sql.bind(SqlValue::Json(Some(job.cursor.clone()))).push(", ").append(progress(job)).push(", leased_until = ");
-    sql.append(lease_end(config)).push(if *tells { ", told_at = clock_timestamp()" } else { "" });
+    sql.append(lease_end(config)).push(if *tells { ", progress_published_at = clock_timestamp()" } else { "" });
     sql.append(held(lease)).run(tx)?;
     if *tells {
         let mut sql =

@@ -182,6 +182,6 @@ impl Worker {
     async fn release(&self, job: &JobLease, pause_seconds: i64, attempts: i64) -> Result<()> {
         let own = job.clone();
         let released = move |tx: &mut Tx<'_>| store::release(tx, &own, pause_seconds, attempts);
-        self.db.for_tenant(&job.tenant).write("job_give_back", released).await
+        self.db.for_tenant(&job.tenant).write("job_release", released).await
     }
 }

@@ -26,6 +26,8 @@ const REPAIRS: usize = 3;
 
 /// Attempts of a migration that ends in a deadlock.
 const DEADLOCKS: u64 = 5;
+/// A version that every database of a build from before the migrations were squashed has, and no other.
+const OLDER_CHAIN: &str = "20261120000001";
 
 /// The result of [`run`].
 #[derive(Debug, Default)]
@@ -120,6 +122,7 @@ fn run_locked(conn: &mut PgConnection, tell: &mut dyn FnMut(&str)) -> Result<Mig
         report = catalogue::inspect_thoroughly(conn)?;
     }
     if !report.is_migrated() {
+        refuse_older_chain(conn)?;
         // A migration creates the role; in a database restored on another server that has run already.
         if !applied(conn)?.is_empty() {
             catalogue::ensure_tenant_role(conn)?;
@@ -143,6 +146,17 @@ fn run_locked(conn: &mut PgConnection, tell: &mut dyn FnMut(&str)) -> Result<Mig
     analyze(conn, !done.ran.is_empty() || !done.repaired.is_empty())?;
     done.report = report;
     if done.report.is_intact() { Ok(done) } else { Err(unrepaired(&done).into()) }
+}
+
+/// Refuses a database of a build from before the migrations were squashed: this chain would create what is there.
+fn refuse_older_chain(conn: &mut PgConnection) -> Result<(), BoxError> {
+    if applied(conn)?.iter().any(|version| version == OLDER_CHAIN) {
+        let text = "this database was made by a build whose migrations were replaced, and cannot be migrated; nothing was \
+                    changed. Export the data with the older build and import it into a new database (CHANGELOG.md); on the \
+                    private server use another RAPPORT_STATE_DIR";
+        return Err(text.into());
+    }
+    Ok(())
 }
 
 fn unrepaired(done: &Migrated) -> String {

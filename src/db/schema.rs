@@ -358,7 +358,7 @@ diesel::table! {
         run_at -> Timestamptz,
         served_at -> Nullable<Timestamptz>,
         leased_until -> Nullable<Timestamptz>,
-        told_at -> Nullable<Timestamptz>,
+        progress_published_at -> Nullable<Timestamptz>,
     }
 }
 

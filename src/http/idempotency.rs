@@ -236,7 +236,7 @@ pub fn purge_task(db: Db) -> BackgroundTask {
 }
 
 async fn purge(db: Db) -> Result<TaskOutcome> {
-    let purged = db.unscoped().write("clear_answers", |tx| {
+    let purged = db.unscoped().write("purge_idempotency_keys", |tx| {
         let sql = format!(
             "DELETE FROM idempotency_keys WHERE (business_id, id) IN (SELECT business_id, id FROM idempotency_keys \
              WHERE created_at < now() - interval '{} seconds' ORDER BY created_at LIMIT {MAX_PURGED})",

@@ -44,7 +44,7 @@ impl InvitationAcceptance {
         };
         let (session, refresh, device) = (Uuid::now_v7(), sessions::generate()?, Arc::new(device));
         let (refresh_hash, days) = (hash(&refresh), self.sessions.days);
-        let joined = self.db.unscoped().write("join", move |tx| {
+        let joined = self.db.unscoped().write("accept_invitation", move |tx| {
             let Some(joined) = accept(tx, &hashed, name.as_deref(), password.as_deref())? else {
                 return Ok(None);
             };

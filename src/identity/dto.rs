@@ -134,7 +134,8 @@ pub static INVITATION_ACCEPTANCE: [Field; 3] = [
 pub static COMPLETE_LOGIN: [Field; 4] = [
     Field::text("code", 4_000, r#""SplxlOBeZQQYbYS6WxSbIA""#, "As the provider sent it back.").required(),
     Field::text("state", 200, r#""af0ifjsldkj""#, "As the provider sent it back.").required(),
-    Field::text("secret", 200, r#""oi_9Qa…""#, "Of the departure; only the browser that left has it.").required(),
+    Field::text("secret", 200, r#""oi_9Qa…""#, "Secret of the authorization; only the browser that began it has it.")
+        .required(),
     Field::text("business", 63, r#""demo""#, "Slug of the business, for who belongs to several."),
 ];
 pub static BEGIN_LOGIN: [Field; 3] = [

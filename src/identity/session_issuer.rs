@@ -43,7 +43,11 @@ impl SessionIssuer {
         device: Device,
         recheck: impl Fn(&mut Tx<'_>) -> Result<()> + Send + Sync + 'static,
     ) -> Result<Json> {
-        let choices = self.db.unscoped().read("doors", move |conn| membership_choice::choices_of(conn, user)).await?;
+        let choices = self
+            .db
+            .unscoped()
+            .read("sign_in_memberships", move |conn| membership_choice::choices_of(conn, user))
+            .await?;
         let membership = membership_choice::choose(choices, business)?;
         let claims = SessionClaims { business: membership.business, session: Uuid::now_v7(), user };
         let (refresh, device, days) = (sessions::generate()?, Arc::new(device), self.days);

@@ -39,7 +39,8 @@ impl SignIn {
             self.addresses.reserve(&throttle::client_network(device.address.as_deref()))?,
         ];
         let address = account.clone();
-        let person = self.db.unscoped().read("person", move |conn| stored_passwords::person(conn, &address)).await?;
+        let person =
+            self.db.unscoped().read("sign_in_user", move |conn| stored_passwords::person(conn, &address)).await?;
         let stored = person.as_ref().and_then(|person| person.hash.clone());
         let matches = self.passwords.verify(stored.clone(), password.to_owned()).await?;
         let Some((person, verified)) = person.filter(|_| matches).zip(stored) else {

@@ -129,7 +129,7 @@ fn delete(tx: &mut Tx<'_>, tenant: &Tenant, _: &'static Resource, id: Uuid, expe
 /// Deletes the person `user` if they belong to no business any more.
 pub fn delete_unless_member(tx: &mut Tx<'_>, user: Uuid) -> Result<()> {
     // The SQL function bypasses row-level security, to see whether the person belongs to another business.
-    let mut sql = Statement::new("SELECT rapport_forget_person(");
+    let mut sql = Statement::new("SELECT rapport_erase_user(");
     sql.bind(SqlValue::Uuid(Some(user))).push(")").run(tx)?;
     Ok(())
 }

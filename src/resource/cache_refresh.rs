@@ -69,7 +69,7 @@ async fn save_busiest(reads: &ReadService) {
     if busiest.is_empty() {
         return;
     }
-    let written = reads.db.unscoped().write("cache_remember", move |tx| {
+    let written = reads.db.unscoped().write("cache_warmup_store", move |tx| {
         Statement::new("DELETE FROM cache_warmup_queries").run(tx)?;
         let mut sql = Statement::new(
             "INSERT INTO cache_warmup_queries (business_id, role, resource, typed) SELECT * FROM unnest(",

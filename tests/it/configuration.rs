@@ -53,3 +53,22 @@ fn serve_with_kubernetes_service_variables_starts() {
     program.until_ready();
     Client::new(program.address, "").get("/health").expect(200);
 }
+
+#[test]
+fn empty_variables_count_as_unset() {
+    let database = Database::create();
+    let program = Program::serve(&[
+        ("DATABASE_URL", &database.url),
+        ("RAPPORT_CACHE_BYTES", ""),
+        ("RAPPORT_TOKEN_SECRET", ""),
+        ("REDIS_URL", ""),
+        ("RAPPORT_HTTP_WORKERS", ""),
+    ]);
+    program.until_ready();
+    // Of the arguments of a nested command, too; this one needs a database that is not there.
+    let state = tempfile::tempdir().expect("a folder");
+    let state = state.path().to_str().expect("a path");
+    let arguments = ["api-key", "create", "--business", "acme", "--role", "owner"];
+    let (well, said) = Program::run(&arguments, &[("DATABASE_URL", ""), ("RAPPORT_STATE_DIR", state)]);
+    assert!(!well && said.contains(state), "the private server's state folder is used: {said}");
+}

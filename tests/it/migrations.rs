@@ -92,3 +92,16 @@ fn readiness_before_migrations_503_after_them_200() {
     }
     api.get("/health/startup").expect(200);
 }
+
+#[test]
+fn migrate_database_of_an_older_chain_refused_and_unchanged() {
+    let database = Database::create_empty();
+    database.run(
+        "CREATE TABLE __diesel_schema_migrations (version text PRIMARY KEY, run_on timestamp NOT NULL DEFAULT now());
+         INSERT INTO __diesel_schema_migrations VALUES ('20261120000001'), ('20261121000003')",
+    );
+    let before = catalogue(&database);
+    let error = migrate::run(&database.url).expect_err("a database of an older chain").to_string();
+    assert!(error.contains("cannot be migrated; nothing was changed"), "{error}");
+    assert_eq!(catalogue(&database), before);
+}

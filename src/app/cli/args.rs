@@ -19,7 +19,7 @@ pub struct Cli {
 pub enum Command {
     /// Serves the API; without DATABASE_URL on a private PostgreSQL with a demo business
     Serve(Box<Config>),
-    /// Does what is done beside requests (events, webhooks, imports and other jobs), and answers probes and `/metrics` at
+    /// Runs background tasks (events, webhooks, imports and other jobs), and answers probes and `/metrics` at
     /// RAPPORT_METRICS_BIND; any number of these may run
     Worker(Box<Config>),
     /// Brings the database to this binary's schema, and repairs what its catalogue lacks (triggers, policies, grants, …)
@@ -39,7 +39,7 @@ pub enum Command {
     /// Makes API keys
     #[command(subcommand)]
     ApiKey(ApiKeyCommand),
-    /// Lets people in
+    /// Manages users
     #[command(subcommand)]
     User(UserCommand),
     /// Exits 0 if the service at RAPPORT_BIND is ready; for container health checks

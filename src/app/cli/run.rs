@@ -1,5 +1,6 @@
 //! Runs a command. A wrong configuration stops the start, with all errors at once.
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches};
@@ -19,9 +20,10 @@ pub fn run() -> ExitCode {
     if !unread.is_empty() {
         return refuse(&unread);
     }
+    // Clap reads a variable when the command is built.
+    unset_empty(&Cli::command());
     let mut command = Cli::command();
     let name = std::env::args().nth(1).unwrap_or_default();
-    command.find_subcommand(&name).into_iter().for_each(unset_empty);
     let environment = command.find_subcommand(&name).map(environment_faults).unwrap_or_default();
     // Values that cannot be parsed are set aside, so that the rules between options are checked in the same run.
     for (option, _) in &environment {
@@ -47,7 +49,8 @@ pub fn run() -> ExitCode {
         Command::Migrate(database) => migrate::run(&database),
         Command::Seed { database, scale } => seed::run(&database, scale),
         Command::Openapi => {
-            print!("{}", openapi::text());
+            // A reader that has enough closes the pipe.
+            let _ = std::io::stdout().write_all(openapi::text().as_bytes());
             Ok(())
         }
         Command::Import(arguments) => import::cli::run(arguments),

@@ -34,8 +34,10 @@ pub fn read_secret_files() -> Vec<String> {
     faults
 }
 
-/// Unsets variables that are empty: deployments pass on what they do not have. Must be called before there are threads.
+/// Unsets the variables of `command` and its subcommands that are empty: deployments pass on what they do not have. Must
+/// be called before there are threads.
 pub fn unset_empty(command: &Command) {
+    command.get_subcommands().for_each(unset_empty);
     for arg in command.get_arguments() {
         if let Some(name) = arg.get_env()
             && std::env::var_os(name).is_some_and(|value| value.is_empty())

@@ -6,7 +6,7 @@
 //! addition, and one that sees it follows the addition.
 //!
 //! `unread_new` is the counted part of `unread_count`: inbound messages that are not read and came after
-//! `unread_since`. The rest is what the count was set to; the trigger `conversations_marked` records when.
+//! `unread_since`. The rest is what the count was set to; the trigger `conversations_unread_update` records when.
 
 use uuid::Uuid;
 

@@ -47,7 +47,7 @@ impl OidcLogin {
             nonce: authorization.nonce,
             verifier: authorization.verifier,
         };
-        self.db.unscoped().write("oidc_depart", move |tx| store::save(tx, &attempt, ATTEMPT_SECONDS)).await?;
+        self.db.unscoped().write("oidc_begin_login", move |tx| store::save(tx, &attempt, ATTEMPT_SECONDS)).await?;
         Ok(json!({ "authorization_url": authorization.url, "secret": secret, "expires_in": ATTEMPT_SECONDS }))
     }
 
@@ -60,10 +60,11 @@ impl OidcLogin {
     ) -> Result<Json> {
         let provider = self.provider()?;
         let (state, secret) = (hash(&response.state), hash(&response.secret));
-        let attempt = self.db.unscoped().write("oidc_return", move |tx| store::take(tx, &state, &secret)).await?;
+        let attempt =
+            self.db.unscoped().write("oidc_complete_login", move |tx| store::take(tx, &state, &secret)).await?;
         let attempt = attempt.ok_or(OVER)?;
         let identity = provider.identify(&response.code, attempt.nonce, attempt.verifier).await?;
-        let person = self.db.unscoped().write("oidc_person", move |tx| store::person(tx, &identity)).await?;
+        let person = self.db.unscoped().write("oidc_find_user", move |tx| store::person(tx, &identity)).await?;
         let person = person.ok_or_else(|| {
             Error::Forbidden(
                 "Nobody with this address belongs to a business here. Ask a business for an invitation.".into(),

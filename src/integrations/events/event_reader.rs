@@ -92,7 +92,7 @@ impl EventReader {
         sql.push(
             ") AS k (id, after) WHERE (SELECT max(e.sequence) FROM events e WHERE e.business_id = k.id) > k.after",
         );
-        let moved = self.broadcaster.db.unscoped().read("events_moved", move |conn| Ok(sql.rows(conn)?)).await?;
+        let moved = self.broadcaster.db.unscoped().read("events_heads", move |conn| Ok(sql.rows(conn)?)).await?;
         let moved: std::collections::HashSet<Uuid> = moved.iter().filter_map(|row| row.uuid(0)).collect();
         Ok(subscribed.into_iter().filter(|(business, _)| moved.contains(business)).collect())
     }

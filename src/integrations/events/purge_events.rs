@@ -15,7 +15,7 @@ pub fn task(db: Db, retention_days: u32) -> BackgroundTask {
 }
 
 async fn purge(db: Db, retention_days: u32) -> Result<TaskOutcome> {
-    let purged = db.unscoped().write("events_forget", move |tx| {
+    let purged = db.unscoped().write("purge_events", move |tx| {
         let mut sql = Statement::new(format!("SELECT rapport_purge_events(now() - interval '{retention_days} days', "));
         let row = sql.bind(SqlValue::Int(Some(MAX_PURGED))).push("::integer)").row(tx)?;
         Ok(row.and_then(|row| row.int(0)).unwrap_or_default())

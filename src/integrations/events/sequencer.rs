@@ -46,7 +46,7 @@ impl Sequencer {
             return Ok(TaskOutcome::Rest);
         };
         let (most, registry) = (MAX_SEQUENCED / webhooks.max(1), self.registry);
-        let sequenced = self.db.unscoped().write("events_order", move |tx| sequence(tx, registry, most)).await?;
+        let sequenced = self.db.unscoped().write("events_sequence", move |tx| sequence(tx, registry, most)).await?;
         // Zero when another process holds the lock.
         if sequenced > 0 {
             self.followers.iter().for_each(Waker::wake);

@@ -82,8 +82,8 @@ impl Subscriber {
                 let tenant = self.tenant.clone();
                 let _turn = self.broadcaster.reads.acquire().await.map_err(|_| StreamClosed)?;
                 let db = self.broadcaster.db.for_tenant(&tenant);
-                let seen =
-                    db.read("events_seen", move |conn| VisibilityFilter::of(conn, &tenant, about.iter().copied()));
+                let seen = db
+                    .read("events_visibility", move |conn| VisibilityFilter::of(conn, &tenant, about.iter().copied()));
                 Some(seen.await.map_err(|_| StreamClosed)?)
             }
         };
@@ -146,7 +146,7 @@ impl Following {
         let (tenant, types, after) =
             (follower.tenant.clone(), follower.types.clone(), After::Number(follower.position));
         let db = follower.broadcaster.db.for_tenant(&tenant);
-        let page = db.read("events_missed", move |conn| event_log::page(conn, &tenant, after, &types, PAGE));
+        let page = db.read("events_catch_up", move |conn| event_log::page(conn, &tenant, after, &types, PAGE));
         let page = page.await.map_err(|_| StreamClosed)?;
         drop(turn);
         follower.is_still_allowed().await?;

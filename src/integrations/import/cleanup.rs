@@ -21,7 +21,7 @@ pub fn task(db: Db, retention_days: u32) -> BackgroundTask {
 
 /// Deletes some of it, across all businesses.
 async fn cleanup(db: Db, retention_days: u32) -> Result<TaskOutcome> {
-    let more = db.unscoped().write("import_tidy", move |tx| {
+    let more = db.unscoped().write("import_cleanup", move |tx| {
         let orphans = orphans(tx)?;
         Ok(over(tx, retention_days)? || orphans)
     });

@@ -60,7 +60,8 @@ pub async fn upload(
     // On an error or a replay the copy just received is not needed.
     if !matches!(created, Ok((_, false))) {
         let own = tenant.clone();
-        let forgotten = db.for_tenant(&tenant).write("import_forget", move |tx| file_store::forget(tx, &own, id)).await;
+        let forgotten =
+            db.for_tenant(&tenant).write("import_delete_file", move |tx| file_store::forget(tx, &own, id)).await;
         if let Err(error) = forgotten {
             tracing::warn!(%error, "a file that is not needed is cleared away with those that broke off");
         }

@@ -94,7 +94,7 @@ impl Dispatcher {
         let recorded = self
             .db
             .for_tenant(context)
-            .write("webhooks_told", move |tx| record_attempt(tx, &delivery, &attempt, hours));
+            .write("webhooks_record", move |tx| record_attempt(tx, &delivery, &attempt, hours));
         static FAILURES: LogLimiter = LogLimiter::new();
         // If the outcome cannot be stored, the delivery is sent again when its claim has expired.
         if let Err(error) = recorded.await

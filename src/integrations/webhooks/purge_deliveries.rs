@@ -15,7 +15,7 @@ pub fn task(db: Db, retention_days: u32) -> BackgroundTask {
 }
 
 async fn purge(db: Db, retention_days: u32) -> Result<TaskOutcome> {
-    let purged = db.unscoped().write("webhooks_forget", move |tx| {
+    let purged = db.unscoped().write("purge_deliveries", move |tx| {
         let mut sql =
             Statement::new(format!("SELECT rapport_purge_deliveries(now() - interval '{retention_days} days', "));
         let row = sql.bind(SqlValue::Int(Some(MAX_PURGED))).push("::integer)").row(tx)?;

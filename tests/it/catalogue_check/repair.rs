@@ -31,8 +31,8 @@ const REPAIRED: &[Damage] = &[
     ("REVOKE USAGE ON SCHEMA public FROM rapport_tenant", &["schema grant public USAGE is missing"]),
     ("REVOKE USAGE ON SEQUENCE cache_version_slots FROM rapport_tenant", &["grant cache_version_slots USAGE is missing"]),
     (
-        "GRANT EXECUTE ON FUNCTION rapport_forget_person(uuid) TO PUBLIC",
-        &["execute rapport_forget_person(uuid) may be called by public, rapport_tenant, and must be by rapport_tenant"],
+        "GRANT EXECUTE ON FUNCTION rapport_erase_user(uuid) TO PUBLIC",
+        &["execute rapport_erase_user(uuid) may be called by public, rapport_tenant, and must be by rapport_tenant"],
     ),
     (
         "CREATE OR REPLACE FUNCTION rapport_version_trigger() RETURNS trigger LANGUAGE plpgsql SET search_path = public, pg_temp AS

@@ -9,7 +9,7 @@ BEGIN
     END LOOP;
 END $$;
 REVOKE ALL ON FUNCTION
-    rapport_belongs_elsewhere(uuid), rapport_add_person(uuid, text, text), rapport_forget_person(uuid),
+    rapport_belongs_elsewhere(uuid), rapport_add_person(uuid, text, text), rapport_erase_user(uuid),
     rapport_company_of(text), rapport_contact_of(text),
     rapport_contacts_like(text, text, text, uuid, text), rapport_companies_like(text, text, text, text),
     rapport_import_matches(text, text, text[], text[]), rapport_analyze_grown(text[], bigint),

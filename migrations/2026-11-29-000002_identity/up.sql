@@ -202,7 +202,7 @@ END $$;
 REVOKE EXECUTE ON FUNCTION rapport_add_person(uuid, text, text) FROM PUBLIC;
 
 -- Deletes a user without memberships.
-CREATE FUNCTION rapport_forget_person(person uuid) RETURNS void
+CREATE FUNCTION rapport_erase_user(person uuid) RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp AS
     $$ DELETE FROM users WHERE id = person AND NOT EXISTS (SELECT FROM memberships m WHERE m.user_id = users.id) $$;
-REVOKE EXECUTE ON FUNCTION rapport_forget_person(uuid) FROM PUBLIC;
+REVOKE EXECUTE ON FUNCTION rapport_erase_user(uuid) FROM PUBLIC;

@@ -114,12 +114,12 @@ BEGIN
     NEW.unread_since := clock_timestamp();
     RETURN NEW;
 END $$;
-CREATE TRIGGER conversations_marked BEFORE UPDATE ON conversations FOR EACH ROW
+CREATE TRIGGER conversations_unread_update BEFORE UPDATE ON conversations FOR EACH ROW
     WHEN (NEW.unread_count <> OLD.unread_count AND NEW.unread_new = OLD.unread_new)
     EXECUTE FUNCTION rapport_unread_trigger();
-ALTER TABLE conversations ENABLE ALWAYS TRIGGER conversations_marked;
+ALTER TABLE conversations ENABLE ALWAYS TRIGGER conversations_unread_update;
 -- and where a conversation is inserted with a count: of messages that are elsewhere, or that were inserted beside it
-CREATE TRIGGER conversations_begun BEFORE INSERT ON conversations FOR EACH ROW
+CREATE TRIGGER conversations_unread_insert BEFORE INSERT ON conversations FOR EACH ROW
     WHEN (NEW.unread_count <> NEW.unread_new AND NEW.unread_since = '-infinity')
     EXECUTE FUNCTION rapport_unread_trigger();
-ALTER TABLE conversations ENABLE ALWAYS TRIGGER conversations_begun;
+ALTER TABLE conversations ENABLE ALWAYS TRIGGER conversations_unread_insert;

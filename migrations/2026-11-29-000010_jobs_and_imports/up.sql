@@ -54,7 +54,7 @@ CREATE TABLE job_runs (
     -- when a job of this business last had its turn
     served_at timestamptz,
     leased_until timestamptz,
-    told_at timestamptz,
+    progress_published_at timestamptz,
     PRIMARY KEY (business_id, id),
     CONSTRAINT job_runs_id_fkey FOREIGN KEY (business_id, id) REFERENCES jobs (business_id, id) ON DELETE CASCADE
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);

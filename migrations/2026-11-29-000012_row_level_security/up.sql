@@ -93,7 +93,7 @@ GRANT USAGE ON SEQUENCE cache_version_values, cache_version_slots TO rapport_ten
 
 -- Functions that are not for everybody, and that the service calls as the tenant.
 GRANT EXECUTE ON FUNCTION
-    rapport_belongs_elsewhere(uuid), rapport_add_person(uuid, text, text), rapport_forget_person(uuid),
+    rapport_belongs_elsewhere(uuid), rapport_add_person(uuid, text, text), rapport_erase_user(uuid),
     rapport_company_of(text), rapport_contact_of(text),
     rapport_contacts_like(text, text, text, uuid, text), rapport_companies_like(text, text, text, text),
     rapport_import_matches(text, text, text[], text[]), rapport_analyze_grown(text[], bigint),
