@@ -80,9 +80,9 @@ impl RequestContext {
 /// Whether another unknown name may be compared with known ones for the request being served: a response reports no
 /// more errors than this.
 pub fn may_guess() -> bool {
-    const MOST: u32 = 200;
+    const MAX_GUESSES: u32 = 200;
     let guessed = CONTEXT.try_with(|context| context.guesses.replace(context.guesses.get().saturating_add(1)));
-    guessed.unwrap_or_default() < MOST
+    guessed.unwrap_or_default() < MAX_GUESSES
 }
 
 /// Returns the id of the request being served, or `-` outside of one.

@@ -148,7 +148,7 @@ fn run_locked(conn: &mut PgConnection, tell: &mut dyn FnMut(&str)) -> Result<Mig
     if done.report.is_intact() { Ok(done) } else { Err(unrepaired(&done).into()) }
 }
 
-/// Refuses a database of a build from before the migrations were squashed: this chain would create what is there.
+/// Refuses a database of a build from before the migrations were squashed: this chain would create tables that exist.
 fn refuse_older_chain(conn: &mut PgConnection) -> Result<(), BoxError> {
     if applied(conn)?.iter().any(|version| version == OLDER_CHAIN) {
         let text = "this database was made by a build whose migrations were replaced, and cannot be migrated; nothing was \

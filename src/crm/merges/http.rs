@@ -82,7 +82,7 @@ static OF_COMPANIES: [Part; 2] = [
     Part::new("merge", Shape::Row(&MERGES), "What was done.").needed(),
     Part::new("company", Shape::Row(&COMPANIES), "The company that is left.").needed(),
 ];
-static KEPT: [Field; 2] = [
+static NOT_UNDONE: [Field; 2] = [
     Field::new("fields", FieldType::Tags, r#"["title"]"#, "Fields that someone has changed since.").not_null(),
     Field::new(
         "rows",
@@ -96,7 +96,7 @@ static REVERTED: [Part; 4] = [
     Part::new("merge", Shape::Row(&MERGES), "The merge as it is now.").needed(),
     Part::new("contact", Shape::Row(&CONTACTS), "The contact that they were."),
     Part::new("company", Shape::Row(&COMPANIES), "The company that they were."),
-    Part::new("kept", Shape::Object(&KEPT), "What could not be undone, and stays as it is.").needed(),
+    Part::new("kept", Shape::Object(&NOT_UNDONE), "What could not be undone, and stays as it is.").needed(),
 ];
 
 /// Adds the merge of the resource to the OpenAPI document.

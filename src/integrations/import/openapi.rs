@@ -58,7 +58,7 @@ pub fn describe(api: &mut OpenApi) {
             "/imports/{id}/execution",
             "executeImport",
             "Import a file that was uploaded",
-            "As a job. Once: another upload of the same file recognises what is there. Takes no body. `Location` is the job.",
+            "As a job. Once: another upload of the same file recognises rows that exist. Takes no body. `Location` is the job.",
         ),
         act(
             "/imports/{id}/reversion",

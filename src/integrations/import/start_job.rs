@@ -15,7 +15,7 @@ use crate::db::{SqlValue, Statement, Tx};
 /// mapping.
 pub fn enqueue_import(tx: &mut Tx<'_>, tenant: &Tenant, import: Import, dry_run: bool) -> Result<Uuid> {
     if import.executed {
-        let detail = "The file has been imported already. Upload it again: what is there is recognised.";
+        let detail = "The file has been imported already. Upload it again: rows that exist are recognised.";
         return Err(Error::conflict("already_imported", detail));
     }
     import.column_mapping()?;

@@ -95,7 +95,7 @@ fn batch_request(
     body: Json,
 ) -> Result<(Vec<Uuid>, Projection)> {
     const MEMBERS: [&str; 3] = ["ids", "include", "fields"];
-    const MOST: usize = 1_000;
+    const MAX_IDS: usize = 1_000;
     let Json::Object(members) = body else {
         return Err(Error::malformed("not_an_object", "The body must be a JSON object."));
     };
@@ -109,7 +109,7 @@ fn batch_request(
         .collect();
     let mut ids = Vec::new();
     match members.get("ids") {
-        Some(Json::Array(items)) if (1..=MOST).contains(&items.len()) => {
+        Some(Json::Array(items)) if (1..=MAX_IDS).contains(&items.len()) => {
             for (place, item) in items.iter().enumerate() {
                 match item.as_str().and_then(|text| Uuid::try_parse(text).ok()) {
                     Some(id) => ids.push(id),
@@ -117,7 +117,7 @@ fn batch_request(
                 }
             }
         }
-        _ => faults.push(FieldError::new("/ids", "required", format!("`ids` is a list of 1 to {MOST} UUIDs."))),
+        _ => faults.push(FieldError::new("/ids", "required", format!("`ids` is a list of 1 to {MAX_IDS} UUIDs."))),
     }
     let mut names = |name: &str| match members.get(name) {
         None => Vec::new(),
