@@ -14,7 +14,7 @@ use crate::base::error::{Error, Result};
 use crate::base::supervisor::detach;
 use crate::base::telemetry::log_limiter::LogLimiter;
 use crate::cache::CacheTag;
-use crate::db::{Db, SqlValue, Statement};
+use crate::db::{Db, Statement};
 
 /// `last_used_at` of a credential is written at most this often.
 pub const USE_NOTED_EVERY: Duration = Duration::from_secs(60);
@@ -81,7 +81,7 @@ fn of_key(hash: Hash) -> Statement {
              least(k.expires_at, CASE WHEN k.hash <> h.hash THEN k.previous_until END) - now()))::bigint, \
          array_to_string(k.permissions, ' '), b.agent_visibility FROM (SELECT "
     ));
-    sql.bind(SqlValue::Bytes(hash.to_vec())).push(
+    sql.bind(hash.to_vec()).sql(
         " AS hash) h JOIN api_keys k ON k.hash = h.hash OR k.previous_hash = h.hash \
          JOIN businesses b ON b.id = k.business_id",
     );
@@ -95,8 +95,8 @@ fn of_session(claims: SessionClaims) -> Statement {
          FROM sessions s JOIN memberships m ON m.business_id = s.business_id AND m.user_id = s.user_id \
          JOIN businesses b ON b.id = s.business_id WHERE s.business_id = "
     ));
-    sql.bind(SqlValue::Uuid(Some(claims.business))).push(" AND s.id = ").bind(SqlValue::Uuid(Some(claims.session)));
-    sql.push(" AND s.user_id = ").bind(SqlValue::Uuid(Some(claims.user)));
+    sql.bind(claims.business).sql(" AND s.id = ").bind(claims.session);
+    sql.sql(" AND s.user_id = ").bind(claims.user);
     sql
 }
 
@@ -109,7 +109,7 @@ pub fn record_use(db: Db, business: Uuid, principal: Principal) {
                 Principal::User { session, .. } => ("sessions", session),
             };
             let mut sql = Statement::new(format!("UPDATE {table} SET last_used_at = now() WHERE business_id = "));
-            sql.bind(SqlValue::Uuid(Some(business))).push(" AND id = ").bind(SqlValue::Uuid(Some(id)));
+            sql.bind(business).sql(" AND id = ").bind(id);
             // Only one of several processes records it: each record moves the credential's version.
             sql.push(&format!(
                 " AND (last_used_at < now() - interval '{} seconds' OR last_used_at IS NULL)",

@@ -7,7 +7,7 @@ use super::secret::random;
 use super::token::Tokens;
 use crate::base::error::{Error, Result};
 use crate::base::options::Secret;
-use crate::db::{Db, SqlValue, Statement};
+use crate::db::{Db, Statement};
 
 /// Source of the secret that signs access tokens.
 pub struct TokenSource {
@@ -45,7 +45,7 @@ async fn shared_secret(db: &Db) -> Result<Vec<u8>> {
     db.unscoped()
         .write("token_secret", move |tx| {
             let mut sql = Statement::new("INSERT INTO service_secrets (name, secret) VALUES ('access tokens', ");
-            sql.bind(SqlValue::Bytes(made.to_vec())).push(") ON CONFLICT (name) DO NOTHING").run(tx)?;
+            sql.bind(made.to_vec()).sql(") ON CONFLICT (name) DO NOTHING").run(tx)?;
             let row = Statement::new("SELECT secret FROM service_secrets WHERE name = 'access tokens'").row(tx)?;
             let secret = row.as_ref().and_then(|row| row.get(0)).map(<[u8]>::to_vec);
             secret.ok_or_else(|| Error::Internal("the secret of access tokens is gone".into()))

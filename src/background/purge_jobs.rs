@@ -6,7 +6,7 @@ use super::job_type::JobType;
 use super::task::{BackgroundTask, TaskOutcome};
 use crate::base::error::Result;
 use crate::base::telemetry::metrics;
-use crate::db::{Db, SqlValue, Statement};
+use crate::db::{Db, Statement};
 
 /// Maximum number of jobs purged in one transaction.
 const MAX_PURGED: usize = 500;
@@ -26,7 +26,7 @@ pub async fn purge(db: Db, retention_days: u32, job_types: &'static [&'static Jo
             let mut old = Statement::new(
                 "DELETE FROM jobs WHERE (business_id, id) IN (SELECT business_id, id FROM jobs WHERE finished_at < now() - ",
             );
-            old.bind(SqlValue::Int(Some(retention_days.into()))).push(" * interval '1 day' ORDER BY finished_at ");
+            old.bind(retention_days).sql(" * interval '1 day' ORDER BY finished_at ");
             let purged = old.push(&format!("LIMIT {MAX_PURGED} FOR UPDATE SKIP LOCKED)")).run(tx)?;
             let counts = Statement::new(
                 "SELECT r.kind, j.state, count(*) FROM job_runs r JOIN jobs j ON j.business_id = r.business_id AND j.id = r.id \

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::job_type::{Job, JobType};
 use crate::auth::{Permissions, Role, Tenant, TenantSettings};
 use crate::base::error::{Error, Result};
-use crate::db::{Actor, RawRow, SqlValue, Statement, Tx};
+use crate::db::{Actor, RawRow, Statement, Tx};
 
 /// Unfinished jobs that a business may have; a client that creates more is not watching them.
 const MAX_WAITING: i64 = 1_000;
@@ -63,7 +63,7 @@ impl JobResult {
 /// the [`JobWaker`](super::JobWaker), so that it starts at once. Errors: 429 when the business has very many unfinished jobs.
 pub fn enqueue(tx: &mut Tx<'_>, tenant: &Tenant, kind: &JobType, input: Json) -> Result<Uuid> {
     let mut sql = Statement::new("SELECT count(*) FROM job_runs WHERE business_id = ");
-    let waiting = sql.bind(SqlValue::Uuid(Some(tenant.id()))).row(tx)?.and_then(|row| row.int(0)).unwrap_or_default();
+    let waiting = sql.bind(tenant.id()).row(tx)?.and_then(|row| row.int(0)).unwrap_or_default();
     if waiting >= MAX_WAITING {
         let detail =
             format!("{waiting} jobs of this business are waiting already. Wait for some to end, or cancel some.");
@@ -75,22 +75,14 @@ pub fn enqueue(tx: &mut Tx<'_>, tenant: &Tenant, kind: &JobType, input: Json) ->
         None => ("system", None),
     };
     let mut sql = Statement::new("INSERT INTO jobs (business_id, id, kind, actor_kind, actor_id) VALUES (");
-    sql.bind(SqlValue::Uuid(Some(tenant.id())))
-        .push(", ")
-        .bind(SqlValue::Uuid(Some(id)))
-        .push(", ")
-        .bind(SqlValue::text(kind.name));
-    sql.push(", ").bind(SqlValue::text(actor)).push(", ").bind(SqlValue::Uuid(by)).push(")").run(tx)?;
+    sql.bind(tenant.id()).sql(", ").bind(id).sql(", ").bind(kind.name);
+    sql.sql(", ").bind(actor).sql(", ").bind(by).sql(")").run(tx)?;
     let mut sql =
         Statement::new("INSERT INTO job_runs (business_id, id, kind, input, role, permissions, sees_only) VALUES (");
-    sql.bind(SqlValue::Uuid(Some(tenant.id())))
-        .push(", ")
-        .bind(SqlValue::Uuid(Some(id)))
-        .push(", ")
-        .bind(SqlValue::text(kind.name));
-    sql.push(", ").bind(SqlValue::Json(Some(input))).push(", ").bind(SqlValue::text(tenant.role().name())).push(", ");
-    sql.bind(SqlValue::Texts(tenant.permissions().names().collect())).push(", ");
-    sql.bind(SqlValue::Uuid(tenant.restricted_to_user())).push(")").run(tx)?;
+    sql.bind(tenant.id()).sql(", ").bind(id).sql(", ").bind(kind.name);
+    sql.sql(", ").bind(input).sql(", ").bind(tenant.role().name()).sql(", ");
+    sql.bind(tenant.permissions().names().collect::<Vec<_>>()).sql(", ");
+    sql.bind(tenant.restricted_to_user()).sql(")").run(tx)?;
     Ok(id)
 }
 
@@ -106,13 +98,13 @@ pub fn claim(tx: &mut Tx<'_>, job_types: &[&'static JobType], config: LeaseConfi
              WHERE r.run_at <= clock_timestamp() AND (r.leased_until IS NULL OR r.leased_until <= clock_timestamp()) \
              AND r.kind = ANY(",
     );
-    sql.bind(SqlValue::Texts(job_types.iter().map(|kind| kind.name.to_owned()).collect()));
-    sql.push(") AND l.running < ").bind(SqlValue::Int(Some(config.per_business.into())));
-    sql.push(
+    sql.bind(job_types.iter().map(|kind| kind.name.to_owned()).collect::<Vec<_>>());
+    sql.sql(") AND l.running < ").bind(config.per_business);
+    sql.sql(
         " ORDER BY l.served, r.id LIMIT 1 FOR UPDATE OF r SKIP LOCKED) UPDATE job_runs r SET token = r.token + 1, ",
     );
-    sql.push("attempts = r.attempts + 1, served_at = clock_timestamp(), leased_until = ").append(lease_end(config));
-    sql.push(
+    sql.sql("attempts = r.attempts + 1, served_at = clock_timestamp(), leased_until = ").append(lease_end(config));
+    sql.sql(
         " FROM next JOIN jobs j ON j.business_id = next.business_id AND j.id = next.id \
          WHERE r.business_id = next.business_id AND r.id = next.id \
          RETURNING r.business_id, r.id, r.kind, r.token, r.attempts, r.role, array_to_string(r.permissions, ' '), \
@@ -164,7 +156,7 @@ pub fn lock(tx: &mut Tx<'_>, lease: &JobLease) -> Result<Option<Locked>> {
              b.country, b.time_zone, b.currency \
          FROM job_runs r JOIN businesses b ON b.id = r.business_id",
     );
-    sql.append(held(lease)).push(" FOR UPDATE OF r");
+    sql.append(held(lease)).sql(" FOR UPDATE OF r");
     Ok(sql.row(tx)?.map(|row| {
         let text = |cell| row.text(cell).unwrap_or_default().to_owned();
         Locked {
@@ -179,13 +171,13 @@ pub fn lock(tx: &mut Tx<'_>, lease: &JobLease) -> Result<Option<Locked>> {
 pub fn checkpoint(tx: &mut Tx<'_>, lease: &JobLease, locked: &Locked, config: LeaseConfig) -> Result<()> {
     let Locked { job, tells, .. } = locked;
     let mut sql = Statement::new("UPDATE job_runs r SET attempts = 0, cursor = ");
-    sql.bind(SqlValue::Json(Some(job.cursor.clone()))).push(", ").append(progress(job)).push(", leased_until = ");
-    sql.append(lease_end(config)).push(if *tells { ", progress_published_at = clock_timestamp()" } else { "" });
+    sql.bind(job.cursor.clone()).sql(", ").append(progress(job)).sql(", leased_until = ");
+    sql.append(lease_end(config)).sql(if *tells { ", progress_published_at = clock_timestamp()" } else { "" });
     sql.append(held(lease)).run(tx)?;
     if *tells {
         let mut sql =
             Statement::new("UPDATE jobs j SET version = version + 1, updated_at = now(), state = 'running', ");
-        sql.push("started_at = coalesce(started_at, now()), ").append(progress(job)).append(of(lease, "j")).run(tx)?;
+        sql.sql("started_at = coalesce(started_at, now()), ").append(progress(job)).append(of(lease, "j")).run(tx)?;
     }
     Ok(())
 }
@@ -194,15 +186,14 @@ pub fn checkpoint(tx: &mut Tx<'_>, lease: &JobLease, locked: &Locked, config: Le
 pub fn end(tx: &mut Tx<'_>, tenant: &Tenant, job: &Job, end: &JobResult) -> Result<()> {
     let mut sql =
         Statement::new("UPDATE jobs j SET version = version + 1, updated_at = now(), finished_at = now(), state = ");
-    sql.bind(SqlValue::text(end.state())).push(", ").append(progress(job));
+    sql.bind(end.state()).sql(", ").append(progress(job));
     match end {
         JobResult::Succeeded(result) => {
             let result = Some(result.clone()).filter(|result| !result.is_null());
-            sql.push(", started_at = coalesce(started_at, now()), result = ").bind(SqlValue::Json(result));
+            sql.sql(", started_at = coalesce(started_at, now()), result = ").bind(result);
         }
         JobResult::Failed(problem) => {
-            sql.push(", started_at = coalesce(started_at, now()), error = ")
-                .bind(SqlValue::Json(Some(problem.clone())));
+            sql.sql(", started_at = coalesce(started_at, now()), error = ").bind(problem.clone());
         }
         JobResult::Cancelled => {}
     }
@@ -211,23 +202,23 @@ pub fn end(tx: &mut Tx<'_>, tenant: &Tenant, job: &Job, end: &JobResult) -> Resu
     sql.append(identified(tenant, job.id, "r")).run(tx)?;
     // The business has had its turn, which is recorded in its next job.
     let mut sql = Statement::new("UPDATE job_runs r SET served_at = clock_timestamp() WHERE r.business_id = ");
-    sql.bind(SqlValue::Uuid(Some(tenant.id()))).push(" AND r.id = (SELECT n.id FROM job_runs n WHERE n.business_id = ");
-    sql.bind(SqlValue::Uuid(Some(tenant.id()))).push(" ORDER BY n.id LIMIT 1 FOR UPDATE SKIP LOCKED)").run(tx)?;
+    sql.bind(tenant.id()).sql(" AND r.id = (SELECT n.id FROM job_runs n WHERE n.business_id = ");
+    sql.bind(tenant.id()).sql(" ORDER BY n.id LIMIT 1 FOR UPDATE SKIP LOCKED)").run(tx)?;
     Ok(())
 }
 
 /// Releases the job, to be claimed again in `pause_seconds`, with its count of `attempts`.
 pub fn release(tx: &mut Tx<'_>, lease: &JobLease, pause_seconds: i64, attempts: i64) -> Result<()> {
     let mut sql = Statement::new("UPDATE job_runs r SET leased_until = NULL, run_at = clock_timestamp() + ");
-    sql.bind(SqlValue::Int(Some(pause_seconds))).push(" * interval '1 second', attempts = ");
-    sql.bind(SqlValue::Int(Some(attempts))).append(held(lease)).run(tx)?;
+    sql.bind(pause_seconds).sql(" * interval '1 second', attempts = ");
+    sql.bind(attempts).append(held(lease)).run(tx)?;
     Ok(())
 }
 
 /// Locks the job `id` of the business, whichever process holds it: waits for the running step. `None`: it has ended.
 pub fn interrupt(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid) -> Result<Option<Job>> {
     let mut sql = Statement::new("SELECT r.input, r.cursor, r.total, r.done, r.failed FROM job_runs r");
-    sql.append(identified(tenant, id, "r")).push(" FOR UPDATE");
+    sql.append(identified(tenant, id, "r")).sql(" FOR UPDATE");
     Ok(sql.row(tx)?.map(|row| job(id, &row)))
 }
 
@@ -243,21 +234,21 @@ fn json(row: &RawRow, cell: usize) -> Json {
 
 fn progress(job: &Job) -> Statement {
     let mut sql = Statement::new("total = ");
-    sql.bind(SqlValue::Int(job.total)).push(", done = ").bind(SqlValue::Int(Some(job.done)));
-    sql.push(", failed = ").bind(SqlValue::Int(Some(job.failed)));
+    sql.bind(job.total).sql(", done = ").bind(job.done);
+    sql.sql(", failed = ").bind(job.failed);
     sql
 }
 
 fn lease_end(config: LeaseConfig) -> Statement {
     let mut sql = Statement::new("clock_timestamp() + ");
-    sql.bind(SqlValue::Int(Some(config.lease_seconds.into()))).push(" * interval '1 second'");
+    sql.bind(config.lease_seconds).sql(" * interval '1 second'");
     sql
 }
 
 /// ` WHERE` the job still has the token of `lease`.
 fn held(lease: &JobLease) -> Statement {
     let mut sql = of(lease, "r");
-    sql.push(" AND r.token = ").bind(SqlValue::Int(Some(lease.token)));
+    sql.sql(" AND r.token = ").bind(lease.token);
     sql
 }
 
@@ -267,6 +258,6 @@ fn of(lease: &JobLease, alias: &str) -> Statement {
 
 fn identified(tenant: &Tenant, id: Uuid, alias: &str) -> Statement {
     let mut sql = Statement::new(format!(" WHERE {alias}.business_id = "));
-    sql.bind(SqlValue::Uuid(Some(tenant.id()))).push(&format!(" AND {alias}.id = ")).bind(SqlValue::Uuid(Some(id)));
+    sql.bind(tenant.id()).push(&format!(" AND {alias}.id = ")).bind(id);
     sql
 }

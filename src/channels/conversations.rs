@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::auth::TenantSettings;
 use crate::base::phone;
 use crate::db::SqlValue;
+use crate::db::schema::{conversations, messages};
 use crate::resource::{Changeset, Field, Hooks, Relation, Resource, RowVisibility, Sort, ValidationErrors};
 
 pub const CHANNELS: &[&str] = &["whatsapp", "sms", "email", "web"];
@@ -20,12 +21,12 @@ pub static CONVERSATIONS: Resource = Resource {
     description: "Threads with one address on one channel; at most one of them is open at a time.",
     table: "conversations",
     fields: &[
-        Field::ID,
-        Field::link("contact_id", "The person it is with."),
-        Field::link("lead_id", "The lead it is about."),
-        Field::choice("channel", CHANNELS, r#""whatsapp""#, "How it is held.").required().once(),
+        Field::id(conversations::id),
+        Field::link(conversations::contact_id, "The person it is with."),
+        Field::link(conversations::lead_id, "The lead it is about."),
+        Field::choice(conversations::channel, CHANNELS, r#""whatsapp""#, "How it is held.").required().once(),
         Field::text(
-            "address",
+            conversations::address,
             254,
             r#""+4915112345678""#,
             "The other side: a phone number, an e-mail address, a visitor's id.",
@@ -35,16 +36,20 @@ pub static CONVERSATIONS: Resource = Resource {
         .filter()
         .phone_search()
         .contact_address(),
-        Field::choice("status", STATUSES, r#""active""#, "`pending` waits for the other side.").default(r#""active""#),
-        Field::link("assignee_id", "The member who answers."),
-        Field::text("subject", 200, r#""Appointment on Friday""#, "What it is about."),
-        Field::time("started_at", "When it began.").read_only().not_null(),
-        Field::time("last_message_at", "When the last message was sent; where there is none, when it began.")
-            .read_only()
-            .not_null()
-            .filter(),
+        Field::choice(conversations::status, STATUSES, r#""active""#, "`pending` waits for the other side.")
+            .default(r#""active""#),
+        Field::link(conversations::assignee_id, "The member who answers."),
+        Field::text(conversations::subject, 200, r#""Appointment on Friday""#, "What it is about."),
+        Field::time(conversations::started_at, "When it began.").read_only().not_null(),
+        Field::time(
+            conversations::last_message_at,
+            "When the last message was sent; where there is none, when it began.",
+        )
+        .read_only()
+        .not_null()
+        .filter(),
         Field::int(
-            "unread_count",
+            conversations::unread_count,
             0,
             2_147_483_647,
             "2",
@@ -53,22 +58,28 @@ pub static CONVERSATIONS: Resource = Resource {
         .default("0")
         .filter(),
         Field::time(
-            "window_expires_at",
+            conversations::window_expires_at,
             "Until when WhatsApp lets free text through: 24 hours after the last inbound message.",
         )
         .read_only(),
-        Field::EXTERNAL_ID,
-        Field::METADATA,
-        Field::VERSION,
-        Field::CREATED_AT,
-        Field::UPDATED_AT,
+        Field::external_id(conversations::external_id),
+        Field::metadata(conversations::metadata),
+        Field::version(conversations::version),
+        Field::created_at(conversations::created_at),
+        Field::updated_at(conversations::updated_at),
     ],
     relations: &[
-        Relation::one("contact", "contacts", "contact_id", "The person it is with."),
-        Relation::one("lead", "leads", "lead_id", "The lead it is about."),
-        Relation::one("assignee", "users", "assignee_id", "The member who answers."),
-        Relation::first("last_message", "messages", "conversation_id", "-sent_at", "The last message."),
-        Relation::many("messages", "messages", "conversation_id", "-sent_at", "The latest messages, newest first."),
+        Relation::one("contact", "contacts", conversations::contact_id, "The person it is with."),
+        Relation::one("lead", "leads", conversations::lead_id, "The lead it is about."),
+        Relation::one("assignee", "users", conversations::assignee_id, "The member who answers."),
+        Relation::first("last_message", "messages", messages::conversation_id, "-sent_at", "The last message."),
+        Relation::many(
+            "messages",
+            "messages",
+            messages::conversation_id,
+            "-sent_at",
+            "The latest messages, newest first.",
+        ),
     ],
     sorts: &[Sort::time("last_message_at", "t.last_message_at"), Sort::time("created_at", "t.created_at")],
     default_sort: "-last_message_at",
@@ -80,11 +91,13 @@ pub static CONVERSATIONS: Resource = Resource {
 
 /// Normalises phone numbers, so that a number is one thread however it is written.
 fn prepare(change: &mut Changeset, business: &TenantSettings, _: &mut ValidationErrors) {
-    if let (Some("whatsapp" | "sms"), Some(address)) = (change.text("channel"), change.text("address")) {
-        let address = match change.text("channel") {
+    if let (Some("whatsapp" | "sms"), Some(address)) =
+        (change.text(conversations::channel), change.text(conversations::address))
+    {
+        let address = match change.text(conversations::channel) {
             Some("whatsapp") => phone::normalise_unsigned(address, &business.country),
             _ => phone::normalise(address, &business.country),
         };
-        change.set("address", SqlValue::Text(Some(address)));
+        change.set(conversations::address, SqlValue::Text(Some(address)));
     }
 }

@@ -7,6 +7,7 @@ use uuid::Uuid;
 use super::conversations::totals;
 use crate::auth::{Tenant, TenantSettings};
 use crate::base::error::Result;
+use crate::db::schema::messages;
 use crate::db::{SqlValue, Tx};
 use crate::resource::{
     Changeset, Field, FieldType, Hooks, PendingRow, Relation, Resource, RowVisibility, Search, Sort, ValidationErrors,
@@ -40,32 +41,39 @@ pub static MESSAGES: Resource = Resource {
     description: "What was said in a conversation. Newest first, so a thread is paged backwards through time.",
     table: "messages",
     fields: &[
-        Field::ID,
-        Field::link("conversation_id", "The conversation it belongs to.").required().once(),
-        Field::choice("direction", DIRECTIONS, r#""outbound""#, "From the other side, or to it.").required().once(),
+        Field::id(messages::id),
+        Field::link(messages::conversation_id, "The conversation it belongs to.").required().once(),
+        Field::choice(messages::direction, DIRECTIONS, r#""outbound""#, "From the other side, or to it.")
+            .required()
+            .once(),
         Field::choice(
-            "author",
+            messages::author,
             AUTHORS,
             r#""user""#,
             "Who wrote it; the contact if inbound, else a user, when left out.",
         )
         .not_null()
         .once(),
-        Field::link("author_id", "The member who wrote it.").once(),
-        Field::choice("kind", KINDS, r#""text""#, "What it is.").default(r#""text""#).once(),
-        Field::text("body", 16_384, r#""See you on Friday at ten.""#, "Its text, or the caption of what it carries."),
+        Field::link(messages::author_id, "The member who wrote it.").once(),
+        Field::choice(messages::kind, KINDS, r#""text""#, "What it is.").default(r#""text""#).once(),
+        Field::text(
+            messages::body,
+            16_384,
+            r#""See you on Friday at ten.""#,
+            "Its text, or the caption of what it carries.",
+        ),
         Field::new(
-            "media",
+            messages::media,
             FieldType::Object,
             r#"{"url":"https://files.example/1.jpg","mime_type":"image/jpeg"}"#,
             "What it carries. A change names what it changes (RFC 7396).",
         ),
-        Field::text("external_id", 200, r#""wamid.HBgM""#, "Its id on the channel; unique in the business.")
+        Field::text(messages::external_id, 200, r#""wamid.HBgM""#, "Its id on the channel; unique in the business.")
             .once()
             .filter()
             .unique(),
         Field::choice(
-            "status",
+            messages::status,
             STATUSES,
             r#""queued""#,
             "How far it got; `received` if inbound, else `queued`, when left out.",
@@ -73,31 +81,36 @@ pub static MESSAGES: Resource = Resource {
         .not_null(),
         Field {
             default: Some(r#""2026-11-20T09:30:00Z""#),
-            ..Field::time("sent_at", "When it was sent; now when left out.")
+            ..Field::time(messages::sent_at, "When it was sent; now when left out.")
         }
         .not_null()
         .once()
         .filter(),
-        Field::time("delivered_at", "When it arrived."),
-        Field::time("read_at", "When it was read."),
-        Field::text("failed_reason", 500, r#""The number does not exist.""#, "Why it did not arrive."),
-        Field::new("cost", FieldType::Decimal, r#""0.0125""#, "What the channel charged, as a decimal.")
-            .in_currency("cost_currency"),
-        Field::new("cost_currency", FieldType::Currency, r#""EUR""#, "Of the cost; the business' own when left out."),
-        Field::text("model", 100, r#""gpt-5-mini""#, "Which model wrote it, if one did.").impersonal(),
-        Field::int("input_tokens", 0, MAX_TOKENS, "812", "What the model read."),
-        Field::int("output_tokens", 0, MAX_TOKENS, "64", "What the model wrote."),
-        Field::new("ai_cost", FieldType::Decimal, r#""0.000310""#, "What the model cost, as a decimal."),
-        Field { filter: false, ..Field::METADATA },
-        Field::VERSION,
+        Field::time(messages::delivered_at, "When it arrived."),
+        Field::time(messages::read_at, "When it was read."),
+        Field::text(messages::failed_reason, 500, r#""The number does not exist.""#, "Why it did not arrive."),
+        Field::new(messages::cost, FieldType::Decimal, r#""0.0125""#, "What the channel charged, as a decimal.")
+            .in_currency(messages::cost_currency),
+        Field::new(
+            messages::cost_currency,
+            FieldType::Currency,
+            r#""EUR""#,
+            "Of the cost; the business' own when left out.",
+        ),
+        Field::text(messages::model, 100, r#""gpt-5-mini""#, "Which model wrote it, if one did.").impersonal(),
+        Field::int(messages::input_tokens, 0, MAX_TOKENS, "812", "What the model read."),
+        Field::int(messages::output_tokens, 0, MAX_TOKENS, "64", "What the model wrote."),
+        Field::new(messages::ai_cost, FieldType::Decimal, r#""0.000310""#, "What the model cost, as a decimal."),
+        Field { filter: false, ..Field::metadata(messages::metadata) },
+        Field::version(messages::version),
         // Filtered by `sent_at`, which has an index; a table of millions of messages should not have another two.
-        Field { filter: false, ..Field::CREATED_AT },
-        Field { filter: false, ..Field::UPDATED_AT },
+        Field { filter: false, ..Field::created_at(messages::created_at) },
+        Field { filter: false, ..Field::updated_at(messages::updated_at) },
     ],
     relations: &[
-        Relation::one("conversation", "conversations", "conversation_id", "The conversation it belongs to."),
+        Relation::one("conversation", "conversations", messages::conversation_id, "The conversation it belongs to."),
         // Not `author`, which is the field with the kind of author.
-        Relation::one("author_user", "users", "author_id", "The member who wrote it."),
+        Relation::one("author_user", "users", messages::author_id, "The member who wrote it."),
     ],
     sorts: &[Sort::time("sent_at", "t.sent_at")],
     default_sort: "-sent_at",
@@ -111,18 +124,20 @@ pub static MESSAGES: Resource = Resource {
 fn prepare(change: &mut Changeset, _: &TenantSettings, faults: &mut ValidationErrors) {
     let text = SqlValue::text;
     if change.creates {
-        let inbound = change.text("direction") == Some("inbound");
-        change.set_default("author", text(if inbound { "contact" } else { "user" }));
-        change.set_default("status", text(if inbound { "received" } else { "queued" }));
-        let empty = change.text("body").is_none() && change.get("media").is_none_or(SqlValue::is_null);
-        if empty && change.text("kind").is_none_or(|kind| kind == "text") {
+        let inbound = change.text(messages::direction) == Some("inbound");
+        change.set_default(messages::author, text(if inbound { "contact" } else { "user" }));
+        change.set_default(messages::status, text(if inbound { "received" } else { "queued" }));
+        let empty = change.text(messages::body).is_none() && change.get(messages::media).is_none_or(SqlValue::is_null);
+        if empty && change.text(messages::kind).is_none_or(|kind| kind == "text") {
             faults.required(&["body"], "A text message needs a `body`.");
         }
-        if inbound != (change.text("author") == Some("contact")) {
+        if inbound != (change.text(messages::author) == Some("contact")) {
             let detail = "An inbound message is by the `contact`, an outbound one by a `user`, `ai` or the `system`.";
             faults.field("author", "out_of_range", detail);
         }
-        if inbound != matches!(change.text("status"), Some("received")) && change.text("status") != Some("read") {
+        if inbound != matches!(change.text(messages::status), Some("received"))
+            && change.text(messages::status) != Some("read")
+        {
             let detail = "An inbound message is `received` or `read`; an outbound one is never `received`.";
             faults.field("status", "out_of_range", detail);
         }
@@ -133,7 +148,7 @@ fn prepare(change: &mut Changeset, _: &TenantSettings, faults: &mut ValidationEr
 fn after(tx: &mut Tx<'_>, tenant: &Tenant, drafts: &[&PendingRow]) -> Result<()> {
     let new = drafts.iter().filter(|draft| draft.changes.creates).map(|draft| draft.id).collect();
     totals::add(tx, tenant, new)?;
-    let changed = |draft: &&&PendingRow| !draft.changes.creates && draft.changes.get("status").is_some();
+    let changed = |draft: &&&PendingRow| !draft.changes.creates && draft.changes.get(messages::status).is_some();
     let read: Vec<Uuid> = drafts.iter().filter(changed).map(|draft| draft.id).collect();
     totals::recount_of(tx, tenant, &read)
 }

@@ -2,6 +2,7 @@
 
 use crate::auth::TenantSettings;
 use crate::db::SqlValue;
+use crate::db::schema::{bookings, contacts, conversations, leads};
 use crate::resource::{Changeset, Field, FieldType, Hooks, Relation, Resource, Sort, ValidationErrors};
 
 pub static CONTACTS: Resource = Resource {
@@ -11,37 +12,48 @@ pub static CONTACTS: Resource = Resource {
     description: "The people that the business talks to. One needs a name, an e-mail address or a phone number at least.",
     table: "contacts",
     fields: &[
-        Field::ID,
-        Field::link("company_id", "The company they work for."),
-        Field::text("first_name", 100, r#""Shelley""#, "Given name."),
-        Field::text("last_name", 100, r#""Kerluke""#, "Family name."),
-        Field::new("email", FieldType::Email, r#""shelley@example.com""#, "Unique in the business, whatever the case.")
-            .filter()
-            .fold_case()
-            .unique(),
-        Field::new("phone", FieldType::Phone, r#""+19553710847""#, "E.164 where it can be, else as written.").filter(),
-        Field::text("phone_extension", 20, r#""371""#, "Taken off the phone number where one was written with it."),
-        Field::text("title", 200, r#""Head of Sales""#, "What they do."),
-        Field::link("owner_id", "The member who looks after them."),
-        Field::EXTERNAL_ID,
-        Field::TAGS,
-        Field::METADATA,
-        Field::VERSION,
-        Field::CREATED_AT,
-        Field::UPDATED_AT,
+        Field::id(contacts::id),
+        Field::link(contacts::company_id, "The company they work for."),
+        Field::text(contacts::first_name, 100, r#""Shelley""#, "Given name."),
+        Field::text(contacts::last_name, 100, r#""Kerluke""#, "Family name."),
+        Field::new(
+            contacts::email,
+            FieldType::Email,
+            r#""shelley@example.com""#,
+            "Unique in the business, whatever the case.",
+        )
+        .filter()
+        .fold_case()
+        .unique(),
+        Field::new(contacts::phone, FieldType::Phone, r#""+19553710847""#, "E.164 where it can be, else as written.")
+            .filter(),
+        Field::text(
+            contacts::phone_extension,
+            20,
+            r#""371""#,
+            "Taken off the phone number where one was written with it.",
+        ),
+        Field::text(contacts::title, 200, r#""Head of Sales""#, "What they do."),
+        Field::link(contacts::owner_id, "The member who looks after them."),
+        Field::external_id(contacts::external_id),
+        Field::tags(contacts::tags),
+        Field::metadata(contacts::metadata),
+        Field::version(contacts::version),
+        Field::created_at(contacts::created_at),
+        Field::updated_at(contacts::updated_at),
     ],
     relations: &[
-        Relation::one("company", "companies", "company_id", "The company they work for."),
-        Relation::one("owner", "users", "owner_id", "The member who looks after them."),
-        Relation::many("leads", "leads", "contact_id", "-created_at", "Their newest leads."),
+        Relation::one("company", "companies", contacts::company_id, "The company they work for."),
+        Relation::one("owner", "users", contacts::owner_id, "The member who looks after them."),
+        Relation::many("leads", "leads", leads::contact_id, "-created_at", "Their newest leads."),
         Relation::many(
             "conversations",
             "conversations",
-            "contact_id",
+            conversations::contact_id,
             "-last_message_at",
             "Their latest conversations.",
         ),
-        Relation::many("bookings", "bookings", "contact_id", "-starts_at", "Their latest bookings."),
+        Relation::many("bookings", "bookings", bookings::contact_id, "-starts_at", "Their latest bookings."),
     ],
     sorts: &[
         Sort::time("created_at", "t.created_at"),
@@ -55,12 +67,12 @@ pub static CONTACTS: Resource = Resource {
 /// Refuses a contact without any name, email address or phone number, and moves a phone extension into its own field.
 fn prepare(change: &mut Changeset, _: &TenantSettings, faults: &mut ValidationErrors) {
     const ANY: [&str; 4] = ["first_name", "last_name", "email", "phone"];
-    if change.creates && ANY.iter().all(|name| change.text(name).is_none()) {
+    if change.creates && ANY.iter().all(|name| change.text_field(name).is_none()) {
         faults.required(&ANY, "Give at least one of first_name, last_name, email and phone.");
     }
-    let phone = change.text("phone").unwrap_or_default().to_owned();
+    let phone = change.text(contacts::phone).unwrap_or_default().to_owned();
     if let Some((number, extension)) = phone.split_once(";ext=") {
-        change.set("phone", SqlValue::Text(Some(number.to_owned())));
-        change.set_default("phone_extension", SqlValue::Text(Some(extension.to_owned())));
+        change.set(contacts::phone, SqlValue::Text(Some(number.to_owned())));
+        change.set_default(contacts::phone_extension, SqlValue::Text(Some(extension.to_owned())));
     }
 }

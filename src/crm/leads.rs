@@ -8,6 +8,7 @@ use chrono::Utc;
 
 use crate::auth::TenantSettings;
 use crate::db::SqlValue;
+use crate::db::schema::{bookings, conversations, decisions, leads, tasks};
 use crate::resource::{Changeset, Field, FieldType, Hooks, Relation, Resource, RowVisibility, Sort, ValidationErrors};
 
 const STATUSES: &[&str] = &["new", "contacted", "qualified", "proposal", "won", "lost"];
@@ -19,45 +20,51 @@ pub static LEADS: Resource = Resource {
     description: "Chances to sell, from the first contact to won or lost.",
     table: "leads",
     fields: &[
-        Field::ID,
-        Field::link("company_id", "The company it would be sold to."),
-        Field::link("contact_id", "The person it is about."),
-        Field::link("campaign_id", "What brought it in."),
-        Field::link("assignee_id", "The member who works on it."),
-        Field::text("title", 200, r#""New office, 40 desks""#, "What it is about.").required(),
-        Field::choice("status", STATUSES, r#""qualified""#, "How far it is. `won` and `lost` close it.")
+        Field::id(leads::id),
+        Field::link(leads::company_id, "The company it would be sold to."),
+        Field::link(leads::contact_id, "The person it is about."),
+        Field::link(leads::campaign_id, "What brought it in."),
+        Field::link(leads::assignee_id, "The member who works on it."),
+        Field::text(leads::title, 200, r#""New office, 40 desks""#, "What it is about.").required(),
+        Field::choice(leads::status, STATUSES, r#""qualified""#, "How far it is. `won` and `lost` close it.")
             .default(r#""new""#),
-        Field::int("score", 0, 100, "70", "How promising it is.").default("0").filter(),
-        Field::text("source", 100, r#""website""#, "Where it came from.").filter().impersonal(),
-        Field::money("value_minor", "currency", "1250000", "What it is worth, in minor units.").filter(),
-        Field::new("currency", FieldType::Currency, r#""EUR""#, "Of the value; the business' own when left out.")
+        Field::int(leads::score, 0, 100, "70", "How promising it is.").default("0").filter(),
+        Field::text(leads::source, 100, r#""website""#, "Where it came from.").filter().impersonal(),
+        Field::money(leads::value_minor, leads::currency, "1250000", "What it is worth, in minor units.").filter(),
+        Field::new(leads::currency, FieldType::Currency, r#""EUR""#, "Of the value; the business' own when left out.")
             .filter(),
-        Field::EXTERNAL_ID,
-        Field::TAGS,
+        Field::external_id(leads::external_id),
+        Field::tags(leads::tags),
         Field {
             default: Some(r#""2026-11-20T09:30:00Z""#),
-            ..Field::time("entered_at", "When it came in; now when left out.")
+            ..Field::time(leads::entered_at, "When it came in; now when left out.")
         }
         .not_null()
         .filter(),
-        Field::time("first_touch_at", "When someone first answered it.").filter(),
-        Field::time("closed_at", "When it was won or lost; set with the status, emptied when it is opened again.")
+        Field::time(leads::first_touch_at, "When someone first answered it.").filter(),
+        Field::time(leads::closed_at, "When it was won or lost; set with the status, emptied when it is opened again.")
             .filter(),
-        Field::text("lost_reason", 500, r#""Too expensive""#, "Why it was lost."),
-        Field::METADATA,
-        Field::VERSION,
-        Field::CREATED_AT,
-        Field::UPDATED_AT,
+        Field::text(leads::lost_reason, 500, r#""Too expensive""#, "Why it was lost."),
+        Field::metadata(leads::metadata),
+        Field::version(leads::version),
+        Field::created_at(leads::created_at),
+        Field::updated_at(leads::updated_at),
     ],
     relations: &[
-        Relation::one("company", "companies", "company_id", "The company it would be sold to."),
-        Relation::one("contact", "contacts", "contact_id", "The person it is about."),
-        Relation::one("campaign", "campaigns", "campaign_id", "What brought it in."),
-        Relation::one("assignee", "users", "assignee_id", "The member who works on it."),
-        Relation::many("conversations", "conversations", "lead_id", "-last_message_at", "Its latest conversations."),
-        Relation::many("bookings", "bookings", "lead_id", "-starts_at", "Its latest bookings."),
-        Relation::many("tasks", "tasks", "lead_id", "-created_at", "Its newest tasks."),
-        Relation::many("decisions", "decisions", "lead_id", "-created_at", "What was decided about it last."),
+        Relation::one("company", "companies", leads::company_id, "The company it would be sold to."),
+        Relation::one("contact", "contacts", leads::contact_id, "The person it is about."),
+        Relation::one("campaign", "campaigns", leads::campaign_id, "What brought it in."),
+        Relation::one("assignee", "users", leads::assignee_id, "The member who works on it."),
+        Relation::many(
+            "conversations",
+            "conversations",
+            conversations::lead_id,
+            "-last_message_at",
+            "Its latest conversations.",
+        ),
+        Relation::many("bookings", "bookings", bookings::lead_id, "-starts_at", "Its latest bookings."),
+        Relation::many("tasks", "tasks", tasks::lead_id, "-created_at", "Its newest tasks."),
+        Relation::many("decisions", "decisions", decisions::lead_id, "-created_at", "What was decided about it last."),
     ],
     sorts: &[
         Sort::time("created_at", "t.created_at"),
@@ -73,15 +80,15 @@ pub static LEADS: Resource = Resource {
 
 /// Closes a lead that becomes won or lost, and reopens it when it gets another status.
 fn prepare(change: &mut Changeset, _: &TenantSettings, _: &mut ValidationErrors) {
-    match change.text("status") {
-        Some("won" | "lost") if change.get("closed_at").is_none() => {
-            change.set_if_changed("status", "closed_at", SqlValue::Time(Some(Utc::now())));
+    match change.text(leads::status) {
+        Some("won" | "lost") if change.get(leads::closed_at).is_none() => {
+            change.set_if_changed(leads::status, leads::closed_at, SqlValue::Time(Some(Utc::now())));
         }
         Some("won" | "lost") => {}
         Some(_) if !change.creates => {
-            change.set_if_changed("status", "closed_at", SqlValue::Time(None));
-            if change.get("lost_reason").is_none() {
-                change.set_if_changed("status", "lost_reason", SqlValue::Text(None));
+            change.set_if_changed(leads::status, leads::closed_at, SqlValue::Time(None));
+            if change.get(leads::lost_reason).is_none() {
+                change.set_if_changed(leads::status, leads::lost_reason, SqlValue::Text(None));
             }
         }
         _ => {}

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use diesel::Column;
 use uuid::Uuid;
 
 use crate::auth::Tenant;
@@ -69,7 +70,7 @@ fn waiting(resource: &Resource, time: &str, due: &str, without: &[Uuid]) -> Stat
         resource.table
     ));
     if !without.is_empty() {
-        sql.push(" AND t.business_id <> ALL(").bind(SqlValue::Uuids(without.to_vec())).push(")");
+        sql.sql(" AND t.business_id <> ALL(").bind(without.to_vec()).sql(")");
     }
     sql.push(&format!(" ORDER BY {time} LIMIT {MAX_SENT}) t"));
     sql
@@ -87,16 +88,13 @@ fn tell(tx: &mut Tx<'_>, tenant: &Tenant, resource: &Resource, time: &str, due: 
         "UPDATE {} AS t SET reminded_at = now(), version = version + 1, updated_at = now()",
         resource.table
     ));
-    sql.append(select::tenant_predicate(resource, tenant))
-        .push(" AND t.id = ANY(")
-        .bind(SqlValue::Uuids(ids))
-        .push(")");
+    sql.append(select::tenant_predicate(resource, tenant)).sql(" AND t.id = ANY(").bind(ids).sql(")");
     Ok(sql.run(tx)?)
 }
 
 /// Resets the reminder when the time changes, not when the same time is set again.
-pub fn forget(change: &mut Changeset, time: &'static str) {
+pub fn forget<T: Column + Copy, R: Column>(change: &mut Changeset, time: T, reminded: R) {
     if !change.creates && change.get(time).is_some() {
-        change.set_if_changed(time, "reminded_at", SqlValue::Time(None));
+        change.set_if_changed(time, reminded, SqlValue::Time(None));
     }
 }

@@ -5,6 +5,7 @@ use chrono::Utc;
 use super::reminders::{self, Reminder};
 use crate::auth::TenantSettings;
 use crate::db::SqlValue;
+use crate::db::schema::tasks;
 use crate::resource::{Changeset, Field, Hooks, Relation, Resource, RowVisibility, Sort, ValidationErrors};
 
 const STATUSES: &[&str] = &["open", "done", "cancelled"];
@@ -17,29 +18,29 @@ pub static TASKS: Resource = Resource {
     description: "What someone still has to do.",
     table: "tasks",
     fields: &[
-        Field::ID,
-        Field::text("title", 200, r#""Call back about the offer""#, "What is to be done.").required(),
-        Field::text("description", 10_000, r#""Ask for the floor plan.""#, "More about it."),
-        Field::choice("status", STATUSES, r#""open""#, "Whether it is done.").default(r#""open""#),
-        Field::choice("priority", PRIORITIES, r#""high""#, "How urgent it is.").default(r#""normal""#),
-        Field::time("due_at", "Until when.").filter(),
-        Field::time("completed_at", "When it was done; set with the status.").read_only(),
-        Field::time("reminded_at", "When the reminder was given; a new `due_at` gets another.").read_only(),
-        Field::link("assignee_id", "The member who is to do it."),
-        Field::link("lead_id", "The lead it is about."),
-        Field::link("contact_id", "The person it is about."),
-        Field::link("company_id", "The company it is about."),
-        Field::EXTERNAL_ID,
-        Field::METADATA,
-        Field::VERSION,
-        Field::CREATED_AT,
-        Field::UPDATED_AT,
+        Field::id(tasks::id),
+        Field::text(tasks::title, 200, r#""Call back about the offer""#, "What is to be done.").required(),
+        Field::text(tasks::description, 10_000, r#""Ask for the floor plan.""#, "More about it."),
+        Field::choice(tasks::status, STATUSES, r#""open""#, "Whether it is done.").default(r#""open""#),
+        Field::choice(tasks::priority, PRIORITIES, r#""high""#, "How urgent it is.").default(r#""normal""#),
+        Field::time(tasks::due_at, "Until when.").filter(),
+        Field::time(tasks::completed_at, "When it was done; set with the status.").read_only(),
+        Field::time(tasks::reminded_at, "When the reminder was given; a new `due_at` gets another.").read_only(),
+        Field::link(tasks::assignee_id, "The member who is to do it."),
+        Field::link(tasks::lead_id, "The lead it is about."),
+        Field::link(tasks::contact_id, "The person it is about."),
+        Field::link(tasks::company_id, "The company it is about."),
+        Field::external_id(tasks::external_id),
+        Field::metadata(tasks::metadata),
+        Field::version(tasks::version),
+        Field::created_at(tasks::created_at),
+        Field::updated_at(tasks::updated_at),
     ],
     relations: &[
-        Relation::one("assignee", "users", "assignee_id", "The member who is to do it."),
-        Relation::one("lead", "leads", "lead_id", "The lead it is about."),
-        Relation::one("contact", "contacts", "contact_id", "The person it is about."),
-        Relation::one("company", "companies", "company_id", "The company it is about."),
+        Relation::one("assignee", "users", tasks::assignee_id, "The member who is to do it."),
+        Relation::one("lead", "leads", tasks::lead_id, "The lead it is about."),
+        Relation::one("contact", "contacts", tasks::contact_id, "The person it is about."),
+        Relation::one("company", "companies", tasks::company_id, "The company it is about."),
     ],
     sorts: &[
         Sort::time("created_at", "t.created_at"),
@@ -61,10 +62,10 @@ pub static REMINDER: Reminder = Reminder {
 };
 
 fn prepare(change: &mut Changeset, _: &TenantSettings, _: &mut ValidationErrors) {
-    reminders::forget(change, "due_at");
-    match change.text("status") {
-        Some("done") => change.set_if_changed("status", "completed_at", SqlValue::Time(Some(Utc::now()))),
-        Some(_) => change.set("completed_at", SqlValue::Time(None)),
+    reminders::forget(change, tasks::due_at, tasks::reminded_at);
+    match change.text(tasks::status) {
+        Some("done") => change.set_if_changed(tasks::status, tasks::completed_at, SqlValue::Time(Some(Utc::now()))),
+        Some(_) => change.set(tasks::completed_at, SqlValue::Time(None)),
         None => {}
     }
 }

@@ -220,7 +220,7 @@ fn analyze(conn: &mut PgConnection, all: bool) -> Result<()> {
          AND c.relkind IN ('r', 'p') AND pg_relation_size(c.oid) > 0 AND pg_has_role(c.relowner, 'USAGE')",
     );
     if !all {
-        tables.push(
+        tables.sql(
             " AND (c.reltuples < 0 OR NOT EXISTS (SELECT FROM pg_stats s WHERE s.schemaname = 'public' AND s.tablename = c.relname))",
         );
     }

@@ -1,6 +1,7 @@
 //! Tables as diesel sees them, written from the migrations: see tests/it/schema.rs.
 //!
 //! Generated columns (`search`, `sort_name`) are left out: PostgreSQL writes them, and nothing reads them by itself.
+//! Of a view PostgreSQL does not know which columns are never null.
 
 diesel::table! {
     api_keys (business_id, id) {
@@ -81,6 +82,21 @@ diesel::table! {
         updated_at -> Timestamptz,
         agent_visibility -> Text,
         erasure -> Text,
+    }
+}
+
+diesel::table! {
+    business_users (business_id, id) {
+        business_id -> Uuid,
+        id -> Uuid,
+        email -> Nullable<Text>,
+        name -> Nullable<Text>,
+        role -> Nullable<Text>,
+        membership_id -> Nullable<Uuid>,
+        version -> Nullable<BigInt>,
+        created_at -> Nullable<Timestamptz>,
+        updated_at -> Nullable<Timestamptz>,
+        search -> Nullable<Text>,
     }
 }
 

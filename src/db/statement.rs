@@ -1,119 +1,23 @@
-//! Hand-written SQL that diesel can keep prepared (see [`super::prepared`]), and rows in PostgreSQL's binary format.
+//! Hand-written SQL that diesel can keep prepared (see [`super::prepared`]).
 //!
-//! `diesel::sql_query` is never cached; a custom [`QueryFragment`] is, by its text. A [`RawRow`] is read through
-//! diesel's public `QueryableByName` without a Rust type for each column: list queries write its cells straight to
-//! JSON, which would otherwise take most of their time.
+//! `diesel::sql_query` is never cached; a custom [`QueryFragment`] is, by its text. Rows load into named structs through
+//! diesel's public `QueryableByName`.
 
-use chrono::{DateTime, NaiveDate, SecondsFormat, Utc};
-use diesel::deserialize::{self, QueryableByName};
+use diesel::deserialize::QueryableByName;
 use diesel::pg::{Pg, PgConnection};
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
-use diesel::row::{Field, NamedRow, Row};
 use diesel::sql_types as sql;
 use diesel::{QueryResult, RunQueryDsl};
-use uuid::Uuid;
 
+use super::alias::Alias;
 use super::backend_id::BackendId;
 use super::prepared;
+use super::raw_row::RawRow;
+use super::scalar::{Scalar, ScalarType};
+use super::sql_value::SqlValue;
 
-/// A value bound to a statement; `None` is NULL of that type.
-#[derive(Clone, Debug, PartialEq)]
-pub enum SqlValue {
-    Bool(Option<bool>),
-    Int(Option<i64>),
-    Text(Option<String>),
-    Uuid(Option<Uuid>),
-    Time(Option<DateTime<Utc>>),
-    Date(Option<NaiveDate>),
-    Json(Option<serde_json::Value>),
-    /// A decimal number as text, so that money never passes through a float.
-    Decimal(Option<String>),
-    Bytes(Vec<u8>),
-    Ints(Vec<i64>),
-    Texts(Vec<String>),
-    Uuids(Vec<Uuid>),
-    Dates(Vec<NaiveDate>),
-}
-
-impl SqlValue {
-    /// Wraps a non-NULL text.
-    pub fn text(text: &str) -> Self {
-        SqlValue::Text(Some(text.to_owned()))
-    }
-
-    pub fn is_null(&self) -> bool {
-        use SqlValue::*;
-        matches!(
-            self,
-            Bool(None) | Int(None) | Text(None) | Uuid(None) | Time(None) | Date(None) | Json(None) | Decimal(None)
-        )
-    }
-
-    pub fn as_text(&self) -> Option<&str> {
-        match self {
-            SqlValue::Text(text) | SqlValue::Decimal(text) => text.as_deref(),
-            _ => None,
-        }
-    }
-
-    pub fn as_uuid(&self) -> Option<Uuid> {
-        if let SqlValue::Uuid(id) = self { *id } else { None }
-    }
-
-    pub fn as_int(&self) -> Option<i64> {
-        if let SqlValue::Int(number) = self { *number } else { None }
-    }
-
-    pub fn as_time(&self) -> Option<DateTime<Utc>> {
-        if let SqlValue::Time(time) = self { *time } else { None }
-    }
-
-    /// Returns the value as a member of a JSON document that PostgreSQL decodes (`jsonb_to_recordset`): to the
-    /// microsecond, as a bound value. Bytes have no such form and are null.
-    pub fn to_json(&self) -> serde_json::Value {
-        use serde_json::json;
-        match self {
-            SqlValue::Bool(v) => json!(v),
-            SqlValue::Int(v) => json!(v),
-            SqlValue::Text(v) | SqlValue::Decimal(v) => json!(v),
-            SqlValue::Uuid(v) => json!(v),
-            SqlValue::Time(v) => json!(v.map(|time| time.to_rfc3339_opts(SecondsFormat::Micros, true))),
-            SqlValue::Date(v) => json!(v),
-            SqlValue::Json(v) => json!(v),
-            SqlValue::Bytes(_) => serde_json::Value::Null,
-            SqlValue::Ints(v) => json!(v),
-            SqlValue::Texts(v) => json!(v),
-            SqlValue::Uuids(v) => json!(v),
-            SqlValue::Dates(v) => json!(v),
-        }
-    }
-
-    fn bind<'b>(&'b self, out: &mut AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        use sql::Nullable as N;
-        match self {
-            SqlValue::Bool(v) => out.push_bind_param::<N<sql::Bool>, _>(v),
-            SqlValue::Int(v) => out.push_bind_param::<N<sql::BigInt>, _>(v),
-            SqlValue::Text(v) => out.push_bind_param::<N<sql::Text>, _>(v),
-            SqlValue::Uuid(v) => out.push_bind_param::<N<sql::Uuid>, _>(v),
-            SqlValue::Time(v) => out.push_bind_param::<N<sql::Timestamptz>, _>(v),
-            SqlValue::Date(v) => out.push_bind_param::<N<sql::Date>, _>(v),
-            SqlValue::Json(v) => out.push_bind_param::<N<sql::Jsonb>, _>(v),
-            SqlValue::Decimal(v) => {
-                out.push_bind_param::<N<sql::Text>, _>(v)?;
-                out.push_sql("::numeric");
-                Ok(())
-            }
-            SqlValue::Bytes(v) => out.push_bind_param::<sql::Binary, _>(v),
-            SqlValue::Ints(v) => out.push_bind_param::<sql::Array<sql::BigInt>, _>(v),
-            SqlValue::Texts(v) => out.push_bind_param::<sql::Array<sql::Text>, _>(v),
-            SqlValue::Uuids(v) => out.push_bind_param::<sql::Array<sql::Uuid>, _>(v),
-            SqlValue::Dates(v) => out.push_bind_param::<sql::Array<sql::Date>, _>(v),
-        }
-    }
-}
-
-/// SQL text with its bound values. The text must not depend on client input, except through the field names that a
-/// resource defines: it is the key of the connection's statement cache.
+/// SQL text with its bound values. The text is trusted by type: it is made of `&'static str`, names and numbers, so that
+/// client input can reach a statement as a bound value only. It is also the key of the connection's statement cache.
 #[derive(Clone, Debug, Default)]
 pub struct Statement {
     text: String,
@@ -131,8 +35,42 @@ impl Statement {
         self
     }
 
-    pub fn bind(&mut self, value: SqlValue) -> &mut Self {
-        self.binds.push((self.text.len(), value));
+    /// Appends SQL text.
+    pub fn sql(&mut self, text: &'static str) -> &mut Self {
+        self.text.push_str(text);
+        self
+    }
+
+    /// Appends the name of a table, a column or an alias, none of which needs quotes here.
+    pub fn ident(&mut self, name: &'static str) -> &mut Self {
+        debug_assert!(name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'.'), "{name}");
+        self.text.push_str(name);
+        self
+    }
+
+    /// Appends an alias.
+    pub fn alias(&mut self, alias: &Alias) -> &mut Self {
+        self.text.push_str(alias.as_str());
+        self
+    }
+
+    /// Appends a number as it is written in SQL: where a bound value would make PostgreSQL plan again, or for an alias.
+    pub fn number(&mut self, number: impl Into<i64>) -> &mut Self {
+        self.text.push_str(itoa::Buffer::new().format(number.into()));
+        self
+    }
+
+    /// Appends a text as a quoted literal.
+    pub fn literal(&mut self, text: &str) -> &mut Self {
+        self.text.push('\'');
+        self.text.push_str(&text.replace('\'', "''"));
+        self.text.push('\'');
+        self
+    }
+
+    /// Appends a bound value.
+    pub fn bind(&mut self, value: impl Into<SqlValue>) -> &mut Self {
+        self.binds.push((self.text.len(), value.into()));
         self
     }
 
@@ -162,6 +100,27 @@ impl Statement {
         }
         text.push_str(&self.text[from..]);
         (text, self.binds.iter().map(|(_, value)| value).collect())
+    }
+
+    /// Loads the rows as named structs, whose fields are found by the names of the result's columns.
+    pub fn load<T: QueryableByName<Pg> + 'static>(&self, conn: &mut PgConnection) -> QueryResult<Vec<T>> {
+        self.sent(conn).load::<T>(conn)
+    }
+
+    /// Loads the first row, if there is one.
+    pub fn first<T: QueryableByName<Pg> + 'static>(&self, conn: &mut PgConnection) -> QueryResult<Option<T>> {
+        Ok(self.load(conn)?.into_iter().next())
+    }
+
+    /// Loads the only column of all rows, whose values are not null.
+    pub fn scalars<T: ScalarType>(&self, conn: &mut PgConnection) -> QueryResult<Vec<T>> {
+        let rows = self.load::<Scalar<T>>(conn)?;
+        Ok(rows.into_iter().map(|Scalar(value)| value).collect())
+    }
+
+    /// Loads the only column of the first row, if there is one; it is not null.
+    pub fn scalar<T: ScalarType>(&self, conn: &mut PgConnection) -> QueryResult<Option<T>> {
+        Ok(self.first::<Scalar<T>>(conn)?.map(|Scalar(value)| value))
     }
 
     pub fn rows(&self, conn: &mut PgConnection) -> QueryResult<Vec<RawRow>> {
@@ -214,67 +173,5 @@ impl QueryFragment<Pg> for Sent<'_> {
         }
         out.push_sql(&text[from..]);
         Ok(())
-    }
-}
-
-/// One row as PostgreSQL's binary protocol transfers it: the cells end to end.
-#[derive(Clone, Debug)]
-pub struct RawRow {
-    bytes: Vec<u8>,
-    /// End of each cell in `bytes`; [`RawRow::NULL`] marks NULL.
-    ends: Vec<u32>,
-}
-
-impl RawRow {
-    const NULL: u32 = 1 << 31;
-
-    /// Returns the cell at `index` in PostgreSQL's binary format, or `None` for NULL.
-    pub fn get(&self, index: usize) -> Option<&[u8]> {
-        let end = *self.ends.get(index)?;
-        if end & Self::NULL != 0 {
-            return None;
-        }
-        let start = match index.checked_sub(1) {
-            Some(before) => self.ends[before] & !Self::NULL,
-            None => 0,
-        };
-        self.bytes.get(start as usize..end as usize)
-    }
-
-    pub fn uuid(&self, index: usize) -> Option<Uuid> {
-        Uuid::from_slice(self.get(index)?).ok()
-    }
-
-    pub fn int(&self, index: usize) -> Option<i64> {
-        let cell = self.get(index)?;
-        match cell.len() {
-            8 => Some(i64::from_be_bytes(cell.try_into().ok()?)),
-            4 => Some(i32::from_be_bytes(cell.try_into().ok()?).into()),
-            2 => Some(i16::from_be_bytes(cell.try_into().ok()?).into()),
-            _ => None,
-        }
-    }
-
-    pub fn text(&self, index: usize) -> Option<&str> {
-        std::str::from_utf8(self.get(index)?).ok()
-    }
-}
-
-impl QueryableByName<Pg> for RawRow {
-    fn build<'a>(row: &impl NamedRow<'a, Pg>) -> deserialize::Result<Self> {
-        let count = row.field_count();
-        let mut cells = RawRow { bytes: Vec::with_capacity(512), ends: Vec::with_capacity(count) };
-        for index in 0..count {
-            let field = Row::get(row, index).ok_or(diesel::result::UnexpectedEndOfRow)?;
-            let null = match field.value() {
-                Some(value) => {
-                    cells.bytes.extend_from_slice(value.as_bytes());
-                    0
-                }
-                None => RawRow::NULL,
-            };
-            cells.ends.push(cells.bytes.len() as u32 | null);
-        }
-        Ok(cells)
     }
 }

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::prepared;
 use super::session_context::{Actor, SessionContext};
-use super::statement::{SqlValue, Statement};
+use super::statement::Statement;
 use crate::base::error::Result;
 
 type Manager = AnsiTransactionManager;
@@ -24,8 +24,8 @@ impl Tx<'_> {
     pub fn set_context(&mut self, business: Uuid, actor: Option<Actor>) -> Result<()> {
         let actor = actor.map(Actor::parts).map(|(kind, id)| format!("{kind} {id}")).unwrap_or_default();
         let mut sql = Statement::new("SELECT set_config('rapport.business', ");
-        sql.bind(SqlValue::Text(Some(business.to_string()))).push(", true), set_config('rapport.actor', ");
-        sql.bind(SqlValue::Text(Some(actor))).push(", true)").run(self)?;
+        sql.bind(business.to_string()).sql(", true), set_config('rapport.actor', ");
+        sql.bind(actor).sql(", true)").run(self)?;
         Ok(())
     }
 

@@ -15,7 +15,7 @@ use uuid::Uuid;
 use crate::auth::Tenant;
 use crate::background::{BackgroundTask, TaskOutcome};
 use crate::base::error::{Error, Result};
-use crate::db::{Actor, Db, RawRow, SqlValue, Statement, Tx};
+use crate::db::{Actor, Db, RawRow, Statement, Tx};
 
 pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 pub const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
@@ -121,7 +121,7 @@ impl IdempotencyKey {
         let mut sql = Statement::new(
             "SELECT free::int, fingerprint, status, location, etag, body FROM rapport_idempotency_lookup(",
         );
-        let row = sql.bind(SqlValue::Uuid(Some(self.id))).push(")").row(tx)?;
+        let row = sql.bind(self.id).sql(")").row(tx)?;
         let row = row.ok_or_else(|| Error::Internal("no word on an idempotency key".into()))?;
         if row.int(0) != Some(1) {
             let detail =
@@ -141,19 +141,16 @@ impl IdempotencyKey {
         let mut sql = Statement::new(
             "INSERT INTO idempotency_keys (business_id, id, fingerprint, status, location, etag, body) VALUES (",
         );
-        sql.bind(SqlValue::Uuid(Some(tenant.id()))).push(", ").bind(SqlValue::Uuid(Some(self.id))).push(", ");
-        sql.bind(SqlValue::Bytes(self.fingerprint.to_vec())).push(", ");
-        sql.bind(SqlValue::Int(Some(answer.status.as_u16().into()))).push(", ");
-        sql.bind(SqlValue::Text(answer.location.clone()))
-            .push(", ")
-            .bind(SqlValue::Text(answer.etag.clone()))
-            .push(", ");
+        sql.bind(tenant.id()).sql(", ").bind(self.id).sql(", ");
+        sql.bind(self.fingerprint.to_vec()).sql(", ");
+        sql.bind(answer.status.as_u16()).sql(", ");
+        sql.bind(answer.location.clone()).sql(", ").bind(answer.etag.clone()).sql(", ");
         match answer.secret {
-            true => sql.push("NULL"),
-            false => sql.bind(SqlValue::Bytes(answer.body.clone())),
+            true => sql.sql("NULL"),
+            false => sql.bind(answer.body.clone()),
         };
         // A transaction-wide snapshot may hide an existing row: the transaction is then retried (40001).
-        let kept = sql.push(") ON CONFLICT DO NOTHING").run(tx)?;
+        let kept = sql.sql(") ON CONFLICT DO NOTHING").run(tx)?;
         if kept == 1 { Ok(()) } else { Err(Error::Internal("an idempotency key was used under its lock".into())) }
     }
 }
@@ -225,8 +222,8 @@ pub fn forget(tx: &mut Tx<'_>, tenant: &Tenant, own: Option<&IdempotencyKey>) ->
     let mut sql = Statement::new(
         "UPDATE idempotency_keys SET body = NULL, location = NULL, etag = NULL WHERE body IS NOT NULL AND business_id = ",
     );
-    sql.bind(SqlValue::Uuid(Some(tenant.id()))).push(" AND id <> ");
-    sql.bind(SqlValue::Uuid(Some(own.map(|own| own.id).unwrap_or_default()))).run(tx)?;
+    sql.bind(tenant.id()).sql(" AND id <> ");
+    sql.bind(own.map(|own| own.id).unwrap_or_default()).run(tx)?;
     Ok(())
 }
 

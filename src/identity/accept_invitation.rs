@@ -14,7 +14,7 @@ use super::session_issuer::SessionIssuer;
 use super::{provisioning, sessions};
 use crate::auth::{Hash, SessionClaims, hash};
 use crate::base::error::{Error, FieldError, Result};
-use crate::db::{Actor, Db, SqlValue, Statement, Tx};
+use crate::db::{Actor, Db, Statement, Tx};
 
 /// Redeems the links of invitations.
 pub struct InvitationAcceptance {
@@ -64,7 +64,7 @@ fn has_password(conn: &mut PgConnection, token: &Hash) -> Result<Option<bool>> {
         "SELECT (p.user_id IS NOT NULL)::int FROM invitations i LEFT JOIN users u ON lower(u.email) = lower(i.email) \
          LEFT JOIN passwords p ON p.user_id = u.id WHERE i.expires_at > now() AND i.hash = ",
     );
-    Ok(sql.bind(SqlValue::Bytes(token.to_vec())).row(conn)?.and_then(|row| row.int(0)).map(|has| has == 1))
+    Ok(sql.bind(token.to_vec()).row(conn)?.and_then(|row| row.int(0)).map(|has| has == 1))
 }
 
 /// A person who accepted an invitation, and their membership.
@@ -80,7 +80,7 @@ struct Joined {
 fn accept(tx: &mut Tx<'_>, token: &Hash, name: Option<&str>, password: Option<&str>) -> Result<Option<Joined>> {
     // Of two concurrent requests the second finds it deleted.
     let mut used = Statement::new("DELETE FROM invitations WHERE expires_at > now() AND hash = ");
-    used.bind(SqlValue::Bytes(token.to_vec())).push(" RETURNING business_id, email, name, role");
+    used.bind(token.to_vec()).sql(" RETURNING business_id, email, name, role");
     let Some(invitation) = used.row(tx)? else { return Ok(None) };
     let text = |index| invitation.text(index).unwrap_or_default();
     let business = invitation.uuid(0).unwrap_or_default();
@@ -89,10 +89,10 @@ fn accept(tx: &mut Tx<'_>, token: &Hash, name: Option<&str>, password: Option<&s
     tx.set_context(business, Some(Actor::User(user)))?;
     first_password(tx, user, password)?;
     let mut join = Statement::new("INSERT INTO memberships (business_id, id, user_id, role) VALUES (");
-    join.bind(SqlValue::Uuid(Some(business))).push(", ").bind(SqlValue::Uuid(Some(Uuid::now_v7()))).push(", ");
-    join.bind(SqlValue::Uuid(Some(user))).push(", ").bind(SqlValue::Text(Some(text(3).to_owned())));
+    join.bind(business).sql(", ").bind(Uuid::now_v7()).sql(", ");
+    join.bind(user).sql(", ").bind(text(3).to_owned());
     // A person who became a member in another way meanwhile keeps that role.
-    join.push(") ON CONFLICT (business_id, user_id) DO NOTHING").run(tx)?;
+    join.sql(") ON CONFLICT (business_id, user_id) DO NOTHING").run(tx)?;
     Ok(Some(Joined { user, name, membership: membership(tx, business, user)? }))
 }
 
@@ -100,12 +100,12 @@ fn accept(tx: &mut Tx<'_>, token: &Hash, name: Option<&str>, password: Option<&s
 fn first_password(tx: &mut Tx<'_>, user: Uuid, password: Option<&str>) -> Result<()> {
     let Some(password) = password else {
         let mut sql = Statement::new("SELECT user_id FROM passwords WHERE user_id = ");
-        let has_one = sql.bind(SqlValue::Uuid(Some(user))).row(tx)?.is_some();
+        let has_one = sql.bind(user).row(tx)?.is_some();
         return if has_one { Ok(()) } else { Err(needs_password()) };
     };
     let mut sql = Statement::new("INSERT INTO passwords (user_id, hash) VALUES (");
-    sql.bind(SqlValue::Uuid(Some(user))).push(", ").bind(SqlValue::Text(Some(password.to_owned())));
-    let set = sql.push(") ON CONFLICT (user_id) DO NOTHING").run(tx)? > 0;
+    sql.bind(user).sql(", ").bind(password.to_owned());
+    let set = sql.sql(") ON CONFLICT (user_id) DO NOTHING").run(tx)? > 0;
     if set { Ok(()) } else { Err(keeps_password()) }
 }
 

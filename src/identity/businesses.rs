@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::auth::{Action, Area, Tenant};
 use crate::base::error::{Error, Result};
 use crate::db::Tx;
+use crate::db::schema::businesses;
 use crate::resource::{Field, FieldType, Hooks, Operations, PendingRow, Resource, Search, Sort};
 
 /// What can become of the rows about a contact who is erased; the first is the default.
@@ -19,25 +20,25 @@ pub static BUSINESSES: Resource = Resource {
     tenant_column: "id",
     area: Area::Business,
     fields: &[
-        Field::ID,
-        Field::text("name", 200, r#""Studio Nord""#, "As customers see it.").required(),
+        Field::id(businesses::id),
+        Field::text(businesses::name, 200, r#""Studio Nord""#, "As customers see it.").required(),
         Field::new(
-            "slug",
+            businesses::slug,
             FieldType::Text { min: 1, max: 63 },
             r#""studio-nord""#,
             "Its name in addresses; does not change.",
         )
         .read_only()
         .not_null(),
-        Field::new("time_zone", FieldType::Zone, r#""Europe/Berlin""#, "In which its days begin.").default(r#""UTC""#),
-        Field::new("currency", FieldType::Currency, r#""EUR""#, "Of prices without one.").default(r#""EUR""#),
-        Field::new("country", FieldType::Country, r#""DE""#, "How phone numbers without a country code are read.")
+        Field::new(businesses::time_zone, FieldType::Zone, r#""Europe/Berlin""#, "In which its days begin.").default(r#""UTC""#),
+        Field::new(businesses::currency, FieldType::Currency, r#""EUR""#, "Of prices without one.").default(r#""EUR""#),
+        Field::new(businesses::country, FieldType::Country, r#""DE""#, "How phone numbers without a country code are read.")
             .default(r#""US""#),
-        Field::text("phone_number_id", 64, r#""106540352242922""#, "WhatsApp's id of its phone number."),
+        Field::text(businesses::phone_number_id, 64, r#""106540352242922""#, "WhatsApp's id of its phone number."),
         Field {
             filter: false,
             ..Field::choice(
-                "agent_visibility",
+                businesses::agent_visibility,
                 &["all", "assigned"],
                 r#""all""#,
                 "`assigned`: people with the role `agent` see only the leads and conversations that are assigned to them.",
@@ -47,17 +48,17 @@ pub static BUSINESSES: Resource = Resource {
         Field {
             filter: false,
             ..Field::choice(
-                "erasure",
+                businesses::erasure,
                 ERASURE_MODES,
                 r#""anonymise""#,
                 "How contacts are forgotten: rows kept for the figures, or nothing.",
             )
         }
         .default(r#""anonymise""#),
-        Field { filter: false, ..Field::METADATA },
-        Field::VERSION,
-        Field::CREATED_AT,
-        Field::UPDATED_AT,
+        Field { filter: false, ..Field::metadata(businesses::metadata) },
+        Field::version(businesses::version),
+        Field::created_at(businesses::created_at),
+        Field::updated_at(businesses::updated_at),
     ],
     sorts: &[Sort::time("created_at", "t.created_at")],
     search: Search::None,
@@ -69,7 +70,7 @@ pub static BUSINESSES: Resource = Resource {
 
 /// Only a caller who may erase contacts may set how it is done. Errors: 403.
 fn before(_: &mut Tx<'_>, tenant: &Tenant, drafts: &mut [PendingRow]) -> Result<()> {
-    let decides = drafts.iter().any(|draft| draft.changes.get("erasure").is_some());
+    let decides = drafts.iter().any(|draft| draft.changes.get(businesses::erasure).is_some());
     if decides && !tenant.permissions().has(Area::Privacy, Action::Delete) {
         return Err(Error::Forbidden("Only a caller who may erase contacts can decide how it is done.".into()));
     }

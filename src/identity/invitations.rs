@@ -11,7 +11,8 @@ use super::role_rules::guard_role;
 use crate::auth::{Area, Role, Tenant, TenantSettings};
 use crate::base::email;
 use crate::base::error::Result;
-use crate::db::{SqlValue, Statement, Tx};
+use crate::db::schema::invitations;
+use crate::db::{Statement, Tx};
 use crate::http::precondition::IfMatch;
 use crate::resource::crud;
 use crate::resource::{
@@ -27,23 +28,30 @@ pub static INVITATIONS: Resource = Resource {
     table: "invitations",
     area: Area::People,
     fields: &[
-        Field::ID,
-        Field::new("email", FieldType::Email, r#""bo@example.com""#, "Where the mail goes.").required().once(),
+        Field::id(invitations::id),
+        Field::new(invitations::email, FieldType::Email, r#""bo@example.com""#, "Where the mail goes.")
+            .required()
+            .once(),
         Field::text(
-            "name",
+            invitations::name,
             200,
             r#""Bo Lindqvist""#,
             "What they are called, if they are new here and say nothing else.",
         )
         .required()
         .once(),
-        Field::choice("role", Role::NAMES, r#""agent""#, "What they will be; at most what who invites them is.")
-            .required()
-            .once(),
-        Field::time("expires_at", "Until when it can be accepted.").read_only().not_null(),
-        Field::VERSION,
-        Field::CREATED_AT,
-        Field::UPDATED_AT,
+        Field::choice(
+            invitations::role,
+            Role::NAMES,
+            r#""agent""#,
+            "What they will be; at most what who invites them is.",
+        )
+        .required()
+        .once(),
+        Field::time(invitations::expires_at, "Until when it can be accepted.").read_only().not_null(),
+        Field::version(invitations::version),
+        Field::created_at(invitations::created_at),
+        Field::updated_at(invitations::updated_at),
     ],
     sorts: &[Sort::time("created_at", "t.created_at")],
     search: Search::None,
@@ -58,7 +66,7 @@ pub static INVITATIONS: Resource = Resource {
 pub const WRITES: WriteOps = WriteOps { delete, ..WriteOps::PLAIN };
 
 fn prepare(change: &mut Changeset, _: &TenantSettings, faults: &mut ValidationErrors) {
-    if change.text("email").is_some_and(|email| !email::is_reachable(email)) {
+    if change.text(invitations::email).is_some_and(|email| !email::is_reachable(email)) {
         faults.field("email", "format", "`email` must be an address that mail can be sent to.");
     }
 }
@@ -66,7 +74,7 @@ fn prepare(change: &mut Changeset, _: &TenantSettings, faults: &mut ValidationEr
 /// Withdraws an invitation. Errors: 403 when its role is above the caller's.
 fn delete(tx: &mut Tx<'_>, tenant: &Tenant, resource: &'static Resource, id: Uuid, expected: IfMatch) -> Result<()> {
     let mut sql = Statement::new("SELECT role FROM invitations WHERE business_id = ");
-    sql.bind(SqlValue::Uuid(Some(tenant.id()))).push(" AND id = ").bind(SqlValue::Uuid(Some(id)));
+    sql.bind(tenant.id()).sql(" AND id = ").bind(id);
     guard_role(tenant, sql.row(tx)?.as_ref().and_then(|row| row.text(0)))?;
     crud::delete(tx, tenant, resource, id, expected)
 }

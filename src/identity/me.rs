@@ -7,7 +7,7 @@ use serde_json::{Value as Json, json};
 
 use crate::auth::{Principal, Tenant};
 use crate::base::error::Result;
-use crate::db::{Db, SqlValue, Statement};
+use crate::db::{Db, Statement};
 use crate::http::caller::Caller;
 use crate::http::routing;
 
@@ -45,7 +45,7 @@ async fn describe_principal(db: &Db, own: &Tenant, principal: Principal) -> Resu
     };
     let column = if session.is_some() { " AND u.id = " } else { " AND k.id = " };
     let mut sql = Statement::new(select);
-    sql.bind(SqlValue::Uuid(Some(own.id()))).push(column).bind(SqlValue::Uuid(Some(id)));
+    sql.bind(own.id()).push(column).bind(id);
     let row = db.for_tenant(own).read("me", move |conn| Ok(sql.row(conn)?)).await?;
     let text = |index| row.as_ref().and_then(|row| row.text(index)).map(str::to_owned);
     Ok(json!({ "kind": kind, "id": id, "name": text(0), "email": text(1), "session_id": session }))

@@ -5,7 +5,7 @@ use serde_json::{Value as Json, json};
 use uuid::Uuid;
 
 use crate::base::error::{Error, Result};
-use crate::db::{RawRow, SqlValue, Statement};
+use crate::db::{RawRow, Statement};
 
 /// A business which a person may sign in to.
 pub struct MembershipChoice {
@@ -21,7 +21,7 @@ pub fn choices_of(conn: &mut PgConnection, user: Uuid) -> Result<Vec<MembershipC
         "SELECT b.id, b.slug, b.name, m.role FROM memberships m JOIN businesses b ON b.id = m.business_id \
          WHERE m.user_id = ",
     );
-    sql.bind(SqlValue::Uuid(Some(user))).push(" ORDER BY lower(b.name), b.slug");
+    sql.bind(user).sql(" ORDER BY lower(b.name), b.slug");
     let text = |row: &RawRow, index| row.text(index).unwrap_or_default().to_owned();
     let rows = sql.rows(conn)?;
     let choice = |row: &RawRow| MembershipChoice {

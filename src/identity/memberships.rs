@@ -9,7 +9,8 @@ use super::role_rules::{ensure_owner_remains, guard_role, role_of};
 use super::users::delete_unless_member;
 use crate::auth::{Area, Role, Tenant};
 use crate::base::error::Result;
-use crate::db::{SqlValue, Statement, Tx};
+use crate::db::schema::memberships;
+use crate::db::{Statement, Tx};
 use crate::http::precondition::IfMatch;
 use crate::resource::{Changeset, Field, FieldType, Operations, Relation, Resource, Search, Sort, WriteOps};
 use crate::resource::{Row, crud};
@@ -22,17 +23,17 @@ pub static MEMBERSHIPS: Resource = Resource {
     table: "memberships",
     area: Area::People,
     fields: &[
-        Field::ID,
-        Field::new("user_id", FieldType::Uuid, r#""01939d5e-6f3a-7b21-9c4e-3f8a1d2b5c73""#, "The person.")
+        Field::id(memberships::id),
+        Field::new(memberships::user_id, FieldType::Uuid, r#""01939d5e-6f3a-7b21-9c4e-3f8a1d2b5c73""#, "The person.")
             .read_only()
             .not_null()
             .filter(),
-        Field::choice("role", Role::NAMES, r#""agent""#, "What they may do in this business.").not_null(),
-        Field::VERSION,
-        Field::CREATED_AT,
-        Field::UPDATED_AT,
+        Field::choice(memberships::role, Role::NAMES, r#""agent""#, "What they may do in this business.").not_null(),
+        Field::version(memberships::version),
+        Field::created_at(memberships::created_at),
+        Field::updated_at(memberships::updated_at),
     ],
-    relations: &[Relation::one("user", "users", "user_id", "The person.")],
+    relations: &[Relation::one("user", "users", memberships::user_id, "The person.")],
     sorts: &[Sort::time("created_at", "t.created_at")],
     search: Search::None,
     operations: Operations { create: false, restore: false, batch: false, ..Operations::ALL },
@@ -53,7 +54,7 @@ fn update(
     expected: IfMatch,
 ) -> Result<Row> {
     let role = role_of(tx, tenant, "id", id)?;
-    guard_role(tenant, change.text("role"))?;
+    guard_role(tenant, change.text(memberships::role))?;
     let row = crud::update(tx, tenant, resource, id, change, expected)?;
     ensure_owner_remains(tx, tenant, role)?;
     Ok(row)
@@ -63,7 +64,7 @@ fn update(
 fn delete(tx: &mut Tx<'_>, tenant: &Tenant, resource: &'static Resource, id: Uuid, expected: IfMatch) -> Result<()> {
     let role = role_of(tx, tenant, "id", id)?;
     let mut member = Statement::new("SELECT user_id FROM memberships WHERE business_id = ");
-    member.bind(SqlValue::Uuid(Some(tenant.id()))).push(" AND id = ").bind(SqlValue::Uuid(Some(id)));
+    member.bind(tenant.id()).sql(" AND id = ").bind(id);
     let user = member.row(tx)?.and_then(|row| row.uuid(0)).unwrap_or_default();
     crud::delete(tx, tenant, resource, id, expected)?;
     ensure_owner_remains(tx, tenant, role)?;

@@ -22,9 +22,9 @@ pub fn admit(
     let (id, _) = find_or_create_person(tx, email, name)?;
     let before = role_of(tx, tenant, "user_id", id)?;
     let mut member = Statement::new("INSERT INTO memberships (business_id, id, user_id, role) VALUES (");
-    member.bind(SqlValue::Uuid(Some(tenant.id()))).push(", ").bind(SqlValue::Uuid(Some(Uuid::now_v7()))).push(", ");
-    member.bind(SqlValue::Uuid(Some(id))).push(", ").bind(text(role.name()));
-    member.push(
+    member.bind(tenant.id()).sql(", ").bind(Uuid::now_v7()).sql(", ");
+    member.bind(id).sql(", ").bind(text(role.name()));
+    member.sql(
         ") ON CONFLICT (business_id, user_id) DO UPDATE SET role = excluded.role, version = memberships.version + 1, \
          updated_at = now() WHERE memberships.role <> excluded.role",
     );
@@ -42,9 +42,9 @@ pub fn admit(
 pub fn find_or_create_person(tx: &mut Tx<'_>, email: &str, name: &str) -> Result<(Uuid, String)> {
     let text = SqlValue::text;
     let mut person = Statement::new("INSERT INTO users (id, email, name) VALUES (");
-    person.bind(SqlValue::Uuid(Some(Uuid::now_v7()))).push(", ").bind(text(email)).push(", ").bind(text(name));
+    person.bind(Uuid::now_v7()).sql(", ").bind(text(email)).sql(", ").bind(text(name));
     // Updates to the same value, because DO NOTHING would return no row.
-    person.push(") ON CONFLICT (lower(email)) DO UPDATE SET email = users.email RETURNING id, name");
+    person.sql(") ON CONFLICT (lower(email)) DO UPDATE SET email = users.email RETURNING id, name");
     let row = person.row(tx)?;
     let known = row.as_ref().and_then(|row| Some((row.uuid(0)?, row.text(1)?.to_owned())));
     known.ok_or_else(|| Error::Internal("an insert returned no row".into()))

@@ -4,7 +4,7 @@ use uuid::Uuid;
 
 use crate::auth::{Role, Tenant};
 use crate::base::error::{Error, Result};
-use crate::db::{SqlValue, Statement, Tx};
+use crate::db::{Statement, Tx};
 
 /// Checks that the caller grants no more than they may do themselves. Errors: 403.
 pub fn guard_role(tenant: &Tenant, role: Option<&str>) -> Result<()> {
@@ -20,8 +20,8 @@ pub fn guard_role(tenant: &Tenant, role: Option<&str>) -> Result<()> {
 /// there is no such member. Errors: 403 when it is above the caller's own, so that the caller cannot change it.
 pub fn role_of(tx: &mut Tx<'_>, tenant: &Tenant, column: &'static str, id: Uuid) -> Result<Option<Role>> {
     let mut sql = Statement::new("SELECT role FROM memberships WHERE business_id = ");
-    sql.bind(SqlValue::Uuid(Some(tenant.id()))).push(" AND ").push(column).push(" = ").bind(SqlValue::Uuid(Some(id)));
-    sql.push(" FOR UPDATE");
+    sql.bind(tenant.id()).sql(" AND ").push(column).sql(" = ").bind(id);
+    sql.sql(" FOR UPDATE");
     let row = sql.row(tx)?;
     let role = row.as_ref().and_then(|row| row.text(0));
     guard_role(tenant, role)?;
@@ -37,10 +37,10 @@ pub fn ensure_owner_remains(tx: &mut Tx<'_>, tenant: &Tenant, role: Option<Role>
     }
     // Serializes owners who leave at the same time, so that the second sees the first gone.
     let mut lock = Statement::new("SELECT id FROM businesses WHERE id = ");
-    lock.bind(SqlValue::Uuid(Some(tenant.id()))).push(" FOR NO KEY UPDATE").run(tx)?;
+    lock.bind(tenant.id()).sql(" FOR NO KEY UPDATE").run(tx)?;
     let mut sql =
         Statement::new("SELECT count(*) FILTER (WHERE role = 'owner'), count(*) FROM memberships WHERE business_id = ");
-    sql.bind(SqlValue::Uuid(Some(tenant.id())));
+    sql.bind(tenant.id());
     match sql.row(tx)?.map(|row| (row.int(0), row.int(1))) {
         Some((Some(0), Some(1..))) => Err(Error::conflict(
             "last_owner",

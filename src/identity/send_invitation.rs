@@ -15,7 +15,8 @@ use super::role_rules::guard_role;
 use crate::auth::{Action, Hash, Tenant, hash, secret};
 use crate::base::email::Mailer;
 use crate::base::error::{Error, Result};
-use crate::db::{Db, SqlValue, Statement, Tx};
+use crate::db::schema::invitations;
+use crate::db::{Db, Statement, Tx};
 use crate::http::caller::Caller;
 use crate::http::idempotency;
 use crate::http::routing::Routes;
@@ -62,7 +63,7 @@ impl InvitationSender {
         change: Changeset,
     ) -> Result<HttpResponse> {
         let slot = self.mailer.place()?;
-        let to = change.text("email").unwrap_or_default().to_owned();
+        let to = change.text(invitations::email).unwrap_or_default().to_owned();
         self.emails.admit(&to, &tenant.id().to_string())?;
         let (token, days) = (secret("in_")?, self.days);
         let hashed = hash(&token);
@@ -85,13 +86,12 @@ impl InvitationSender {
 /// Creates the invitation `change`, valid for `days`, with the token of this hash; it replaces one for the same
 /// address. Errors: 403 when its role, or that of the replaced one, is above the caller's own; 409 for a member.
 fn insert(tx: &mut Tx<'_>, tenant: &Tenant, change: &Changeset, token: &Hash, days: u32) -> Result<(Uuid, Row)> {
-    guard_role(tenant, change.text("role"))?;
-    let given = |name| change.get(name).cloned().unwrap_or(SqlValue::Text(None));
-    let business = || SqlValue::Uuid(Some(tenant.id()));
+    guard_role(tenant, change.text(invitations::role))?;
+    let business = || tenant.id();
     // Row-level security limits the query to this business, so it reveals nothing about other people.
     let mut member =
         Statement::new("SELECT u.id FROM users u JOIN memberships m ON m.user_id = u.id WHERE lower(u.email) = lower(");
-    member.bind(given("email")).push(") AND m.business_id = ").bind(business());
+    member.bind(change.text(invitations::email)).sql(") AND m.business_id = ").bind(business());
     if member.row(tx)?.is_some() {
         return Err(Error::Conflict {
             code: "already_member",
@@ -102,17 +102,16 @@ fn insert(tx: &mut Tx<'_>, tenant: &Tenant, change: &Changeset, token: &Hash, da
         });
     }
     let mut before = Statement::new("SELECT role FROM invitations WHERE business_id = ");
-    before.bind(business()).push(" AND lower(email) = lower(").bind(given("email")).push(") FOR UPDATE");
+    before.bind(business()).sql(" AND lower(email) = lower(").bind(change.text(invitations::email)).sql(") FOR UPDATE");
     guard_role(tenant, before.row(tx)?.as_ref().and_then(|row| row.text(0)))?;
     let mut sql =
         Statement::new("INSERT INTO invitations (business_id, id, email, name, role, hash, expires_at) VALUES (");
-    sql.bind(business())
-        .push(", ")
-        .bind(SqlValue::Uuid(Some(Uuid::now_v7())))
-        .push(", ")
-        .bind(given("email"))
-        .push(", ");
-    sql.bind(given("name")).push(", ").bind(given("role")).push(", ").bind(SqlValue::Bytes(token.to_vec()));
+    sql.bind(business()).sql(", ").bind(Uuid::now_v7()).sql(", ").bind(change.text(invitations::email)).sql(", ");
+    sql.bind(change.text(invitations::name))
+        .sql(", ")
+        .bind(change.text(invitations::role))
+        .sql(", ")
+        .bind(token.to_vec());
     sql.push(&format!(
         ", now() + interval '{days} days') ON CONFLICT (business_id, lower(email)) DO UPDATE SET email = excluded.email, \
          name = excluded.name, role = excluded.role, hash = excluded.hash, expires_at = excluded.expires_at, \
@@ -127,6 +126,6 @@ fn insert(tx: &mut Tx<'_>, tenant: &Tenant, change: &Changeset, token: &Hash, da
 /// Returns the name of the tenant's business, for the email.
 fn business_name(conn: &mut PgConnection, tenant: &Tenant) -> Result<String> {
     let mut sql = Statement::new("SELECT name FROM businesses WHERE id = ");
-    let row = sql.bind(SqlValue::Uuid(Some(tenant.id()))).row(conn)?;
+    let row = sql.bind(tenant.id()).row(conn)?;
     Ok(row.as_ref().and_then(|row| row.text(0)).unwrap_or_default().to_owned())
 }

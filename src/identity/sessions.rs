@@ -13,7 +13,7 @@ use super::dto::SESSION_COLUMNS;
 use super::membership_choice::not_a_member;
 use crate::auth::{Hash, SessionClaims, Tenant, secret};
 use crate::base::error::{Error, Result};
-use crate::db::{RawRow, SqlValue, Statement, Tx};
+use crate::db::{RawRow, Statement, Tx};
 
 /// Grace period for using a token again, in seconds.
 const GRACE_SECONDS: u32 = 10;
@@ -43,16 +43,16 @@ pub fn generate() -> Result<String> {
 pub fn begin(tx: &mut Tx<'_>, claims: SessionClaims, device: &Device, refresh: &Hash, days: u32) -> Result<()> {
     // Serializes with the end of the membership.
     let mut member = Statement::new("SELECT id FROM memberships WHERE business_id = ");
-    member.bind(SqlValue::Uuid(Some(claims.business))).push(" AND user_id = ").bind(SqlValue::Uuid(Some(claims.user)));
-    if member.push(" FOR KEY SHARE").row(tx)?.is_none() {
+    member.bind(claims.business).sql(" AND user_id = ").bind(claims.user);
+    if member.sql(" FOR KEY SHARE").row(tx)?.is_none() {
         return Err(not_a_member());
     }
     make_room(tx, &claims)?;
     let mut sql =
         Statement::new("INSERT INTO sessions (business_id, id, user_id, user_agent, address, expires_at) VALUES (");
-    sql.bind(SqlValue::Uuid(Some(claims.business))).push(", ").bind(SqlValue::Uuid(Some(claims.session))).push(", ");
-    sql.bind(SqlValue::Uuid(Some(claims.user))).push(", ").bind(SqlValue::Text(device.user_agent.clone())).push(", ");
-    sql.bind(SqlValue::Text(device.address.clone())).push(&format!(", now() + interval '{days} days')"));
+    sql.bind(claims.business).sql(", ").bind(claims.session).sql(", ");
+    sql.bind(claims.user).sql(", ").bind(device.user_agent.clone()).sql(", ");
+    sql.bind(device.address.clone()).push(&format!(", now() + interval '{days} days')"));
     sql.run(tx)?;
     add_token(tx, claims, None, refresh)
 }
@@ -64,7 +64,7 @@ fn make_room(tx: &mut Tx<'_>, claims: &SessionClaims) -> Result<()> {
     let mut old = Statement::new(
         "DELETE FROM sessions WHERE (business_id, id) IN (SELECT business_id, id FROM sessions WHERE business_id = ",
     );
-    old.bind(SqlValue::Uuid(Some(claims.business))).push(" AND user_id = ").bind(SqlValue::Uuid(Some(claims.user)));
+    old.bind(claims.business).sql(" AND user_id = ").bind(claims.user);
     old.push(&format!(" AND expires_at > now() ORDER BY last_used_at DESC, id DESC OFFSET {kept})")).run(tx)?;
     // Skips what a concurrent sign-in deletes.
     Statement::new(format!(
@@ -78,7 +78,7 @@ fn make_room(tx: &mut Tx<'_>, claims: &SessionClaims) -> Result<()> {
 /// Redeems the token of hash `used` and stores that of hash `fresh` in its place.
 pub fn renew(tx: &mut Tx<'_>, used: &Hash, fresh: &Hash, days: u32) -> Result<Renewal> {
     let mut sql = Statement::new("SELECT business_id, id, session_id FROM refresh_tokens WHERE hash = ");
-    sql.bind(SqlValue::Bytes(used.to_vec()));
+    sql.bind(used.to_vec());
     let Some((business, token, session)) =
         sql.row(tx)?.and_then(|row| Some((row.uuid(0)?, row.uuid(1)?, row.uuid(2)?)))
     else {
@@ -86,7 +86,7 @@ pub fn renew(tx: &mut Tx<'_>, used: &Hash, fresh: &Hash, days: u32) -> Result<Re
     };
     // Serializes refreshes of the same session.
     let mut sql = Statement::new("SELECT user_id FROM sessions WHERE expires_at > now() AND business_id = ");
-    sql.bind(SqlValue::Uuid(Some(business))).push(" AND id = ").bind(SqlValue::Uuid(Some(session))).push(" FOR UPDATE");
+    sql.bind(business).sql(" AND id = ").bind(session).sql(" FOR UPDATE");
     let Some(user) = sql.row(tx)?.and_then(|row| row.uuid(0)) else { return Ok(Renewal::Unknown) };
     let claims = SessionClaims { business, session, user };
     if !may_be_used(tx, claims, token)? {
@@ -94,11 +94,11 @@ pub fn renew(tx: &mut Tx<'_>, used: &Hash, fresh: &Hash, days: u32) -> Result<Re
         return Ok(Renewal::Reused);
     }
     let mut sql = Statement::new("UPDATE refresh_tokens SET used_at = coalesce(used_at, now()) WHERE business_id = ");
-    sql.bind(SqlValue::Uuid(Some(business))).push(" AND id = ").bind(SqlValue::Uuid(Some(token))).run(tx)?;
+    sql.bind(business).sql(" AND id = ").bind(token).run(tx)?;
     let mut sql = Statement::new(format!(
         "UPDATE sessions SET last_used_at = now(), expires_at = now() + interval '{days} days' WHERE business_id = "
     ));
-    sql.bind(SqlValue::Uuid(Some(business))).push(" AND id = ").bind(SqlValue::Uuid(Some(session))).run(tx)?;
+    sql.bind(business).sql(" AND id = ").bind(session).run(tx)?;
     add_token(tx, claims, Some(token), fresh)?;
     Ok(Renewal::Renewed(claims))
 }
@@ -117,21 +117,21 @@ fn may_be_used(tx: &mut Tx<'_>, claims: SessionClaims, token: Uuid) -> Result<bo
         "SELECT (NOT {sibling} AND (used_at IS NULL OR (used_at > now() - interval '{GRACE_SECONDS} seconds' \
          AND NOT {child})))::int FROM refresh_tokens t WHERE business_id = "
     ));
-    sql.bind(SqlValue::Uuid(Some(claims.business))).push(" AND id = ").bind(SqlValue::Uuid(Some(token)));
+    sql.bind(claims.business).sql(" AND id = ").bind(token);
     Ok(sql.row(tx)?.and_then(|row| row.int(0)) == Some(1))
 }
 
 fn add_token(tx: &mut Tx<'_>, claims: SessionClaims, parent: Option<Uuid>, hash: &Hash) -> Result<()> {
     let mut sql = Statement::new("INSERT INTO refresh_tokens (business_id, id, session_id, parent_id, hash) VALUES (");
-    sql.bind(SqlValue::Uuid(Some(claims.business))).push(", ").bind(SqlValue::Uuid(Some(Uuid::now_v7()))).push(", ");
-    sql.bind(SqlValue::Uuid(Some(claims.session))).push(", ").bind(SqlValue::Uuid(parent)).push(", ");
-    sql.bind(SqlValue::Bytes(hash.to_vec())).push(")").run(tx)?;
+    sql.bind(claims.business).sql(", ").bind(Uuid::now_v7()).sql(", ");
+    sql.bind(claims.session).sql(", ").bind(parent).sql(", ");
+    sql.bind(hash.to_vec()).sql(")").run(tx)?;
     Ok(())
 }
 
 fn end(tx: &mut Tx<'_>, claims: &SessionClaims) -> Result<()> {
     let mut sql = Statement::new("DELETE FROM sessions WHERE business_id = ");
-    sql.bind(SqlValue::Uuid(Some(claims.business))).push(" AND id = ").bind(SqlValue::Uuid(Some(claims.session)));
+    sql.bind(claims.business).sql(" AND id = ").bind(claims.session);
     sql.run(tx)?;
     Ok(())
 }
@@ -140,7 +140,7 @@ fn end(tx: &mut Tx<'_>, claims: &SessionClaims) -> Result<()> {
 pub fn list(conn: &mut PgConnection, tenant: &Tenant, user: Uuid) -> Result<Vec<RawRow>> {
     let columns: Vec<&str> = SESSION_COLUMNS.iter().map(|field| field.name).collect();
     let mut sql = Statement::new(format!("SELECT {} FROM sessions WHERE business_id = ", columns.join(", ")));
-    sql.bind(SqlValue::Uuid(Some(tenant.id()))).push(" AND user_id = ").bind(SqlValue::Uuid(Some(user)));
+    sql.bind(tenant.id()).sql(" AND user_id = ").bind(user);
     sql.push(&format!(" AND expires_at > now() ORDER BY last_used_at DESC, id LIMIT {MAX_LISTED}"));
     Ok(sql.rows(conn)?)
 }
@@ -148,8 +148,8 @@ pub fn list(conn: &mut PgConnection, tenant: &Tenant, user: Uuid) -> Result<Vec<
 /// Ends the session `id` of `user`. Errors: 404.
 pub fn end_own(tx: &mut Tx<'_>, tenant: &Tenant, user: Uuid, id: Uuid) -> Result<()> {
     let mut sql = Statement::new("DELETE FROM sessions WHERE business_id = ");
-    sql.bind(SqlValue::Uuid(Some(tenant.id()))).push(" AND user_id = ").bind(SqlValue::Uuid(Some(user)));
-    sql.push(" AND id = ").bind(SqlValue::Uuid(Some(id)));
+    sql.bind(tenant.id()).sql(" AND user_id = ").bind(user);
+    sql.sql(" AND id = ").bind(id);
     if sql.run(tx)? == 0 {
         return Err(Error::NotFound("You have no such session.".into()));
     }

@@ -4,7 +4,7 @@ use diesel::pg::PgConnection;
 use uuid::Uuid;
 
 use crate::base::error::Result;
-use crate::db::{SqlValue, Statement, Tx};
+use crate::db::{Statement, Tx};
 
 /// The data of a person which sign-in needs.
 pub struct Person {
@@ -20,7 +20,7 @@ pub fn person(conn: &mut PgConnection, email: &str) -> Result<Option<Person>> {
     let mut sql = Statement::new(
         "SELECT u.id, u.name, p.hash, u.email FROM users u LEFT JOIN passwords p ON p.user_id = u.id WHERE lower(u.email) = lower(",
     );
-    sql.bind(SqlValue::text(email)).push(")");
+    sql.bind(email).sql(")");
     Ok(sql.row(conn)?.map(|row| Person {
         id: row.uuid(0).unwrap_or_default(),
         name: row.text(1).unwrap_or_default().to_owned(),
@@ -32,7 +32,7 @@ pub fn person(conn: &mut PgConnection, email: &str) -> Result<Option<Person>> {
 /// Returns the hash of the password of `user`. Runs unscoped, before the tenant is known or for the caller.
 pub fn password(conn: &mut PgConnection, user: Uuid) -> Result<Option<String>> {
     let mut sql = Statement::new("SELECT hash FROM passwords WHERE user_id = ");
-    sql.bind(SqlValue::Uuid(Some(user)));
+    sql.bind(user);
     Ok(sql.row(conn)?.and_then(|row| row.text(0).map(str::to_owned)))
 }
 
@@ -40,7 +40,7 @@ pub fn password(conn: &mut PgConnection, user: Uuid) -> Result<Option<String>> {
 /// the transaction. Otherwise a session could begin, or a password be set, with a password which was just replaced.
 pub fn still_has(tx: &mut Tx<'_>, user: Uuid, hash: &str) -> Result<bool> {
     let mut sql = Statement::new("SELECT user_id FROM passwords WHERE user_id = ");
-    sql.bind(SqlValue::Uuid(Some(user))).push(" AND hash = ").bind(SqlValue::text(hash)).push(" FOR UPDATE");
+    sql.bind(user).sql(" AND hash = ").bind(hash).sql(" FOR UPDATE");
     Ok(sql.row(tx)?.is_some())
 }
 
@@ -48,11 +48,11 @@ pub fn still_has(tx: &mut Tx<'_>, user: Uuid, hash: &str) -> Result<bool> {
 /// reset tokens.
 pub fn set_password(tx: &mut Tx<'_>, user: Uuid, hash: &str, kept: Option<Uuid>) -> Result<()> {
     let mut sql = Statement::new("INSERT INTO passwords (user_id, hash) VALUES (");
-    sql.bind(SqlValue::Uuid(Some(user))).push(", ").bind(SqlValue::text(hash));
-    sql.push(") ON CONFLICT (user_id) DO UPDATE SET hash = excluded.hash, changed_at = now()").run(tx)?;
+    sql.bind(user).sql(", ").bind(hash);
+    sql.sql(") ON CONFLICT (user_id) DO UPDATE SET hash = excluded.hash, changed_at = now()").run(tx)?;
     let mut sql = Statement::new("DELETE FROM password_tokens WHERE user_id = ");
-    sql.bind(SqlValue::Uuid(Some(user))).run(tx)?;
+    sql.bind(user).run(tx)?;
     let mut sql = Statement::new("DELETE FROM sessions WHERE user_id = ");
-    sql.bind(SqlValue::Uuid(Some(user))).push(" AND id IS DISTINCT FROM ").bind(SqlValue::Uuid(kept)).run(tx)?;
+    sql.bind(user).sql(" AND id IS DISTINCT FROM ").bind(kept).run(tx)?;
     Ok(())
 }

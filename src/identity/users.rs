@@ -9,7 +9,8 @@ use uuid::Uuid;
 use super::role_rules::{ensure_owner_remains, guard_role, role_of};
 use crate::auth::{Area, Role, Tenant};
 use crate::base::error::{Error, Result};
-use crate::db::{SqlValue, Statement, Tx};
+use crate::db::schema::business_users;
+use crate::db::{Statement, Tx};
 use crate::http::precondition::IfMatch;
 use crate::resource::{Changeset, Field, FieldType, Operations, Resource, Search, Sort, WriteOps};
 use crate::resource::{Row, crud};
@@ -22,21 +23,23 @@ pub static USERS: Resource = Resource {
     table: "business_users",
     area: Area::People,
     fields: &[
-        Field::ID,
-        Field::new("email", FieldType::Email, r#""amina@example.com""#, "Unique over all people.").required().once(),
-        Field::text("name", 200, r#""Amina Diallo""#, "As others see it.").required(),
-        Field::choice("role", Role::NAMES, r#""agent""#, "The role in this business.").required(),
+        Field::id(business_users::id),
+        Field::new(business_users::email, FieldType::Email, r#""amina@example.com""#, "Unique over all people.")
+            .required()
+            .once(),
+        Field::text(business_users::name, 200, r#""Amina Diallo""#, "As others see it.").required(),
+        Field::choice(business_users::role, Role::NAMES, r#""agent""#, "The role in this business.").required(),
         Field::new(
-            "membership_id",
+            business_users::membership_id,
             FieldType::Uuid,
             r#""01939d5e-6f3a-7b21-9c4e-3f8a1d2b5c72""#,
             "The membership behind it.",
         )
         .read_only()
         .not_null(),
-        Field::VERSION,
-        Field::CREATED_AT,
-        Field::UPDATED_AT,
+        Field::version(business_users::version),
+        Field::created_at(business_users::created_at),
+        Field::updated_at(business_users::updated_at),
     ],
     sorts: &[Sort::time("created_at", "t.created_at")],
     search: Search::Substring,
@@ -53,12 +56,16 @@ pub const WRITES: WriteOps = WriteOps { create, update, delete, ..WriteOps::PLAI
 /// Adds a new person to the business. An existing person with that address is neither shown nor changed. Errors: 409
 /// when the address is taken, here or in another business, whose people have to be invited.
 fn create(tx: &mut Tx<'_>, tenant: &Tenant, _: &'static Resource, change: Changeset) -> Result<(Uuid, Row)> {
-    guard_role(tenant, change.text("role"))?;
-    let given = |name| change.get(name).cloned().unwrap_or(SqlValue::Text(None));
+    guard_role(tenant, change.text(business_users::role))?;
     let id = Uuid::now_v7();
     let mut insert = Statement::new("SELECT rapport_add_person(");
-    insert.bind(SqlValue::Uuid(Some(id))).push(", ").bind(given("email")).push(", ").bind(given("name"));
-    if insert.push(")::int").row(tx)?.and_then(|row| row.int(0)) != Some(1) {
+    insert
+        .bind(id)
+        .sql(", ")
+        .bind(change.text(business_users::email))
+        .sql(", ")
+        .bind(change.text(business_users::name));
+    if insert.sql(")::int").row(tx)?.and_then(|row| row.int(0)) != Some(1) {
         return Err(Error::Conflict {
             code: "already_exists",
             detail: "A person with this address exists already, here or in another business. Who is elsewhere can be invited: \
@@ -69,8 +76,8 @@ fn create(tx: &mut Tx<'_>, tenant: &Tenant, _: &'static Resource, change: Change
         });
     }
     let mut join = Statement::new("INSERT INTO memberships (business_id, id, user_id, role) VALUES (");
-    join.bind(SqlValue::Uuid(Some(tenant.id()))).push(", ").bind(SqlValue::Uuid(Some(Uuid::now_v7()))).push(", ");
-    join.bind(SqlValue::Uuid(Some(id))).push(", ").bind(given("role")).push(")").run(tx)?;
+    join.bind(tenant.id()).sql(", ").bind(Uuid::now_v7()).sql(", ");
+    join.bind(id).sql(", ").bind(change.text(business_users::role)).sql(")").run(tx)?;
     Ok((id, shown(tx, tenant, id)?))
 }
 
@@ -89,11 +96,11 @@ fn update(
     }
     let before = role_of(tx, tenant, "user_id", id)?;
     let known = shown_values(tx, tenant, id)?;
-    let differs = |name| change.get(name).filter(|value| known.get(name) != Some(&value.to_json()));
+    let differs = |name| change.get_field(name).filter(|value| known.get(name) != Some(&value.to_json()));
     if let Some(name) = differs("name") {
         let mut sql = Statement::new("UPDATE users SET version = version + 1, updated_at = now(), name = ");
-        sql.bind(name.clone()).push(" WHERE id = ").bind(SqlValue::Uuid(Some(id)));
-        sql.push(" AND NOT rapport_belongs_elsewhere(id)");
+        sql.bind(name.clone()).sql(" WHERE id = ").bind(id);
+        sql.sql(" AND NOT rapport_belongs_elsewhere(id)");
         if sql.run(tx)? == 0 {
             return Err(Error::conflict(
                 "shared_person",
@@ -104,8 +111,8 @@ fn update(
     if let Some(role) = differs("role") {
         guard_role(tenant, role.as_text())?;
         let mut sql = Statement::new("UPDATE memberships AS t SET version = version + 1, updated_at = now(), role = ");
-        sql.bind(role.clone()).push(" WHERE t.business_id = ").bind(SqlValue::Uuid(Some(tenant.id())));
-        sql.push(" AND t.user_id = ").bind(SqlValue::Uuid(Some(id)));
+        sql.bind(role.clone()).sql(" WHERE t.business_id = ").bind(tenant.id());
+        sql.sql(" AND t.user_id = ").bind(id);
         sql.run(tx)?;
         ensure_owner_remains(tx, tenant, before)?;
     }
@@ -120,7 +127,7 @@ fn delete(tx: &mut Tx<'_>, tenant: &Tenant, _: &'static Resource, id: Uuid, expe
     }
     let role = role_of(tx, tenant, "user_id", id)?;
     let mut leave = Statement::new("DELETE FROM memberships AS t WHERE t.business_id = ");
-    leave.bind(SqlValue::Uuid(Some(tenant.id()))).push(" AND t.user_id = ").bind(SqlValue::Uuid(Some(id)));
+    leave.bind(tenant.id()).sql(" AND t.user_id = ").bind(id);
     leave.run(tx)?;
     ensure_owner_remains(tx, tenant, role)?;
     delete_unless_member(tx, id)
@@ -130,7 +137,7 @@ fn delete(tx: &mut Tx<'_>, tenant: &Tenant, _: &'static Resource, id: Uuid, expe
 pub fn delete_unless_member(tx: &mut Tx<'_>, user: Uuid) -> Result<()> {
     // The SQL function bypasses row-level security, to see whether the person belongs to another business.
     let mut sql = Statement::new("SELECT rapport_erase_user(");
-    sql.bind(SqlValue::Uuid(Some(user))).push(")").run(tx)?;
+    sql.bind(user).sql(")").run(tx)?;
     Ok(())
 }
 
@@ -139,10 +146,7 @@ fn lock(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid) -> Result<i64> {
     let mut sql = Statement::new(
         "SELECT u.version + m.version FROM memberships m JOIN users u ON u.id = m.user_id WHERE m.business_id = ",
     );
-    sql.bind(SqlValue::Uuid(Some(tenant.id())))
-        .push(" AND m.user_id = ")
-        .bind(SqlValue::Uuid(Some(id)))
-        .push(" FOR UPDATE");
+    sql.bind(tenant.id()).sql(" AND m.user_id = ").bind(id).sql(" FOR UPDATE");
     sql.row(tx)?.and_then(|row| row.int(0)).ok_or_else(|| crud::not_found(&USERS))
 }
 

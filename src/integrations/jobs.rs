@@ -10,7 +10,8 @@ use uuid::Uuid;
 use crate::auth::{Action, Area, Tenant};
 use crate::background::store::{self as jobs, JobResult};
 use crate::base::error::{Error, Result};
-use crate::db::{Actor, Db, SqlValue, Statement, Tx};
+use crate::db::schema;
+use crate::db::{Actor, Db, Statement, Tx};
 use crate::http::caller::Caller;
 use crate::http::idempotency::{self, ApiResponse};
 use crate::http::routing;
@@ -33,25 +34,31 @@ pub static JOBS: Resource = Resource {
             its history. People who see only what is assigned to them see only their own jobs.",
     table: "jobs",
     fields: &[
-        Field::ID,
-        Field::text("kind", 60, r#""import""#, "What kind of work it is.").read_only().not_null().filter(),
-        Field::choice("state", STATES, r#""running""#, "Whether it waits, is being done, or how it ended.")
+        Field::id(schema::jobs::id),
+        Field::text(schema::jobs::kind, 60, r#""import""#, "What kind of work it is.").read_only().not_null().filter(),
+        Field::choice(schema::jobs::state, STATES, r#""running""#, "Whether it waits, is being done, or how it ended.")
             .read_only()
             .not_null(),
-        Field::int("total", 0, i64::MAX, "1000", "How many rows there are to do, where that is known.").read_only(),
-        Field::int("done", 0, i64::MAX, "250", "How many of them are done.").read_only().not_null(),
-        Field::int("failed", 0, i64::MAX, "2", "How many of these were refused.").read_only().not_null(),
-        Field::new("result", FieldType::Object, r#"{"changed":248}"#, "What came of it, when it has succeeded.")
+        Field::int(schema::jobs::total, 0, i64::MAX, "1000", "How many rows there are to do, where that is known.")
             .read_only(),
+        Field::int(schema::jobs::done, 0, i64::MAX, "250", "How many of them are done.").read_only().not_null(),
+        Field::int(schema::jobs::failed, 0, i64::MAX, "2", "How many of these were refused.").read_only().not_null(),
         Field::new(
-            "error",
+            schema::jobs::result,
+            FieldType::Object,
+            r#"{"changed":248}"#,
+            "What came of it, when it has succeeded.",
+        )
+        .read_only(),
+        Field::new(
+            schema::jobs::error,
             FieldType::Object,
             r#"{"code":"conflict","detail":"…"}"#,
             "Why it failed, as a problem document.",
         )
         .read_only(),
         Field::choice(
-            "actor_kind",
+            schema::jobs::actor_kind,
             ACTORS,
             r#""user""#,
             "As whom it is done: its creator, with the permissions of that time.",
@@ -59,18 +66,18 @@ pub static JOBS: Resource = Resource {
         .read_only()
         .not_null(),
         Field::new(
-            "actor_id",
+            schema::jobs::actor_id,
             FieldType::Uuid,
             r#""01939d5e-6f3a-7b21-9c4e-3f8a1d2b5c73""#,
             "Id of the person or the key.",
         )
         .read_only()
         .filter(),
-        Field::time("started_at", "When it was begun.").read_only(),
-        Field::time("finished_at", "When it ended.").read_only(),
-        Field::VERSION,
-        Field::CREATED_AT,
-        Field::time("updated_at", "When it last changed.").read_only().not_null(),
+        Field::time(schema::jobs::started_at, "When it was begun.").read_only(),
+        Field::time(schema::jobs::finished_at, "When it ended.").read_only(),
+        Field::version(schema::jobs::version),
+        Field::created_at(schema::jobs::created_at),
+        Field::time(schema::jobs::updated_at, "When it last changed.").read_only().not_null(),
     ],
     sorts: &[Sort::time("created_at", "t.created_at")],
     search: Search::None,
@@ -114,7 +121,7 @@ async fn cancel(db: Data<Db>, caller: Caller, request: HttpRequest, body: Bytes)
 /// Errors: 404; 403; 409 when it has ended otherwise.
 fn cancelled(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid) -> Result<Row> {
     let mut sql = Statement::new("SELECT t.state, t.actor_id FROM jobs t");
-    sql.append(select::tenant_predicate(&JOBS, tenant)).push(" AND t.id = ").bind(SqlValue::Uuid(Some(id)));
+    sql.append(select::tenant_predicate(&JOBS, tenant)).sql(" AND t.id = ").bind(id);
     let row = sql.row(tx)?.ok_or_else(|| crud::not_found(&JOBS))?;
     let own = row.uuid(1).is_some() && row.uuid(1) == tenant.actor().map(|actor| Actor::parts(actor).1);
     if !own && !tenant.permissions().has(Area::Operations, Action::Write) {

@@ -7,7 +7,7 @@ use serde_json::{Value as Json, json};
 use crate::auth::{Action, Area};
 use crate::base::error::{Error, FieldError, Result};
 use crate::cache::Counts;
-use crate::db::{SqlValue, Statement};
+use crate::db::Statement;
 use crate::http::caller::Caller;
 use crate::resource::{ReadService, Resource, body, did_you_mean};
 
@@ -84,10 +84,7 @@ pub async fn purge((reads, settings): State, caller: Caller, _: HttpRequest, bod
         .for_tenant(&tenant)
         .write("cache_purge", move |tx| {
             let mut sql = Statement::new("SELECT rapport_bump_all_versions(");
-            sql.bind(SqlValue::Uuid(Some(business)))
-                .push(", t) FROM unnest(")
-                .bind(SqlValue::Texts(tables.clone()))
-                .push(") t");
+            sql.bind(business).sql(", t) FROM unnest(").bind(tables.clone()).sql(") t");
             Ok(sql.rows(tx)?.len())
         })
         .await?;

@@ -18,18 +18,18 @@ pub fn update(resource: &Resource, tenant: &Tenant, id: Uuid, change: &Changeset
         Statement::new(format!("UPDATE {} AS t SET version = version + 1, updated_at = now()", resource.table));
     let mut differs = Statement::default();
     for (field, value) in change.values() {
-        sql.push(", ").push(field.name).push(" = ");
+        sql.sql(", ").ident(field.name).sql(" = ");
         // A field that only follows another does not make the row differ.
-        if let Some((by, given)) = change.follows(field.name).and_then(|by| Some((by, change.get(by)?))) {
+        if let Some((by, given)) = change.follows(field.name).and_then(|by| Some((by, change.get_field(by)?))) {
             sql.push(&format!("CASE WHEN t.{by} IS NOT DISTINCT FROM "))
                 .bind(given.clone())
                 .push(&format!(" THEN t.{} ELSE ", field.name))
                 .bind(value.clone())
-                .push(" END");
+                .sql(" END");
             continue;
         }
         if change.fills(field.name) {
-            sql.push(&format!("coalesce(t.{}, ", field.name)).bind(value.clone()).push(")");
+            sql.push(&format!("coalesce(t.{}, ", field.name)).bind(value.clone()).sql(")");
             continue;
         }
         let mut new = Statement::default();
@@ -37,15 +37,15 @@ pub fn update(resource: &Resource, tenant: &Tenant, id: Uuid, change: &Changeset
         if field.merges() && !value.is_null() {
             new = merged(resource, field, new);
         }
-        differs.push(if differs.text().is_empty() { "" } else { " OR " });
+        differs.sql(if differs.text().is_empty() { "" } else { " OR " });
         differs.push(&format!("t.{} IS DISTINCT FROM ", field.name)).append(new.clone());
         sql.append(new);
     }
     sql.append(select::row_predicate(resource, tenant, id, expected));
     if !differs.text().is_empty() {
-        sql.push(" AND (").append(differs).push(")");
+        sql.sql(" AND (").append(differs).sql(")");
     }
-    sql.push(" RETURNING ").push(&select::columns(resource, "t"));
+    sql.sql(" RETURNING ").append(select::columns(resource, "t"));
     sql
 }
 

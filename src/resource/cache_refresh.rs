@@ -75,10 +75,10 @@ async fn save_busiest(reads: &ReadService) {
             "INSERT INTO cache_warmup_queries (business_id, role, resource, typed) SELECT * FROM unnest(",
         );
         let texts = |text: fn(&SavedQuery) -> String| SqlValue::Texts(busiest.iter().map(text).collect());
-        sql.bind(SqlValue::Uuids(busiest.iter().map(|row| row.business).collect()));
-        sql.push(", ").bind(texts(|row| row.role.name().to_owned()));
-        sql.push(", ").bind(texts(|row| row.resource.to_owned()));
-        sql.push(", ").bind(texts(|row| row.query_text.clone())).push(") ON CONFLICT DO NOTHING");
+        sql.bind(busiest.iter().map(|row| row.business).collect::<Vec<_>>());
+        sql.sql(", ").bind(texts(|row| row.role.name().to_owned()));
+        sql.sql(", ").bind(texts(|row| row.resource.to_owned()));
+        sql.sql(", ").bind(texts(|row| row.query_text.clone())).sql(") ON CONFLICT DO NOTHING");
         Ok(sql.run(tx)?)
     });
     if let Err(error) = written.await {

@@ -12,7 +12,7 @@ pub use super::row::Row;
 use super::{assignments, references, row_json, select};
 use crate::auth::Tenant;
 use crate::base::error::{Error, Result};
-use crate::db::{RawRow, SqlValue, Statement, Tx};
+use crate::db::{RawRow, Statement, Tx};
 use crate::http::precondition::IfMatch;
 
 /// How long a deleted row can be restored.
@@ -134,7 +134,7 @@ pub fn history(
     list: &List,
 ) -> Result<Vec<u8>> {
     let mut sql = Statement::new(format!("SELECT t.id FROM {} t", resource.table));
-    sql.append(select::tenant_predicate(resource, tenant)).push(" AND t.id = ").bind(SqlValue::Uuid(Some(id)));
+    sql.append(select::tenant_predicate(resource, tenant)).sql(" AND t.id = ").bind(id);
     sql.row(conn)?.ok_or_else(|| not_found(resource))?;
     self::list(conn, tenant, list)
 }
@@ -148,11 +148,10 @@ pub fn whole(
     ids: Vec<Uuid>,
     out: &mut Vec<u8>,
 ) -> Result<()> {
-    let mut sql = Statement::new(format!("SELECT {} FROM {} t", select::columns(resource, "t"), resource.table));
-    sql.append(select::tenant_predicate(resource, tenant))
-        .push(&format!(" AND t.{column} = ANY("))
-        .bind(SqlValue::Uuids(ids));
-    sql.push(") ORDER BY t.created_at, t.id");
+    let mut sql = Statement::new("SELECT ");
+    sql.append(select::columns(resource, "t")).sql(" FROM ").ident(resource.table).sql(" t");
+    sql.append(select::tenant_predicate(resource, tenant)).sql(" AND t.").ident(column).sql(" = ANY(").bind(ids);
+    sql.sql(") ORDER BY t.created_at, t.id");
     out.push(b'[');
     for (place, cells) in sql.rows(conn)?.iter().enumerate() {
         if place > 0 {
@@ -168,7 +167,7 @@ pub fn whole(
 /// afterwards.
 pub fn new_row(tenant: &Tenant, resource: &Resource, mut change: Changeset) -> PendingRow {
     if let (Some(person), RowVisibility::Assigned(column)) = (tenant.restricted_to_user(), resource.visibility) {
-        change.set_default(column, SqlValue::Uuid(Some(person)));
+        change.set_default_field(resource.own_field(column), person.into());
     }
     PendingRow::new(Uuid::now_v7(), change)
 }
@@ -178,13 +177,13 @@ pub fn create(tx: &mut Tx<'_>, tenant: &Tenant, resource: &'static Resource, cha
     let draft = run_checks(tx, tenant, resource, new_row(tenant, resource, change))?;
     let mut sql = Statement::new(format!("INSERT INTO {} AS t ({}, id", resource.table, resource.tenant_column));
     for (field, _) in draft.changes.values() {
-        sql.push(", ").push(field.name);
+        sql.sql(", ").ident(field.name);
     }
-    sql.push(") VALUES (").bind(SqlValue::Uuid(Some(tenant.id()))).push(", ").bind(SqlValue::Uuid(Some(draft.id)));
+    sql.sql(") VALUES (").bind(tenant.id()).sql(", ").bind(draft.id);
     for (_, value) in draft.changes.values() {
-        sql.push(", ").bind(value.clone());
+        sql.sql(", ").bind(value.clone());
     }
-    sql.push(") RETURNING ").push(&select::columns(resource, "t"));
+    sql.sql(") RETURNING ").append(select::columns(resource, "t"));
     let cells = sql.row(tx)?.ok_or_else(|| Error::Internal("an insert returned no row".into()))?;
     (resource.hooks.after)(tx, tenant, &[&draft])?;
     Ok((draft.id, row(resource, &Projection::default(), &cells, &RelatedRows::default())))
@@ -249,9 +248,9 @@ pub fn restore(tx: &mut Tx<'_>, tenant: &Tenant, resource: &'static Resource, id
         "UPDATE {} AS t SET deleted_at = NULL, version = version + 1, updated_at = now()",
         resource.table
     ));
-    sql.append(select::tenant_predicate(resource, tenant)).push(" AND t.id = ").bind(SqlValue::Uuid(Some(id)));
+    sql.append(select::tenant_predicate(resource, tenant)).sql(" AND t.id = ").bind(id);
     sql.push(&format!(" AND t.deleted_at > now() - interval '{RESTORABLE_DAYS} days' RETURNING "));
-    sql.push(&select::columns(resource, "t"));
+    sql.append(select::columns(resource, "t"));
     if let Some(cells) = sql.row(tx)? {
         (resource.hooks.removed_or_restored)(tx, tenant, &[id])?;
         return Ok(row(resource, &Projection::default(), &cells, &RelatedRows::default()));

@@ -132,6 +132,12 @@ impl Resource {
         self.fields.iter().find(|field| field.name == name)
     }
 
+    /// Returns the field `name`, which the resource is known to have: its definition names it elsewhere.
+    pub fn own_field(&self, name: &'static str) -> &'static Field {
+        #[expect(clippy::panic, reason = "a mistake of a definition, which the first use of the resource shows")]
+        self.field(name).unwrap_or_else(|| panic!("{} have no field `{name}`", self.plural))
+    }
+
     /// Returns the unique fields, by which an upsert can match rows.
     pub fn unique_fields(&self) -> impl Iterator<Item = &'static Field> + use<> {
         self.fields.iter().filter(|field| field.unique)

@@ -1,4 +1,9 @@
-//! A field of a resource: its type, its limits, who may write it, and how lists filter by it.
+//! A field of a resource: its column, its type, its limits, who may write it, and how lists filter by it.
+
+use diesel::Column;
+
+use super::column_type::{ColumnKind, FieldColumn};
+use crate::db::Statement;
 
 /// What a field holds. The type decides validation, SQL type, JSON form and the filters of a list.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -46,6 +51,21 @@ pub enum FieldType {
 }
 
 impl FieldType {
+    /// Whether a column of this kind holds any of its values.
+    const fn fits(self, kind: ColumnKind) -> bool {
+        match self {
+            FieldType::Uuid => matches!(kind, ColumnKind::Uuid),
+            FieldType::Int { .. } => matches!(kind, ColumnKind::Int),
+            FieldType::Bool => matches!(kind, ColumnKind::Bool),
+            FieldType::Time => matches!(kind, ColumnKind::Time),
+            FieldType::Date => matches!(kind, ColumnKind::Date),
+            FieldType::Decimal => matches!(kind, ColumnKind::Decimal),
+            FieldType::Tags => matches!(kind, ColumnKind::Texts),
+            FieldType::Object => matches!(kind, ColumnKind::Json),
+            _ => matches!(kind, ColumnKind::Text),
+        }
+    }
+
     /// Returns the SQL type that holds any value of the field type.
     pub fn sql(self) -> &'static str {
         match self {
@@ -73,6 +93,7 @@ pub enum Mutability {
     Always,
 }
 
+/// A field of a resource. Its column stays behind as its name: lists, exports and imports work with any resource's.
 #[derive(Clone, Copy, Debug)]
 pub struct Field {
     pub name: &'static str,
@@ -108,10 +129,26 @@ pub struct Field {
 pub const SAFE_INTEGER: i64 = 9_007_199_254_740_991;
 
 impl Field {
-    pub const fn new(name: &'static str, kind: FieldType, example: &'static str, about: &'static str) -> Self {
+    /// A field that is stored in `column`, which gives it its name and says whether it can be null. Does not compile
+    /// where a column of that SQL type cannot hold values of the field type.
+    pub const fn new<C: FieldColumn>(
+        column: C,
+        field_type: FieldType,
+        example: &'static str,
+        about: &'static str,
+    ) -> Self {
+        let _ = column;
+        assert!(field_type.fits(C::KIND), "the column cannot hold values of this field type");
+        let mut field = Self::named(C::NAME, field_type, example, about);
+        field.nullable = C::NULLABLE;
+        field
+    }
+
+    /// A field that is not stored in a column: shown once, or computed.
+    pub const fn named(name: &'static str, field_type: FieldType, example: &'static str, about: &'static str) -> Self {
         Self {
             name,
-            field_type: kind,
+            field_type,
             description: about,
             mutability: Mutability::Always,
             required: false,
@@ -129,35 +166,90 @@ impl Field {
         }
     }
 
-    pub const fn text(name: &'static str, max: usize, example: &'static str, about: &'static str) -> Self {
-        Self::new(name, FieldType::Text { min: 1, max }, example, about)
+    pub const fn text<C: FieldColumn>(column: C, max: usize, example: &'static str, about: &'static str) -> Self {
+        Self::new(column, FieldType::Text { min: 1, max }, example, about)
     }
 
-    pub const fn choice(
-        name: &'static str,
+    pub const fn choice<C: FieldColumn>(
+        column: C,
         among: &'static [&'static str],
         example: &'static str,
         about: &'static str,
     ) -> Self {
-        Self::new(name, FieldType::Choice(among), example, about).filter()
+        Self::new(column, FieldType::Choice(among), example, about).filter()
     }
 
-    pub const fn int(name: &'static str, min: i64, max: i64, example: &'static str, about: &'static str) -> Self {
-        Self::new(name, FieldType::Int { min, max }, example, about)
+    pub const fn int<C: FieldColumn>(
+        column: C,
+        min: i64,
+        max: i64,
+        example: &'static str,
+        about: &'static str,
+    ) -> Self {
+        Self::new(column, FieldType::Int { min, max }, example, about)
     }
 
     /// An amount in minor units (cents) of the currency in the field `currency`.
-    pub const fn money(name: &'static str, currency: &'static str, example: &'static str, about: &'static str) -> Self {
-        Self::int(name, 0, SAFE_INTEGER, example, about).in_currency(currency)
+    pub const fn money<C, D>(column: C, currency: D, example: &'static str, about: &'static str) -> Self
+    where
+        C: FieldColumn,
+        D: Column<Table = C::Table> + Copy,
+    {
+        Self::int(column, 0, SAFE_INTEGER, example, about).in_currency(currency)
     }
 
-    pub const fn time(name: &'static str, about: &'static str) -> Self {
-        Self::new(name, FieldType::Time, r#""2026-11-20T09:30:00Z""#, about)
+    pub const fn time<C: FieldColumn>(column: C, about: &'static str) -> Self {
+        Self::new(column, FieldType::Time, r#""2026-11-20T09:30:00Z""#, about)
     }
 
     /// A reference to a row of another resource, in the same business.
-    pub const fn link(name: &'static str, about: &'static str) -> Self {
-        Self::new(name, FieldType::Uuid, r#""01939d5e-6f3a-7b21-9c4e-3f8a1d2b5c70""#, about).filter()
+    pub const fn link<C: FieldColumn>(column: C, about: &'static str) -> Self {
+        Self::new(column, FieldType::Uuid, r#""01939d5e-6f3a-7b21-9c4e-3f8a1d2b5c70""#, about).filter()
+    }
+
+    /// The first field of every resource.
+    pub const fn id<C: FieldColumn>(column: C) -> Self {
+        Self::new(
+            column,
+            FieldType::Uuid,
+            r#""01939d5e-6f3a-7b21-9c4e-3f8a1d2b5c71""#,
+            "UUIDv7, so it sorts by creation.",
+        )
+        .read_only()
+        .not_null()
+    }
+
+    /// A client's own fields.
+    pub const fn metadata<C: FieldColumn>(column: C) -> Self {
+        let about = "Fields of your own: any JSON object, of which a change names what it changes (RFC 7396). A list is \
+                     narrowed by `metadata.<key>=<text>`.";
+        Self::new(column, FieldType::Object, r#"{"plan":"gold"}"#, about).default("{}").filter()
+    }
+
+    /// Labels.
+    pub const fn tags<C: FieldColumn>(column: C) -> Self {
+        Self::new(column, FieldType::Tags, r#"["vip"]"#, "Labels. `tags=a,b` finds rows with any of them.")
+            .default("[]")
+            .filter()
+    }
+
+    /// The row's id in another system.
+    pub const fn external_id<C: FieldColumn>(column: C) -> Self {
+        Self::text(column, 200, r#""crm-42""#, "Its id in the system it came from; unique where given.")
+            .filter()
+            .unique()
+    }
+
+    pub const fn version<C: FieldColumn>(column: C) -> Self {
+        Self::int(column, 1, i64::MAX, "1", "Grows with each change; it is the row's ETag.").read_only().not_null()
+    }
+
+    pub const fn created_at<C: FieldColumn>(column: C) -> Self {
+        Self::time(column, "When the row was made.").read_only().not_null().filter()
+    }
+
+    pub const fn updated_at<C: FieldColumn>(column: C) -> Self {
+        Self::time(column, "When it last changed.").read_only().not_null().filter()
     }
 
     pub const fn required(mut self) -> Self {
@@ -193,10 +285,11 @@ impl Field {
         self
     }
 
-    /// The field `name` holds the currency of this amount. An amount given without a currency keeps the one that the
+    /// The column holds the currency of this amount. An amount given without a currency keeps the one that the
     /// row has, or gets the business's own where it has none.
-    pub const fn in_currency(mut self, name: &'static str) -> Self {
-        self.currency = Some(name);
+    pub const fn in_currency<C: Column + Copy>(mut self, column: C) -> Self {
+        let _ = column;
+        self.currency = Some(C::NAME);
         self
     }
 
@@ -240,47 +333,19 @@ impl Field {
         self
     }
 
-    /// The first field of every resource.
-    pub const ID: Self = Self::new(
-        "id",
-        FieldType::Uuid,
-        r#""01939d5e-6f3a-7b21-9c4e-3f8a1d2b5c71""#,
-        "UUIDv7, so it sorts by creation.",
-    )
-    .read_only()
-    .not_null();
-    pub const METADATA: Self = Self::new(
-        "metadata",
-        FieldType::Object,
-        r#"{"plan":"gold"}"#,
-        "Fields of your own: any JSON object, of which a change names what it changes (RFC 7396). A list is narrowed by \
-         `metadata.<key>=<text>`.",
-    )
-    .default("{}")
-    .filter();
-    pub const TAGS: Self =
-        Self::new("tags", FieldType::Tags, r#"["vip"]"#, "Labels. `tags=a,b` finds rows with any of them.")
-            .default("[]")
-            .filter();
-    pub const EXTERNAL_ID: Self =
-        Self::text("external_id", 200, r#""crm-42""#, "Its id in the system it came from; unique where given.")
-            .filter()
-            .unique();
-    pub const VERSION: Self =
-        Self::int("version", 1, i64::MAX, "1", "Grows with each change; it is the row's ETag.").read_only().not_null();
-    pub const CREATED_AT: Self = Self::time("created_at", "When the row was made.").read_only().not_null().filter();
-    pub const UPDATED_AT: Self = Self::time("updated_at", "When it last changed.").read_only().not_null().filter();
-
     /// Returns its default as SQL, for sets in which only some rows give the field; equal to the column's default.
-    pub fn default_sql(&self) -> Option<String> {
+    pub fn default_sql(&self) -> Option<Statement> {
         let default: serde_json::Value = serde_json::from_str(self.default?).ok()?;
-        Some(match (self.field_type, default) {
-            (FieldType::Time, _) => "now()".to_owned(),
-            (FieldType::Tags, _) => "'{}'::text[]".to_owned(),
-            (_, serde_json::Value::String(text)) => format!("'{}'", text.replace('\'', "''")),
-            (FieldType::Object, object) => format!("'{}'::jsonb", object.to_string().replace('\'', "''")),
-            (_, other) => other.to_string(),
-        })
+        let mut sql = Statement::default();
+        match (self.field_type, default) {
+            (FieldType::Time, _) => sql.sql("now()"),
+            (FieldType::Tags, _) => sql.sql("'{}'::text[]"),
+            (_, serde_json::Value::String(text)) => sql.literal(&text),
+            (FieldType::Object, object) => sql.literal(&object.to_string()).sql("::jsonb"),
+            (_, serde_json::Value::Bool(flag)) => sql.sql(if flag { "true" } else { "false" }),
+            (_, other) => sql.number(other.as_i64()?),
+        };
+        Some(sql)
     }
 
     /// Returns the part of the name that range filters are built on: `created_at` → `created`.
@@ -289,15 +354,6 @@ impl Field {
             FieldType::Time => self.name.strip_suffix("_at").unwrap_or(self.name),
             FieldType::Date => self.name.strip_suffix("_on").unwrap_or(self.name),
             _ => self.name,
-        }
-    }
-
-    /// Returns its expression in a select list over `alias`.
-    pub fn expression(&self, alias: &str) -> String {
-        match self.field_type {
-            // As text: a decimal must not pass through a float.
-            FieldType::Decimal => format!("{alias}.{}::text", self.name),
-            _ => format!("{alias}.{}", self.name),
         }
     }
 }

@@ -11,7 +11,7 @@
 //!
 //! | files | subject |
 //! |---|---|
-//! | `definition`, `field`, `relation`, `sort`, `operations`, `hooks`, `registry` | what a resource is |
+//! | `definition`, `field`, `column_type`, `relation`, `sort`, `operations`, `hooks`, `registry` | what a resource is |
 //! | `module`, `write_ops` | what a resource has beside its definition |
 //! | `list_query`, `cursor`, `select`, `row_json` | from a query to SQL and JSON |
 //! | `read_query`, `read_service`, `cached_read`, `compute_read`, `row_loader` | reads, from the cache or the database |
@@ -29,6 +29,7 @@ pub mod body;
 pub mod cache_refresh;
 pub mod cached_read;
 pub mod clean_text;
+mod column_type;
 mod compute_read;
 pub mod crud;
 mod cursor;
@@ -58,6 +59,7 @@ mod sort;
 mod write_ops;
 
 pub use self::body::{Changeset, ValidationErrors};
+pub use self::column_type::FieldColumn;
 pub use self::definition::{Resource, RowVisibility, Search};
 pub use self::field::{Field, FieldType, Mutability};
 pub use self::hooks::Hooks;

@@ -15,7 +15,7 @@ use super::relation::{Cardinality, Relation};
 use super::select;
 use crate::auth::Tenant;
 use crate::base::error::{Error, FieldError, Result};
-use crate::db::{SqlValue, Statement, Tx};
+use crate::db::{Statement, Tx};
 
 /// Rejects references of one row to deleted or missing rows, all at once. (Foreign keys reject missing rows as well,
 /// one at a time, and cannot detect deleted ones; so references to users, who are never deleted, are left to them.)
@@ -35,19 +35,17 @@ pub fn check(tx: &mut Tx<'_>, tenant: &Tenant, resource: &Resource, draft: &Pend
     if resource.lock_before_references && !change.creates {
         // Locks the row itself; -1 is no index of a reference.
         sql.push(&format!("SELECT -1 FROM (SELECT t.id FROM {} AS t", resource.table));
-        sql.append(select::tenant_predicate(resource, tenant))
-            .push(" AND t.id = ")
-            .bind(SqlValue::Uuid(Some(draft.id)));
-        sql.push(" FOR NO KEY UPDATE OF t) AS own UNION ALL ");
+        sql.append(select::tenant_predicate(resource, tenant)).sql(" AND t.id = ").bind(draft.id);
+        sql.sql(" FOR NO KEY UPDATE OF t) AS own UNION ALL ");
     }
     for (place, (_, relation, id)) in links.iter().enumerate() {
         let resource = relation.resource();
-        sql.push(if place == 0 { "SELECT " } else { " UNION ALL SELECT " });
+        sql.sql(if place == 0 { "SELECT " } else { " UNION ALL SELECT " });
         sql.push(&format!("{place} WHERE NOT EXISTS (SELECT FROM {} AS t", resource.table))
             .append(select::tenant_predicate(resource, tenant));
-        sql.push(&format!(" AND t.{} = ", relation.target)).bind(SqlValue::Uuid(Some(*id)));
+        sql.push(&format!(" AND t.{} = ", relation.target)).bind(*id);
         select::not_deleted(&mut sql, resource);
-        sql.push(" FOR KEY SHARE OF t)");
+        sql.sql(" FOR KEY SHARE OF t)");
     }
     let broken = sql.rows(tx)?;
     let broken = broken.iter().filter_map(|row| links.get(usize::try_from(row.int(0)?).ok()?));
@@ -100,16 +98,16 @@ pub fn lock_existing(
     let mut sql = Statement::default();
     for (place, (relation, ids)) in wanted.iter().enumerate() {
         let (resource, target) = (relation.resource(), relation.target);
-        sql.push(if place == 0 { "SELECT " } else { " UNION ALL SELECT " });
+        sql.sql(if place == 0 { "SELECT " } else { " UNION ALL SELECT " });
         sql.push(&format!("{place}, there.{target} FROM (SELECT t.{target} FROM {} AS t", resource.table));
         sql.append(select::tenant_predicate(resource, tenant)).push(&format!(" AND t.{target} = ANY("));
-        sql.bind(SqlValue::Uuids(ids.iter().copied().collect())).push(")");
+        sql.bind(ids.iter().copied().collect::<Vec<_>>()).sql(")");
         select::not_deleted(&mut sql, resource);
         if resource.soft_delete() {
             // In the order in which all statements lock rows of one resource.
             sql.push(&format!(" ORDER BY t.{target} FOR KEY SHARE OF t"));
         }
-        sql.push(") AS there");
+        sql.sql(") AS there");
     }
     for row in sql.rows(tx)? {
         if let (Some(place), Some(id)) = (row.int(0), row.uuid(1))

@@ -1,5 +1,7 @@
 //! Relations of a resource, which `include` expands in a fixed number of queries.
 
+use diesel::Column;
+
 /// How many rows a relation leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cardinality {
@@ -32,35 +34,47 @@ pub struct Relation {
 pub const MANY: u32 = 20;
 
 impl Relation {
-    pub const fn one(name: &'static str, resource: &'static str, column: &'static str, about: &'static str) -> Self {
-        Self { name, resource_plural: resource, column, target: "id", arity: Cardinality::One, order: "", about }
-    }
-
-    pub const fn many(
+    /// The row that `column` references.
+    pub const fn one<C: Column + Copy>(
         name: &'static str,
         resource: &'static str,
-        column: &'static str,
+        column: C,
+        about: &'static str,
+    ) -> Self {
+        Self::new(name, resource, column, Cardinality::One, "", about)
+    }
+
+    /// The rows whose `column` references this one.
+    pub const fn many<C: Column + Copy>(
+        name: &'static str,
+        resource: &'static str,
+        column: C,
         order: &'static str,
         about: &'static str,
     ) -> Self {
-        Self {
-            name,
-            resource_plural: resource,
-            column,
-            target: "id",
-            arity: Cardinality::Many { limit: MANY },
-            order,
-            about,
-        }
+        Self::new(name, resource, column, Cardinality::Many { limit: MANY }, order, about)
     }
 
-    pub const fn first(
+    /// The first of the rows whose `column` references this one.
+    pub const fn first<C: Column + Copy>(
         name: &'static str,
         resource: &'static str,
-        column: &'static str,
+        column: C,
         order: &'static str,
         about: &'static str,
     ) -> Self {
-        Self { name, resource_plural: resource, column, target: "id", arity: Cardinality::First, order, about }
+        Self::new(name, resource, column, Cardinality::First, order, about)
+    }
+
+    const fn new<C: Column + Copy>(
+        name: &'static str,
+        resource: &'static str,
+        column: C,
+        arity: Cardinality,
+        order: &'static str,
+        about: &'static str,
+    ) -> Self {
+        let _ = column;
+        Self { name, resource_plural: resource, column: C::NAME, target: "id", arity, order, about }
     }
 }

@@ -9,7 +9,7 @@ use super::list_query::{Filter, Included, List, Predicate, Projection};
 use super::registry;
 use super::relation::{Cardinality, Relation};
 use crate::auth::Tenant;
-use crate::db::{SqlValue, Statement};
+use crate::db::{Alias, SqlValue, Statement};
 use crate::http::precondition::IfMatch;
 
 /// Selects a page of a list, and one row more so that its end is known. The last cell is the sort key.
@@ -20,24 +20,22 @@ use crate::http::precondition::IfMatch;
 pub fn page(list: &List, tenant: &Tenant) -> Statement {
     let resource = list.resource;
     let mut sql = Statement::new("SELECT ");
-    sql.push(&columns(resource, "t"));
+    sql.append(columns(resource, "t"));
     match joined(&list.projection).next() {
         None => {
-            sql.push(", ").push(list.sort.expression).push(" FROM ").push(resource.table).push(" t");
+            sql.sql(", ").sql(list.sort.expression).sql(" FROM ").ident(resource.table).sql(" t");
             select_page(&mut sql, list, tenant);
         }
         Some(_) => {
             joined_columns(&mut sql, &list.projection);
-            sql.push(", t.sort_key FROM (SELECT t.*, ")
-                .push(list.sort.expression)
-                .push(collation(list.sort.field_type));
-            sql.push(" AS sort_key FROM ").push(resource.table).push(" t");
+            sql.sql(", t.sort_key FROM (SELECT t.*, ").sql(list.sort.expression).sql(collation(list.sort.field_type));
+            sql.sql(" AS sort_key FROM ").ident(resource.table).sql(" t");
             select_page(&mut sql, list, tenant);
-            sql.push(") t");
+            sql.sql(") t");
             join(&mut sql, resource, &list.projection, tenant);
             // A join guarantees no order; where it keeps the order, this costs nothing.
             let direction = direction(list);
-            sql.push(&format!(" ORDER BY t.sort_key {direction}, t.id {direction}"));
+            sql.sql(" ORDER BY t.sort_key ").sql(direction).sql(", t.id ").sql(direction);
         }
     }
     sql
@@ -50,12 +48,13 @@ fn select_page(sql: &mut Statement, list: &List, tenant: &Tenant) {
     if let Some(cursor) = &list.cursor {
         let past = if list.descending { "<" } else { ">" };
         // A row comparison uses the index; the equivalent with OR does not.
-        sql.push(" AND (").push(expression).push(collation).push(", t.id) ").push(past).push(" (");
-        sql.bind(cursor.key.clone()).push(", ").bind(SqlValue::Uuid(Some(cursor.id))).push(")");
+        sql.sql(" AND (").sql(expression).sql(collation).sql(", t.id) ").sql(past).sql(" (");
+        sql.bind(cursor.key.clone()).sql(", ").bind(cursor.id).sql(")");
     }
     // The limit is a literal, because PostgreSQL plans again on each call when it is a parameter.
     let limit = list.limit + 1;
-    sql.push(&format!(" ORDER BY {expression}{collation} {direction}, t.id {direction} LIMIT {limit}"));
+    sql.sql(" ORDER BY ").sql(expression).sql(collation).sql(" ").sql(direction).sql(", t.id ").sql(direction);
+    sql.sql(" LIMIT ").number(limit);
 }
 
 fn direction(list: &List) -> &'static str {
@@ -65,12 +64,12 @@ fn direction(list: &List) -> &'static str {
 /// Counts the matching rows, up to one more than `cap` (0: to the end).
 pub fn count(list: &List, tenant: &Tenant, cap: i64) -> Statement {
     let mut sql = Statement::new("SELECT count(*) FROM (SELECT 1 FROM ");
-    sql.push(list.resource.table).push(" t");
+    sql.ident(list.resource.table).sql(" t");
     apply_filters(&mut sql, list, tenant);
     if cap > 0 {
-        sql.push(&format!(" LIMIT {}", cap + 1));
+        sql.sql(" LIMIT ").number(cap + 1);
     }
-    sql.push(") counted");
+    sql.sql(") counted");
     sql
 }
 
@@ -85,27 +84,24 @@ pub fn select_ids_for_update(
     limit: u32,
 ) -> Statement {
     let mut sql = Statement::new(if with_tags { "SELECT t.id, to_json(t.tags)::text" } else { "SELECT t.id" });
-    sql.push(" FROM ").push(list.resource.table).push(" t");
+    sql.sql(" FROM ").ident(list.resource.table).sql(" t");
     apply_filters(&mut sql, list, tenant);
-    sql.push(" AND t.id > ")
-        .bind(SqlValue::Uuid(Some(after)))
-        .push(" AND t.created_at <= ")
-        .bind(SqlValue::Time(Some(until)));
-    sql.push(&format!(" ORDER BY t.id LIMIT {limit} FOR NO KEY UPDATE OF t"));
+    sql.sql(" AND t.id > ").bind(after).sql(" AND t.created_at <= ").bind(until);
+    sql.sql(" ORDER BY t.id LIMIT ").number(limit).sql(" FOR NO KEY UPDATE OF t");
     sql
 }
 
 /// Selects rows by id, in no order.
 pub fn by_ids(resource: &Resource, tenant: &Tenant, view: &Projection, ids: Vec<Uuid>) -> Statement {
     let mut sql = Statement::new("SELECT ");
-    sql.push(&columns(resource, "t"));
+    sql.append(columns(resource, "t"));
     joined_columns(&mut sql, view);
-    sql.push(" FROM ").push(resource.table).push(" t");
+    sql.sql(" FROM ").ident(resource.table).sql(" t");
     join(&mut sql, resource, view, tenant);
     sql.append(tenant_predicate(resource, tenant));
     match ids.as_slice() {
-        [only] => sql.push(" AND t.id = ").bind(SqlValue::Uuid(Some(*only))),
-        _ => sql.push(" AND t.id = ANY(").bind(SqlValue::Uuids(ids)).push(")"),
+        [only] => sql.sql(" AND t.id = ").bind(*only),
+        _ => sql.sql(" AND t.id = ANY(").bind(ids).sql(")"),
     };
     not_deleted(&mut sql, resource);
     sql
@@ -114,16 +110,17 @@ pub fn by_ids(resource: &Resource, tenant: &Tenant, view: &Projection, ids: Vec<
 /// Selects single rows of several tenants at once, each only under its own tenant. The last cell is the tenant.
 pub fn by_keys(resource: &Resource, tenants: Vec<Uuid>, ids: Vec<Uuid>) -> Statement {
     let mut sql = Statement::new("SELECT ");
-    sql.push(&columns(resource, "t")).push(", t.").push(resource.tenant_column);
+    sql.append(columns(resource, "t"));
+    sql.sql(", t.").ident(resource.tenant_column);
     match (tenants.as_slice(), ids.as_slice()) {
         ([tenant], [id]) => {
-            sql.push(" FROM ").push(resource.table).push(" t WHERE t.").push(resource.tenant_column).push(" = ");
-            sql.bind(SqlValue::Uuid(Some(*tenant))).push(" AND t.id = ").bind(SqlValue::Uuid(Some(*id)));
+            sql.sql(" FROM ").ident(resource.table).sql(" t WHERE t.").ident(resource.tenant_column).sql(" = ");
+            sql.bind(*tenant).sql(" AND t.id = ").bind(*id);
         }
         _ => {
-            sql.push(" FROM unnest(").bind(SqlValue::Uuids(tenants)).push(", ").bind(SqlValue::Uuids(ids));
-            sql.push(") AS k (tenant, id) JOIN ").push(resource.table);
-            sql.push(" t ON t.").push(resource.tenant_column).push(" = k.tenant AND t.id = k.id WHERE true");
+            sql.sql(" FROM unnest(").bind(tenants).sql(", ").bind(ids);
+            sql.sql(") AS k (tenant, id) JOIN ").ident(resource.table);
+            sql.sql(" t ON t.").ident(resource.tenant_column).sql(" = k.tenant AND t.id = k.id WHERE true");
         }
     }
     not_deleted(&mut sql, resource);
@@ -136,19 +133,30 @@ pub fn related(relation: &Relation, tenant: &Tenant, parents: Vec<Uuid>) -> Stat
     let limit = if let Cardinality::Many { limit } = relation.arity { limit } else { 1 };
     let (name, direction) = relation.order.strip_prefix('-').map_or((relation.order, "ASC"), |name| (name, "DESC"));
     let sort = resource.sorts.iter().find(|sort| sort.name == name).unwrap_or(&resource.sorts[0]);
-    let order = format!("{}{} {direction}, t.id {direction}", sort.expression, collation(sort.field_type));
+    let mut order = Statement::new(sort.expression);
+    order.sql(collation(sort.field_type)).sql(" ").sql(direction).sql(", t.id ").sql(direction);
     let mut sql = Statement::new("SELECT ");
-    sql.push(&columns(resource, "t")).push(", k.id FROM unnest(").bind(SqlValue::Uuids(parents));
-    sql.push(") WITH ORDINALITY AS k (id, place) CROSS JOIN LATERAL (SELECT t.* FROM ").push(resource.table).push(" t");
-    sql.append(tenant_predicate(resource, tenant)).push(" AND t.").push(relation.column).push(" = k.id");
+    sql.append(columns(resource, "t"));
+    sql.sql(", k.id FROM unnest(").bind(parents);
+    sql.sql(") WITH ORDINALITY AS k (id, place) CROSS JOIN LATERAL (SELECT t.* FROM ").ident(resource.table).sql(" t");
+    sql.append(tenant_predicate(resource, tenant)).sql(" AND t.").ident(relation.column).sql(" = k.id");
     not_deleted(&mut sql, resource);
-    sql.push(&format!(" ORDER BY {order} LIMIT {limit}) t ORDER BY k.place, {order}"));
+    sql.sql(" ORDER BY ").append(order.clone()).sql(" LIMIT ").number(limit);
+    sql.sql(") t ORDER BY k.place, ").append(order);
     sql
 }
 
 /// Returns the select list of the resource over `alias`: one cell per field, in order.
-pub fn columns(resource: &Resource, alias: &str) -> String {
-    resource.fields.iter().map(|field| field.expression(alias)).collect::<Vec<_>>().join(", ")
+pub fn columns(resource: &Resource, alias: impl Into<Alias>) -> Statement {
+    let (alias, mut sql) = (alias.into(), Statement::default());
+    for (place, field) in resource.fields.iter().enumerate() {
+        sql.sql(if place == 0 { "" } else { ", " }).alias(&alias).sql(".").ident(field.name);
+        // As text: a decimal must not pass through a float.
+        if field.field_type == FieldType::Decimal {
+            sql.sql("::text");
+        }
+    }
+    sql
 }
 
 /// ` WHERE t.business_id = $1`: the one predicate that select, update and delete share; and, for a restricted caller,
@@ -159,23 +167,23 @@ pub fn tenant_predicate(resource: &Resource, tenant: &Tenant) -> Statement {
         return Statement::new(" WHERE true");
     }
     let mut sql = Statement::new(" WHERE t.");
-    sql.push(resource.tenant_column).push(" = ").bind(SqlValue::Uuid(Some(tenant.id())));
-    visibility_predicate(&mut sql, resource, tenant, "t");
+    sql.ident(resource.tenant_column).sql(" = ").bind(tenant.id());
+    visibility_predicate(&mut sql, resource, tenant, &"t".into());
     sql
 }
 
 /// Excludes rows of the resource under `alias` that are not visible to the caller.
-fn visibility_predicate(sql: &mut Statement, resource: &Resource, tenant: &Tenant, alias: &str) {
+fn visibility_predicate(sql: &mut Statement, resource: &Resource, tenant: &Tenant, alias: &Alias) {
     let Some(person) = tenant.restricted_to_user() else { return };
     match resource.visibility {
         RowVisibility::All => {}
         RowVisibility::Assigned(column) => {
-            sql.push(&format!(" AND {alias}.{column} = ")).bind(SqlValue::Uuid(Some(person)));
+            sql.sql(" AND ").alias(alias).sql(".").ident(column).sql(" = ").bind(person);
         }
         RowVisibility::AssignedOrLinked(column, links) => {
-            sql.push(&format!(" AND ({alias}.{column} = ")).bind(SqlValue::Uuid(Some(person))).push(" OR (true");
+            sql.sql(" AND (").alias(alias).sql(".").ident(column).sql(" = ").bind(person).sql(" OR (true");
             linked_visibility_predicate(sql, resource, tenant, alias, links);
-            sql.push("))");
+            sql.sql("))");
         }
         RowVisibility::Linked(links) => linked_visibility_predicate(sql, resource, tenant, alias, links),
     }
@@ -186,36 +194,36 @@ fn linked_visibility_predicate(
     sql: &mut Statement,
     resource: &Resource,
     tenant: &Tenant,
-    alias: &str,
+    alias: &Alias,
     links: &'static [(&'static str, &'static str)],
 ) {
     for (number, (column, other)) in links.iter().enumerate() {
         let other = registry::named(other);
-        let inner = format!("{alias}_{number}");
-        sql.push(&format!(
-            " AND ({alias}.{column} IS NULL OR EXISTS (SELECT FROM {} {inner} WHERE {inner}.{} = {alias}.{} \
-             AND {inner}.id = {alias}.{column}",
-            other.table, other.tenant_column, resource.tenant_column
-        ));
+        let inner = alias.numbered(number);
+        sql.sql(" AND (").alias(alias).sql(".").ident(column).sql(" IS NULL OR EXISTS (SELECT FROM ");
+        sql.ident(other.table).sql(" ").alias(&inner);
+        sql.sql(" WHERE ").alias(&inner).sql(".").ident(other.tenant_column);
+        sql.sql(" = ").alias(alias).sql(".").ident(resource.tenant_column);
+        sql.sql(" AND ").alias(&inner).sql(".id = ").alias(alias).sql(".").ident(column);
         visibility_predicate(sql, other, tenant, &inner);
-        sql.push("))");
+        sql.sql("))");
     }
 }
 
 /// Excludes deleted rows.
 pub fn not_deleted(sql: &mut Statement, resource: &Resource) {
     if resource.soft_delete() {
-        sql.push(" AND t.deleted_at IS NULL");
+        sql.sql(" AND t.deleted_at IS NULL");
     }
 }
 
 /// ` WHERE` this tenant's row `id`, not deleted, at a version that `expected` allows.
 pub fn row_predicate(resource: &Resource, tenant: &Tenant, id: Uuid, expected: IfMatch) -> Statement {
     let mut sql = tenant_predicate(resource, tenant);
-    sql.push(" AND t.id = ").bind(SqlValue::Uuid(Some(id)));
+    sql.sql(" AND t.id = ").bind(id);
     not_deleted(&mut sql, resource);
     if let Some(versions) = expected.versions() {
-        sql.push(" AND t.version = ANY(").bind(SqlValue::Ints(versions.to_vec())).push(")");
+        sql.sql(" AND t.version = ANY(").bind(versions.to_vec()).sql(")");
     }
     sql
 }
@@ -227,7 +235,7 @@ pub fn joined(view: &Projection) -> impl Iterator<Item = (usize, &Included)> + '
 
 fn joined_columns(sql: &mut Statement, view: &Projection) {
     for (number, included) in joined(view) {
-        sql.push(", ").push(&columns(included.resource, &format!("r{number}")));
+        sql.sql(", ").append(columns(included.resource, joined_alias(number)));
     }
 }
 
@@ -239,77 +247,82 @@ fn joined_columns(sql: &mut Statement, view: &Projection) {
 /// the id.
 fn join(sql: &mut Statement, resource: &Resource, view: &Projection, tenant: &Tenant) {
     for (number, Included { relation, resource: other, .. }) in joined(view) {
-        let (alias, target) = (format!("r{number}"), relation.target);
-        let link = format!("t.{}", relation.column);
-        sql.push(&format!(" LEFT JOIN LATERAL (SELECT r.* FROM {} r WHERE r.{} = ", other.table, other.tenant_column));
-        sql.bind(SqlValue::Uuid(Some(tenant.id())));
+        let (alias, target, link) = (joined_alias(number), relation.target, relation.column);
+        sql.sql(" LEFT JOIN LATERAL (SELECT r.* FROM ").ident(other.table);
+        sql.sql(" r WHERE r.").ident(other.tenant_column).sql(" = ").bind(tenant.id()).sql(" AND r.").ident(target);
         match other.source_tables {
-            [] => sql.push(&format!(" AND r.{target} >= {link} ORDER BY r.{target} LIMIT 1")),
-            _ => sql.push(&format!(" AND r.{target} = {link} LIMIT 1")),
+            [] => sql.sql(" >= t.").ident(link).sql(" ORDER BY r.").ident(target).sql(" LIMIT 1"),
+            _ => sql.sql(" = t.").ident(link).sql(" LIMIT 1"),
         };
         // The row's own tenant as well: a list of one business never shows a row of another.
-        sql.push(&format!(") {alias} ON {alias}.{} = t.{}", other.tenant_column, resource.tenant_column));
-        sql.push(&format!(" AND {alias}.{target} = {link}"));
+        sql.sql(") ").alias(&alias).sql(" ON ").alias(&alias).sql(".").ident(other.tenant_column);
+        sql.sql(" = t.").ident(resource.tenant_column);
+        sql.sql(" AND ").alias(&alias).sql(".").ident(target).sql(" = t.").ident(link);
         if other.soft_delete() {
-            sql.push(&format!(" AND {alias}.deleted_at IS NULL"));
+            sql.sql(" AND ").alias(&alias).sql(".deleted_at IS NULL");
         }
         visibility_predicate(sql, other, tenant, &alias);
     }
+}
+
+/// The alias of the joined relation with this number.
+fn joined_alias(number: usize) -> Alias {
+    Alias::from("r").numbered(number)
 }
 
 fn apply_filters(sql: &mut Statement, list: &List, tenant: &Tenant) {
     let resource = list.resource;
     sql.append(tenant_predicate(resource, tenant));
     if resource.soft_delete() {
-        sql.push(if list.deleted { " AND t.deleted_at IS NOT NULL" } else { " AND t.deleted_at IS NULL" });
+        sql.sql(if list.deleted { " AND t.deleted_at IS NOT NULL" } else { " AND t.deleted_at IS NULL" });
     }
     for filter in &list.filters {
-        sql.push(" AND ");
+        sql.sql(" AND ");
         filter_predicate(sql, filter);
     }
     match (&list.search, resource.search) {
         (Some(text), Search::Substring) => {
-            sql.push(" AND t.search LIKE lower(").bind(SqlValue::Text(Some(like(text)))).push(")");
+            sql.sql(" AND t.search LIKE lower(").bind(like(text)).sql(")");
         }
         (Some(text), Search::Words) => {
-            sql.push(" AND t.search @@ websearch_to_tsquery('simple', ")
-                .bind(SqlValue::Text(Some(text.clone())))
-                .push(")");
+            sql.sql(" AND t.search @@ websearch_to_tsquery('simple', ").bind(text.clone()).sql(")");
         }
         _ => {}
     }
 }
 
 fn filter_predicate(sql: &mut Statement, filter: &Filter) {
-    let column = format!("t.{}", filter.field.name);
+    let name = filter.field.name;
     let several = |value: &SqlValue| {
         matches!(value, SqlValue::Texts(_) | SqlValue::Uuids(_) | SqlValue::Ints(_) | SqlValue::Dates(_))
     };
     match &filter.predicate {
-        Predicate::Null => sql.push(&column).push(" IS NULL"),
+        Predicate::Null => sql.sql("t.").ident(name).sql(" IS NULL"),
         Predicate::Equal(value) if filter.field.field_type == FieldType::Bool && several(value) => {
-            sql.push(&column).push(" IS NOT NULL")
+            sql.sql("t.").ident(name).sql(" IS NOT NULL")
         }
         // An array and not a subquery, which would be joined: this uses the index on lower(column).
-        Predicate::Equal(value) if filter.field.fold_case && several(value) => sql
-            .push(&format!("lower({column}) = ANY(ARRAY(SELECT lower(v) FROM unnest("))
-            .bind(value.clone())
-            .push(") AS v))"),
-        Predicate::Equal(value) if filter.field.fold_case => {
-            sql.push(&format!("lower({column}) = lower(")).bind(value.clone()).push(")")
+        Predicate::Equal(value) if filter.field.fold_case && several(value) => {
+            sql.sql("lower(t.").ident(name).sql(") = ANY(ARRAY(SELECT lower(v) FROM unnest(");
+            sql.bind(value.clone()).sql(") AS v))")
         }
-        Predicate::Equal(value) if several(value) => sql.push(&column).push(" = ANY(").bind(value.clone()).push(")"),
-        Predicate::Equal(value) => sql.push(&column).push(" = ").bind(value.clone()),
-        Predicate::AtLeast(value) => sql.push(&column).push(" >= ").bind(value.clone()),
-        Predicate::AtMost(value) => sql.push(&column).push(" <= ").bind(value.clone()),
-        Predicate::Below(value) => sql.push(&column).push(" < ").bind(value.clone()),
-        Predicate::Overlaps(value) => sql.push(&column).push(" && ").bind(value.clone()),
+        Predicate::Equal(value) if filter.field.fold_case => {
+            sql.sql("lower(t.").ident(name).sql(") = lower(").bind(value.clone()).sql(")")
+        }
+        Predicate::Equal(value) if several(value) => {
+            sql.sql("t.").ident(name).sql(" = ANY(").bind(value.clone()).sql(")")
+        }
+        Predicate::Equal(value) => sql.sql("t.").ident(name).sql(" = ").bind(value.clone()),
+        Predicate::AtLeast(value) => sql.sql("t.").ident(name).sql(" >= ").bind(value.clone()),
+        Predicate::AtMost(value) => sql.sql("t.").ident(name).sql(" <= ").bind(value.clone()),
+        Predicate::Below(value) => sql.sql("t.").ident(name).sql(" < ").bind(value.clone()),
+        Predicate::Overlaps(value) => sql.sql("t.").ident(name).sql(" && ").bind(value.clone()),
         // OR and not `@> ANY`: each arm uses the index.
         Predicate::Contains(any) => {
             for (place, value) in any.iter().enumerate() {
-                sql.push(if place == 0 { "(" } else { " OR " }).push(&column).push(" @> ").bind(value.clone());
+                sql.sql(if place == 0 { "(t." } else { " OR t." }).ident(name).sql(" @> ").bind(value.clone());
             }
-            sql.push(")")
+            sql.sql(")")
         }
     };
 }

@@ -2,6 +2,7 @@
 
 use crate::auth::Area;
 use crate::db::SqlValue;
+use crate::db::schema::staff;
 use crate::resource::{Field, FieldType, Hooks, Relation, Resource, Sort};
 
 pub static STAFF: Resource = Resource {
@@ -12,32 +13,32 @@ pub static STAFF: Resource = Resource {
     table: "staff",
     area: Area::Business,
     fields: &[
-        Field::ID,
-        Field::link("user_id", "The member that they are, if they sign in."),
-        Field::text("name", 200, r#""Jonas Weber""#, "As customers see it.").required(),
-        Field::new("email", FieldType::Email, r#""jonas@example.com""#, "Where they are told of bookings."),
-        Field::new("phone", FieldType::Phone, r#""+4930901821""#, "E.164 where it can be, else as written."),
+        Field::id(staff::id),
+        Field::link(staff::user_id, "The member that they are, if they sign in."),
+        Field::text(staff::name, 200, r#""Jonas Weber""#, "As customers see it.").required(),
+        Field::new(staff::email, FieldType::Email, r#""jonas@example.com""#, "Where they are told of bookings."),
+        Field::new(staff::phone, FieldType::Phone, r#""+4930901821""#, "E.164 where it can be, else as written."),
         Field::new(
-            "time_zone",
+            staff::time_zone,
             FieldType::Zone,
             r#""Europe/Berlin""#,
             "In which they work; the business' own when left out.",
         )
         .not_null(),
-        Field::new("active", FieldType::Bool, "true", "Whether they can be booked now.").default("true").filter(),
-        Field::EXTERNAL_ID,
-        Field::METADATA,
-        Field::VERSION,
-        Field::CREATED_AT,
-        Field::UPDATED_AT,
+        Field::new(staff::active, FieldType::Bool, "true", "Whether they can be booked now.").default("true").filter(),
+        Field::external_id(staff::external_id),
+        Field::metadata(staff::metadata),
+        Field::version(staff::version),
+        Field::created_at(staff::created_at),
+        Field::updated_at(staff::updated_at),
     ],
-    relations: &[Relation::one("user", "users", "user_id", "The member that they are.")],
+    relations: &[Relation::one("user", "users", staff::user_id, "The member that they are.")],
     sorts: &[Sort::time("created_at", "t.created_at"), Sort::text("name", "lower(t.name)")],
     default_sort: "name",
     hooks: Hooks {
         prepare: |change, business, _| {
             if change.creates {
-                change.set_default("time_zone", SqlValue::Text(Some(business.time_zone.clone())));
+                change.set_default(staff::time_zone, SqlValue::Text(Some(business.time_zone.clone())));
             }
         },
         ..Hooks::NONE

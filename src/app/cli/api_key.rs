@@ -8,7 +8,7 @@ use crate::base::error::BoxError;
 use crate::db::DatabaseArgs;
 use crate::db::database_target::DatabaseTarget;
 use crate::db::embedded::Absent;
-use crate::db::{self, SqlValue, Statement};
+use crate::db::{self, Statement};
 use crate::{auth::Role, identity::api_keys};
 
 /// Creates a key for the business `slug` and prints it as the last word.
@@ -38,7 +38,7 @@ pub fn store(conn: &mut PgConnection, business: Uuid, name: &str, role: Role, ke
 /// Returns the id of the business `slug`.
 pub fn business(conn: &mut PgConnection, slug: &str) -> Result<Option<Uuid>, BoxError> {
     let mut sql = Statement::new("SELECT id FROM businesses WHERE slug = ");
-    sql.bind(SqlValue::Text(Some(slug.to_owned())));
+    sql.bind(slug.to_owned());
     Ok(sql.row(conn)?.and_then(|row| row.uuid(0)))
 }
 
@@ -54,8 +54,8 @@ pub fn business_or_new(conn: &mut PgConnection, slug: &str, create: bool) -> Res
 fn make_business(conn: &mut PgConnection, slug: &str) -> Result<Uuid, BoxError> {
     let id = Uuid::now_v7();
     let mut sql = Statement::new("INSERT INTO businesses (id, name, slug) VALUES (");
-    sql.bind(SqlValue::Uuid(Some(id))).push(", ").bind(SqlValue::Text(Some(slug.to_owned()))).push(", ");
-    sql.bind(SqlValue::Text(Some(slug.to_owned()))).push(")");
+    sql.bind(id).sql(", ").bind(slug.to_owned()).sql(", ");
+    sql.bind(slug.to_owned()).sql(")");
     sql.run(conn).map_err(|error| match error {
         diesel::result::Error::DatabaseError(diesel::result::DatabaseErrorKind::CheckViolation, _) => {
             BoxError::from(format!("`{slug}` is no slug: lower-case letters, digits and hyphens, at most 63"))

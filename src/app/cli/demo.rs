@@ -15,7 +15,7 @@ use crate::auth::random;
 use crate::base::error::BoxError;
 use crate::base::options::Secret;
 use crate::db::database_target::DatabaseTarget;
-use crate::db::{self, SqlValue, Statement, embedded};
+use crate::db::{self, Statement, embedded};
 use crate::identity::{api_keys, passwords, stored_passwords};
 
 const SLUG: &str = "demo";
@@ -69,10 +69,8 @@ fn admit(conn: &mut PgConnection, business: Uuid, password: &str) -> Result<Vec<
         "SELECT u.id, u.email, m.role, (p.user_id IS NULL)::int FROM memberships m JOIN users u ON u.id = m.user_id \
          LEFT JOIN passwords p ON p.user_id = u.id WHERE m.business_id = ",
     );
-    sql.bind(SqlValue::Uuid(Some(business)))
-        .push(" AND u.email LIKE '%' || ")
-        .bind(SqlValue::Text(Some(DOMAIN.to_owned())));
-    sql.push(" ORDER BY array_position('{owner,admin,manager,agent,viewer}'::text[], m.role::text)");
+    sql.bind(business).sql(" AND u.email LIKE '%' || ").bind(DOMAIN.to_owned());
+    sql.sql(" ORDER BY array_position('{owner,admin,manager,agent,viewer}'::text[], m.role::text)");
     let rows = sql.rows(conn)?;
     let without: Vec<Uuid> = rows.iter().filter(|row| row.int(3) == Some(1)).filter_map(|row| row.uuid(0)).collect();
     // Hashing takes longer than the rest of the start, and happens once.

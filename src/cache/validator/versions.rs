@@ -7,7 +7,7 @@ use diesel::connection::SimpleConnection;
 
 use crate::base::error::BoxError;
 use crate::cache::tags::CacheTag;
-use crate::db::{SqlValue, Statement, catalogue};
+use crate::db::{Statement, catalogue};
 
 /// Identifies the database: differs for another cluster, a copy restored elsewhere, another database of the same name,
 /// or one whose triggers were recreated, so that changes may have been missed. What can change while a connection lives
@@ -44,8 +44,8 @@ const DATABASE_EPOCH: &str = "(SELECT pg_postmaster_start_time()::text || '/' ||
 pub(super) fn versions(conn: &mut PgConnection, tags: &[CacheTag]) -> Result<(SnapshotId, Vec<i64>), BoxError> {
     let mut sql = Statement::new(format!("SELECT 0::bigint, 0::bigint, pg_current_snapshot()::text, {DATABASE_EPOCH}"));
     if !tags.is_empty() {
-        sql.push(" UNION ALL SELECT scope_key, value, NULL, NULL FROM cache_versions WHERE scope_key = ANY(");
-        sql.bind(SqlValue::Ints(tags.iter().map(|tag| tag.key()).collect())).push(")");
+        sql.sql(" UNION ALL SELECT scope_key, value, NULL, NULL FROM cache_versions WHERE scope_key = ANY(");
+        sql.bind(tags.iter().map(|tag| tag.key()).collect::<Vec<_>>()).sql(")");
     }
     let (mut snapshot, mut slots) = (None, HashMap::<i64, i64>::new());
     for row in sql.rows(conn)? {

@@ -33,10 +33,10 @@ pub fn add(tx: &mut Tx<'_>, tenant: &Tenant, new: Vec<Uuid>) -> Result<()> {
          unread_count = c.unread_count + m.unread, unread_new = c.unread_new + m.unread, window_expires_at = CASE \
          WHEN c.channel = 'whatsapp' AND m.came IS NOT NULL THEN greatest(c.window_expires_at, m.came + ",
     );
-    sql.push(WINDOW).push(") ELSE c.window_expires_at END FROM (").append(said(tenant, &new));
-    sql.push(") m WHERE c.business_id = ").bind(business(tenant)).push(" AND c.id = m.id RETURNING c.id, ");
+    sql.push(WINDOW).sql(") ELSE c.window_expires_at END FROM (").append(said(tenant, &new));
+    sql.sql(") m WHERE c.business_id = ").bind(business(tenant)).sql(" AND c.id = m.id RETURNING c.id, ");
     // A last-message time that is not after the start may be the start's own, so it is recounted.
-    sql.push("(c.last_message_at <= c.started_at)::int, (m.unread > 0 AND c.unread_since >= m.first)::int");
+    sql.sql("(c.last_message_at <= c.started_at)::int, (m.unread > 0 AND c.unread_since >= m.first)::int");
     let rows = sql.rows(tx)?;
     let those = |cell| rows.iter().filter(move |row| row.int(cell) == Some(1)).filter_map(|row| row.uuid(0));
     // Marked after this transaction began: that caller has not seen these messages, so they stay unread.
@@ -44,8 +44,8 @@ pub fn add(tx: &mut Tx<'_>, tenant: &Tenant, new: Vec<Uuid>) -> Result<()> {
     if !missed.is_empty() {
         let mut sql =
             Statement::new("UPDATE conversations c SET unread_since = m.first - interval '1 microsecond' FROM (");
-        sql.append(said(tenant, &new)).push(") m WHERE c.business_id = ").bind(business(tenant));
-        sql.push(" AND c.id = m.id AND c.id = ANY(").bind(SqlValue::Uuids(missed)).push(")").run(tx)?;
+        sql.append(said(tenant, &new)).sql(") m WHERE c.business_id = ").bind(business(tenant));
+        sql.sql(" AND c.id = m.id AND c.id = ANY(").bind(missed).sql(")").run(tx)?;
     }
     let inexact: Vec<Uuid> = those(1).chain(those(2)).collect();
     recount(tx, tenant, inexact)
@@ -59,9 +59,9 @@ pub fn recount_of(tx: &mut Tx<'_>, tenant: &Tenant, messages: &[Uuid]) -> Result
     // Locked in id order, as everywhere that several are locked; and before the count, which must see the writes of
     // earlier lock holders.
     let mut sql = Statement::new("SELECT id FROM conversations WHERE business_id = ");
-    sql.bind(business(tenant)).push(" AND id = ANY(ARRAY(SELECT conversation_id FROM messages WHERE business_id = ");
-    sql.bind(business(tenant)).push(" AND id = ANY(").bind(SqlValue::Uuids(messages.to_vec()));
-    let locked = sql.push("))) ORDER BY id FOR NO KEY UPDATE").rows(tx)?;
+    sql.bind(business(tenant)).sql(" AND id = ANY(ARRAY(SELECT conversation_id FROM messages WHERE business_id = ");
+    sql.bind(business(tenant)).sql(" AND id = ANY(").bind(messages.to_vec());
+    let locked = sql.sql("))) ORDER BY id FOR NO KEY UPDATE").rows(tx)?;
     recount(tx, tenant, locked.iter().filter_map(|row| row.uuid(0)).collect())
 }
 
@@ -76,14 +76,14 @@ fn recount(tx: &mut Tx<'_>, tenant: &Tenant, conversations: Vec<Uuid>) -> Result
          FROM (SELECT o.id, coalesce(s.last, o.started_at) AS last, s.unread, \
          CASE o.channel WHEN 'whatsapp' THEN s.came + ",
     );
-    sql.push(WINDOW).push(" END AS closes FROM conversations o CROSS JOIN LATERAL (SELECT max(").push(SENT);
-    sql.push(") AS last, max(").push(SENT).push(") FILTER (WHERE direction = 'inbound') AS came, ");
-    sql.push("(count(*) FILTER (WHERE ").push(UNREAD).push(" AND created_at > o.unread_since))::int AS unread ");
-    sql.push("FROM messages WHERE business_id = ").bind(business(tenant));
-    sql.push(" AND conversation_id = o.id AND deleted_at IS NULL) s WHERE o.business_id = ").bind(business(tenant));
-    sql.push(" AND o.id = ANY(").bind(SqlValue::Uuids(conversations)).push(")) m WHERE c.business_id = ");
-    sql.bind(business(tenant)).push(" AND c.id = m.id AND ");
-    sql.push("(c.last_message_at, c.unread_new, c.window_expires_at) IS DISTINCT FROM (m.last, m.unread, m.closes)");
+    sql.push(WINDOW).sql(" END AS closes FROM conversations o CROSS JOIN LATERAL (SELECT max(").push(SENT);
+    sql.sql(") AS last, max(").push(SENT).sql(") FILTER (WHERE direction = 'inbound') AS came, ");
+    sql.sql("(count(*) FILTER (WHERE ").push(UNREAD).sql(" AND created_at > o.unread_since))::int AS unread ");
+    sql.sql("FROM messages WHERE business_id = ").bind(business(tenant));
+    sql.sql(" AND conversation_id = o.id AND deleted_at IS NULL) s WHERE o.business_id = ").bind(business(tenant));
+    sql.sql(" AND o.id = ANY(").bind(conversations).sql(")) m WHERE c.business_id = ");
+    sql.bind(business(tenant)).sql(" AND c.id = m.id AND ");
+    sql.sql("(c.last_message_at, c.unread_new, c.window_expires_at) IS DISTINCT FROM (m.last, m.unread, m.closes)");
     sql.run(tx)?;
     Ok(())
 }
@@ -97,21 +97,21 @@ fn business(tenant: &Tenant) -> SqlValue {
 fn said(tenant: &Tenant, new: &[Uuid]) -> Statement {
     let mut sql = Statement::default();
     if let [only] = new {
-        sql.push("SELECT conversation_id AS id, ").push(SENT).push(" AS sent, (").push(UNREAD);
-        sql.push(")::int AS unread, CASE direction WHEN 'inbound' THEN ").push(SENT);
-        sql.push(" END AS came, created_at AS first FROM messages WHERE business_id = ").bind(business(tenant));
-        sql.push(" AND id = ").bind(SqlValue::Uuid(Some(*only)));
+        sql.sql("SELECT conversation_id AS id, ").push(SENT).sql(" AS sent, (").push(UNREAD);
+        sql.sql(")::int AS unread, CASE direction WHEN 'inbound' THEN ").push(SENT);
+        sql.sql(" END AS came, created_at AS first FROM messages WHERE business_id = ").bind(business(tenant));
+        sql.sql(" AND id = ").bind(*only);
         return sql;
     }
-    sql.push("WITH said AS MATERIALIZED (SELECT conversation_id AS id, max(").push(SENT);
-    sql.push(") AS sent, (count(*) FILTER (WHERE ").push(UNREAD).push("))::int AS unread, max(").push(SENT);
-    sql.push(
+    sql.sql("WITH said AS MATERIALIZED (SELECT conversation_id AS id, max(").push(SENT);
+    sql.sql(") AS sent, (count(*) FILTER (WHERE ").push(UNREAD).sql("))::int AS unread, max(").push(SENT);
+    sql.sql(
         ") FILTER (WHERE direction = 'inbound') AS came, min(created_at) AS first FROM messages WHERE business_id = ",
     );
-    sql.bind(business(tenant)).push(" AND id = ANY(").bind(SqlValue::Uuids(new.to_vec()));
-    sql.push(") GROUP BY 1), turns AS MATERIALIZED (SELECT id FROM conversations WHERE business_id = ");
+    sql.bind(business(tenant)).sql(" AND id = ANY(").bind(new.to_vec());
+    sql.sql(") GROUP BY 1), turns AS MATERIALIZED (SELECT id FROM conversations WHERE business_id = ");
     sql.bind(business(tenant));
-    sql.push(" AND id = ANY(ARRAY(SELECT id FROM said)) ORDER BY id FOR NO KEY UPDATE) ");
-    sql.push("SELECT said.* FROM said JOIN turns USING (id)");
+    sql.sql(" AND id = ANY(ARRAY(SELECT id FROM said)) ORDER BY id FOR NO KEY UPDATE) ");
+    sql.sql("SELECT said.* FROM said JOIN turns USING (id)");
     sql
 }

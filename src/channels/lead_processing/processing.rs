@@ -11,6 +11,7 @@ use crate::channels::conversations::CONVERSATIONS;
 use crate::channels::messages::MESSAGES;
 use crate::crm::decisions::DECISIONS;
 use crate::crm::leads::{LEADS, locks};
+use crate::db::schema::{conversations, decisions, leads, messages};
 use crate::db::{SqlValue, Statement, Tx};
 use crate::http::idempotency::ApiResponse;
 use crate::http::precondition::IfMatch;
@@ -54,22 +55,22 @@ impl Processing {
     /// references.
     pub fn run(&self, tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, expected: IfMatch) -> Result<ApiResponse> {
         let locked = locks::lead(tx, tenant, id, expected)?;
-        let given = self.lead.as_ref().and_then(|change| change.get("contact_id"));
+        let given = self.lead.as_ref().and_then(|change| change.get(leads::contact_id));
         let contact = given.map_or(locked.contact, SqlValue::as_uuid);
         // A part with an invalid reference is refused before anything of it is written, so the next part can still be
         // tried.
         let mut faults = ValidationErrors::default();
         let mut decision = self.decision.clone();
-        decision.set("lead_id", SqlValue::Uuid(Some(id)));
+        decision.set(decisions::lead_id, id);
         let (mut talk, mut message) = (None, None);
         if let Some(change) = &self.conversation {
             let thread = thread(tx, tenant, change, id, contact);
             talk = faults.member("conversation", thread)?;
-            decision.set("conversation_id", SqlValue::Uuid(talk));
+            decision.set(decisions::conversation_id, talk);
         }
         if let (Some(change), Some(talk)) = (&self.message, talk) {
             let mut change = change.clone();
-            change.set("conversation_id", SqlValue::Uuid(Some(talk)));
+            change.set(messages::conversation_id, talk);
             let said = crud::create(tx, tenant, &MESSAGES, change);
             message = faults.member("conversation/message", said)?.map(|(_, row)| row);
         }
@@ -134,15 +135,14 @@ fn thread(tx: &mut Tx<'_>, tenant: &Tenant, change: &Changeset, lead: Uuid, cont
     let (resource, lead) = (&CONVERSATIONS, SqlValue::Uuid(Some(lead)));
     // Without the visibility filter: an address has one open conversation, whether the caller sees it or not.
     let mut sql = Statement::new("SELECT t.id, t.lead_id, t.contact_id FROM conversations t WHERE t.business_id = ");
-    sql.bind(SqlValue::Uuid(Some(tenant.id())));
-    for name in ["channel", "address"] {
-        sql.push(&format!(" AND t.{name} = ")).bind(SqlValue::Text(change.text(name).map(str::to_owned)));
-    }
-    sql.push(" AND t.status <> 'closed' AND t.deleted_at IS NULL FOR NO KEY UPDATE");
+    sql.bind(tenant.id());
+    sql.sql(" AND t.channel = ").bind(change.text(conversations::channel));
+    sql.sql(" AND t.address = ").bind(change.text(conversations::address));
+    sql.sql(" AND t.status <> 'closed' AND t.deleted_at IS NULL FOR NO KEY UPDATE");
     let Some(open) = sql.row(tx)? else {
         let mut change = change.clone();
-        change.set("lead_id", lead);
-        change.set_default("contact_id", SqlValue::Uuid(contact));
+        change.set(conversations::lead_id, lead);
+        change.set_default(conversations::contact_id, contact);
         return match crud::create(tx, tenant, resource, change) {
             Ok((id, _)) => Ok(id),
             // Created by a concurrent transaction: the retry continues it.
@@ -161,13 +161,16 @@ fn thread(tx: &mut Tx<'_>, tenant: &Tenant, change: &Changeset, lead: Uuid, cont
     }
     let mut patch = Changeset::empty(resource.fields);
     if SqlValue::Uuid(open.uuid(1)) != lead {
-        patch.set("lead_id", lead);
+        patch.set(conversations::lead_id, lead);
     }
     if open.uuid(2).is_none() && contact.is_some() {
-        patch.set("contact_id", SqlValue::Uuid(contact));
+        patch.set(conversations::contact_id, contact);
     }
-    for name in ["contact_id", "subject"] {
-        change.get(name).into_iter().for_each(|value| patch.set(name, value.clone()));
+    if let Some(contact) = change.get(conversations::contact_id) {
+        patch.set(conversations::contact_id, contact.clone());
+    }
+    if let Some(subject) = change.get(conversations::subject) {
+        patch.set(conversations::subject, subject.clone());
     }
     if !patch.values().is_empty() {
         crud::update(tx, tenant, resource, id, patch, IfMatch::ANY)?;

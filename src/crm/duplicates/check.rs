@@ -73,12 +73,12 @@ pub fn question(resource: &'static Resource, tenant: &Tenant, prospect: &Prospec
     // As an array, of which the planner expects ten rows: of a function it expects a thousand, and would read the whole
     // business.
     let mut found = Statement::new("SELECT unnest(ARRAY(SELECT ");
-    found.push(if is_contact(resource) { "rapport_contacts_like(" } else { "rapport_companies_like(" });
-    found.bind(text(if is_contact(resource) { &prospect.email } else { &prospect.domain })).push(", ");
-    found.bind(text(&prospect.phone)).push(", ").bind(text(&prospect.external_id)).push(", ");
+    found.sql(if is_contact(resource) { "rapport_contacts_like(" } else { "rapport_companies_like(" });
+    found.bind(text(if is_contact(resource) { &prospect.email } else { &prospect.domain })).sql(", ");
+    found.bind(text(&prospect.phone)).sql(", ").bind(text(&prospect.external_id)).sql(", ");
     if is_contact(resource) {
-        found.bind(SqlValue::Uuid(prospect.company)).push(", ");
+        found.bind(prospect.company).sql(", ");
     }
-    found.bind(text(&prospect.name)).push(")))");
+    found.bind(text(&prospect.name)).sql(")))");
     rated(resource, tenant, prospect, found)
 }

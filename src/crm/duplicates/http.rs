@@ -24,8 +24,9 @@ use crate::resource::list_query::Projection;
 use crate::resource::openapi::{Act, Gives, Part, Shape};
 use crate::resource::{Changeset, Field, FieldType, Mutability, Resource, action_body, body, select};
 
-static LIMIT: Field = Field::int("limit", 1, SHOWN, "5", "How many rows at most.").default("20");
-static ID: Field = Field::new(
+static LIMIT: Field =
+    Field::named("limit", FieldType::Int { min: 1, max: SHOWN }, "5", "How many rows at most.").default("20");
+static ID: Field = Field::named(
     "id",
     FieldType::Uuid,
     r#""01939d5e-6f3a-7b21-9c4e-3f8a1d2b5c71""#,
@@ -124,8 +125,8 @@ fn fields(resource: &'static Resource) -> impl Iterator<Item = &'static Field> {
 }
 
 static SCORE: Field =
-    Field::new("score", FieldType::Decimal, "0.93", "How likely they are the same, from 0 to 1.").not_null();
-static REASONS: Field = Field::new(
+    Field::named("score", FieldType::Decimal, "0.93", "How likely they are the same, from 0 to 1.").not_null();
+static REASONS: Field = Field::named(
     "reasons",
     FieldType::Tags,
     r#"["email","name"]"#,

@@ -35,7 +35,7 @@ pub struct Prospect {
 impl Prospect {
     /// Takes the values of a request body.
     pub fn of_change(change: &Changeset) -> Self {
-        let text = |name: &str| change.text(name).map(str::to_owned);
+        let text = |name: &str| change.text_field(name).map(str::to_owned);
         let names: Vec<String> = ["name", "first_name", "last_name"].into_iter().filter_map(text).collect();
         Self {
             id: None,
@@ -44,7 +44,7 @@ impl Prospect {
             host: text("domain"),
             domain: text("domain").or_else(|| domain_of(&text("email")?)).map(bare),
             external_id: text("external_id"),
-            company: change.get("company_id").and_then(SqlValue::as_uuid),
+            company: change.get_field("company_id").and_then(SqlValue::as_uuid),
             name: Some(names.join(" ")).filter(|name| !name.is_empty()),
         }
     }
@@ -58,7 +58,7 @@ impl Prospect {
             false => "t.domain, t.phone, t.external_id, t.name, NULL::uuid",
         };
         let mut sql = Statement::new(format!("SELECT {columns} FROM {} t", resource.table));
-        sql.append(select::tenant_predicate(resource, tenant)).push(" AND t.id = ").bind(SqlValue::Uuid(Some(id)));
+        sql.append(select::tenant_predicate(resource, tenant)).sql(" AND t.id = ").bind(id);
         select::not_deleted(&mut sql, resource);
         let row = sql.row(conn)?.ok_or_else(|| crud::not_found(resource))?;
         let text = |cell| row.text(cell).map(str::to_owned);
@@ -123,16 +123,16 @@ pub fn question(resource: &'static Resource, tenant: &Tenant, prospect: &Prospec
             .push(&format!("SELECT t.id FROM {} t", resource.table))
             .append(select::tenant_predicate(resource, tenant));
         select::not_deleted(&mut found, resource);
-        found.push(" AND ").append(test);
+        found.sql(" AND ").append(test);
         if let Some(order) = order {
-            found.push(" ORDER BY ").append(order);
+            found.sql(" ORDER BY ").append(order);
         }
         found.push(&format!(" LIMIT {MAX_CANDIDATES})"));
     };
     let equal = |left: &str, value: &str, right: &str| {
         let mut sql = Statement::new(format!("{left} = "));
         let (before, after) = right.split_once('?').unwrap_or(("", ""));
-        sql.push(before).bind(SqlValue::Text(Some(value.to_owned()))).push(after);
+        sql.push(before).bind(value.to_owned()).push(after);
         sql
     };
     if let Some(email) = prospect.email.as_deref().filter(|_| is_contact(resource)) {
@@ -140,7 +140,7 @@ pub fn question(resource: &'static Resource, tenant: &Tenant, prospect: &Prospec
     }
     if let Some(domain) = prospect.domain.as_deref().filter(|_| !is_contact(resource)) {
         let mut sql = Statement::new("lower(t.domain) = ANY(");
-        sql.bind(SqlValue::Texts(vec![domain.to_owned(), format!("www.{domain}")])).push(")");
+        sql.bind(vec![domain.to_owned(), format!("www.{domain}")]).sql(")");
         arm(sql, None);
     }
     if let Some(phone) = prospect.phone.as_deref() {
@@ -157,13 +157,13 @@ pub fn question(resource: &'static Resource, tenant: &Tenant, prospect: &Prospec
         let called = if is_contact(resource) { "lower(" } else { "rapport_company_name(" };
         let name = || SqlValue::Text(Some(name.to_owned()));
         let mut test = Statement::new(called);
-        test.bind(name()).push(") <% t.search");
+        test.bind(name()).sql(") <% t.search");
         let mut order = Statement::new(format!("word_similarity({called}"));
-        order.bind(name()).push("), t.search) DESC");
+        order.bind(name()).sql("), t.search) DESC");
         arm(test, Some(order));
     }
     if found.text().is_empty() {
-        found.push("SELECT NULL::uuid AS id WHERE false");
+        found.sql("SELECT NULL::uuid AS id WHERE false");
     }
     rated(resource, tenant, prospect, found)
 }
@@ -172,19 +172,19 @@ pub fn question(resource: &'static Resource, tenant: &Tenant, prospect: &Prospec
 pub(super) fn rated(resource: &'static Resource, tenant: &Tenant, prospect: &Prospect, found: Statement) -> Statement {
     let text = |text: &Option<String>| SqlValue::Text(text.clone());
     let mut sql = Statement::new("WITH found (id) AS (");
-    sql.append(found).push(") SELECT t.id, (similarity(");
+    sql.append(found).sql(") SELECT t.id, (similarity(");
     let name = SqlValue::Text(prospect.name.clone());
     match is_contact(resource) {
-        true => sql.push("nullif(concat_ws(' ', t.first_name, t.last_name), ''), ").bind(name),
-        false => sql.push("rapport_company_name(t.name), rapport_company_name(").bind(name).push(")"),
+        true => sql.sql("nullif(concat_ws(' ', t.first_name, t.last_name), ''), ").bind(name),
+        false => sql.sql("rapport_company_name(t.name), rapport_company_name(").bind(name).sql(")"),
     };
-    sql.push(") * 1000)::integer");
+    sql.sql(") * 1000)::integer");
     let mut flag = |parts: Vec<(&str, SqlValue, &str)>| {
-        sql.push(", coalesce(");
+        sql.sql(", coalesce(");
         for (before, value, after) in parts {
             sql.push(before).bind(value).push(after);
         }
-        sql.push(", false)::integer");
+        sql.sql(", false)::integer");
     };
     let never = || vec![("", SqlValue::Bool(None), "")];
     // In the order of `score::FLAGS`.
@@ -218,16 +218,16 @@ pub(super) fn rated(resource: &'static Resource, tenant: &Tenant, prospect: &Pro
             flag(vec![("regexp_replace(lower(t.domain), '^www[.]', '') <> ", text(&prospect.domain), "")]);
         }
     }
-    sql.push(" FROM found JOIN ").push(resource.table).push(" t ON t.id = found.id");
+    sql.sql(" FROM found JOIN ").ident(resource.table).sql(" t ON t.id = found.id");
     if is_contact(resource) {
-        sql.push(
+        sql.sql(
             " LEFT JOIN companies c ON c.business_id = t.business_id AND c.id = t.company_id AND c.deleted_at IS NULL",
         );
     }
     sql.append(select::tenant_predicate(resource, tenant));
     select::not_deleted(&mut sql, resource);
     if prospect.id.is_some() {
-        sql.push(" AND t.id <> ").bind(SqlValue::Uuid(prospect.id));
+        sql.sql(" AND t.id <> ").bind(prospect.id);
     }
     sql
 }

@@ -11,7 +11,8 @@ use crate::auth::{Tenant, TenantSettings};
 use crate::base::error::{Error, FieldError, Result};
 use crate::crm::companies::COMPANIES;
 use crate::crm::contacts::CONTACTS;
-use crate::db::{SqlValue, Statement, Tx};
+use crate::db::schema::{contacts, leads};
+use crate::db::{Statement, Tx};
 use crate::http::idempotency::ApiResponse;
 use crate::http::precondition::IfMatch;
 use crate::resource::crud::{self, Row};
@@ -94,7 +95,7 @@ impl Conversion {
         let company = faults.member("company", found)?.flatten();
         let given = !matches!(self.company, PartyRef::Own);
         let found = find(tx, tenant, &CONTACT, &self.contact, contact, |change| {
-            change.set_default("company_id", SqlValue::Uuid(company.map(|company| company.id)));
+            change.set_default(contacts::company_id, company.map(|company| company.id));
         });
         let contact = faults.member("contact", found)?.flatten();
         let works_for = match contact {
@@ -103,8 +104,8 @@ impl Conversion {
         };
         let company_id = company.map(|company| company.id).or(works_for);
         let mut lead = self.lead.clone();
-        lead.set("company_id", SqlValue::Uuid(company_id));
-        lead.set("contact_id", SqlValue::Uuid(contact.map(|contact| contact.id)));
+        lead.set(leads::company_id, company_id);
+        lead.set(leads::contact_id, contact.map(|contact| contact.id));
         let lead = faults.member("lead", crud::update(tx, tenant, &LEADS, id, lead, IfMatch::ANY))?;
         faults.into_result()?;
         let mut row = |resource, id: Option<Uuid>| match id {
@@ -172,9 +173,9 @@ fn find(
         }
         PartyRef::New(change) => change,
     };
-    if let Some(text) = change.text(key.field) {
+    if let Some(text) = change.text_field(key.field) {
         let mut sql = Statement::new(format!("SELECT {}(", key.finds));
-        let row = sql.bind(SqlValue::Text(Some(text.to_owned()))).push(")").row(tx)?;
+        let row = sql.bind(text.to_owned()).sql(")").row(tx)?;
         if let Some(id) = row.and_then(|row| row.uuid(0))
             && locks::one(tx, tenant, key.resource, id)?
         {
@@ -198,12 +199,12 @@ fn employ(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, company: Option<Found>, gi
         "SELECT c.id FROM contacts t JOIN companies c ON c.business_id = t.business_id AND c.id = t.company_id \
          AND c.deleted_at IS NULL WHERE t.business_id = ",
     );
-    sql.bind(SqlValue::Uuid(Some(tenant.id()))).push(" AND t.id = ").bind(SqlValue::Uuid(Some(id)));
+    sql.bind(tenant.id()).sql(" AND t.id = ").bind(id);
     let now = sql.row(tx)?.and_then(|row| row.uuid(0));
     match company {
         Some(company) if now.is_none() || (given && now != Some(company.id)) => {
             let mut change = Changeset::empty(CONTACTS.fields);
-            change.set("company_id", SqlValue::Uuid(Some(company.id)));
+            change.set(contacts::company_id, company.id);
             crud::update(tx, tenant, &CONTACTS, id, change, IfMatch::ANY)?;
             Ok(Some(company.id))
         }

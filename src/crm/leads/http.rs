@@ -59,8 +59,8 @@ static CONVERSION: [Part; 3] = [
     ),
 ];
 static CREATED: [Field; 2] = [
-    Field::new("company", FieldType::Bool, "true", "Whether the company was made.").not_null(),
-    Field::new("contact", FieldType::Bool, "false", "Whether the contact was made.").not_null(),
+    Field::named("company", FieldType::Bool, "true", "Whether the company was made.").not_null(),
+    Field::named("contact", FieldType::Bool, "false", "Whether the contact was made.").not_null(),
 ];
 static CONVERTED: [Part; 4] = [
     Part::new("lead", Shape::Row(&LEADS), "The lead as it is now.").needed(),

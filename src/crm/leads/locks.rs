@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::LEADS;
 use crate::auth::Tenant;
 use crate::base::error::{Error, Result};
-use crate::db::{SqlValue, Statement, Tx};
+use crate::db::{Statement, Tx};
 use crate::http::precondition::IfMatch;
 use crate::resource::crud;
 use crate::resource::{Resource, select};
@@ -23,9 +23,9 @@ pub struct Locked {
 /// Locks lead `id` if `expected` is its version. Errors: 404; 412.
 pub fn lead(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, expected: IfMatch) -> Result<Locked> {
     let mut sql = Statement::new("SELECT t.version, t.company_id, t.contact_id, t.status FROM leads t");
-    sql.append(select::tenant_predicate(&LEADS, tenant)).push(" AND t.id = ").bind(SqlValue::Uuid(Some(id)));
+    sql.append(select::tenant_predicate(&LEADS, tenant)).sql(" AND t.id = ").bind(id);
     select::not_deleted(&mut sql, &LEADS);
-    let row = sql.push(" FOR NO KEY UPDATE").row(tx)?.ok_or_else(|| crud::not_found(&LEADS))?;
+    let row = sql.sql(" FOR NO KEY UPDATE").row(tx)?.ok_or_else(|| crud::not_found(&LEADS))?;
     if !expected.allows(row.int(0)) {
         return Err(Error::PreconditionFailed);
     }
@@ -36,7 +36,7 @@ pub fn lead(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, expected: IfMatch) -> Re
 /// Locks row `id`. Returns whether it exists.
 pub fn one(tx: &mut Tx<'_>, tenant: &Tenant, resource: &Resource, id: Uuid) -> Result<bool> {
     let mut sql = Statement::new(format!("SELECT t.id FROM {} t", resource.table));
-    sql.append(select::tenant_predicate(resource, tenant)).push(" AND t.id = ").bind(SqlValue::Uuid(Some(id)));
+    sql.append(select::tenant_predicate(resource, tenant)).sql(" AND t.id = ").bind(id);
     select::not_deleted(&mut sql, resource);
-    Ok(sql.push(" FOR NO KEY UPDATE").row(tx)?.is_some())
+    Ok(sql.sql(" FOR NO KEY UPDATE").row(tx)?.is_some())
 }

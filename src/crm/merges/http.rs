@@ -83,8 +83,8 @@ static OF_COMPANIES: [Part; 2] = [
     Part::new("company", Shape::Row(&COMPANIES), "The company that is left.").needed(),
 ];
 static NOT_UNDONE: [Field; 2] = [
-    Field::new("fields", FieldType::Tags, r#"["title"]"#, "Fields that someone has changed since.").not_null(),
-    Field::new(
+    Field::named("fields", FieldType::Tags, r#"["title"]"#, "Fields that someone has changed since.").not_null(),
+    Field::named(
         "rows",
         FieldType::Object,
         r#"{"leads":1}"#,

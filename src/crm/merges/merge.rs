@@ -13,7 +13,7 @@ use super::references::{self, Link};
 use super::resource::{MERGES, REVERSIBLE_DAYS};
 use crate::auth::Tenant;
 use crate::base::error::{Error, Result};
-use crate::db::{RawRow, SqlValue, Statement, Tx};
+use crate::db::{RawRow, Statement, Tx};
 use crate::http::idempotency::ApiResponse;
 use crate::http::precondition::IfMatch;
 use crate::resource::crud::{self, RelatedRows, Row};
@@ -100,8 +100,8 @@ impl Merge {
             "UPDATE {} t SET deleted_at = now(), version = t.version + 1, updated_at = now()",
             self.resource.table
         ));
-        sql.append(select::tenant_predicate(self.resource, tenant)).push(" AND t.id = ANY(");
-        sql.bind(SqlValue::Uuids(self.from.clone())).push(")").run(tx)?;
+        sql.append(select::tenant_predicate(self.resource, tenant)).sql(" AND t.id = ANY(");
+        sql.bind(self.from.clone()).sql(")").run(tx)?;
         let (survivor, changes) = self.fill(tx, tenant, &rows, &ids)?;
         let (id, merge) = self.keep(tx, tenant, changes, moved, kept)?;
         let json = row_json::document(&[("merge", Some(&merge)), (self.resource.name, Some(&survivor))]);
@@ -113,10 +113,10 @@ impl Merge {
     fn bound(&self, tx: &mut Tx<'_>, tenant: &Tenant) -> Result<()> {
         let mut sql = Statement::default();
         for (place, Link { resource, column }) in references::to(self.resource).enumerate() {
-            sql.push(if place == 0 { "SELECT '" } else { " UNION ALL SELECT '" }).push(resource.plural);
+            sql.sql(if place == 0 { "SELECT '" } else { " UNION ALL SELECT '" }).push(resource.plural);
             sql.push(&format!("', count(*) FROM (SELECT FROM {} t WHERE t.business_id = ", resource.table));
-            sql.bind(SqlValue::Uuid(Some(tenant.id()))).push(&format!(" AND t.{column} = ANY("));
-            sql.bind(SqlValue::Uuids(self.from.clone())).push(&format!(") LIMIT {}) t", MAX_MOVED_ROWS + 1));
+            sql.bind(tenant.id()).push(&format!(" AND t.{column} = ANY("));
+            sql.bind(self.from.clone()).push(&format!(") LIMIT {}) t", MAX_MOVED_ROWS + 1));
         }
         let counted = sql.rows(tx)?;
         if counted.iter().filter_map(|row| row.int(1)).sum::<i64>() <= MAX_MOVED_ROWS {
@@ -173,12 +173,12 @@ impl Merge {
             "WITH moving AS (SELECT t.id, t.{column} AS was FROM {} t WHERE t.business_id = ",
             resource.table
         ));
-        sql.bind(SqlValue::Uuid(Some(tenant.id()))).push(&format!(" AND t.{column} = ANY("));
-        sql.bind(SqlValue::Uuids(self.from.clone()));
+        sql.bind(tenant.id()).push(&format!(" AND t.{column} = ANY("));
+        sql.bind(self.from.clone());
         sql.push(&format!(") ORDER BY t.id FOR NO KEY UPDATE) UPDATE {} t SET {column} = ", resource.table));
-        sql.bind(SqlValue::Uuid(Some(self.survivor)));
-        sql.push(", version = t.version + 1, updated_at = now() FROM moving WHERE t.business_id = ");
-        sql.bind(SqlValue::Uuid(Some(tenant.id()))).push(" AND t.id = moving.id RETURNING t.id, moving.was");
+        sql.bind(self.survivor);
+        sql.sql(", version = t.version + 1, updated_at = now() FROM moving WHERE t.business_id = ");
+        sql.bind(tenant.id()).sql(" AND t.id = moving.id RETURNING t.id, moving.was");
         let mut by_row: BTreeMap<Uuid, Vec<Uuid>> = BTreeMap::new();
         for row in sql.rows(tx)? {
             if let (Some(id), Some(was)) = (row.uuid(0), row.uuid(1)) {
@@ -210,38 +210,38 @@ impl Merge {
     fn fill(&self, tx: &mut Tx<'_>, tenant: &Tenant, rows: &[RawRow], ids: &[Uuid]) -> Result<(Row, String)> {
         let table = self.resource.table;
         let here = |sql: &mut Statement, alias: &str| {
-            sql.push(&format!("{alias}.business_id = ")).bind(SqlValue::Uuid(Some(tenant.id())));
+            sql.push(&format!("{alias}.business_id = ")).bind(tenant.id());
             sql.push(&format!(" AND {alias}.id = "));
         };
         let mut sql = Statement::new(format!("WITH before AS (SELECT to_jsonb(b) AS row FROM {table} b WHERE "));
         here(&mut sql, "b");
-        sql.bind(SqlValue::Uuid(Some(self.survivor)));
+        sql.bind(self.survivor);
         sql.push(&format!("), after AS (UPDATE {table} t SET version = t.version + 1, updated_at = now()"));
         for (name, winner) in self.winners(rows) {
             sql.push(&format!(", {name} = (SELECT o.{name} FROM {table} o WHERE "));
             here(&mut sql, "o");
-            sql.bind(SqlValue::Uuid(Some(winner))).push(")");
+            sql.bind(winner).sql(")");
         }
         let all = |sql: &mut Statement| {
-            sql.push("FROM unnest(").bind(SqlValue::Uuids(ids.to_vec()));
+            sql.sql("FROM unnest(").bind(ids.to_vec());
             sql.push(&format!(") WITH ORDINALITY k (id, place) JOIN {table} o ON o.id = k.id AND o.business_id = "));
-            sql.bind(SqlValue::Uuid(Some(tenant.id())));
+            sql.bind(tenant.id());
         };
-        sql.push(", tags = coalesce((SELECT array_agg(tag ORDER BY first) FROM (SELECT u.tag, min(k.place * 1000 + u.place) AS first ");
+        sql.sql(", tags = coalesce((SELECT array_agg(tag ORDER BY first) FROM (SELECT u.tag, min(k.place * 1000 + u.place) AS first ");
         all(&mut sql);
         sql.push(&format!(
             " CROSS JOIN unnest(o.tags) WITH ORDINALITY u (tag, place) GROUP BY u.tag ORDER BY first LIMIT {MAX_TAGS}) every), '{{}}')"
         ));
         // Of a key that several have, the last one counts: the survivor's.
-        sql.push(", metadata = coalesce((SELECT jsonb_object_agg(m.key, m.value ORDER BY k.place DESC) ");
+        sql.sql(", metadata = coalesce((SELECT jsonb_object_agg(m.key, m.value ORDER BY k.place DESC) ");
         all(&mut sql);
-        sql.push(" CROSS JOIN jsonb_each(o.metadata) m), '{}') WHERE ");
+        sql.sql(" CROSS JOIN jsonb_each(o.metadata) m), '{}') WHERE ");
         here(&mut sql, "t");
-        sql.bind(SqlValue::Uuid(Some(self.survivor)));
-        sql.push(&format!(" RETURNING t.*) SELECT {}, ", select::columns(self.resource, "t")));
-        sql.push("(SELECT coalesce(jsonb_object_agg(key, jsonb_build_object('old', b.row -> key, 'new', to_jsonb(t) -> key)), '{}')::text \
-                  FROM unnest(").bind(SqlValue::Texts(self.told()));
-        sql.push(") key WHERE b.row -> key IS DISTINCT FROM to_jsonb(t) -> key), octet_length(t.metadata::text) FROM after t, before b");
+        sql.bind(self.survivor);
+        sql.sql(" RETURNING t.*) SELECT ").append(select::columns(self.resource, "t")).sql(", ");
+        sql.sql("(SELECT coalesce(jsonb_object_agg(key, jsonb_build_object('old', b.row -> key, 'new', to_jsonb(t) -> key)), '{}')::text \
+                  FROM unnest(").bind(self.told());
+        sql.sql(") key WHERE b.row -> key IS DISTINCT FROM to_jsonb(t) -> key), octet_length(t.metadata::text) FROM after t, before b");
         let cells = sql.row(tx)?.ok_or_else(|| crud::not_found(self.resource))?;
         let width = self.resource.fields.len();
         if cells.int(width + 1).is_some_and(|bytes| bytes > MAX_OBJECT_BYTES) {
@@ -272,15 +272,13 @@ impl Merge {
         let mut sql = Statement::new(
             "INSERT INTO merges AS t (business_id, id, resource, survivor_id, from_ids, moved, links, changes, reversible_until) VALUES (",
         );
-        sql.bind(SqlValue::Uuid(Some(tenant.id()))).push(", ").bind(SqlValue::Uuid(Some(id))).push(", ");
-        sql.bind(SqlValue::Text(Some(self.resource.plural.to_owned())))
-            .push(", ")
-            .bind(SqlValue::Uuid(Some(self.survivor)));
-        sql.push(", ").bind(SqlValue::Texts(self.from.iter().map(Uuid::to_string).collect())).push(", ");
-        sql.bind(SqlValue::Json(Some(moved.into()))).push(", ").bind(SqlValue::Json(Some(links.into()))).push(", ");
-        sql.bind(SqlValue::Text(Some(changes)));
+        sql.bind(tenant.id()).sql(", ").bind(id).sql(", ");
+        sql.bind(self.resource.plural.to_owned()).sql(", ").bind(self.survivor);
+        sql.sql(", ").bind(self.from.iter().map(Uuid::to_string).collect::<Vec<_>>()).sql(", ");
+        sql.bind(Json::Object(moved)).sql(", ").bind(Json::Object(links)).sql(", ");
+        sql.bind(changes);
         sql.push(&format!("::jsonb, now() + interval '{REVERSIBLE_DAYS} days') RETURNING "));
-        let cells = sql.push(&select::columns(&MERGES, "t")).row(tx)?;
+        let cells = sql.append(select::columns(&MERGES, "t")).row(tx)?;
         let cells = cells.ok_or_else(|| Error::Internal("an insert returned no row".into()))?;
         Ok((id, crud::row(&MERGES, &Projection::default(), &cells, &RelatedRows::default())))
     }

@@ -1,5 +1,6 @@
 //! The resource `merges`: which contacts or companies became one.
 
+use crate::db::schema::merges;
 use crate::resource::{Field, FieldType, Operations, Resource, Search, Sort, crud};
 
 const OF: &[&str] = &["contacts", "companies"];
@@ -13,10 +14,10 @@ pub static MERGES: Resource = Resource {
     description: "Which contacts or companies became one, and what that changed. It can be undone for 30 days.",
     table: "merges",
     fields: &[
-        Field::ID,
-        Field::choice("resource", OF, r#""contacts""#, "Whose rows they were.").read_only().not_null(),
+        Field::id(merges::id),
+        Field::choice(merges::resource, OF, r#""contacts""#, "Whose rows they were.").read_only().not_null(),
         Field::new(
-            "survivor_id",
+            merges::survivor_id,
             FieldType::Uuid,
             r#""01939d5e-6f3a-7b21-9c4e-3f8a1d2b5c71""#,
             "The row that is left.",
@@ -25,7 +26,7 @@ pub static MERGES: Resource = Resource {
         .not_null()
         .filter(),
         Field::new(
-            "from_ids",
+            merges::from_ids,
             FieldType::Tags,
             r#"["01939d5e-6f3a-7b21-9c4e-3f8a1d2b5c72"]"#,
             "The rows that went into it. `from_ids=a,b` finds merges of any of them.",
@@ -34,7 +35,7 @@ pub static MERGES: Resource = Resource {
         .not_null()
         .filter(),
         Field::new(
-            "moved",
+            merges::moved,
             FieldType::Object,
             r#"{"leads":2}"#,
             "How many rows lead to the survivor since, by resource.",
@@ -42,18 +43,18 @@ pub static MERGES: Resource = Resource {
         .read_only()
         .not_null(),
         Field::new(
-            "changes",
+            merges::changes,
             FieldType::Object,
             r#"{"email":{"old":null,"new":"shelley@example.com"}}"#,
             "The fields of the survivor that changed, each as it was and as it became.",
         )
         .read_only()
         .not_null(),
-        Field::time("reversible_until", "Until when it can be undone.").read_only().not_null(),
-        Field::time("reverted_at", "When it was undone.").read_only(),
-        Field::VERSION,
-        Field::CREATED_AT,
-        Field { filter: false, ..Field::UPDATED_AT },
+        Field::time(merges::reversible_until, "Until when it can be undone.").read_only().not_null(),
+        Field::time(merges::reverted_at, "When it was undone.").read_only(),
+        Field::version(merges::version),
+        Field::created_at(merges::created_at),
+        Field { filter: false, ..Field::updated_at(merges::updated_at) },
     ],
     sorts: &[Sort::time("created_at", "t.created_at")],
     search: Search::None,

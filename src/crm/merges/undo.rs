@@ -57,8 +57,8 @@ pub fn run(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, expected: IfMatch) -> Res
     }
     let mut sql =
         Statement::new("UPDATE merges t SET reverted_at = now(), version = t.version + 1, updated_at = now()");
-    sql.append(select::tenant_predicate(&MERGES, tenant)).push(" AND t.id = ").bind(SqlValue::Uuid(Some(id)));
-    let cells = sql.push(" RETURNING ").push(&select::columns(&MERGES, "t")).row(tx)?;
+    sql.append(select::tenant_predicate(&MERGES, tenant)).sql(" AND t.id = ").bind(id);
+    let cells = sql.sql(" RETURNING ").append(select::columns(&MERGES, "t")).row(tx)?;
     let cells = cells.ok_or_else(|| crud::not_found(&MERGES))?;
     let merge = crud::row(&MERGES, &Projection::default(), &cells, &RelatedRows::default());
     let row = crud::one(tx, tenant, resource, survivor, &Projection::default())?;
@@ -78,8 +78,8 @@ fn find(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, expected: IfMatch) -> Result
         "SELECT t.resource, t.survivor_id, array_to_string(t.from_ids, ' '), t.version, (t.reverted_at IS NOT NULL)::integer, \
          (t.reversible_until < now())::integer FROM merges t",
     );
-    sql.append(select::tenant_predicate(&MERGES, tenant)).push(" AND t.id = ").bind(SqlValue::Uuid(Some(id)));
-    let row = sql.push(" FOR UPDATE").row(tx)?.ok_or_else(|| crud::not_found(&MERGES))?;
+    sql.append(select::tenant_predicate(&MERGES, tenant)).sql(" AND t.id = ").bind(id);
+    let row = sql.sql(" FOR UPDATE").row(tx)?.ok_or_else(|| crud::not_found(&MERGES))?;
     if !expected.allows(row.int(3)) {
         return Err(Error::PreconditionFailed);
     }
@@ -98,10 +98,7 @@ fn find(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, expected: IfMatch) -> Result
 
 /// Appends the condition on this merge, whose alias is `m`.
 fn this(sql: &mut Statement, tenant: &Tenant, kept: &Kept) {
-    sql.push("m.business_id = ")
-        .bind(SqlValue::Uuid(Some(tenant.id())))
-        .push(" AND m.id = ")
-        .bind(SqlValue::Uuid(Some(kept.id)));
+    sql.sql("m.business_id = ").bind(tenant.id()).sql(" AND m.id = ").bind(kept.id);
 }
 
 /// Restores the survivor's old values, where the merge's values are unchanged and old references still point to a row.
@@ -115,7 +112,7 @@ fn give_back(tx: &mut Tx<'_>, tenant: &Tenant, kept: &Kept) -> Result<Vec<String
         resource.table
     ));
     this(&mut sql, tenant, kept);
-    let rows = sql.push(" ORDER BY f.key").rows(tx)?;
+    let rows = sql.sql(" ORDER BY f.key").rows(tx)?;
     let named = |row: &RawRow| row.text(0).map(str::to_owned);
     let link = |row: &RawRow| {
         let relation = Relation::of_link(resource.relations, row.text(0)?)?;
@@ -140,12 +137,9 @@ fn give_back(tx: &mut Tx<'_>, tenant: &Tenant, kept: &Kept) -> Result<Vec<String
          FROM merges o CROSS JOIN jsonb_each(o.changes) f WHERE o.business_id = ",
         resource.table
     ));
-    sql.bind(SqlValue::Uuid(Some(tenant.id())))
-        .push(" AND o.id = ")
-        .bind(SqlValue::Uuid(Some(kept.id)))
-        .push(")) p WHERE ");
+    sql.bind(tenant.id()).sql(" AND o.id = ").bind(kept.id).sql(")) p WHERE ");
     this(&mut sql, tenant, kept);
-    sql.push(" AND t.business_id = m.business_id AND t.id = m.survivor_id")
+    sql.sql(" AND t.business_id = m.business_id AND t.id = m.survivor_id")
         .run(tx)
         .map_err(|error| taken(error.into(), resource))?;
     Ok(others.into_iter().filter_map(named).collect())
@@ -159,8 +153,8 @@ fn restore(tx: &mut Tx<'_>, tenant: &Tenant, kept: &Kept) -> Result<()> {
     ));
     this(&mut sql, tenant, kept);
     // Both are the time of the merge's transaction.
-    sql.push(" AND t.business_id = m.business_id AND t.deleted_at = m.created_at AND t.id = ANY(");
-    sql.bind(SqlValue::Uuids(kept.from.clone())).push(")").run(tx)?;
+    sql.sql(" AND t.business_id = m.business_id AND t.deleted_at = m.created_at AND t.id = ANY(");
+    sql.bind(kept.from.clone()).sql(")").run(tx)?;
     Ok(())
 }
 
@@ -172,21 +166,21 @@ fn relink(tx: &mut Tx<'_>, tenant: &Tenant, kept: &Kept, link: Link, there: &[Uu
     let mut sql = Statement::new(
         "WITH kept AS (SELECT r.id::uuid AS id, l.key::uuid AS was FROM merges m CROSS JOIN jsonb_each(m.links -> ",
     );
-    sql.bind(name()).push(") l CROSS JOIN jsonb_array_elements_text(l.value) r (id) WHERE ");
+    sql.bind(name()).sql(") l CROSS JOIN jsonb_array_elements_text(l.value) r (id) WHERE ");
     this(&mut sql, tenant, kept);
     sql.push(&format!(
         "), back AS (SELECT t.id, kept.was FROM {} t JOIN kept ON kept.id = t.id WHERE t.{column} = ",
         resource.table
     ));
-    sql.bind(SqlValue::Uuid(Some(kept.survivor))).push(" AND t.business_id = ").bind(SqlValue::Uuid(Some(tenant.id())));
-    sql.push(" AND kept.was = ANY(").bind(SqlValue::Uuids(there.to_vec()));
+    sql.bind(kept.survivor).sql(" AND t.business_id = ").bind(tenant.id());
+    sql.sql(" AND kept.was = ANY(").bind(there.to_vec());
     sql.push(&format!(
         ") ORDER BY t.id FOR NO KEY UPDATE OF t), gone AS (UPDATE {} t SET {column} = back.was, ",
         resource.table
     ));
-    sql.push("version = t.version + 1, updated_at = now() FROM back WHERE t.business_id = ");
-    sql.bind(SqlValue::Uuid(Some(tenant.id()))).push(" AND t.id = back.id RETURNING 1) ");
-    sql.push("SELECT (SELECT count(*) FROM kept) - (SELECT count(*) FROM gone)");
+    sql.sql("version = t.version + 1, updated_at = now() FROM back WHERE t.business_id = ");
+    sql.bind(tenant.id()).sql(" AND t.id = back.id RETURNING 1) ");
+    sql.sql("SELECT (SELECT count(*) FROM kept) - (SELECT count(*) FROM gone)");
     Ok(sql.row(tx)?.and_then(|row| row.int(0)).unwrap_or_default())
 }
 

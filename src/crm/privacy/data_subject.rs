@@ -8,7 +8,7 @@ use crate::auth::Tenant;
 use crate::base::error::Result;
 use crate::crm::contacts::CONTACTS;
 use crate::crm::merges::MERGES;
-use crate::db::{SqlValue, Statement};
+use crate::db::Statement;
 use crate::resource::audit_log::AUDIT_LOG;
 use crate::resource::{Cardinality, Resource, crud, registry, select};
 
@@ -61,7 +61,7 @@ impl DataSubject {
         let (persons, addresses) = persons(conn, tenant, contact, locks)?;
         let mut found = Self(vec![(&CONTACTS, persons.clone())]);
         let mut add = |found: &mut Self, resource: &'static Resource, mut sql: Statement| -> Result<()> {
-            let rows = sql.push(if locks { " FOR UPDATE" } else { "" }).rows(conn)?;
+            let rows = sql.sql(if locks { " FOR UPDATE" } else { "" }).rows(conn)?;
             found.0.push((resource, rows.iter().filter_map(|row| row.uuid(0)).collect()));
             Ok(())
         };
@@ -90,16 +90,15 @@ impl DataSubject {
 /// count. Errors: 404.
 fn persons(conn: &mut PgConnection, tenant: &Tenant, contact: Uuid, locks: bool) -> Result<(Vec<Uuid>, Vec<String>)> {
     let mut sql = Statement::new("WITH RECURSIVE same (id) AS (SELECT ");
-    sql.bind(SqlValue::Uuid(Some(contact)));
-    sql.push(" UNION SELECT other.id FROM same JOIN merges m ON m.business_id = ")
-        .bind(SqlValue::Uuid(Some(tenant.id())));
-    sql.push(
+    sql.bind(contact);
+    sql.sql(" UNION SELECT other.id FROM same JOIN merges m ON m.business_id = ").bind(tenant.id());
+    sql.sql(
         " AND m.resource = 'contacts' AND m.reverted_at IS NULL AND (m.survivor_id = same.id OR m.from_ids @> ARRAY[same.id::text]) \
          CROSS JOIN LATERAL (SELECT m.survivor_id AS id UNION SELECT unnest(m.from_ids)::uuid) other) \
          SELECT t.id, lower(t.email), t.phone FROM contacts t",
     );
-    sql.append(select::tenant_predicate(&CONTACTS, tenant)).push(" AND t.id IN (SELECT id FROM same) ORDER BY t.id");
-    let rows = sql.push(if locks { " FOR UPDATE OF t" } else { "" }).rows(conn)?;
+    sql.append(select::tenant_predicate(&CONTACTS, tenant)).sql(" AND t.id IN (SELECT id FROM same) ORDER BY t.id");
+    let rows = sql.sql(if locks { " FOR UPDATE OF t" } else { "" }).rows(conn)?;
     let persons: Vec<Uuid> = rows.iter().filter_map(|row| row.uuid(0)).collect();
     if !persons.contains(&contact) {
         return Err(crud::not_found(&CONTACTS));
@@ -109,18 +108,15 @@ fn persons(conn: &mut PgConnection, tenant: &Tenant, contact: Uuid, locks: bool)
     let mut before = Statement::new(
         "SELECT lower(t.changes #>> ARRAY[field, 'old']) FROM audit_log t CROSS JOIN unnest(ARRAY['email', 'phone']) field",
     );
+    before.append(select::tenant_predicate(&AUDIT_LOG, tenant)).sql(" AND t.row_id = ANY(").bind(persons.clone());
+    before.sql(") AND t.changes #>> ARRAY[field, 'old'] IS NOT NULL");
     before
-        .append(select::tenant_predicate(&AUDIT_LOG, tenant))
-        .push(" AND t.row_id = ANY(")
-        .bind(SqlValue::Uuids(persons.clone()));
-    before.push(") AND t.changes #>> ARRAY[field, 'old'] IS NOT NULL");
-    before
-        .push(" AND NOT EXISTS (SELECT FROM merges m WHERE m.business_id = t.business_id AND m.survivor_id = t.row_id");
-    before.push(" AND m.reverted_at IS NOT NULL AND m.created_at <= t.created_at");
-    before.push(" AND lower(m.changes #>> ARRAY[field, 'new']) = lower(t.changes #>> ARRAY[field, 'old'])");
+        .sql(" AND NOT EXISTS (SELECT FROM merges m WHERE m.business_id = t.business_id AND m.survivor_id = t.row_id");
+    before.sql(" AND m.reverted_at IS NOT NULL AND m.created_at <= t.created_at");
+    before.sql(" AND lower(m.changes #>> ARRAY[field, 'new']) = lower(t.changes #>> ARRAY[field, 'old'])");
     // Except when the same merge was undone and repeated.
-    before.push(" AND NOT m.from_ids <@ ").bind(SqlValue::Texts(persons.iter().map(Uuid::to_string).collect()));
-    let rows = before.push(")").rows(conn)?;
+    before.sql(" AND NOT m.from_ids <@ ").bind(persons.iter().map(Uuid::to_string).collect::<Vec<_>>());
+    let rows = before.sql(")").rows(conn)?;
     addresses.extend(rows.iter().filter_map(|row| row.text(0).map(str::to_owned)));
     addresses.sort();
     addresses.dedup();
@@ -130,31 +126,30 @@ fn persons(conn: &mut PgConnection, tenant: &Tenant, contact: Uuid, locks: bool)
 /// Selects the merges that involve them, undone or not.
 fn merges(tenant: &Tenant, persons: &[Uuid]) -> Statement {
     let mut sql = Statement::new("SELECT t.id FROM merges t");
-    sql.append(select::tenant_predicate(&MERGES, tenant))
-        .push(" AND t.resource = 'contacts' AND (t.survivor_id = ANY(");
-    sql.bind(SqlValue::Uuids(persons.to_vec())).push(") OR t.from_ids && ");
-    sql.bind(SqlValue::Texts(persons.iter().map(Uuid::to_string).collect())).push(") ORDER BY t.id");
+    sql.append(select::tenant_predicate(&MERGES, tenant)).sql(" AND t.resource = 'contacts' AND (t.survivor_id = ANY(");
+    sql.bind(persons.to_vec()).sql(") OR t.from_ids && ");
+    sql.bind(persons.iter().map(Uuid::to_string).collect::<Vec<_>>()).sql(") ORDER BY t.id");
     sql
 }
 
 impl Path {
     fn rows(&self, tenant: &Tenant, persons: &[Uuid], addresses: &[String], found: &DataSubject) -> Statement {
         let mut sql = Statement::new(format!("SELECT t.id FROM {} t", self.resource.table));
-        sql.append(select::tenant_predicate(self.resource, tenant)).push(" AND (");
+        sql.append(select::tenant_predicate(self.resource, tenant)).sql(" AND (");
         let nobody = self.contact.map(|column| format!("t.{column} IS NULL AND ")).unwrap_or_default();
         match self.contact {
-            Some(column) => sql.push(&format!("t.{column} = ANY(")).bind(SqlValue::Uuids(persons.to_vec())).push(")"),
-            None => sql.push("false"),
+            Some(column) => sql.push(&format!("t.{column} = ANY(")).bind(persons.to_vec()).sql(")"),
+            None => sql.sql("false"),
         };
         for (column, resource) in &self.through {
-            sql.push(&format!(" OR ({nobody}t.{column} = ANY(")).bind(SqlValue::Uuids(found.of(resource))).push("))");
+            sql.push(&format!(" OR ({nobody}t.{column} = ANY(")).bind(found.of(resource)).sql("))");
         }
         for column in self.addresses.iter().filter(|_| !addresses.is_empty()) {
             // The number may be stored with its extension.
             sql.push(&format!(" OR ({nobody}split_part(lower(t.{column}), ';ext=', 1) = ANY("));
-            sql.bind(SqlValue::Texts(addresses.to_vec())).push("))");
+            sql.bind(addresses.to_vec()).sql("))");
         }
-        sql.push(") ORDER BY t.id");
+        sql.sql(") ORDER BY t.id");
         sql
     }
 }

@@ -10,7 +10,7 @@ use super::data_subject::DataSubject;
 use crate::auth::Tenant;
 use crate::base::error::Result;
 use crate::crm::merges::{self, MERGES};
-use crate::db::{SqlValue, Statement, Tx};
+use crate::db::{Statement, Tx};
 use crate::identity::businesses::ERASURE_MODES;
 use crate::resource::{Field, FieldType, Mutability, Resource, select};
 
@@ -31,31 +31,28 @@ pub struct Erased {
 pub fn erase(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, mode: Option<&str>, done: &HashSet<Uuid>) -> Result<Erased> {
     merges::take_turns(tx, tenant)?;
     let mut sql = Statement::new("SELECT erasure FROM businesses WHERE id = ");
-    let configured = sql.bind(SqlValue::Uuid(Some(tenant.id()))).row(tx)?;
+    let configured = sql.bind(tenant.id()).row(tx)?;
     let configured = configured.as_ref().and_then(|row| row.text(0)).unwrap_or(ERASURE_MODES[0]);
     let mode = mode.unwrap_or(configured).to_owned();
     // The audit log then records the erasure without the old values.
     let mut erasing = Statement::new("SELECT set_config('rapport.erasing', ");
-    erasing.bind(SqlValue::Text(Some(mode.clone()))).push(", true)").run(tx)?;
+    erasing.bind(mode.clone()).sql(", true)").run(tx)?;
     let mut reach = DataSubject::find(tx, tenant, id, true)?;
     reach.0.iter_mut().for_each(|(_, ids)| ids.retain(|id| !done.contains(id)));
     // Values that merges gave to other rows, and took from them again.
     let mut sql = Statement::new("SELECT rapport_erase_merged(");
-    sql.bind(SqlValue::Uuids(reach.of(&MERGES))).push(")").run(tx)?;
+    sql.bind(reach.of(&MERGES)).sql(")").run(tx)?;
     // Dependent rows first.
     for (resource, ids) in reach.0.iter().rev().filter(|(_, ids)| !ids.is_empty()) {
         let mut sql = match mode.as_str() {
             "delete" => Statement::new(format!("DELETE FROM {} AS t", resource.table)),
             _ => emptied(resource),
         };
-        sql.append(select::tenant_predicate(resource, tenant))
-            .push(" AND t.id = ANY(")
-            .bind(SqlValue::Uuids(ids.clone()))
-            .push(")");
+        sql.append(select::tenant_predicate(resource, tenant)).sql(" AND t.id = ANY(").bind(ids.clone()).sql(")");
         sql.run(tx)?;
     }
-    Statement::new("SELECT rapport_erase_audit(").bind(SqlValue::Uuids(reach.ids())).push(")").run(tx)?;
-    Statement::new("SELECT rapport_erase_imports(").bind(SqlValue::Uuids(reach.ids())).push(")").run(tx)?;
+    Statement::new("SELECT rapport_erase_audit(").bind(reach.ids()).sql(")").run(tx)?;
+    Statement::new("SELECT rapport_erase_imports(").bind(reach.ids()).sql(")").run(tx)?;
     let rows = reach.0.iter().map(|(resource, ids)| (resource.plural.to_owned(), ids.len().into())).collect();
     Ok(Erased { mode, rows, ids: reach.ids().into_iter().collect() })
 }
@@ -67,18 +64,18 @@ fn emptied(resource: &Resource) -> Statement {
     for field in resource.fields.iter().filter(|field| is_free(field)) {
         sql.push(&format!(", {} = ", field.name));
         match field.field_type {
-            FieldType::Tags => sql.push("'{}'"),
-            FieldType::Object if !field.nullable => sql.push("'{}'"),
-            _ if field.nullable => sql.push("NULL"),
-            _ => sql.bind(SqlValue::Text(Some(ERASED.to_owned()))),
+            FieldType::Tags => sql.sql("'{}'"),
+            FieldType::Object if !field.nullable => sql.sql("'{}'"),
+            _ if field.nullable => sql.sql("NULL"),
+            _ => sql.bind(ERASED.to_owned()),
         };
     }
     match resource.plural {
-        "contacts" => sql.push(", deleted_at = coalesce(deleted_at, now())"),
+        "contacts" => sql.sql(", deleted_at = coalesce(deleted_at, now())"),
         // Erased conversations share one address, which only closed ones can.
-        "conversations" => sql.push(", status = 'closed'"),
+        "conversations" => sql.sql(", status = 'closed'"),
         // Written by the service, but it holds their values; without these the merge cannot be undone either.
-        "merges" => sql.push(", changes = '{}', links = '{}', reversible_until = least(reversible_until, now())"),
+        "merges" => sql.sql(", changes = '{}', links = '{}', reversible_until = least(reversible_until, now())"),
         _ => &mut sql,
     };
     sql

@@ -5,7 +5,7 @@ use uuid::Uuid;
 use super::data_subject::DataSubject;
 use crate::auth::Tenant;
 use crate::base::error::{Error, Result};
-use crate::db::{SqlValue, Statement, Tx};
+use crate::db::{Statement, Tx};
 use crate::resource::audit_log::AUDIT_LOG;
 use crate::resource::{crud, select};
 
@@ -23,7 +23,7 @@ pub fn export(tx: &mut Tx<'_>, tenant: &Tenant, contact: Uuid, most: usize) -> R
         );
         return Err(Error::conflict("too_much", detail));
     }
-    Statement::new("SELECT rapport_audit_export(").bind(SqlValue::Uuid(Some(contact))).push(")").run(tx)?;
+    Statement::new("SELECT rapport_audit_export(").bind(contact).sql(")").run(tx)?;
     let mut out = b"{".to_vec();
     for (resource, ids) in &reach.0 {
         out.extend_from_slice(format!("\"{}\":", resource.plural).as_bytes());
@@ -39,10 +39,7 @@ pub fn export(tx: &mut Tx<'_>, tenant: &Tenant, contact: Uuid, most: usize) -> R
 /// Counts the audit log entries about these rows.
 fn told(tx: &mut Tx<'_>, tenant: &Tenant, ids: &[Uuid]) -> Result<usize> {
     let mut sql = Statement::new("SELECT count(*) FROM audit_log t");
-    sql.append(select::tenant_predicate(&AUDIT_LOG, tenant))
-        .push(" AND t.row_id = ANY(")
-        .bind(SqlValue::Uuids(ids.to_vec()))
-        .push(")");
+    sql.append(select::tenant_predicate(&AUDIT_LOG, tenant)).sql(" AND t.row_id = ANY(").bind(ids.to_vec()).sql(")");
     let count = sql.row(tx)?.and_then(|row| row.int(0)).unwrap_or_default();
     Ok(usize::try_from(count).unwrap_or_default())
 }

@@ -27,15 +27,15 @@ use crate::resource::http::id;
 use crate::resource::openapi::{Act, Gives};
 use crate::resource::{Field, FieldType, ReadService};
 
-static ERASURE: [Field; 1] = [Field::choice(
+static ERASURE: [Field; 1] = [Field::named(
     "mode",
-    ERASURE_MODES,
+    FieldType::Choice(ERASURE_MODES),
     r#""anonymise""#,
     "`anonymise` keeps rows for the figures, `delete` nothing; as the business has it, when left out.",
 )];
 static ERASED: [Field; 2] = [
-    Field::choice("mode", ERASURE_MODES, r#""anonymise""#, "What was done.").not_null(),
-    Field::new("rows", FieldType::Object, r#"{"contacts":1,"leads":2,"messages":31}"#, "How many of each resource.")
+    Field::named("mode", FieldType::Choice(ERASURE_MODES), r#""anonymise""#, "What was done.").not_null(),
+    Field::named("rows", FieldType::Object, r#"{"contacts":1,"leads":2,"messages":31}"#, "How many of each resource.")
         .not_null(),
 ];
 

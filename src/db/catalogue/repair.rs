@@ -145,7 +145,7 @@ fn stop_writers(tx: &mut Tx<'_>, until: Instant) -> Result<()> {
         "SELECT string_agg(format('%I', c.relname), ', ') FROM pg_class c WHERE c.relnamespace = \
                                   'public'::regnamespace AND c.relkind IN ('r', 'p') AND c.relname = ANY(",
     );
-    sql.bind(db::SqlValue::Texts(tables.into_iter().map(str::to_owned).collect())).push(")");
+    sql.bind(db::SqlValue::Texts(tables.into_iter().map(str::to_owned).collect())).sql(")");
     if let Some(tables) = sql.row(tx)?.as_ref().and_then(|row| row.text(0)) {
         bound(tx, until)?;
         tx.batch_execute(&format!("LOCK TABLE {tables} IN SHARE ROW EXCLUSIVE MODE"))?;

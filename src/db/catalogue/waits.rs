@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use diesel::PgConnection;
 
 use crate::base::error::{Error, Result, is_deadlock};
-use crate::db::{SqlValue, Statement};
+use crate::db::Statement;
 
 /// Total time for all attempts, unless the session's `lock_timeout` is shorter (`PGOPTIONS="-c lock_timeout=2s"`).
 const LIMIT: Duration = Duration::from_secs(10);
@@ -74,8 +74,8 @@ pub fn holders_of(conn: &mut PgConnection, tables: &[String]) -> Result<String> 
                  AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
                  AND c.relnamespace = 'public'::regnamespace AND c.relname = ANY(",
     );
-    sql.bind(SqlValue::Texts(tables.to_vec()));
-    sql.push(") GROUP BY a.pid, a.usename, a.application_name, a.state, a.xact_start ORDER BY a.xact_start NULLS LAST LIMIT 3) h");
+    sql.bind(tables.to_vec());
+    sql.sql(") GROUP BY a.pid, a.usename, a.application_name, a.state, a.xact_start ORDER BY a.xact_start NULLS LAST LIMIT 3) h");
     let row = sql.row(conn)?;
     let held = row.as_ref().and_then(|row| row.text(0)).filter(|held| !held.is_empty());
     Ok(held.unwrap_or("who held them is gone").to_owned())

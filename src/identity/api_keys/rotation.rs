@@ -9,7 +9,7 @@ use super::definition::API_KEYS;
 use super::store::{generate, guard_key, prefix, with_secret};
 use crate::auth::{Action, Area, Tenant, hash};
 use crate::base::error::{Error, Result};
-use crate::db::{Db, SqlValue, Statement, Tx};
+use crate::db::{Db, Statement, Tx};
 use crate::http::caller::Caller;
 use crate::http::{idempotency, routing};
 use crate::identity::dto::ROTATION;
@@ -42,11 +42,11 @@ fn replace_secret(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, overlap: i64, key:
     guard_key(tx, tenant, id)?;
     let mut sql =
         Statement::new("UPDATE api_keys SET version = version + 1, updated_at = now(), previous_hash = hash, ");
-    sql.push("previous_until = now() + make_interval(secs => ").bind(SqlValue::Int(Some(overlap))).push("), hash = ");
-    sql.bind(SqlValue::Bytes(hash(key).to_vec())).push(", prefix = ").bind(prefix(key)).push(" WHERE business_id = ");
-    sql.bind(SqlValue::Uuid(Some(tenant.id()))).push(" AND id = ").bind(SqlValue::Uuid(Some(id)));
+    sql.sql("previous_until = now() + make_interval(secs => ").bind(overlap).sql("), hash = ");
+    sql.bind(hash(key).to_vec()).sql(", prefix = ").bind(prefix(key)).sql(" WHERE business_id = ");
+    sql.bind(tenant.id()).sql(" AND id = ").bind(id);
     if overlap > 0 {
-        sql.push(" AND (previous_until IS NULL OR previous_until <= now())");
+        sql.sql(" AND (previous_until IS NULL OR previous_until <= now())");
     }
     let rotated = sql.run(tx)? > 0;
     let row = with_secret(tx, tenant, id, key)?;

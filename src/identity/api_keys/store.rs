@@ -16,7 +16,7 @@ const PREFIX: usize = 10;
 /// Checks that the key `id` may do no more than the caller. Errors: 403.
 pub fn guard_key(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid) -> Result<()> {
     let mut sql = Statement::new("SELECT role, array_to_string(permissions, ' ') FROM api_keys WHERE business_id = ");
-    sql.bind(SqlValue::Uuid(Some(tenant.id()))).push(" AND id = ").bind(SqlValue::Uuid(Some(id)));
+    sql.bind(tenant.id()).sql(" AND id = ").bind(id);
     let Some(row) = sql.row(tx)? else { return Ok(()) };
     let names: Option<Vec<String>> = row.text(1).map(|names| names.split(' ').map(str::to_owned).collect());
     guard(tenant, row.text(0).and_then(Role::named).unwrap_or(Role::Owner), names.as_deref())
@@ -67,14 +67,14 @@ pub fn insert(tx: &mut Tx<'_>, tenant: &Tenant, name: &str, role: Role, key: &st
     let mut sql = Statement::new(
         "INSERT INTO api_keys (business_id, id, name, role, prefix, hash, expires_at, permissions) VALUES (",
     );
-    sql.bind(SqlValue::Uuid(Some(tenant.id()))).push(", ").bind(SqlValue::Uuid(Some(id))).push(", ");
-    sql.bind(text(name)).push(", ").bind(text(role.name())).push(", ");
-    sql.bind(prefix(key)).push(", ").bind(SqlValue::Bytes(hash(key).to_vec()));
-    sql.push(", ").bind(SqlValue::Time(limits.expires_at)).push(", ");
+    sql.bind(tenant.id()).sql(", ").bind(id).sql(", ");
+    sql.bind(text(name)).sql(", ").bind(text(role.name())).sql(", ");
+    sql.bind(prefix(key)).sql(", ").bind(hash(key).to_vec());
+    sql.sql(", ").bind(limits.expires_at).sql(", ");
     match limits.permissions {
-        Some(names) => sql.bind(SqlValue::Texts(names)),
-        None => sql.push("NULL"),
+        Some(names) => sql.bind(names),
+        None => sql.sql("NULL"),
     };
-    sql.push(") ON CONFLICT (hash) DO NOTHING").run(tx)?;
+    sql.sql(") ON CONFLICT (hash) DO NOTHING").run(tx)?;
     Ok(id)
 }

@@ -5,6 +5,7 @@ use uuid::Uuid;
 use super::store::{Limits, generate, guard, guard_key, insert, with_secret};
 use crate::auth::{Role, Tenant};
 use crate::base::error::Result;
+use crate::db::schema::api_keys;
 use crate::db::{SqlValue, Tx};
 use crate::http::precondition::IfMatch;
 use crate::resource::{Changeset, Resource, Row, WriteOps, crud};
@@ -14,15 +15,15 @@ pub const WRITES: WriteOps = WriteOps { create, update, delete, ..WriteOps::PLAI
 
 /// Creates a key and returns it as the member `key` of the row.
 fn create(tx: &mut Tx<'_>, tenant: &Tenant, _: &'static Resource, change: Changeset) -> Result<(Uuid, Row)> {
-    let role = change.text("role").and_then(Role::named).unwrap_or(Role::Viewer);
-    let permissions = match change.get("permissions") {
+    let role = change.text(api_keys::role).and_then(Role::named).unwrap_or(Role::Viewer);
+    let permissions = match change.get(api_keys::permissions) {
         Some(SqlValue::Texts(names)) => Some(names.clone()),
         _ => None,
     };
     guard(tenant, role, permissions.as_deref())?;
     let key = generate()?;
-    let limits = Limits { permissions, expires_at: change.get("expires_at").and_then(SqlValue::as_time) };
-    let id = insert(tx, tenant, change.text("name").unwrap_or_default(), role, &key, limits)?;
+    let limits = Limits { permissions, expires_at: change.get(api_keys::expires_at).and_then(SqlValue::as_time) };
+    let id = insert(tx, tenant, change.text(api_keys::name).unwrap_or_default(), role, &key, limits)?;
     Ok((id, with_secret(tx, tenant, id, &key)?))
 }
 

@@ -5,7 +5,7 @@ use uuid::Uuid;
 use super::provider::ExternalIdentity;
 use crate::auth::Hash;
 use crate::base::error::Result;
-use crate::db::{SqlValue, Statement, Tx};
+use crate::db::{Statement, Tx};
 
 /// Expired attempts which are deleted with each new one.
 const MAX_PURGED: u32 = 100;
@@ -32,17 +32,17 @@ pub fn save(tx: &mut Tx<'_>, attempt: &LoginAttempt, seconds: i64) -> Result<()>
     .run(tx)?;
     let mut sql =
         Statement::new("INSERT INTO oidc_login_attempts (state, secret, nonce, verifier, expires_at) VALUES (");
-    sql.bind(SqlValue::Bytes(attempt.state.to_vec())).push(", ").bind(SqlValue::Bytes(attempt.secret.to_vec()));
-    sql.push(", ").bind(SqlValue::text(&attempt.nonce)).push(", ").bind(SqlValue::text(&attempt.verifier));
-    sql.push(", now() + make_interval(secs => ").bind(SqlValue::Int(Some(seconds))).push("))").run(tx)?;
+    sql.bind(attempt.state.to_vec()).sql(", ").bind(attempt.secret.to_vec());
+    sql.sql(", ").bind(&attempt.nonce).sql(", ").bind(&attempt.verifier);
+    sql.sql(", now() + make_interval(secs => ").bind(seconds).sql("))").run(tx)?;
     Ok(())
 }
 
 /// Takes the attempt of `state`, if `secret` matches and it has not expired. It can be taken once.
 pub fn take(tx: &mut Tx<'_>, state: &Hash, secret: &Hash) -> Result<Option<LoginAttempt>> {
     let mut sql = Statement::new("DELETE FROM oidc_login_attempts WHERE expires_at > now() AND state = ");
-    sql.bind(SqlValue::Bytes(state.to_vec())).push(" AND secret = ").bind(SqlValue::Bytes(secret.to_vec()));
-    let row = sql.push(" RETURNING nonce, verifier").row(tx)?;
+    sql.bind(state.to_vec()).sql(" AND secret = ").bind(secret.to_vec());
+    let row = sql.sql(" RETURNING nonce, verifier").row(tx)?;
     let owned = |cell: Option<&str>| cell.unwrap_or_default().to_owned();
     Ok(row.map(|row| LoginAttempt {
         state: *state,
@@ -57,19 +57,19 @@ pub fn take(tx: &mut Tx<'_>, state: &Hash, secret: &Hash) -> Result<Option<Login
 pub fn person(tx: &mut Tx<'_>, identity: &ExternalIdentity) -> Result<Option<Person>> {
     let mut known =
         Statement::new("SELECT u.id, u.name FROM identities i JOIN users u ON u.id = i.user_id WHERE i.issuer = ");
-    known.bind(SqlValue::text(&identity.issuer)).push(" AND i.subject = ").bind(SqlValue::text(&identity.subject));
+    known.bind(&identity.issuer).sql(" AND i.subject = ").bind(&identity.subject);
     if let Some(row) = known.row(tx)? {
         return Ok(row.uuid(0).map(|id| Person { id, name: row.text(1).unwrap_or_default().to_owned() }));
     }
     let Some(address) = &identity.verified_email else { return Ok(None) };
     let mut addressed = Statement::new("SELECT id, name FROM users WHERE lower(email) = lower(");
-    let row = addressed.bind(SqlValue::text(address)).push(") FOR SHARE").row(tx)?;
+    let row = addressed.bind(address).sql(") FOR SHARE").row(tx)?;
     let person =
         row.and_then(|row| Some(Person { id: row.uuid(0)?, name: row.text(1).unwrap_or_default().to_owned() }));
     if let Some(person) = &person {
         let mut link = Statement::new("INSERT INTO identities (issuer, subject, user_id) VALUES (");
-        link.bind(SqlValue::text(&identity.issuer)).push(", ").bind(SqlValue::text(&identity.subject)).push(", ");
-        link.bind(SqlValue::Uuid(Some(person.id))).push(") ON CONFLICT (issuer, subject) DO NOTHING").run(tx)?;
+        link.bind(&identity.issuer).sql(", ").bind(&identity.subject).sql(", ");
+        link.bind(person.id).sql(") ON CONFLICT (issuer, subject) DO NOTHING").run(tx)?;
     }
     Ok(person)
 }

@@ -7,7 +7,7 @@ use super::request::{BulkAction, BulkRequest};
 use crate::auth::{Tenant, TenantSettings};
 use crate::background::{Job, JobType, Step};
 use crate::base::error::{Error, FieldError, Result};
-use crate::db::{RawRow, SqlValue, Tx};
+use crate::db::{RawRow, Tx};
 use crate::resource::batch::{self, Batch};
 use crate::resource::body::MAX_TAGS;
 use crate::resource::{Changeset, instant, select};
@@ -87,6 +87,6 @@ fn tagged(
         return Some(Err(vec![FieldError::new("/tags", "length", detail)]));
     }
     let mut change = Changeset::empty(request.resource.fields);
-    change.set("tags", SqlValue::Texts(tags));
+    change.set_field(request.resource.own_field("tags"), tags.into());
     Some(Ok(change))
 }

@@ -9,7 +9,7 @@ use super::event_types::{About, EventRegistry, EventType, EventTypes};
 use super::query::After;
 use crate::auth::Tenant;
 use crate::base::error::{Error, Result};
-use crate::db::{RawRow, SqlValue, Statement};
+use crate::db::{RawRow, Statement};
 use crate::resource::{Field, FieldType, Resource, RowVisibility, row_json, select};
 
 /// Numbers that one read scans for the wanted types. They have no gaps, so a reader of rare types continues from there.
@@ -18,23 +18,46 @@ const MAX_POSITION_LAG: i64 = 10_000;
 /// Fields of an event, in the order of [`columns`]. In JSON the type stands before `resource`, and the actor is a nested
 /// object.
 pub static FIELDS: [Field; 10] = [
-    Field::ID,
-    Field::int("sequence", 1, i64::MAX, "4711", "Its number: 1, 2, 3 … in each business, without gaps.").not_null(),
-    Field::text("resource", 60, r#""leads""#, "What kind of row.").not_null(),
-    Field::new("row_id", FieldType::Uuid, r#""01939d5e-6f3a-7b21-9c4e-3f8a1d2b5c71""#, "Which row.").not_null(),
-    Field::new("changed", FieldType::Tags, r#"["status"]"#, "The fields that changed; of an update.").not_null(),
-    Field::new(
+    Field::named(
+        "id",
+        FieldType::Uuid,
+        r#""01939d5e-6f3a-7b21-9c4e-3f8a1d2b5c71""#,
+        "UUIDv7, so it sorts by creation.",
+    )
+    .read_only()
+    .not_null(),
+    Field::named(
+        "sequence",
+        FieldType::Int { min: 1, max: i64::MAX },
+        "4711",
+        "Its number: 1, 2, 3 … in each business, without gaps.",
+    )
+    .not_null(),
+    Field::named("resource", FieldType::Text { min: 1, max: 60 }, r#""leads""#, "What kind of row.").not_null(),
+    Field::named("row_id", FieldType::Uuid, r#""01939d5e-6f3a-7b21-9c4e-3f8a1d2b5c71""#, "Which row.").not_null(),
+    Field::named("changed", FieldType::Tags, r#"["status"]"#, "The fields that changed; of an update.").not_null(),
+    Field::named(
         "changes",
         FieldType::Object,
         r#"{"status":{"old":"new","new":"won"}}"#,
         "Each of them as it was and as it is. Empty for a new row, a deleted one, and one that was forgotten since.",
     )
     .not_null(),
-    Field::choice("kind", &["user", "api_key", "system"], r#""user""#, "A person, a program, or the database's own.")
-        .not_null(),
-    Field::new("id", FieldType::Uuid, r#""01939d5e-6f3a-7b21-9c4e-3f8a1d2b5c73""#, "Of the person or the key."),
-    Field::text("request_id", 64, r#""01939d5e-6f3a-7b21-9c4e-3f8a1d2b5c79""#, "The request that did it."),
-    Field::time("created_at", "When it was done.").not_null(),
+    Field::named(
+        "kind",
+        FieldType::Choice(&["user", "api_key", "system"]),
+        r#""user""#,
+        "A person, a program, or the database's own.",
+    )
+    .not_null(),
+    Field::named("id", FieldType::Uuid, r#""01939d5e-6f3a-7b21-9c4e-3f8a1d2b5c73""#, "Of the person or the key."),
+    Field::named(
+        "request_id",
+        FieldType::Text { min: 1, max: 64 },
+        r#""01939d5e-6f3a-7b21-9c4e-3f8a1d2b5c79""#,
+        "The request that did it.",
+    ),
+    Field::named("created_at", FieldType::Time, r#""2026-11-20T09:30:00Z""#, "When it was done.").not_null(),
 ];
 
 /// Columns of [`FIELDS`], and the action. The values of a deleted row are shown by the audit log only.
@@ -114,13 +137,13 @@ pub fn page(conn: &mut PgConnection, tenant: &Tenant, after: After, types: &Even
          (SELECT max(sequence) FROM events m WHERE m.business_id = b.id) AS last FROM (SELECT ",
         columns()
     ));
-    sql.bind(SqlValue::Uuid(Some(tenant.id()))).push(" AS id, ").bind(SqlValue::Int(Some(from)));
+    sql.bind(tenant.id()).sql(" AS id, ").bind(from);
     sql.push(&format!(
         " AS after) b OFFSET 0) h LEFT JOIN LATERAL (SELECT * FROM events e WHERE e.business_id = h.id \
          AND e.sequence > greatest(h.after, h.oldest - 1) AND e.sequence <= greatest(h.after, h.oldest - 1) + {MAX_POSITION_LAG} \
          AND e.resource || '.' || e.action = ANY("
     ));
-    sql.bind(SqlValue::Texts(types.stored_names()));
+    sql.bind(types.stored_names());
     sql.push(&format!(
         ") ORDER BY e.sequence LIMIT {limit}) e ON true \
          LEFT JOIN audit_log a ON a.business_id = e.business_id AND a.id = e.id ORDER BY e.sequence"
@@ -181,8 +204,8 @@ impl VisibilityFilter {
                 continue;
             }
             let mut sql = Statement::new(format!("SELECT t.id FROM {} t", resource.table));
-            sql.append(select::tenant_predicate(resource, tenant)).push(" AND t.id = ANY(");
-            sql.bind(SqlValue::Uuids(rows.into_iter().collect())).push(")");
+            sql.append(select::tenant_predicate(resource, tenant)).sql(" AND t.id = ANY(");
+            sql.bind(rows.into_iter().collect::<Vec<_>>()).sql(")");
             seen.extend(sql.rows(conn)?.iter().filter_map(|row| Some((index, row.uuid(0)?))));
         }
         Ok(Self(Some(seen)))

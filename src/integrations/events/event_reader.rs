@@ -11,7 +11,7 @@ use super::event_log::{Event, columns};
 use super::event_types::EventRegistry;
 use crate::background::{Lifecycle, LogLimiter, Outcome, Pulse, Waker};
 use crate::base::error::Result;
-use crate::db::{SqlValue, Statement};
+use crate::db::Statement;
 
 /// Events of one business per read.
 const MAX_BATCH: usize = 500;
@@ -64,8 +64,8 @@ impl EventReader {
         let mut more = false;
         for some in subscribed.chunks(MAX_CONCURRENT_READS) {
             let mut sql = Statement::new(format!("SELECT k.id, {} FROM unnest(", columns()));
-            sql.bind(SqlValue::Uuids(some.iter().map(|(business, _)| *business).collect())).push(", ");
-            sql.bind(SqlValue::Ints(some.iter().map(|(_, reached)| *reached).collect()));
+            sql.bind(some.iter().map(|(business, _)| *business).collect::<Vec<_>>()).sql(", ");
+            sql.bind(some.iter().map(|(_, reached)| *reached).collect::<Vec<_>>());
             sql.push(&format!(
                 ") AS k (id, after) CROSS JOIN LATERAL (SELECT * FROM events e WHERE e.business_id = k.id \
                  AND e.sequence > k.after ORDER BY e.sequence LIMIT {MAX_BATCH}) e \
@@ -87,11 +87,9 @@ impl EventReader {
     /// Returns those of `subscribed` that have new events.
     async fn with_new_events(&self, subscribed: Vec<(Uuid, i64)>) -> Result<Vec<(Uuid, i64)>> {
         let mut sql = Statement::new("SELECT k.id FROM unnest(");
-        sql.bind(SqlValue::Uuids(subscribed.iter().map(|(business, _)| *business).collect())).push(", ");
-        sql.bind(SqlValue::Ints(subscribed.iter().map(|(_, reached)| *reached).collect()));
-        sql.push(
-            ") AS k (id, after) WHERE (SELECT max(e.sequence) FROM events e WHERE e.business_id = k.id) > k.after",
-        );
+        sql.bind(subscribed.iter().map(|(business, _)| *business).collect::<Vec<_>>()).sql(", ");
+        sql.bind(subscribed.iter().map(|(_, reached)| *reached).collect::<Vec<_>>());
+        sql.sql(") AS k (id, after) WHERE (SELECT max(e.sequence) FROM events e WHERE e.business_id = k.id) > k.after");
         let moved = self.broadcaster.db.unscoped().read("events_heads", move |conn| Ok(sql.rows(conn)?)).await?;
         let moved: std::collections::HashSet<Uuid> = moved.iter().filter_map(|row| row.uuid(0)).collect();
         Ok(subscribed.into_iter().filter(|(business, _)| moved.contains(business)).collect())

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::event_types::EventRegistry;
 use crate::background::{BackgroundTask, TaskOutcome, Waker};
 use crate::base::error::Result;
-use crate::db::{Db, SqlValue, Statement, Tx};
+use crate::db::{Db, Statement, Tx};
 
 /// Changes numbered in one transaction: a fraction of a second's work, so that it ends well within the statement
 /// timeout and early changes become visible soon. Divided by the number of webhooks, since each change is a delivery to
@@ -62,11 +62,6 @@ impl Sequencer {
 /// Numbers up to `most` changes. Returns how many.
 fn sequence(tx: &mut Tx<'_>, registry: EventRegistry, most: i64) -> Result<i64> {
     let mut sql = Statement::new("SELECT rapport_sequence_events(");
-    let row = sql
-        .bind(SqlValue::Int(Some(most)))
-        .push("::integer, ")
-        .bind(SqlValue::Json(Some(registry.sent())))
-        .push(")")
-        .row(tx)?;
+    let row = sql.bind(most).sql("::integer, ").bind(registry.sent()).sql(")").row(tx)?;
     Ok(row.and_then(|row| row.int(0)).unwrap_or_default())
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::background::{BackgroundTask, TaskOutcome};
 use crate::base::error::Result;
-use crate::db::{Db, SqlValue, Statement, Tx};
+use crate::db::{Db, Statement, Tx};
 
 /// Chunks deleted per transaction, a mebibyte each.
 const CHUNKS: usize = 64;
@@ -45,7 +45,7 @@ fn over(tx: &mut Tx<'_>, days: u32) -> Result<bool> {
         "SELECT i.business_id, i.id, i.run_id FROM imports i WHERE i.state NOT IN ('trying', 'importing', 'reverting') \
          AND NOT i.emptied AND greatest(i.created_at, i.finished_at, i.executed_at) < now() - ",
     );
-    sql.bind(SqlValue::Int(Some(days.into()))).push(" * interval '1 day' ");
+    sql.bind(days).sql(" * interval '1 day' ");
     let imports = sql.push(&format!("ORDER BY i.created_at LIMIT {IMPORTS} FOR UPDATE SKIP LOCKED")).rows(tx)?;
     for row in &imports {
         let (business, import) = (row.uuid(0).unwrap_or_default(), row.uuid(1).unwrap_or_default());
@@ -54,14 +54,12 @@ fn over(tx: &mut Tx<'_>, days: u32) -> Result<bool> {
             "DELETE FROM import_chunks WHERE (business_id, id) IN (SELECT business_id, id \
             FROM import_chunks WHERE business_id = ",
         );
-        chunks.bind(SqlValue::Uuid(Some(business))).push(" AND import_id = ").bind(SqlValue::Uuid(Some(import)));
+        chunks.bind(business).sql(" AND import_id = ").bind(import);
         gone += chunks.push(&format!(" LIMIT {CHUNKS})")).run(tx)?;
         if let Some(run) = row.uuid(2) {
             let mut records = Statement::new("DELETE FROM import_row_results WHERE business_id = ");
-            records
-                .bind(SqlValue::Uuid(Some(business)))
-                .push(" AND id = ANY(ARRAY(SELECT id FROM import_row_results WHERE business_id = ");
-            records.bind(SqlValue::Uuid(Some(business))).append(super::row_results::within(run));
+            records.bind(business).sql(" AND id = ANY(ARRAY(SELECT id FROM import_row_results WHERE business_id = ");
+            records.bind(business).append(super::row_results::within(run));
             gone += records.push(&format!(" ORDER BY id LIMIT {RECORDS}))")).run(tx)?;
         }
         if gone > 0 {
@@ -69,7 +67,7 @@ fn over(tx: &mut Tx<'_>, days: u32) -> Result<bool> {
             return Ok(true);
         }
         let mut done = Statement::new("UPDATE imports SET emptied = true WHERE business_id = ");
-        done.bind(SqlValue::Uuid(Some(business))).push(" AND id = ").bind(SqlValue::Uuid(Some(import))).run(tx)?;
+        done.bind(business).sql(" AND id = ").bind(import).run(tx)?;
     }
     Ok(imports.len() == IMPORTS)
 }

@@ -26,7 +26,7 @@ use crate::crm::{companies::COMPANIES, contacts::CONTACTS};
 use crate::db::DatabaseArgs;
 use crate::db::database_target::DatabaseTarget;
 use crate::db::embedded::Absent;
-use crate::db::{self, SqlValue, Statement, Tx};
+use crate::db::{self, Statement, Tx};
 use crate::resource::Resource;
 
 /// Rows per transaction: enough to amortize its cost, few enough not to hold locks for long.
@@ -277,7 +277,7 @@ fn open(path: &Path) -> Result<(Records<BufReader<File>>, ProgressBar), BoxError
 
 fn business(conn: &mut PgConnection, slug: &str) -> Result<TenantSettings, BoxError> {
     let mut sql = Statement::new("SELECT id, country, time_zone, currency FROM businesses WHERE slug = ");
-    sql.bind(SqlValue::Text(Some(slug.to_owned())));
+    sql.bind(slug.to_owned());
     let row = sql.row(conn)?.ok_or_else(|| {
         format!(
             "there is no business `{slug}`; `rapport seed` makes `demo`, `rapport api-key create --create-business` any"

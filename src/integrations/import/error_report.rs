@@ -16,7 +16,7 @@ use super::resource::IMPORTS;
 use super::row_results;
 use crate::auth::{Action, Tenant};
 use crate::base::error::{Error, FieldError, Result};
-use crate::db::{Db, SqlValue, Statement};
+use crate::db::{Db, Statement};
 use crate::http::caller::Caller;
 use crate::resource::http::id;
 use crate::resource::{crud, did_you_mean, select};
@@ -101,7 +101,7 @@ impl Refusals {
     fn open(conn: &mut PgConnection, tenant: &Tenant, id: Uuid, notes: bool) -> Result<Self> {
         let mut sql =
             Statement::new("SELECT t.run_id, t.format, t.layout ->> 'separator', t.layout -> 'headers' FROM imports t");
-        sql.append(select::tenant_predicate(&IMPORTS, tenant)).push(" AND t.id = ").bind(SqlValue::Uuid(Some(id)));
+        sql.append(select::tenant_predicate(&IMPORTS, tenant)).sql(" AND t.id = ").bind(id);
         let row = sql.row(conn)?.ok_or_else(|| crud::not_found(&IMPORTS))?;
         let csv = row.text(1) == Some("csv");
         let headers = row.get(3).and_then(|cell| serde_json::from_slice(cell.get(1..)?).ok()).unwrap_or_default();
@@ -133,10 +133,10 @@ impl Refusals {
                  WHERE c.business_id = r.business_id AND c.number >= r.place / {CHUNK} \
                  AND c.number <= (r.place + r.length - 1) / {CHUNK} AND c.import_id = "
         ));
-        sql.bind(SqlValue::Uuid(Some(self.import))).push(") FROM import_row_results r WHERE r.business_id = ");
-        sql.bind(SqlValue::Uuid(Some(tenant.id()))).append(row_results::within(self.run));
-        sql.push(if self.notes { " AND r.faults IS NOT NULL" } else { " AND r.outcome = 'refused'" });
-        sql.push(" AND r.id > ").bind(SqlValue::Uuid(Some(last)));
+        sql.bind(self.import).sql(") FROM import_row_results r WHERE r.business_id = ");
+        sql.bind(tenant.id()).append(row_results::within(self.run));
+        sql.sql(if self.notes { " AND r.faults IS NOT NULL" } else { " AND r.outcome = 'refused'" });
+        sql.sql(" AND r.id > ").bind(last);
         let rows = sql.push(&format!(" ORDER BY r.id LIMIT {PAGE}")).rows(conn)?;
         let mut writer = csv::WriterBuilder::new().flexible(true).from_writer(Vec::new());
         for row in &rows {

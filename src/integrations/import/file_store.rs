@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use crate::auth::Tenant;
 use crate::base::error::Result;
-use crate::db::{SqlValue, Statement, Tx};
+use crate::db::{Statement, Tx};
 
 /// Bytes of a chunk; the last one of a file may be smaller.
 pub const CHUNK: usize = 1024 * 1024;
@@ -14,16 +14,16 @@ pub const CHUNK: usize = 1024 * 1024;
 /// Stores chunk `number` of the file of `import`; the import itself need not exist yet.
 pub fn keep(tx: &mut Tx<'_>, tenant: &Tenant, import: Uuid, number: usize, data: Vec<u8>) -> Result<()> {
     let mut sql = Statement::new("INSERT INTO import_chunks (business_id, id, import_id, number, data) VALUES (");
-    sql.bind(SqlValue::Uuid(Some(tenant.id()))).push(", ").bind(SqlValue::Uuid(Some(Uuid::now_v7()))).push(", ");
-    sql.bind(SqlValue::Uuid(Some(import))).push(", ").bind(SqlValue::Int(Some(number as i64))).push(", ");
-    sql.bind(SqlValue::Bytes(data)).push(")").run(tx)?;
+    sql.bind(tenant.id()).sql(", ").bind(Uuid::now_v7()).sql(", ");
+    sql.bind(import).sql(", ").bind(number as i64).sql(", ");
+    sql.bind(data).sql(")").run(tx)?;
     Ok(())
 }
 
 /// Deletes the file of `import`.
 pub fn forget(tx: &mut Tx<'_>, tenant: &Tenant, import: Uuid) -> Result<()> {
     let mut sql = Statement::new("DELETE FROM import_chunks WHERE business_id = ");
-    sql.bind(SqlValue::Uuid(Some(tenant.id()))).push(" AND import_id = ").bind(SqlValue::Uuid(Some(import))).run(tx)?;
+    sql.bind(tenant.id()).sql(" AND import_id = ").bind(import).run(tx)?;
     Ok(())
 }
 
@@ -35,10 +35,10 @@ pub fn piece(conn: &mut PgConnection, tenant: &Tenant, import: Uuid, offset: u64
         let (number, from) = (offset / CHUNK, offset % CHUNK);
         let wanted = (length - piece.len()).min(CHUNK - from);
         let mut sql = Statement::new("SELECT substr(data, ");
-        sql.bind(SqlValue::Int(Some(from as i64 + 1))).push("::int, ").bind(SqlValue::Int(Some(wanted as i64)));
-        sql.push("::int) FROM import_chunks WHERE business_id = ").bind(SqlValue::Uuid(Some(tenant.id())));
-        sql.push(" AND import_id = ").bind(SqlValue::Uuid(Some(import)));
-        sql.push(" AND number = ").bind(SqlValue::Int(Some(number as i64)));
+        sql.bind(from as i64 + 1).sql("::int, ").bind(wanted as i64);
+        sql.sql("::int) FROM import_chunks WHERE business_id = ").bind(tenant.id());
+        sql.sql(" AND import_id = ").bind(import);
+        sql.sql(" AND number = ").bind(number as i64);
         let row = sql.row(conn)?;
         let Some(bytes) = row.as_ref().and_then(|row| row.get(0)).filter(|bytes| !bytes.is_empty()) else { break };
         piece.extend_from_slice(bytes);

@@ -22,7 +22,7 @@ use crate::auth::{Tenant, TenantSettings};
 use crate::background::{Job, JobType, Step};
 use crate::base::error::{Error, FieldError, Result};
 use crate::crm::companies::COMPANIES;
-use crate::db::{SqlValue, Statement, Tx};
+use crate::db::{Statement, Tx};
 
 /// Rows per step: enough to amortize the cost of a transaction, few enough not to hold locks for long.
 const ROWS: usize = 1_000;
@@ -108,7 +108,7 @@ fn analyze_when_grown(tx: &mut Tx<'_>, table: &str, before: i64, now: i64) -> Re
     if let Some(rows) = passed {
         let tables = [table, COMPANIES.table, "import_row_results"].map(str::to_owned).to_vec();
         let mut sql = Statement::new("SELECT rapport_analyze_grown(");
-        sql.bind(SqlValue::Texts(tables)).push(", ").bind(SqlValue::Int(Some(rows))).push(")").run(tx)?;
+        sql.bind(tables).sql(", ").bind(rows).sql(")").run(tx)?;
     }
     Ok(())
 }
@@ -329,17 +329,13 @@ fn update_counts(
     let Cursor { read, created, changed, unchanged, failed, companies, .. } = cursor;
     let counts = [("read", read), ("created", created), ("changed", changed), ("unchanged", unchanged)];
     for (name, count) in counts.into_iter().chain([("failed", failed), ("companies", companies)]) {
-        sql.push(&format!(", {name} = ")).bind(SqlValue::Int(Some(*count)));
+        sql.push(&format!(", {name} = ")).bind(*count);
     }
     if ends {
-        sql.push(", finished_at = now(), state = ").bind(SqlValue::text(if input.dry_run {
-            "tried"
-        } else {
-            "imported"
-        }));
+        sql.sql(", finished_at = now(), state = ").bind(if input.dry_run { "tried" } else { "imported" });
     }
-    sql.push(" WHERE business_id = ").bind(SqlValue::Uuid(Some(tenant.id()))).push(" AND id = ");
-    sql.bind(SqlValue::Uuid(Some(import.id)));
-    sql.push(if ends { "" } else { " AND updated_at < now() - interval '1 second'" }).run(tx)?;
+    sql.sql(" WHERE business_id = ").bind(tenant.id()).sql(" AND id = ");
+    sql.bind(import.id);
+    sql.sql(if ends { "" } else { " AND updated_at < now() - interval '1 second'" }).run(tx)?;
     Ok(())
 }

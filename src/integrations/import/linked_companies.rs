@@ -8,7 +8,8 @@ use crate::auth::Tenant;
 use crate::base::error::Result;
 use crate::crm::companies::COMPANIES;
 use crate::db::Statement;
-use crate::db::{SqlValue, Tx};
+use crate::db::Tx;
+use crate::db::schema::companies;
 use crate::resource::{Changeset, select};
 
 /// The existing companies which a chunk links.
@@ -27,7 +28,7 @@ impl Companies {
         let mut ids: Vec<Uuid> = Vec::new();
         for finder in ["domain", "name"] {
             let mut keys: Vec<String> =
-                wanted.iter().filter_map(|change| Some(change.text(finder)?.to_lowercase())).collect();
+                wanted.iter().filter_map(|change| Some(change.text_field(finder)?.to_lowercase())).collect();
             keys.sort_unstable();
             keys.dedup();
             let keys = keys.into_iter().enumerate().map(|(index, key)| (index, key, String::new())).collect();
@@ -38,13 +39,10 @@ impl Companies {
             return Ok(companies);
         }
         let mut sql = Statement::new("SELECT t.id, t.name, t.domain, t.created_at::text FROM companies t");
-        sql.append(select::tenant_predicate(&COMPANIES, tenant))
-            .push(" AND t.id = ANY(")
-            .bind(SqlValue::Uuids(ids))
-            .push(")");
+        sql.append(select::tenant_predicate(&COMPANIES, tenant)).sql(" AND t.id = ANY(").bind(ids).sql(")");
         select::not_deleted(&mut sql, &COMPANIES);
         // Prevents their merge or deletion before the rows which reference them are written.
-        let mut rows = sql.push(" ORDER BY t.id FOR KEY SHARE OF t").rows(tx)?;
+        let mut rows = sql.sql(" ORDER BY t.id FOR KEY SHARE OF t").rows(tx)?;
         rows.sort_by_cached_key(|row| (row.text(3).map(str::to_owned), row.uuid(0)));
         for row in rows {
             if let (Some(id), Some(name)) = (row.uuid(0), row.text(1)) {
@@ -61,7 +59,8 @@ impl Companies {
 
     /// Returns the company with this domain, else with this name, unless it has another domain.
     pub fn find(&self, wanted: &Changeset) -> Option<Uuid> {
-        let (name, domain) = (wanted.text("name")?.to_lowercase(), wanted.text("domain").map(str::to_lowercase));
+        let (name, domain) =
+            (wanted.text(companies::name)?.to_lowercase(), wanted.text(companies::domain).map(str::to_lowercase));
         let by_domain = self.0.iter().find(|company| domain.is_some() && company.domain == domain);
         let fits = |company: &&Company| {
             company.name == name && (domain.is_none() || company.domain.is_none() || company.domain == domain)

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::row::Row;
 use crate::base::error::{Error, FieldError, Result};
+use crate::db::schema::companies;
 use crate::resource::{Changeset, Resource, did_you_mean};
 
 /// Keys by which rows of a resource can be matched, the most specific first. An import without any creates every row.
@@ -61,17 +62,17 @@ impl ChunkKeys {
 
 /// Returns the external id and the other unique field; see [`super::matching`].
 pub fn unique_keys(change: &Changeset) -> [Option<String>; 2] {
-    let key = |name: &str| change.text(name).map(|text| format!("{name} {}", text.to_lowercase()));
+    let key = |name: &str| change.text_field(name).map(|text| format!("{name} {}", text.to_lowercase()));
     [key("external_id"), key("email").or_else(|| key("domain"))]
 }
 
 /// Returns the name, with the company; or the phone number if the row has no name.
 fn name_key(change: &Changeset, company: Option<&Changeset>) -> Option<String> {
-    let text = |name| change.text(name).map(str::to_lowercase);
+    let text = |name| change.text_field(name).map(str::to_lowercase);
     match (text("last_name"), text("first_name")) {
         (None, None) => text("name").or_else(|| text("phone")),
         (last, first) => {
-            let company = company.and_then(|company| company.text("name")).unwrap_or_default();
+            let company = company.and_then(|company| company.text(companies::name)).unwrap_or_default();
             Some(format!("{last:?}, {first:?} of {}", company.to_lowercase()))
         }
     }

@@ -11,7 +11,7 @@ use super::match_keys::unique_keys;
 use super::row::ParsedRow;
 use crate::auth::Tenant;
 use crate::base::error::{Error, FieldError, Result};
-use crate::db::{SqlValue, Statement, Tx};
+use crate::db::{Statement, Tx};
 use crate::resource::list_query::Projection;
 use crate::resource::{Changeset, Resource, crud, select};
 
@@ -82,7 +82,7 @@ impl Candidates {
                 false => Ok(HashMap::new()),
             }
         };
-        let text = |change: &Changeset, name: &str| change.text(name).map(str::to_owned);
+        let text = |change: &Changeset, name: &str| change.text_field(name).map(str::to_owned);
         found.by_id = look_up("external_id", &|_, change| text(change, "external_id"))?;
         found.by_unique = look_up(unique(resource), &|_, change| text(change, unique(resource)))?;
         // Looks up names only where nothing more specific was found.
@@ -91,7 +91,7 @@ impl Candidates {
         found.by_name = look_up("name", &|index, change| match resource.name {
             _ if known.contains(&index) => None,
             "contact" => has_name(change).then(|| {
-                let name = |name| change.text(name).unwrap_or_default();
+                let name = |name| change.text_field(name).unwrap_or_default();
                 format!("{} {} ", name("last_name"), name("first_name"))
             }),
             _ => text(change, "name"),
@@ -108,7 +108,7 @@ impl Candidates {
         ids.dedup();
         if !ids.is_empty() {
             let mut sql = select::by_ids(resource, tenant, &Projection::default(), ids);
-            let rows = sql.push(if locks { " ORDER BY t.id FOR UPDATE" } else { "" }).rows(tx)?;
+            let rows = sql.sql(if locks { " ORDER BY t.id FOR UPDATE" } else { "" }).rows(tx)?;
             for cells in rows {
                 let Some(id) = cells.uuid(0) else { continue };
                 let shown = crud::row(resource, &Projection::default(), &cells, &crud::RelatedRows::default());
@@ -133,8 +133,8 @@ impl Candidates {
             return Ok(());
         }
         let mut sql = Statement::new(format!("SELECT t.id, (t.deleted_at IS NOT NULL)::int FROM {} t", resource.table));
-        sql.append(select::tenant_predicate(resource, tenant)).push(" AND t.id = ANY(");
-        sql.bind(SqlValue::Uuids(own.iter().map(|(_, id)| *id).collect())).push(")");
+        sql.append(select::tenant_predicate(resource, tenant)).sql(" AND t.id = ANY(");
+        sql.bind(own.iter().map(|(_, id)| *id).collect::<Vec<_>>()).sql(")");
         let mut there = HashSet::new();
         for row in sql.rows(tx)? {
             let id = row.uuid(0).unwrap_or_default();
@@ -207,12 +207,12 @@ impl Candidates {
 }
 
 fn has_name(change: &Changeset) -> bool {
-    change.text("first_name").or(change.text("last_name")).is_some()
+    change.text_field("first_name").or(change.text_field("last_name")).is_some()
 }
 
 /// Whether both have the field, with different values.
 fn is_other(current: &CurrentRow, parsed: &ParsedRow, name: &str) -> bool {
-    match (current.text(name), parsed.update.text(name)) {
+    match (current.text(name), parsed.update.text_field(name)) {
         (Some(one), Some(other)) => one.to_lowercase() != other.to_lowercase(),
         _ => false,
     }
@@ -220,7 +220,7 @@ fn is_other(current: &CurrentRow, parsed: &ParsedRow, name: &str) -> bool {
 
 fn is_alike(current: &CurrentRow, parsed: &ParsedRow, unique: &str, company: Option<Option<Uuid>>) -> bool {
     let folded = |text: Option<&str>| text.unwrap_or_default().to_lowercase();
-    let same = |name| folded(current.text(name)) == folded(parsed.update.text(name));
+    let same = |name| folded(current.text(name)) == folded(parsed.update.text_field(name));
     let linked = match company {
         Some(None) => false,
         Some(Some(id)) => current.text("company_id") == Some(&id.to_string()),
@@ -249,10 +249,10 @@ pub fn by_key(
         return Ok(found);
     }
     let indices: Vec<usize> = keys.iter().map(|(index, ..)| *index).collect();
-    let (keys, owns) = keys.into_iter().map(|(_, key, owns)| (key, owns)).unzip();
+    let (keys, owns): (Vec<String>, Vec<String>) = keys.into_iter().map(|(_, key, owns)| (key, owns)).unzip();
     let mut sql = Statement::new("SELECT f.place, f.id FROM rapport_import_matches(");
-    sql.bind(SqlValue::Text(Some(resource.table.to_owned()))).push(", ").bind(SqlValue::Text(Some(name.to_owned())));
-    sql.push(", ").bind(SqlValue::Texts(keys)).push(", ").bind(SqlValue::Texts(owns)).push(") AS f");
+    sql.bind(resource.table.to_owned()).sql(", ").bind(name.to_owned());
+    sql.sql(", ").bind(keys).sql(", ").bind(owns).sql(") AS f");
     for row in sql.rows(tx)? {
         if let (Some(at), Some(id)) = (row.int(0), row.uuid(1))
             && let Some(index) = indices.get(at as usize)
@@ -275,8 +275,8 @@ fn by_external_id(
         return Ok(found);
     }
     let mut sql = Statement::new(format!("SELECT t.id, t.external_id FROM {} t", resource.table));
-    sql.append(select::tenant_predicate(resource, tenant)).push(" AND t.external_id = ANY(");
-    sql.bind(SqlValue::Texts(keys.iter().map(|(_, key, _)| key.clone()).collect())).push(")");
+    sql.append(select::tenant_predicate(resource, tenant)).sql(" AND t.external_id = ANY(");
+    sql.bind(keys.iter().map(|(_, key, _)| key.clone()).collect::<Vec<_>>()).sql(")");
     select::not_deleted(&mut sql, resource);
     let rows = sql.rows(tx)?;
     let there: HashMap<&str, Uuid> = rows.iter().filter_map(|row| Some((row.text(1)?, row.uuid(0)?))).collect();

@@ -13,7 +13,7 @@ use crate::resource::openapi::{Act, Gives, insert};
 use crate::resource::{Field, FieldType};
 
 static PREVIEW: [Field; 2] = [
-    Field::new(
+    Field::named(
         "changes",
         FieldType::Object,
         r#"{"2":{"before":null,"after":{"first_name":"Anna"},"notes":[]}}"#,
@@ -21,7 +21,7 @@ static PREVIEW: [Field; 2] = [
          for a new row.",
     )
     .not_null(),
-    Field::new(
+    Field::named(
         "notes",
         FieldType::Object,
         r#"{"Labels":"`Tags` is taken as `tags`, too: the labels of all these columns are united."}"#,

@@ -9,15 +9,15 @@ use super::stored_import::Import;
 use super::{preview_notes, row_results};
 use crate::auth::Tenant;
 use crate::base::error::Result;
-use crate::db::{SqlValue, Statement, Tx};
+use crate::db::{Statement, Tx};
 use crate::resource::{crud, select};
 
 /// Stores the preview of a dry run as row 0 of its run.
 pub fn store(tx: &mut Tx<'_>, tenant: &Tenant, run: Uuid, shown: Json) -> Result<()> {
     let mut sql =
         Statement::new("INSERT INTO import_row_results (business_id, id, resource, outcome, before) VALUES (");
-    sql.bind(SqlValue::Uuid(Some(tenant.id()))).push(", ").bind(SqlValue::Uuid(Some(row_results::range(run)[0])));
-    sql.push(", '', 'planned', ").bind(SqlValue::Json(Some(shown))).push(")").run(tx)?;
+    sql.bind(tenant.id()).sql(", ").bind(row_results::range(run)[0]);
+    sql.sql(", '', 'planned', ").bind(shown).sql(")").run(tx)?;
     Ok(())
 }
 
@@ -25,17 +25,15 @@ pub fn store(tx: &mut Tx<'_>, tenant: &Tenant, run: Uuid, shown: Json) -> Result
 /// dry run or its preview is not stored any more. Errors: 404.
 pub fn load(conn: &mut PgConnection, tenant: &Tenant, import: Uuid) -> Result<Json> {
     let mut sql = Statement::new("SELECT ");
-    sql.push(Import::COLUMNS).push(" FROM imports t");
-    sql.append(select::tenant_predicate(&IMPORTS, tenant)).push(" AND t.id = ").bind(SqlValue::Uuid(Some(import)));
+    sql.push(Import::COLUMNS).sql(" FROM imports t");
+    sql.append(select::tenant_predicate(&IMPORTS, tenant)).sql(" AND t.id = ").bind(import);
     let row = sql.row(conn)?.ok_or_else(|| crud::not_found(&IMPORTS))?;
     let import = Import::of(import, &row)?;
     let notes = import.column_mapping().map(|mapping| preview_notes::of_columns(&mapping)).unwrap_or_default();
     let none = || json!({ "changes": {}, "notes": &notes });
     let Some(run) = import.run else { return Ok(none()) };
     let mut sql = Statement::new("SELECT before FROM import_row_results WHERE business_id = ");
-    sql.bind(SqlValue::Uuid(Some(tenant.id())))
-        .push(" AND id = ")
-        .bind(SqlValue::Uuid(Some(row_results::range(run)[0])));
+    sql.bind(tenant.id()).sql(" AND id = ").bind(row_results::range(run)[0]);
     let row = sql.row(conn)?;
     let mut shown =
         row.as_ref().and_then(|row| serde_json::from_slice(row.get(0)?.get(1..)?).ok()).unwrap_or_else(none);

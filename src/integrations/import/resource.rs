@@ -4,7 +4,8 @@ use crate::crm::companies::COMPANIES;
 use crate::crm::contacts::CONTACTS;
 use crate::crm::leads::LEADS;
 use crate::crm::tasks::TASKS;
-use crate::resource::{Field, FieldType, Operations, Resource, RowVisibility, Search, Sort};
+use crate::db::schema::imports;
+use crate::resource::{Field, FieldColumn, FieldType, Operations, Resource, RowVisibility, Search, Sort};
 
 pub const FORMATS: &[&str] = &["csv", "ndjson"];
 pub const ON_MATCH: &[&str] = &["update", "skip", "refuse"];
@@ -16,8 +17,8 @@ const ACTORS: &[&str] = &["user", "api_key", "system"];
 pub static IMPORTED: [&Resource; 4] = [&CONTACTS, &COMPANIES, &LEADS, &TASKS];
 pub const NAMES: &[&str] = &["contacts", "companies", "leads", "tasks"];
 
-const fn count(name: &'static str, about: &'static str) -> Field {
-    Field::int(name, 0, i64::MAX, "3", about).read_only().not_null()
+const fn count<C: FieldColumn>(column: C, about: &'static str) -> Field {
+    Field::int(column, 0, i64::MAX, "3", about).read_only().not_null()
 }
 
 pub static IMPORTS: Resource = Resource {
@@ -28,17 +29,17 @@ pub static IMPORTS: Resource = Resource {
             and taken back. People who see only what is assigned to them see only their own imports.",
     table: "imports",
     fields: &[
-        Field::ID,
-        Field::choice("resource", NAMES, r#""contacts""#, "What the rows are.").read_only().not_null(),
+        Field::id(imports::id),
+        Field::choice(imports::resource, NAMES, r#""contacts""#, "What the rows are.").read_only().not_null(),
         // No filter: exports have a parameter of this name.
-        Field { filter: false, ..Field::choice("format", FORMATS, r#""csv""#, "How the file is written.") }
+        Field { filter: false, ..Field::choice(imports::format, FORMATS, r#""csv""#, "How the file is written.") }
             .read_only()
             .not_null(),
-        Field::text("file_name", 255, r#""contacts.csv""#, "What the file is called.").read_only(),
-        Field::int("bytes", 0, i64::MAX, "48123", "How large it is.").read_only().not_null(),
-        Field::choice("state", STATES, r#""imported""#, "What was done with it, or is being done.").read_only().not_null(),
+        Field::text(imports::file_name, 255, r#""contacts.csv""#, "What the file is called.").read_only(),
+        Field::int(imports::bytes, 0, i64::MAX, "48123", "How large it is.").read_only().not_null(),
+        Field::choice(imports::state, STATES, r#""imported""#, "What was done with it, or is being done.").read_only().not_null(),
         Field::new(
-            "mapping",
+            imports::mapping,
             FieldType::Object,
             r#"{"Vorname":"first_name"}"#,
             "By header: the field that the column is, `id`, `metadata`, `metadata.<key>`, of contacts also `full_name`, \
@@ -48,7 +49,7 @@ pub static IMPORTS: Resource = Resource {
         .default("{}")
         .replace_whole(),
         Field::new(
-            "targets",
+            imports::targets,
             FieldType::Object,
             r#"{"Vorname":"first_name","E-Mail":"email","Fax":null}"#,
             "Where each column goes, as it was given or guessed; null: nowhere. What the service sets (`version`, `created_at`, …) \
@@ -58,7 +59,7 @@ pub static IMPORTS: Resource = Resource {
         .read_only()
         .not_null(),
         Field::new(
-            "match_by",
+            imports::match_by,
             FieldType::Tags,
             r#"["email"]"#,
             "By what a row of the file is recognised as one that is there, of `id`, `external_id`, `email` (of companies: \
@@ -66,32 +67,32 @@ pub static IMPORTS: Resource = Resource {
              is a new one.",
         )
         .not_null(),
-        Field::choice("on_match", ON_MATCH, r#""update""#, "What becomes of a row of the file that is there already.")
+        Field::choice(imports::on_match, ON_MATCH, r#""update""#, "What becomes of a row of the file that is there already.")
             .default(r#""update""#),
-        count("read", "Rows of the file that were looked at."),
-        count("created", "Rows that were made."),
-        count("changed", "Rows that were changed."),
-        count("unchanged", "Rows that were there, and left unchanged."),
-        count("failed", "Rows of the file that were refused; `GET /imports/{id}/errors` says why."),
-        count("companies", "Companies that were made because a contact links them."),
-        count("reverted", "Rows that a reversion took back."),
-        count("kept", "Rows that a reversion left, because they were changed since."),
-        Field::text(
+        count(imports::read, "Rows of the file that were looked at."),
+        count(imports::created, "Rows that were made."),
+        count(imports::changed, "Rows that were changed."),
+        count(imports::unchanged, "Rows that were there, and left unchanged."),
+        count(imports::failed, "Rows of the file that were refused; `GET /imports/{id}/errors` says why."),
+        count(imports::companies, "Companies that were made because a contact links them."),
+        count(imports::reverted, "Rows that a reversion took back."),
+        count(imports::kept, "Rows that a reversion left, because they were changed since."),
+        Field::named(
             "job",
-            60,
+            FieldType::Text { min: 1, max: 60 },
             r#""/api/v1/ops/jobs/01939d5e-6f3a-7b21-9c4e-3f8a1d2b5c71""#,
             "Path of the job that works on it, or was the last to.",
         )
         .read_only(),
-        Field::choice("actor_kind", ACTORS, r#""user""#, "Who uploaded it.").read_only().not_null(),
-        Field::new("actor_id", FieldType::Uuid, r#""01939d5e-6f3a-7b21-9c4e-3f8a1d2b5c73""#, "Id of the person or the key.")
+        Field::choice(imports::actor_kind, ACTORS, r#""user""#, "Who uploaded it.").read_only().not_null(),
+        Field::new(imports::actor_id, FieldType::Uuid, r#""01939d5e-6f3a-7b21-9c4e-3f8a1d2b5c73""#, "Id of the person or the key.")
             .read_only()
             .filter(),
-        Field::time("executed_at", "When it was begun to be imported.").read_only(),
-        Field::time("finished_at", "When the last job ended.").read_only(),
-        Field::VERSION,
-        Field::CREATED_AT,
-        Field::time("updated_at", "When it last changed.").read_only().not_null(),
+        Field::time(imports::executed_at, "When it was begun to be imported.").read_only(),
+        Field::time(imports::finished_at, "When the last job ended.").read_only(),
+        Field::version(imports::version),
+        Field::created_at(imports::created_at),
+        Field::time(imports::updated_at, "When it last changed.").read_only().not_null(),
     ],
     sorts: &[Sort::time("created_at", "t.created_at")],
     search: Search::None,

@@ -16,7 +16,7 @@ use crate::auth::{Tenant, TenantSettings};
 use crate::background::{Job, JobType, Step};
 use crate::base::error::{Error, Result};
 use crate::crm::companies::COMPANIES;
-use crate::db::{SqlValue, Statement, Tx};
+use crate::db::{Statement, Tx};
 use crate::resource::{Cardinality, Relation, Resource, references};
 
 const ROWS: usize = 1_000;
@@ -58,11 +58,11 @@ fn step(tx: &mut Tx<'_>, tenant: &Tenant, _: &TenantSettings, job: &mut Job) -> 
     cursor.last = records.last().map(|record| record.id).or(cursor.last);
     let ends = records.len() < ROWS;
     let mut sql = Statement::new("UPDATE imports SET version = version + 1, updated_at = now(), reverted = ");
-    sql.bind(SqlValue::Int(Some(cursor.reverted))).push(", kept = ").bind(SqlValue::Int(Some(cursor.kept)));
-    sql.push(if ends { ", state = 'reverted', finished_at = now()" } else { "" }).push(" WHERE business_id = ");
-    sql.bind(SqlValue::Uuid(Some(tenant.id()))).push(" AND id = ").bind(SqlValue::Uuid(Some(import.id)));
+    sql.bind(cursor.reverted).sql(", kept = ").bind(cursor.kept);
+    sql.sql(if ends { ", state = 'reverted', finished_at = now()" } else { "" }).sql(" WHERE business_id = ");
+    sql.bind(tenant.id()).sql(" AND id = ").bind(import.id);
     // Each update adds an entry to the audit log.
-    sql.push(if ends { "" } else { " AND updated_at < now() - interval '1 second'" }).run(tx)?;
+    sql.sql(if ends { "" } else { " AND updated_at < now() - interval '1 second'" }).run(tx)?;
     (job.done, job.failed) = (cursor.reverted + cursor.kept, cursor.kept);
     let result = json!({ "import": import.id, "reverted": cursor.reverted, "kept": cursor.kept });
     job.cursor = json!(cursor);

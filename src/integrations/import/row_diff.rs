@@ -25,8 +25,10 @@ pub fn of_known(
     let mut metadata = parsed.metadata.clone();
     match parsed.id == Some(current.id) {
         // Matched by that id, the row does not need it as its external id.
-        true if parsed.empties_external_id => given.set("external_id", SqlValue::Text(None)),
-        true if parsed.stands_in => given.unset("external_id"),
+        true if parsed.empties_external_id => {
+            given.set_field(parsed.resource.own_field("external_id"), SqlValue::Text(None))
+        }
+        true if parsed.stands_in => given.unset_field("external_id"),
         true => {}
         false => parsed.asides.iter().filter(|aside| is_of_another(aside, current)).for_each(
             |Aside { key, value, .. }| {
@@ -37,7 +39,7 @@ pub fn of_known(
     let is_new = |column: &str, id: &Uuid| current.text(column) != Some(id.to_string().as_str());
     follow(&mut given, &mut metadata, parsed, existing, is_new)?;
     if company.is_some() {
-        given.set_default("company_id", SqlValue::Uuid(company));
+        given.set_default_field(parsed.resource.own_field("company_id"), company.into());
     }
     differences(parsed.resource, &given, &metadata, current, business)
 }
@@ -53,17 +55,17 @@ pub fn of_new(
     let mut metadata = Map::new();
     follow(&mut given, &mut metadata, parsed, existing, |_, _| true)?;
     if !metadata.is_empty() {
-        if let Some(SqlValue::Json(Some(Json::Object(own)))) = given.get("metadata") {
+        if let Some(SqlValue::Json(Some(Json::Object(own)))) = given.get_field("metadata") {
             metadata.extend(own.clone());
         }
-        given.set("metadata", object(parsed.resource, metadata, business)?);
+        given.set_field(parsed.resource.own_field("metadata"), object(parsed.resource, metadata, business)?);
     }
     Ok(given)
 }
 
 /// The company which `parsed` references by id, if that row exists or `current` references it already.
 pub fn company_by_id(parsed: &ParsedRow, current: Option<&CurrentRow>, existing: &ExistingIds) -> Option<Uuid> {
-    let id = parsed.update.get("company_id")?.as_uuid()?;
+    let id = parsed.update.get_field("company_id")?.as_uuid()?;
     let is_there = existing.get("company_id").is_some_and(|ids| ids.contains(&id));
     let is_same = current.is_some_and(|current| current.text("company_id") == Some(id.to_string().as_str()));
     (is_there || is_same).then_some(id)
@@ -100,7 +102,7 @@ fn follow(
     for (relation, id) in broken {
         match parsed.guessed.iter().find(|(column, _)| *column == relation.column) {
             Some((column, header)) => {
-                given.unset(column);
+                given.unset_field(column);
                 metadata.entry(header).or_insert_with(|| id.to_string().into());
             }
             None => faults.push(references::missing_reference(relation.column, relation.resource())),
@@ -122,16 +124,16 @@ fn differences(
     let (fills, sets): (Vec<_>, Vec<_>) = given.values().iter().partition(|(field, _)| given.fills(field.name));
     for (field, value) in sets.into_iter().filter(|(field, _)| field.name != "metadata") {
         let follows_same =
-            given.follows(field.name).is_some_and(|by| given.get(by).is_some_and(|value| is_same(value, is(by))));
+            given.follows(field.name).is_some_and(|by| given.get_field(by).is_some_and(|value| is_same(value, is(by))));
         if !follows_same && !is_same(value, is(field.name)) {
-            change.set(field.name, value.clone());
+            change.set_field(field, value.clone());
         }
     }
     // A value which only fills an empty field is no difference: a changed amount keeps its currency, or gets one if it
     // has none.
     for (field, value) in fills.into_iter().filter(|(field, _)| is(field.name).is_null()) {
         if !change.values().is_empty() {
-            change.set(field.name, value.clone());
+            change.set_field(field, value.clone());
         }
     }
     let differs = |(key, value): (&String, &Json)| kept.get(key).unwrap_or(&Json::Null) != value;
@@ -139,7 +141,7 @@ fn differences(
         kept.extend(metadata.clone());
         // A null removes its key, as in a JSON merge patch.
         kept.retain(|key, _| !metadata.get(key).is_some_and(Json::is_null));
-        change.set("metadata", object(resource, kept, business)?);
+        change.set_field(resource.own_field("metadata"), object(resource, kept, business)?);
     }
     Ok((!change.values().is_empty()).then_some(change))
 }

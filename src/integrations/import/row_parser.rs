@@ -223,8 +223,8 @@ mod tests {
             json!({"email_home": "anna@home.example", "phone_home": "ask for Tom", "Note": "likes\nline breaks, \"quotes\""})
         );
         let company = anna.company.as_ref().unwrap();
-        assert_eq!(company.text("name"), Some("Brekke, Dietrich and Klein"));
-        let tags = anna.update.get("tags");
+        assert_eq!(company.text_field("name"), Some("Brekke, Dietrich and Klein"));
+        let tags = anna.update.get_field("tags");
         assert_eq!(tags, Some(&crate::db::SqlValue::Texts(vec!["vip".into(), "press".into()])));
     }
 
@@ -247,7 +247,7 @@ mod tests {
     #[test]
     fn parse_handles_bom_and_separators_names_bad_encodings() {
         let rows = parse(b"\xef\xbb\xbfVorname;E-Mail\r\nJ\xc3\xb6rg;j@a.example\r\n;\r\n\r\nJ\xf6rg;k@a.example\r\n");
-        assert_eq!(rows[0].parsed.as_ref().unwrap().update.text("first_name"), Some("Jörg"));
+        assert_eq!(rows[0].parsed.as_ref().unwrap().update.text_field("first_name"), Some("Jörg"));
         assert_eq!((rows[1].number, codes(&rows[1])), (4, vec![("/Vorname".into(), "not_utf8")]));
         let header = |bytes: &'static [u8]| Records::new(bytes, b',', true).header().unwrap();
         let refused = |bytes| headers(&header(bytes)).unwrap_err();

@@ -11,7 +11,7 @@ use super::row::Row;
 use super::writer::MatchedRows;
 use crate::auth::Tenant;
 use crate::base::error::{FieldError, Result};
-use crate::db::{RawRow, SqlValue, Statement, Tx};
+use crate::db::{RawRow, Statement, Tx};
 
 /// Results per file row; a result's id is the row number times this, plus its slot.
 const SLOTS: u64 = 8;
@@ -115,10 +115,10 @@ impl Records {
         }
         let columns = "id, row_id, resource, outcome, version, before, faults, place, length";
         let mut sql = Statement::new(format!("INSERT INTO import_row_results (business_id, {columns}) SELECT "));
-        sql.bind(SqlValue::Uuid(Some(tenant.id()))).push(&format!(", {columns} FROM jsonb_to_recordset("));
-        sql.bind(SqlValue::Json(Some(Json::Array(self.rows))));
-        sql.push(") AS x (id uuid, row_id uuid, resource text, outcome text, version bigint, before jsonb, faults jsonb, place bigint, ");
-        sql.push("length bigint)").run(tx)?;
+        sql.bind(tenant.id()).push(&format!(", {columns} FROM jsonb_to_recordset("));
+        sql.bind(Json::Array(self.rows));
+        sql.sql(") AS x (id uuid, row_id uuid, resource text, outcome text, version bigint, before jsonb, faults jsonb, place bigint, ");
+        sql.sql("length bigint)").run(tx)?;
         Ok(())
     }
 }
@@ -135,10 +135,8 @@ pub fn known(tx: &mut Tx<'_>, tenant: &Tenant, run: Uuid, rows: Vec<Uuid>) -> Re
     }
     let mut sql =
         Statement::new("SELECT row_id, min(id::text)::uuid, min(version) FROM import_row_results WHERE business_id = ");
-    sql.bind(SqlValue::Uuid(Some(tenant.id())))
-        .push(" AND row_id IS NOT NULL AND row_id = ANY(")
-        .bind(SqlValue::Uuids(rows));
-    sql.push(")").append(within(run)).push(" GROUP BY row_id");
+    sql.bind(tenant.id()).sql(" AND row_id IS NOT NULL AND row_id = ANY(").bind(rows);
+    sql.sql(")").append(within(run)).sql(" GROUP BY row_id");
     let known = |row: &RawRow| Some((row.uuid(0)?, (number(row.uuid(1)?), row.int(2).unwrap_or_default())));
     Ok(sql.rows(tx)?.iter().filter_map(known).collect())
 }
@@ -147,7 +145,7 @@ pub fn known(tx: &mut Tx<'_>, tenant: &Tenant, run: Uuid, rows: Vec<Uuid>) -> Re
 pub fn within(run: Uuid) -> Statement {
     let [first, last] = range(run);
     let mut sql = Statement::new(" AND id >= ");
-    sql.bind(SqlValue::Uuid(Some(first))).push(" AND id <= ").bind(SqlValue::Uuid(Some(last)));
+    sql.bind(first).sql(" AND id <= ").bind(last);
     sql
 }
 
@@ -155,11 +153,8 @@ pub fn within(run: Uuid) -> Statement {
 pub fn clear(tx: &mut Tx<'_>, tenant: &Tenant, run: Uuid) -> Result<bool> {
     const MAX_CLEARED: usize = 20_000;
     let mut sql = Statement::new("DELETE FROM import_row_results WHERE business_id = ");
-    sql.bind(SqlValue::Uuid(Some(tenant.id())))
-        .push(" AND id = ANY(ARRAY(SELECT id FROM import_row_results WHERE business_id = ");
-    sql.bind(SqlValue::Uuid(Some(tenant.id())))
-        .append(within(run))
-        .push(&format!(" ORDER BY id LIMIT {MAX_CLEARED}))"));
+    sql.bind(tenant.id()).sql(" AND id = ANY(ARRAY(SELECT id FROM import_row_results WHERE business_id = ");
+    sql.bind(tenant.id()).append(within(run)).push(&format!(" ORDER BY id LIMIT {MAX_CLEARED}))"));
     Ok(sql.run(tx)? == MAX_CLEARED)
 }
 
@@ -183,7 +178,7 @@ pub fn change_records(
 ) -> Result<Vec<ChangeRecord>> {
     let mut sql =
         Statement::new("SELECT id, row_id, resource, version, before FROM import_row_results WHERE business_id = ");
-    sql.bind(SqlValue::Uuid(Some(tenant.id()))).append(within(run)).push(" AND id < ").bind(SqlValue::Uuid(Some(last)));
+    sql.bind(tenant.id()).append(within(run)).sql(" AND id < ").bind(last);
     sql.push(&format!(" AND outcome IN ('created', 'changed') ORDER BY id DESC LIMIT {most}"));
     let record = |row: &RawRow| {
         let before = row.get(4).and_then(|cell| serde_json::from_slice(cell.get(1..)?).ok());

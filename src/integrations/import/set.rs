@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::auth::Tenant;
 use crate::base::error::Result;
-use crate::db::{SqlValue, Statement, Tx};
+use crate::db::{Statement, Tx};
 use crate::resource::{Changeset, Field, Resource, select};
 
 type Object = Map<String, Json>;
@@ -30,17 +30,17 @@ pub fn insert(tx: &mut Tx<'_>, tenant: &Tenant, resource: &Resource, rows: Vec<(
     let rows = Json::Array(rows.into_iter().map(with_id).collect());
     let mut sql = Statement::new(format!("INSERT INTO {} ({}, id", resource.table, resource.tenant_column));
     for field in &used {
-        sql.push(", ").push(field.name);
+        sql.sql(", ").ident(field.name);
     }
-    sql.push(") SELECT ").bind(SqlValue::Uuid(Some(tenant.id()))).push(", x.id");
+    sql.sql(") SELECT ").bind(tenant.id()).sql(", x.id");
     for field in &used {
         // Another row of the set gives this field, so a row without it needs the default here.
         match field.default_sql() {
-            Some(default) => sql.push(&format!(", coalesce(x.{}, {default})", field.name)),
+            Some(default) => sql.sql(", coalesce(x.").ident(field.name).sql(", ").append(default).sql(")"),
             None => sql.push(&format!(", x.{}", field.name)),
         };
     }
-    sql.push(" FROM ").append(recordset(rows, &used, "id uuid"));
+    sql.sql(" FROM ").append(recordset(rows, &used, "id uuid"));
     sql.run(tx)?;
     Ok(())
 }
@@ -59,7 +59,7 @@ pub fn update(tx: &mut Tx<'_>, tenant: &Tenant, resource: &Resource, rows: Vec<E
         return Ok(HashMap::new());
     }
     let used = used(resource, rows.iter().map(|row| &row.fields));
-    let ids = rows.iter().map(|row| row.id).collect();
+    let ids = rows.iter().map(|row| row.id).collect::<Vec<Uuid>>();
     let as_json = |Edit { id, version, mut fields }: Edit| {
         fields.insert("given".to_owned(), fields.keys().cloned().collect());
         fields.insert("expected".to_owned(), version.into());
@@ -72,15 +72,12 @@ pub fn update(tx: &mut Tx<'_>, tenant: &Tenant, resource: &Resource, rows: Vec<E
     for Field { name, .. } in &used {
         sql.push(&format!(", {name} = CASE WHEN '{name}' = ANY(x.given) THEN x.{name} ELSE t.{name} END"));
     }
-    sql.push(" FROM ").append(recordset(rows, &used, "id uuid, expected bigint, given text[]"));
+    sql.sql(" FROM ").append(recordset(rows, &used, "id uuid, expected bigint, given text[]"));
     // Repeats the ids, so that the planner looks rows up by id whatever its size estimates.
-    sql.append(select::tenant_predicate(resource, tenant))
-        .push(" AND t.id = ANY(")
-        .bind(SqlValue::Uuids(ids))
-        .push(")");
-    sql.push(" AND t.id = x.id AND t.version = coalesce(x.expected, t.version)");
+    sql.append(select::tenant_predicate(resource, tenant)).sql(" AND t.id = ANY(").bind(ids).sql(")");
+    sql.sql(" AND t.id = x.id AND t.version = coalesce(x.expected, t.version)");
     select::not_deleted(&mut sql, resource);
-    sql.push(" RETURNING t.id, t.version");
+    sql.sql(" RETURNING t.id, t.version");
     Ok(sql.rows(tx)?.iter().filter_map(|row| Some((row.uuid(0)?, row.int(1)?))).collect())
 }
 
@@ -101,18 +98,11 @@ pub fn delete(
         )),
         false => Statement::new(format!("DELETE FROM {} AS t USING ", resource.table)),
     };
-    sql.push("unnest(")
-        .bind(SqlValue::Uuids(ids.clone()))
-        .push(", ")
-        .bind(SqlValue::Ints(versions))
-        .push(") AS x (id, version)");
-    sql.append(select::tenant_predicate(resource, tenant))
-        .push(" AND t.id = ANY(")
-        .bind(SqlValue::Uuids(ids))
-        .push(")");
-    sql.push(" AND t.id = x.id AND t.version = x.version").push(unless);
+    sql.sql("unnest(").bind(ids.clone()).sql(", ").bind(versions).sql(") AS x (id, version)");
+    sql.append(select::tenant_predicate(resource, tenant)).sql(" AND t.id = ANY(").bind(ids).sql(")");
+    sql.sql(" AND t.id = x.id AND t.version = x.version").push(unless);
     select::not_deleted(&mut sql, resource);
-    Ok(sql.push(" RETURNING t.id").rows(tx)?.iter().filter_map(|row| row.uuid(0)).collect())
+    Ok(sql.sql(" RETURNING t.id").rows(tx)?.iter().filter_map(|row| row.uuid(0)).collect())
 }
 
 /// Returns the fields which any of `rows` has, in the order of the resource.
@@ -123,10 +113,10 @@ fn used<'r>(resource: &Resource, rows: impl Iterator<Item = &'r Object> + Clone)
 /// `jsonb_to_recordset(…) AS x (id uuid, name text, …)`
 fn recordset(rows: Json, fields: &[&Field], own: &str) -> Statement {
     let mut sql = Statement::new("jsonb_to_recordset(");
-    sql.bind(SqlValue::Json(Some(rows))).push(&format!(") AS x ({own}"));
+    sql.bind(rows).push(&format!(") AS x ({own}"));
     for field in fields {
         sql.push(&format!(", {} {}", field.name, field.field_type.sql()));
     }
-    sql.push(")");
+    sql.sql(")");
     sql
 }

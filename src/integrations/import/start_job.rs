@@ -9,7 +9,7 @@ use super::stored_import::Import;
 use crate::auth::Tenant;
 use crate::background::{self, JobType};
 use crate::base::error::{Error, Result};
-use crate::db::{SqlValue, Statement, Tx};
+use crate::db::{Statement, Tx};
 
 /// Enqueues the job which imports `import` or, with `dry_run`, dry-runs it. Errors: 409 when it was imported; 422 for its
 /// mapping.
@@ -31,8 +31,8 @@ pub fn enqueue_import(tx: &mut Tx<'_>, tenant: &Tenant, import: Import, dry_run:
 pub fn enqueue_revert(tx: &mut Tx<'_>, tenant: &Tenant, import: Import, days: u32) -> Result<Uuid> {
     let refused = |code, detail: String| Err(Error::conflict(code, detail));
     let mut sql = Statement::new("SELECT (executed_at > now() - ");
-    sql.bind(SqlValue::Int(Some(days.into()))).push(" * interval '1 day')::int FROM imports WHERE business_id = ");
-    sql.bind(SqlValue::Uuid(Some(tenant.id()))).push(" AND id = ").bind(SqlValue::Uuid(Some(import.id)));
+    sql.bind(days).sql(" * interval '1 day')::int FROM imports WHERE business_id = ");
+    sql.bind(tenant.id()).sql(" AND id = ").bind(import.id);
     let in_time = sql.row(tx)?.and_then(|row| row.int(0));
     match (import.run, in_time, import.state.as_str()) {
         (_, _, "reverted") => refused("already_reverted", "The import has been taken back already.".into()),
@@ -51,12 +51,12 @@ pub fn enqueue_revert(tx: &mut Tx<'_>, tenant: &Tenant, import: Import, days: u3
 fn enqueue(tx: &mut Tx<'_>, tenant: &Tenant, import: Uuid, job_type: &JobType, input: Json, set: &str) -> Result<Uuid> {
     let job = background::enqueue(tx, tenant, job_type, input)?;
     let mut sql = Statement::new("UPDATE imports SET job_id = ");
-    sql.bind(SqlValue::Uuid(Some(job))).push(", version = version + 1, updated_at = now(), ");
+    sql.bind(job).sql(", version = version + 1, updated_at = now(), ");
     match set.split_once("run_id = job_id") {
-        Some((rest, _)) => sql.push(rest).push("run_id = ").bind(SqlValue::Uuid(Some(job))),
+        Some((rest, _)) => sql.push(rest).sql("run_id = ").bind(job),
         None => sql.push(set),
     };
-    sql.push(" WHERE business_id = ").bind(SqlValue::Uuid(Some(tenant.id()))).push(" AND id = ");
-    sql.bind(SqlValue::Uuid(Some(import))).run(tx)?;
+    sql.sql(" WHERE business_id = ").bind(tenant.id()).sql(" AND id = ");
+    sql.bind(import).run(tx)?;
     Ok(job)
 }

@@ -7,7 +7,7 @@ use super::mapping::Mapping;
 use super::resource::{IMPORTS, imported};
 use crate::auth::Tenant;
 use crate::base::error::{Error, Result};
-use crate::db::{RawRow, SqlValue, Statement, Tx};
+use crate::db::{RawRow, Statement, Tx};
 use crate::resource::list_query::Projection;
 use crate::resource::{Resource, select};
 use crate::resource::{Row, crud};
@@ -38,11 +38,8 @@ impl Import {
     /// Loads and locks the import `id`. Errors: 404.
     pub fn lock(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid) -> Result<Self> {
         let mut sql = Statement::new("SELECT ");
-        sql.push(Self::COLUMNS).push(" FROM imports t");
-        sql.append(select::tenant_predicate(&IMPORTS, tenant))
-            .push(" AND t.id = ")
-            .bind(SqlValue::Uuid(Some(id)))
-            .push(" FOR UPDATE");
+        sql.push(Self::COLUMNS).sql(" FROM imports t");
+        sql.append(select::tenant_predicate(&IMPORTS, tenant)).sql(" AND t.id = ").bind(id).sql(" FOR UPDATE");
         Self::of(id, &sql.row(tx)?.ok_or_else(|| crud::not_found(&IMPORTS))?)
     }
 

@@ -7,6 +7,7 @@ use super::match_keys;
 use super::stored_import::Import;
 use crate::auth::Tenant;
 use crate::base::error::{Error, Result};
+use crate::db::schema::imports;
 use crate::db::{SqlValue, Tx};
 use crate::http::precondition::IfMatch;
 use crate::resource::{Changeset, Resource, Row, WriteOps, crud};
@@ -29,11 +30,11 @@ fn update(
         let detail = "The file has been imported; how it was read cannot be changed any more. Upload it again.";
         return Err(Error::conflict("already_imported", detail));
     }
-    if let Some(SqlValue::Json(Some(Json::Object(given)))) = change.get("mapping") {
+    if let Some(SqlValue::Json(Some(Json::Object(given)))) = change.get(imports::mapping) {
         import.mapping = given.clone();
-        change.set("targets", SqlValue::Json(Some(import.column_mapping()?.targets())));
+        change.set(imports::targets, SqlValue::Json(Some(import.column_mapping()?.targets())));
     }
-    if let Some(SqlValue::Texts(given)) = change.get("match_by") {
+    if let Some(SqlValue::Texts(given)) = change.get(imports::match_by) {
         match_keys::check(import.resource, given)?;
     }
     crud::update(tx, tenant, resource, id, change, expected)

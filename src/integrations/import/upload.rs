@@ -198,9 +198,9 @@ fn insert(
     let names: Vec<&str> = columns.iter().map(|(name, _)| *name).collect();
     let mut sql = Statement::new(format!("INSERT INTO imports ({}) VALUES (", names.join(", ")));
     for (index, (_, value)) in columns.into_iter().enumerate() {
-        sql.push(if index == 0 { "" } else { ", " }).bind(value);
+        sql.sql(if index == 0 { "" } else { ", " }).bind(value);
     }
-    sql.push(")").run(tx)?;
+    sql.sql(")").run(tx)?;
     Ok(())
 }
 

@@ -15,7 +15,8 @@ use super::set::{self, Edit};
 use crate::auth::{Tenant, TenantSettings};
 use crate::base::error::{FieldError, Result};
 use crate::crm::companies::COMPANIES;
-use crate::db::{SqlValue, Statement, Tx};
+use crate::db::schema::companies;
+use crate::db::{Statement, Tx};
 use crate::resource::references::{self, ExistingIds};
 use crate::resource::{Changeset, Resource, RowVisibility};
 
@@ -112,7 +113,7 @@ fn chunk(
     let Settings { resource, tenant, .. } = settings;
     // Company names are not unique in the database, so concurrent imports would create a company each.
     let mut lock = Statement::new("SELECT pg_advisory_xact_lock(hashtextextended('rapport import ' || ");
-    lock.bind(SqlValue::Text(Some(settings.business.id.to_string()))).push(", 0))");
+    lock.bind(settings.business.id.to_string()).sql(", 0))");
     lock.run(tx)?;
     let parsed: Vec<Option<&ParsedRow>> = rows.iter().map(|row| row.parsed.as_ref().ok()).collect();
     // Matched rows are locked before or after the rows they reference: the order of all which lock several resources.
@@ -231,11 +232,11 @@ impl Plan<'_> {
             Err(error) => return Ok(Outcome::Refused(row_errors::of(error)?)),
         };
         if let Some(company) = self.company(index, parsed, None) {
-            change.set_default("company_id", SqlValue::Uuid(Some(company)));
+            change.set_default_field(resource.own_field("company_id"), company.into());
         }
         if let (Some(person), RowVisibility::Assigned(column)) = (tenant.restricted_to_user(), resource.visibility) {
             // Otherwise the creator could not see the row.
-            change.set_default(column, SqlValue::Uuid(Some(person)));
+            change.set_default_field(resource.own_field(column), person.into());
         }
         let (id, after) = (Uuid::now_v7(), set::fields(&change));
         self.creates.push((id, after.clone()));
@@ -263,7 +264,7 @@ impl Plan<'_> {
             return Some(id);
         }
         let id = Uuid::now_v7();
-        self.companies.add(id, wanted.text("name").unwrap_or_default(), wanted.text("domain"));
+        self.companies.add(id, wanted.text(companies::name).unwrap_or_default(), wanted.text(companies::domain));
         self.made.push((index, id, wanted.clone()));
         Some(id)
     }
@@ -274,7 +275,7 @@ impl Plan<'_> {
 fn repeated(current: &CurrentRow, parsed: &ParsedRow, other: u64) -> FieldError {
     let has = |name: &&str| {
         let text = |text: Option<&str>| text.map(str::to_lowercase);
-        parsed.update.text(name).is_some() && text(current.text(name)) == text(parsed.update.text(name))
+        parsed.update.text_field(name).is_some() && text(current.text(name)) == text(parsed.update.text_field(name))
     };
     let name = ["external_id", "email", "domain"].into_iter().find(has).unwrap_or_default();
     row_errors::repeats(if parsed.id == Some(current.id) { "id" } else { name }, other)

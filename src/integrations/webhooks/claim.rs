@@ -57,44 +57,44 @@ pub fn claim(free: usize, slots: &Slots, lease_seconds: u64) -> Statement {
     let number = |count: usize| SqlValue::Int(Some(count as i64));
     let busy = slots.taken();
     let mut sql = Statement::new("WITH busy AS MATERIALIZED (SELECT * FROM unnest(");
-    sql.bind(SqlValue::Uuids(busy.iter().map(|((owner, _), _)| *owner).collect())).push(", ");
-    sql.bind(SqlValue::Uuids(busy.iter().map(|((_, webhook), _)| *webhook).collect())).push(", ");
-    sql.bind(SqlValue::Ints(busy.iter().map(|(_, count)| *count as i64).collect()));
-    sql.push(
+    sql.bind(busy.iter().map(|((owner, _), _)| *owner).collect::<Vec<_>>()).sql(", ");
+    sql.bind(busy.iter().map(|((_, webhook), _)| *webhook).collect::<Vec<_>>()).sql(", ");
+    sql.bind(busy.iter().map(|(_, count)| *count as i64).collect::<Vec<_>>());
+    sql.sql(
         ") AS b (business_id, webhook_id, taken)), hooks AS MATERIALIZED (SELECT w.business_id, w.id, w.status = 'active' AS active, ",
     );
-    sql.bind(number(slots.most_each)).push(
+    sql.bind(number(slots.most_each)).sql(
         " - coalesce(b.taken, 0) AS room FROM webhooks w LEFT JOIN busy b ON b.webhook_id = w.id), candidates AS (",
     );
     let arms = [("h.active", ""), ("NOT h.active", " AND d.sequence = 0")];
     for (place, (which, what)) in arms.iter().enumerate() {
-        sql.push(if place == 0 { "" } else { " UNION ALL " }).push(&format!(
+        sql.sql(if place == 0 { "" } else { " UNION ALL " }).push(&format!(
             "SELECT d.* FROM hooks h CROSS JOIN LATERAL (\
              SELECT d.business_id, d.id, d.next_attempt_at FROM webhook_deliveries d \
              WHERE d.business_id = h.business_id AND d.webhook_id = h.id AND d.status = 'pending' \
              AND d.next_attempt_at <= now(){what} ORDER BY d.next_attempt_at LIMIT greatest(0, h.room)) d WHERE {which}"
         ));
     }
-    sql.push(
+    sql.sql(
         "), turns AS (SELECT c.*, coalesce(b.taken, 0) + row_number() OVER (PARTITION BY c.business_id ORDER BY c.next_attempt_at) \
          AS turn FROM candidates c LEFT JOIN (SELECT business_id, sum(taken) AS taken FROM busy GROUP BY business_id) b \
          ON b.business_id = c.business_id), \
          picked AS MATERIALIZED (SELECT * FROM turns WHERE turn <= ",
     );
-    sql.bind(number(slots.most_owned)).push(" ORDER BY turn, next_attempt_at LIMIT ").bind(number(free)).push(
+    sql.bind(number(slots.most_owned)).sql(" ORDER BY turn, next_attempt_at LIMIT ").bind(number(free)).sql(
         "), due AS MATERIALIZED (SELECT d.business_id, d.id FROM picked p CROSS JOIN LATERAL (\
          SELECT d.business_id, d.id FROM webhook_deliveries d WHERE d.business_id = p.business_id AND d.id = p.id \
          AND d.status || '' = 'pending' AND d.next_attempt_at <= now() FOR UPDATE SKIP LOCKED) d), \
          taken AS (UPDATE webhook_deliveries d SET claim = claim + 1, next_attempt_at = now() + make_interval(secs => ",
     );
-    sql.bind(SqlValue::Int(Some(lease_seconds as i64))).push(
+    sql.bind(lease_seconds as i64).sql(
         ") FROM due WHERE d.business_id = due.business_id AND d.id = due.id RETURNING d.*) \
          SELECT e.business_id, e.delivery, e.webhook_id, e.row_id, e.claim, e.attempts, w.url, w.secret, \
          CASE WHEN w.previous_until > now() THEN w.previous_secret END, e.id, \
          to_char(e.begun AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'), ",
     );
     sql.push(&event_log::columns());
-    sql.push(
+    sql.sql(
         " FROM (SELECT t.business_id, t.id AS delivery, t.webhook_id, t.claim, t.attempts, t.created_at AS begun, t.event_id AS id, \
          t.sequence, t.row_id, a.resource, a.action, a.created_at FROM taken t \
          LEFT JOIN audit_log a ON a.business_id = t.business_id AND a.id = t.event_id) e \

@@ -9,6 +9,7 @@ use super::delivery_lock::lock_deliveries;
 use super::resource::{WEBHOOKS, guard};
 use crate::auth::{Area, Tenant, TenantSettings};
 use crate::base::error::{Error, Result};
+use crate::db::schema::webhook_deliveries;
 use crate::db::{SqlValue, Statement, Tx};
 use crate::integrations::events::EventRegistry;
 use crate::resource::crud::{self, Row};
@@ -32,32 +33,32 @@ pub static DELIVERIES: Resource = Resource {
     table: "webhook_deliveries",
     area: Area::Webhooks,
     fields: &[
-        Field::ID,
-        Field::link("webhook_id", "Where to.").read_only().not_null(),
-        Field::link("event_id", "The event; receivers get it as `webhook-id`.").read_only().not_null(),
-        Field::int("sequence", 0, i64::MAX, "4711", "The event's number; 0 for a ping.").read_only().not_null(),
-        Field::text("event_type", 100, r#""lead.updated""#, "The event's type.").read_only().not_null().filter(),
-        Field::link("row_id", "The row that it tells of.").read_only().not_null(),
+        Field::id(webhook_deliveries::id),
+        Field::link(webhook_deliveries::webhook_id, "Where to.").read_only().not_null(),
+        Field::link(webhook_deliveries::event_id, "The event; receivers get it as `webhook-id`.").read_only().not_null(),
+        Field::int(webhook_deliveries::sequence, 0, i64::MAX, "4711", "The event's number; 0 for a ping.").read_only().not_null(),
+        Field::text(webhook_deliveries::event_type, 100, r#""lead.updated""#, "The event's type.").read_only().not_null().filter(),
+        Field::link(webhook_deliveries::row_id, "The row that it tells of.").read_only().not_null(),
         Field::choice(
-            "status",
+            webhook_deliveries::status,
             STATUSES,
             r#""delivered""#,
             "`waiting`: behind an earlier event of the same row; `pending`: to be sent at `next_attempt_at`; `dead`: given up.",
         )
         .read_only()
         .not_null(),
-        Field::int("attempts", 0, i64::MAX, "1", "How often it was tried.").read_only().not_null(),
-        Field::time("next_attempt_at", "When it is tried next, while it is pending.").read_only().not_null(),
+        Field::int(webhook_deliveries::attempts, 0, i64::MAX, "1", "How often it was tried.").read_only().not_null(),
+        Field::time(webhook_deliveries::next_attempt_at, "When it is tried next, while it is pending.").read_only().not_null(),
         Field::new(
-            "log",
+            webhook_deliveries::log,
             FieldType::Object,
             r#"{"1":{"at":"2026-11-20T09:30:00.123456Z","status":204,"latency_ms":41,"answer":""}}"#,
             "What became of each attempt, by its number: `at`, `latency_ms`, `status` and the beginning of the `answer`, or an `error`.",
         )
         .read_only()
         .not_null(),
-        Field::time("delivered_at", "When it arrived.").read_only(),
-        Field::CREATED_AT,
+        Field::time(webhook_deliveries::delivered_at, "When it arrived.").read_only(),
+        Field::created_at(webhook_deliveries::created_at),
     ],
     sorts: &[Sort::time("created_at", "t.created_at")],
     search: Search::None,
@@ -86,10 +87,10 @@ pub fn ping(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid) -> Result<(Uuid, Row)> {
     let mut sql = Statement::new(
         "INSERT INTO webhook_deliveries (business_id, id, webhook_id, event_id, sequence, event_type, row_id, status) VALUES (",
     );
-    sql.bind(SqlValue::Uuid(Some(tenant.id()))).push(", ").bind(SqlValue::Uuid(Some(delivery))).push(", ");
-    sql.bind(SqlValue::Uuid(Some(id))).push(", ").bind(SqlValue::Uuid(Some(delivery))).push(", 0, 'webhook.test', ");
+    sql.bind(tenant.id()).sql(", ").bind(delivery).sql(", ");
+    sql.bind(id).sql(", ").bind(delivery).sql(", 0, 'webhook.test', ");
     // It is about no row, so it waits behind no other delivery.
-    sql.bind(SqlValue::Uuid(Some(delivery))).push(", 'pending')").run(tx)?;
+    sql.bind(delivery).sql(", 'pending')").run(tx)?;
     Ok((delivery, row(tx, tenant, id, delivery)?))
 }
 
@@ -98,11 +99,9 @@ pub fn again(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, delivery: Uuid) -> Resu
     lock_deliveries(tx, tenant)?;
     guard(tx, tenant, Some(id), None)?;
     let mut sql = Statement::new("UPDATE webhook_deliveries AS t SET status = 'waiting', attempts = 0, log = '{}'");
-    sql.append(select::tenant_predicate(&DELIVERIES, tenant))
-        .push(" AND t.webhook_id = ")
-        .bind(SqlValue::Uuid(Some(id)));
-    sql.push(" AND t.id = ").bind(SqlValue::Uuid(Some(delivery)));
-    let rows = sql.push(" AND t.status IN ('delivered', 'dead') RETURNING t.row_id").rows(tx)?;
+    sql.append(select::tenant_predicate(&DELIVERIES, tenant)).sql(" AND t.webhook_id = ").bind(id);
+    sql.sql(" AND t.id = ").bind(delivery);
+    let rows = sql.sql(" AND t.status IN ('delivered', 'dead') RETURNING t.row_id").rows(tx)?;
     next(tx, tenant, id, rows.iter().filter_map(|row| row.uuid(0)).collect())?;
     row(tx, tenant, id, delivery)
 }
@@ -138,15 +137,12 @@ pub fn replay(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, from: From) -> Result<
         "INSERT INTO webhook_deliveries AS t (business_id, webhook_id, event_id, sequence, event_type, row_id, status) \
          SELECT e.business_id, w.id, e.id, e.sequence, e.name || '.' || e.action, e.row_id, 'waiting' FROM (SELECT e.*, ",
     );
-    sql.bind(SqlValue::Json(Some(EventRegistry::of_process().sent())))
-        .push(" ->> e.resource AS name FROM events e WHERE e.business_id = ")
+    sql.bind(EventRegistry::of_process().sent())
+        .sql(" ->> e.resource AS name FROM events e WHERE e.business_id = ")
         .bind(business());
-    sql.push(" AND e.sequence > ")
-        .bind(SqlValue::Int(Some(after)))
-        .push(" AND e.sequence <= ")
-        .bind(SqlValue::Int(Some(upto)));
-    sql.push(") e JOIN webhooks w ON w.business_id = e.business_id AND w.id = ").bind(SqlValue::Uuid(Some(id)));
-    sql.push(
+    sql.sql(" AND e.sequence > ").bind(after).sql(" AND e.sequence <= ").bind(upto);
+    sql.sql(") e JOIN webhooks w ON w.business_id = e.business_id AND w.id = ").bind(id);
+    sql.sql(
         " AND rapport_webhook_wants(w.types, e.name, e.action) WHERE e.name IS NOT NULL \
          ORDER BY e.sequence ON CONFLICT (business_id, webhook_id, event_id) DO UPDATE SET status = 'waiting', attempts = 0, log = '{}' \
          WHERE t.status IN ('delivered', 'dead') RETURNING t.row_id",
@@ -165,18 +161,18 @@ fn before(tx: &mut Tx<'_>, tenant: &Tenant, time: DateTime<Utc>) -> Result<i64> 
     let first = u64::try_from(time.timestamp_millis()).unwrap_or_default().saturating_sub(DRAWN_EARLIER);
     let mut sql =
         Statement::new("SELECT min(e.sequence) - 1 FROM (SELECT e.sequence FROM events e WHERE e.business_id = ");
-    sql.bind(SqlValue::Uuid(Some(tenant.id()))).push(" AND e.id >= ");
-    sql.bind(SqlValue::Uuid(Some(Uuid::from_u128(u128::from(first.min((1 << 48) - 1)) << 80))));
-    sql.push(" AND e.created_at >= ").bind(SqlValue::Time(Some(time))).push(" ORDER BY e.id LIMIT ");
-    let row = sql.bind(SqlValue::Int(Some(MAX_SCANNED))).push(") e").row(tx)?;
+    sql.bind(tenant.id()).sql(" AND e.id >= ");
+    sql.bind(Uuid::from_u128(u128::from(first.min((1 << 48) - 1)) << 80));
+    sql.sql(" AND e.created_at >= ").bind(time).sql(" ORDER BY e.id LIMIT ");
+    let row = sql.bind(MAX_SCANNED).sql(") e").row(tx)?;
     Ok(row.and_then(|row| row.int(0)).unwrap_or(i64::MAX / 2))
 }
 
 /// Makes the first waiting delivery of each of these rows pending, unless one already is.
 fn next(tx: &mut Tx<'_>, tenant: &Tenant, webhook: Uuid, rows: Vec<Uuid>) -> Result<()> {
     let mut sql = Statement::new("SELECT rapport_webhook_next(");
-    sql.bind(SqlValue::Uuid(Some(tenant.id()))).push(", ").bind(SqlValue::Uuid(Some(webhook))).push(", ");
-    sql.bind(SqlValue::Uuids(rows)).push(")").run(tx)?;
+    sql.bind(tenant.id()).sql(", ").bind(webhook).sql(", ");
+    sql.bind(rows).sql(")").run(tx)?;
     Ok(())
 }
 
@@ -187,9 +183,7 @@ fn exists(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid) -> Result<()> {
 fn row(tx: &mut Tx<'_>, tenant: &Tenant, webhook: Uuid, id: Uuid) -> Result<Row> {
     let missing = || crud::not_found(&DELIVERIES);
     let mut sql = Statement::new("SELECT t.id FROM webhook_deliveries t");
-    sql.append(select::tenant_predicate(&DELIVERIES, tenant))
-        .push(" AND t.webhook_id = ")
-        .bind(SqlValue::Uuid(Some(webhook)));
-    sql.push(" AND t.id = ").bind(SqlValue::Uuid(Some(id))).row(tx)?.ok_or_else(missing)?;
+    sql.append(select::tenant_predicate(&DELIVERIES, tenant)).sql(" AND t.webhook_id = ").bind(webhook);
+    sql.sql(" AND t.id = ").bind(id).row(tx)?.ok_or_else(missing)?;
     crud::one(tx, tenant, &DELIVERIES, id, &Default::default())?.ok_or_else(missing)
 }

@@ -25,12 +25,17 @@ use crate::resource::openapi::{self, Act, Gives};
 use crate::resource::{Field, FieldType, ReadService, crud};
 
 static REPLAY: [Field; 2] = [
-    Field::int("after", 0, i64::MAX, "4711", "From the event after this number on."),
-    Field::new("since", FieldType::Time, r#""2026-11-20T09:30:00Z""#, "Or from the first event of this time on."),
+    Field::named("after", FieldType::Int { min: 0, max: i64::MAX }, "4711", "From the event after this number on."),
+    Field::named("since", FieldType::Time, r#""2026-11-20T09:30:00Z""#, "Or from the first event of this time on."),
 ];
 static REPLAYED: [Field; 2] = [
-    Field::int("deliveries", 0, i64::MAX, "120", "How many are sent again.").not_null(),
-    Field::int("next", 0, i64::MAX, "9711", "`after` of the next replay, while there is more; else null."),
+    Field::named("deliveries", FieldType::Int { min: 0, max: i64::MAX }, "120", "How many are sent again.").not_null(),
+    Field::named(
+        "next",
+        FieldType::Int { min: 0, max: i64::MAX },
+        "9711",
+        "`after` of the next replay, while there is more; else null.",
+    ),
 ];
 
 /// What the handlers that create deliveries use.

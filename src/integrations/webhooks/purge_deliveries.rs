@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::background::{BackgroundTask, TaskOutcome};
 use crate::base::error::Result;
-use crate::db::{Db, SqlValue, Statement};
+use crate::db::{Db, Statement};
 
 /// Deliveries purged in one transaction; meanwhile those in progress wait to store their outcome.
 const MAX_PURGED: i64 = 1_000;
@@ -18,7 +18,7 @@ async fn purge(db: Db, retention_days: u32) -> Result<TaskOutcome> {
     let purged = db.unscoped().write("purge_deliveries", move |tx| {
         let mut sql =
             Statement::new(format!("SELECT rapport_purge_deliveries(now() - interval '{retention_days} days', "));
-        let row = sql.bind(SqlValue::Int(Some(MAX_PURGED))).push("::integer)").row(tx)?;
+        let row = sql.bind(MAX_PURGED).sql("::integer)").row(tx)?;
         Ok(row.and_then(|row| row.int(0)).unwrap_or_default())
     });
     Ok(if purged.await? > 0 { TaskOutcome::Again } else { TaskOutcome::Rest })

@@ -11,7 +11,7 @@ pub fn record_attempt(tx: &mut Tx<'_>, delivery: &ClaimedDelivery, attempt: &Att
     let (business, webhook) = (SqlValue::Uuid(Some(delivery.business)), SqlValue::Uuid(Some(delivery.webhook)));
     // Before any row lock, in the same order everywhere.
     let mut sql = Statement::new("SELECT pg_advisory_xact_lock_shared(rapport_webhook_lock(");
-    sql.bind(business.clone()).push("))").run(tx)?;
+    sql.bind(business.clone()).sql("))").run(tx)?;
     let set = match attempt.outcome {
         DeliveryOutcome::Delivered => "status = 'delivered', delivered_at = now()",
         DeliveryOutcome::Again(_) => "next_attempt_at = now() + make_interval(secs => ",
@@ -19,29 +19,29 @@ pub fn record_attempt(tx: &mut Tx<'_>, delivery: &ClaimedDelivery, attempt: &Att
     };
     let mut sql = Statement::new(format!("UPDATE webhook_deliveries SET {set}"));
     if let DeliveryOutcome::Again(pause) = attempt.outcome {
-        sql.bind(SqlValue::Int(Some((pause * 1000.0) as i64))).push(" / 1000.0::double precision)");
+        sql.bind((pause * 1000.0) as i64).sql(" / 1000.0::double precision)");
     }
-    sql.push(", attempts = attempts + 1, log = log || jsonb_build_object((attempts + 1)::text, ");
+    sql.sql(", attempts = attempts + 1, log = log || jsonb_build_object((attempts + 1)::text, ");
     // A response may repeat what was sent, and the person it was about may have been erased meanwhile.
-    sql.bind(SqlValue::Json(Some(attempt.log.clone())));
-    sql.push(" - CASE WHEN EXISTS (SELECT FROM audit_log a WHERE a.action = 'erased' AND a.business_id = ");
-    sql.bind(business.clone()).push(" AND a.row_id = ").bind(SqlValue::Uuid(Some(delivery.row)));
-    sql.push(") THEN ARRAY['answer'] ELSE ARRAY[]::text[] END) WHERE business_id = ").bind(business.clone());
-    sql.push(" AND id = ").bind(SqlValue::Uuid(Some(delivery.id))).push(" AND status = 'pending' AND claim = ");
-    if sql.bind(SqlValue::Int(Some(delivery.claim))).run(tx)? == 0 {
+    sql.bind(attempt.log.clone());
+    sql.sql(" - CASE WHEN EXISTS (SELECT FROM audit_log a WHERE a.action = 'erased' AND a.business_id = ");
+    sql.bind(business.clone()).sql(" AND a.row_id = ").bind(delivery.row);
+    sql.sql(") THEN ARRAY['answer'] ELSE ARRAY[]::text[] END) WHERE business_id = ").bind(business.clone());
+    sql.sql(" AND id = ").bind(delivery.id).sql(" AND status = 'pending' AND claim = ");
+    if sql.bind(delivery.claim).run(tx)? == 0 {
         return Ok(());
     }
     if !matches!(attempt.outcome, DeliveryOutcome::Again(_)) {
         let mut sql = Statement::new("SELECT rapport_webhook_next(");
-        sql.bind(business.clone()).push(", ").bind(webhook.clone()).push(", ");
-        sql.bind(SqlValue::Uuids(vec![delivery.row])).push(")").run(tx)?;
+        sql.bind(business.clone()).sql(", ").bind(webhook.clone()).sql(", ");
+        sql.bind(vec![delivery.row]).sql(")").run(tx)?;
     }
     let health = match attempt.outcome {
         DeliveryOutcome::Delivered => "UPDATE webhooks SET failing_since = NULL WHERE failing_since IS NOT NULL",
         _ => "UPDATE webhooks SET failing_since = now() WHERE failing_since IS NULL",
     };
     let mut sql = Statement::new(health);
-    sql.push(" AND business_id = ").bind(business.clone()).push(" AND id = ").bind(webhook.clone()).run(tx)?;
+    sql.sql(" AND business_id = ").bind(business.clone()).sql(" AND id = ").bind(webhook.clone()).run(tx)?;
     let given_up = match attempt.outcome {
         DeliveryOutcome::Delivered => return Ok(()),
         DeliveryOutcome::Gone => Statement::new(pause("The endpoint answered 410 Gone.", "true")),
@@ -51,7 +51,7 @@ pub fn record_attempt(tx: &mut Tx<'_>, delivery: &ClaimedDelivery, attempt: &Att
         )),
     };
     let mut sql = given_up;
-    sql.push(" AND business_id = ").bind(business).push(" AND id = ").bind(webhook).run(tx)?;
+    sql.sql(" AND business_id = ").bind(business).sql(" AND id = ").bind(webhook).run(tx)?;
     Ok(())
 }
 

@@ -7,6 +7,7 @@ use crate::auth::{Action, Area, Tenant, TenantSettings};
 use crate::base::egress::MAX_URL_LEN;
 use crate::base::error::{Error, Result};
 use crate::base::request_context;
+use crate::db::schema::webhooks;
 use crate::db::{SqlValue, Statement, Tx};
 use crate::integrations::events::EventRegistry;
 use crate::integrations::events::event_types::is_sent;
@@ -17,7 +18,7 @@ use crate::resource::{
 const STATUSES: &[&str] = &["active", "paused"];
 
 static SECRET: Field = Field::text(
-    "secret",
+    webhooks::secret,
     60,
     r#""whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD""#,
     "Signs what is sent. It is not shown again.",
@@ -32,24 +33,24 @@ pub static WEBHOOKS: Resource = Resource {
     table: "webhooks",
     area: Area::Webhooks,
     fields: &[
-        Field::ID,
-        Field::text("url", MAX_URL_LEN, r#""https://example.com/hooks/rapport""#, "Where to, by https.").required(),
-        Field::text("description", 200, r#""Our ERP""#, "What it is for."),
+        Field::id(webhooks::id),
+        Field::text(webhooks::url, MAX_URL_LEN, r#""https://example.com/hooks/rapport""#, "Where to, by https.").required(),
+        Field::text(webhooks::description, 200, r#""Our ERP""#, "What it is for."),
         Field::new(
-            "types",
+            webhooks::types,
             FieldType::Tags,
             r#"["lead.*","booking.created"]"#,
             "Which events: `lead.updated`, `lead.*`, `*.deleted`, or `*` for all. Those of API keys and webhooks are never sent.",
         )
         .required(),
-        Field::choice("status", STATUSES, r#""active""#, "While it is paused, deliveries gather and are sent afterwards.")
+        Field::choice(webhooks::status, STATUSES, r#""active""#, "While it is paused, deliveries gather and are sent afterwards.")
             .default(r#""active""#),
-        Field::text("paused_because", 200, r#""The endpoint answered 410 Gone.""#, "Why the service paused it itself.")
+        Field::text(webhooks::paused_because, 200, r#""The endpoint answered 410 Gone.""#, "Why the service paused it itself.")
             .read_only(),
-        Field::time("failing_since", "Since when no delivery has arrived; null when the last one did.").read_only(),
-        Field::VERSION,
-        Field::CREATED_AT,
-        Field::UPDATED_AT,
+        Field::time(webhooks::failing_since, "Since when no delivery has arrived; null when the last one did.").read_only(),
+        Field::version(webhooks::version),
+        Field::created_at(webhooks::created_at),
+        Field::updated_at(webhooks::updated_at),
     ],
     sorts: &[Sort::time("created_at", "t.created_at")],
     search: Search::None,
@@ -63,10 +64,10 @@ pub static WEBHOOKS: Resource = Resource {
 
 /// Validates address and types.
 fn prepare(change: &mut Changeset, _: &TenantSettings, faults: &mut ValidationErrors) {
-    if let Some(Err(why)) = change.text("url").map(|url| request_context::egress_policy().read(url)) {
+    if let Some(Err(why)) = change.text(webhooks::url).map(|url| request_context::egress_policy().read(url)) {
         faults.field("url", "not_allowed", format!("`url` {why}"));
     }
-    if let Some(SqlValue::Texts(types)) = change.get("types") {
+    if let Some(SqlValue::Texts(types)) = change.get(webhooks::types) {
         match EventRegistry::of_process().parse(types.iter().map(String::as_str)) {
             Err(details) => details.into_iter().for_each(|detail| faults.field("types", "unknown_type", detail)),
             Ok(types) if types.is_empty() => faults.field("types", "required", "Name at least one type, or `*`."),
@@ -76,10 +77,10 @@ fn prepare(change: &mut Changeset, _: &TenantSettings, faults: &mut ValidationEr
             Ok(_) => {}
         }
     }
-    if !change.creates && change.text("status").is_some() {
+    if !change.creates && change.text(webhooks::status).is_some() {
         // A status set by the caller clears the reason for the pause and the time of the first failure.
-        change.set_if_changed("status", "paused_because", SqlValue::Text(None));
-        change.set_if_changed("status", "failing_since", SqlValue::Time(None));
+        change.set_if_changed(webhooks::status, webhooks::paused_because, SqlValue::Text(None));
+        change.set_if_changed(webhooks::status, webhooks::failing_since, SqlValue::Time(None));
     }
 }
 
@@ -94,14 +95,14 @@ fn before(tx: &mut Tx<'_>, tenant: &Tenant, drafts: &mut [PendingRow]) -> Result
 
 /// Checks that the caller may read all events that the webhook is sent, by its stored and its new types. Errors: 403.
 pub fn guard(tx: &mut Tx<'_>, tenant: &Tenant, id: Option<Uuid>, change: Option<&Changeset>) -> Result<()> {
-    let mut types = match change.and_then(|change| change.get("types")) {
+    let mut types = match change.and_then(|change| change.get(webhooks::types)) {
         Some(SqlValue::Texts(types)) => types.clone(),
         _ => Vec::new(),
     };
     if let Some(id) = id {
         let mut sql = Statement::new("SELECT array_to_string(t.types, ' ') FROM webhooks t");
-        sql.append(select::tenant_predicate(&WEBHOOKS, tenant)).push(" AND t.id = ").bind(SqlValue::Uuid(Some(id)));
-        let known = sql.push(" FOR NO KEY UPDATE").row(tx)?;
+        sql.append(select::tenant_predicate(&WEBHOOKS, tenant)).sql(" AND t.id = ").bind(id);
+        let known = sql.sql(" FOR NO KEY UPDATE").row(tx)?;
         types.extend(known.iter().filter_map(|row| row.text(0)).flat_map(str::split_whitespace).map(str::to_owned));
     }
     let types = EventRegistry::of_process()

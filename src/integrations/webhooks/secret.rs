@@ -8,7 +8,7 @@ use super::delivery_lock::lock_deliveries;
 use super::resource::{WEBHOOKS, guard};
 use crate::auth::{Tenant, random};
 use crate::base::error::{Error, Result};
-use crate::db::{SqlValue, Statement, Tx};
+use crate::db::{Statement, Tx};
 use crate::resource::crud::{self, Row};
 use crate::resource::{Changeset, Resource, WriteOps, select};
 
@@ -25,7 +25,7 @@ fn create(tx: &mut Tx<'_>, tenant: &Tenant, resource: &'static Resource, change:
     // Locked, or concurrent creations would not count each other.
     lock_deliveries(tx, tenant)?;
     let mut sql = Statement::new("SELECT count(*) FROM webhooks WHERE business_id = ");
-    let there = sql.bind(SqlValue::Uuid(Some(tenant.id()))).row(tx)?.and_then(|row| row.int(0)).unwrap_or_default();
+    let there = sql.bind(tenant.id()).row(tx)?.and_then(|row| row.int(0)).unwrap_or_default();
     if there >= MAX_WEBHOOKS {
         let detail =
             format!("A business has at most {MAX_WEBHOOKS} webhooks. Delete one, or let one be sent more types.");
@@ -34,8 +34,8 @@ fn create(tx: &mut Tx<'_>, tenant: &Tenant, resource: &'static Resource, change:
     let (id, mut row) = crud::create(tx, tenant, resource, change)?;
     let secret = generate()?;
     let mut sql = Statement::new("UPDATE webhooks AS t SET secret = ");
-    sql.bind(SqlValue::Text(Some(secret.clone()))).append(select::tenant_predicate(&WEBHOOKS, tenant));
-    sql.push(" AND t.id = ").bind(SqlValue::Uuid(Some(id))).run(tx)?;
+    sql.bind(secret.clone()).append(select::tenant_predicate(&WEBHOOKS, tenant));
+    sql.sql(" AND t.id = ").bind(id).run(tx)?;
     show(&mut row, &secret);
     Ok((id, row))
 }
@@ -47,8 +47,8 @@ pub fn rotate(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, secret: &str) -> Resul
         "UPDATE webhooks AS t SET version = version + 1, updated_at = now(), previous_secret = secret, \
          previous_until = now() + interval '{OVERLAP_HOURS} hours', secret = "
     ));
-    sql.bind(SqlValue::Text(Some(secret.to_owned()))).append(select::tenant_predicate(&WEBHOOKS, tenant));
-    sql.push(" AND t.id = ").bind(SqlValue::Uuid(Some(id))).run(tx)?;
+    sql.bind(secret.to_owned()).append(select::tenant_predicate(&WEBHOOKS, tenant));
+    sql.sql(" AND t.id = ").bind(id).run(tx)?;
     let row = crud::one(tx, tenant, &WEBHOOKS, id, &Default::default())?;
     let mut row = row.ok_or_else(|| crud::not_found(&WEBHOOKS))?;
     show(&mut row, secret);

@@ -362,7 +362,7 @@ fn has_once(change: &Changeset) -> bool {
 fn unless_set_once(resource: &Resource, mut change: Changeset, cells: &RawRow) -> Result<Changeset, Vec<FieldError>> {
     let mut faults = Vec::new();
     for (place, field) in resource.fields.iter().enumerate().filter(|(_, field)| field.mutability == Mutability::Once) {
-        let Some(given) = change.get(field.name).map(crate::db::SqlValue::to_json) else { continue };
+        let Some(given) = change.get_field(field.name).map(crate::db::SqlValue::to_json) else { continue };
         let mut shown = b"{".to_vec();
         row_json::members(&mut shown, resource.fields, cells, 0, Some(1 << place));
         shown.push(b'}');
@@ -372,7 +372,7 @@ fn unless_set_once(resource: &Resource, mut change: Changeset, cells: &RawRow) -
             let detail = format!("`{name}` cannot be changed, and is another in the row that is there. Leave it out.");
             faults.push(FieldError::new(format!("/{name}"), "read_only", detail));
         }
-        change.unset(field.name);
+        change.unset_field(field.name);
     }
     if faults.is_empty() { Ok(change) } else { Err(faults) }
 }

@@ -4,7 +4,7 @@ use serde_json::{Map, Value as Json, json};
 use uuid::Uuid;
 
 use crate::auth::Tenant;
-use crate::db::{SqlValue, Statement};
+use crate::db::Statement;
 use crate::resource::definition::Resource;
 use crate::resource::field::Field;
 use crate::resource::pending_row::PendingRow;
@@ -14,13 +14,10 @@ use crate::resource::{assignments, select};
 /// other and do not deadlock. Cells: those of the row if `whole`, otherwise id and version.
 pub fn lock_rows(resource: &Resource, tenant: &Tenant, ids: Vec<Uuid>, whole: bool) -> Statement {
     let mut sql = Statement::new("SELECT ");
-    sql.push(&cells(resource, whole)).push(" FROM ").push(resource.table).push(" t");
-    sql.append(select::tenant_predicate(resource, tenant))
-        .push(" AND t.id = ANY(")
-        .bind(SqlValue::Uuids(ids))
-        .push(")");
+    sql.append(cells(resource, whole)).sql(" FROM ").ident(resource.table).sql(" t");
+    sql.append(select::tenant_predicate(resource, tenant)).sql(" AND t.id = ANY(").bind(ids).sql(")");
     select::not_deleted(&mut sql, resource);
-    sql.push(" ORDER BY t.id FOR NO KEY UPDATE");
+    sql.sql(" ORDER BY t.id FOR NO KEY UPDATE");
     sql
 }
 
@@ -32,21 +29,21 @@ pub fn lock_rows_by_key(
     values: Vec<String>,
     whole: bool,
 ) -> Statement {
-    let (column, value) = match key.fold_case {
-        true => (format!("lower(t.{})", key.name), "lower(k.value)"),
-        false => (format!("t.{}", key.name), "k.value"),
-    };
     let mut sql = Statement::new("SELECT ");
-    sql.push(&cells(resource, whole)).push(", k.place FROM unnest(").bind(SqlValue::Texts(values));
-    sql.push(") WITH ORDINALITY AS k (value, place) JOIN ").push(resource.table);
-    sql.push(&format!(" t ON {column} = {value}")).append(select::tenant_predicate(resource, tenant));
+    sql.append(cells(resource, whole)).sql(", k.place FROM unnest(").bind(values);
+    sql.sql(") WITH ORDINALITY AS k (value, place) JOIN ").ident(resource.table);
+    match key.fold_case {
+        true => sql.sql(" t ON lower(t.").ident(key.name).sql(") = lower(k.value)"),
+        false => sql.sql(" t ON t.").ident(key.name).sql(" = k.value"),
+    };
+    sql.append(select::tenant_predicate(resource, tenant));
     select::not_deleted(&mut sql, resource);
-    sql.push(" ORDER BY t.id FOR NO KEY UPDATE OF t");
+    sql.sql(" ORDER BY t.id FOR NO KEY UPDATE OF t");
     sql
 }
 
-fn cells(resource: &Resource, whole: bool) -> String {
-    if whole { select::columns(resource, "t") } else { "t.id, t.version".to_owned() }
+fn cells(resource: &Resource, whole: bool) -> Statement {
+    if whole { select::columns(resource, "t") } else { Statement::new("t.id, t.version") }
 }
 
 /// Inserts the pending rows, in their order. Fields that a row does not set get their column's default.
@@ -54,19 +51,19 @@ pub fn insert(resource: &Resource, tenant: &Tenant, drafts: &[&PendingRow]) -> S
     let fields = fields(resource, drafts);
     let mut sql = Statement::new(format!("INSERT INTO {} AS t ({}, id", resource.table, resource.tenant_column));
     for field in &fields {
-        sql.push(", ").push(field.name);
+        sql.sql(", ").ident(field.name);
     }
-    sql.push(") SELECT ").bind(SqlValue::Uuid(Some(tenant.id()))).push(", i.id");
+    sql.sql(") SELECT ").bind(tenant.id()).sql(", i.id");
     for field in &fields {
         match field.default_sql() {
-            Some(default) => sql.push(&format!(", coalesce(i.{}, {default})", field.name)),
-            None => sql.push(&format!(", i.{}", field.name)),
+            Some(default) => sql.sql(", coalesce(i.").ident(field.name).sql(", ").append(default).sql(")"),
+            None => sql.sql(", i.").ident(field.name),
         };
     }
-    sql.push(" FROM ")
+    sql.sql(" FROM ")
         .append(recordset(&fields, drafts, false))
-        .push(" RETURNING ")
-        .push(&select::columns(resource, "t"));
+        .sql(" RETURNING ")
+        .append(select::columns(resource, "t"));
     sql
 }
 
@@ -111,10 +108,10 @@ pub fn update(resource: &Resource, tenant: &Tenant, drafts: &[&PendingRow]) -> S
         }
         differs.push(format!("({given}t.{name} IS DISTINCT FROM {new})"));
     }
-    sql.push(" FROM ").append(recordset(&fields, drafts, mixed)).append(select::tenant_predicate(resource, tenant));
+    sql.sql(" FROM ").append(recordset(&fields, drafts, mixed)).append(select::tenant_predicate(resource, tenant));
     sql.push(&format!(" AND t.id = i.id AND ({})", differs.join(" OR ")));
     select::not_deleted(&mut sql, resource);
-    sql.push(" RETURNING ").push(&select::columns(resource, "t"));
+    sql.sql(" RETURNING ").append(select::columns(resource, "t"));
     sql
 }
 
@@ -124,17 +121,14 @@ pub fn delete(resource: &Resource, tenant: &Tenant, ids: Vec<Uuid>) -> Statement
         "UPDATE {} AS t SET deleted_at = now(), version = t.version + 1, updated_at = now()",
         resource.table
     ));
-    sql.append(select::tenant_predicate(resource, tenant))
-        .push(" AND t.id = ANY(")
-        .bind(SqlValue::Uuids(ids))
-        .push(")");
+    sql.append(select::tenant_predicate(resource, tenant)).sql(" AND t.id = ANY(").bind(ids).sql(")");
     select::not_deleted(&mut sql, resource);
     sql
 }
 
 /// Returns the fields that any of the pending rows sets, in the resource's order.
 fn fields(resource: &Resource, drafts: &[&PendingRow]) -> Vec<&'static Field> {
-    let sets = |field: &&Field| drafts.iter().any(|draft| draft.changes.get(field.name).is_some());
+    let sets = |field: &&Field| drafts.iter().any(|draft| draft.changes.get_field(field.name).is_some());
     resource.fields.iter().filter(sets).collect()
 }
 
@@ -160,13 +154,13 @@ fn recordset(fields: &[&'static Field], drafts: &[&PendingRow], mask: bool) -> S
         Json::Object(row)
     });
     let mut sql = Statement::new("jsonb_to_recordset(");
-    sql.bind(SqlValue::Json(Some(rows.collect()))).push(") AS i(id uuid");
+    sql.bind(Json::Array(rows.collect())).sql(") AS i(id uuid");
     if mask {
-        sql.push(", given bigint, following bigint, filling bigint");
+        sql.sql(", given bigint, following bigint, filling bigint");
     }
     for field in fields {
         sql.push(&format!(", {} {}", field.name, field.field_type.sql()));
     }
-    sql.push(")");
+    sql.sql(")");
     sql
 }

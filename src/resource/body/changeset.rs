@@ -1,5 +1,8 @@
 //! A changeset: the fields that a write sets, and their new values.
 
+use chrono::{DateTime, Utc};
+use diesel::Column;
+
 use crate::auth::TenantSettings;
 use crate::db::SqlValue;
 use crate::resource::field::Field;
@@ -24,37 +27,83 @@ impl Changeset {
         Self { fields, creates: false, values: Vec::new(), following: Vec::new(), filling: Vec::new() }
     }
 
-    pub fn get(&self, name: &str) -> Option<&SqlValue> {
+    /// Returns the value of `column`, if it is set.
+    pub fn get<C: Column>(&self, _column: C) -> Option<&SqlValue> {
+        self.get_field(C::NAME)
+    }
+
+    /// Returns the text of `column`, if it is set and not null.
+    pub fn text<C: Column>(&self, column: C) -> Option<&str> {
+        self.get(column).and_then(SqlValue::as_text)
+    }
+
+    /// Returns the instant of `column`, if it is set and not null.
+    pub fn time<C: Column>(&self, column: C) -> Option<DateTime<Utc>> {
+        self.get(column).and_then(SqlValue::as_time)
+    }
+
+    /// Sets `column`, replacing the client's value.
+    pub fn set<C: Column>(&mut self, _column: C, value: impl Into<SqlValue>) {
+        self.set_field(self.own(C::NAME), value.into());
+    }
+
+    /// Sets `column` unless the client did.
+    pub fn set_default<C: Column>(&mut self, column: C, value: impl Into<SqlValue>) {
+        if self.get_field(C::NAME).is_none() {
+            self.set(column, value);
+        }
+    }
+
+    /// Sets `column` only where the value of `by`, which this changeset sets, changes: repeating a value does not change
+    /// what follows from it. (In a new row it is always set.)
+    pub fn set_if_changed<B: Column, C: Column>(&mut self, _by: B, column: C, value: impl Into<SqlValue>) {
+        self.set(column, value);
+        if !self.creates {
+            self.following.push((C::NAME, B::NAME));
+        }
+    }
+
+    /// Removes `column`: the field stays unchanged.
+    pub fn unset<C: Column>(&mut self, _column: C) {
+        self.unset_field(C::NAME);
+    }
+
+    /// Returns the value of the field `name`, if it is set: for code that works with any resource.
+    pub fn get_field(&self, name: &str) -> Option<&SqlValue> {
         self.values.iter().find(|(field, _)| field.name == name).map(|(_, value)| value)
     }
 
-    /// Returns the text of `name`, if it is set and not null.
-    pub fn text(&self, name: &str) -> Option<&str> {
-        self.get(name).and_then(SqlValue::as_text)
+    /// Returns the text of the field `name`, if it is set and not null.
+    pub fn text_field(&self, name: &str) -> Option<&str> {
+        self.get_field(name).and_then(SqlValue::as_text)
     }
 
-    /// Sets `name`, replacing the client's value. Names that the resource does not have are ignored.
-    pub fn set(&mut self, name: &str, value: SqlValue) {
-        self.unset(name);
-        if let Some(field) = self.fields.iter().find(|field| field.name == name) {
-            self.values.push((field, value));
+    /// Sets a field of the resource, replacing the client's value.
+    pub fn set_field(&mut self, field: &'static Field, value: SqlValue) {
+        self.unset_field(field.name);
+        self.values.push((field, value));
+    }
+
+    /// Sets a field of the resource unless the client did.
+    pub fn set_default_field(&mut self, field: &'static Field, value: SqlValue) {
+        if self.get_field(field.name).is_none() {
+            self.set_field(field, value);
         }
     }
 
-    /// Sets `name` unless the client did.
-    pub fn set_default(&mut self, name: &str, value: SqlValue) {
-        if self.get(name).is_none() {
-            self.set(name, value);
-        }
+    /// Removes the field `name`: it stays unchanged.
+    pub fn unset_field(&mut self, name: &str) {
+        self.filling.retain(|filled| *filled != name);
+        self.values.retain(|(field, _)| field.name != name);
+        self.following.retain(|(follower, _)| *follower != name);
     }
 
-    /// Sets `name` only where the value of `by`, which this changeset sets, changes: repeating a value does not change
-    /// what follows from it. (In a new row it is always set.)
-    pub fn set_if_changed(&mut self, by: &'static str, name: &'static str, value: SqlValue) {
-        self.set(name, value);
-        if !self.creates {
-            self.following.push((name, by));
-        }
+    /// Returns the field of a column. A column of another table is a mistake of the resource's own code, which every call
+    /// of it shows.
+    fn own(&self, column: &'static str) -> &'static Field {
+        let found = self.fields.iter().find(|field| field.name == column);
+        #[expect(clippy::panic, reason = "the compiler knows the column; only the resource can be the wrong one")]
+        found.unwrap_or_else(|| panic!("the resource has no field `{column}`"))
     }
 
     /// Returns the field that `name` follows, see [`Changeset::set_if_changed`].
@@ -63,10 +112,10 @@ impl Changeset {
     }
 
     /// Sets `name` only where the row has null. (A new row has.)
-    fn fill(&mut self, name: &'static str, value: SqlValue) {
-        self.set(name, value);
+    fn fill(&mut self, field: &'static Field, value: SqlValue) {
+        self.set_field(field, value);
         if !self.creates {
-            self.filling.push(name);
+            self.filling.push(field.name);
         }
     }
 
@@ -79,9 +128,9 @@ impl Changeset {
     /// stay.
     pub(super) fn default_currencies(&mut self, business: &TenantSettings) {
         for field in self.fields {
-            let is_given = self.get(field.name).is_some_and(|amount| !amount.is_null());
-            if let Some(currency) = field.currency.filter(|name| is_given && self.get(name).is_none()) {
-                self.fill(currency, SqlValue::Text(Some(business.currency.clone())));
+            let is_given = self.get_field(field.name).is_some_and(|amount| !amount.is_null());
+            if let Some(currency) = field.currency.filter(|name| is_given && self.get_field(name).is_none()) {
+                self.fill(self.own(currency), business.currency.clone().into());
             }
         }
     }
@@ -89,13 +138,6 @@ impl Changeset {
     /// Adds the value of a field that is not set yet.
     pub(super) fn push(&mut self, field: &'static Field, value: SqlValue) {
         self.values.push((field, value));
-    }
-
-    /// Removes `name`: the field stays unchanged.
-    pub fn unset(&mut self, name: &str) {
-        self.filling.retain(|filled| *filled != name);
-        self.values.retain(|(field, _)| field.name != name);
-        self.following.retain(|(follower, _)| *follower != name);
     }
 
     pub fn values(&self) -> &[(&'static Field, SqlValue)] {

@@ -14,6 +14,7 @@ use super::time_slot::{BLOCKING_STATUSES, TimeSlot};
 use crate::auth::{Tenant, TenantSettings};
 use crate::base::error::{Error, FieldError, Result};
 use crate::crm::reminders;
+use crate::db::schema::bookings;
 use crate::db::{SqlValue, Tx};
 use crate::resource::crud::{self, Row};
 use crate::resource::{Changeset, PendingRow, Resource, ValidationErrors};
@@ -24,16 +25,15 @@ const MAX_DURATION: TimeDelta = TimeDelta::days(366);
 
 pub fn prepare(change: &mut Changeset, business: &TenantSettings, faults: &mut ValidationErrors) {
     if change.creates {
-        change.set("code", SqlValue::Text(Some(booking_code::generate())));
-        change.set_default("time_zone", SqlValue::Text(Some(business.time_zone.clone())));
+        change.set(bookings::code, SqlValue::Text(Some(booking_code::generate())));
+        change.set_default(bookings::time_zone, SqlValue::Text(Some(business.time_zone.clone())));
     }
-    let time = |name| change.get(name).and_then(SqlValue::as_time);
-    if let (Some(start), Some(end)) = (time("starts_at"), time("ends_at"))
+    if let (Some(start), Some(end)) = (change.time(bookings::starts_at), change.time(bookings::ends_at))
         && let Err(detail) = lasts(start, end)
     {
         faults.field("ends_at", "out_of_range", detail);
     }
-    reminders::forget(change, "starts_at");
+    reminders::forget(change, bookings::starts_at, bookings::reminded_at);
 }
 
 fn lasts(start: DateTime<Utc>, end: DateTime<Utc>) -> Result<(), &'static str> {
@@ -76,34 +76,33 @@ pub fn before(tx: &mut Tx<'_>, tenant: &Tenant, drafts: &mut [PendingRow]) -> Re
 
 /// Sets the day of a booking. Returns the time that it takes of its staff, if any. Errors: 422.
 fn complete(change: &mut Changeset, stored: Option<&StoredBooking>) -> Result<Option<TimeSlot>> {
-    let time = |name, stored: Option<DateTime<Utc>>| change.get(name).and_then(SqlValue::as_time).or(stored);
-    let start = time("starts_at", stored.map(|s| s.starts_at));
-    let end = time("ends_at", stored.map(|s| s.ends_at));
+    let start = change.time(bookings::starts_at).or(stored.map(|s| s.starts_at));
+    let end = change.time(bookings::ends_at).or(stored.map(|s| s.ends_at));
     let (Some(start), Some(end)) = (start, end) else {
         return Ok(None);
     };
     if let Err(detail) = lasts(start, end) {
         return Err(Error::Invalid(vec![FieldError::new("/ends_at", "out_of_range", detail)]));
     }
-    let zone = change.text("time_zone").or(stored.map(|s| s.time_zone.as_str())).unwrap_or("UTC");
+    let zone = change.text(bookings::time_zone).or(stored.map(|s| s.time_zone.as_str())).unwrap_or("UTC");
     let zone: chrono_tz::Tz = zone.parse().unwrap_or(chrono_tz::UTC);
     let day = start.with_timezone(&zone).date_naive();
     if !(1..=9999).contains(&day.year()) {
         let detail = "`starts_at` must be in the years 1 to 9999 in the booking's own zone too.";
         return Err(Error::Invalid(vec![FieldError::new("/starts_at", "out_of_range", detail)]));
     }
-    change.set("day", SqlValue::Date(Some(day)));
-    let status = change.text("status").or(stored.map(|s| s.status.as_str())).unwrap_or("confirmed");
-    let staff = match change.get("staff_id") {
+    change.set(bookings::day, SqlValue::Date(Some(day)));
+    let status = change.text(bookings::status).or(stored.map(|s| s.status.as_str())).unwrap_or("confirmed");
+    let staff = match change.get(bookings::staff_id) {
         Some(given) => given.as_uuid(),
         None => stored.and_then(|s| s.staff_id),
     };
     let Some(staff) = staff.filter(|_| BLOCKING_STATUSES.contains(&status)) else {
         return Ok(None);
     };
-    let code = change.text("code").or(stored.map(|s| s.code.as_str())).unwrap_or_default().to_owned();
+    let code = change.text(bookings::code).or(stored.map(|s| s.code.as_str())).unwrap_or_default().to_owned();
     // An unchanged staff member was bookable when assigned.
-    let chosen = change.get("staff_id").is_some() && stored.and_then(|s| s.staff_id) != Some(staff);
+    let chosen = change.get(bookings::staff_id).is_some() && stored.and_then(|s| s.staff_id) != Some(staff);
     Ok(Some(TimeSlot { staff, chosen, start, end, code }))
 }
 

@@ -86,15 +86,15 @@ fn overlapping(tenant: &Tenant, slots: &HashMap<Uuid, TimeSlot>, apart: Vec<Uuid
     // Bookings that take a staff member's time do not overlap. So of those that begin before the end only the last can
     // reach past the start: one step in the index of starts. The index of intervals would be read from end to end
     // behind row-level security, which lets no comparison of intervals run first.
-    sql.push(" CROSS JOIN LATERAL (SELECT t.code, t.starts_at, t.ends_at FROM bookings t");
+    sql.sql(" CROSS JOIN LATERAL (SELECT t.code, t.starts_at, t.ends_at FROM bookings t");
     // All of the business, whichever of them the caller sees.
-    sql.push(" WHERE t.business_id = ").bind(SqlValue::Uuid(Some(tenant.id())));
-    sql.push(" AND t.staff_id = w.staff_id AND t.starts_at < w.ends_at");
+    sql.sql(" WHERE t.business_id = ").bind(tenant.id());
+    sql.sql(" AND t.staff_id = w.staff_id AND t.starts_at < w.ends_at");
     sql.push(&format!(" AND t.status IN ('{}') AND t.deleted_at IS NULL", BLOCKING_STATUSES.join("', '")));
     if !apart.is_empty() {
-        sql.push(" AND t.id NOT IN (SELECT unnest(").bind(SqlValue::Uuids(apart)).push("))");
+        sql.sql(" AND t.id NOT IN (SELECT unnest(").bind(apart).sql("))");
     }
-    sql.push(" ORDER BY t.starts_at DESC LIMIT 1) o WHERE o.ends_at > w.starts_at");
+    sql.sql(" ORDER BY t.starts_at DESC LIMIT 1) o WHERE o.ends_at > w.starts_at");
     sql
 }
 
@@ -104,10 +104,10 @@ fn wanted(slots: &HashMap<Uuid, TimeSlot>) -> Statement {
     let mut slots = slots.iter();
     match (slots.next(), slots.len()) {
         (Some((id, slot)), 0) => {
-            sql.push("(SELECT ").bind(SqlValue::Uuid(Some(*id))).push("::uuid AS id, ");
-            sql.bind(SqlValue::Uuid(Some(slot.staff))).push("::uuid AS staff_id, ");
-            sql.bind(SqlValue::Time(Some(slot.start))).push("::timestamptz AS starts_at, ");
-            sql.bind(SqlValue::Time(Some(slot.end))).push("::timestamptz AS ends_at) w");
+            sql.sql("(SELECT ").bind(*id).sql("::uuid AS id, ");
+            sql.bind(slot.staff).sql("::uuid AS staff_id, ");
+            sql.bind(slot.start).sql("::timestamptz AS starts_at, ");
+            sql.bind(slot.end).sql("::timestamptz AS ends_at) w");
         }
         (first, _) => {
             let wanted = first.into_iter().chain(slots).map(|(id, slot)| {
@@ -116,8 +116,8 @@ fn wanted(slots: &HashMap<Uuid, TimeSlot>) -> Statement {
                     "ends_at": SqlValue::Time(Some(slot.end)).to_json(),
                 })
             });
-            sql.push("jsonb_to_recordset(").bind(SqlValue::Json(Some(wanted.collect())));
-            sql.push(") AS w(id uuid, staff_id uuid, starts_at timestamptz, ends_at timestamptz)");
+            sql.sql("jsonb_to_recordset(").bind(serde_json::Value::Array(wanted.collect()));
+            sql.sql(") AS w(id uuid, staff_id uuid, starts_at timestamptz, ends_at timestamptz)");
         }
     }
     sql

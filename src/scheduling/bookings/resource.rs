@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::booking_rules;
 use crate::crm::reminders::Reminder;
+use crate::db::schema::bookings;
 use crate::resource::{Field, FieldType, Hooks, Relation, Resource, Sort};
 
 const STATUSES: &[&str] = &["held", "pending", "confirmed", "completed", "cancelled", "no_show"];
@@ -16,9 +17,9 @@ pub static BOOKINGS: Resource = Resource {
             overlap: 409 with the interval in the way.",
     table: "bookings",
     fields: &[
-        Field::ID,
+        Field::id(bookings::id),
         Field::new(
-            "code",
+            bookings::code,
             FieldType::Text { min: 8, max: 8 },
             r#""K7PM2XQ4""#,
             "What the customer is given; unique in the business.",
@@ -26,55 +27,70 @@ pub static BOOKINGS: Resource = Resource {
         .read_only()
         .not_null()
         .filter(),
-        Field::link("service_id", "What is booked."),
-        Field::link("staff_id", "By whom."),
-        Field::link("contact_id", "The customer, where known."),
-        Field::link("lead_id", "The lead it came from."),
-        Field::text("customer_name", 200, r#""Shelley Kerluke""#, "For whom.").required(),
-        Field::new("customer_phone", FieldType::Phone, r#""+19553710847""#, "E.164 where it can be, else as written.")
-            .filter()
-            .contact_address(),
-        Field::new("customer_email", FieldType::Email, r#""shelley@example.com""#, "Where the confirmation goes.")
-            .contact_address(),
-        Field::time("starts_at", "When it begins.").required().filter(),
+        Field::link(bookings::service_id, "What is booked."),
+        Field::link(bookings::staff_id, "By whom."),
+        Field::link(bookings::contact_id, "The customer, where known."),
+        Field::link(bookings::lead_id, "The lead it came from."),
+        Field::text(bookings::customer_name, 200, r#""Shelley Kerluke""#, "For whom.").required(),
         Field::new(
-            "ends_at",
+            bookings::customer_phone,
+            FieldType::Phone,
+            r#""+19553710847""#,
+            "E.164 where it can be, else as written.",
+        )
+        .filter()
+        .contact_address(),
+        Field::new(
+            bookings::customer_email,
+            FieldType::Email,
+            r#""shelley@example.com""#,
+            "Where the confirmation goes.",
+        )
+        .contact_address(),
+        Field::time(bookings::starts_at, "When it begins.").required().filter(),
+        Field::new(
+            bookings::ends_at,
             FieldType::Time,
             r#""2026-11-20T10:30:00Z""#,
             "When it is over, itself free again; after the start.",
         )
         .required(),
         Field::new(
-            "time_zone",
+            bookings::time_zone,
             FieldType::Zone,
             r#""Europe/Berlin""#,
             "In which it was booked; the business' own when left out.",
         )
         .not_null(),
-        Field::new("day", FieldType::Date, r#""2026-11-20""#, "The day on which it begins, in its own zone.")
+        Field::new(bookings::day, FieldType::Date, r#""2026-11-20""#, "The day on which it begins, in its own zone.")
             .read_only()
             .not_null()
             .filter(),
-        Field::choice("status", STATUSES, r#""confirmed""#, "How it stands.").default(r#""confirmed""#),
+        Field::choice(bookings::status, STATUSES, r#""confirmed""#, "How it stands.").default(r#""confirmed""#),
         Field::time(
-            "reminded_at",
+            bookings::reminded_at,
             "When the reminder was given, within 24 hours before it begins; a new `starts_at` gets another.",
         )
         .read_only(),
-        Field::money("price_minor", "currency", "9000", "What it costs, in minor units."),
-        Field::new("currency", FieldType::Currency, r#""EUR""#, "Of the price; the business' own when left out."),
-        Field::text("notes", 2_000, r#""Brings a dog.""#, "Anything else."),
-        Field::EXTERNAL_ID,
-        Field::METADATA,
-        Field::VERSION,
-        Field::CREATED_AT,
-        Field::UPDATED_AT,
+        Field::money(bookings::price_minor, bookings::currency, "9000", "What it costs, in minor units."),
+        Field::new(
+            bookings::currency,
+            FieldType::Currency,
+            r#""EUR""#,
+            "Of the price; the business' own when left out.",
+        ),
+        Field::text(bookings::notes, 2_000, r#""Brings a dog.""#, "Anything else."),
+        Field::external_id(bookings::external_id),
+        Field::metadata(bookings::metadata),
+        Field::version(bookings::version),
+        Field::created_at(bookings::created_at),
+        Field::updated_at(bookings::updated_at),
     ],
     relations: &[
-        Relation::one("service", "services", "service_id", "What is booked."),
-        Relation::one("staff", "staff", "staff_id", "By whom."),
-        Relation::one("contact", "contacts", "contact_id", "The customer, where known."),
-        Relation::one("lead", "leads", "lead_id", "The lead it came from."),
+        Relation::one("service", "services", bookings::service_id, "What is booked."),
+        Relation::one("staff", "staff", bookings::staff_id, "By whom."),
+        Relation::one("contact", "contacts", bookings::contact_id, "The customer, where known."),
+        Relation::one("lead", "leads", bookings::lead_id, "The lead it came from."),
     ],
     sorts: &[Sort::time("starts_at", "t.starts_at"), Sort::time("created_at", "t.created_at")],
     default_sort: "-starts_at",
