@@ -22,6 +22,13 @@ impl IfMatch {
     /// No precondition, or `*`.
     pub const ANY: Self = Self { versions: [0; MAX_TAGS], count: None };
 
+    /// Exactly this version.
+    pub fn version(version: i64) -> Self {
+        let mut one = Self { count: Some(1), ..Self::ANY };
+        one.versions[0] = version;
+        one
+    }
+
     /// Parses the header; without one any version is allowed. Weak tags match nothing (section 13.1.1 compares
     /// strongly), nor do tags of other origin. Errors: 400 when it is not a list of at most 16 entity tags.
     pub fn read(request: &HttpRequest) -> Result<Self> {

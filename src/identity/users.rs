@@ -13,7 +13,7 @@ use crate::db::schema::business_users;
 use crate::db::{Statement, Tx};
 use crate::http::precondition::IfMatch;
 use crate::resource::{Changeset, Field, FieldType, Operations, Resource, Search, Sort, WriteOps};
-use crate::resource::{Row, crud};
+use crate::resource::{Row, batch, crud};
 
 pub static USERS: Resource = Resource {
     name: "user",
@@ -96,6 +96,7 @@ fn update(
     }
     let before = role_of(tx, tenant, "user_id", id)?;
     let known = shown_values(tx, tenant, id)?;
+    batch::check_repeated_in(&change, &known).map_err(Error::Invalid)?;
     let differs = |name| change.get_field(name).filter(|value| known.get(name) != Some(&value.to_json()));
     if let Some(name) = differs("name") {
         let mut sql = Statement::new("UPDATE users SET version = version + 1, updated_at = now(), name = ");

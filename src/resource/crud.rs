@@ -1,19 +1,17 @@
-//! Reads and writes rows of a resource on one connection. Every function takes the [`Tenant`].
+//! Reads rows of a resource on one connection. Every function takes the [`Tenant`].
 
 use diesel::pg::PgConnection;
 use uuid::Uuid;
 
-use super::body::Changeset;
-use super::definition::{Resource, RowVisibility};
+pub use super::batch::{create, delete, restore, update};
+use super::definition::Resource;
 use super::list_query::{COUNT_CAP, Count, Included, List, Projection};
-use super::pending_row::PendingRow;
 use super::relation::Cardinality;
 pub use super::row::Row;
-use super::{assignments, references, row_json, select};
+use super::{row_json, select};
 use crate::auth::Tenant;
 use crate::base::error::{Error, Result};
-use crate::db::{RawRow, Statement, Tx};
-use crate::http::precondition::IfMatch;
+use crate::db::{RawRow, Statement};
 
 /// How long a deleted row can be restored.
 pub const RESTORABLE_DAYS: i64 = 30;
@@ -34,7 +32,7 @@ pub fn page(conn: &mut PgConnection, tenant: &Tenant, list: &List) -> Result<Pag
     let related = RelatedRows::load(conn, tenant, &list.projection, &rows)?;
     let next = match rows.last().filter(|_| more) {
         Some(last) => {
-            let id = last.uuid(0).ok_or_else(|| Error::Internal("a row without id".into()))?;
+            let id = row_json::id(last);
             Some(list.cursor_after(id, last, width(list.resource, &list.projection)))
         }
         None => None,
@@ -71,7 +69,7 @@ fn total(conn: &mut PgConnection, tenant: &Tenant, list: &List, out: &mut Vec<u8
         Count::Capped => COUNT_CAP,
         Count::Exact => 0,
     };
-    let counted = select::count(list, tenant, cap).row(conn)?.and_then(|row| row.int(0)).unwrap_or_default();
+    let counted = select::count(list, tenant, cap).scalar::<i64>(conn)?.unwrap_or_default();
     let past = cap > 0 && counted > cap;
     let total = if past { cap } else { counted };
     out.extend_from_slice(format!(",\"total\":{total}").as_bytes());
@@ -105,8 +103,7 @@ pub fn batch(
 ) -> Result<Vec<u8>> {
     let rows = select::by_ids(resource, tenant, view, ids.to_vec()).rows(conn)?;
     let related = RelatedRows::load(conn, tenant, view, &rows)?;
-    let found: std::collections::HashMap<Uuid, &RawRow> =
-        rows.iter().filter_map(|row| Some((row.uuid(0)?, row))).collect();
+    let found: std::collections::HashMap<Uuid, &RawRow> = rows.iter().map(|row| (row_json::id(row), row)).collect();
     let mut out = b"{\"data\":[".to_vec();
     let mut missing = Vec::new();
     for id in ids {
@@ -133,7 +130,8 @@ pub fn history(
     id: Uuid,
     list: &List,
 ) -> Result<Vec<u8>> {
-    let mut sql = Statement::new(format!("SELECT t.id FROM {} t", resource.table));
+    let mut sql = Statement::new("SELECT t.id FROM ");
+    sql.ident(resource.table).sql(" t");
     sql.append(select::tenant_predicate(resource, tenant)).sql(" AND t.id = ").bind(id);
     sql.row(conn)?.ok_or_else(|| not_found(resource))?;
     self::list(conn, tenant, list)
@@ -163,123 +161,8 @@ pub fn whole(
     Ok(())
 }
 
-/// A row to be created. A caller restricted to assigned rows is assigned to it by default, or could not read it
-/// afterwards.
-pub fn new_row(tenant: &Tenant, resource: &Resource, mut change: Changeset) -> PendingRow {
-    if let (Some(person), RowVisibility::Assigned(column)) = (tenant.restricted_to_user(), resource.visibility) {
-        change.set_default_field(resource.own_field(column), person.into());
-    }
-    PendingRow::new(Uuid::now_v7(), change)
-}
-
-/// Creates a row. Errors: 409 and 422 from constraints, and those of the resource's hooks.
-pub fn create(tx: &mut Tx<'_>, tenant: &Tenant, resource: &'static Resource, change: Changeset) -> Result<(Uuid, Row)> {
-    let draft = run_checks(tx, tenant, resource, new_row(tenant, resource, change))?;
-    let mut sql = Statement::new(format!("INSERT INTO {} AS t ({}, id", resource.table, resource.tenant_column));
-    for (field, _) in draft.changes.values() {
-        sql.sql(", ").ident(field.name);
-    }
-    sql.sql(") VALUES (").bind(tenant.id()).sql(", ").bind(draft.id);
-    for (_, value) in draft.changes.values() {
-        sql.sql(", ").bind(value.clone());
-    }
-    sql.sql(") RETURNING ").append(select::columns(resource, "t"));
-    let cells = sql.row(tx)?.ok_or_else(|| Error::Internal("an insert returned no row".into()))?;
-    (resource.hooks.after)(tx, tenant, &[&draft])?;
-    Ok((draft.id, row(resource, &Projection::default(), &cells, &RelatedRows::default())))
-}
-
-/// Updates a row, if `expected` allows its version. An update that would change no value writes nothing and keeps the
-/// version. Errors: 404; 412 when the version does not match; and those of [`create`].
-pub fn update(
-    tx: &mut Tx<'_>,
-    tenant: &Tenant,
-    resource: &'static Resource,
-    id: Uuid,
-    change: Changeset,
-    expected: IfMatch,
-) -> Result<Row> {
-    if change.values().is_empty() {
-        return unchanged(tx, tenant, resource, id, expected);
-    }
-    let draft = run_checks(tx, tenant, resource, PendingRow::new(id, change))?;
-    let Some(cells) = assignments::update(resource, tenant, id, &draft.changes, expected).row(tx)? else {
-        return unchanged(tx, tenant, resource, id, expected);
-    };
-    (resource.hooks.after)(tx, tenant, &[&draft])?;
-    Ok(row(resource, &Projection::default(), &cells, &RelatedRows::default()))
-}
-
-/// Runs all checks that precede the write of one row ([`super::batch`] does the same for many).
-fn run_checks(tx: &mut Tx<'_>, tenant: &Tenant, resource: &'static Resource, draft: PendingRow) -> Result<PendingRow> {
-    references::check(tx, tenant, resource, &draft)?;
-    let mut set = [draft];
-    (resource.hooks.before)(tx, tenant, &mut set)?;
-    let [draft] = set;
-    draft.into_result()
-}
-
-/// Deletes a row: marks it deleted, where it can be restored. Errors: 404 and 412.
-pub fn delete(
-    tx: &mut Tx<'_>,
-    tenant: &Tenant,
-    resource: &'static Resource,
-    id: Uuid,
-    expected: IfMatch,
-) -> Result<()> {
-    let mut sql = match resource.soft_delete() {
-        true => Statement::new(format!(
-            "UPDATE {} AS t SET deleted_at = now(), version = version + 1, updated_at = now()",
-            resource.table
-        )),
-        false => Statement::new(format!("DELETE FROM {} AS t", resource.table)),
-    };
-    sql.append(select::row_predicate(resource, tenant, id, expected));
-    if sql.run(tx)? == 0 {
-        return Err(why_not_found(tx, tenant, resource, id)?);
-    }
-    (resource.hooks.removed_or_restored)(tx, tenant, &[id])
-}
-
-/// Restores a deleted row. A row that is not deleted stays unchanged. Errors: 404 when there is none or its time is
-/// over; 409 when another row has taken its place.
-pub fn restore(tx: &mut Tx<'_>, tenant: &Tenant, resource: &'static Resource, id: Uuid) -> Result<Row> {
-    let mut sql = Statement::new(format!(
-        "UPDATE {} AS t SET deleted_at = NULL, version = version + 1, updated_at = now()",
-        resource.table
-    ));
-    sql.append(select::tenant_predicate(resource, tenant)).sql(" AND t.id = ").bind(id);
-    sql.push(&format!(" AND t.deleted_at > now() - interval '{RESTORABLE_DAYS} days' RETURNING "));
-    sql.append(select::columns(resource, "t"));
-    if let Some(cells) = sql.row(tx)? {
-        (resource.hooks.removed_or_restored)(tx, tenant, &[id])?;
-        return Ok(row(resource, &Projection::default(), &cells, &RelatedRows::default()));
-    }
-    one(tx, tenant, resource, id, &Projection::default())?.ok_or_else(|| not_found(resource))
-}
-
-/// Returns the row that an update leaves unchanged. Errors: 404; 412 when the version does not match.
-fn unchanged(
-    tx: &mut Tx<'_>,
-    tenant: &Tenant,
-    resource: &'static Resource,
-    id: Uuid,
-    expected: IfMatch,
-) -> Result<Row> {
-    let row = one(tx, tenant, resource, id, &Projection::default())?.ok_or_else(|| not_found(resource))?;
-    if expected.allows(Some(row.version)) { Ok(row) } else { Err(Error::PreconditionFailed) }
-}
-
 pub fn not_found(resource: &Resource) -> Error {
     Error::NotFound(format!("There is no such {}.", resource.name))
-}
-
-/// Returns why a write found no row: it does not exist, or its version has changed.
-fn why_not_found(tx: &mut Tx<'_>, tenant: &Tenant, resource: &'static Resource, id: Uuid) -> Result<Error> {
-    Ok(match one(tx, tenant, resource, id, &Projection::default())? {
-        Some(_) => Error::PreconditionFailed,
-        None => not_found(resource),
-    })
 }
 
 /// Builds a row's response from its cells.
@@ -313,7 +196,7 @@ fn object(out: &mut Vec<u8>, resource: &Resource, view: &Projection, cells: &Raw
             }
             offset += resource.fields.len();
         } else {
-            related.write(out, included, cells.uuid(0).unwrap_or_default());
+            related.write(out, included, row_json::id(cells));
         }
     }
     out.push(b'}');
@@ -335,7 +218,7 @@ impl RelatedRows {
         let mut loaded = Vec::new();
         for included in view.include.iter().filter(|included| included.relation.arity != Cardinality::One) {
             let relation = included.relation;
-            let parents = rows.iter().filter_map(|row| row.uuid(0)).collect();
+            let parents = rows.iter().map(row_json::id).collect();
             let parent = included.resource.fields.len();
             let found = select::related(relation, tenant, parents).rows(conn)?;
             let mut found: Vec<(Uuid, RawRow)> =

@@ -16,13 +16,12 @@
 //! | `list_query`, `cursor`, `select`, `row_json` | from a query to SQL and JSON |
 //! | `read_query`, `read_service`, `cached_read`, `compute_read`, `row_loader` | reads, from the cache or the database |
 //! | `hot_queries`, `cache_refresh` | which queries are refreshed ahead |
-//! | `body`, `pending_row`, `references`, `assignments`, `crud`, `row`, `batch` | writes |
+//! | `body`, `pending_row`, `references`, `crud`, `row`, `batch` | writes |
 //! | `export`, `audit_log` | all rows as a file; the history of a row |
 //! | `action_body`, `clean_text`, `instant`, `iso_codes` | values of bodies |
 
 pub mod action_body;
 pub mod args;
-mod assignments;
 pub mod audit_log;
 pub mod batch;
 pub mod body;

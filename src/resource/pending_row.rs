@@ -4,6 +4,7 @@ use uuid::Uuid;
 
 use super::body::Changeset;
 use crate::base::error::{Error, Result};
+use crate::http::precondition::IfMatch;
 
 /// A row that is about to be created or updated.
 #[derive(Debug)]
@@ -11,12 +12,20 @@ pub struct PendingRow {
     /// The row's id; of a new row, the id that it will have.
     pub id: Uuid,
     pub changes: Changeset,
+    /// The versions at which it is updated.
+    pub expected: IfMatch,
     refused: Option<Error>,
 }
 
 impl PendingRow {
     pub fn new(id: Uuid, change: Changeset) -> Self {
-        Self { id, changes: change, refused: None }
+        Self { id, changes: change, expected: IfMatch::ANY, refused: None }
+    }
+
+    /// Limits the update to versions.
+    pub fn at(mut self, expected: IfMatch) -> Self {
+        self.expected = expected;
+        self
     }
 
     /// Rejects the row for this reason. The first reason is kept.

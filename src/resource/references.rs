@@ -6,6 +6,8 @@
 
 use std::collections::{HashMap, HashSet};
 
+use diesel::QueryableByName;
+use diesel::sql_types::Integer;
 use uuid::Uuid;
 
 use super::body::Changeset;
@@ -17,62 +19,48 @@ use crate::auth::Tenant;
 use crate::base::error::{Error, FieldError, Result};
 use crate::db::{Statement, Tx};
 
-/// Rejects references of one row to deleted or missing rows, all at once. (Foreign keys reject missing rows as well,
-/// one at a time, and cannot detect deleted ones; so references to users, who are never deleted, are left to them.)
-pub fn check(tx: &mut Tx<'_>, tenant: &Tenant, resource: &Resource, draft: &PendingRow) -> Result<()> {
-    let change = &draft.changes;
-    let links: Vec<(&'static str, &Relation, Uuid)> = change
-        .values()
-        .iter()
-        .filter_map(|(field, value)| {
-            Some((field.name, Relation::of_link(resource.relations, field.name)?, value.as_uuid()?))
-        })
-        .collect();
-    if links.is_empty() {
-        return Ok(());
-    }
-    let mut sql = Statement::default();
-    if resource.lock_before_references && !change.creates {
-        // Locks the row itself; -1 is no index of a reference.
-        sql.push(&format!("SELECT -1 FROM (SELECT t.id FROM {} AS t", resource.table));
-        sql.append(select::tenant_predicate(resource, tenant)).sql(" AND t.id = ").bind(draft.id);
-        sql.sql(" FOR NO KEY UPDATE OF t) AS own UNION ALL ");
-    }
-    for (place, (_, relation, id)) in links.iter().enumerate() {
-        let resource = relation.resource();
-        sql.sql(if place == 0 { "SELECT " } else { " UNION ALL SELECT " });
-        sql.push(&format!("{place} WHERE NOT EXISTS (SELECT FROM {} AS t", resource.table))
-            .append(select::tenant_predicate(resource, tenant));
-        sql.push(&format!(" AND t.{} = ", relation.target)).bind(*id);
-        select::not_deleted(&mut sql, resource);
-        sql.sql(" FOR KEY SHARE OF t)");
-    }
-    let broken = sql.rows(tx)?;
-    let broken = broken.iter().filter_map(|row| links.get(usize::try_from(row.int(0)?).ok()?));
-    let faults: Vec<FieldError> =
-        broken.map(|(field, relation, _)| missing_reference(field, relation.resource())).collect();
-    if faults.is_empty() { Ok(()) } else { Err(Error::Invalid(faults)) }
+/// Rejects the rows of a set with references to deleted or missing rows, in one query for all, and for each row all at
+/// once.
+///
+/// Of a single row, references to users are left to its foreign keys: users are never deleted. In a set a violated key
+/// would reject all rows.
+pub fn check(tx: &mut Tx<'_>, tenant: &Tenant, resource: &'static Resource, rows: &mut [PendingRow]) -> Result<()> {
+    let [only] = rows else { return check_every(tx, tenant, resource, rows) };
+    let checked = |(relation, _): &(&'static Relation, Uuid)| relation.resource().soft_delete();
+    // The rows of larger sets are locked already.
+    let own = (resource.lock_before_references && !only.changes.creates).then_some((resource, only.id));
+    let wanted: Vec<_> = references(resource, &only.changes).filter(checked).collect();
+    let existing = lock(tx, tenant, own, wanted.into_iter())?;
+    refuse_missing(resource, only, &existing, checked);
+    Ok(())
 }
 
-/// Rejects the rows of a set with such references, in one query for all. Checks references to users, too, so that no
-/// foreign key is violated: that would reject the whole set.
-pub fn check_all(
+/// As [`check`], with references to users in any case.
+pub fn check_every(
     tx: &mut Tx<'_>,
     tenant: &Tenant,
     resource: &'static Resource,
-    drafts: &mut [PendingRow],
+    rows: &mut [PendingRow],
 ) -> Result<()> {
-    let there = lock_existing(tx, tenant, drafts.iter().flat_map(|draft| references(resource, &draft.changes)))?;
-    for draft in drafts {
-        let broken = references(resource, &draft.changes)
-            .filter(|(relation, id)| !there.get(relation.column).is_some_and(|ids| ids.contains(id)))
-            .map(|(relation, _)| missing_reference(relation.column, relation.resource()));
-        let faults: Vec<FieldError> = broken.collect();
-        if !faults.is_empty() {
-            draft.refuse(Error::Invalid(faults));
-        }
-    }
+    let existing = lock_existing(tx, tenant, rows.iter().flat_map(|row| references(resource, &row.changes)))?;
+    rows.iter_mut().for_each(|row| refuse_missing(resource, row, &existing, |_| true));
     Ok(())
+}
+
+fn refuse_missing(
+    resource: &'static Resource,
+    row: &mut PendingRow,
+    existing: &ExistingIds,
+    checked: impl Fn(&(&'static Relation, Uuid)) -> bool,
+) {
+    let faults: Vec<FieldError> = references(resource, &row.changes)
+        .filter(checked)
+        .filter(|(relation, id)| !existing.get(relation.column).is_some_and(|ids| ids.contains(id)))
+        .map(|(relation, _)| missing_reference(relation.column, relation.resource()))
+        .collect();
+    if !faults.is_empty() {
+        row.refuse(Error::Invalid(faults));
+    }
 }
 
 /// Returns which of the referenced ids exist, by the column of the reference, in one query. Rows that can be
@@ -80,6 +68,16 @@ pub fn check_all(
 pub fn lock_existing(
     tx: &mut Tx<'_>,
     tenant: &Tenant,
+    links: impl Iterator<Item = (&'static Relation, Uuid)>,
+) -> Result<ExistingIds> {
+    lock(tx, tenant, None, links)
+}
+
+/// As [`lock_existing`]; where there are references, the row `own` is locked before the rows that it references.
+fn lock(
+    tx: &mut Tx<'_>,
+    tenant: &Tenant,
+    own: Option<(&'static Resource, Uuid)>,
     links: impl Iterator<Item = (&'static Relation, Uuid)>,
 ) -> Result<ExistingIds> {
     let mut wanted: Vec<(&'static Relation, HashSet<Uuid>)> = Vec::new();
@@ -96,27 +94,41 @@ pub fn lock_existing(
     // Sorted by column, whichever row came first: the same references make the same statement.
     wanted.sort_by_key(|(relation, _)| relation.column);
     let mut sql = Statement::default();
+    if let Some((resource, id)) = own {
+        // -1 is no place of a reference.
+        sql.sql("SELECT -1 AS place, own.id FROM (SELECT t.id FROM ").ident(resource.table).sql(" AS t");
+        sql.append(select::tenant_predicate(resource, tenant)).append(select::ids_predicate(vec![id]));
+        sql.sql(" FOR NO KEY UPDATE OF t) AS own UNION ALL ");
+    }
     for (place, (relation, ids)) in wanted.iter().enumerate() {
         let (resource, target) = (relation.resource(), relation.target);
         sql.sql(if place == 0 { "SELECT " } else { " UNION ALL SELECT " });
-        sql.push(&format!("{place}, there.{target} FROM (SELECT t.{target} FROM {} AS t", resource.table));
-        sql.append(select::tenant_predicate(resource, tenant)).push(&format!(" AND t.{target} = ANY("));
-        sql.bind(ids.iter().copied().collect::<Vec<_>>()).sql(")");
+        sql.number(place as i64).sql(" AS place, there.id FROM (SELECT t.").ident(target);
+        sql.sql(" AS id FROM ").ident(resource.table).sql(" AS t").append(select::tenant_predicate(resource, tenant));
+        sql.sql(" AND t.").ident(target).sql(" = ANY(").bind(ids.iter().copied().collect::<Vec<_>>()).sql(")");
         select::not_deleted(&mut sql, resource);
         if resource.soft_delete() {
             // In the order in which all statements lock rows of one resource.
-            sql.push(&format!(" ORDER BY t.{target} FOR KEY SHARE OF t"));
+            sql.sql(" ORDER BY t.").ident(target).sql(" FOR KEY SHARE OF t");
         }
         sql.sql(") AS there");
     }
-    for row in sql.rows(tx)? {
-        if let (Some(place), Some(id)) = (row.int(0), row.uuid(1))
-            && let Some((relation, _)) = wanted.get(place as usize)
-        {
+    for ExistingRow { place, id } in sql.load(tx)? {
+        if let Some((relation, _)) = usize::try_from(place).ok().and_then(|place| wanted.get(place)) {
             there.entry(relation.column).or_default().insert(id);
         }
     }
     Ok(there)
+}
+
+/// A referenced row that exists.
+#[derive(QueryableByName)]
+struct ExistingRow {
+    /// The place of its relation.
+    #[diesel(sql_type = Integer)]
+    place: i32,
+    #[diesel(sql_type = diesel::sql_types::Uuid)]
+    id: Uuid,
 }
 
 /// Ids of existing rows, by the column of the reference to them.

@@ -1,8 +1,20 @@
 //! Writes rows as JSON, straight from PostgreSQL's binary format into the response buffer.
 
+use uuid::Uuid;
+
 use super::field::{Field, FieldType};
 use super::row::Row;
 use crate::db::RawRow;
+
+/// Returns the id of a row, the first field of every resource.
+pub fn id(cells: &RawRow) -> Uuid {
+    cells.uuid(0).unwrap_or_default()
+}
+
+/// Returns the version of a row that was selected as its id and its version only.
+pub fn version_after_id(cells: &RawRow) -> i64 {
+    cells.int(1).unwrap_or_default()
+}
 
 /// Microseconds from 1970-01-01 to 2000-01-01, PostgreSQL's epoch.
 const EPOCH_MICROS: i64 = 946_684_800_000_000;

@@ -99,10 +99,7 @@ pub fn by_ids(resource: &Resource, tenant: &Tenant, view: &Projection, ids: Vec<
     sql.sql(" FROM ").ident(resource.table).sql(" t");
     join(&mut sql, resource, view, tenant);
     sql.append(tenant_predicate(resource, tenant));
-    match ids.as_slice() {
-        [only] => sql.sql(" AND t.id = ").bind(*only),
-        _ => sql.sql(" AND t.id = ANY(").bind(ids).sql(")"),
-    };
+    sql.append(ids_predicate(ids));
     not_deleted(&mut sql, resource);
     sql
 }
@@ -217,15 +214,21 @@ pub fn not_deleted(sql: &mut Statement, resource: &Resource) {
     }
 }
 
-/// ` WHERE` this tenant's row `id`, not deleted, at a version that `expected` allows.
-pub fn row_predicate(resource: &Resource, tenant: &Tenant, id: Uuid, expected: IfMatch) -> Statement {
-    let mut sql = tenant_predicate(resource, tenant);
-    sql.sql(" AND t.id = ").bind(id);
-    not_deleted(&mut sql, resource);
+/// ` AND t.id` is one of `ids`.
+pub fn ids_predicate(ids: Vec<Uuid>) -> Statement {
+    let mut sql = Statement::new(" AND t.id = ");
+    match ids.as_slice() {
+        [only] => sql.bind(*only),
+        _ => sql.sql("ANY(").bind(ids).sql(")"),
+    };
+    sql
+}
+
+/// Excludes versions that `expected` does not allow.
+pub fn version_predicate(sql: &mut Statement, expected: IfMatch) {
     if let Some(versions) = expected.versions() {
         sql.sql(" AND t.version = ANY(").bind(versions.to_vec()).sql(")");
     }
-    sql
 }
 
 /// Returns the relations of `view` that are read by a join, numbered.

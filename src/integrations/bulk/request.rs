@@ -266,8 +266,13 @@ fn checked(
     business: &TenantSettings,
     faults: &mut ValidationErrors,
 ) -> BulkAction {
-    if let Err(wrong) = Changeset::of_item(resource, members.clone(), false, business) {
-        faults.part(place, &wrong);
+    match Changeset::of_item(resource, members.clone(), false, business) {
+        Err(wrong) => faults.part(place, &wrong),
+        // A row can repeat what it has of itself; many rows cannot.
+        Ok(change) => change.repeated().iter().for_each(|(field, _)| {
+            let detail = format!("`{}` is not a field that a change sets. Leave it out.", field.name);
+            faults.add(format!("{place}/{}", field.name), "read_only", detail);
+        }),
     }
     BulkAction::Set(members)
 }

@@ -8,6 +8,7 @@ use crate::auth::{Tenant, TenantSettings};
 use crate::background::{Job, JobType, Step};
 use crate::base::error::{Error, FieldError, Result};
 use crate::db::{RawRow, Tx};
+use crate::http::precondition::IfMatch;
 use crate::resource::batch::{self, Batch};
 use crate::resource::body::MAX_TAGS;
 use crate::resource::{Changeset, instant, select};
@@ -64,9 +65,13 @@ fn work(request: &BulkRequest, business: &TenantSettings, rows: &[RawRow]) -> Re
             rows.iter().filter_map(|row| Some((row.uuid(0)?, tagged(request, row.text(1)?, add, remove)?))).collect()
         }
         (BulkAction::Set(_), Some(change)) => ids().map(|id| (id, Ok(change.clone()))).collect(),
-        _ => return Ok((ids().collect(), Batch::of_ids(request.resource, ids().collect()))),
+        _ => {
+            return Ok((ids().collect(), Batch::of_ids(request.resource, ids().map(|id| (id, IfMatch::ANY)).collect())));
+        }
     };
-    Ok((changes.iter().map(|(id, _)| *id).collect(), Batch::of_changes(request.resource, changes)))
+    let ids = changes.iter().map(|(id, _)| *id).collect();
+    let changes = changes.into_iter().map(|(id, change)| (id, IfMatch::ANY, change)).collect();
+    Ok((ids, Batch::of_changes(request.resource, changes)))
 }
 
 /// Computes the new tags of a row; `None` when they do not change. Errors: too many.

@@ -49,7 +49,6 @@ mod row_errors;
 mod row_mapper;
 mod row_parser;
 mod row_results;
-mod set;
 mod settings;
 mod start_job;
 mod stored_import;

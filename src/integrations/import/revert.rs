@@ -5,26 +5,22 @@
 use std::collections::HashSet;
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Value as Json, json};
+use serde_json::{Map, Value as Json, json};
 use uuid::Uuid;
 
 use super::resource::imported;
 use super::row_results::{self, ChangeRecord};
-use super::set::{self, Edit};
 use super::stored_import::Import;
 use crate::auth::{Tenant, TenantSettings};
 use crate::background::{Job, JobType, Step};
 use crate::base::error::{Error, Result};
 use crate::crm::companies::COMPANIES;
 use crate::db::{Statement, Tx};
-use crate::resource::{Cardinality, Relation, Resource, references};
+use crate::http::precondition::IfMatch;
+use crate::resource::batch::{self, Batch};
+use crate::resource::{Changeset, Resource, body, select};
 
 const ROWS: usize = 1_000;
-/// Condition which keeps a company created for a link while contacts or leads reference it.
-const UNLESS_REFERENCED: &str = " AND NOT EXISTS (SELECT FROM contacts o WHERE o.business_id = t.business_id AND o.company_id = t.id \
-    AND o.deleted_at IS NULL) AND NOT EXISTS (SELECT FROM leads o WHERE o.business_id = t.business_id \
-    AND o.company_id = t.id AND o.deleted_at IS NULL)";
-
 pub static REVERT: JobType = JobType { name: "import_reversion", step };
 
 /// Input of the job.
@@ -71,51 +67,58 @@ fn step(tx: &mut Tx<'_>, tenant: &Tenant, _: &TenantSettings, job: &mut Job) -> 
 
 /// Reverts the rows which have not changed since; returns how many.
 fn undo(tx: &mut Tx<'_>, tenant: &Tenant, resource: &'static Resource, records: &[ChangeRecord]) -> Result<usize> {
-    let mut undone = HashSet::new();
-    let edits: Vec<Edit> = records
-        .iter()
-        .filter_map(|record| {
-            let fields = record.before.clone()?;
-            Some(Edit { id: record.row, version: Some(record.version), fields })
-        })
-        .collect();
-    let edits = with_existing_references(tx, tenant, resource, edits)?;
-    undone.extend(set::update(tx, tenant, resource, edits)?.into_keys());
+    let changed = records.iter().filter_map(|record| {
+        let before = record.before.clone()?;
+        Some((record.row, IfMatch::version(record.version), Ok(as_before(resource, before))))
+    });
+    let mut undone = written(tx, tenant, Batch::of_changes(resource, changed.collect()))?;
     // Rows which reference the companies go first.
-    for (of, unless) in [(resource, ""), (&COMPANIES, UNLESS_REFERENCED)] {
-        let linked = std::ptr::eq(of, &COMPANIES) && !unless.is_empty();
+    for (of, links) in [(resource, false), (&COMPANIES, true)] {
         let made = |record: &&ChangeRecord| {
-            let by_link = row_results::slot(record.id) == row_results::COMPANY;
             record.before.is_none()
                 && imported(&record.resource).is_some_and(|resource| std::ptr::eq(resource, of))
-                && by_link == linked
+                && (row_results::slot(record.id) == row_results::COMPANY) == links
         };
-        let made: Vec<(Uuid, i64)> = records.iter().filter(made).map(|record| (record.row, record.version)).collect();
-        if !made.is_empty() {
-            undone.extend(set::delete(tx, tenant, of, &made, unless)?);
+        let mut made: Vec<&ChangeRecord> = records.iter().filter(made).collect();
+        if links {
+            let free = unreferenced(tx, tenant, made.iter().map(|record| record.row).collect())?;
+            made.retain(|record| free.contains(&record.row));
         }
+        let ids = made.iter().map(|record| (record.row, IfMatch::version(record.version))).collect();
+        undone += written(tx, tenant, Batch::of_ids(of, ids))?;
     }
-    Ok(undone.len())
+    Ok(undone)
 }
 
-/// Returns the edits whose references all lead to existing rows, and locks those rows against deletion and merge.
-fn with_existing_references(
-    tx: &mut Tx<'_>,
-    tenant: &Tenant,
-    resource: &'static Resource,
-    mut edits: Vec<Edit>,
-) -> Result<Vec<Edit>> {
-    let links = |edit: &Edit| -> Vec<(&'static Relation, Uuid)> {
-        let one = resource.relations.iter().filter(|relation| relation.arity == Cardinality::One);
-        let id = |column: &str| edit.fields.get(column).and_then(Json::as_str).and_then(|id| Uuid::try_parse(id).ok());
-        one.filter_map(|relation| Some((relation, id(relation.column)?))).collect()
-    };
-    let existing = references::lock_existing(tx, tenant, edits.iter().flat_map(links))?;
-    edits.retain(|edit| {
-        let is_there = |(relation, id): &(&'static Relation, Uuid)| {
-            existing.get(relation.column).is_some_and(|ids| ids.contains(id))
-        };
-        links(edit).iter().all(is_there)
-    });
-    Ok(edits)
+/// Runs the batch; returns how many of its rows were written. Those which have another version now are not, nor those
+/// whose old references lead to no row.
+fn written(tx: &mut Tx<'_>, tenant: &Tenant, batch: Batch) -> Result<usize> {
+    let rows = batch::written(tx, tenant, &batch.without_rows())?;
+    Ok(rows.iter().filter(|row| row.is_ok()).count())
+}
+
+/// The changeset which gives a row its old values.
+fn as_before(resource: &'static Resource, values: Map<String, Json>) -> Changeset {
+    let mut change = Changeset::replacing(resource.fields);
+    for (name, value) in values {
+        if let Some(field) = resource.field(&name) {
+            change.set_field(field, body::stored(field.field_type, value));
+        }
+    }
+    change
+}
+
+/// Returns those of the companies which neither contacts nor leads reference, and locks them.
+fn unreferenced(tx: &mut Tx<'_>, tenant: &Tenant, ids: Vec<Uuid>) -> Result<HashSet<Uuid>> {
+    if ids.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let mut sql = Statement::new("SELECT t.id FROM companies t");
+    sql.append(select::tenant_predicate(&COMPANIES, tenant)).append(select::ids_predicate(ids));
+    sql.sql(
+        " AND NOT EXISTS (SELECT FROM contacts o WHERE o.business_id = t.business_id AND o.company_id = t.id \
+         AND o.deleted_at IS NULL) AND NOT EXISTS (SELECT FROM leads o WHERE o.business_id = t.business_id \
+         AND o.company_id = t.id AND o.deleted_at IS NULL) ORDER BY t.id FOR UPDATE",
+    );
+    Ok(sql.scalars(tx)?.into_iter().collect())
 }

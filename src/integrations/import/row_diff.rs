@@ -119,7 +119,7 @@ fn differences(
     business: &TenantSettings,
 ) -> Result<Option<Changeset>> {
     let mut kept = current.row.get("metadata").and_then(Json::as_object).cloned().unwrap_or_default();
-    let mut change = Changeset::empty(resource.fields);
+    let mut change = Changeset::replacing(resource.fields);
     let is = |name: &str| current.row.get(name).unwrap_or(&Json::Null);
     let (fills, sets): (Vec<_>, Vec<_>) = given.values().iter().partition(|(field, _)| given.fills(field.name));
     for (field, value) in sets.into_iter().filter(|(field, _)| field.name != "metadata") {

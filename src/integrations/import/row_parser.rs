@@ -214,7 +214,7 @@ mod tests {
     fn parse_row_keeps_every_cell() {
         let rows = parse(SMALL);
         let anna = rows[0].parsed.as_ref().unwrap();
-        let text = |name| anna.update.text(name).unwrap_or_default();
+        let text = |name| anna.update.text_field(name).unwrap_or_default();
         assert_eq!(text("external_id"), "a-1");
         assert_eq!(text("email"), "anna@work.example");
         assert_eq!((text("phone"), text("phone_extension")), ("+14152933313", "12"));
@@ -262,7 +262,7 @@ mod tests {
         let rows = parse(b"name,first_name\nAnna Maria Schmidt,\n\"Schmidt, Anna Maria\",\nPlato,\nAnna S.,Anne\n");
         let names = |row: &Row| {
             let parsed = row.parsed.as_ref().unwrap();
-            let text = |name| parsed.update.text(name).unwrap_or("-").to_owned();
+            let text = |name| parsed.update.text_field(name).unwrap_or("-").to_owned();
             format!("{}/{}/{}", text("first_name"), text("last_name"), Json::Object(parsed.metadata.clone()))
         };
         let shown: Vec<String> = rows.iter().map(names).collect();

@@ -1,5 +1,4 @@
-//! Writes chunks of rows in bulk: one lookup finds the matches of all rows, and creates and updates take one statement
-//! each. When the database rejects a row, the chunk is bisected until the row is found.
+//! Writes chunks of rows: one lookup finds the matches of all rows, and batches create and update what they plan.
 
 use std::collections::HashMap;
 
@@ -11,12 +10,13 @@ use super::matching::{Candidates, CurrentRow, Match};
 use super::row::{ParsedRow, Row};
 use super::row_diff;
 use super::row_errors;
-use super::set::{self, Edit};
 use crate::auth::{Tenant, TenantSettings};
-use crate::base::error::{FieldError, Result};
+use crate::base::error::{Error, FieldError, Result};
 use crate::crm::companies::COMPANIES;
 use crate::db::schema::companies;
 use crate::db::{Statement, Tx};
+use crate::http::precondition::IfMatch;
+use crate::resource::batch::{self, Batch};
 use crate::resource::references::{self, ExistingIds};
 use crate::resource::{Changeset, Resource, RowVisibility};
 
@@ -30,7 +30,6 @@ pub enum OnMatch {
 
 /// Settings of an import.
 pub struct Settings {
-    /// A resource without rules of its own but `prepare`: other hooks would run for each row.
     pub resource: &'static Resource,
     pub business: TenantSettings,
     pub tenant: Tenant,
@@ -72,43 +71,42 @@ pub fn write(
     matched: &mut MatchedRows,
     earlier: &EarlierMatches<'_>,
 ) -> Result<ChunkResult> {
-    if settings.dry_run {
-        return chunk(tx, settings, rows, matched, earlier);
-    }
-    Statement::new("SAVEPOINT import_chunk").run(tx)?;
-    let mut chunk_matched = matched.clone();
-    let done = chunk(tx, settings, rows, &mut chunk_matched, earlier);
-    let error = match done {
-        Ok(done) => {
-            Statement::new("RELEASE SAVEPOINT import_chunk").run(tx)?;
-            *matched = chunk_matched;
-            return Ok(done);
+    // Rows which the write path rejected. Without them the chunk is planned and written anew: what was planned for them,
+    // such as the company which one links, is not to stay.
+    let mut rejected = RejectedRows::new();
+    loop {
+        let mut chunk_matched = matched.clone();
+        let mut more = RejectedRows::new();
+        let done = tx.savepoint(|tx| {
+            let done = chunk(tx, settings, rows, &rejected, &mut chunk_matched, earlier, &mut more)?;
+            if more.is_empty() { Ok(done) } else { Err(Error::Invalid(Vec::new())) }
+        });
+        match done {
+            Ok(done) => {
+                *matched = chunk_matched;
+                return Ok(done);
+            }
+            Err(_) if !more.is_empty() => rejected.extend(more),
+            Err(error) => return Err(error),
         }
-        Err(error) => error,
-    };
-    let faults = row_errors::of(error)?;
-    Statement::new("ROLLBACK TO SAVEPOINT import_chunk").run(tx)?;
-    Statement::new("RELEASE SAVEPOINT import_chunk").run(tx)?;
-    if rows.len() <= 1 {
-        return Ok(ChunkResult { outcomes: vec![Outcome::Refused(faults)], companies: Vec::new() });
     }
-    let (first, second) = rows.split_at(rows.len() / 2);
-    let mut done = write(tx, settings, first, matched, earlier)?;
-    let rest = write(tx, settings, second, matched, earlier)?;
-    done.companies.extend(rest.companies.into_iter().map(|(index, id)| (index + first.len(), id)));
-    done.outcomes.extend(rest.outcomes);
-    Ok(done)
 }
+
+/// The validation errors of rows, by their index in the chunk.
+type RejectedRows = HashMap<usize, Vec<FieldError>>;
 
 /// Returns which of these database rows earlier chunks of the file have matched, and with which file row.
 pub type EarlierMatches<'b> = dyn Fn(&mut Tx<'_>, Vec<Uuid>) -> Result<MatchedRows> + 'b;
 
+/// Plans and writes a chunk without the rows `rejected`, and adds those which are rejected now to `more`.
 fn chunk(
     tx: &mut Tx<'_>,
     settings: &Settings,
     rows: &[Row],
+    rejected: &RejectedRows,
     matched: &mut MatchedRows,
     earlier: &EarlierMatches<'_>,
+    more: &mut RejectedRows,
 ) -> Result<ChunkResult> {
     let Settings { resource, tenant, .. } = settings;
     // Company names are not unique in the database, so concurrent imports would create a company each.
@@ -139,29 +137,59 @@ fn chunk(
     let mut outcomes = Vec::with_capacity(rows.len());
     for (index, row) in rows.iter().enumerate() {
         outcomes.push(match &row.parsed {
+            _ if rejected.contains_key(&index) => Outcome::Refused(rejected[&index].clone()),
             Ok(parsed) => plan.row(row.number, parsed, index, &found)?,
             Err(faults) => Outcome::Refused(faults.clone()),
         });
     }
     let Plan { made, creates, edits, .. } = plan;
-    let companies = made.iter().map(|(index, id, _)| (*index, *id)).collect();
-    if !settings.dry_run {
-        set::insert(
-            tx,
-            tenant,
-            &COMPANIES,
-            made.into_iter().map(|(_, id, change)| (id, set::fields(&change))).collect(),
-        )?;
-        set::insert(tx, tenant, resource, creates)?;
-        let versions = set::update(tx, tenant, resource, edits)?;
-        for outcome in &mut outcomes {
-            if let Outcome::Changed { id, version, .. } = outcome {
-                // The rows are locked, so none is missing.
-                *version = versions.get(id).copied().unwrap_or_default();
-            }
+    let companies = made.iter().map(|new| (new.index, new.id)).collect();
+    if settings.dry_run {
+        return Ok(ChunkResult { outcomes, companies });
+    }
+    for (resource, rows) in [(&COMPANIES, made), (*resource, creates)] {
+        put(tx, tenant, rows, more, |rows| Batch::of_new(resource, rows))?;
+    }
+    let change = |(id, change)| (id, IfMatch::ANY, Ok(change));
+    let update = |rows: Vec<_>| Batch::of_changes(resource, rows.into_iter().map(change).collect());
+    let versions = put(tx, tenant, edits, more, update)?;
+    for outcome in &mut outcomes {
+        if let Outcome::Changed { id, version, .. } = outcome {
+            *version = versions.get(id).copied().unwrap_or_default();
         }
     }
     Ok(ChunkResult { outcomes, companies })
+}
+
+/// Writes planned rows with the batch that `of` makes of them. Returns their versions; adds those which are rejected to
+/// `rejected`.
+fn put(
+    tx: &mut Tx<'_>,
+    tenant: &Tenant,
+    planned: Vec<PlannedRow>,
+    rejected: &mut RejectedRows,
+    of: impl FnOnce(Vec<(Uuid, Changeset)>) -> Batch,
+) -> Result<HashMap<Uuid, i64>> {
+    if planned.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let (indices, rows): (Vec<usize>, Vec<(Uuid, Changeset)>) =
+        planned.into_iter().map(|row| (row.index, (row.id, row.change))).unzip();
+    let mut versions = HashMap::with_capacity(rows.len());
+    for (index, written) in indices.into_iter().zip(batch::written(tx, tenant, &of(rows).without_rows())?) {
+        match written {
+            Ok((id, version)) => drop(versions.insert(id, version)),
+            Err(error) => drop(rejected.insert(index, row_errors::of(error)?)),
+        }
+    }
+    Ok(versions)
+}
+
+/// A row to be created or updated, with the index of the file row which it comes from.
+struct PlannedRow {
+    index: usize,
+    id: Uuid,
+    change: Changeset,
 }
 
 /// The planned writes of a chunk.
@@ -171,10 +199,10 @@ struct Plan<'p> {
     companies: Companies,
     /// Existing targets of references; locked.
     existing: ExistingIds,
-    /// Companies to create, with the index of the row which links them.
-    made: Vec<(usize, Uuid, Changeset)>,
-    creates: Vec<(Uuid, Map<String, Json>)>,
-    edits: Vec<Edit>,
+    /// Companies to create, for the rows which link them.
+    made: Vec<PlannedRow>,
+    creates: Vec<PlannedRow>,
+    edits: Vec<PlannedRow>,
 }
 
 impl Plan<'_> {
@@ -219,7 +247,7 @@ impl Plan<'_> {
                     Err(error) => return Ok(Outcome::Refused(row_errors::of(error)?)),
                 };
                 self.matched.entry(current.id).or_insert(number);
-                Ok(self.change(current, changed))
+                Ok(self.change(index, current, changed))
             }
         }
     }
@@ -238,19 +266,19 @@ impl Plan<'_> {
             // Otherwise the creator could not see the row.
             change.set_default_field(resource.own_field(column), person.into());
         }
-        let (id, after) = (Uuid::now_v7(), set::fields(&change));
-        self.creates.push((id, after.clone()));
+        let (id, after) = (Uuid::now_v7(), change.to_json());
+        self.creates.push(PlannedRow { index, id, change });
         self.matched.insert(id, number);
         Ok(Outcome::Created { id, after })
     }
 
-    fn change(&mut self, current: &CurrentRow, change: Option<Changeset>) -> Outcome {
+    fn change(&mut self, index: usize, current: &CurrentRow, change: Option<Changeset>) -> Outcome {
         let id = current.id;
         let Some(change) = change else { return Outcome::Unchanged { id } };
-        let after = set::fields(&change);
+        let after = change.to_json();
         let was = |name: &String| current.row.get(name).cloned().unwrap_or_default();
         let before = after.keys().map(|name| (name.clone(), was(name))).collect();
-        self.edits.push(Edit { id, version: None, fields: after.clone() });
+        self.edits.push(PlannedRow { index, id, change });
         Outcome::Changed { id, version: 0, before, after }
     }
 
@@ -265,7 +293,7 @@ impl Plan<'_> {
         }
         let id = Uuid::now_v7();
         self.companies.add(id, wanted.text(companies::name).unwrap_or_default(), wanted.text(companies::domain));
-        self.made.push((index, id, wanted.clone()));
+        self.made.push(PlannedRow { index, id, change: wanted.clone() });
         Some(id)
     }
 }

@@ -3,25 +3,25 @@
 use std::collections::HashMap;
 
 use diesel::result::{DatabaseErrorKind as Kind, Error as DbError};
-use serde_json::Value as Json;
 use uuid::Uuid;
 
 use super::action::BatchAction;
-use super::items::{Batch, Item, Upsert};
+use super::items::{Batch, Item, Returning, Upsert};
 use super::outcome::Outcome;
 use super::parse::folded;
+use super::single::new_row;
 use super::sql;
+use super::write_set::{check, check_repeated, put, row};
 use crate::auth::Tenant;
 use crate::base::error::{Error, FieldError, Result};
 use crate::db::{RawRow, Tx};
+use crate::http::precondition::IfMatch;
 use crate::resource::body::{Changeset, MAX_ERRORS};
-use crate::resource::crud::{self, RelatedRows};
 use crate::resource::definition::Resource;
-use crate::resource::field::Mutability;
 use crate::resource::list_query::Projection;
 use crate::resource::pending_row::PendingRow;
 use crate::resource::row::Row;
-use crate::resource::{references, row_json, select};
+use crate::resource::{crud, row_json};
 
 /// How often an upsert is tried where other writers create rows with its keys meanwhile.
 const MAX_UPSERT_ATTEMPTS: usize = 3;
@@ -50,17 +50,15 @@ pub fn refusals(tx: &mut Tx<'_>, tenant: &Tenant, batch: &Batch) -> Result<Vec<O
     Ok(execute(tx, tenant, batch)?.into_iter().map(refusal).collect())
 }
 
-/// Checks the references of one changeset that is meant for many rows. Errors: 422 for those that lead to no row.
-pub fn check_references(
-    tx: &mut Tx<'_>,
-    tenant: &Tenant,
-    resource: &'static Resource,
-    change: Changeset,
-) -> Result<()> {
-    let mut set = [PendingRow::new(Uuid::nil(), change)];
-    references::check_all(tx, tenant, resource, &mut set)?;
-    let [draft] = set;
-    draft.into_result().map(drop)
+/// Runs `batch`, and returns for each item the id and the version of its row as it is now, or why it was rejected. Errors:
+/// those that concern no single item.
+pub fn written(tx: &mut Tx<'_>, tenant: &Tenant, batch: &Batch) -> Result<Vec<Result<(Uuid, i64)>>> {
+    let row = |outcome| match outcome {
+        Outcome::Created(id, row) | Outcome::Updated(id, row) => Ok((id, row.version)),
+        Outcome::Deleted(id) => Ok((id, 0)),
+        Outcome::Failed(error) => Err(error),
+    };
+    Ok(execute(tx, tenant, batch)?.into_iter().map(row).collect())
 }
 
 struct Run<'b> {
@@ -96,26 +94,35 @@ impl Run<'_> {
     }
 
     fn delete(&mut self, tx: &mut Tx<'_>, places: Vec<usize>) -> Result<()> {
-        let ids: Vec<(usize, Uuid)> = places
+        let wanted: Vec<(usize, Uuid, IfMatch)> = places
             .into_iter()
-            .filter_map(|place| if let Item::Delete(id) = self.batch.items[place] { Some((place, id)) } else { None })
+            .filter_map(|place| match self.batch.items[place] {
+                Item::Delete(id, expected) => Some((place, id, expected)),
+                _ => None,
+            })
             .collect();
-        if ids.is_empty() {
+        if wanted.is_empty() {
             return Ok(());
         }
         let resource = self.resource();
-        let there = sql::lock_rows(resource, self.tenant, ids.iter().map(|(_, id)| *id).collect(), false).rows(tx)?;
-        let there: Vec<Uuid> = there.iter().filter_map(|row| row.uuid(0)).collect();
-        if !there.is_empty() {
-            sql::delete(resource, self.tenant, there.clone()).run(tx)?;
-            (resource.hooks.removed_or_restored)(tx, self.tenant, &there)?;
-        }
-        let there: std::collections::HashSet<Uuid> = there.into_iter().collect();
-        for (place, id) in ids {
-            match there.contains(&id) {
-                true => self.outcomes[place] = Some(Outcome::Deleted(id)),
-                false => self.fail(place, crud::not_found(resource)),
+        let ids = wanted.iter().map(|(_, id, _)| *id).collect();
+        let there = sql::lock_rows(resource, self.tenant, ids, Returning::Versions).rows(tx)?;
+        let there: HashMap<Uuid, i64> =
+            there.iter().map(|row| (row_json::id(row), row_json::version_after_id(row))).collect();
+        let mut ids = Vec::with_capacity(there.len());
+        for (place, id, expected) in wanted {
+            match there.get(&id) {
+                None => self.fail(place, crud::not_found(resource)),
+                Some(version) if !expected.allows(Some(*version)) => self.fail(place, Error::PreconditionFailed),
+                Some(_) => {
+                    ids.push(id);
+                    self.outcomes[place] = Some(Outcome::Deleted(id));
+                }
             }
+        }
+        if !ids.is_empty() {
+            sql::delete(resource, self.tenant, ids.clone(), IfMatch::ANY).run(tx)?;
+            (resource.hooks.removed_or_restored)(tx, self.tenant, &ids)?;
         }
         Ok(())
     }
@@ -133,7 +140,7 @@ impl Run<'_> {
                 self.settle(plan, HashMap::new());
                 return Ok(());
             }
-            let error = match tx.savepoint(|tx| put(tx, self.tenant, self.batch.resource, &plan)) {
+            let error = match tx.savepoint(|tx| self.put(tx, &plan)) {
                 Ok(rows) => {
                     self.settle(plan, rows);
                     return Ok(());
@@ -187,8 +194,8 @@ impl Run<'_> {
         match self.batch.act {
             BatchAction::Create => {
                 for (place, item) in items {
-                    if let Item::Create(change) = item {
-                        plan.drafts.push((place, crud::new_row(self.tenant, self.resource(), change.clone())));
+                    if let Item::Create(id, change) = item {
+                        plan.drafts.push((place, new_row(self.tenant, self.resource(), *id, change.clone())));
                     }
                 }
             }
@@ -204,34 +211,33 @@ impl Run<'_> {
         items: impl Iterator<Item = (usize, &'i Item)>,
         plan: &mut Plan,
     ) -> Result<()> {
-        let wanted: Vec<(usize, Uuid, Option<i64>, &Changeset)> = items
+        let wanted: Vec<(usize, Uuid, IfMatch, &Changeset)> = items
             .filter_map(|(place, item)| match item {
-                Item::Update(id, version, change) => Some((place, *id, *version, change)),
+                Item::Update(id, expected, change) => Some((place, *id, *expected, change)),
                 _ => None,
             })
             .collect();
-        let whole = wanted.iter().any(|(.., change)| change.values().is_empty());
+        let returning = whole_if(wanted.iter().any(|(.., change)| change.is_empty() || !change.repeated().is_empty()));
         let ids = wanted.iter().map(|(_, id, ..)| *id).collect();
-        let rows = sql::lock_rows(self.resource(), self.tenant, ids, whole).rows(tx)?;
-        let there: HashMap<Uuid, &RawRow> = rows.iter().filter_map(|row| Some((row.uuid(0)?, row))).collect();
-        for (place, id, version, change) in wanted {
+        let rows = sql::lock_rows(self.resource(), self.tenant, ids, returning).rows(tx)?;
+        let there: HashMap<Uuid, &RawRow> = rows.iter().map(|row| (row_json::id(row), row)).collect();
+        for (place, id, expected, change) in wanted {
             let Some(cells) = there.get(&id) else {
                 plan.failed.push((place, crud::not_found(self.resource())));
                 continue;
             };
-            if version.is_some_and(|version| self.version(cells, whole) != Some(version)) {
+            let own = row(self.resource(), cells, returning);
+            if !expected.allows(Some(own.version)) {
                 plan.failed.push((place, Error::PreconditionFailed));
-            } else if change.values().is_empty() {
-                plan.unchanged.push((place, id, row(self.resource(), cells)));
+            } else if let Err(faults) = check_repeated(self.resource(), change, cells) {
+                plan.failed.push((place, Error::Invalid(faults)));
+            } else if change.is_empty() {
+                plan.unchanged.push((place, id, own));
             } else {
                 plan.drafts.push((place, PendingRow::new(id, change.clone())));
             }
         }
         Ok(())
-    }
-
-    fn version(&self, cells: &RawRow, whole: bool) -> Option<i64> {
-        cells.int(if whole { self.resource().index("version")? } else { 1 })
     }
 
     fn match_keys<'i>(
@@ -246,11 +252,11 @@ impl Run<'_> {
         let wanted: Vec<(usize, &Upsert)> = items
             .filter_map(|(place, item)| if let Item::Upsert(upsert) = item { Some((place, upsert)) } else { None })
             .collect();
-        // The whole row is needed only to compare fields that are set once.
-        let whole = wanted.iter().any(|(_, upsert)| has_once(&upsert.known));
+        let whole =
+            whole_if(wanted.iter().any(|(_, upsert)| upsert.known.is_empty() || !upsert.known.repeated().is_empty()));
         let values = wanted.iter().map(|(_, upsert)| upsert.key.clone()).collect();
         let rows = sql::lock_rows_by_key(resource, self.tenant, key, values, whole).rows(tx)?;
-        let last = if whole { resource.fields.len() } else { 2 };
+        let last = if whole == Returning::Rows { resource.fields.len() } else { 2 };
         let there: HashMap<usize, &RawRow> =
             rows.iter().filter_map(|row| Some((row.int(last)? as usize - 1, row))).collect();
         let mut meant = HashMap::new();
@@ -259,13 +265,13 @@ impl Run<'_> {
             let Some(cells) = there.get(&number) else {
                 match &upsert.new {
                     Ok(change) => {
-                        new.push((place, upsert, crud::new_row(self.tenant, self.resource(), change.clone())))
+                        new.push((place, upsert, new_row(self.tenant, resource, Uuid::now_v7(), change.clone())))
                     }
                     Err(faults) => plan.failed.push((place, Error::Invalid(faults.clone()))),
                 }
                 continue;
             };
-            let id = cells.uuid(0).unwrap_or_default();
+            let id = row_json::id(cells);
             // The database may fold more than `folded` does.
             if meant.insert(id, place).is_some() {
                 let detail =
@@ -274,10 +280,10 @@ impl Run<'_> {
                 plan.failed.push((place, Error::Invalid(vec![fault])));
                 continue;
             }
-            match unless_set_once(resource, upsert.known.clone(), cells) {
-                Ok(change) if change.values().is_empty() => plan.unchanged.push((place, id, row(resource, cells))),
-                Ok(change) => plan.drafts.push((place, PendingRow::new(id, change))),
+            match check_repeated(resource, &upsert.known, cells) {
                 Err(faults) => plan.failed.push((place, Error::Invalid(faults))),
+                Ok(()) if upsert.known.is_empty() => plan.unchanged.push((place, id, row(resource, cells, whole))),
+                Ok(()) => plan.drafts.push((place, PendingRow::new(id, upsert.known.clone()))),
             }
         }
         // In the order of their keys, so that concurrent batches that create the same rows do not deadlock.
@@ -292,8 +298,7 @@ impl Run<'_> {
             return Ok(());
         }
         let (places, mut drafts): (Vec<usize>, Vec<PendingRow>) = std::mem::take(&mut plan.drafts).into_iter().unzip();
-        references::check_all(tx, self.tenant, self.resource(), &mut drafts)?;
-        (self.resource().hooks.before)(tx, self.tenant, &mut drafts)?;
+        check(tx, self.tenant, self.resource(), &mut drafts)?;
         for (place, draft) in places.into_iter().zip(drafts) {
             match draft.into_result() {
                 Ok(draft) => plan.drafts.push((place, draft)),
@@ -301,6 +306,18 @@ impl Run<'_> {
             }
         }
         Ok(())
+    }
+
+    fn put(&self, tx: &mut Tx<'_>, plan: &Plan) -> Result<HashMap<Uuid, Row>> {
+        let rows: Vec<&PendingRow> = plan.drafts.iter().map(|(_, pending)| pending).collect();
+        let mut written = put(tx, self.tenant, self.resource(), &rows, self.batch.returning)?;
+        // Of a set of one, `put` leaves open why it was not written: the row is locked, so it has all values already.
+        if let ([only], true) = (rows.as_slice(), written.is_empty())
+            && let Some(row) = crud::one(tx, self.tenant, self.resource(), only.id, &Projection::default())?
+        {
+            written.insert(only.id, row);
+        }
+        Ok(written)
     }
 
     fn settle(&mut self, plan: Plan, rows: HashMap<Uuid, Row>) {
@@ -322,57 +339,7 @@ impl Run<'_> {
     }
 }
 
-/// Writes the remaining set: new rows, changed rows, and the effects of the `after` hook. Rows that have these values
-/// already are read, in one statement for all.
-fn put(tx: &mut Tx<'_>, tenant: &Tenant, resource: &'static Resource, plan: &Plan) -> Result<HashMap<Uuid, Row>> {
-    let (new, known): (Vec<&PendingRow>, Vec<&PendingRow>) =
-        plan.drafts.iter().map(|(_, draft)| draft).partition(|draft| draft.changes.creates);
-    let mut written = HashMap::with_capacity(plan.drafts.len());
-    for (drafts, statement) in [(known, sql::update as fn(&Resource, &Tenant, &[&PendingRow]) -> _), (new, sql::insert)]
-    {
-        if !drafts.is_empty() {
-            for cells in statement(resource, tenant, &drafts).rows(tx)? {
-                written.insert(cells.uuid(0).unwrap_or_default(), row(resource, &cells));
-            }
-        }
-    }
-    let (changed, same): (Vec<&PendingRow>, Vec<&PendingRow>) =
-        plan.drafts.iter().map(|(_, draft)| draft).partition(|draft| written.contains_key(&draft.id));
-    if !same.is_empty() {
-        let ids = same.iter().map(|draft| draft.id).collect();
-        for cells in select::by_ids(resource, tenant, &Projection::default(), ids).rows(tx)? {
-            written.insert(cells.uuid(0).unwrap_or_default(), row(resource, &cells));
-        }
-    }
-    if !changed.is_empty() {
-        (resource.hooks.after)(tx, tenant, &changed)?;
-    }
-    Ok(written)
-}
-
-fn row(resource: &'static Resource, cells: &RawRow) -> Row {
-    crud::row(resource, &Projection::default(), cells, &RelatedRows::default())
-}
-
-fn has_once(change: &Changeset) -> bool {
-    change.values().iter().any(|(field, _)| field.mutability == Mutability::Once)
-}
-
-/// Returns `change` without the fields that are set once. Errors: those whose value differs from the row's.
-fn unless_set_once(resource: &Resource, mut change: Changeset, cells: &RawRow) -> Result<Changeset, Vec<FieldError>> {
-    let mut faults = Vec::new();
-    for (place, field) in resource.fields.iter().enumerate().filter(|(_, field)| field.mutability == Mutability::Once) {
-        let Some(given) = change.get_field(field.name).map(crate::db::SqlValue::to_json) else { continue };
-        let mut shown = b"{".to_vec();
-        row_json::members(&mut shown, resource.fields, cells, 0, Some(1 << place));
-        shown.push(b'}');
-        let is: Option<Json> = serde_json::from_slice(&shown).ok();
-        if is.is_some_and(|is| is[field.name] != given) {
-            let name = field.name;
-            let detail = format!("`{name}` cannot be changed, and is another in the row that is there. Leave it out.");
-            faults.push(FieldError::new(format!("/{name}"), "read_only", detail));
-        }
-        change.unset_field(field.name);
-    }
-    if faults.is_empty() { Ok(change) } else { Err(faults) }
+/// Whole rows where they are needed, otherwise their versions.
+fn whole_if(needed: bool) -> Returning {
+    if needed { Returning::Rows } else { Returning::Versions }
 }

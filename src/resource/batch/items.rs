@@ -4,6 +4,7 @@ use uuid::Uuid;
 
 use super::action::BatchAction;
 use crate::base::error::FieldError;
+use crate::http::precondition::IfMatch;
 use crate::resource::body::Changeset;
 use crate::resource::definition::Resource;
 use crate::resource::field::Field;
@@ -21,17 +22,29 @@ pub struct Batch {
     pub(super) items: Vec<Item>,
     /// Whether nothing is written when any item fails.
     pub(super) all_or_none: bool,
+    pub(super) returning: Returning,
+}
+
+/// What the outcome of a written row has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Returning {
+    /// Its JSON and its version.
+    Rows,
+    /// Its version only.
+    Versions,
 }
 
 #[derive(Clone, Debug)]
 pub(super) enum Item {
     /// Invalid, which is known before any statement runs.
     Wrong(Vec<FieldError>),
-    Create(Changeset),
-    /// Only if the version, where given, is still this one.
-    Update(Uuid, Option<i64>, Changeset),
+    /// With the id that the row will have.
+    Create(Uuid, Changeset),
+    /// Only at a version that is allowed.
+    Update(Uuid, IfMatch, Changeset),
     Upsert(Upsert),
-    Delete(Uuid),
+    /// Only at a version that is allowed.
+    Delete(Uuid, IfMatch),
 }
 
 /// A row that is created unless one with its key exists.
@@ -45,19 +58,38 @@ pub(super) struct Upsert {
 }
 
 impl Batch {
-    /// Updates rows by id, each with its changeset or the errors of that; items fail independently.
-    pub fn of_changes(resource: &'static Resource, changes: Vec<(Uuid, Result<Changeset, Vec<FieldError>>)>) -> Self {
-        let item = |(id, change)| match change {
-            Ok(change) => Item::Update(id, None, change),
-            Err(faults) => Item::Wrong(faults),
-        };
-        let items = changes.into_iter().map(item).collect();
-        Self { resource, act: BatchAction::Update, key: None, items, all_or_none: false }
+    /// A batch whose items fail independently.
+    fn new(resource: &'static Resource, act: BatchAction, items: Vec<Item>) -> Self {
+        Self { resource, act, key: None, items, all_or_none: false, returning: Returning::Rows }
     }
 
-    /// Deletes rows by id; items fail independently.
-    pub fn of_ids(resource: &'static Resource, ids: Vec<Uuid>) -> Self {
-        let items = ids.into_iter().map(Item::Delete).collect();
-        Self { resource, act: BatchAction::Delete, key: None, items, all_or_none: false }
+    /// Creates rows with these ids.
+    pub fn of_new(resource: &'static Resource, rows: Vec<(Uuid, Changeset)>) -> Self {
+        let items = rows.into_iter().map(|(id, change)| Item::Create(id, change)).collect();
+        Self::new(resource, BatchAction::Create, items)
+    }
+
+    /// Updates rows by id, each at an allowed version, with its changeset or the errors of that.
+    pub fn of_changes(
+        resource: &'static Resource,
+        changes: Vec<(Uuid, IfMatch, Result<Changeset, Vec<FieldError>>)>,
+    ) -> Self {
+        let item = |(id, expected, change)| match change {
+            Ok(change) => Item::Update(id, expected, change),
+            Err(faults) => Item::Wrong(faults),
+        };
+        Self::new(resource, BatchAction::Update, changes.into_iter().map(item).collect())
+    }
+
+    /// Deletes rows by id, each at an allowed version.
+    pub fn of_ids(resource: &'static Resource, ids: Vec<(Uuid, IfMatch)>) -> Self {
+        let items = ids.into_iter().map(|(id, expected)| Item::Delete(id, expected)).collect();
+        Self::new(resource, BatchAction::Delete, items)
+    }
+
+    /// Returns versions only, for callers that do not show the rows.
+    pub fn without_rows(mut self) -> Self {
+        self.returning = Returning::Versions;
+        self
     }
 }

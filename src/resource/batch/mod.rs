@@ -5,8 +5,10 @@
 //! by bisection: a set that is rejected is rolled back and retried as two halves, until each item in error stands
 //! alone. So the cost grows with the errors, not with the rows.
 //!
-//! `parse.rs` reads the body to `items.rs`, `execute.rs` plans and writes the set with the statements of [`sql`],
-//! `response.rs` reports the outcomes, `http.rs` has the routes.
+//! All writes are batches: a single write (`single.rs`) is a set of one, an import and a bulk operation are sets of many.
+//! `write_set.rs` checks and writes a set with the statements of `sql.rs`; nothing else writes rows of resources.
+//! `parse.rs` reads a request to `items.rs`, `execute.rs` plans it and finds the items in error, `response.rs` reports the
+//! outcomes, `http.rs` has the routes.
 
 mod action;
 mod execute;
@@ -15,10 +17,14 @@ mod items;
 mod outcome;
 mod parse;
 mod response;
-pub mod sql;
+mod single;
+mod sql;
+mod write_set;
 
 pub use self::action::BatchAction;
-pub use self::execute::{check_references, refusals};
+pub use self::execute::{refusals, written};
 pub use self::http::routes;
 pub use self::items::{Batch, MAX_ITEMS};
 pub use self::response::response;
+pub use self::single::{create, delete, restore, update};
+pub use self::write_set::{check_references, check_repeated_in};

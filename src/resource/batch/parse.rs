@@ -6,10 +6,11 @@ use serde_json::{Map, Value as Json};
 use uuid::Uuid;
 
 use super::action::BatchAction;
-use super::items::{Batch, Item, MAX_ITEMS, Upsert};
+use super::items::{Batch, Item, MAX_ITEMS, Returning, Upsert};
 use crate::auth::TenantSettings;
 use crate::base::error::{Error, FieldError, Result};
 use crate::base::suggest::did_you_mean;
+use crate::http::precondition::IfMatch;
 use crate::resource::body::{Changeset, ValidationErrors};
 use crate::resource::definition::Resource;
 use crate::resource::field::Field;
@@ -47,7 +48,7 @@ impl Batch {
             }
         }
         faults.into_result()?;
-        Ok(Self { resource, act, key, items, all_or_none })
+        Ok(Self { resource, act, key, items, all_or_none, returning: Returning::Rows })
     }
 }
 
@@ -126,13 +127,14 @@ impl Reader<'_> {
         let fault = |pointer: &str, code, detail: &str| Err(vec![FieldError::new(pointer, code, detail)]);
         match (self.act, item) {
             (BatchAction::Delete, Json::String(id)) => match Uuid::try_parse(&id) {
-                Ok(id) if self.seen.insert(id.to_string()) => Ok(Item::Delete(id)),
+                Ok(id) if self.seen.insert(id.to_string()) => Ok(Item::Delete(id, IfMatch::ANY)),
                 Ok(_) => fault("", "duplicate", "An earlier entry has this id already."),
                 Err(_) => fault("", "format", "Each id is a UUID."),
             },
             (BatchAction::Delete, _) => fault("", "type", "Each id is a UUID."),
             (BatchAction::Create, Json::Object(members)) => {
-                Changeset::of_item(self.resource, members, true, self.business).map(Item::Create)
+                Changeset::of_item(self.resource, members, true, self.business)
+                    .map(|change| Item::Create(Uuid::now_v7(), change))
             }
             (BatchAction::Update, Json::Object(members)) => self.update(members),
             (BatchAction::Upsert, Json::Object(members)) => self.upsert(members),
@@ -157,14 +159,14 @@ impl Reader<'_> {
             faults.field("id", "duplicate", "An earlier item has this `id` already. Put their fields into one item.");
         }
         let version = match members.shift_remove("version") {
-            None => None,
+            None => IfMatch::ANY,
             Some(given) => match given.as_i64().filter(|version| *version >= 1) {
-                Some(version) => Some(version),
+                Some(version) => IfMatch::version(version),
                 None => {
                     let detail =
                         "`version` must be the row's version as it was read. Leave it out to change whatever is there.";
                     faults.field("version", "type", detail);
-                    None
+                    IfMatch::ANY
                 }
             },
         };
@@ -180,7 +182,7 @@ impl Reader<'_> {
 
     fn upsert(&mut self, members: Map<String, Json>) -> Result<Item, Vec<FieldError>> {
         let new = Changeset::of_item(self.resource, members.clone(), true, self.business);
-        let known = Changeset::of_match(self.resource, members.clone(), self.business);
+        let known = Changeset::of_item(self.resource, members.clone(), false, self.business);
         let mut faults = ValidationErrors::default();
         let key = self.key.and_then(|field| {
             let known = known.as_ref().ok()?.text_field(field.name).map(str::to_owned);

@@ -100,7 +100,7 @@ impl Item {
     /// Returns the id of its row, where the item names it.
     fn id(&self) -> Option<uuid::Uuid> {
         match self {
-            Item::Update(id, ..) | Item::Delete(id) => Some(*id),
+            Item::Update(id, ..) | Item::Delete(id, _) => Some(*id),
             _ => None,
         }
     }

@@ -14,7 +14,11 @@ pub struct Changeset {
     fields: &'static [Field],
     /// Whether a row is created, rather than updated.
     pub creates: bool,
+    /// Whether objects replace those of the row, which a merge patch would be merged into.
+    pub replaces_objects: bool,
     values: Vec<(&'static Field, SqlValue)>,
+    /// Values that a client sent back as it read them: they must be the row's own.
+    repeated: Vec<(&'static Field, SqlValue)>,
     /// Fields that are set only where the value of the other field changes.
     following: Vec<(&'static str, &'static str)>,
     /// Fields that are set only where the row has null.
@@ -24,7 +28,20 @@ pub struct Changeset {
 impl Changeset {
     /// An empty changeset for an existing row of the resource with these fields.
     pub fn empty(fields: &'static [Field]) -> Self {
-        Self { fields, creates: false, values: Vec::new(), following: Vec::new(), filling: Vec::new() }
+        Self {
+            fields,
+            creates: false,
+            replaces_objects: false,
+            values: Vec::new(),
+            repeated: Vec::new(),
+            following: Vec::new(),
+            filling: Vec::new(),
+        }
+    }
+
+    /// As [`Changeset::empty`]; its objects replace those of the row.
+    pub fn replacing(fields: &'static [Field]) -> Self {
+        Self { replaces_objects: true, ..Self::empty(fields) }
     }
 
     /// Returns the value of `column`, if it is set.
@@ -135,9 +152,29 @@ impl Changeset {
         }
     }
 
+    /// Adds a value that must be the row's own.
+    pub(super) fn repeat(&mut self, field: &'static Field, value: SqlValue) {
+        self.repeated.push((field, value));
+    }
+
+    /// Returns the values that must be the row's own: of fields that clients do not set, or only once.
+    pub fn repeated(&self) -> &[(&'static Field, SqlValue)] {
+        &self.repeated
+    }
+
+    /// Whether it neither sets nor repeats anything.
+    pub fn is_empty(&self) -> bool {
+        self.values.is_empty()
+    }
+
     /// Adds the value of a field that is not set yet.
     pub(super) fn push(&mut self, field: &'static Field, value: SqlValue) {
         self.values.push((field, value));
+    }
+
+    /// Returns the values as JSON, by field.
+    pub fn to_json(&self) -> serde_json::Map<String, serde_json::Value> {
+        self.values.iter().map(|(field, value)| (field.name.to_owned(), value.to_json())).collect()
     }
 
     pub fn values(&self) -> &[(&'static Field, SqlValue)] {

@@ -12,15 +12,6 @@ use crate::db::SqlValue;
 use crate::resource::definition::Resource;
 use crate::resource::field::{Field, Mutability};
 
-/// What a body is read for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Purpose {
-    Create,
-    Update,
-    /// To be compared with an existing row: it may repeat fields that are set once.
-    Match,
-}
-
 impl Changeset {
     /// Parses the body of a create or of a merge patch. Errors: 422 with every error of type, range, presence, and
     /// between fields; 400 if it is not an object.
@@ -28,8 +19,7 @@ impl Changeset {
         let Json::Object(members) = body else {
             return Err(Error::malformed("not_an_object", "The body must be a JSON object."));
         };
-        Self::read(resource, members, if creates { Purpose::Create } else { Purpose::Update }, business)
-            .map_err(Error::Invalid)
+        Self::read(resource, members, creates, business).map_err(Error::Invalid)
     }
 
     /// Parses an item of a set. Errors: all its validation errors.
@@ -39,30 +29,20 @@ impl Changeset {
         creates: bool,
         business: &TenantSettings,
     ) -> Result<Self, Vec<FieldError>> {
-        Self::read(resource, members, if creates { Purpose::Create } else { Purpose::Update }, business)
-    }
-
-    /// Parses the wanted state of an existing row. It may have fields that are set once, for comparison with the row.
-    /// Errors: all validation errors.
-    pub fn of_match(
-        resource: &'static Resource,
-        members: Map<String, Json>,
-        business: &TenantSettings,
-    ) -> Result<Self, Vec<FieldError>> {
-        Self::read(resource, members, Purpose::Match, business)
+        Self::read(resource, members, creates, business)
     }
 
     fn read(
         resource: &'static Resource,
         mut members: Map<String, Json>,
-        purpose: Purpose,
+        creates: bool,
         business: &TenantSettings,
     ) -> Result<Self, Vec<FieldError>> {
         let mut change = Self::empty(resource.fields);
-        change.creates = purpose == Purpose::Create;
+        change.creates = creates;
         let mut faults = ValidationErrors::default();
         for field in resource.fields {
-            change.read_field(field, members.shift_remove(field.name), purpose, business, &mut faults);
+            change.read_field(field, members.shift_remove(field.name), business, &mut faults);
         }
         unknown(resource, &members, change.creates, &mut faults);
         (resource.hooks.prepare)(&mut change, business, &mut faults);
@@ -74,7 +54,6 @@ impl Changeset {
         &mut self,
         field: &'static Field,
         given: Option<Json>,
-        purpose: Purpose,
         business: &TenantSettings,
         faults: &mut ValidationErrors,
     ) {
@@ -82,11 +61,15 @@ impl Changeset {
         match given {
             None if self.creates && field.required => faults.field(name, "required", format!("`{name}` is required.")),
             None => {}
-            Some(_) if field.mutability == Mutability::ReadOnly => {
+            Some(_) if self.creates && field.mutability == Mutability::ReadOnly => {
                 faults.field(name, "read_only", format!("`{name}` is set by the service. Leave it out."));
             }
-            Some(_) if field.mutability == Mutability::Once && purpose == Purpose::Update => {
-                faults.field(name, "read_only", format!("`{name}` cannot be changed. Leave it out."));
+            // A row that was read can be sent back as it is: what it repeats must be the row's own.
+            Some(json) if !self.creates && field.mutability != Mutability::Always => {
+                match value(field.field_type, json, business) {
+                    Ok(value) => self.repeat(field, value),
+                    Err(_) => faults.add(format!("/{name}"), "read_only", not_its_own(field)),
+                }
             }
             // On create, null counts as absent.
             Some(Json::Null) if self.creates && field.nullable => {}
@@ -101,6 +84,15 @@ impl Changeset {
                 Err((code, detail)) => faults.field(name, code, format!("`{name}` {detail}")),
             },
         }
+    }
+}
+
+/// What is wrong with a value that a client does not set and that is not the row's own.
+pub fn not_its_own(field: &Field) -> String {
+    let name = field.name;
+    match field.mutability {
+        Mutability::Once => format!("`{name}` cannot be changed, and is another in the row. Leave it out."),
+        _ => format!("`{name}` is set by the service, and is another in the row. Leave it out."),
     }
 }
 

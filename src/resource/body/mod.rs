@@ -10,6 +10,7 @@ mod validation_errors;
 mod values;
 
 pub use self::changeset::Changeset;
+pub use self::changeset_parser::not_its_own;
 pub use self::json_body::json;
 pub use self::validation_errors::{MAX_ERRORS, ValidationErrors};
-pub use self::values::{MAX_TAGS, is_email, scalar, value};
+pub use self::values::{MAX_TAGS, is_email, scalar, stored, value};

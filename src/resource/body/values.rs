@@ -39,6 +39,27 @@ pub fn value(kind: FieldType, json: Json, business: &TenantSettings) -> Result<S
     }
 }
 
+/// Returns a value that a row had, from its JSON: not validated, since rows may be older than a rule.
+pub fn stored(kind: FieldType, json: Json) -> SqlValue {
+    let value = match (kind, json) {
+        (FieldType::Uuid, Json::String(text)) => Uuid::try_parse(&text).ok().map(SqlValue::from),
+        (FieldType::Int { .. }, Json::Number(number)) => number.as_i64().map(SqlValue::from),
+        (FieldType::Bool, Json::Bool(flag)) => Some(flag.into()),
+        (FieldType::Time, Json::String(text)) => instant::parse(&text).map(SqlValue::from),
+        (FieldType::Date, Json::String(text)) => date(&text).map(SqlValue::from),
+        (FieldType::Decimal, Json::String(text)) => Some(SqlValue::Decimal(Some(text))),
+        (FieldType::Object, object @ Json::Object(_)) => Some(object.into()),
+        (FieldType::Tags, Json::Array(items)) => {
+            let tags = items.into_iter().filter_map(|tag| tag.as_str().map(str::to_owned));
+            Some(SqlValue::Texts(tags.collect()))
+        }
+        (FieldType::Uuid | FieldType::Time | FieldType::Date | FieldType::Object | FieldType::Tags, _) => None,
+        (_, Json::String(text)) => Some(text.into()),
+        _ => None,
+    };
+    value.unwrap_or_else(|| null(kind))
+}
+
 /// Parses one value from text: a parameter of a list, a string of a body, a cell of an import.
 pub fn scalar(kind: FieldType, text: &str, business: &TenantSettings) -> Result<SqlValue, ValueError> {
     if text.contains('\0') {
