@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use actix_web::web::Data;
 
-use super::crud;
 use super::read_query::{ReadQuery, ReadTarget};
+use super::read_rows;
 use super::read_service::ReadService;
 use super::row::Row;
 use crate::auth::Tenant;
@@ -21,34 +21,34 @@ pub async fn compute_read(query: Arc<ReadQuery>, reads: Data<ReadService>, tenan
         ReadTarget::List(_) => {
             let body = reads.db.for_tenant(&tenant).read("list", move |conn| {
                 let ReadTarget::List(list) = &query.target else { return Ok(Vec::new()) };
-                crud::list(conn, &tenant, list)
+                read_rows::list(conn, &tenant, list)
             });
             Ok(hashed(body.await?))
         }
         ReadTarget::One(id, view) if view.include.is_empty() && !alone => {
             let cells = reads.row_loader.one(resource, &tenant, *id).await?;
-            let row = cells.map(|cells| crud::row(resource, view, &cells, &crud::RelatedRows::default()));
-            Ok(of_row(row.ok_or_else(|| crud::not_found(resource))?))
+            let row = cells.map(|cells| read_rows::row(resource, view, &cells, &read_rows::RelatedRows::default()));
+            Ok(of_row(row.ok_or_else(|| read_rows::not_found(resource))?))
         }
         ReadTarget::One(id, view) => {
             let (id, asked) = (*id, view.clone());
             let row = reads
                 .db
                 .for_tenant(&tenant)
-                .read("one_with_relations", move |conn| crud::one(conn, &tenant, resource, id, &asked));
-            Ok(of_row(row.await?.ok_or_else(|| crud::not_found(resource))?))
+                .read("one_with_relations", move |conn| read_rows::one(conn, &tenant, resource, id, &asked));
+            Ok(of_row(row.await?.ok_or_else(|| read_rows::not_found(resource))?))
         }
         ReadTarget::History(..) => {
             let body = reads.db.for_tenant(&tenant).read("history", move |conn| {
                 let ReadTarget::History(resource, id, list) = &query.target else { return Ok(Vec::new()) };
-                crud::history(conn, &tenant, resource, *id, list)
+                read_rows::history(conn, &tenant, resource, *id, list)
             });
             Ok(hashed(body.await?))
         }
         ReadTarget::Batch(..) => {
             let body = reads.db.for_tenant(&tenant).read("batch_read", move |conn| {
                 let ReadTarget::Batch(ids, view) = &query.target else { return Ok(Vec::new()) };
-                crud::batch(conn, &tenant, resource, ids, view)
+                read_rows::batch(conn, &tenant, resource, ids, view)
             });
             Ok(hashed(body.await?))
         }

@@ -19,7 +19,7 @@ use super::field::{Field, FieldType};
 use super::list_query::{List, Projection};
 use super::read_service::ReadService;
 use super::relation::Cardinality;
-use super::{crud, row_json};
+use super::{read_rows, row_json};
 use crate::auth::{Action, TenantSettings};
 use crate::base::error::{Error, FieldError, Result};
 use crate::base::suggest::did_you_mean;
@@ -97,7 +97,7 @@ impl Export {
             .db
             .for_tenant(&tenant)
             .read("export", move |conn| {
-                let page = crud::page(conn, &tenant, &list)?;
+                let page = read_rows::page(conn, &tenant, &list)?;
                 let out = match format {
                     Format::Csv => csv(&list, &page.rows, header)?,
                     Format::Ndjson => ndjson(&list, &page),
@@ -157,10 +157,10 @@ fn parse(resource: &'static Resource, query: &str, business: &TenantSettings) ->
     }
 }
 
-fn ndjson(list: &List, page: &crud::Page) -> Vec<u8> {
+fn ndjson(list: &List, page: &read_rows::Page) -> Vec<u8> {
     let mut out = Vec::with_capacity(page.rows.len() * 1024);
     for row in &page.rows {
-        out.extend_from_slice(&crud::row(list.resource, &list.projection, row, &page.related).json);
+        out.extend_from_slice(&read_rows::row(list.resource, &list.projection, row, &page.related).json);
         out.push(b'\n');
     }
     out

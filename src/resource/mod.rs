@@ -2,7 +2,7 @@
 //!
 //! A [`Resource`] (definition.rs) names its table, its fields with their types and limits, its relations and its sorts.
 //! From this definition come the list query ([`list_query`]), the SQL ([`select`]), the JSON of responses ([`row_json`]),
-//! the validation of bodies ([`body`]), the writes ([`crud`], [`batch`]), the HTTP operations ([`http`]) and their OpenAPI
+//! the validation of bodies ([`body`]), the reads ([`read_rows`]) and writes ([`batch`]), the HTTP operations ([`http`]) and their OpenAPI
 //! ([`openapi`]). So they cannot disagree, and the database catalogue is tested against the same definition.
 //!
 //! What is specific to a resource stands in its own file, such as those of [`crate::crm`]: the rules of its rows as
@@ -14,9 +14,9 @@
 //! | `definition`, `field`, `column_type`, `relation`, `sort`, `operations`, `hooks`, `registry` | what a resource is |
 //! | `module`, `write_ops` | what a resource has beside its definition |
 //! | `list_query`, `cursor`, `select`, `row_json` | from a query to SQL and JSON |
-//! | `read_query`, `read_service`, `cached_read`, `compute_read`, `row_loader` | reads, from the cache or the database |
+//! | `read_query`, `read_service`, `cached_read`, `compute_read`, `read_rows`, `row_loader` | reads, from the cache or the database |
 //! | `hot_queries`, `cache_refresh` | which queries are refreshed ahead |
-//! | `body`, `pending_row`, `references`, `crud`, `row`, `batch` | writes |
+//! | `body`, `pending_row`, `references`, `row`, `batch` | writes |
 //! | `export`, `audit_log` | all rows as a file; the history of a row |
 //! | `action_body`, `clean_text`, `instant`, `iso_codes` | values of bodies |
 
@@ -46,6 +46,7 @@ pub mod openapi;
 mod operations;
 mod pending_row;
 pub mod read_query;
+pub mod read_rows;
 mod read_service;
 pub mod references;
 pub mod registry;

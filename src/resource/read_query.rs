@@ -9,7 +9,7 @@ use super::definition::{Resource, RowVisibility};
 use super::field::FieldType;
 use super::list_query::{List, Projection};
 use super::row_json::FieldMask;
-use super::{crud, registry};
+use super::{read_rows, registry};
 use crate::auth::{Role, Tenant, TenantSettings};
 use crate::base::error::Result;
 use crate::cache::{CacheTag, Key};
@@ -31,8 +31,8 @@ impl ReadTarget {
             return Ok(ReadTarget::List(List::parse(resource, query, business)?));
         }
         let one = text.strip_prefix("one ").and_then(|one| one.split_once('?'));
-        let (id, query) = one.ok_or_else(|| crud::not_found(resource))?;
-        let id = Uuid::try_parse(id).map_err(|_| crud::not_found(resource))?;
+        let (id, query) = one.ok_or_else(|| read_rows::not_found(resource))?;
+        let id = Uuid::try_parse(id).map_err(|_| read_rows::not_found(resource))?;
         Ok(ReadTarget::One(id, Projection::parse(resource, query, business)?))
     }
 

@@ -2,8 +2,8 @@
 
 use uuid::Uuid;
 
+use super::batch;
 use super::body::Changeset;
-use super::crud;
 use super::definition::Resource;
 use super::row::Row;
 use crate::auth::Tenant;
@@ -26,5 +26,5 @@ pub struct WriteOps {
 impl WriteOps {
     /// The writes of a plain table row.
     pub const PLAIN: Self =
-        Self { create: crud::create, update: crud::update, delete: crud::delete, restore: crud::restore };
+        Self { create: batch::create, update: batch::update, delete: batch::delete, restore: batch::restore };
 }

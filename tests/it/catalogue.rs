@@ -261,7 +261,7 @@ fn batch_default_values_match_column_defaults() {
             // Required fields are always given; so are those that the resource's own rules set: never null, no default
             // here.
             let given = field.required || (!field.nullable && field.default.is_none());
-            let described = field.default_sql().unwrap_or_else(|| "NULL".to_owned());
+            let described = field.default_sql().map_or("NULL".to_owned(), |sql| sql.text().to_owned());
             let kind = field.field_type.sql();
             let same = || {
                 let sql = format!("SELECT (({described})::{kind} IS NOT DISTINCT FROM ({own})::{kind})::text");

@@ -27,6 +27,7 @@ fn every_resource_behaves_as_its_definition_says() {
         walk.is_read_in_batches(&row, &mut samples);
         walk.refuses_other_methods(&row);
         if resource.operations.update {
+            walk.is_written_back(&row);
             walk.is_changed(&row);
             walk.is_changed_only_from_the_version_that_was_read(&row);
         }
@@ -45,6 +46,39 @@ struct Walk<'a> {
 impl Walk<'_> {
     fn one(&self, row: &Value) -> String {
         format!("{}/{}", self.resource.path(), id(row))
+    }
+
+    /// A row can be sent back as it was read; what a client does not set must be the row's own.
+    fn is_written_back(&self, row: &Value) {
+        let name = self.resource.plural;
+        let read = self.read(row);
+        let same = self.api.patch(&self.one(row), read.json.clone()).expect(200);
+        assert_eq!(same.json, read.json, "{name}: written back");
+        if self.resource.operations.batch {
+            let body = json!({ "items": [read.json] });
+            let batch = self.api.post(&format!("{}/batch/update", self.resource.path()), body).expect(200);
+            assert_eq!(batch.json["results"][0]["row"], read.json, "{name}: written back in a batch");
+        }
+        for field in self.resource.fields.iter().filter(|field| field.mutability != Mutability::Always) {
+            let other = match (field.field_type, &read.json[field.name]) {
+                (FieldType::Int { .. }, _) => json!(987_654_321),
+                (FieldType::Uuid, _) => json!(Uuid::now_v7()),
+                (FieldType::Time, _) => json!("2001-02-03T04:05:06Z"),
+                (FieldType::Bool, flag) => json!(flag != &json!(true)),
+                (FieldType::Tags, _) => json!(["another"]),
+                (FieldType::Object, _) => json!({ "another": 1 }),
+                (FieldType::Choice(among), own) => json!(among.iter().find(|choice| own != **choice)),
+                (FieldType::Email, _) => json!("another@example.com"),
+                (FieldType::Date, _) => json!("2001-02-03"),
+                _ => json!("another"),
+            };
+            let refused = self.api.patch(&self.one(row), json!({ field.name: other })).expect(422);
+            let [fault] = refused.json["errors"].as_array().expect("errors").as_slice() else {
+                panic!("{name}.{}: {}", field.name, refused.text)
+            };
+            assert_eq!(fault["pointer"], format!("/{}", field.name), "{name}: {}", refused.text);
+            assert_eq!(fault["code"], "read_only", "{name}: {}", refused.text);
+        }
     }
 
     fn read(&self, row: &Value) -> Answer {

@@ -66,7 +66,10 @@ fn work(request: &BulkRequest, business: &TenantSettings, rows: &[RawRow]) -> Re
         }
         (BulkAction::Set(_), Some(change)) => ids().map(|id| (id, Ok(change.clone()))).collect(),
         _ => {
-            return Ok((ids().collect(), Batch::of_ids(request.resource, ids().map(|id| (id, IfMatch::ANY)).collect())));
+            return Ok((
+                ids().collect(),
+                Batch::of_ids(request.resource, ids().map(|id| (id, IfMatch::ANY)).collect()),
+            ));
         }
     };
     let ids = changes.iter().map(|(id, _)| *id).collect();

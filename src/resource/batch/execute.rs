@@ -21,7 +21,7 @@ use crate::resource::definition::Resource;
 use crate::resource::list_query::Projection;
 use crate::resource::pending_row::PendingRow;
 use crate::resource::row::Row;
-use crate::resource::{crud, row_json};
+use crate::resource::{read_rows, row_json};
 
 /// How often an upsert is tried where other writers create rows with its keys meanwhile.
 const MAX_UPSERT_ATTEMPTS: usize = 3;
@@ -112,7 +112,7 @@ impl Run<'_> {
         let mut ids = Vec::with_capacity(there.len());
         for (place, id, expected) in wanted {
             match there.get(&id) {
-                None => self.fail(place, crud::not_found(resource)),
+                None => self.fail(place, read_rows::not_found(resource)),
                 Some(version) if !expected.allows(Some(*version)) => self.fail(place, Error::PreconditionFailed),
                 Some(_) => {
                     ids.push(id);
@@ -223,7 +223,7 @@ impl Run<'_> {
         let there: HashMap<Uuid, &RawRow> = rows.iter().map(|row| (row_json::id(row), row)).collect();
         for (place, id, expected, change) in wanted {
             let Some(cells) = there.get(&id) else {
-                plan.failed.push((place, crud::not_found(self.resource())));
+                plan.failed.push((place, read_rows::not_found(self.resource())));
                 continue;
             };
             let own = row(self.resource(), cells, returning);
@@ -313,7 +313,7 @@ impl Run<'_> {
         let mut written = put(tx, self.tenant, self.resource(), &rows, self.batch.returning)?;
         // Of a set of one, `put` leaves open why it was not written: the row is locked, so it has all values already.
         if let ([only], true) = (rows.as_slice(), written.is_empty())
-            && let Some(row) = crud::one(tx, self.tenant, self.resource(), only.id, &Projection::default())?
+            && let Some(row) = read_rows::one(tx, self.tenant, self.resource(), only.id, &Projection::default())?
         {
             written.insert(only.id, row);
         }
@@ -332,7 +332,7 @@ impl Run<'_> {
             let outcome = match (rows.remove(&draft.id), draft.changes.creates) {
                 (Some(row), true) => Outcome::Created(draft.id, row),
                 (Some(row), false) => Outcome::Updated(draft.id, row),
-                (None, _) => Outcome::Failed(crud::not_found(self.resource())),
+                (None, _) => Outcome::Failed(read_rows::not_found(self.resource())),
             };
             self.outcomes[place] = Some(outcome);
         }

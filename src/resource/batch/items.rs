@@ -27,7 +27,7 @@ pub struct Batch {
 
 /// What the outcome of a written row has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Returning {
+pub enum Returning {
     /// Its JSON and its version.
     Rows,
     /// Its version only.

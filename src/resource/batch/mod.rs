@@ -18,13 +18,13 @@ mod outcome;
 mod parse;
 mod response;
 mod single;
-mod sql;
+pub mod sql;
 mod write_set;
 
 pub use self::action::BatchAction;
 pub use self::execute::{refusals, written};
 pub use self::http::routes;
-pub use self::items::{Batch, MAX_ITEMS};
+pub use self::items::{Batch, MAX_ITEMS, Returning};
 pub use self::response::response;
 pub use self::single::{create, delete, restore, update};
 pub use self::write_set::{check_references, check_repeated_in};

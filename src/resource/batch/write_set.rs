@@ -12,10 +12,10 @@ use crate::auth::{Tenant, TenantSettings};
 use crate::base::error::{Error, FieldError, Result};
 use crate::db::{RawRow, Tx};
 use crate::resource::body::{self, Changeset};
-use crate::resource::crud::{self, RelatedRows};
 use crate::resource::definition::Resource;
 use crate::resource::list_query::Projection;
 use crate::resource::pending_row::PendingRow;
+use crate::resource::read_rows::{self, RelatedRows};
 use crate::resource::row::Row;
 use crate::resource::{references, row_json, select};
 
@@ -69,7 +69,7 @@ pub fn put(
 /// The row of these cells.
 pub fn row(resource: &'static Resource, cells: &RawRow, returning: Returning) -> Row {
     match returning {
-        Returning::Rows => crud::row(resource, &Projection::default(), cells, &RelatedRows::default()),
+        Returning::Rows => read_rows::row(resource, &Projection::default(), cells, &RelatedRows::default()),
         Returning::Versions => Row { json: Vec::new(), version: row_json::version_after_id(cells) },
     }
 }
@@ -117,8 +117,8 @@ pub fn check_references(
 
 /// Why a write found no row: it does not exist, or its version is not allowed.
 pub fn why_not_written(tx: &mut Tx<'_>, tenant: &Tenant, resource: &'static Resource, id: Uuid) -> Result<Error> {
-    Ok(match crud::one(tx, tenant, resource, id, &Projection::default())? {
+    Ok(match read_rows::one(tx, tenant, resource, id, &Projection::default())? {
         Some(_) => Error::PreconditionFailed,
-        None => crud::not_found(resource),
+        None => read_rows::not_found(resource),
     })
 }

@@ -18,7 +18,7 @@ use crate::resource::definition::Resource;
 use crate::resource::list_query::{List, Projection};
 use crate::resource::read_query::{ReadQuery, ReadTarget};
 use crate::resource::read_service::ReadService;
-use crate::resource::{body, crud};
+use crate::resource::{body, read_rows};
 
 pub(super) async fn list(
     resource: &'static Resource,
@@ -78,7 +78,7 @@ fn row_history_query(
     query: &str,
     business: &TenantSettings,
 ) -> Result<Arc<ReadQuery>> {
-    let id = Uuid::try_parse(id).map_err(|_| crud::not_found(resource))?;
+    let id = Uuid::try_parse(id).map_err(|_| read_rows::not_found(resource))?;
     // It would add another row's history.
     if url::form_urlencoded::parse(query.as_bytes()).any(|(name, _)| name == "row_id") {
         return Err(Error::malformed("unknown_parameter", "The row is the one of the path; leave `row_id` out."));

@@ -6,8 +6,8 @@ use uuid::Uuid;
 use crate::auth::{Action, Tenant};
 use crate::base::error::{Error, Result};
 use crate::http::caller::Caller;
-use crate::resource::crud;
 use crate::resource::definition::Resource;
+use crate::resource::read_rows;
 
 /// Base path of the API.
 pub const API: &str = "/api/v1";
@@ -31,5 +31,5 @@ pub fn no_parameters(request: &HttpRequest) -> Result<()> {
 
 /// Returns the `{id}` of the path. Errors: 404 when it is not a UUID, and so names no row.
 pub fn id(resource: &Resource, request: &HttpRequest) -> Result<Uuid> {
-    request.match_info().get("id").and_then(|id| Uuid::try_parse(id).ok()).ok_or_else(|| crud::not_found(resource))
+    request.match_info().get("id").and_then(|id| Uuid::try_parse(id).ok()).ok_or_else(|| read_rows::not_found(resource))
 }

@@ -8,7 +8,8 @@ use rapport::crm::companies::COMPANIES;
 use rapport::crm::contacts::CONTACTS;
 use rapport::crm::duplicates::{self, Prospect};
 use rapport::db::Statement;
-use rapport::resource::batch::sql;
+use rapport::http::precondition::IfMatch;
+use rapport::resource::batch::{Returning, sql};
 use rapport::resource::list_query::{FilterOp, List, Projection};
 use rapport::resource::{Cardinality, Changeset, Field, FieldType, PendingRow, Resource, Search, crud, select};
 use serde_json::json;
@@ -87,10 +88,13 @@ pub fn all(conn: &mut PgConnection) -> Vec<Question> {
         }
         if resource.operations.batch {
             let some = || ids[..64.min(ids.len())].to_vec();
-            ask(format!("{} locked for a batch", resource.plural), sql::lock_rows(resource, &tenant, some(), false));
+            ask(
+                format!("{} locked for a batch", resource.plural),
+                sql::lock_rows(resource, &tenant, some(), Returning::Versions),
+            );
             for key in resource.unique_fields() {
                 let known = (0..64).map(|_| value(conn, resource, key)).collect();
-                let locked = sql::lock_rows_by_key(resource, &tenant, key, known, true);
+                let locked = sql::lock_rows_by_key(resource, &tenant, key, known, Returning::Rows);
                 ask(format!("{} locked by {}", resource.plural, key.name), locked);
             }
             let change = Changeset::of_item(
@@ -103,14 +107,17 @@ pub fn all(conn: &mut PgConnection) -> Vec<Question> {
                 some().into_iter().map(|id| PendingRow::new(id, change.clone().expect("a change"))).collect();
             ask(
                 format!("{} changed by a batch", resource.plural),
-                sql::update(resource, &tenant, &drafts.iter().collect::<Vec<_>>()),
+                sql::update(resource, &tenant, &drafts.iter().collect::<Vec<_>>(), Returning::Rows),
             );
             for filter in filters.iter().filter(|filter| !filter.starts_with("deleted")) {
                 let walk =
                     select::select_ids_for_update(&parse(filter), &tenant, ids[0], chrono::Utc::now(), false, 250);
                 ask(format!("{} walked with {filter}", resource.plural), walk);
             }
-            ask(format!("{} deleted by a batch", resource.plural), sql::delete(resource, &tenant, some()));
+            ask(
+                format!("{} deleted by a batch", resource.plural),
+                sql::delete(resource, &tenant, some(), IfMatch::ANY),
+            );
         }
         for relation in resource.relations.iter().filter(|relation| relation.arity != Cardinality::One) {
             let name = format!("{} of 50 {}", relation.name, resource.plural);
