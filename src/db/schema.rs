@@ -68,6 +68,21 @@ diesel::table! {
 }
 
 diesel::table! {
+    business_users (business_id, id) {
+        business_id -> Uuid,
+        id -> Uuid,
+        email -> Nullable<Text>,
+        name -> Nullable<Text>,
+        role -> Nullable<Text>,
+        membership_id -> Nullable<Uuid>,
+        version -> Nullable<BigInt>,
+        created_at -> Nullable<Timestamptz>,
+        updated_at -> Nullable<Timestamptz>,
+        search -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
     businesses (id) {
         id -> Uuid,
         name -> Text,
@@ -82,21 +97,6 @@ diesel::table! {
         updated_at -> Timestamptz,
         agent_visibility -> Text,
         erasure -> Text,
-    }
-}
-
-diesel::table! {
-    business_users (business_id, id) {
-        business_id -> Uuid,
-        id -> Uuid,
-        email -> Nullable<Text>,
-        name -> Nullable<Text>,
-        role -> Nullable<Text>,
-        membership_id -> Nullable<Uuid>,
-        version -> Nullable<BigInt>,
-        created_at -> Nullable<Timestamptz>,
-        updated_at -> Nullable<Timestamptz>,
-        search -> Nullable<Text>,
     }
 }
 

@@ -19,29 +19,19 @@ use crate::auth::Tenant;
 use crate::base::error::{Error, FieldError, Result};
 use crate::db::{Statement, Tx};
 
-/// Rejects the rows of a set with references to deleted or missing rows, in one query for all, and for each row all at
-/// once.
-///
-/// Of a single row, references to users are left to its foreign keys: users are never deleted. In a set a violated key
-/// would reject all rows.
-pub fn check(tx: &mut Tx<'_>, tenant: &Tenant, resource: &'static Resource, rows: &mut [PendingRow]) -> Result<()> {
-    let [only] = rows else { return check_every(tx, tenant, resource, rows) };
+/// Rejects a row that is written alone, with all its references to deleted or missing rows. References to users are left
+/// to the foreign keys: users are never deleted.
+pub fn check_alone(tx: &mut Tx<'_>, tenant: &Tenant, resource: &'static Resource, row: &mut PendingRow) -> Result<()> {
     let checked = |(relation, _): &(&'static Relation, Uuid)| relation.resource().soft_delete();
-    // The rows of larger sets are locked already.
-    let own = (resource.lock_before_references && !only.changes.creates).then_some((resource, only.id));
-    let wanted: Vec<_> = references(resource, &only.changes).filter(checked).collect();
-    let existing = lock(tx, tenant, own, wanted.into_iter())?;
-    refuse_missing(resource, only, &existing, checked);
+    let own = (resource.lock_before_references && !row.changes.creates).then_some((resource, row.id));
+    let existing = lock(tx, tenant, own, references(resource, &row.changes).filter(checked))?;
+    refuse_missing(resource, row, &existing, checked);
     Ok(())
 }
 
-/// As [`check`], with references to users in any case.
-pub fn check_every(
-    tx: &mut Tx<'_>,
-    tenant: &Tenant,
-    resource: &'static Resource,
-    rows: &mut [PendingRow],
-) -> Result<()> {
+/// Rejects the rows of a set with such references, in one query for all. References to users are checked, too: a violated
+/// foreign key would reject the whole set. The rows of the set are locked already.
+pub fn check_set(tx: &mut Tx<'_>, tenant: &Tenant, resource: &'static Resource, rows: &mut [PendingRow]) -> Result<()> {
     let existing = lock_existing(tx, tenant, rows.iter().flat_map(|row| references(resource, &row.changes)))?;
     rows.iter_mut().for_each(|row| refuse_missing(resource, row, &existing, |_| true));
     Ok(())

@@ -185,7 +185,7 @@ impl Reader<'_> {
         let known = Changeset::of_item(self.resource, members.clone(), false, self.business);
         let mut faults = ValidationErrors::default();
         let key = self.key.and_then(|field| {
-            let known = known.as_ref().ok()?.text_field(field.name).map(str::to_owned);
+            let known = known.as_ref().ok()?.given_text(field.name).map(str::to_owned);
             let name = field.name;
             match known {
                 None => {

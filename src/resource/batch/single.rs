@@ -4,7 +4,7 @@ use uuid::Uuid;
 
 use super::items::Returning;
 use super::sql;
-use super::write_set::{check, check_repeated, put, row, why_not_written};
+use super::write_set::{check_alone, check_repeated, put, row, why_not_written};
 use crate::auth::Tenant;
 use crate::base::error::{Error, Result};
 use crate::db::{Statement, Tx};
@@ -64,10 +64,7 @@ pub fn update(
 
 /// Checks and writes one row. `None`: the update changes nothing, or finds no row of an allowed version.
 fn write(tx: &mut Tx<'_>, tenant: &Tenant, resource: &'static Resource, pending: PendingRow) -> Result<Option<Row>> {
-    let mut set = [pending];
-    check(tx, tenant, resource, &mut set)?;
-    let [pending] = set;
-    let pending = pending.into_result()?;
+    let pending = check_alone(tx, tenant, resource, pending)?;
     Ok(put(tx, tenant, resource, &[&pending], Returning::Rows)?.remove(&pending.id))
 }
 

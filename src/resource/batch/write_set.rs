@@ -21,7 +21,25 @@ use crate::resource::{references, row_json, select};
 
 /// Checks the references of a set and runs the resource's `before` hook. The rows that are rejected say why.
 pub fn check(tx: &mut Tx<'_>, tenant: &Tenant, resource: &'static Resource, rows: &mut [PendingRow]) -> Result<()> {
-    references::check(tx, tenant, resource, rows)?;
+    references::check_set(tx, tenant, resource, rows)?;
+    before(tx, tenant, resource, rows)
+}
+
+/// As [`check`], of a row that is written alone.
+pub fn check_alone(
+    tx: &mut Tx<'_>,
+    tenant: &Tenant,
+    resource: &'static Resource,
+    row: PendingRow,
+) -> Result<PendingRow> {
+    let mut set = [row];
+    references::check_alone(tx, tenant, resource, &mut set[0])?;
+    before(tx, tenant, resource, &mut set)?;
+    let [row] = set;
+    row.into_result()
+}
+
+fn before(tx: &mut Tx<'_>, tenant: &Tenant, resource: &'static Resource, rows: &mut [PendingRow]) -> Result<()> {
     if rows.iter().any(PendingRow::is_accepted) {
         (resource.hooks.before)(tx, tenant, rows)?;
     }
@@ -93,7 +111,8 @@ pub fn check_repeated_in(change: &Changeset, row: &Map<String, Json>) -> Result<
     for (field, given) in change.repeated() {
         let own = row.get(field.name).cloned().unwrap_or_default();
         // As text, two instants can differ that are the same.
-        let is_same = body::value(field.field_type, own, &TenantSettings::nowhere()).is_ok_and(|own| own == *given);
+        let own = body::value(field.field_type, own, &TenantSettings::nowhere()).ok();
+        let is_same = given.is_some() && own == *given;
         if !is_same {
             faults.push(FieldError::new(format!("/{}", field.name), "read_only", body::not_its_own(field)));
         }
@@ -108,9 +127,8 @@ pub fn check_references(
     resource: &'static Resource,
     change: Changeset,
 ) -> Result<()> {
-    // Of a set, so that references to users are checked here, too, and not by the foreign keys of its rows.
     let mut set = [PendingRow::new(Uuid::nil(), change)];
-    references::check_every(tx, tenant, resource, &mut set)?;
+    references::check_set(tx, tenant, resource, &mut set)?;
     let [pending] = set;
     pending.into_result().map(drop)
 }

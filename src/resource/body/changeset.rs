@@ -5,7 +5,7 @@ use diesel::Column;
 
 use crate::auth::TenantSettings;
 use crate::db::SqlValue;
-use crate::resource::field::Field;
+use crate::resource::field::{Field, Mutability};
 
 /// The fields of one resource that a write sets, and their new values.
 #[derive(Clone, Debug)]
@@ -17,8 +17,8 @@ pub struct Changeset {
     /// Whether objects replace those of the row, which a merge patch would be merged into.
     pub replaces_objects: bool,
     values: Vec<(&'static Field, SqlValue)>,
-    /// Values that a client sent back as it read them: they must be the row's own.
-    repeated: Vec<(&'static Field, SqlValue)>,
+    /// Values that a client sent back as it read them: they must be the row's own. `None` is no row's.
+    repeated: Vec<(&'static Field, Option<SqlValue>)>,
     /// Fields that are set only where the value of the other field changes.
     following: Vec<(&'static str, &'static str)>,
     /// Fields that are set only where the row has null.
@@ -153,12 +153,26 @@ impl Changeset {
     }
 
     /// Adds a value that must be the row's own.
-    pub(super) fn repeat(&mut self, field: &'static Field, value: SqlValue) {
+    pub(super) fn repeat(&mut self, field: &'static Field, value: Option<SqlValue>) {
         self.repeated.push((field, value));
     }
 
+    /// In an update, the fields that are set once must be the row's own.
+    pub(super) fn repeat_set_once(&mut self) {
+        if !self.creates {
+            let once = self.values.extract_if(.., |(field, _)| field.mutability == Mutability::Once);
+            self.repeated.extend(once.map(|(field, value)| (field, Some(value))));
+        }
+    }
+
+    /// Returns the text of the field `name`, whether it is set or repeated.
+    pub fn given_text(&self, name: &str) -> Option<&str> {
+        let repeated = || self.repeated.iter().find(|(field, _)| field.name == name)?.1.as_ref();
+        self.get_field(name).or_else(repeated).and_then(SqlValue::as_text)
+    }
+
     /// Returns the values that must be the row's own: of fields that clients do not set, or only once.
-    pub fn repeated(&self) -> &[(&'static Field, SqlValue)] {
+    pub fn repeated(&self) -> &[(&'static Field, Option<SqlValue>)] {
         &self.repeated
     }
 

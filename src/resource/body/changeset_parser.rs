@@ -47,7 +47,15 @@ impl Changeset {
         unknown(resource, &members, change.creates, &mut faults);
         (resource.hooks.prepare)(&mut change, business, &mut faults);
         change.default_currencies(business);
-        if faults.is_empty() { Ok(change) } else { Err(faults.into_inner()) }
+        change.repeat_set_once();
+        if faults.is_empty() {
+            return Ok(change);
+        }
+        // The others are compared with the row, which a body with errors does not reach.
+        for (field, _) in change.repeated().iter().filter(|(_, value)| value.is_none()) {
+            faults.add(format!("/{}", field.name), "read_only", not_its_own(field));
+        }
+        Err(faults.into_inner())
     }
 
     fn read_field(
@@ -67,8 +75,10 @@ impl Changeset {
             // A row that was read can be sent back as it is: what it repeats must be the row's own.
             Some(json) if !self.creates && field.mutability != Mutability::Always => {
                 match value(field.field_type, json, business) {
-                    Ok(value) => self.repeat(field, value),
-                    Err(_) => faults.add(format!("/{name}"), "read_only", not_its_own(field)),
+                    // `prepare` may complete it, as it did when the row was created.
+                    Ok(value) if field.mutability == Mutability::Once && !value.is_null() => self.push(field, value),
+                    Ok(value) if field.nullable || !value.is_null() => self.repeat(field, Some(value)),
+                    _ => self.repeat(field, None),
                 }
             }
             // On create, null counts as absent.
