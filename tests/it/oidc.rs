@@ -1,10 +1,12 @@
 //! Tests of sign-in with an OpenID Connect provider that runs beside the test.
 
+use std::time::{Duration, Instant};
+
 use jsonwebtoken::Algorithm;
 use serde_json::{Value, json};
 
 use crate::sign_in::{PASSWORD, admit, client};
-use crate::support::provider::{BACK, CLIENT, Provider, SECRET};
+use crate::support::provider::{Authentication, BACK, CLIENT, Provider, SECRET, Signing, curve_key, public_key};
 use crate::support::{Answer, Service};
 
 struct Front {
@@ -14,18 +16,16 @@ struct Front {
 
 impl Front {
     fn open() -> Self {
-        let provider = Provider::start();
-        let issuer: &'static str = Box::leak(provider.issuer.clone().into_boxed_str());
-        let settings = [
-            "--oidc-issuer",
-            issuer,
-            "--oidc-client-id",
-            CLIENT,
-            "--oidc-client-secret",
-            SECRET,
-            "--oidc-redirect-url",
-            BACK,
-        ];
+        Self::with(Provider::start(), true)
+    }
+
+    /// A service that is a client of this provider, with or without a secret.
+    fn with(provider: Provider, secret: bool) -> Self {
+        let issuer = provider.issuer.clone();
+        let mut settings = vec!["--oidc-issuer", &issuer, "--oidc-client-id", CLIENT, "--oidc-redirect-url", BACK];
+        if secret {
+            settings.extend(["--oidc-client-secret", SECRET]);
+        }
         let service = Service::with(&settings);
         admit(&service, "acme", "amina@example.com", "manager");
         Self { service, provider }
@@ -46,8 +46,13 @@ impl Front {
 
     /// A complete login, with these claims in the token.
     fn round(&self, claims: Value) -> Answer {
+        self.signed(claims, Signing::Rsa(0))
+    }
+
+    /// The same, with a token that is signed in another way.
+    fn signed(&self, claims: Value, signing: Signing) -> Answer {
         let (url, secret) = self.depart();
-        let (code, state) = self.provider.consent(&url, claims);
+        let (code, state) = self.provider.consent_with(&url, claims, signing);
         self.arrive(&code, &state, &secret)
     }
 }
@@ -80,6 +85,9 @@ fn oidc_sign_in_unknown_or_unverified_email_403() {
     for claims in [
         json!({ "email": "stranger@example.com" }),
         json!({ "email_verified": false }),
+        json!({ "email_verified": "false" }),
+        json!({ "email_verified": "yes" }),
+        json!({ "email_verified": 1 }),
         json!({ "email_verified": null }),
         json!({ "email": null }),
     ] {
@@ -87,33 +95,140 @@ fn oidc_sign_in_unknown_or_unverified_email_403() {
         assert_eq!(refused.code(), "forbidden", "{claims}");
     }
     assert_eq!(front.service.database.ask("SELECT count(*)::text FROM identities"), "0");
-    front.round(json!({})).expect(201);
+    // Some providers send a string.
+    front.round(json!({ "email_verified": "true" })).expect(201);
 }
 
 #[test]
-fn oidc_sign_in_invalid_id_token_401() {
+fn oidc_sign_in_wrong_claim_401() {
     let front = Front::open();
     let now = jsonwebtoken::get_current_timestamp();
     for claims in [
         json!({ "aud": "another client" }),
+        json!({ "aud": [] }),
+        json!({ "aud": null }),
+        json!({ "aud": [CLIENT, "another client"] }),
+        json!({ "aud": [CLIENT, "another client"], "azp": CLIENT }),
         json!({ "aud": [CLIENT, "another client"], "azp": "another client" }),
+        json!({ "azp": "another client" }),
         json!({ "iss": "https://elsewhere.example" }),
+        json!({ "iss": format!("{}/", front.provider.issuer) }),
+        json!({ "iss": [front.provider.issuer, "https://elsewhere.example"] }),
+        json!({ "iss": null }),
         json!({ "exp": now - 60 }),
+        json!({ "exp": now }),
+        json!({ "exp": (now + 300).to_string() }),
         json!({ "exp": null }),
+        json!({ "iat": null }),
         json!({ "nonce": "of another departure" }),
         json!({ "nonce": null }),
         json!({ "sub": null }),
+        json!({ "sub": "" }),
+        json!({ "sub": "x".repeat(256) }),
     ] {
         let refused = front.round(claims.clone()).expect(401);
         assert_eq!(refused.code(), "sign_in_refused", "{claims}");
     }
-    // Signed with another key, or with an algorithm that needs no private key.
-    for (key, algorithm) in [(1, None), (0, Some(Algorithm::HS256)), (0, Some(Algorithm::HS512))] {
-        let (url, secret) = front.depart();
-        let (code, state) = front.provider.consent_with(&url, json!({}), key, algorithm);
-        assert_eq!(front.arrive(&code, &state, &secret).expect(401).code(), "sign_in_refused", "{key} {algorithm:?}");
+    assert_eq!(front.service.database.ask("SELECT count(*)::text FROM sessions"), "0");
+    // The same client, several times, and as the party that the token was issued to.
+    front.round(json!({ "aud": [CLIENT], "azp": CLIENT })).expect(201);
+}
+
+#[test]
+fn oidc_sign_in_wrong_signature_401() {
+    let provider = Provider::start();
+    // Even a provider that offers these does not make them acceptable.
+    provider.change_metadata(json!({ "id_token_signing_alg_values_supported": ["none", "HS256", "HS512", "RS256"] }));
+    provider.change_keys(&[public_key(0, None), json!({ "kty": "oct", "alg": "HS256", "k": "c2VjcmV0" }), curve_key()]);
+    let front = Front::with(provider, true);
+    for signing in [
+        Signing::Rsa(1),
+        Signing::Nothing,
+        Signing::PublicKey,
+        Signing::Secret(Algorithm::HS256),
+        Signing::Secret(Algorithm::HS512),
+        // An algorithm that the metadata do not name, although there is a key for it.
+        Signing::Curve,
+        Signing::Header(0, json!({ "kid": "unknown" })),
+        Signing::Header(0, json!({ "crit": ["exp"] })),
+        Signing::Header(0, json!({ "cty": "JWT" })),
+        Signing::Header(0, json!({ "typ": "at+jwt" })),
+    ] {
+        let refused = front.signed(json!({}), signing.clone()).expect(401);
+        assert_eq!(refused.code(), "sign_in_refused", "{signing:?}");
     }
     assert_eq!(front.service.database.ask("SELECT count(*)::text FROM sessions"), "0");
+    for header in [json!({ "typ": null }), json!({ "typ": "jwt" }), json!({ "typ": "application/JOSE" })] {
+        front.signed(json!({}), Signing::Header(0, header)).expect(201);
+    }
+}
+
+#[test]
+fn oidc_sign_in_key_chosen_by_id_use_and_type() {
+    let provider = Provider::start();
+    provider.change_metadata(json!({ "id_token_signing_alg_values_supported": ["RS256", "ES256", "ES512"] }));
+    let mut encrypts = public_key(1, Some("encrypts"));
+    encrypts["use"] = json!("enc");
+    let unknown = json!({ "kty": "AKP", "alg": "ML-DSA-44", "pub": "AA" });
+    let named = [public_key(0, Some("old")), public_key(1, Some("new")), encrypts, unknown, json!(1), curve_key()];
+    provider.change_keys(&named);
+    let front = Front::with(provider, true);
+    front.signed(json!({}), Signing::Header(0, json!({ "kid": "old" }))).expect(201);
+    front.signed(json!({}), Signing::Header(1, json!({ "kid": "new" }))).expect(201);
+    // The only key on a curve needs no name.
+    front.signed(json!({}), Signing::Curve).expect(201);
+    for signing in [
+        Signing::Header(0, json!({ "kid": "new" })),
+        Signing::Header(1, json!({ "kid": "encrypts" })),
+        // Two keys fit.
+        Signing::Rsa(0),
+    ] {
+        front.signed(json!({}), signing).expect(401);
+    }
+}
+
+#[test]
+fn oidc_client_authentication_follows_metadata() {
+    let methods = |names: &[&str]| json!({ "token_endpoint_auth_methods_supported": names });
+    for (metadata, authentication) in [
+        (methods(&["private_key_jwt", "client_secret_post"]), Authentication::Post),
+        (methods(&["client_secret_post", "client_secret_basic"]), Authentication::Basic),
+        (methods(&["none"]), Authentication::Public),
+    ] {
+        let provider = Provider::start();
+        provider.change_metadata(metadata);
+        provider.require(authentication);
+        let front = Front::with(provider, authentication != Authentication::Public);
+        front.round(json!({})).expect(201);
+        // The endpoint refuses a code that it never gave.
+        let (url, secret) = front.depart();
+        let (_, state) = front.provider.consent(&url, json!({}));
+        assert_eq!(front.arrive("nonsense", &state, &secret).expect(401).code(), "sign_in_refused");
+    }
+}
+
+#[test]
+fn oidc_metadata_of_another_issuer_or_incomplete_503() {
+    let provider = Provider::start();
+    let issuer = provider.issuer.clone();
+    let front = Front::with(provider, true);
+    for members in [
+        json!({ "issuer": "https://elsewhere.example" }),
+        json!({ "issuer": format!("{issuer}/") }),
+        json!({ "issuer": null }),
+        json!({ "jwks_uri": format!("{issuer}/nowhere") }),
+        json!({ "token_endpoint": "nowhere" }),
+        json!({ "authorization_endpoint": null }),
+        json!({ "id_token_signing_alg_values_supported": null }),
+        json!({ "padding": "x".repeat(1024 * 1024) }),
+    ] {
+        front.provider.change_metadata(members.clone());
+        let refused = front.service.stranger().post("auth/oidc/authorizations", json!({})).expect(503);
+        assert_eq!(refused.code(), "provider_unavailable", "{issuer} {}", &members.to_string()[..20]);
+    }
+    // Nothing of that was kept.
+    front.provider.change_metadata(json!({}));
+    front.round(json!({})).expect(201);
 }
 
 #[test]
@@ -162,20 +277,35 @@ fn oidc_unconfigured_404_unreachable_provider_503() {
     service.client.get("leads").expect(200);
 }
 
+/// Repeats a login until the keys are fetched again, which takes 5 seconds.
+fn until_accepted(front: &Front, signing: &Signing) {
+    let began = Instant::now();
+    while front.signed(json!({}), signing.clone()).status != 201 {
+        assert!(began.elapsed() < Duration::from_secs(15), "the new key is never accepted");
+        std::thread::sleep(Duration::from_millis(500));
+    }
+}
+
 #[test]
 fn oidc_provider_rotates_keys_new_key_accepted() {
     let front = Front::open();
     front.round(json!({})).expect(201);
-    front.provider.change_keys();
-    let signed_with = |key: usize| {
-        let (url, secret) = front.depart();
-        let (code, state) = front.provider.consent_with(&url, json!({}), key, None);
-        front.arrive(&code, &state, &secret).status
-    };
-    let began = std::time::Instant::now();
-    while signed_with(1) != 201 {
-        assert!(began.elapsed() < std::time::Duration::from_secs(15), "the new key is never believed");
-        std::thread::sleep(std::time::Duration::from_millis(500));
-    }
-    assert_eq!(signed_with(0), 401, "and the old one no longer");
+    front.provider.change_keys(&[public_key(1, None)]);
+    until_accepted(&front, &Signing::Rsa(1));
+    front.signed(json!({}), Signing::Rsa(0)).expect(401);
+}
+
+#[test]
+fn oidc_provider_rotates_key_ids_new_id_accepted() {
+    let front = Front::open();
+    let named = |id: &str, key: usize| Signing::Header(key, json!({ "kid": id }));
+    front.provider.change_keys(&[public_key(0, Some("first"))]);
+    front.signed(json!({}), named("first", 0)).expect(201);
+    // As yet unknown, and the keys were fetched just now.
+    front.signed(json!({}), named("second", 1)).expect(401);
+    front.provider.change_keys(&[public_key(0, Some("first")), public_key(1, Some("second"))]);
+    until_accepted(&front, &named("second", 1));
+    // During the transition both count, each under its own name.
+    front.signed(json!({}), named("first", 0)).expect(201);
+    front.signed(json!({}), named("second", 0)).expect(401);
 }

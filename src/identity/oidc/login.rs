@@ -63,7 +63,7 @@ impl OidcLogin {
         let attempt =
             self.db.unscoped().write("oidc_complete_login", move |tx| store::take(tx, &state, &secret)).await?;
         let attempt = attempt.ok_or(OVER)?;
-        let identity = provider.identify(&response.code, attempt.nonce, attempt.verifier).await?;
+        let identity = provider.identify(&response.code, &attempt.nonce, &attempt.verifier).await?;
         let person = self.db.unscoped().write("oidc_find_user", move |tx| store::person(tx, &identity)).await?;
         let person = person.ok_or_else(|| {
             Error::Forbidden(

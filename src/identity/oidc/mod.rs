@@ -5,13 +5,18 @@
 //! secret binds the redirect to the browser which began: nobody can be signed in by a link which another person has
 //! begun.
 //!
-//! [`provider`] talks to the identity provider, [`store`] keeps login attempts and external identities, [`login`] is
-//! the flow, [`http`] its handlers.
+//! [`provider`] is the client of the identity provider: [`discovery`] its metadata and keys, [`token_request`] the
+//! exchange of a code, [`id_token`] the verification of what that returns, [`fetch`] the requests. [`store`] keeps login
+//! attempts and external identities, [`login`] is the flow, [`http`] its handlers.
 
+mod discovery;
+mod fetch;
 pub mod http;
+mod id_token;
 mod login;
 mod provider;
 mod store;
+mod token_request;
 
 pub use self::login::OidcLogin;
 pub use self::provider::Provider;

@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use super::provider::ExternalIdentity;
+use super::id_token::ExternalIdentity;
 use crate::auth::Hash;
 use crate::base::error::Result;
 use crate::db::{Statement, Tx};
