@@ -3,6 +3,8 @@
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
+use diesel::QueryableByName;
+use diesel::sql_types::{Array, BigInt, Nullable, Text, Uuid as SqlUuid};
 use parking_lot::Mutex;
 use uuid::Uuid;
 
@@ -17,7 +19,8 @@ use crate::cache::CacheTag;
 use crate::db::{Db, Statement};
 
 /// `last_used_at` of a credential is written at most this often.
-pub const USE_NOTED_EVERY: Duration = Duration::from_secs(60);
+pub const USE_NOTED_EVERY: Duration = Duration::from_secs(USE_NOTED_SECONDS as u64);
+const USE_NOTED_SECONDS: u32 = 60;
 
 /// Looks up a credential, without a tenant: the result determines the tenant.
 pub async fn look_up(db: Db, credential: Credential) -> Result<Option<Identity>> {
@@ -27,60 +30,102 @@ pub async fn look_up(db: Db, credential: Credential) -> Result<Option<Identity>>
             Credential::Key(hash) => of_key(hash),
             Credential::Token(_, claims, _) => of_session(claims),
         };
-        let found = db.unscoped().read("credential", move |conn| Ok(sql.row(conn)?)).await?;
-        let Some(row) = found else { return Ok(None) };
-        let text = |index| row.text(index).unwrap_or_default().to_owned();
-        let seconds = |index| row.int(index).map(|seconds| Duration::from_secs(seconds.max(0) as u64));
-        let millis = |index| row.int(index).map(|millis| Duration::from_millis(millis.max(0) as u64));
-        let (id, other) = (row.uuid(0).unwrap_or_default(), row.uuid(7).unwrap_or_default());
-        let business = row.uuid(2).unwrap_or_default();
+        let found = db.unscoped().read("credential", move |conn| Ok(sql.first::<FoundCredential>(conn)?)).await?;
+        let identity = found.map(|found| found.identity(credential)).transpose()?;
+        Ok(identity.filter(|identity| !identity.has_ended()))
+    });
+    looked_up.outcome().await?
+}
+
+/// A credential with its role and the settings of its business, as both lookups select it.
+#[derive(QueryableByName)]
+struct FoundCredential {
+    /// The API key or the session.
+    #[diesel(sql_type = SqlUuid)]
+    id: Uuid,
+    #[diesel(sql_type = Text)]
+    role: String,
+    #[diesel(sql_type = SqlUuid)]
+    business_id: Uuid,
+    #[diesel(sql_type = Text)]
+    country: String,
+    #[diesel(sql_type = Text)]
+    time_zone: String,
+    #[diesel(sql_type = Text)]
+    currency: String,
+    /// Since its use was last recorded.
+    #[diesel(sql_type = BigInt)]
+    idle_seconds: i64,
+    /// `None` for an API key.
+    #[diesel(sql_type = Nullable<SqlUuid>)]
+    membership_id: Option<Uuid>,
+    /// Until it expires; rounded down, so never extended.
+    #[diesel(sql_type = Nullable<BigInt>)]
+    milliseconds_left: Option<i64>,
+    /// Where they differ from the role's.
+    #[diesel(sql_type = Nullable<Array<Text>>)]
+    permissions: Option<Vec<String>>,
+    #[diesel(sql_type = Text)]
+    agent_visibility: String,
+}
+
+impl FoundCredential {
+    fn identity(self, credential: Credential) -> Result<Identity> {
+        let (id, business) = (self.id, self.business_id);
+        let left = self.milliseconds_left.map(|left| Duration::from_millis(left.max(0) as u64));
         // A change of the business moves both versions, too.
         let (principal, access, left) = match credential {
-            Credential::Key(_) => (Principal::Key(id), [CacheTag::row(business, "api_keys", id)].into(), millis(8)),
-            Credential::Token(_, claims, left) => (
-                Principal::User { id: claims.user, session: id },
-                [CacheTag::row(business, "sessions", id), CacheTag::row(business, "memberships", other)].into(),
-                Some(millis(8).map_or(left, |session| session.min(left))),
-            ),
+            Credential::Key(_) => (Principal::Key(id), [CacheTag::row(business, "api_keys", id)].into(), left),
+            Credential::Token(_, claims, of_token) => {
+                let membership = CacheTag::row(business, "memberships", self.membership_id.unwrap_or_default());
+                (
+                    Principal::User { id: claims.user, session: id },
+                    [CacheTag::row(business, "sessions", id), membership].into(),
+                    Some(left.map_or(of_token, |left| left.min(of_token))),
+                )
+            }
         };
-        let role = Role::named(&text(1)).ok_or_else(|| Error::Internal("a credential of no known role".into()))?;
-        let limited = role == Role::Agent && text(10) == "assigned";
-        let identity = Identity {
+        let role = Role::named(&self.role).ok_or_else(|| Error::Internal("a credential of no known role".into()))?;
+        let limited = role == Role::Agent && self.agent_visibility == "assigned";
+        let idle = Duration::from_secs(self.idle_seconds.max(0) as u64);
+        Ok(Identity {
             principal,
             role,
             // Permissions unknown to this binary are not granted.
-            permissions: row.text(9).map_or(role.permissions(), |names| {
-                role.permissions().of(names.split(' ').filter_map(Permissions::named).collect())
+            permissions: self.permissions.map_or(role.permissions(), |names| {
+                role.permissions().of(names.iter().filter_map(|name| Permissions::named(name)).collect())
             }),
             restricted_to_user: if let (Principal::User { id, .. }, true) = (principal, limited) {
                 Some(id)
             } else {
                 None
             },
-            settings: TenantSettings { id: business, country: text(3), time_zone: text(4), currency: text(5) },
+            settings: TenantSettings {
+                id: business,
+                country: self.country,
+                time_zone: self.time_zone,
+                currency: self.currency,
+            },
             ends: left.and_then(|left| Instant::now().checked_add(left)),
             access,
             seen: None,
             confirmed: AtomicU64::new(0),
-            noted: Mutex::new(Instant::now().checked_sub(seconds(6).unwrap_or_default())),
-        };
-        Ok(if identity.has_ended() { None } else { Some(identity) })
-    });
-    looked_up.outcome().await?
+            noted: Mutex::new(Instant::now().checked_sub(idle)),
+        })
+    }
 }
 
-/// Business columns of both lookups, which select: id, role, business and its settings, seconds since the last use,
-/// membership, milliseconds until expiry (rounded down, so never extended), permissions where they differ from the
-/// role's, and the visibility of agents.
-const BUSINESS: &str = "b.id, b.country, b.time_zone, b.currency";
-
+/// Selects the [`FoundCredential`] of an API key.
 fn of_key(hash: Hash) -> Statement {
-    let mut sql = Statement::new(format!(
-        "SELECT k.id, k.role, {BUSINESS}, coalesce(extract(epoch FROM now() - k.last_used_at), 1e7)::bigint, NULL::uuid, \
-         floor(1000 * extract(epoch FROM \
-             least(k.expires_at, CASE WHEN k.hash <> h.hash THEN k.previous_until END) - now()))::bigint, \
-         array_to_string(k.permissions, ' '), b.agent_visibility FROM (SELECT "
-    ));
+    let mut sql = Statement::new(
+        "SELECT k.id, k.role, b.id AS business_id, b.country, b.time_zone, b.currency, \
+             coalesce(extract(epoch FROM now() - k.last_used_at), 1e7)::bigint AS idle_seconds, \
+             NULL::uuid AS membership_id, \
+             floor(1000 * extract(epoch FROM \
+                 least(k.expires_at, CASE WHEN k.hash <> h.hash THEN k.previous_until END) - now()))::bigint \
+                 AS milliseconds_left, \
+             k.permissions, b.agent_visibility FROM (SELECT ",
+    );
     sql.bind(hash.to_vec()).sql(
         " AS hash) h JOIN api_keys k ON k.hash = h.hash OR k.previous_hash = h.hash \
          JOIN businesses b ON b.id = k.business_id",
@@ -88,13 +133,16 @@ fn of_key(hash: Hash) -> Statement {
     sql
 }
 
+/// Selects the [`FoundCredential`] of a session.
 fn of_session(claims: SessionClaims) -> Statement {
-    let mut sql = Statement::new(format!(
-        "SELECT s.id, m.role, {BUSINESS}, extract(epoch FROM now() - s.last_used_at)::bigint, m.id, \
-         floor(1000 * extract(epoch FROM s.expires_at - now()))::bigint, NULL::text, b.agent_visibility \
+    let mut sql = Statement::new(
+        "SELECT s.id, m.role, b.id AS business_id, b.country, b.time_zone, b.currency, \
+             extract(epoch FROM now() - s.last_used_at)::bigint AS idle_seconds, m.id AS membership_id, \
+             floor(1000 * extract(epoch FROM s.expires_at - now()))::bigint AS milliseconds_left, \
+             NULL::text[] AS permissions, b.agent_visibility \
          FROM sessions s JOIN memberships m ON m.business_id = s.business_id AND m.user_id = s.user_id \
-         JOIN businesses b ON b.id = s.business_id WHERE s.business_id = "
-    ));
+         JOIN businesses b ON b.id = s.business_id WHERE s.business_id = ",
+    );
     sql.bind(claims.business).sql(" AND s.id = ").bind(claims.session);
     sql.sql(" AND s.user_id = ").bind(claims.user);
     sql
@@ -108,13 +156,12 @@ pub fn record_use(db: Db, business: Uuid, principal: Principal) {
                 Principal::Key(id) => ("api_keys", id),
                 Principal::User { session, .. } => ("sessions", session),
             };
-            let mut sql = Statement::new(format!("UPDATE {table} SET last_used_at = now() WHERE business_id = "));
+            let mut sql = Statement::new("UPDATE ");
+            sql.ident(table).sql(" SET last_used_at = now() WHERE business_id = ");
             sql.bind(business).sql(" AND id = ").bind(id);
             // Only one of several processes records it: each record moves the credential's version.
-            sql.push(&format!(
-                " AND (last_used_at < now() - interval '{} seconds' OR last_used_at IS NULL)",
-                USE_NOTED_EVERY.as_secs()
-            ));
+            sql.sql(" AND (last_used_at < now() - interval '").number(USE_NOTED_SECONDS);
+            sql.sql(" seconds' OR last_used_at IS NULL)");
             Ok(sql.run(tx)?)
         });
         static FAILURES: LogLimiter = LogLimiter::new();

@@ -46,9 +46,8 @@ async fn shared_secret(db: &Db) -> Result<Vec<u8>> {
         .write("token_secret", move |tx| {
             let mut sql = Statement::new("INSERT INTO service_secrets (name, secret) VALUES ('access tokens', ");
             sql.bind(made.to_vec()).sql(") ON CONFLICT (name) DO NOTHING").run(tx)?;
-            let row = Statement::new("SELECT secret FROM service_secrets WHERE name = 'access tokens'").row(tx)?;
-            let secret = row.as_ref().and_then(|row| row.get(0)).map(<[u8]>::to_vec);
-            secret.ok_or_else(|| Error::Internal("the secret of access tokens is gone".into()))
+            let stored = Statement::new("SELECT secret FROM service_secrets WHERE name = 'access tokens'");
+            stored.scalar::<Vec<u8>>(tx)?.ok_or_else(|| Error::Internal("the secret of access tokens is gone".into()))
         })
         .await
 }
