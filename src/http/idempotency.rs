@@ -9,19 +9,22 @@ use std::time::Duration;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse};
+use diesel::QueryableByName;
+use diesel::sql_types::{Binary, Bool, Integer, Nullable, Text};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::auth::Tenant;
 use crate::background::{BackgroundTask, TaskOutcome};
 use crate::base::error::{Error, Result};
-use crate::db::{Actor, Db, RawRow, Statement, Tx};
+use crate::db::{Actor, Db, Statement, Tx};
 
 pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 pub const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
 /// How long a response is stored.
-pub const RETENTION: Duration = Duration::from_secs(24 * 3600);
+pub const RETENTION: Duration = Duration::from_secs(RETENTION_SECONDS as u64);
+const RETENTION_SECONDS: u32 = 24 * 3600;
 /// Maximum length of a key in characters; a UUID has 36.
 pub const MAX_KEY_LEN: usize = 255;
 /// Maximum number of responses purged in one transaction.
@@ -118,22 +121,21 @@ impl IdempotencyKey {
     /// Looks up the stored response. Errors: 409 while another transaction holds the key, or when the response must not
     /// be shown again; 422 when the key was used for another request.
     pub fn lookup(&self, tx: &mut Tx<'_>) -> Result<Option<ApiResponse>> {
-        let mut sql = Statement::new(
-            "SELECT free::int, fingerprint, status, location, etag, body FROM rapport_idempotency_lookup(",
-        );
-        let row = sql.bind(self.id).sql(")").row(tx)?;
-        let row = row.ok_or_else(|| Error::Internal("no word on an idempotency key".into()))?;
-        if row.int(0) != Some(1) {
+        let mut sql =
+            Statement::new("SELECT free, fingerprint, status, location, etag, body FROM rapport_idempotency_lookup(");
+        let found = sql.bind(self.id).sql(")").first::<KeyState>(tx)?;
+        let found = found.ok_or_else(|| Error::Internal("no word on an idempotency key".into()))?;
+        if !found.free {
             let detail =
                 "A request with this `Idempotency-Key` is being served. Ask again shortly: then it is answered.";
             return Err(Error::conflict("idempotency_in_progress", detail));
         }
-        let Some(fingerprint) = row.get(1) else { return Ok(None) };
-        if fingerprint != self.fingerprint {
+        let Some(fingerprint) = &found.fingerprint else { return Ok(None) };
+        if *fingerprint != self.fingerprint {
             let detail = "This `Idempotency-Key` has stood for another request. Choose a new one for each.";
             return Err(Error::Unprocessable { code: "idempotency_key_reused", detail: detail.into() });
         }
-        answer(&row).map(Some)
+        found.response().map(Some)
     }
 
     /// Stores `answer` in the transaction of the write.
@@ -155,15 +157,35 @@ impl IdempotencyKey {
     }
 }
 
-fn answer(row: &RawRow) -> Result<ApiResponse> {
-    let Some(body) = row.get(5) else {
-        let detail = "This was done before. Its answer is not shown again: it held a secret, or someone who was forgotten since.";
-        return Err(Error::conflict("idempotency_not_replayable", detail));
-    };
-    let status = row.int(2).and_then(|status| StatusCode::from_u16(status.try_into().ok()?).ok());
-    let status = status.ok_or_else(|| Error::Internal("an answer was kept without a status".into()))?;
-    let text = |index| row.text(index).map(str::to_owned);
-    Ok(ApiResponse { status, location: text(3), etag: text(4), body: body.to_vec(), secret: false })
+/// What the database says of a key: whether another transaction holds it, and the response that is stored under it.
+#[derive(QueryableByName)]
+struct KeyState {
+    #[diesel(sql_type = Bool)]
+    free: bool,
+    /// `None`: the key is new.
+    #[diesel(sql_type = Nullable<Binary>)]
+    fingerprint: Option<Vec<u8>>,
+    #[diesel(sql_type = Nullable<Integer>)]
+    status: Option<i32>,
+    #[diesel(sql_type = Nullable<Text>)]
+    location: Option<String>,
+    #[diesel(sql_type = Nullable<Text>)]
+    etag: Option<String>,
+    /// `None`: it must not be shown again.
+    #[diesel(sql_type = Nullable<Binary>)]
+    body: Option<Vec<u8>>,
+}
+
+impl KeyState {
+    fn response(self) -> Result<ApiResponse> {
+        let Some(body) = self.body else {
+            let detail = "This was done before. Its answer is not shown again: it held a secret, or someone who was forgotten since.";
+            return Err(Error::conflict("idempotency_not_replayable", detail));
+        };
+        let status = self.status.and_then(|status| StatusCode::from_u16(status.try_into().ok()?).ok());
+        let status = status.ok_or_else(|| Error::Internal("an answer was kept without a status".into()))?;
+        Ok(ApiResponse { status, location: self.location, etag: self.etag, body, secret: false })
+    }
 }
 
 /// Runs `f` in one transaction called `name` and returns its response, or the stored one if the request was done
@@ -234,12 +256,12 @@ pub fn purge_task(db: Db) -> BackgroundTask {
 
 async fn purge(db: Db) -> Result<TaskOutcome> {
     let purged = db.unscoped().write("purge_idempotency_keys", |tx| {
-        let sql = format!(
+        let mut sql = Statement::new(
             "DELETE FROM idempotency_keys WHERE (business_id, id) IN (SELECT business_id, id FROM idempotency_keys \
-             WHERE created_at < now() - interval '{} seconds' ORDER BY created_at LIMIT {MAX_PURGED})",
-            RETENTION.as_secs()
+             WHERE created_at < now() - interval '",
         );
-        Ok(Statement::new(sql).run(tx)?)
+        sql.number(RETENTION_SECONDS).sql(" seconds' ORDER BY created_at LIMIT ").number(MAX_PURGED).sql(")");
+        Ok(sql.run(tx)?)
     });
     Ok(if purged.await? >= MAX_PURGED as usize { TaskOutcome::Again } else { TaskOutcome::Rest })
 }
