@@ -85,7 +85,7 @@ pub async fn purge((reads, settings): State, caller: Caller, _: HttpRequest, bod
         .write("cache_purge", move |tx| {
             let mut sql = Statement::new("SELECT rapport_bump_all_versions(");
             sql.bind(business).sql(", t) FROM unnest(").bind(tables.clone()).sql(") t");
-            Ok(sql.rows(tx)?.len())
+            Ok(sql.run(tx)?)
         })
         .await?;
     let (local, redis) = match &reads.cache {

@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 
-use diesel::PgConnection;
 use diesel::connection::SimpleConnection;
+use diesel::sql_types::{BigInt, Nullable, Text};
+use diesel::{PgConnection, QueryableByName};
 
 use crate::base::error::BoxError;
 use crate::cache::tags::CacheTag;
@@ -14,14 +15,14 @@ use crate::db::{Statement, catalogue};
 /// is read in each round, see [`DATABASE_EPOCH`].
 pub(super) fn database_identity(conn: &mut PgConnection) -> Result<u64, BoxError> {
     conn.batch_execute("INSERT INTO cache_epoch (id) VALUES (gen_random_uuid()) ON CONFLICT DO NOTHING")?;
-    let row = Statement::new(
+    let name = Statement::new(
         "SELECT concat_ws('/', s.system_identifier, d.oid) FROM pg_control_system() s, pg_database d \
          WHERE d.datname = current_database()",
     )
-    .row(conn)?;
-    let text = row.as_ref().and_then(|row| row.text(0)).ok_or("the database does not say which it is")?;
+    .scalar::<String>(conn)?
+    .ok_or("the database does not say which it is")?;
     let triggers = catalogue::fingerprint(conn)?;
-    Ok(xxhash_rust::xxh3::xxh3_64(format!("{text}/{triggers}").as_bytes()))
+    Ok(xxhash_rust::xxh3::xxh3_64(format!("{name}/{triggers}").as_bytes()))
 }
 
 /// Identifies what a round's statement saw.
@@ -40,20 +41,33 @@ pub(super) struct SnapshotId {
 const DATABASE_EPOCH: &str = "(SELECT pg_postmaster_start_time()::text || '/' || pg_relation_filenode('cache_versions') || '/' || i.id \
                     FROM cache_epoch i)";
 
+/// A row of a round's result. The first has the snapshot and the epoch, the others each a slot of a tag's version.
+#[derive(QueryableByName)]
+struct RoundRow {
+    #[diesel(sql_type = BigInt)]
+    scope_key: i64,
+    #[diesel(sql_type = BigInt)]
+    value: i64,
+    #[diesel(sql_type = Nullable<Text>)]
+    snapshot: Option<String>,
+    #[diesel(sql_type = Nullable<Text>)]
+    epoch: Option<String>,
+}
+
 /// Reads the snapshot and the versions of cache tags, in their order, in one statement. A version never bumped is 0.
 pub(super) fn versions(conn: &mut PgConnection, tags: &[CacheTag]) -> Result<(SnapshotId, Vec<i64>), BoxError> {
-    let mut sql = Statement::new(format!("SELECT 0::bigint, 0::bigint, pg_current_snapshot()::text, {DATABASE_EPOCH}"));
+    let mut sql =
+        Statement::new("SELECT 0::bigint AS scope_key, 0::bigint AS value, pg_current_snapshot()::text AS snapshot, ");
+    sql.sql(DATABASE_EPOCH).sql(" AS epoch");
     if !tags.is_empty() {
         sql.sql(" UNION ALL SELECT scope_key, value, NULL, NULL FROM cache_versions WHERE scope_key = ANY(");
         sql.bind(tags.iter().map(|tag| tag.key()).collect::<Vec<_>>()).sql(")");
     }
     let (mut snapshot, mut slots) = (None, HashMap::<i64, i64>::new());
-    for row in sql.rows(conn)? {
-        match (row.text(2), row.text(3), row.int(0), row.int(1)) {
-            (Some(visible), Some(epoch), ..) => {
-                snapshot = Some(SnapshotId { snapshot: visible.to_owned(), epoch: epoch.to_owned() });
-            }
-            (None, None, Some(tag), Some(value)) => add(slots.entry(tag).or_default(), value),
+    for row in sql.load::<RoundRow>(conn)? {
+        match (row.snapshot, row.epoch) {
+            (Some(visible), Some(epoch)) => snapshot = Some(SnapshotId { snapshot: visible, epoch }),
+            (None, None) => add(slots.entry(row.scope_key).or_default(), row.value),
             _ => return Err("the database has lost its epoch".into()),
         }
     }
