@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use diesel::QueryableByName;
 use diesel::pg::PgConnection;
 use serde_json::Value as Json;
 use uuid::Uuid;
@@ -10,10 +11,12 @@ use super::device::Device;
 use super::email_links::LINK_EXPIRED;
 use super::membership_choice::{self, MembershipChoice};
 use super::passwords::Passwords;
+use super::provisioning::{Person, find_or_create_person};
 use super::session_issuer::SessionIssuer;
-use super::{provisioning, sessions};
+use super::sessions;
 use crate::auth::{Hash, SessionClaims, hash};
 use crate::base::error::{Error, FieldError, Result};
+use crate::db::schema::invitations;
 use crate::db::{Actor, Db, Statement, Tx};
 
 /// Redeems the links of invitations.
@@ -61,10 +64,20 @@ impl InvitationAcceptance {
 /// tenant is not known yet.
 fn has_password(conn: &mut PgConnection, token: &Hash) -> Result<Option<bool>> {
     let mut sql = Statement::new(
-        "SELECT (p.user_id IS NOT NULL)::int FROM invitations i LEFT JOIN users u ON lower(u.email) = lower(i.email) \
+        "SELECT p.user_id IS NOT NULL FROM invitations i LEFT JOIN users u ON lower(u.email) = lower(i.email) \
          LEFT JOIN passwords p ON p.user_id = u.id WHERE i.expires_at > now() AND i.hash = ",
     );
-    Ok(sql.bind(token.to_vec()).row(conn)?.and_then(|row| row.int(0)).map(|has| has == 1))
+    Ok(sql.bind(token.to_vec()).scalar(conn)?)
+}
+
+/// An invitation that is being redeemed.
+#[derive(QueryableByName)]
+#[diesel(table_name = invitations)]
+struct RedeemedInvitation {
+    business_id: Uuid,
+    email: String,
+    name: String,
+    role: String,
 }
 
 /// A person who accepted an invitation, and their membership.
@@ -81,16 +94,16 @@ fn accept(tx: &mut Tx<'_>, token: &Hash, name: Option<&str>, password: Option<&s
     // Of two concurrent requests the second finds it deleted.
     let mut used = Statement::new("DELETE FROM invitations WHERE expires_at > now() AND hash = ");
     used.bind(token.to_vec()).sql(" RETURNING business_id, email, name, role");
-    let Some(invitation) = used.row(tx)? else { return Ok(None) };
-    let text = |index| invitation.text(index).unwrap_or_default();
-    let business = invitation.uuid(0).unwrap_or_default();
+    let Some(invitation) = used.first::<RedeemedInvitation>(tx)? else { return Ok(None) };
+    let business = invitation.business_id;
     tx.set_context(business, None)?;
-    let (user, name) = provisioning::find_or_create_person(tx, text(1), name.unwrap_or(text(2)))?;
+    let name = name.unwrap_or(&invitation.name);
+    let Person { id: user, name } = find_or_create_person(tx, &invitation.email, name)?;
     tx.set_context(business, Some(Actor::User(user)))?;
     first_password(tx, user, password)?;
     let mut join = Statement::new("INSERT INTO memberships (business_id, id, user_id, role) VALUES (");
     join.bind(business).sql(", ").bind(Uuid::now_v7()).sql(", ");
-    join.bind(user).sql(", ").bind(text(3).to_owned());
+    join.bind(user).sql(", ").bind(invitation.role);
     // A person who became a member in another way meanwhile keeps that role.
     join.sql(") ON CONFLICT (business_id, user_id) DO NOTHING").run(tx)?;
     Ok(Some(Joined { user, name, membership: membership(tx, business, user)? }))
@@ -100,11 +113,11 @@ fn accept(tx: &mut Tx<'_>, token: &Hash, name: Option<&str>, password: Option<&s
 fn first_password(tx: &mut Tx<'_>, user: Uuid, password: Option<&str>) -> Result<()> {
     let Some(password) = password else {
         let mut sql = Statement::new("SELECT user_id FROM passwords WHERE user_id = ");
-        let has_one = sql.bind(user).row(tx)?.is_some();
+        let has_one = sql.bind(user).scalar::<Uuid>(tx)?.is_some();
         return if has_one { Ok(()) } else { Err(needs_password()) };
     };
     let mut sql = Statement::new("INSERT INTO passwords (user_id, hash) VALUES (");
-    sql.bind(user).sql(", ").bind(password.to_owned());
+    sql.bind(user).sql(", ").bind(password);
     let set = sql.sql(") ON CONFLICT (user_id) DO NOTHING").run(tx)? > 0;
     if set { Ok(()) } else { Err(keeps_password()) }
 }

@@ -3,11 +3,12 @@
 use actix_web::http::Method;
 use actix_web::web::{Bytes, Data, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
+use serde_json::json;
 use uuid::Uuid;
 
 use super::credential_response::credential_response;
 use super::device::Device;
-use super::dto::{PASSWORD_CHANGE, RENEWAL, SESSION_COLUMNS, SIGN_IN};
+use super::dto::{PASSWORD_CHANGE, RENEWAL, SIGN_IN};
 use super::password_change::PasswordChange;
 use super::session_issuer::SessionIssuer;
 use super::sessions;
@@ -15,9 +16,8 @@ use super::sign_in::SignIn;
 use crate::base::error::{Error, Result};
 use crate::db::Db;
 use crate::http::caller::Caller;
-use crate::http::{response, routing};
+use crate::http::routing;
 use crate::resource::action_body::ActionBody;
-use crate::resource::row_json;
 
 pub fn routes(api: &mut ServiceConfig) {
     routing::resource("/auth/sessions").open(Method::POST, sign_in).on(Method::GET, list_sessions).register(api);
@@ -40,16 +40,9 @@ async fn renew(sessions: Data<SessionIssuer>, _: HttpRequest, body: Bytes) -> Re
 
 async fn list_sessions(db: Data<Db>, caller: Caller, _: HttpRequest, _: Bytes) -> Result<HttpResponse> {
     let (tenant, user, current) = caller.person()?;
-    let rows = db.for_tenant(&tenant).read("sessions", move |conn| sessions::list(conn, &tenant, user)).await?;
-    let mut out = b"{\"data\":[".to_vec();
-    for (place, row) in rows.iter().enumerate() {
-        out.extend_from_slice(if place > 0 { b",{" } else { b"{" });
-        row_json::members(&mut out, &SESSION_COLUMNS, row, 0, None);
-        let is_current = row.uuid(0) == Some(current);
-        out.extend_from_slice(format!(",\"current\":{is_current}}}").as_bytes());
-    }
-    out.extend_from_slice(b"]}");
-    Ok(response::json(HttpResponse::Ok(), out))
+    let rows =
+        db.for_tenant(&tenant).read("sessions", move |conn| sessions::list(conn, &tenant, user, current)).await?;
+    Ok(HttpResponse::Ok().json(json!({ "data": rows })))
 }
 
 async fn sign_out(db: Data<Db>, caller: Caller, request: HttpRequest, _: Bytes) -> Result<HttpResponse> {

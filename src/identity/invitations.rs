@@ -75,6 +75,6 @@ fn prepare(change: &mut Changeset, _: &TenantSettings, faults: &mut ValidationEr
 fn delete(tx: &mut Tx<'_>, tenant: &Tenant, resource: &'static Resource, id: Uuid, expected: IfMatch) -> Result<()> {
     let mut sql = Statement::new("SELECT role FROM invitations WHERE business_id = ");
     sql.bind(tenant.id()).sql(" AND id = ").bind(id);
-    guard_role(tenant, sql.row(tx)?.as_ref().and_then(|row| row.text(0)))?;
+    guard_role(tenant, sql.scalar::<String>(tx)?.as_deref())?;
     crud::delete(tx, tenant, resource, id, expected)
 }

@@ -3,6 +3,8 @@
 use actix_web::http::Method;
 use actix_web::web::{Bytes, Data, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
+use diesel::QueryableByName;
+use diesel::sql_types::{Nullable, Text};
 use serde_json::{Value as Json, json};
 
 use crate::auth::{Principal, Tenant};
@@ -32,21 +34,34 @@ async fn me(db: Data<Db>, caller: Caller, _: HttpRequest, _: Bytes) -> Result<Ht
     })))
 }
 
+/// How the caller is called.
+#[derive(QueryableByName)]
+struct CallerName {
+    #[diesel(sql_type = Text)]
+    name: String,
+    /// `None` for an API key.
+    #[diesel(sql_type = Nullable<Text>)]
+    email: Option<String>,
+}
+
 /// Returns the caller's kind, id, name, email address and session.
 async fn describe_principal(db: &Db, own: &Tenant, principal: Principal) -> Result<Json> {
-    let (kind, id, session, select) = match principal {
-        Principal::Key(id) => ("api_key", id, None, "SELECT k.name, NULL::text FROM api_keys k WHERE k.business_id = "),
-        Principal::User { id, session } => (
-            "user",
-            id,
-            Some(session),
-            "SELECT u.name, u.email FROM memberships m JOIN users u ON u.id = m.user_id WHERE m.business_id = ",
-        ),
+    let mut sql = Statement::default();
+    let (kind, id, session) = match principal {
+        Principal::Key(id) => {
+            sql.sql("SELECT k.name, NULL::text AS email FROM api_keys k WHERE k.business_id = ").bind(own.id());
+            sql.sql(" AND k.id = ").bind(id);
+            ("api_key", id, None)
+        }
+        Principal::User { id, session } => {
+            sql.sql(
+                "SELECT u.name, u.email FROM memberships m JOIN users u ON u.id = m.user_id WHERE m.business_id = ",
+            );
+            sql.bind(own.id()).sql(" AND u.id = ").bind(id);
+            ("user", id, Some(session))
+        }
     };
-    let column = if session.is_some() { " AND u.id = " } else { " AND k.id = " };
-    let mut sql = Statement::new(select);
-    sql.bind(own.id()).push(column).bind(id);
-    let row = db.for_tenant(own).read("me", move |conn| Ok(sql.row(conn)?)).await?;
-    let text = |index| row.as_ref().and_then(|row| row.text(index)).map(str::to_owned);
-    Ok(json!({ "kind": kind, "id": id, "name": text(0), "email": text(1), "session_id": session }))
+    let found = db.for_tenant(own).read("me", move |conn| Ok(sql.first::<CallerName>(conn)?)).await?;
+    let (name, email) = found.map(|CallerName { name, email }| (name, email)).unzip();
+    Ok(json!({ "kind": kind, "id": id, "name": name, "email": email.flatten(), "session_id": session }))
 }

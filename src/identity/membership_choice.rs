@@ -1,36 +1,35 @@
 //! The businesses to which a person may sign in, and the choice among them.
 
+use diesel::QueryableByName;
 use diesel::pg::PgConnection;
+use diesel::sql_types::{Text, Uuid as SqlUuid};
 use serde_json::{Value as Json, json};
 use uuid::Uuid;
 
 use crate::base::error::{Error, Result};
-use crate::db::{RawRow, Statement};
+use crate::db::Statement;
 
 /// A business which a person may sign in to.
+#[derive(QueryableByName)]
 pub struct MembershipChoice {
+    #[diesel(sql_type = SqlUuid)]
     pub business: Uuid,
+    #[diesel(sql_type = Text)]
     pub slug: String,
+    #[diesel(sql_type = Text)]
     pub name: String,
+    #[diesel(sql_type = Text)]
     pub role: String,
 }
 
 /// Returns the businesses to which `user` belongs, by name.
 pub fn choices_of(conn: &mut PgConnection, user: Uuid) -> Result<Vec<MembershipChoice>> {
     let mut sql = Statement::new(
-        "SELECT b.id, b.slug, b.name, m.role FROM memberships m JOIN businesses b ON b.id = m.business_id \
+        "SELECT b.id AS business, b.slug, b.name, m.role FROM memberships m JOIN businesses b ON b.id = m.business_id \
          WHERE m.user_id = ",
     );
     sql.bind(user).sql(" ORDER BY lower(b.name), b.slug");
-    let text = |row: &RawRow, index| row.text(index).unwrap_or_default().to_owned();
-    let rows = sql.rows(conn)?;
-    let choice = |row: &RawRow| MembershipChoice {
-        business: row.uuid(0).unwrap_or_default(),
-        slug: text(row, 1),
-        name: text(row, 2),
-        role: text(row, 3),
-    };
-    Ok(rows.iter().map(choice).collect())
+    Ok(sql.load(conn)?)
 }
 
 /// Returns the choice with the slug `business`, or else the only one. Errors: 403 when there is none; 409 when there are

@@ -53,7 +53,7 @@ fn update(
     change: Changeset,
     expected: IfMatch,
 ) -> Result<Row> {
-    let role = role_of(tx, tenant, "id", id)?;
+    let role = role_of(tx, tenant, memberships::id, id)?;
     guard_role(tenant, change.text(memberships::role))?;
     let row = crud::update(tx, tenant, resource, id, change, expected)?;
     ensure_owner_remains(tx, tenant, role)?;
@@ -62,10 +62,10 @@ fn update(
 
 /// Ends a membership, and deletes the person if they belong to no other business.
 fn delete(tx: &mut Tx<'_>, tenant: &Tenant, resource: &'static Resource, id: Uuid, expected: IfMatch) -> Result<()> {
-    let role = role_of(tx, tenant, "id", id)?;
+    let role = role_of(tx, tenant, memberships::id, id)?;
     let mut member = Statement::new("SELECT user_id FROM memberships WHERE business_id = ");
     member.bind(tenant.id()).sql(" AND id = ").bind(id);
-    let user = member.row(tx)?.and_then(|row| row.uuid(0)).unwrap_or_default();
+    let user = member.scalar::<Uuid>(tx)?.unwrap_or_default();
     crud::delete(tx, tenant, resource, id, expected)?;
     ensure_owner_remains(tx, tenant, role)?;
     delete_unless_member(tx, user)

@@ -67,14 +67,14 @@ fn issue(tx: &mut Tx<'_>, email: &str, token: &Hash, minutes: u32) -> Result<Opt
     let Some(person) = stored_passwords::person(tx, email)? else { return Ok(None) };
     let mut sql = Statement::new("INSERT INTO password_tokens (hash, user_id, expires_at) VALUES (");
     sql.bind(token.to_vec()).sql(", ").bind(person.id);
-    sql.push(&format!(", now() + interval '{minutes} minutes')")).run(tx)?;
+    sql.sql(", now() + interval '").number(minutes).sql(" minutes')").run(tx)?;
     Ok(Some(person.email))
 }
 
 /// Whether the token is valid. Runs unscoped, because the tenant is not known yet.
 fn is_valid(conn: &mut PgConnection, token: &Hash) -> Result<bool> {
     let mut sql = Statement::new("SELECT user_id FROM password_tokens WHERE expires_at > now() AND hash = ");
-    Ok(sql.bind(token.to_vec()).row(conn)?.is_some())
+    Ok(sql.bind(token.to_vec()).scalar::<Uuid>(conn)?.is_some())
 }
 
 /// Redeems the token: sets the hashed password and returns the person's address. `None`: the token is not valid (any
@@ -83,13 +83,12 @@ fn redeem(tx: &mut Tx<'_>, token: &Hash, password: &str) -> Result<Option<String
     // Of two concurrent requests the second finds it deleted.
     let mut sql = Statement::new("DELETE FROM password_tokens WHERE expires_at > now() AND hash = ");
     sql.bind(token.to_vec()).sql(" RETURNING user_id");
-    let Some(user) = sql.row(tx)?.and_then(|row| row.uuid(0)) else { return Ok(None) };
+    let Some(user) = sql.scalar::<Uuid>(tx)? else { return Ok(None) };
     stored_passwords::set_password(tx, user, password, None)?;
     email_of(tx, user).map(Some)
 }
 
 fn email_of(conn: &mut PgConnection, user: Uuid) -> Result<String> {
     let mut sql = Statement::new("SELECT email FROM users WHERE id = ");
-    let row = sql.bind(user).row(conn)?;
-    Ok(row.as_ref().and_then(|row| row.text(0)).unwrap_or_default().to_owned())
+    Ok(sql.bind(user).scalar(conn)?.unwrap_or_default())
 }

@@ -1,12 +1,14 @@
 //! Provisioning of people by an operator, on the command line.
 
+use diesel::QueryableByName;
 use uuid::Uuid;
 
 use super::role_rules::{ensure_owner_remains, role_of};
 use super::stored_passwords;
 use crate::auth::{Role, Tenant};
 use crate::base::error::{Error, Result};
-use crate::db::{SqlValue, Statement, Tx};
+use crate::db::schema::{memberships, users};
+use crate::db::{Statement, Tx};
 
 /// Makes the person with the address `email` a member in `role`; a new person is called `name`. Stores the password
 /// `hash` if they have none, or if `replaces`; returns whether it did. Errors: 409 when it would remove the last owner.
@@ -18,12 +20,11 @@ pub fn admit(
     hash: &str,
     replaces: bool,
 ) -> Result<bool> {
-    let text = SqlValue::text;
-    let (id, _) = find_or_create_person(tx, email, name)?;
-    let before = role_of(tx, tenant, "user_id", id)?;
+    let Person { id, .. } = find_or_create_person(tx, email, name)?;
+    let before = role_of(tx, tenant, memberships::user_id, id)?;
     let mut member = Statement::new("INSERT INTO memberships (business_id, id, user_id, role) VALUES (");
     member.bind(tenant.id()).sql(", ").bind(Uuid::now_v7()).sql(", ");
-    member.bind(id).sql(", ").bind(text(role.name()));
+    member.bind(id).sql(", ").bind(role.name());
     member.sql(
         ") ON CONFLICT (business_id, user_id) DO UPDATE SET role = excluded.role, version = memberships.version + 1, \
          updated_at = now() WHERE memberships.role <> excluded.role",
@@ -37,15 +38,20 @@ pub fn admit(
     Ok(has_new_password)
 }
 
-/// Finds or creates the person with the address `email`; returns id and name. A new person is called `name`. The row is
-/// locked until the end of the transaction.
-pub fn find_or_create_person(tx: &mut Tx<'_>, email: &str, name: &str) -> Result<(Uuid, String)> {
-    let text = SqlValue::text;
+/// A person, who may belong to any business.
+#[derive(QueryableByName)]
+#[diesel(table_name = users)]
+pub struct Person {
+    pub id: Uuid,
+    pub name: String,
+}
+
+/// Finds or creates the person with the address `email`. A new person is called `name`. The row is locked until the end
+/// of the transaction.
+pub fn find_or_create_person(tx: &mut Tx<'_>, email: &str, name: &str) -> Result<Person> {
     let mut person = Statement::new("INSERT INTO users (id, email, name) VALUES (");
-    person.bind(Uuid::now_v7()).sql(", ").bind(text(email)).sql(", ").bind(text(name));
+    person.bind(Uuid::now_v7()).sql(", ").bind(email).sql(", ").bind(name);
     // Updates to the same value, because DO NOTHING would return no row.
     person.sql(") ON CONFLICT (lower(email)) DO UPDATE SET email = users.email RETURNING id, name");
-    let row = person.row(tx)?;
-    let known = row.as_ref().and_then(|row| Some((row.uuid(0)?, row.text(1)?.to_owned())));
-    known.ok_or_else(|| Error::Internal("an insert returned no row".into()))
+    person.first(tx)?.ok_or_else(|| Error::Internal("an insert returned no row".into()))
 }

@@ -92,7 +92,7 @@ fn insert(tx: &mut Tx<'_>, tenant: &Tenant, change: &Changeset, token: &Hash, da
     let mut member =
         Statement::new("SELECT u.id FROM users u JOIN memberships m ON m.user_id = u.id WHERE lower(u.email) = lower(");
     member.bind(change.text(invitations::email)).sql(") AND m.business_id = ").bind(business());
-    if member.row(tx)?.is_some() {
+    if member.scalar::<Uuid>(tx)?.is_some() {
         return Err(Error::Conflict {
             code: "already_member",
             detail: "This person belongs to the business already. Change their role: `PATCH /api/v1/users/{id}`."
@@ -103,22 +103,17 @@ fn insert(tx: &mut Tx<'_>, tenant: &Tenant, change: &Changeset, token: &Hash, da
     }
     let mut before = Statement::new("SELECT role FROM invitations WHERE business_id = ");
     before.bind(business()).sql(" AND lower(email) = lower(").bind(change.text(invitations::email)).sql(") FOR UPDATE");
-    guard_role(tenant, before.row(tx)?.as_ref().and_then(|row| row.text(0)))?;
+    guard_role(tenant, before.scalar::<String>(tx)?.as_deref())?;
     let mut sql =
         Statement::new("INSERT INTO invitations (business_id, id, email, name, role, hash, expires_at) VALUES (");
     sql.bind(business()).sql(", ").bind(Uuid::now_v7()).sql(", ").bind(change.text(invitations::email)).sql(", ");
-    sql.bind(change.text(invitations::name))
-        .sql(", ")
-        .bind(change.text(invitations::role))
-        .sql(", ")
-        .bind(token.to_vec());
-    sql.push(&format!(
-        ", now() + interval '{days} days') ON CONFLICT (business_id, lower(email)) DO UPDATE SET email = excluded.email, \
+    sql.bind(change.text(invitations::name)).sql(", ").bind(change.text(invitations::role)).sql(", ");
+    sql.bind(token.to_vec()).sql(", now() + interval '").number(days).sql(
+        " days') ON CONFLICT (business_id, lower(email)) DO UPDATE SET email = excluded.email, \
          name = excluded.name, role = excluded.role, hash = excluded.hash, expires_at = excluded.expires_at, \
-         version = invitations.version + 1, updated_at = now() RETURNING id"
-    ));
-    let id = sql.row(tx)?.and_then(|row| row.uuid(0));
-    let id = id.ok_or_else(|| Error::Internal("an insert returned no row".into()))?;
+         version = invitations.version + 1, updated_at = now() RETURNING id",
+    );
+    let id = sql.scalar::<Uuid>(tx)?.ok_or_else(|| Error::Internal("an insert returned no row".into()))?;
     let row = crud::one(tx, tenant, &INVITATIONS, id, &Default::default())?;
     Ok((id, row.ok_or_else(|| crud::not_found(&INVITATIONS))?))
 }
@@ -126,6 +121,5 @@ fn insert(tx: &mut Tx<'_>, tenant: &Tenant, change: &Changeset, token: &Hash, da
 /// Returns the name of the tenant's business, for the email.
 fn business_name(conn: &mut PgConnection, tenant: &Tenant) -> Result<String> {
     let mut sql = Statement::new("SELECT name FROM businesses WHERE id = ");
-    let row = sql.bind(tenant.id()).row(conn)?;
-    Ok(row.as_ref().and_then(|row| row.text(0)).unwrap_or_default().to_owned())
+    Ok(sql.bind(tenant.id()).scalar(conn)?.unwrap_or_default())
 }

@@ -5,24 +5,28 @@
 //! because responses get lost and tabs race; but only until a token which it yielded was used. Of the tokens which it
 //! yielded then, one may be used: a second would start a chain of unknown origin.
 
+use chrono::{DateTime, SecondsFormat, Utc};
+use diesel::QueryableByName;
 use diesel::pg::PgConnection;
+use diesel::sql_types::Bool;
+use serde::{Serialize, Serializer};
 use uuid::Uuid;
 
 use super::device::Device;
-use super::dto::SESSION_COLUMNS;
 use super::membership_choice::not_a_member;
 use crate::auth::{Hash, SessionClaims, Tenant, secret};
 use crate::base::error::{Error, Result};
-use crate::db::{RawRow, Statement, Tx};
+use crate::db::schema::{refresh_tokens, sessions};
+use crate::db::{Statement, Tx};
 
 /// Grace period for using a token again, in seconds.
 const GRACE_SECONDS: u32 = 10;
 /// Maximum number of a person's sessions in a business; one more sign-in ends the least recently used.
-const MAX_SESSIONS: usize = 50;
+const MAX_SESSIONS: u32 = 50;
 /// Expired sessions, of any person, which a sign-in deletes.
-const MAX_PURGED: usize = 100;
+const MAX_PURGED: u32 = 100;
 /// Maximum number of sessions listed.
-const MAX_LISTED: usize = 100;
+const MAX_LISTED: u32 = 100;
 
 /// Result of a token refresh.
 pub enum Renewal {
@@ -44,7 +48,7 @@ pub fn begin(tx: &mut Tx<'_>, claims: SessionClaims, device: &Device, refresh: &
     // Serializes with the end of the membership.
     let mut member = Statement::new("SELECT id FROM memberships WHERE business_id = ");
     member.bind(claims.business).sql(" AND user_id = ").bind(claims.user);
-    if member.sql(" FOR KEY SHARE").row(tx)?.is_none() {
+    if member.sql(" FOR KEY SHARE").scalar::<Uuid>(tx)?.is_none() {
         return Err(not_a_member());
     }
     make_room(tx, &claims)?;
@@ -52,7 +56,7 @@ pub fn begin(tx: &mut Tx<'_>, claims: SessionClaims, device: &Device, refresh: &
         Statement::new("INSERT INTO sessions (business_id, id, user_id, user_agent, address, expires_at) VALUES (");
     sql.bind(claims.business).sql(", ").bind(claims.session).sql(", ");
     sql.bind(claims.user).sql(", ").bind(device.user_agent.clone()).sql(", ");
-    sql.bind(device.address.clone()).push(&format!(", now() + interval '{days} days')"));
+    sql.bind(device.address.clone()).sql(", now() + interval '").number(days).sql(" days')");
     sql.run(tx)?;
     add_token(tx, claims, None, refresh)
 }
@@ -60,34 +64,40 @@ pub fn begin(tx: &mut Tx<'_>, claims: SessionClaims, device: &Device, refresh: &
 /// Ends the person's least recently used sessions beyond the limit, and deletes some expired ones of any person; their
 /// refresh tokens are deleted with them.
 fn make_room(tx: &mut Tx<'_>, claims: &SessionClaims) -> Result<()> {
-    let kept = MAX_SESSIONS - 1;
     let mut old = Statement::new(
         "DELETE FROM sessions WHERE (business_id, id) IN (SELECT business_id, id FROM sessions WHERE business_id = ",
     );
     old.bind(claims.business).sql(" AND user_id = ").bind(claims.user);
-    old.push(&format!(" AND expires_at > now() ORDER BY last_used_at DESC, id DESC OFFSET {kept})")).run(tx)?;
+    old.sql(" AND expires_at > now() ORDER BY last_used_at DESC, id DESC OFFSET ").number(MAX_SESSIONS - 1);
+    old.sql(")").run(tx)?;
     // Skips what a concurrent sign-in deletes.
-    Statement::new(format!(
+    let mut expired = Statement::new(
         "DELETE FROM sessions WHERE (business_id, id) IN (SELECT business_id, id FROM sessions \
-         WHERE expires_at <= now() ORDER BY expires_at LIMIT {MAX_PURGED} FOR UPDATE SKIP LOCKED)"
-    ))
-    .run(tx)?;
+         WHERE expires_at <= now() ORDER BY expires_at LIMIT ",
+    );
+    expired.number(MAX_PURGED).sql(" FOR UPDATE SKIP LOCKED)").run(tx)?;
     Ok(())
+}
+
+/// A refresh token that a client presents.
+#[derive(QueryableByName)]
+#[diesel(table_name = refresh_tokens)]
+struct PresentedToken {
+    business_id: Uuid,
+    id: Uuid,
+    session_id: Uuid,
 }
 
 /// Redeems the token of hash `used` and stores that of hash `fresh` in its place.
 pub fn renew(tx: &mut Tx<'_>, used: &Hash, fresh: &Hash, days: u32) -> Result<Renewal> {
     let mut sql = Statement::new("SELECT business_id, id, session_id FROM refresh_tokens WHERE hash = ");
     sql.bind(used.to_vec());
-    let Some((business, token, session)) =
-        sql.row(tx)?.and_then(|row| Some((row.uuid(0)?, row.uuid(1)?, row.uuid(2)?)))
-    else {
-        return Ok(Renewal::Unknown);
-    };
+    let Some(presented) = sql.first::<PresentedToken>(tx)? else { return Ok(Renewal::Unknown) };
+    let PresentedToken { business_id: business, id: token, session_id: session } = presented;
     // Serializes refreshes of the same session.
     let mut sql = Statement::new("SELECT user_id FROM sessions WHERE expires_at > now() AND business_id = ");
     sql.bind(business).sql(" AND id = ").bind(session).sql(" FOR UPDATE");
-    let Some(user) = sql.row(tx)?.and_then(|row| row.uuid(0)) else { return Ok(Renewal::Unknown) };
+    let Some(user) = sql.scalar::<Uuid>(tx)? else { return Ok(Renewal::Unknown) };
     let claims = SessionClaims { business, session, user };
     if !may_be_used(tx, claims, token)? {
         end(tx, &claims)?;
@@ -95,9 +105,8 @@ pub fn renew(tx: &mut Tx<'_>, used: &Hash, fresh: &Hash, days: u32) -> Result<Re
     }
     let mut sql = Statement::new("UPDATE refresh_tokens SET used_at = coalesce(used_at, now()) WHERE business_id = ");
     sql.bind(business).sql(" AND id = ").bind(token).run(tx)?;
-    let mut sql = Statement::new(format!(
-        "UPDATE sessions SET last_used_at = now(), expires_at = now() + interval '{days} days' WHERE business_id = "
-    ));
+    let mut sql = Statement::new("UPDATE sessions SET last_used_at = now(), expires_at = now() + interval '");
+    sql.number(days).sql(" days' WHERE business_id = ");
     sql.bind(business).sql(" AND id = ").bind(session).run(tx)?;
     add_token(tx, claims, Some(token), fresh)?;
     Ok(Renewal::Renewed(claims))
@@ -106,19 +115,20 @@ pub fn renew(tx: &mut Tx<'_>, used: &Hash, fresh: &Hash, days: u32) -> Result<Re
 /// Whether the token is unused, or was used within the grace period and none of the tokens which it yielded was used;
 /// and no other token with the same parent was used.
 fn may_be_used(tx: &mut Tx<'_>, claims: SessionClaims, token: Uuid) -> Result<bool> {
-    let used = |condition: &str| {
-        format!(
-            "EXISTS (SELECT FROM refresh_tokens o WHERE o.business_id = t.business_id AND o.session_id = t.session_id \
-             AND {condition} AND o.used_at IS NOT NULL)"
-        )
-    };
-    let (child, sibling) = (used("o.parent_id = t.id"), used("o.parent_id = t.parent_id AND o.id <> t.id"));
-    let mut sql = Statement::new(format!(
-        "SELECT (NOT {sibling} AND (used_at IS NULL OR (used_at > now() - interval '{GRACE_SECONDS} seconds' \
-         AND NOT {child})))::int FROM refresh_tokens t WHERE business_id = "
-    ));
+    let mut sql = Statement::new(
+        "SELECT NOT EXISTS (
+             SELECT FROM refresh_tokens o WHERE o.business_id = t.business_id AND o.session_id = t.session_id
+             AND o.parent_id = t.parent_id AND o.id <> t.id AND o.used_at IS NOT NULL)
+         AND (used_at IS NULL OR (used_at > now() - interval '",
+    );
+    sql.number(GRACE_SECONDS).sql(
+        " seconds' AND NOT EXISTS (
+             SELECT FROM refresh_tokens o WHERE o.business_id = t.business_id AND o.session_id = t.session_id
+             AND o.parent_id = t.id AND o.used_at IS NOT NULL)))
+         FROM refresh_tokens t WHERE business_id = ",
+    );
     sql.bind(claims.business).sql(" AND id = ").bind(token);
-    Ok(sql.row(tx)?.and_then(|row| row.int(0)) == Some(1))
+    Ok(sql.scalar(tx)?.unwrap_or(false))
 }
 
 fn add_token(tx: &mut Tx<'_>, claims: SessionClaims, parent: Option<Uuid>, hash: &Hash) -> Result<()> {
@@ -136,13 +146,37 @@ fn end(tx: &mut Tx<'_>, claims: &SessionClaims) -> Result<()> {
     Ok(())
 }
 
-/// Returns the sessions of `user` in the tenant's business, the most recently used first.
-pub fn list(conn: &mut PgConnection, tenant: &Tenant, user: Uuid) -> Result<Vec<RawRow>> {
-    let columns: Vec<&str> = SESSION_COLUMNS.iter().map(|field| field.name).collect();
-    let mut sql = Statement::new(format!("SELECT {} FROM sessions WHERE business_id = ", columns.join(", ")));
-    sql.bind(tenant.id()).sql(" AND user_id = ").bind(user);
-    sql.push(&format!(" AND expires_at > now() ORDER BY last_used_at DESC, id LIMIT {MAX_LISTED}"));
-    Ok(sql.rows(conn)?)
+/// A session as its user sees it.
+#[derive(QueryableByName, Serialize)]
+#[diesel(table_name = sessions)]
+pub struct ListedSession {
+    id: Uuid,
+    user_agent: Option<String>,
+    address: Option<String>,
+    #[serde(serialize_with = "to_microseconds")]
+    created_at: DateTime<Utc>,
+    #[serde(serialize_with = "to_microseconds")]
+    last_used_at: DateTime<Utc>,
+    #[serde(serialize_with = "to_microseconds")]
+    expires_at: DateTime<Utc>,
+    /// Whether it is the one that asks.
+    #[diesel(sql_type = Bool)]
+    current: bool,
+}
+
+/// Writes an instant as rows of resources have it.
+fn to_microseconds<S: Serializer>(time: &DateTime<Utc>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&time.to_rfc3339_opts(SecondsFormat::Micros, true))
+}
+
+/// Returns the sessions of `user` in the tenant's business, the most recently used first; `current` is the one that
+/// asks.
+pub fn list(conn: &mut PgConnection, tenant: &Tenant, user: Uuid, current: Uuid) -> Result<Vec<ListedSession>> {
+    let mut sql = Statement::new("SELECT id, user_agent, address, created_at, last_used_at, expires_at, id = ");
+    sql.bind(current).sql(" AS current FROM sessions WHERE business_id = ").bind(tenant.id());
+    sql.sql(" AND user_id = ").bind(user);
+    sql.sql(" AND expires_at > now() ORDER BY last_used_at DESC, id LIMIT ").number(MAX_LISTED);
+    Ok(sql.load(conn)?)
 }
 
 /// Ends the session `id` of `user`. Errors: 404.

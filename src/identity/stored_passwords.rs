@@ -1,39 +1,40 @@
 //! Storage of password hashes, and of what else sign-in reads of a person.
 
+use diesel::QueryableByName;
 use diesel::pg::PgConnection;
+use diesel::sql_types::{Nullable, Text, Uuid as SqlUuid};
 use uuid::Uuid;
 
 use crate::base::error::Result;
 use crate::db::{Statement, Tx};
 
 /// The data of a person which sign-in needs.
+#[derive(QueryableByName)]
 pub struct Person {
+    #[diesel(sql_type = SqlUuid)]
     pub id: Uuid,
+    #[diesel(sql_type = Text)]
     pub name: String,
+    #[diesel(sql_type = Text)]
     pub email: String,
     /// Hash of the password; `None`: no password is set yet.
+    #[diesel(sql_type = Nullable<Text>)]
     pub hash: Option<String>,
 }
 
 /// Returns the person with this address. Runs unscoped, because the tenant is not known yet.
 pub fn person(conn: &mut PgConnection, email: &str) -> Result<Option<Person>> {
     let mut sql = Statement::new(
-        "SELECT u.id, u.name, p.hash, u.email FROM users u LEFT JOIN passwords p ON p.user_id = u.id WHERE lower(u.email) = lower(",
+        "SELECT u.id, u.name, u.email, p.hash FROM users u LEFT JOIN passwords p ON p.user_id = u.id WHERE lower(u.email) = lower(",
     );
     sql.bind(email).sql(")");
-    Ok(sql.row(conn)?.map(|row| Person {
-        id: row.uuid(0).unwrap_or_default(),
-        name: row.text(1).unwrap_or_default().to_owned(),
-        hash: row.text(2).map(str::to_owned),
-        email: row.text(3).unwrap_or_default().to_owned(),
-    }))
+    Ok(sql.first(conn)?)
 }
 
 /// Returns the hash of the password of `user`. Runs unscoped, before the tenant is known or for the caller.
 pub fn password(conn: &mut PgConnection, user: Uuid) -> Result<Option<String>> {
     let mut sql = Statement::new("SELECT hash FROM passwords WHERE user_id = ");
-    sql.bind(user);
-    Ok(sql.row(conn)?.and_then(|row| row.text(0).map(str::to_owned)))
+    Ok(sql.bind(user).scalar(conn)?)
 }
 
 /// Whether the password of `user` is still that of `hash`, which was verified earlier, and locks it until the end of
@@ -41,7 +42,7 @@ pub fn password(conn: &mut PgConnection, user: Uuid) -> Result<Option<String>> {
 pub fn still_has(tx: &mut Tx<'_>, user: Uuid, hash: &str) -> Result<bool> {
     let mut sql = Statement::new("SELECT user_id FROM passwords WHERE user_id = ");
     sql.bind(user).sql(" AND hash = ").bind(hash).sql(" FOR UPDATE");
-    Ok(sql.row(tx)?.is_some())
+    Ok(sql.scalar::<Uuid>(tx)?.is_some())
 }
 
 /// Sets the password of `user`, hashed, ends their sessions in every business except `kept`, and deletes their password

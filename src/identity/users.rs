@@ -3,10 +3,12 @@
 
 use std::time::Duration;
 
+use diesel::QueryableByName;
+use diesel::sql_types::{BigInt, Text};
 use serde_json::{Map, Value as Json};
 use uuid::Uuid;
 
-use super::role_rules::{ensure_owner_remains, guard_role, role_of};
+use super::role_rules::{ensure_owner_remains, guard_role};
 use crate::auth::{Area, Role, Tenant};
 use crate::base::error::{Error, Result};
 use crate::db::schema::business_users;
@@ -59,13 +61,9 @@ fn create(tx: &mut Tx<'_>, tenant: &Tenant, _: &'static Resource, change: Change
     guard_role(tenant, change.text(business_users::role))?;
     let id = Uuid::now_v7();
     let mut insert = Statement::new("SELECT rapport_add_person(");
-    insert
-        .bind(id)
-        .sql(", ")
-        .bind(change.text(business_users::email))
-        .sql(", ")
-        .bind(change.text(business_users::name));
-    if insert.sql(")::int").row(tx)?.and_then(|row| row.int(0)) != Some(1) {
+    insert.bind(id).sql(", ").bind(change.text(business_users::email)).sql(", ");
+    insert.bind(change.text(business_users::name)).sql(")");
+    if insert.scalar::<bool>(tx)? != Some(true) {
         return Err(Error::Conflict {
             code: "already_exists",
             detail: "A person with this address exists already, here or in another business. Who is elsewhere can be invited: \
@@ -90,17 +88,11 @@ fn update(
     change: Changeset,
     expected: IfMatch,
 ) -> Result<Row> {
-    let version = lock(tx, tenant, id)?;
-    if !expected.allows(Some(version)) {
-        return Err(Error::PreconditionFailed);
-    }
-    let before = role_of(tx, tenant, "user_id", id)?;
-    let known = shown_values(tx, tenant, id)?;
-    batch::check_repeated_in(&change, &known).map_err(Error::Invalid)?;
-    let differs = |name| change.get_field(name).filter(|value| known.get(name) != Some(&value.to_json()));
-    if let Some(name) = differs("name") {
+    let member = lock(tx, tenant, id, expected)?;
+    batch::check_repeated_in(&change, &shown_values(tx, tenant, id)?).map_err(Error::Invalid)?;
+    if let Some(name) = change.text(business_users::name).filter(|name| *name != member.name) {
         let mut sql = Statement::new("UPDATE users SET version = version + 1, updated_at = now(), name = ");
-        sql.bind(name.clone()).sql(" WHERE id = ").bind(id);
+        sql.bind(name).sql(" WHERE id = ").bind(id);
         sql.sql(" AND NOT rapport_belongs_elsewhere(id)");
         if sql.run(tx)? == 0 {
             return Err(Error::conflict(
@@ -109,28 +101,24 @@ fn update(
             ));
         }
     }
-    if let Some(role) = differs("role") {
-        guard_role(tenant, role.as_text())?;
+    if let Some(role) = change.text(business_users::role).filter(|role| *role != member.role) {
+        guard_role(tenant, Some(role))?;
         let mut sql = Statement::new("UPDATE memberships AS t SET version = version + 1, updated_at = now(), role = ");
-        sql.bind(role.clone()).sql(" WHERE t.business_id = ").bind(tenant.id());
+        sql.bind(role).sql(" WHERE t.business_id = ").bind(tenant.id());
         sql.sql(" AND t.user_id = ").bind(id);
         sql.run(tx)?;
-        ensure_owner_remains(tx, tenant, before)?;
+        ensure_owner_remains(tx, tenant, Role::named(&member.role))?;
     }
     shown(tx, tenant, id)
 }
 
 /// Removes a person from the business, and deletes them if they belong to no other.
 fn delete(tx: &mut Tx<'_>, tenant: &Tenant, _: &'static Resource, id: Uuid, expected: IfMatch) -> Result<()> {
-    let before = lock(tx, tenant, id)?;
-    if !expected.allows(Some(before)) {
-        return Err(Error::PreconditionFailed);
-    }
-    let role = role_of(tx, tenant, "user_id", id)?;
+    let member = lock(tx, tenant, id, expected)?;
     let mut leave = Statement::new("DELETE FROM memberships AS t WHERE t.business_id = ");
     leave.bind(tenant.id()).sql(" AND t.user_id = ").bind(id);
     leave.run(tx)?;
-    ensure_owner_remains(tx, tenant, role)?;
+    ensure_owner_remains(tx, tenant, Role::named(&member.role))?;
     delete_unless_member(tx, id)
 }
 
@@ -142,13 +130,32 @@ pub fn delete_unless_member(tx: &mut Tx<'_>, user: Uuid) -> Result<()> {
     Ok(())
 }
 
-/// Locks the membership and the person, and returns their combined version. Errors: 404.
-fn lock(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid) -> Result<i64> {
+/// A locked person with their membership.
+#[derive(QueryableByName)]
+struct LockedMember {
+    /// Of both rows together.
+    #[diesel(sql_type = BigInt)]
+    version: i64,
+    #[diesel(sql_type = Text)]
+    name: String,
+    #[diesel(sql_type = Text)]
+    role: String,
+}
+
+/// Locks the membership and the person until the end of the transaction. Errors: 404; 412 when `expected` does not allow
+/// their version; 403 when the role is above the caller's own, so that the caller cannot change it.
+fn lock(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, expected: IfMatch) -> Result<LockedMember> {
     let mut sql = Statement::new(
-        "SELECT u.version + m.version FROM memberships m JOIN users u ON u.id = m.user_id WHERE m.business_id = ",
+        "SELECT u.version + m.version AS version, u.name, m.role FROM memberships m JOIN users u ON u.id = m.user_id \
+         WHERE m.business_id = ",
     );
     sql.bind(tenant.id()).sql(" AND m.user_id = ").bind(id).sql(" FOR UPDATE");
-    sql.row(tx)?.and_then(|row| row.int(0)).ok_or_else(|| crud::not_found(&USERS))
+    let member = sql.first::<LockedMember>(tx)?.ok_or_else(|| crud::not_found(&USERS))?;
+    if !expected.allows(Some(member.version)) {
+        return Err(Error::PreconditionFailed);
+    }
+    guard_role(tenant, Some(&member.role))?;
+    Ok(member)
 }
 
 /// Returns the user's row as the API shows it, by field.

@@ -92,13 +92,13 @@ fn prepare(change: &mut Changeset, _: &TenantSettings, faults: &mut ValidationEr
                 let detail = format!("The role `{role}` has not all of these permissions; leave `role` out.");
                 faults.field("permissions", "out_of_range", detail);
             }
-            (None, Some(least)) => change.set_default(api_keys::role, SqlValue::Text(Some(least.name().to_owned()))),
+            (None, Some(least)) => change.set_default(api_keys::role, least.name()),
             _ => {}
         },
         (None, None) if change.creates => faults.field("role", "required", "Give a `role`, or `permissions`."),
         (None, _) => {}
     }
-    if change.get(api_keys::expires_at).and_then(SqlValue::as_time).is_some_and(|time| time <= chrono::Utc::now()) {
+    if change.time(api_keys::expires_at).is_some_and(|time| time <= chrono::Utc::now()) {
         faults.field("expires_at", "past", "`expires_at` must be in the future. To end a key now, delete it.");
     }
 }

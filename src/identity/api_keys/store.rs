@@ -1,25 +1,34 @@
 //! Storage of API keys, and the check that a key may do no more than its maker.
 
 use chrono::{DateTime, Utc};
+use diesel::QueryableByName;
 use uuid::Uuid;
 
 use super::definition::API_KEYS;
 use crate::auth::{Permissions, Role, Tenant, hash, secret};
 use crate::base::error::{Error, Result};
-use crate::db::{SqlValue, Statement, Tx};
+use crate::db::schema::api_keys;
+use crate::db::{Statement, Tx};
 use crate::identity::role_rules::guard_role;
 use crate::resource::{Row, crud};
 
 /// Characters of a key which stay readable, to tell keys apart.
 const PREFIX: usize = 10;
 
+/// What a key may do.
+#[derive(QueryableByName)]
+#[diesel(table_name = api_keys)]
+struct GrantedAccess {
+    role: String,
+    permissions: Option<Vec<String>>,
+}
+
 /// Checks that the key `id` may do no more than the caller. Errors: 403.
 pub fn guard_key(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid) -> Result<()> {
-    let mut sql = Statement::new("SELECT role, array_to_string(permissions, ' ') FROM api_keys WHERE business_id = ");
+    let mut sql = Statement::new("SELECT role, permissions FROM api_keys WHERE business_id = ");
     sql.bind(tenant.id()).sql(" AND id = ").bind(id);
-    let Some(row) = sql.row(tx)? else { return Ok(()) };
-    let names: Option<Vec<String>> = row.text(1).map(|names| names.split(' ').map(str::to_owned).collect());
-    guard(tenant, row.text(0).and_then(Role::named).unwrap_or(Role::Owner), names.as_deref())
+    let Some(granted) = sql.first::<GrantedAccess>(tx)? else { return Ok(()) };
+    guard(tenant, Role::named(&granted.role).unwrap_or(Role::Owner), granted.permissions.as_deref())
 }
 
 /// Checks that the caller grants no more than they may do themselves. Errors: 403.
@@ -42,8 +51,8 @@ pub fn with_secret(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, key: &str) -> Res
 }
 
 /// Returns the readable start of `key`.
-pub fn prefix(key: &str) -> SqlValue {
-    SqlValue::Text(Some(key.chars().take(PREFIX).collect()))
+pub fn prefix(key: &str) -> String {
+    key.chars().take(PREFIX).collect()
 }
 
 /// Generates a key: `rk_` and 256 random bits.
@@ -63,12 +72,11 @@ pub struct Limits {
 /// Stores `key` for the tenant. Does nothing if the same key exists.
 pub fn insert(tx: &mut Tx<'_>, tenant: &Tenant, name: &str, role: Role, key: &str, limits: Limits) -> Result<Uuid> {
     let id = Uuid::now_v7();
-    let text = SqlValue::text;
     let mut sql = Statement::new(
         "INSERT INTO api_keys (business_id, id, name, role, prefix, hash, expires_at, permissions) VALUES (",
     );
     sql.bind(tenant.id()).sql(", ").bind(id).sql(", ");
-    sql.bind(text(name)).sql(", ").bind(text(role.name())).sql(", ");
+    sql.bind(name).sql(", ").bind(role.name()).sql(", ");
     sql.bind(prefix(key)).sql(", ").bind(hash(key).to_vec());
     sql.sql(", ").bind(limits.expires_at).sql(", ");
     match limits.permissions {

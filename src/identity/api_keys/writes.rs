@@ -22,7 +22,7 @@ fn create(tx: &mut Tx<'_>, tenant: &Tenant, _: &'static Resource, change: Change
     };
     guard(tenant, role, permissions.as_deref())?;
     let key = generate()?;
-    let limits = Limits { permissions, expires_at: change.get(api_keys::expires_at).and_then(SqlValue::as_time) };
+    let limits = Limits { permissions, expires_at: change.time(api_keys::expires_at) };
     let id = insert(tx, tenant, change.text(api_keys::name).unwrap_or_default(), role, &key, limits)?;
     Ok((id, with_secret(tx, tenant, id, &key)?))
 }
