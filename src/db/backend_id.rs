@@ -16,6 +16,8 @@ use diesel::result::Error as DieselError;
 use diesel::serialize::{self, IsNull, Output, ToSql};
 use diesel::sql_types::{HasSqlType, SqlType, is_nullable};
 
+use super::statement::Statement;
+
 const DIGITS: u32 = 4;
 const BASE: u32 = ARRAYS.len() as u32;
 
@@ -81,7 +83,7 @@ pub(super) struct BackendId(u32);
 
 impl BackendId {
     /// Returns `None` when the id is larger than any process id of Linux, macOS or a BSD and cannot be encoded.
-    pub(super) fn new(process: i64) -> Option<Self> {
+    pub(super) fn new(process: i32) -> Option<Self> {
         u32::try_from(process).ok().filter(|id| *id < BASE.pow(DIGITS)).map(Self)
     }
 
@@ -97,9 +99,11 @@ impl BackendId {
         Ok(())
     }
 
-    /// Returns SQL that fails on any other backend, see [`is_of_another_backend`].
-    pub(super) fn assertion(self) -> String {
-        format!("SELECT CASE pg_backend_pid() WHEN {} THEN 0 ELSE concat('{ANOTHER_BACKEND}')::int END", self.0)
+    /// Returns a statement that fails on any other backend, see [`is_of_another_backend`].
+    pub(super) fn assertion(self) -> Statement {
+        let mut sql = Statement::new("SELECT CASE pg_backend_pid() WHEN ");
+        sql.number(self.0).sql(" THEN 0 ELSE concat(").literal(ANOTHER_BACKEND).sql(")::int END");
+        sql
     }
 }
 
@@ -165,7 +169,7 @@ mod tests {
     #[test]
     fn backend_id_accepts_linux_pids_rejects_out_of_range() {
         assert!(BackendId::new(1 << 22).is_some());
-        assert!(BackendId::new(-1).is_none() && BackendId::new(i64::from(u32::MAX)).is_none());
+        assert!(BackendId::new(-1).is_none() && BackendId::new(i32::MAX).is_none());
         let mut types: Vec<u32> = ARRAYS.iter().map(|(array, _)| *array).collect();
         types.dedup();
         assert_eq!(types.len(), ARRAYS.len());

@@ -60,6 +60,5 @@ pub fn bound_lock_waits(conn: &mut PgConnection) -> QueryResult<()> {
 pub(super) fn begin(conn: &mut PgConnection) -> QueryResult<Option<BackendId>> {
     conn.batch_execute(CLEAN)?;
     conn.batch_execute(SESSION)?;
-    let row = Statement::new("SELECT pg_backend_pid()").row(conn)?;
-    Ok(row.and_then(|row| row.int(0)).and_then(BackendId::new))
+    Ok(Statement::new("SELECT pg_backend_pid()").scalar(conn)?.and_then(BackendId::new))
 }

@@ -88,15 +88,19 @@ pub fn run_telling(url: &str, tell: &mut dyn FnMut(&str)) -> Result<Migrated, Bo
     if version < OLDEST_SERVER {
         return Err(format!("PostgreSQL {} is too old; Rapport needs 15 or newer", version / 10_000).into());
     }
-    let free = Statement::new(format!("SELECT pg_try_advisory_lock({LOCK})::text")).row(&mut conn)?;
-    if free.is_none_or(|row| row.text(0) != Some("true")) {
+    let with_key = |call: &'static str| {
+        let mut sql = Statement::new(call);
+        sql.number(LOCK).sql(")");
+        sql
+    };
+    if with_key("SELECT pg_try_advisory_lock(").scalar::<bool>(&mut conn)? != Some(true) {
         tell("waiting for another process that migrates this database");
-        conn.batch_execute(&format!("SELECT pg_advisory_lock({LOCK})"))?;
+        with_key("SELECT pg_advisory_lock(").run(&mut conn)?;
     }
     bound_lock_waits(&mut conn)?;
     let done = run_locked(&mut conn, tell).map_err(|error| explain_wait(&mut conn, error));
     // An error may have closed the connection, which releases the lock.
-    let _ = conn.batch_execute(&format!("SELECT pg_advisory_unlock({LOCK})"));
+    let _ = with_key("SELECT pg_advisory_unlock(").run(&mut conn);
     done
 }
 
@@ -224,7 +228,7 @@ fn analyze(conn: &mut PgConnection, all: bool) -> Result<()> {
             " AND (c.reltuples < 0 OR NOT EXISTS (SELECT FROM pg_stats s WHERE s.schemaname = 'public' AND s.tablename = c.relname))",
         );
     }
-    if let Some(tables) = tables.row(conn)?.as_ref().and_then(|row| row.text(0)) {
+    if let Some(tables) = tables.scalar::<Option<String>>(conn)?.flatten() {
         conn.batch_execute(&format!("ANALYZE {tables}"))?;
     }
     Ok(())

@@ -31,10 +31,10 @@ pub fn missing_and_unknown(conn: &mut PgConnection) -> Result<(Vec<String>, Vec<
 /// Only reads. diesel's own query creates its table if there is none, without a lock, which can make another process's
 /// first migration fail.
 pub fn applied(conn: &mut PgConnection) -> Result<HashSet<String>> {
-    let made = Statement::new("SELECT to_regclass('public.__diesel_schema_migrations')::text").row(conn)?;
-    if made.is_none_or(|row| row.text(0).is_none()) {
+    let made = Statement::new("SELECT to_regclass('public.__diesel_schema_migrations') IS NOT NULL");
+    if made.scalar::<bool>(conn)? != Some(true) {
         return Ok(HashSet::new());
     }
-    let rows = Statement::new("SELECT version FROM public.__diesel_schema_migrations").rows(conn)?;
-    Ok(rows.iter().filter_map(|row| row.text(0).map(str::to_owned)).collect())
+    let versions = Statement::new("SELECT version FROM public.__diesel_schema_migrations").scalars(conn)?;
+    Ok(versions.into_iter().collect())
 }

@@ -72,7 +72,7 @@ fn is_shared(url: &CStr) -> Option<bool> {
             return Some(true);
         }
         // A transaction keeps its connection: perhaps the one of the other session, which then gets another.
-        if other.ask("BEGIN").is_none() {
+        if other.ask(c"BEGIN").is_none() {
             // Statement mode has no transactions.
             return one.backend().map(|_| true);
         }
@@ -80,7 +80,7 @@ fn is_shared(url: &CStr) -> Option<bool> {
         if held == mine || held != theirs || one.backend()? != mine {
             return Some(true);
         }
-        other.ask("ROLLBACK")?;
+        other.ask(c"ROLLBACK")?;
         if began.elapsed() > MAX_TOTAL_TIME {
             break;
         }
@@ -110,13 +110,12 @@ impl Session {
 
     /// Returns the backend that answers now.
     fn backend(&self) -> Option<i32> {
-        self.ask("SELECT pg_backend_pid()")?.parse().ok()
+        self.ask(c"SELECT pg_backend_pid()")?.parse().ok()
     }
 
     /// Returns the first cell of the result of `sql`; empty where it has no rows. `None`: it failed.
-    fn ask(&self, sql: &str) -> Option<String> {
+    fn ask(&self, sql: &'static CStr) -> Option<String> {
         use pq_sys::ExecStatusType::{PGRES_COMMAND_OK, PGRES_TUPLES_OK};
-        let sql = CString::new(sql).ok()?;
         // SAFETY: the pointers are libpq's; a result is read before it is cleared, and a cell only where there is one.
         unsafe {
             let result = NonNull::new(pq_sys::PQexec(self.0.as_ptr(), sql.as_ptr()))?.as_ptr();

@@ -145,8 +145,10 @@ impl ScopedDb {
     async fn move_everything(&self) -> Result<()> {
         let moved = self.db.pool.run("mutant", None, |source| {
             source.read(|conn| {
-                let sql = "SELECT rapport_bump_all_versions(b.id, t) FROM businesses b, unnest(ARRAY['leads', 'companies']) t";
-                Ok(Statement::new(sql).run(conn)?)
+                let sql = Statement::new(
+                    "SELECT rapport_bump_all_versions(b.id, t) FROM businesses b, unnest(ARRAY['leads', 'companies']) t",
+                );
+                Ok(sql.run(conn)?)
             })
         });
         moved.await.map(|_| ())
@@ -163,7 +165,7 @@ impl ScopedDb {
         let business = self.context.business;
         let attempt = |lock_timeout| {
             let request = request_context::request_id();
-            let begin = self.context.begin_sql(options.isolation.mode(), secured, &request, lock_timeout);
+            let begin = self.context.begin(options.isolation.mode(), secured, &request, lock_timeout);
             let attempt = f.clone();
             self.db.pool.run(name, business, move |source| {
                 // On a connection that was dead before the transaction began, nothing was done yet.

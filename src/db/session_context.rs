@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
+use super::statement::Statement;
+
 /// The API key or user that a change is attributed to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Actor {
@@ -41,33 +43,34 @@ pub enum RowSecurity {
 }
 
 impl SessionContext {
-    /// Returns the SQL that begins a transaction in this context: one message, so it costs no extra round trip. Its
+    /// Returns the commands that begin a transaction in this context: one message, so it costs no extra round trip. Its
     /// settings end with the transaction. `mode` follows `BEGIN`, `request` is the request id, and `lock` overrides the
     /// connection's lock timeout.
-    pub(super) fn begin_sql(
+    pub(super) fn begin(
         &self,
-        mode: &str,
+        mode: &'static str,
         with_row_security: bool,
         request: &str,
         lock: Option<Duration>,
-    ) -> String {
-        let mut sql = format!("BEGIN {mode}");
+    ) -> Statement {
+        let mut sql = Statement::new("BEGIN ");
+        sql.sql(mode);
         if let Some(lock) = lock {
             // Zero would mean no limit.
-            sql.push_str(&format!("; SET LOCAL lock_timeout = {}", lock.as_millis().max(1)));
+            let milliseconds = u32::try_from(lock.as_millis().max(1)).unwrap_or(u32::MAX);
+            sql.sql("; SET LOCAL lock_timeout = ").number(milliseconds);
         }
-        // UUIDs, constant names and an id of plain characters: nothing here needs quoting.
         if let Some(business) = self.business {
             if with_row_security {
-                sql.push_str("; SET LOCAL ROLE rapport_tenant");
+                sql.sql("; SET LOCAL ROLE rapport_tenant");
             }
-            sql.push_str(&format!("; SET LOCAL rapport.business = '{business}'"));
+            sql.sql("; SET LOCAL rapport.business = ").literal(&business.to_string());
         }
         if let Some((kind, id)) = self.actor.map(Actor::parts) {
-            sql.push_str(&format!("; SET LOCAL rapport.actor = '{kind} {id}'"));
+            sql.sql("; SET LOCAL rapport.actor = ").literal(&format!("{kind} {id}"));
         }
         if request.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.')) {
-            sql.push_str(&format!("; SET LOCAL rapport.request = '{request}'"));
+            sql.sql("; SET LOCAL rapport.request = ").literal(request);
         }
         sql
     }

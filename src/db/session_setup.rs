@@ -8,7 +8,7 @@ use diesel::r2d2::CustomizeConnection;
 
 use super::connect::{self, REFUSE_UNFIT};
 use super::gate::DatabaseGate;
-use super::prepared;
+use super::{Statement, prepared};
 
 /// Sets up each new connection.
 #[derive(Debug)]
@@ -56,11 +56,10 @@ impl CustomizeConnection<PgConnection, diesel::r2d2::Error> for SessionSetup {
 /// Warns, once, where the server's messages are in a language in which deadlocks and lock timeouts are not recognised.
 fn warn_of_language(conn: &mut PgConnection) {
     static WARNED: std::sync::Once = std::sync::Once::new();
-    let language = super::Statement::new("SELECT current_setting('lc_messages')").row(conn);
+    let language = Statement::new("SELECT current_setting('lc_messages')").scalar::<String>(conn);
     let Ok(Some(language)) = language else { return };
-    let language = language.text(0).unwrap_or_default();
     // Empty means the server's environment, which usually sets no other language.
-    if !["", "C", "POSIX"].contains(&language) && !language.starts_with("en") && !language.starts_with("C.") {
+    if !["", "C", "POSIX"].contains(&language.as_str()) && !language.starts_with("en") && !language.starts_with("C.") {
         WARNED.call_once(|| {
             tracing::warn!(
                 language,

@@ -63,7 +63,10 @@ impl Statement {
     /// Appends a text as a quoted literal.
     pub fn literal(&mut self, text: &str) -> &mut Self {
         self.text.push('\'');
-        self.text.push_str(&text.replace('\'', "''"));
+        for (place, part) in text.split('\'').enumerate() {
+            self.text.push_str(if place == 0 { "" } else { "''" });
+            self.text.push_str(part);
+        }
         self.text.push('\'');
         self
     }

@@ -31,8 +31,8 @@ impl Tx<'_> {
 
     /// Whether one snapshot holds for the whole transaction: above read committed.
     pub fn has_snapshot(&mut self) -> Result<bool> {
-        let level = Statement::new("SELECT current_setting('transaction_isolation')").row(self)?;
-        Ok(level.is_some_and(|level| level.text(0) != Some("read committed")))
+        let sql = Statement::new("SELECT current_setting('transaction_isolation') <> 'read committed'");
+        Ok(sql.scalar(self)?.unwrap_or(false))
     }
 
     /// Runs `f` in a savepoint, so that its failure undoes only its own changes. Errors: those of `f`.
@@ -105,13 +105,21 @@ impl Isolation {
 }
 
 /// Runs `f` in the transaction that `begin` begins.
-pub(super) fn transact<T>(conn: &mut PgConnection, begin: &str, f: impl FnOnce(&mut Tx<'_>) -> Result<T>) -> Result<T> {
+pub(super) fn transact<T>(
+    conn: &mut PgConnection,
+    begin: &Statement,
+    f: impl FnOnce(&mut Tx<'_>) -> Result<T>,
+) -> Result<T> {
     // In the same message: the transaction runs on the connection's own backend, or not at all.
     let begin = match prepared::backend(conn) {
-        Some(backend) => Cow::Owned(format!("{begin}; {}", backend.assertion())),
+        Some(backend) => {
+            let mut begin = begin.clone();
+            begin.sql("; ").append(backend.assertion());
+            Cow::Owned(begin)
+        }
         None => Cow::Borrowed(begin),
     };
-    if let Err(error) = Manager::begin_transaction_sql(conn, &begin) {
+    if let Err(error) = Manager::begin_transaction_sql(conn, begin.text()) {
         // `BEGIN` itself may have succeeded, which diesel does not know.
         let _ = conn.batch_execute("ROLLBACK");
         return Err(error.into());
@@ -135,10 +143,10 @@ pub(super) fn read_transaction<T>(
     request: &str,
     f: impl FnOnce(&mut PgConnection) -> Result<T>,
 ) -> Result<T> {
-    transact(conn, &context.begin_sql("ISOLATION LEVEL READ COMMITTED, READ ONLY", true, request, None), |tx| f(tx))
+    transact(conn, &context.begin("ISOLATION LEVEL READ COMMITTED, READ ONLY", true, request, None), |tx| f(tx))
 }
 
 /// Runs `f` in one transaction on the caller's own connection, without retries: for the command line.
 pub fn in_transaction<T>(conn: &mut PgConnection, f: impl FnOnce(&mut Tx<'_>) -> Result<T>) -> Result<T> {
-    transact(conn, &SessionContext::default().begin_sql(Isolation::default().mode(), false, "-", None), f)
+    transact(conn, &SessionContext::default().begin(Isolation::default().mode(), false, "-", None), f)
 }

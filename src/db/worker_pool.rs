@@ -286,7 +286,7 @@ impl WorkerPool {
                 discard(conn);
                 continue;
             }
-            match conn.batch_execute(&backend.assertion()) {
+            match conn.batch_execute(backend.assertion().text()) {
                 Ok(()) => self.reached.answered(),
                 Err(error) => {
                     lost |= is_of_another_backend(&error);

@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 
-use diesel::PgConnection;
+use diesel::sql_types::{Bool, Nullable, Text};
+use diesel::{PgConnection, QueryableByName};
 
 use super::foreign_objects::{About, FOREIGN};
 use super::objects::{self, KINDS, Object, ObjectKind, OnNewer};
@@ -59,24 +60,41 @@ fn inspect_to(conn: &mut PgConnection, depth: Depth) -> Result<Report> {
     Ok(report)
 }
 
+/// The database, and the owner of its migrations table where the service may not use that.
+const ACCESS: &str = "
+SELECT quote_ident(d.datname) AS name, pg_encoding_to_char(d.encoding)::text AS encoding,
+       quote_ident(pg_get_userbyid(m.relowner)) AS refusing_owner, pg_has_role(m.relowner, 'USAGE') AS has_owners_rights
+FROM pg_database d LEFT JOIN pg_class m ON m.relnamespace = 'public'::regnamespace AND m.relname = '__diesel_schema_migrations'
+     AND NOT (has_table_privilege(m.oid, 'SELECT') AND has_table_privilege(m.oid, 'INSERT'))
+WHERE d.datname = current_database()";
+
+/// The row of [`ACCESS`].
+#[derive(QueryableByName)]
+struct DatabaseAccess {
+    /// Quoted as an identifier, as is the owner.
+    #[diesel(sql_type = Text)]
+    name: String,
+    #[diesel(sql_type = Text)]
+    encoding: String,
+    /// `None`: the service may use the migrations table, or there is none.
+    #[diesel(sql_type = Nullable<Text>)]
+    refusing_owner: Option<String>,
+    #[diesel(sql_type = Nullable<Bool>)]
+    has_owners_rights: Option<bool>,
+}
+
 /// Returns the fault that prevents any inspection: an encoding that requires a new database, or a migrations table that
 /// may not be read.
 fn first_fault(conn: &mut PgConnection) -> Result<Option<CatalogueFault>> {
-    let sql = "SELECT quote_ident(d.datname), pg_encoding_to_char(d.encoding)::text, quote_ident(pg_get_userbyid(m.relowner)),
-                      pg_has_role(m.relowner, 'USAGE')::text
-               FROM pg_database d LEFT JOIN pg_class m ON m.relnamespace = 'public'::regnamespace AND m.relname = '__diesel_schema_migrations'
-                    AND NOT (has_table_privilege(m.oid, 'SELECT') AND has_table_privilege(m.oid, 'INSERT'))
-               WHERE d.datname = current_database()";
-    let row = Statement::new(sql).row(conn)?;
-    let row = row.ok_or_else(|| Error::Internal("the database does not tell its name".into()))?;
-    let (name, encoding) = (row.text(0).unwrap_or_default(), row.text(1).unwrap_or_default());
-    if encoding != ENCODING {
-        return Ok(Some(wrong_encoding(name, encoding)));
+    let access = Statement::new(ACCESS).first::<DatabaseAccess>(conn)?;
+    let access = access.ok_or_else(|| Error::Internal("the database does not tell its name".into()))?;
+    if access.encoding != ENCODING {
+        return Ok(Some(wrong_encoding(&access.name, &access.encoding)));
     }
-    let Some(owner) = row.text(2) else { return Ok(None) };
+    let Some(owner) = access.refusing_owner else { return Ok(None) };
     let table = "__diesel_schema_migrations";
-    Ok(Some(match row.text(3) {
-        Some("true") => CatalogueFault {
+    Ok(Some(match access.has_owners_rights {
+        Some(true) => CatalogueFault {
             kind: "privileges",
             name: table.into(),
             problem: format!("are revoked from the owner {owner}"),
@@ -277,12 +295,11 @@ fn opening(object: &Object, newer: bool) -> Option<CatalogueFault> {
 /// Identifies the triggers and functions that maintain versions. It changes when one is dropped and created again, or
 /// disabled and enabled again, because changes may have been missed in between.
 pub fn fingerprint(conn: &mut PgConnection) -> Result<String> {
-    let row = Statement::new(
+    let sql = Statement::new(
         "SELECT md5(coalesce((SELECT string_agg(concat_ws(' ', t.oid, t.xmin, t.tgrelid), ',' ORDER BY t.oid) FROM pg_trigger t
                               WHERE NOT t.tgisinternal AND t.tgname LIKE 'cache\\_%'), '')
                  || coalesce((SELECT string_agg(concat_ws(' ', p.oid, p.xmin), ',' ORDER BY p.oid) FROM pg_proc p
                               WHERE p.proname LIKE 'rapport\\_%' AND p.pronamespace = 'public'::regnamespace), ''))",
-    )
-    .row(conn)?;
-    Ok(row.and_then(|row| row.text(0).map(str::to_owned)).unwrap_or_default())
+    );
+    Ok(sql.scalar(conn)?.unwrap_or_default())
 }

@@ -1,7 +1,8 @@
 //! Reads the catalogue: one row for each object, with a state that is equal in two databases of the same migrations
 //! whatever their server's release (15 to 18 print definitions alike; ids, order and owners of objects are left out).
 
-use diesel::PgConnection;
+use diesel::sql_types::Text;
+use diesel::{PgConnection, QueryableByName};
 
 use super::foreign_objects::{FOREIGN, Foreign};
 use crate::base::error::Result;
@@ -235,29 +236,37 @@ WITH own AS (
 )";
 
 /// A catalogue object.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, QueryableByName, serde::Deserialize, serde::Serialize)]
 pub struct Object {
     /// One of [`KINDS`] or of [`FOREIGN`].
+    #[diesel(sql_type = Text)]
     pub kind: String,
+    #[diesel(sql_type = Text)]
     pub name: String,
+    #[diesel(sql_type = Text)]
     pub state: String,
     /// Commands that create or recreate it; empty where only a backup can restore it.
+    #[diesel(sql_type = Text)]
     pub make: String,
 }
 
 /// Returns every object, without the commands that create it, which cost more than all the rest. For [`FOREIGN`]
 /// objects, the state is the problem and `make` the remedy.
 pub fn read(conn: &mut PgConnection) -> Result<Vec<Object>> {
-    let foreign = FOREIGN.iter().map(|Foreign { name, identity, problem, remedy, from, .. }| {
-        format!("SELECT '{name}', {identity}, {problem}, {remedy} FROM {from}")
-    });
-    let foreign = foreign.collect::<Vec<_>>().join("\nUNION ALL\n");
-    rows(conn, &format!("{OWN} {}\nUNION ALL\n{foreign}", union(|_| "''")))
+    let mut sql = Statement::new(OWN);
+    select_kinds(&mut sql, |_| "''");
+    for Foreign { name, identity, problem, remedy, from, .. } in &FOREIGN {
+        sql.sql(UNION);
+        select_objects(&mut sql, name, [identity, problem, remedy], from);
+    }
+    Ok(sql.load(conn)?)
 }
 
 /// Returns every object with the commands that create it, ordered: the content of [`super::expected`].
 pub fn describe(conn: &mut PgConnection) -> Result<Vec<Object>> {
-    let mut objects = rows(conn, &format!("{OWN} {}", union(|kind| kind.make)))?;
+    let mut sql = Statement::new(OWN);
+    select_kinds(&mut sql, |kind| kind.make);
+    let mut objects = sql.load::<Object>(conn)?;
     let rank = |object: &Object| KINDS.iter().position(|kind| kind.name == object.kind);
     // Unique keys come before the foreign keys that reference them.
     let leads_elsewhere = |object: &Object| object.kind == "constraint" && object.state.starts_with("FOREIGN KEY");
@@ -265,19 +274,24 @@ pub fn describe(conn: &mut PgConnection) -> Result<Vec<Object>> {
     Ok(objects)
 }
 
-fn union(make: impl Fn(&ObjectKind) -> &'static str) -> String {
-    let parts = KINDS.iter().map(|kind| {
-        let ObjectKind { name, identity, state, from, .. } = kind;
-        format!("SELECT '{name}', {identity}, {state}, {} FROM {from}", make(kind))
-    });
-    parts.collect::<Vec<_>>().join("\nUNION ALL\n")
+const UNION: &str = "\nUNION ALL\n";
+
+/// Appends the selection of all objects of [`KINDS`]; `make` is the SQL expression of an object's commands.
+fn select_kinds(sql: &mut Statement, make: impl Fn(&ObjectKind) -> &'static str) {
+    for (place, kind) in KINDS.iter().enumerate() {
+        sql.sql(if place == 0 { " " } else { UNION });
+        select_objects(sql, kind.name, [kind.identity, kind.state, make(kind)], kind.from);
+    }
 }
 
-fn rows(conn: &mut PgConnection, sql: &str) -> Result<Vec<Object>> {
-    let rows = Statement::new(sql).rows(conn)?;
-    let text = |row: &crate::db::RawRow, index| row.text(index).unwrap_or_default().to_owned();
-    Ok(rows
-        .iter()
-        .map(|row| Object { kind: text(row, 0), name: text(row, 1), state: text(row, 2), make: text(row, 3) })
-        .collect())
+/// Appends the selection of one kind's [`Object`]s. PostgreSQL has no definition of an object that another session drops
+/// meanwhile; its state and commands are empty then.
+fn select_objects(
+    sql: &mut Statement,
+    kind: &'static str,
+    [identity, state, make]: [&'static str; 3],
+    from: &'static str,
+) {
+    sql.sql("SELECT ").literal(kind).sql(" AS kind, ").sql(identity).sql(" AS name, coalesce(").sql(state);
+    sql.sql(", '') AS state, coalesce(").sql(make).sql(", '') AS make FROM ").sql(from);
 }

@@ -140,13 +140,12 @@ fn lock_damaged(tx: &mut Tx<'_>, faults: &[&CatalogueFault], until: Instant) -> 
 /// Waits until no transaction writes to a cached table: what was written without triggers is committed before the new
 /// epoch begins, and later writes fire the triggers.
 fn stop_writers(tx: &mut Tx<'_>, until: Instant) -> Result<()> {
-    let tables = expected::cached_tables();
+    let tables: Vec<String> = expected::cached_tables().into_iter().map(str::to_owned).collect();
     let mut sql = Statement::new(
-        "SELECT string_agg(format('%I', c.relname), ', ') FROM pg_class c WHERE c.relnamespace = \
-                                  'public'::regnamespace AND c.relkind IN ('r', 'p') AND c.relname = ANY(",
+        "SELECT string_agg(format('%I', c.relname), ', ') FROM pg_class c \
+         WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') AND c.relname = ANY(",
     );
-    sql.bind(db::SqlValue::Texts(tables.into_iter().map(str::to_owned).collect())).sql(")");
-    if let Some(tables) = sql.row(tx)?.as_ref().and_then(|row| row.text(0)) {
+    if let Some(tables) = sql.bind(tables).sql(")").scalar::<Option<String>>(tx)?.flatten() {
         bound(tx, until)?;
         tx.batch_execute(&format!("LOCK TABLE {tables} IN SHARE ROW EXCLUSIVE MODE"))?;
     }
@@ -156,8 +155,8 @@ fn stop_writers(tx: &mut Tx<'_>, until: Instant) -> Result<()> {
 /// Begins a new cache epoch: the next validation round invalidates every entry of every process and of Redis, as
 /// bumping every version of every business would.
 pub fn renew_cache_epoch(tx: &mut Tx<'_>) -> Result<()> {
-    let there = Statement::new("SELECT to_regclass('public.cache_epoch')::text").row(tx)?;
-    if there.is_some_and(|row| row.text(0).is_some()) {
+    let there = Statement::new("SELECT to_regclass('public.cache_epoch') IS NOT NULL");
+    if there.scalar::<bool>(tx)? == Some(true) {
         // Serialised by the lock; works also where the table has lost its primary key.
         tx.batch_execute(
             "LOCK TABLE public.cache_epoch IN SHARE ROW EXCLUSIVE MODE; DELETE FROM public.cache_epoch;

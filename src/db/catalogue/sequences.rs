@@ -1,7 +1,8 @@
 //! Finds sequences that are behind the highest value of the column they fill, as after the restore of one table: new
 //! rows would collide.
 
-use diesel::PgConnection;
+use diesel::sql_types::{BigInt, Text};
+use diesel::{PgConnection, QueryableByName};
 
 use super::CatalogueFault;
 use super::objects::Object;
@@ -31,26 +32,36 @@ const DRAWN: [Drawn; 2] = [
     Drawn { sequence: "cache_version_slots", table: "cache_versions", column: "slot", indexed: false },
 ];
 
+/// A sequence that is behind.
+#[derive(QueryableByName)]
+struct BehindSequence {
+    #[diesel(sql_type = Text)]
+    sequence: String,
+    #[diesel(sql_type = BigInt)]
+    last: i64,
+    /// The highest value of its column.
+    #[diesel(sql_type = BigInt)]
+    highest: i64,
+}
+
 /// Returns faults for the sequences of [`DRAWN`] that are behind, of those that exist (`there`) with their columns. It
 /// is one statement: the highest value comes from its snapshot, which sequences ignore, so that concurrent inserts
 /// cannot make a sequence seem behind.
 pub fn behind(conn: &mut PgConnection, there: &[Object], depth: Depth) -> Result<Vec<CatalogueFault>> {
     let is_there = |kind: &str, name: &str| there.iter().any(|object| object.kind == kind && object.name == name);
-    let questions: Vec<String> = DRAWN
-        .iter()
-        .filter(|Drawn { sequence, table, column, .. }| {
-            is_there("sequence", sequence) && is_there("column", &format!("{table}.{column}"))
-        })
-        .map(|drawn| question(drawn, depth))
-        .collect();
-    if questions.is_empty() {
+    let mut sql = Statement::default();
+    let drawn = DRAWN.iter().filter(|Drawn { sequence, table, column, .. }| {
+        is_there("sequence", sequence) && is_there("column", &format!("{table}.{column}"))
+    });
+    for (place, drawn) in drawn.enumerate() {
+        sql.sql(if place == 0 { "" } else { " UNION ALL " }).append(question(drawn, depth));
+    }
+    if sql.text().is_empty() {
         return Ok(Vec::new());
     }
-    let rows = Statement::new(questions.join(" UNION ALL ")).rows(conn)?;
-    let faults = rows.iter().filter_map(|row| {
-        let drawn = DRAWN.iter().find(|drawn| row.text(0) == Some(drawn.sequence))?;
-        let Drawn { sequence, table, column, .. } = drawn;
-        let (last, highest) = (row.text(1).unwrap_or_default(), row.text(2).unwrap_or_default());
+    let behind = sql.load::<BehindSequence>(conn)?;
+    let faults = behind.iter().filter_map(|BehindSequence { sequence, last, highest }| {
+        let Drawn { sequence, table, column, .. } = DRAWN.iter().find(|drawn| sequence == drawn.sequence)?;
         Some(CatalogueFault {
             kind: "sequence",
             name: (*sequence).into(),
@@ -64,18 +75,20 @@ pub fn behind(conn: &mut PgConnection, there: &[Object], depth: Depth) -> Result
     Ok(faults.collect())
 }
 
-/// Returns SQL that selects the sequence, its last value and the column's highest, if that is higher.
-fn question(drawn: &Drawn, depth: Depth) -> String {
-    let Drawn { sequence, table, column, indexed } = drawn;
+/// Selects the sequence, its last value and the column's highest, if that is higher.
+fn question(drawn: &Drawn, depth: Depth) -> Statement {
+    let Drawn { sequence, table, column, indexed } = *drawn;
+    let mut sql = Statement::new("SELECT ");
+    sql.literal(sequence).sql(" AS sequence, s.last, h.highest FROM (SELECT coalesce(pg_sequence_last_value('public.");
+    sql.ident(sequence).sql("'::regclass), 0) AS last) s, LATERAL (SELECT CASE WHEN ");
     // Each row has drawn its own value, so at least as many values were drawn as there are rows.
-    let suspected = match *indexed || depth == Depth::Exact {
-        true => "true".to_owned(),
-        false => format!("s.last < (SELECT reltuples FROM pg_class WHERE oid = 'public.{table}'::regclass)"),
+    match indexed || depth == Depth::Exact {
+        true => sql.sql("true"),
+        false => {
+            sql.sql("s.last < (SELECT reltuples FROM pg_class WHERE oid = 'public.").ident(table).sql("'::regclass)")
+        }
     };
-    format!(
-        "SELECT '{sequence}', s.last::text, h.highest::text
-         FROM (SELECT coalesce(pg_sequence_last_value('public.{sequence}'::regclass), 0) AS last) s,
-              LATERAL (SELECT CASE WHEN {suspected} THEN (SELECT max({column}) FROM public.{table}) END AS highest) h
-         WHERE h.highest > s.last"
-    )
+    sql.sql(" THEN (SELECT max(").ident(column).sql(")::bigint FROM public.").ident(table);
+    sql.sql(") END AS highest) h WHERE h.highest > s.last");
+    sql
 }

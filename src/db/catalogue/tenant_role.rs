@@ -1,8 +1,9 @@
 //! Checks and creates the role `rapport_tenant`, to which the row-level security policies apply. Roles belong to the
 //! whole server: a dump of a database does not contain it, and other databases of the server share it.
 
-use diesel::PgConnection;
 use diesel::connection::SimpleConnection;
+use diesel::sql_types::{Bool, Nullable, Text};
+use diesel::{PgConnection, QueryableByName};
 
 use super::CatalogueFault;
 use crate::base::error::{Error, Result};
@@ -10,18 +11,30 @@ use crate::db::Statement;
 
 pub const TENANT_ROLE: &str = "rapport_tenant";
 
-/// Whether the role exists, is subject to policies, and can be assumed by the current user.
+/// The role as the current user has it.
 const STATE: &str = "
-SELECT quote_ident(current_user), (SELECT CASE WHEN r.rolsuper OR r.rolbypassrls THEN 'free' ELSE 'held' END
-                                   FROM pg_roles r WHERE r.rolname = 'rapport_tenant'),
-       (SELECT pg_has_role(r.oid, CASE WHEN current_setting('server_version_num')::int >= 160000 THEN 'SET' ELSE 'MEMBER' END)::text
-        FROM pg_roles r WHERE r.rolname = 'rapport_tenant')";
+SELECT quote_ident(current_user) AS service_user, r.rolsuper OR r.rolbypassrls AS bypasses_policies,
+       pg_has_role(r.oid, CASE WHEN current_setting('server_version_num')::int >= 160000 THEN 'SET' ELSE 'MEMBER' END) AS can_be_assumed
+FROM (SELECT 'rapport_tenant' AS name) wanted LEFT JOIN pg_roles r ON r.rolname = wanted.name";
+
+/// The row of [`STATE`].
+#[derive(QueryableByName)]
+struct RoleState {
+    /// The current user, quoted as an identifier.
+    #[diesel(sql_type = Text)]
+    service_user: String,
+    /// `None`: there is no such role.
+    #[diesel(sql_type = Nullable<Bool>)]
+    bypasses_policies: Option<bool>,
+    #[diesel(sql_type = Nullable<Bool>)]
+    can_be_assumed: Option<bool>,
+}
 
 /// Returns what is wrong with the role, and the commands that repair it.
 pub fn inspect(conn: &mut PgConnection) -> Result<Vec<CatalogueFault>> {
-    let row = Statement::new(STATE).row(conn)?;
-    let row = row.ok_or_else(|| Error::Internal("the server does not tell its roles".into()))?;
-    let user = row.text(0).unwrap_or_default();
+    let state = Statement::new(STATE).first::<RoleState>(conn)?;
+    let state = state.ok_or_else(|| Error::Internal("the server does not tell its roles".into()))?;
+    let user = state.service_user.as_str();
     let fault = |name: &str, problem: &str, remedy: String| CatalogueFault {
         kind: "role",
         name: name.into(),
@@ -31,13 +44,13 @@ pub fn inspect(conn: &mut PgConnection) -> Result<Vec<CatalogueFault>> {
     };
     let create = format!("CREATE ROLE {TENANT_ROLE} NOLOGIN NOINHERIT;");
     let grant = format!("GRANT {TENANT_ROLE} TO {user};");
-    Ok(match (row.text(1), row.text(2)) {
+    Ok(match (state.bypasses_policies, state.can_be_assumed) {
         (None, _) => vec![fault(TENANT_ROLE, "is missing", format!("{create} {grant}"))],
-        (Some("free"), _) => {
+        (Some(true), _) => {
             let remedy = format!("ALTER ROLE {TENANT_ROLE} NOSUPERUSER NOBYPASSRLS;");
             vec![fault(TENANT_ROLE, "is not held by row level security", remedy)]
         }
-        (_, Some("true")) => Vec::new(),
+        (_, Some(true)) => Vec::new(),
         _ => vec![fault(user, &format!("may not take on the role {TENANT_ROLE}"), grant)],
     })
 }

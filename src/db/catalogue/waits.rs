@@ -30,9 +30,13 @@ pub struct Attempts {
 
 impl Attempts {
     pub fn begin(conn: &mut PgConnection) -> Result<Self> {
-        let row = Statement::new("SELECT setting FROM pg_settings WHERE name = 'lock_timeout'").row(conn)?;
-        let own = row.and_then(|row| row.text(0)?.parse().ok()).filter(|milliseconds| *milliseconds > 0);
-        let limit = own.map_or(LIMIT, |milliseconds| LIMIT.min(Duration::from_millis(milliseconds)));
+        let setting = Statement::new("SELECT setting::bigint FROM pg_settings WHERE name = 'lock_timeout'");
+        let own = setting.scalar::<i64>(conn)?.and_then(|milliseconds| u64::try_from(milliseconds).ok());
+        let limit = match own {
+            // No limit of its own.
+            None | Some(0) => LIMIT,
+            Some(milliseconds) => LIMIT.min(Duration::from_millis(milliseconds)),
+        };
         Ok(Self { limit, until: Instant::now() + limit, next: FIRST })
     }
 
@@ -76,7 +80,6 @@ pub fn holders_of(conn: &mut PgConnection, tables: &[String]) -> Result<String> 
     );
     sql.bind(tables.to_vec());
     sql.sql(") GROUP BY a.pid, a.usename, a.application_name, a.state, a.xact_start ORDER BY a.xact_start NULLS LAST LIMIT 3) h");
-    let row = sql.row(conn)?;
-    let held = row.as_ref().and_then(|row| row.text(0)).filter(|held| !held.is_empty());
-    Ok(held.unwrap_or("who held them is gone").to_owned())
+    let held = sql.scalar::<Option<String>>(conn)?.flatten().filter(|held| !held.is_empty());
+    Ok(held.unwrap_or_else(|| "who held them is gone".to_owned()))
 }
