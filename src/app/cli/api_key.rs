@@ -38,8 +38,7 @@ pub fn store(conn: &mut PgConnection, business: Uuid, name: &str, role: Role, ke
 /// Returns the id of the business `slug`.
 pub fn business(conn: &mut PgConnection, slug: &str) -> Result<Option<Uuid>, BoxError> {
     let mut sql = Statement::new("SELECT id FROM businesses WHERE slug = ");
-    sql.bind(slug.to_owned());
-    Ok(sql.row(conn)?.and_then(|row| row.uuid(0)))
+    Ok(sql.bind(slug).scalar(conn)?)
 }
 
 /// Returns the id of the business `slug`, created if it does not exist and `create` says so. Errors: explained.
@@ -54,8 +53,7 @@ pub fn business_or_new(conn: &mut PgConnection, slug: &str, create: bool) -> Res
 fn make_business(conn: &mut PgConnection, slug: &str) -> Result<Uuid, BoxError> {
     let id = Uuid::now_v7();
     let mut sql = Statement::new("INSERT INTO businesses (id, name, slug) VALUES (");
-    sql.bind(id).sql(", ").bind(slug.to_owned()).sql(", ");
-    sql.bind(slug.to_owned()).sql(")");
+    sql.bind(id).sql(", ").bind(slug).sql(", ").bind(slug).sql(")");
     sql.run(conn).map_err(|error| match error {
         diesel::result::Error::DatabaseError(diesel::result::DatabaseErrorKind::CheckViolation, _) => {
             BoxError::from(format!("`{slug}` is no slug: lower-case letters, digits and hyphens, at most 63"))

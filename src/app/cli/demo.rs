@@ -5,7 +5,8 @@ use std::path::Path;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use diesel::PgConnection;
+use diesel::sql_types::{Bool, Text, Uuid as SqlUuid};
+use diesel::{PgConnection, QueryableByName};
 use uuid::Uuid;
 
 use super::api_key;
@@ -63,16 +64,30 @@ fn kept(path: &Path, make: impl FnOnce() -> Result<String, BoxError>) -> Result<
     }
 }
 
+/// A user of the demo business.
+#[derive(QueryableByName)]
+struct DemoUser {
+    #[diesel(sql_type = SqlUuid)]
+    id: Uuid,
+    #[diesel(sql_type = Text)]
+    email: String,
+    #[diesel(sql_type = Text)]
+    role: String,
+    #[diesel(sql_type = Bool)]
+    has_password: bool,
+}
+
 /// Sets `password` for the users of the demo business that have none. Returns all of them with their roles.
 fn admit(conn: &mut PgConnection, business: Uuid, password: &str) -> Result<Vec<(String, String)>, BoxError> {
     let mut sql = Statement::new(
-        "SELECT u.id, u.email, m.role, (p.user_id IS NULL)::int FROM memberships m JOIN users u ON u.id = m.user_id \
+        "SELECT u.id, u.email, m.role, p.user_id IS NOT NULL AS has_password \
+         FROM memberships m JOIN users u ON u.id = m.user_id \
          LEFT JOIN passwords p ON p.user_id = u.id WHERE m.business_id = ",
     );
-    sql.bind(business).sql(" AND u.email LIKE '%' || ").bind(DOMAIN.to_owned());
+    sql.bind(business).sql(" AND u.email LIKE '%' || ").bind(DOMAIN);
     sql.sql(" ORDER BY array_position('{owner,admin,manager,agent,viewer}'::text[], m.role::text)");
-    let rows = sql.rows(conn)?;
-    let without: Vec<Uuid> = rows.iter().filter(|row| row.int(3) == Some(1)).filter_map(|row| row.uuid(0)).collect();
+    let users = sql.load::<DemoUser>(conn)?;
+    let without: Vec<Uuid> = users.iter().filter(|user| !user.has_password).map(|user| user.id).collect();
     // Hashing takes longer than the rest of the start, and happens once.
     if !without.is_empty() {
         let hash = passwords::hash_now(password)?;
@@ -80,6 +95,5 @@ fn admit(conn: &mut PgConnection, business: Uuid, password: &str) -> Result<Vec<
             without.iter().try_for_each(|user| stored_passwords::set_password(tx, *user, &hash, None))
         })?;
     }
-    let people = rows.iter().filter_map(|row| Some((row.text(1)?.to_owned(), row.text(2)?.to_owned())));
-    Ok(people.collect())
+    Ok(users.into_iter().map(|user| (user.email, user.role)).collect())
 }
