@@ -1,7 +1,6 @@
 //! Contacts: the people that the business talks to.
 
 use crate::auth::TenantSettings;
-use crate::db::SqlValue;
 use crate::db::schema::{bookings, contacts, conversations, leads};
 use crate::resource::{Changeset, Field, FieldType, Hooks, Relation, Resource, Sort, ValidationErrors};
 
@@ -66,13 +65,17 @@ pub static CONTACTS: Resource = Resource {
 
 /// Refuses a contact without any name, email address or phone number, and moves a phone extension into its own field.
 fn prepare(change: &mut Changeset, _: &TenantSettings, faults: &mut ValidationErrors) {
-    const ANY: [&str; 4] = ["first_name", "last_name", "email", "phone"];
-    if change.creates && ANY.iter().all(|name| change.text_field(name).is_none()) {
-        faults.required(&ANY, "Give at least one of first_name, last_name, email and phone.");
+    let names = [change.text(contacts::first_name), change.text(contacts::last_name)];
+    let addresses = [change.text(contacts::email), change.text(contacts::phone)];
+    if change.creates && names.iter().chain(&addresses).all(Option::is_none) {
+        faults.required(
+            &["first_name", "last_name", "email", "phone"],
+            "Give at least one of first_name, last_name, email and phone.",
+        );
     }
     let phone = change.text(contacts::phone).unwrap_or_default().to_owned();
     if let Some((number, extension)) = phone.split_once(";ext=") {
-        change.set(contacts::phone, SqlValue::Text(Some(number.to_owned())));
-        change.set_default(contacts::phone_extension, SqlValue::Text(Some(extension.to_owned())));
+        change.set(contacts::phone, number);
+        change.set_default(contacts::phone_extension, extension);
     }
 }

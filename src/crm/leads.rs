@@ -4,10 +4,9 @@ mod conversion;
 pub mod http;
 pub mod locks;
 
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 
 use crate::auth::TenantSettings;
-use crate::db::SqlValue;
 use crate::db::schema::{bookings, conversations, decisions, leads, tasks};
 use crate::resource::{Changeset, Field, FieldType, Hooks, Relation, Resource, RowVisibility, Sort, ValidationErrors};
 
@@ -82,13 +81,13 @@ pub static LEADS: Resource = Resource {
 fn prepare(change: &mut Changeset, _: &TenantSettings, _: &mut ValidationErrors) {
     match change.text(leads::status) {
         Some("won" | "lost") if change.get(leads::closed_at).is_none() => {
-            change.set_if_changed(leads::status, leads::closed_at, SqlValue::Time(Some(Utc::now())));
+            change.set_if_changed(leads::status, leads::closed_at, Utc::now());
         }
         Some("won" | "lost") => {}
         Some(_) if !change.creates => {
-            change.set_if_changed(leads::status, leads::closed_at, SqlValue::Time(None));
+            change.set_if_changed(leads::status, leads::closed_at, None::<DateTime<Utc>>);
             if change.get(leads::lost_reason).is_none() {
-                change.set_if_changed(leads::status, leads::lost_reason, SqlValue::Text(None));
+                change.set_if_changed(leads::status, leads::lost_reason, None::<String>);
             }
         }
         _ => {}

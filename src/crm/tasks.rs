@@ -1,10 +1,9 @@
 //! Tasks: what a member still has to do.
 
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 
 use super::reminders::{self, Reminder};
 use crate::auth::TenantSettings;
-use crate::db::SqlValue;
 use crate::db::schema::tasks;
 use crate::resource::{Changeset, Field, Hooks, Relation, Resource, RowVisibility, Sort, ValidationErrors};
 
@@ -64,8 +63,8 @@ pub static REMINDER: Reminder = Reminder {
 fn prepare(change: &mut Changeset, _: &TenantSettings, _: &mut ValidationErrors) {
     reminders::forget(change, tasks::due_at, tasks::reminded_at);
     match change.text(tasks::status) {
-        Some("done") => change.set_if_changed(tasks::status, tasks::completed_at, SqlValue::Time(Some(Utc::now()))),
-        Some(_) => change.set(tasks::completed_at, SqlValue::Time(None)),
+        Some("done") => change.set_if_changed(tasks::status, tasks::completed_at, Utc::now()),
+        Some(_) => change.set(tasks::completed_at, None::<DateTime<Utc>>),
         None => {}
     }
 }

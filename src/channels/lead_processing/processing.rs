@@ -2,6 +2,7 @@
 
 use actix_web::http::StatusCode;
 use actix_web::web::Bytes;
+use diesel::prelude::*;
 use serde_json::{Map, Value as Json, json};
 use uuid::Uuid;
 
@@ -56,7 +57,7 @@ impl Processing {
     pub fn run(&self, tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, expected: IfMatch) -> Result<ApiResponse> {
         let locked = locks::lead(tx, tenant, id, expected)?;
         let given = self.lead.as_ref().and_then(|change| change.get(leads::contact_id));
-        let contact = given.map_or(locked.contact, SqlValue::as_uuid);
+        let contact = given.map_or(locked.contact_id, SqlValue::as_uuid);
         // A part with an invalid reference is refused before anything of it is written, so the next part can still be
         // tried.
         let mut faults = ValidationErrors::default();
@@ -129,17 +130,26 @@ fn decision(mut members: Map<String, Json>, talked: bool, business: &TenantSetti
     faults.and(Changeset::parse(&DECISIONS, members.into(), true, business))
 }
 
+/// The open conversation with an address, locked.
+#[derive(QueryableByName)]
+#[diesel(table_name = conversations)]
+struct OpenConversation {
+    id: Uuid,
+    lead_id: Option<Uuid>,
+    contact_id: Option<Uuid>,
+}
+
 /// Returns the open conversation with the address of `change`, or a new one. References `lead` from it, and `contact`
 /// where it has none. Errors: 409 when another member has it and the caller is restricted to their own.
 fn thread(tx: &mut Tx<'_>, tenant: &Tenant, change: &Changeset, lead: Uuid, contact: Option<Uuid>) -> Result<Uuid> {
-    let (resource, lead) = (&CONVERSATIONS, SqlValue::Uuid(Some(lead)));
+    let resource = &CONVERSATIONS;
     // Without the visibility filter: an address has one open conversation, whether the caller sees it or not.
     let mut sql = Statement::new("SELECT t.id, t.lead_id, t.contact_id FROM conversations t WHERE t.business_id = ");
     sql.bind(tenant.id());
     sql.sql(" AND t.channel = ").bind(change.text(conversations::channel));
     sql.sql(" AND t.address = ").bind(change.text(conversations::address));
     sql.sql(" AND t.status <> 'closed' AND t.deleted_at IS NULL FOR NO KEY UPDATE");
-    let Some(open) = sql.row(tx)? else {
+    let Some(open) = sql.first::<OpenConversation>(tx)? else {
         let mut change = change.clone();
         change.set(conversations::lead_id, lead);
         change.set_default(conversations::contact_id, contact);
@@ -150,7 +160,7 @@ fn thread(tx: &mut Tx<'_>, tenant: &Tenant, change: &Changeset, lead: Uuid, cont
             Err(error) => Err(error),
         };
     };
-    let id = open.uuid(0).unwrap_or_default();
+    let id = open.id;
     if tenant.restricted_to_user().is_some() && crud::one(tx, tenant, resource, id, &Projection::default())?.is_none() {
         return Err(Error::Conflict {
             code: "already_exists",
@@ -160,10 +170,10 @@ fn thread(tx: &mut Tx<'_>, tenant: &Tenant, change: &Changeset, lead: Uuid, cont
         });
     }
     let mut patch = Changeset::empty(resource.fields);
-    if SqlValue::Uuid(open.uuid(1)) != lead {
+    if open.lead_id != Some(lead) {
         patch.set(conversations::lead_id, lead);
     }
-    if open.uuid(2).is_none() && contact.is_some() {
+    if open.contact_id.is_none() && contact.is_some() {
         patch.set(conversations::contact_id, contact);
     }
     if let Some(contact) = change.get(conversations::contact_id) {

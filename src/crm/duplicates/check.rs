@@ -11,11 +11,11 @@
 
 use serde_json::{Value as Json, json};
 
-use super::score::ScoredMatch;
-use super::search::{Prospect, is_contact, rated};
+use super::score::{Candidate, ScoredMatch};
+use super::search::{Prospect, compare, is_contact};
 use crate::auth::{Action, Tenant};
 use crate::base::error::{Error, Result};
-use crate::db::{SqlValue, Statement, Tx};
+use crate::db::{Statement, Tx};
 use crate::resource::{Changeset, Resource};
 
 /// Less similar names belong to different rows, even with the same phone number.
@@ -26,8 +26,8 @@ const SAME: f64 = 0.85;
 /// Refuses a probable duplicate. Queries: one. Errors: 409 `already_exists` and `possible_duplicate`.
 pub fn refuse(tx: &mut Tx<'_>, tenant: &Tenant, resource: &'static Resource, change: &Changeset) -> Result<()> {
     let prospect = Prospect::of_change(change);
-    let mut rows: Vec<ScoredMatch> =
-        question(resource, tenant, &prospect).rows(tx)?.iter().filter_map(ScoredMatch::read).collect();
+    let candidates = question(resource, tenant, &prospect).load::<Candidate>(tx)?;
+    let mut rows: Vec<ScoredMatch> = candidates.into_iter().map(ScoredMatch::from).collect();
     rows.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.id.cmp(&b.id)));
     let reads = tenant.permissions().has(resource.area, Action::Read);
     let candidates = |rows: &[&ScoredMatch]| match reads {
@@ -35,7 +35,7 @@ pub fn refuse(tx: &mut Tx<'_>, tenant: &Tenant, resource: &'static Resource, cha
         false => Json::Null,
     };
     for field in ["email", "external_id", "domain"] {
-        let has = |row: &&ScoredMatch| if field == "domain" { row.domain.0 } else { row.has(field) };
+        let has = |row: &&ScoredMatch| if field == "domain" { row.exact_domain } else { row.has(field) };
         let taken: Vec<&ScoredMatch> = rows.iter().filter(has).collect();
         if let Some(row) = taken.first() {
             let detail = match reads {
@@ -63,22 +63,23 @@ fn is_same(resource: &Resource, row: &ScoredMatch) -> bool {
         true => {
             (row.has("phone") && row.name.is_none_or(|alike| alike >= OTHERS)) || (row.has("company") && names >= SAME)
         }
-        false => row.has("domain") || (row.has("phone") && names >= OTHERS) || (names >= 1.0 && !row.domain.1),
+        false => row.has("domain") || (row.has("phone") && names >= OTHERS) || (names >= 1.0 && !row.other_domain),
     }
 }
 
 /// Builds the statement of [`refuse`].
 pub fn question(resource: &'static Resource, tenant: &Tenant, prospect: &Prospect) -> Statement {
-    let text = |text: &Option<String>| SqlValue::Text(text.clone());
     // As an array, of which the planner expects ten rows: of a function it expects a thousand, and would read the whole
     // business.
     let mut found = Statement::new("SELECT unnest(ARRAY(SELECT ");
-    found.sql(if is_contact(resource) { "rapport_contacts_like(" } else { "rapport_companies_like(" });
-    found.bind(text(if is_contact(resource) { &prospect.email } else { &prospect.domain })).sql(", ");
-    found.bind(text(&prospect.phone)).sql(", ").bind(text(&prospect.external_id)).sql(", ");
+    match is_contact(resource) {
+        true => found.sql("rapport_contacts_like(").bind(prospect.email.as_deref()),
+        false => found.sql("rapport_companies_like(").bind(prospect.domain.as_deref()),
+    };
+    found.sql(", ").bind(prospect.phone.as_deref()).sql(", ").bind(prospect.external_id.as_deref()).sql(", ");
     if is_contact(resource) {
         found.bind(prospect.company).sql(", ");
     }
-    found.bind(text(&prospect.name)).sql(")))");
-    rated(resource, tenant, prospect, found)
+    found.bind(prospect.name.as_deref()).sql(")))");
+    compare(resource, tenant, prospect, found)
 }

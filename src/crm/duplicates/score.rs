@@ -1,65 +1,93 @@
 //! Scores how likely two rows are the same, by what they have in common.
 
+use diesel::prelude::*;
+use diesel::sql_types::{Bool, Integer, Nullable, Uuid as SqlUuid};
 use serde_json::{Value as Json, json};
 use uuid::Uuid;
 
-use crate::db::RawRow;
-
-/// What two rows can have in common, and its weight. Each match multiplies the remaining doubt by 1 minus its weight.
-const WORTH: [(&str, f64); 7] = [
-    ("email", 0.95),
-    ("external_id", 0.95),
-    ("domain", 0.9),
-    ("phone", 0.7),
-    // The same mailbox, written differently.
-    ("similar_email", 0.6),
-    // Multiplied by the similarity of the names.
-    ("name", 0.7),
-    // A company has many contacts: it only adds to other matches.
-    ("company", 0.2),
-];
 /// Less similar names do not count.
 const ALIKE: f64 = 0.4;
 /// Rows with a lower score are not shown.
 const LEAST: f64 = 0.25;
 
-/// A row and what it has in common with the one compared. The columns are the row's id, the similarity of the names in
-/// thousandths, each of [`FLAGS`] (0, 1), and of companies whether they have that very domain, or another.
+/// A row that could be the same as the one compared, and what the two have in common.
+#[derive(QueryableByName)]
+pub(super) struct Candidate {
+    #[diesel(sql_type = SqlUuid)]
+    id: Uuid,
+    /// Similarity of the names, from 0 to 1000; `None` when one has none.
+    #[diesel(sql_type = Nullable<Integer>)]
+    name_thousandths: Option<i32>,
+    #[diesel(sql_type = Bool)]
+    same_email: bool,
+    #[diesel(sql_type = Bool)]
+    same_external_id: bool,
+    /// Of a company, apart from `www.`
+    #[diesel(sql_type = Bool)]
+    same_domain: bool,
+    #[diesel(sql_type = Bool)]
+    same_phone: bool,
+    /// The same mailbox, written differently.
+    #[diesel(sql_type = Bool)]
+    similar_email: bool,
+    /// Of a contact.
+    #[diesel(sql_type = Bool)]
+    same_company: bool,
+    /// Whether it is a company with that very domain.
+    #[diesel(sql_type = Bool)]
+    exact_domain: bool,
+    /// Whether it is a company with another domain.
+    #[diesel(sql_type = Bool)]
+    other_domain: bool,
+}
+
+impl Candidate {
+    /// Returns what the two rows can have in common, each with its weight, or 0 where they have not.
+    fn evidence(&self, name: Option<f64>) -> [(&'static str, f64); 7] {
+        let weight = |is_common: bool, weight: f64| if is_common { weight } else { 0.0 };
+        [
+            ("email", weight(self.same_email, 0.95)),
+            ("external_id", weight(self.same_external_id, 0.95)),
+            ("domain", weight(self.same_domain, 0.9)),
+            ("phone", weight(self.same_phone, 0.7)),
+            ("similar_email", weight(self.similar_email, 0.6)),
+            ("name", name.filter(|alike| *alike >= ALIKE).map_or(0.0, |alike| 0.7 * alike)),
+            // A company has many contacts: it only adds to other matches.
+            ("company", weight(self.same_company, 0.2)),
+        ]
+    }
+}
+
+/// A row, its score, and what it has in common with the one compared.
 pub struct ScoredMatch {
     pub id: Uuid,
     pub score: f64,
     pub reasons: Vec<&'static str>,
     /// Similarity of the names, from 0 to 1; `None` when one has none.
     pub name: Option<f64>,
-    /// Whether it is a company with that very domain, and whether with another one.
-    pub domain: (bool, bool),
+    /// Whether it is a company with that very domain.
+    pub exact_domain: bool,
+    /// Whether it is a company with another domain.
+    pub other_domain: bool,
 }
 
-/// Flags that the statement returns, in this order.
-pub const FLAGS: [&str; 6] = ["email", "external_id", "domain", "phone", "similar_email", "company"];
-
-impl ScoredMatch {
-    pub fn read(cells: &RawRow) -> Option<Self> {
-        let name = cells.int(1).map(|thousandths| thousandths as f64 / 1_000.0);
-        let flagged = |reason: &str| {
-            FLAGS.iter().position(|flag| *flag == reason).is_some_and(|place| cells.int(2 + place) == Some(1))
-        };
+impl From<Candidate> for ScoredMatch {
+    /// Each thing in common multiplies the remaining doubt by 1 minus its weight.
+    fn from(candidate: Candidate) -> Self {
+        let name = candidate.name_thousandths.map(|thousandths| f64::from(thousandths) / 1_000.0);
         let (mut doubt, mut reasons) = (1.0, Vec::new());
-        for (reason, worth) in WORTH {
-            let worth = match reason {
-                "name" => name.filter(|alike| *alike >= ALIKE).map_or(0.0, |alike| worth * alike),
-                _ if flagged(reason) => worth,
-                _ => 0.0,
-            };
-            if worth > 0.0 {
-                doubt *= 1.0 - worth;
+        for (reason, weight) in candidate.evidence(name) {
+            if weight > 0.0 {
+                doubt *= 1.0 - weight;
                 reasons.push(reason);
             }
         }
-        let domain = (cells.int(8) == Some(1), cells.int(9) == Some(1));
-        Some(Self { domain, id: cells.uuid(0)?, score: ((1.0 - doubt) * 100.0).round() / 100.0, reasons, name })
+        let Candidate { id, exact_domain, other_domain, .. } = candidate;
+        Self { id, score: ((1.0 - doubt) * 100.0).round() / 100.0, reasons, name, exact_domain, other_domain }
     }
+}
 
+impl ScoredMatch {
     pub fn has(&self, reason: &str) -> bool {
         self.reasons.contains(&reason)
     }

@@ -2,16 +2,17 @@
 
 use actix_web::http::StatusCode;
 use actix_web::web::Bytes;
+use diesel::Column;
 use serde_json::{Map, Value as Json, json};
 use uuid::Uuid;
 
-use super::locks::{self, Locked};
+use super::locks::{self, LockedLead};
 use super::{LEADS, STATUSES};
 use crate::auth::{Tenant, TenantSettings};
 use crate::base::error::{Error, FieldError, Result};
 use crate::crm::companies::COMPANIES;
 use crate::crm::contacts::CONTACTS;
-use crate::db::schema::{contacts, leads};
+use crate::db::schema::{companies, contacts, leads};
 use crate::db::{Statement, Tx};
 use crate::http::idempotency::ApiResponse;
 use crate::http::precondition::IfMatch;
@@ -42,18 +43,28 @@ struct Found {
     created: bool,
 }
 
-/// How existing rows are found: the unique field, its lookup function and its constraint.
+/// How existing rows are found: the unique field, its lookup function in the database, and its constraint.
 struct Key {
     resource: &'static Resource,
     field: &'static str,
-    finds: &'static str,
+    lookup: &'static str,
     constraint: &'static str,
 }
 
-static COMPANY: Key =
-    Key { resource: &COMPANIES, field: "domain", finds: "rapport_company_of", constraint: "companies_domain_key" };
-static CONTACT: Key =
-    Key { resource: &CONTACTS, field: "email", finds: "rapport_contact_of", constraint: "contacts_email_key" };
+impl Key {
+    const fn new<C: Column + Copy>(
+        resource: &'static Resource,
+        column: C,
+        lookup: &'static str,
+        constraint: &'static str,
+    ) -> Self {
+        let _ = column;
+        Self { resource, field: C::NAME, lookup, constraint }
+    }
+}
+
+static COMPANY: Key = Key::new(&COMPANIES, companies::domain, "rapport_company_of", "companies_domain_key");
+static CONTACT: Key = Key::new(&CONTACTS, contacts::email, "rapport_contact_of", "contacts_email_key");
 
 /// A parsed request body.
 pub struct Conversion {
@@ -85,16 +96,16 @@ impl Conversion {
 
     /// Converts lead `id` if `expected` is its version. Errors: 404; 409 when it is won already; 412; 422.
     pub fn run(&self, tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, expected: IfMatch) -> Result<ApiResponse> {
-        let Locked { company, contact, status } = locks::lead(tx, tenant, id, expected)?;
+        let LockedLead { company_id, contact_id, status, .. } = locks::lead(tx, tenant, id, expected)?;
         if status == WON {
             let detail = "This lead is won already. Give it another status first, if it is to be converted again.";
             return Err(Error::conflict("already_converted", detail));
         }
         let mut faults = ValidationErrors::default();
-        let found = find(tx, tenant, &COMPANY, &self.company, company, |_| {});
+        let found = find(tx, tenant, &COMPANY, &self.company, company_id, |_| {});
         let company = faults.member("company", found)?.flatten();
         let given = !matches!(self.company, PartyRef::Own);
-        let found = find(tx, tenant, &CONTACT, &self.contact, contact, |change| {
+        let found = find(tx, tenant, &CONTACT, &self.contact, contact_id, |change| {
             change.set_default(contacts::company_id, company.map(|company| company.id));
         });
         let contact = faults.member("contact", found)?.flatten();
@@ -174,9 +185,9 @@ fn find(
         PartyRef::New(change) => change,
     };
     if let Some(text) = change.text_field(key.field) {
-        let mut sql = Statement::new(format!("SELECT {}(", key.finds));
-        let row = sql.bind(text.to_owned()).sql(")").row(tx)?;
-        if let Some(id) = row.and_then(|row| row.uuid(0))
+        let mut sql = Statement::new("SELECT ");
+        let known = sql.ident(key.lookup).sql("(").bind(text).sql(")").scalar::<Option<Uuid>>(tx)?;
+        if let Some(id) = known.flatten()
             && locks::one(tx, tenant, key.resource, id)?
         {
             return Ok(there(id));
@@ -200,7 +211,7 @@ fn employ(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, company: Option<Found>, gi
          AND c.deleted_at IS NULL WHERE t.business_id = ",
     );
     sql.bind(tenant.id()).sql(" AND t.id = ").bind(id);
-    let now = sql.row(tx)?.and_then(|row| row.uuid(0));
+    let now = sql.scalar::<Uuid>(tx)?;
     match company {
         Some(company) if now.is_none() || (given && now != Some(company.id)) => {
             let mut change = Changeset::empty(CONTACTS.fields);

@@ -1,5 +1,7 @@
 //! `POST /merges/{id}/reversion`: undoes a merge, as far as nothing has been changed since.
 
+use diesel::prelude::*;
+use diesel::sql_types::{Array, BigInt, Bool, Nullable, Text, Uuid as SqlUuid};
 use serde_json::{Map, Value as Json, json};
 use uuid::Uuid;
 
@@ -10,19 +12,49 @@ use crate::auth::Tenant;
 use crate::base::error::{Error, Result};
 use crate::crm::companies::COMPANIES;
 use crate::crm::contacts::CONTACTS;
-use crate::db::{RawRow, SqlValue, Statement, Tx};
+use crate::db::{Statement, Tx};
 use crate::http::precondition::IfMatch;
 use crate::resource::crud::{self, RelatedRows, Row};
 use crate::resource::list_query::Projection;
 use crate::resource::references::lock_existing;
 use crate::resource::{Relation, Resource, row_json, select};
 
-/// A locked merge.
+/// A merge that can be undone.
 struct Kept {
     id: Uuid,
     resource: &'static Resource,
     survivor: Uuid,
     from: Vec<Uuid>,
+}
+
+/// A locked merge.
+#[derive(QueryableByName)]
+struct LockedMerge {
+    #[diesel(sql_type = Text)]
+    resource: String,
+    #[diesel(sql_type = SqlUuid)]
+    survivor_id: Uuid,
+    #[diesel(sql_type = Array<Text>)]
+    from_ids: Vec<String>,
+    #[diesel(sql_type = BigInt)]
+    version: i64,
+    #[diesel(sql_type = Bool)]
+    is_reverted: bool,
+    #[diesel(sql_type = Bool)]
+    is_too_late: bool,
+}
+
+/// A field of the survivor that the merge changed.
+#[derive(QueryableByName)]
+struct ChangedField {
+    #[diesel(sql_type = Text)]
+    name: String,
+    /// Whether it still has the merge's value.
+    #[diesel(sql_type = Bool)]
+    is_unchanged: bool,
+    /// Its value before the merge.
+    #[diesel(sql_type = Nullable<Text>)]
+    old: Option<String>,
 }
 
 /// Undoes merge `id` if `expected` is its version. Returns
@@ -35,8 +67,8 @@ pub fn run(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, expected: IfMatch) -> Res
     let Kept { resource, survivor, .. } = kept;
     let ids: Vec<Uuid> = [survivor].into_iter().chain(kept.from.iter().copied()).collect();
     let rows = lock(tx, tenant, resource, &ids)?;
-    let there = |id: Uuid| rows.iter().find(|row| row.uuid(0) == Some(id));
-    if there(survivor).is_none_or(|row| row.int(2) != Some(0)) {
+    let there = |id: Uuid| rows.iter().find(|row| row.id == id);
+    if there(survivor).is_none_or(|row| row.is_deleted) {
         let detail =
             format!("The {} that they became is deleted, or was merged itself. Undo that first.", resource.name);
         return Err(Error::conflict("survivor_deleted", detail));
@@ -75,25 +107,25 @@ pub fn run(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, expected: IfMatch) -> Res
 /// Locks the merge. Errors: 404, 409, 412.
 fn find(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, expected: IfMatch) -> Result<Kept> {
     let mut sql = Statement::new(
-        "SELECT t.resource, t.survivor_id, array_to_string(t.from_ids, ' '), t.version, (t.reverted_at IS NOT NULL)::integer, \
-         (t.reversible_until < now())::integer FROM merges t",
+        "SELECT t.resource, t.survivor_id, t.from_ids, t.version, t.reverted_at IS NOT NULL AS is_reverted, \
+         t.reversible_until < now() AS is_too_late FROM merges t",
     );
     sql.append(select::tenant_predicate(&MERGES, tenant)).sql(" AND t.id = ").bind(id);
-    let row = sql.sql(" FOR UPDATE").row(tx)?.ok_or_else(|| crud::not_found(&MERGES))?;
-    if !expected.allows(row.int(3)) {
+    let merge = sql.sql(" FOR UPDATE").first::<LockedMerge>(tx)?.ok_or_else(|| crud::not_found(&MERGES))?;
+    if !expected.allows(Some(merge.version)) {
         return Err(Error::PreconditionFailed);
     }
-    if row.int(4) == Some(1) {
+    if merge.is_reverted {
         return Err(Error::conflict("already_reverted", "This merge was undone already."));
     }
-    if row.int(5) == Some(1) {
+    if merge.is_too_late {
         let detail =
             format!("A merge can be undone for {} days, and not after a person was forgotten.", REVERSIBLE_DAYS);
         return Err(Error::conflict("too_late", detail));
     }
-    let resource = if row.text(0) == Some(CONTACTS.plural) { &CONTACTS } else { &COMPANIES };
-    let from = row.text(2).unwrap_or_default().split(' ').filter_map(|id| Uuid::try_parse(id).ok()).collect();
-    Ok(Kept { id, resource, survivor: row.uuid(1).unwrap_or_default(), from })
+    let resource = if merge.resource == CONTACTS.plural { &CONTACTS } else { &COMPANIES };
+    let from = merge.from_ids.iter().filter_map(|id| Uuid::try_parse(id).ok()).collect();
+    Ok(Kept { id, resource, survivor: merge.survivor_id, from })
 }
 
 /// Appends the condition on this merge, whose alias is `m`.
@@ -105,52 +137,46 @@ fn this(sql: &mut Statement, tenant: &Tenant, kept: &Kept) {
 /// Returns the other fields.
 fn give_back(tx: &mut Tx<'_>, tenant: &Tenant, kept: &Kept) -> Result<Vec<String>> {
     let resource = kept.resource;
-    let mut sql = Statement::new(format!(
-        "SELECT f.key, (to_jsonb(t) -> f.key IS NOT DISTINCT FROM f.value -> 'new')::integer, \
-         f.value ->> 'old' FROM merges m \
-         CROSS JOIN jsonb_each(m.changes) f JOIN {} t ON t.business_id = m.business_id AND t.id = m.survivor_id WHERE ",
-        resource.table
-    ));
+    let mut sql = Statement::new(
+        "SELECT f.key AS name, to_jsonb(t) -> f.key IS NOT DISTINCT FROM f.value -> 'new' AS is_unchanged, \
+         f.value ->> 'old' AS old FROM merges m CROSS JOIN jsonb_each(m.changes) f JOIN ",
+    );
+    sql.ident(resource.table).sql(" t ON t.business_id = m.business_id AND t.id = m.survivor_id WHERE ");
     this(&mut sql, tenant, kept);
-    let rows = sql.sql(" ORDER BY f.key").rows(tx)?;
-    let named = |row: &RawRow| row.text(0).map(str::to_owned);
-    let link = |row: &RawRow| {
-        let relation = Relation::of_link(resource.relations, row.text(0)?)?;
-        Some((relation, Uuid::try_parse(row.text(2)?).ok()?))
+    let changed = sql.sql(" ORDER BY f.key").load::<ChangedField>(tx)?;
+    let link = |field: &ChangedField| {
+        let relation = Relation::of_link(resource.relations, &field.name)?;
+        Some((relation, Uuid::try_parse(field.old.as_deref()?).ok()?))
     };
-    let existing = lock_existing(tx, tenant, rows.iter().filter_map(link))?;
-    let leads = |row: &RawRow| {
-        link(row).is_none_or(|(relation, id)| existing.get(relation.column).is_some_and(|ids| ids.contains(&id)))
+    let existing = lock_existing(tx, tenant, changed.iter().filter_map(link))?;
+    let leads = |field: &ChangedField| {
+        link(field).is_none_or(|(relation, id)| existing.get(relation.column).is_some_and(|ids| ids.contains(&id)))
     };
-    let (same, others): (Vec<&RawRow>, Vec<&RawRow>) = rows.iter().partition(|row| row.int(1) == Some(1) && leads(row));
-    let same: Vec<String> = same.into_iter().filter_map(named).collect();
-    // Only names of fields, since they become part of the statement.
-    let names: Vec<&str> =
-        resource.fields.iter().map(|field| field.name).filter(|name| same.iter().any(|one| one == name)).collect();
-    let mut sql =
-        Statement::new(format!("UPDATE {} t SET version = t.version + 1, updated_at = now()", resource.table));
-    for name in &names {
-        sql.push(&format!(", {name} = p.{name}"));
+    let (same, others): (Vec<ChangedField>, Vec<ChangedField>) =
+        changed.into_iter().partition(|field| field.is_unchanged && leads(field));
+    let mut sql = Statement::new("UPDATE ");
+    sql.ident(resource.table).sql(" t SET version = t.version + 1, updated_at = now()");
+    for field in resource.fields.iter().filter(|field| same.iter().any(|one| one.name == field.name)) {
+        sql.sql(", ").ident(field.name).sql(" = p.").ident(field.name);
     }
-    sql.push(&format!(
-        " FROM merges m CROSS JOIN jsonb_populate_record(NULL::{}, (SELECT jsonb_object_agg(f.key, f.value -> 'old') \
+    sql.sql(" FROM merges m CROSS JOIN jsonb_populate_record(NULL::").ident(resource.table);
+    sql.sql(
+        ", (SELECT jsonb_object_agg(f.key, f.value -> 'old') \
          FROM merges o CROSS JOIN jsonb_each(o.changes) f WHERE o.business_id = ",
-        resource.table
-    ));
+    );
     sql.bind(tenant.id()).sql(" AND o.id = ").bind(kept.id).sql(")) p WHERE ");
     this(&mut sql, tenant, kept);
     sql.sql(" AND t.business_id = m.business_id AND t.id = m.survivor_id")
         .run(tx)
         .map_err(|error| taken(error.into(), resource))?;
-    Ok(others.into_iter().filter_map(named).collect())
+    Ok(others.into_iter().map(|field| field.name).collect())
 }
 
 /// Restores the other rows, if it was the merge that deleted them.
 fn restore(tx: &mut Tx<'_>, tenant: &Tenant, kept: &Kept) -> Result<()> {
-    let mut sql = Statement::new(format!(
-        "UPDATE {} t SET deleted_at = NULL, version = t.version + 1, updated_at = now() FROM merges m WHERE ",
-        kept.resource.table
-    ));
+    let mut sql = Statement::new("UPDATE ");
+    sql.ident(kept.resource.table);
+    sql.sql(" t SET deleted_at = NULL, version = t.version + 1, updated_at = now() FROM merges m WHERE ");
     this(&mut sql, tenant, kept);
     // Both are the time of the merge's transaction.
     sql.sql(" AND t.business_id = m.business_id AND t.deleted_at = m.created_at AND t.id = ANY(");
@@ -162,26 +188,21 @@ fn restore(tx: &mut Tx<'_>, tenant: &Tenant, kept: &Kept) -> Result<()> {
 /// Returns how many could not be moved back.
 fn relink(tx: &mut Tx<'_>, tenant: &Tenant, kept: &Kept, link: Link, there: &[Uuid]) -> Result<i64> {
     let Link { resource, column } = link;
-    let name = || SqlValue::Text(Some(link.name()));
     let mut sql = Statement::new(
         "WITH kept AS (SELECT r.id::uuid AS id, l.key::uuid AS was FROM merges m CROSS JOIN jsonb_each(m.links -> ",
     );
-    sql.bind(name()).sql(") l CROSS JOIN jsonb_array_elements_text(l.value) r (id) WHERE ");
+    sql.bind(link.name()).sql(") l CROSS JOIN jsonb_array_elements_text(l.value) r (id) WHERE ");
     this(&mut sql, tenant, kept);
-    sql.push(&format!(
-        "), back AS (SELECT t.id, kept.was FROM {} t JOIN kept ON kept.id = t.id WHERE t.{column} = ",
-        resource.table
-    ));
+    sql.sql("), back AS (SELECT t.id, kept.was FROM ").ident(resource.table);
+    sql.sql(" t JOIN kept ON kept.id = t.id WHERE t.").ident(column).sql(" = ");
     sql.bind(kept.survivor).sql(" AND t.business_id = ").bind(tenant.id());
     sql.sql(" AND kept.was = ANY(").bind(there.to_vec());
-    sql.push(&format!(
-        ") ORDER BY t.id FOR NO KEY UPDATE OF t), gone AS (UPDATE {} t SET {column} = back.was, ",
-        resource.table
-    ));
-    sql.sql("version = t.version + 1, updated_at = now() FROM back WHERE t.business_id = ");
+    sql.sql(") ORDER BY t.id FOR NO KEY UPDATE OF t), gone AS (UPDATE ").ident(resource.table);
+    sql.sql(" t SET ").ident(column).sql(" = back.was, version = t.version + 1, updated_at = now() ");
+    sql.sql("FROM back WHERE t.business_id = ");
     sql.bind(tenant.id()).sql(" AND t.id = back.id RETURNING 1) ");
     sql.sql("SELECT (SELECT count(*) FROM kept) - (SELECT count(*) FROM gone)");
-    Ok(sql.row(tx)?.and_then(|row| row.int(0)).unwrap_or_default())
+    Ok(sql.scalar::<i64>(tx)?.unwrap_or_default())
 }
 
 /// Translates the error of a unique value that was taken meanwhile.

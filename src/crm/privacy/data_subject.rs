@@ -2,6 +2,7 @@
 //! a contact that have their address.
 
 use diesel::pg::PgConnection;
+use diesel::prelude::*;
 use uuid::Uuid;
 
 use crate::auth::Tenant;
@@ -9,6 +10,7 @@ use crate::base::error::Result;
 use crate::crm::contacts::CONTACTS;
 use crate::crm::merges::MERGES;
 use crate::db::Statement;
+use crate::db::schema::contacts;
 use crate::resource::audit_log::AUDIT_LOG;
 use crate::resource::{Cardinality, Resource, crud, registry, select};
 
@@ -61,8 +63,8 @@ impl DataSubject {
         let (persons, addresses) = persons(conn, tenant, contact, locks)?;
         let mut found = Self(vec![(&CONTACTS, persons.clone())]);
         let mut add = |found: &mut Self, resource: &'static Resource, mut sql: Statement| -> Result<()> {
-            let rows = sql.sql(if locks { " FOR UPDATE" } else { "" }).rows(conn)?;
-            found.0.push((resource, rows.iter().filter_map(|row| row.uuid(0)).collect()));
+            let ids = sql.sql(if locks { " FOR UPDATE" } else { "" }).scalars::<Uuid>(conn)?;
+            found.0.push((resource, ids));
             Ok(())
         };
         for path in paths() {
@@ -85,6 +87,16 @@ impl DataSubject {
     }
 }
 
+/// A contact who is the same person.
+#[derive(QueryableByName)]
+#[diesel(table_name = contacts)]
+struct Person {
+    id: Uuid,
+    /// In lower case.
+    email: Option<String>,
+    phone: Option<String>,
+}
+
 /// Returns the contact and those merged with it, and their email addresses and phone numbers: the current ones and, as
 /// far as the audit log shows, earlier ones. Values that a merge with others brought and its undoing took away do not
 /// count. Errors: 404.
@@ -95,29 +107,29 @@ fn persons(conn: &mut PgConnection, tenant: &Tenant, contact: Uuid, locks: bool)
     sql.sql(
         " AND m.resource = 'contacts' AND m.reverted_at IS NULL AND (m.survivor_id = same.id OR m.from_ids @> ARRAY[same.id::text]) \
          CROSS JOIN LATERAL (SELECT m.survivor_id AS id UNION SELECT unnest(m.from_ids)::uuid) other) \
-         SELECT t.id, lower(t.email), t.phone FROM contacts t",
+         SELECT t.id, lower(t.email) AS email, t.phone FROM contacts t",
     );
     sql.append(select::tenant_predicate(&CONTACTS, tenant)).sql(" AND t.id IN (SELECT id FROM same) ORDER BY t.id");
-    let rows = sql.sql(if locks { " FOR UPDATE OF t" } else { "" }).rows(conn)?;
-    let persons: Vec<Uuid> = rows.iter().filter_map(|row| row.uuid(0)).collect();
+    let found = sql.sql(if locks { " FOR UPDATE OF t" } else { "" }).load::<Person>(conn)?;
+    let persons: Vec<Uuid> = found.iter().map(|person| person.id).collect();
     if !persons.contains(&contact) {
         return Err(crud::not_found(&CONTACTS));
     }
-    let now = rows.iter().flat_map(|row| [1, 2].map(|cell| row.text(cell).map(str::to_owned)));
-    let mut addresses: Vec<String> = now.flatten().collect();
+    let mut addresses: Vec<String> =
+        found.into_iter().flat_map(|person| [person.email, person.phone]).flatten().collect();
     let mut before = Statement::new(
         "SELECT lower(t.changes #>> ARRAY[field, 'old']) FROM audit_log t CROSS JOIN unnest(ARRAY['email', 'phone']) field",
     );
     before.append(select::tenant_predicate(&AUDIT_LOG, tenant)).sql(" AND t.row_id = ANY(").bind(persons.clone());
     before.sql(") AND t.changes #>> ARRAY[field, 'old'] IS NOT NULL");
-    before
-        .sql(" AND NOT EXISTS (SELECT FROM merges m WHERE m.business_id = t.business_id AND m.survivor_id = t.row_id");
-    before.sql(" AND m.reverted_at IS NOT NULL AND m.created_at <= t.created_at");
-    before.sql(" AND lower(m.changes #>> ARRAY[field, 'new']) = lower(t.changes #>> ARRAY[field, 'old'])");
+    before.sql(
+        " AND NOT EXISTS (SELECT FROM merges m WHERE m.business_id = t.business_id AND m.survivor_id = t.row_id \
+         AND m.reverted_at IS NOT NULL AND m.created_at <= t.created_at \
+         AND lower(m.changes #>> ARRAY[field, 'new']) = lower(t.changes #>> ARRAY[field, 'old'])",
+    );
     // Except when the same merge was undone and repeated.
     before.sql(" AND NOT m.from_ids <@ ").bind(persons.iter().map(Uuid::to_string).collect::<Vec<_>>());
-    let rows = before.sql(")").rows(conn)?;
-    addresses.extend(rows.iter().filter_map(|row| row.text(0).map(str::to_owned)));
+    addresses.extend(before.sql(")").scalars::<String>(conn)?);
     addresses.sort();
     addresses.dedup();
     Ok((persons, addresses))
@@ -134,22 +146,31 @@ fn merges(tenant: &Tenant, persons: &[Uuid]) -> Statement {
 
 impl Path {
     fn rows(&self, tenant: &Tenant, persons: &[Uuid], addresses: &[String], found: &DataSubject) -> Statement {
-        let mut sql = Statement::new(format!("SELECT t.id FROM {} t", self.resource.table));
-        sql.append(select::tenant_predicate(self.resource, tenant)).sql(" AND (");
-        let nobody = self.contact.map(|column| format!("t.{column} IS NULL AND ")).unwrap_or_default();
+        let mut sql = Statement::new("SELECT t.id FROM ");
+        sql.ident(self.resource.table).sql(" t").append(select::tenant_predicate(self.resource, tenant)).sql(" AND (");
         match self.contact {
-            Some(column) => sql.push(&format!("t.{column} = ANY(")).bind(persons.to_vec()).sql(")"),
+            Some(column) => sql.sql("t.").ident(column).sql(" = ANY(").bind(persons.to_vec()).sql(")"),
             None => sql.sql("false"),
         };
         for (column, resource) in &self.through {
-            sql.push(&format!(" OR ({nobody}t.{column} = ANY(")).bind(found.of(resource)).sql("))");
+            self.or_without_contact(&mut sql);
+            sql.sql("t.").ident(column).sql(" = ANY(").bind(found.of(resource)).sql("))");
         }
         for column in self.addresses.iter().filter(|_| !addresses.is_empty()) {
+            self.or_without_contact(&mut sql);
             // The number may be stored with its extension.
-            sql.push(&format!(" OR ({nobody}split_part(lower(t.{column}), ';ext=', 1) = ANY("));
+            sql.sql("split_part(lower(t.").ident(column).sql("), ';ext=', 1) = ANY(");
             sql.bind(addresses.to_vec()).sql("))");
         }
         sql.sql(") ORDER BY t.id");
         sql
+    }
+
+    /// Begins an alternative condition on the rows that have no contact of their own.
+    fn or_without_contact(&self, sql: &mut Statement) {
+        sql.sql(" OR (");
+        if let Some(column) = self.contact {
+            sql.sql("t.").ident(column).sql(" IS NULL AND ");
+        }
     }
 }

@@ -31,12 +31,11 @@ pub struct Erased {
 pub fn erase(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, mode: Option<&str>, done: &HashSet<Uuid>) -> Result<Erased> {
     merges::take_turns(tx, tenant)?;
     let mut sql = Statement::new("SELECT erasure FROM businesses WHERE id = ");
-    let configured = sql.bind(tenant.id()).row(tx)?;
-    let configured = configured.as_ref().and_then(|row| row.text(0)).unwrap_or(ERASURE_MODES[0]);
-    let mode = mode.unwrap_or(configured).to_owned();
+    let configured = sql.bind(tenant.id()).scalar::<String>(tx)?;
+    let mode = mode.map(str::to_owned).or(configured).unwrap_or_else(|| ERASURE_MODES[0].to_owned());
     // The audit log then records the erasure without the old values.
     let mut erasing = Statement::new("SELECT set_config('rapport.erasing', ");
-    erasing.bind(mode.clone()).sql(", true)").run(tx)?;
+    erasing.bind(&mode).sql(", true)").run(tx)?;
     let mut reach = DataSubject::find(tx, tenant, id, true)?;
     reach.0.iter_mut().for_each(|(_, ids)| ids.retain(|id| !done.contains(id)));
     // Values that merges gave to other rows, and took from them again.
@@ -45,7 +44,7 @@ pub fn erase(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, mode: Option<&str>, don
     // Dependent rows first.
     for (resource, ids) in reach.0.iter().rev().filter(|(_, ids)| !ids.is_empty()) {
         let mut sql = match mode.as_str() {
-            "delete" => Statement::new(format!("DELETE FROM {} AS t", resource.table)),
+            "delete" => deletion(resource),
             _ => emptied(resource),
         };
         sql.append(select::tenant_predicate(resource, tenant)).sql(" AND t.id = ANY(").bind(ids.clone()).sql(")");
@@ -57,17 +56,23 @@ pub fn erase(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, mode: Option<&str>, don
     Ok(Erased { mode, rows, ids: reach.ids().into_iter().collect() })
 }
 
+fn deletion(resource: &Resource) -> Statement {
+    let mut sql = Statement::new("DELETE FROM ");
+    sql.ident(resource.table).sql(" AS t");
+    sql
+}
+
 /// Builds `UPDATE … SET` of every free field.
 fn emptied(resource: &Resource) -> Statement {
-    let mut sql =
-        Statement::new(format!("UPDATE {} AS t SET version = version + 1, updated_at = now()", resource.table));
+    let mut sql = Statement::new("UPDATE ");
+    sql.ident(resource.table).sql(" AS t SET version = version + 1, updated_at = now()");
     for field in resource.fields.iter().filter(|field| is_free(field)) {
-        sql.push(&format!(", {} = ", field.name));
+        sql.sql(", ").ident(field.name).sql(" = ");
         match field.field_type {
             FieldType::Tags => sql.sql("'{}'"),
             FieldType::Object if !field.nullable => sql.sql("'{}'"),
             _ if field.nullable => sql.sql("NULL"),
-            _ => sql.bind(ERASED.to_owned()),
+            _ => sql.bind(ERASED),
         };
     }
     match resource.plural {

@@ -14,10 +14,10 @@ use crate::resource::{crud, select};
 pub fn export(tx: &mut Tx<'_>, tenant: &Tenant, contact: Uuid, most: usize) -> Result<Vec<u8>> {
     let reach = DataSubject::find(tx, tenant, contact, false)?;
     let ids = reach.ids();
-    let told = told(tx, tenant, &ids)?;
-    if ids.len() + told > most {
+    let entries = audit_entries(tx, tenant, &ids)?;
+    if ids.len() + entries > most {
         let detail = format!(
-            "There are {} rows about this contact and {told} entries of the audit log about these, and an export has at most \
+            "There are {} rows about this contact and {entries} entries of the audit log about these, and an export has at most \
              {most} in all (RAPPORT_EXPORT_ROWS).",
             ids.len()
         );
@@ -37,9 +37,9 @@ pub fn export(tx: &mut Tx<'_>, tenant: &Tenant, contact: Uuid, most: usize) -> R
 }
 
 /// Counts the audit log entries about these rows.
-fn told(tx: &mut Tx<'_>, tenant: &Tenant, ids: &[Uuid]) -> Result<usize> {
+fn audit_entries(tx: &mut Tx<'_>, tenant: &Tenant, ids: &[Uuid]) -> Result<usize> {
     let mut sql = Statement::new("SELECT count(*) FROM audit_log t");
     sql.append(select::tenant_predicate(&AUDIT_LOG, tenant)).sql(" AND t.row_id = ANY(").bind(ids.to_vec()).sql(")");
-    let count = sql.row(tx)?.and_then(|row| row.int(0)).unwrap_or_default();
+    let count = sql.scalar::<i64>(tx)?.unwrap_or_default();
     Ok(usize::try_from(count).unwrap_or_default())
 }
