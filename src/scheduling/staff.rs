@@ -1,7 +1,6 @@
 //! Staff: the people who can be booked. Not all of them sign in.
 
 use crate::auth::Area;
-use crate::db::SqlValue;
 use crate::db::schema::staff;
 use crate::resource::{Field, FieldType, Hooks, Relation, Resource, Sort};
 
@@ -38,7 +37,7 @@ pub static STAFF: Resource = Resource {
     hooks: Hooks {
         prepare: |change, business, _| {
             if change.creates {
-                change.set_default(staff::time_zone, SqlValue::Text(Some(business.time_zone.clone())));
+                change.set_default(staff::time_zone, business.time_zone.as_str());
             }
         },
         ..Hooks::NONE

@@ -14,8 +14,8 @@ use super::time_slot::{BLOCKING_STATUSES, TimeSlot};
 use crate::auth::{Tenant, TenantSettings};
 use crate::base::error::{Error, FieldError, Result};
 use crate::crm::reminders;
+use crate::db::Tx;
 use crate::db::schema::bookings;
-use crate::db::{SqlValue, Tx};
 use crate::resource::crud::{self, Row};
 use crate::resource::{Changeset, PendingRow, Resource, ValidationErrors};
 
@@ -25,8 +25,8 @@ const MAX_DURATION: TimeDelta = TimeDelta::days(366);
 
 pub fn prepare(change: &mut Changeset, business: &TenantSettings, faults: &mut ValidationErrors) {
     if change.creates {
-        change.set(bookings::code, SqlValue::Text(Some(booking_code::generate())));
-        change.set_default(bookings::time_zone, SqlValue::Text(Some(business.time_zone.clone())));
+        change.set(bookings::code, booking_code::generate());
+        change.set_default(bookings::time_zone, business.time_zone.as_str());
     }
     if let (Some(start), Some(end)) = (change.time(bookings::starts_at), change.time(bookings::ends_at))
         && let Err(detail) = lasts(start, end)
@@ -91,7 +91,7 @@ fn complete(change: &mut Changeset, stored: Option<&StoredBooking>) -> Result<Op
         let detail = "`starts_at` must be in the years 1 to 9999 in the booking's own zone too.";
         return Err(Error::Invalid(vec![FieldError::new("/starts_at", "out_of_range", detail)]));
     }
-    change.set(bookings::day, SqlValue::Date(Some(day)));
+    change.set(bookings::day, day);
     let status = change.text(bookings::status).or(stored.map(|s| s.status.as_str())).unwrap_or("confirmed");
     let staff = match change.get(bookings::staff_id) {
         Some(given) => given.as_uuid(),
