@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use crate::auth::TenantSettings;
 use crate::base::phone;
-use crate::db::SqlValue;
 use crate::db::schema::{conversations, messages};
 use crate::resource::{Changeset, Field, Hooks, Relation, Resource, RowVisibility, Sort, ValidationErrors};
 
@@ -98,6 +97,6 @@ fn prepare(change: &mut Changeset, business: &TenantSettings, _: &mut Validation
             Some("whatsapp") => phone::normalise_unsigned(address, &business.country),
             _ => phone::normalise(address, &business.country),
         };
-        change.set(conversations::address, SqlValue::Text(Some(address)));
+        change.set(conversations::address, address);
     }
 }

@@ -122,11 +122,10 @@ pub static MESSAGES: Resource = Resource {
 };
 
 fn prepare(change: &mut Changeset, _: &TenantSettings, faults: &mut ValidationErrors) {
-    let text = SqlValue::text;
     if change.creates {
         let inbound = change.text(messages::direction) == Some("inbound");
-        change.set_default(messages::author, text(if inbound { "contact" } else { "user" }));
-        change.set_default(messages::status, text(if inbound { "received" } else { "queued" }));
+        change.set_default(messages::author, if inbound { "contact" } else { "user" });
+        change.set_default(messages::status, if inbound { "received" } else { "queued" });
         let empty = change.text(messages::body).is_none() && change.get(messages::media).is_none_or(SqlValue::is_null);
         if empty && change.text(messages::kind).is_none_or(|kind| kind == "text") {
             faults.required(&["body"], "A text message needs a `body`.");
