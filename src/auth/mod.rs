@@ -16,7 +16,7 @@ mod token_source;
 pub use self::args::CredentialArgs;
 pub use self::authenticator::Authenticator;
 pub use self::identity::{Credential, Hash, Identity, Principal, hash};
-pub use self::roles::{Action, Area, Permissions, Role};
+pub use self::roles::{Action, Area, Permission, Permissions, Role};
 pub use self::secret::{random, secret};
 pub use self::tenant::Tenant;
 pub use self::tenant_settings::TenantSettings;

@@ -2,6 +2,10 @@
 
 use std::fmt;
 
+use serde::{Serialize, Serializer};
+use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
+use utoipa::{PartialSchema, ToSchema};
+
 /// A part of the API that permissions are granted for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Area {
@@ -30,8 +34,9 @@ pub enum Action {
     Delete,
 }
 
-/// From the least to the most privileged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
+/// A role in a business, from the least to the most privileged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
 pub enum Role {
     Viewer,
     Agent,
@@ -114,11 +119,14 @@ impl Permissions {
         others.0 & !self.0 == 0
     }
 
-    /// Returns the names as `area:action`, in the order of [`Area::ALL`].
+    /// Returns each of them, in the order of [`Area::ALL`].
+    pub fn iter(self) -> impl Iterator<Item = Permission> {
+        every().filter(move |(area, action)| self.has(*area, *action)).map(|(area, action)| Permission(area, action))
+    }
+
+    /// Returns their names, in the same order.
     pub fn names(self) -> impl Iterator<Item = String> {
-        every()
-            .filter(move |(area, action)| self.has(*area, *action))
-            .map(|(area, action)| format!("{}:{}", area.name(), action.name()))
+        self.iter().map(|permission| permission.to_string())
     }
 
     /// Returns the permission that is named `name`, such as `crm:read`.
@@ -144,6 +152,31 @@ impl FromIterator<(Area, Action)> for Permissions {
         Self(all.into_iter().fold(0, |bits, (area, action)| bits | bit(area, action)))
     }
 }
+
+/// An action in an area, which is named `crm:read`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Permission(Area, Action);
+
+impl fmt::Display for Permission {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.0.name(), self.1.name())
+    }
+}
+
+impl Serialize for Permission {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl PartialSchema for Permission {
+    fn schema() -> utoipa::openapi::RefOr<Schema> {
+        let text = ObjectBuilder::new().schema_type(Type::String).enum_values(Some(Role::Owner.permissions().names()));
+        Schema::from(text.description(Some("What a role or an API key may do, as `area:action`.")).build()).into()
+    }
+}
+
+impl ToSchema for Permission {}
 
 fn bit(area: Area, action: Action) -> u32 {
     1 << (area as u32 * Action::ALL.len() as u32 + action as u32)

@@ -11,6 +11,7 @@ use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse};
 use diesel::QueryableByName;
 use diesel::sql_types::{Binary, Bool, Integer, Nullable, Text};
+use serde::Serialize;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
@@ -45,6 +46,12 @@ pub struct ApiResponse {
 impl ApiResponse {
     pub fn new(status: StatusCode, body: Vec<u8>) -> Self {
         Self { status, location: None, etag: None, body, secret: false }
+    }
+
+    /// A response whose body is `body` as JSON. Errors: 500.
+    pub fn of(status: StatusCode, body: &impl Serialize) -> Result<Self> {
+        let json = serde_json::to_vec(body).map_err(|error| Error::Internal(error.to_string()))?;
+        Ok(Self::new(status, json))
     }
 
     pub fn location(mut self, path: String) -> Self {

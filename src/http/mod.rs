@@ -4,7 +4,7 @@
 //! [`cors`], [`response_headers`], [`access_log`]. [`routing`] registers handlers, whose extractors are [`caller`],
 //! [`payload`] and [`rate_limit`]; [`client_ip`] says whom an anonymous request counts for. [`idempotency`] makes writes
 //! repeatable, [`precondition`] and [`response`] handle entity tags, [`openapi_responses`] has what all operations
-//! document. [`settings`] is what the operator configures.
+//! document, [`openapi_problems`] their error responses as types. [`settings`] is what the operator configures.
 
 pub mod access_log;
 pub mod args;
@@ -14,6 +14,7 @@ pub mod connections;
 pub mod cors;
 pub mod idempotency;
 pub mod middleware;
+pub mod openapi_problems;
 pub mod openapi_responses;
 pub mod origin;
 pub mod payload;

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use diesel::QueryableByName;
 use diesel::pg::PgConnection;
-use serde_json::Value as Json;
 use uuid::Uuid;
 
 use super::device::Device;
@@ -12,6 +11,7 @@ use super::email_links::LINK_EXPIRED;
 use super::membership_choice::{self, MembershipChoice};
 use super::passwords::Passwords;
 use super::provisioning::{Person, find_or_create_person};
+use super::responses::SignedIn;
 use super::session_issuer::SessionIssuer;
 use super::sessions;
 use crate::auth::{Hash, SessionClaims, hash};
@@ -35,7 +35,7 @@ impl InvitationAcceptance {
         password: Option<String>,
         name: Option<String>,
         device: Device,
-    ) -> Result<Json> {
+    ) -> Result<SignedIn> {
         let hashed = hash(token);
         let known = self.db.unscoped().read("invitation", move |conn| has_password(conn, &hashed)).await?;
         // Checked before a password is hashed, which is expensive.

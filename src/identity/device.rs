@@ -3,8 +3,10 @@
 use actix_web::HttpRequest;
 use actix_web::http::header;
 
-use super::dto::MAX_USER_AGENT_LEN;
 use crate::http::client_ip;
+
+/// Characters of a user agent which are stored.
+const MAX_USER_AGENT_LEN: usize = 300;
 
 /// User agent and address of a client which signs in.
 #[derive(Clone, Debug)]

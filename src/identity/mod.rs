@@ -5,7 +5,8 @@
 //! an identity provider, [`password_change`], [`password_reset`], [`send_invitation`], [`accept_invitation`]; those
 //! which sign a person in share the [`session_issuer`]. [`sessions`] and [`stored_passwords`] are in the database,
 //! [`passwords`] are hashed on threads of their own, [`throttle`] counts failures. Handlers are in [`http`],
-//! [`email_flows`] and [`me`], joined in [`routes`]; their bodies are in [`dto`], their documentation in [`openapi`].
+//! [`email_flows`] and [`me`], joined in [`routes`] and in [`openapi`]; their bodies are in [`requests`] and
+//! [`responses`].
 
 mod accept_invitation;
 pub mod api_keys;
@@ -13,7 +14,6 @@ pub mod args;
 pub mod businesses;
 mod credential_response;
 mod device;
-pub mod dto;
 mod email_flows;
 mod email_links;
 mod email_templates;
@@ -28,6 +28,8 @@ mod password_change;
 mod password_reset;
 pub mod passwords;
 pub mod provisioning;
+pub mod requests;
+mod responses;
 mod role_rules;
 pub mod routes;
 pub mod send_invitation;

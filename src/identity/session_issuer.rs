@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use actix_web::web::Data;
-use serde_json::{Value as Json, json};
 use uuid::Uuid;
 
 use super::device::Device;
 use super::membership_choice::{self, MembershipChoice};
+use super::responses::{BusinessSummary, SignedIn, TokenPair, TokenType, UserSummary};
 use super::sessions::{self, Renewal};
-use crate::auth::{Authenticator, SessionClaims, hash};
+use crate::auth::{Authenticator, Role, SessionClaims, hash};
 use crate::base::error::{Error, Result};
 use crate::db::{Db, Tx};
 
@@ -42,7 +42,7 @@ impl SessionIssuer {
         business: Option<&str>,
         device: Device,
         recheck: impl Fn(&mut Tx<'_>) -> Result<()> + Send + Sync + 'static,
-    ) -> Result<Json> {
+    ) -> Result<SignedIn> {
         let choices = self
             .db
             .unscoped()
@@ -67,20 +67,22 @@ impl SessionIssuer {
         refresh: &str,
         name: &str,
         membership: &MembershipChoice,
-    ) -> Result<Json> {
-        let mut response = self.token_pair(claims, refresh).await?;
-        response["user"] = json!({ "id": claims.user, "name": name });
-        response["business"] = json!({ "id": membership.business, "slug": membership.slug, "name": membership.name });
-        response["role"] = json!(membership.role);
-        Ok(response)
+    ) -> Result<SignedIn> {
+        let MembershipChoice { business, slug, name: business_name, role } = membership;
+        Ok(SignedIn {
+            tokens: self.token_pair(claims, refresh.to_owned()).await?,
+            user: UserSummary { id: claims.user, name: name.to_owned() },
+            business: BusinessSummary { id: *business, slug: slug.clone(), name: business_name.clone() },
+            role: Role::named(role).ok_or_else(|| Error::Internal(format!("a membership has the role {role}")))?,
+        })
     }
 
     /// Exchanges a refresh token, which is valid once, for a new pair of tokens. Errors: 401.
-    pub async fn renew(&self, refresh: &str) -> Result<Json> {
+    pub async fn renew(&self, refresh: &str) -> Result<TokenPair> {
         let (fresh, used, days) = (sessions::generate()?, hash(refresh), self.days);
         let hashed = hash(&fresh);
         match self.db.unscoped().write("renew_session", move |tx| sessions::renew(tx, &used, &hashed, days)).await? {
-            Renewal::Renewed(claims) => self.token_pair(claims, &fresh).await,
+            Renewal::Renewed(claims) => self.token_pair(claims, fresh).await,
             Renewal::Unknown => Err(SESSION_OVER),
             Renewal::Reused => {
                 tracing::warn!("a refresh token came twice; its session was ended");
@@ -89,14 +91,14 @@ impl SessionIssuer {
         }
     }
 
-    async fn token_pair(&self, claims: SessionClaims, refresh: &str) -> Result<Json> {
+    async fn token_pair(&self, claims: SessionClaims, refresh_token: String) -> Result<TokenPair> {
         let tokens = self.authenticator.tokens().await?;
-        Ok(json!({
-            "access_token": tokens.issue(claims)?,
-            "token_type": "Bearer",
-            "expires_in": tokens.life().as_secs(),
-            "refresh_token": refresh,
-            "session_id": claims.session,
-        }))
+        Ok(TokenPair {
+            access_token: tokens.issue(claims)?,
+            token_type: TokenType::Bearer,
+            expires_in: u32::try_from(tokens.life().as_secs()).unwrap_or(u32::MAX),
+            refresh_token,
+            session_id: claims.session,
+        })
     }
 }

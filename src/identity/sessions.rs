@@ -5,11 +5,12 @@
 //! because responses get lost and tabs race; but only until a token which it yielded was used. Of the tokens which it
 //! yielded then, one may be used: a second would start a chain of unknown origin.
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Utc};
 use diesel::QueryableByName;
 use diesel::pg::PgConnection;
 use diesel::sql_types::Bool;
-use serde::{Serialize, Serializer};
+use serde::Serialize;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::device::Device;
@@ -18,6 +19,7 @@ use crate::auth::{Hash, SessionClaims, Tenant, secret};
 use crate::base::error::{Error, Result};
 use crate::db::schema::{refresh_tokens, sessions};
 use crate::db::{Statement, Tx};
+use crate::resource::instant;
 
 /// Grace period for using a token again, in seconds.
 const GRACE_SECONDS: u32 = 10;
@@ -146,32 +148,41 @@ fn end(tx: &mut Tx<'_>, claims: &SessionClaims) -> Result<()> {
     Ok(())
 }
 
-/// A session as its user sees it.
-#[derive(QueryableByName, Serialize)]
+/// A session as its user sees it: a person signed in to a business.
+#[derive(QueryableByName, Serialize, ToSchema)]
 #[diesel(table_name = sessions)]
-pub struct ListedSession {
+#[schema(description = "A person signed in to a business.")]
+#[schema(examples(json!({
+    "id": "01939d5e-6f3a-7b21-9c4e-3f8a1d2b5c71", "user_agent": "Mozilla/5.0", "address": "203.0.113.7",
+    "created_at": "2026-11-20T09:30:00.000000Z", "last_used_at": "2026-11-20T09:30:00.000000Z",
+    "expires_at": "2026-12-20T09:30:00.000000Z", "current": true,
+})))]
+pub struct Session {
+    /// UUIDv7, so it sorts by creation.
     id: Uuid,
+    /// The program that signed in.
+    #[schema(max_length = 300, required = true)]
     user_agent: Option<String>,
+    /// Where from.
+    #[schema(max_length = 60, required = true)]
     address: Option<String>,
-    #[serde(serialize_with = "to_microseconds")]
+    /// When it began.
+    #[serde(serialize_with = "instant::serialize")]
     created_at: DateTime<Utc>,
-    #[serde(serialize_with = "to_microseconds")]
+    /// When it was last used, to the minute.
+    #[serde(serialize_with = "instant::serialize")]
     last_used_at: DateTime<Utc>,
-    #[serde(serialize_with = "to_microseconds")]
+    /// When it ends unless it is renewed.
+    #[serde(serialize_with = "instant::serialize")]
     expires_at: DateTime<Utc>,
     /// Whether it is the one that asks.
     #[diesel(sql_type = Bool)]
     current: bool,
 }
 
-/// Writes an instant as rows of resources have it.
-fn to_microseconds<S: Serializer>(time: &DateTime<Utc>, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&time.to_rfc3339_opts(SecondsFormat::Micros, true))
-}
-
 /// Returns the sessions of `user` in the tenant's business, the most recently used first; `current` is the one that
 /// asks.
-pub fn list(conn: &mut PgConnection, tenant: &Tenant, user: Uuid, current: Uuid) -> Result<Vec<ListedSession>> {
+pub fn list(conn: &mut PgConnection, tenant: &Tenant, user: Uuid, current: Uuid) -> Result<Vec<Session>> {
     let mut sql = Statement::new("SELECT id, user_agent, address, created_at, last_used_at, expires_at, id = ");
     sql.bind(current).sql(" AS current FROM sessions WHERE business_id = ").bind(tenant.id());
     sql.sql(" AND user_id = ").bind(user);

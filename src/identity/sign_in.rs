@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use serde_json::Value as Json;
-
 use super::device::Device;
 use super::passwords::Passwords;
+use super::responses::SignedIn;
 use super::session_issuer::SessionIssuer;
 use super::stored_passwords;
 use super::throttle::{self, Attempt, Throttle};
@@ -32,7 +31,13 @@ impl SignIn {
     /// Signs a person in to one of their businesses: the one with the slug `business`, or else their only one. Errors:
     /// 401 for any wrong credential; 429 after too many of these; 403 when they belong to no such business; 409 when
     /// they must choose one.
-    pub async fn sign_in(&self, email: &str, password: &str, business: Option<&str>, device: Device) -> Result<Json> {
+    pub async fn sign_in(
+        &self,
+        email: &str,
+        password: String,
+        business: Option<&str>,
+        device: Device,
+    ) -> Result<SignedIn> {
         let account = email.to_lowercase();
         let attempts = [
             self.accounts.reserve(&account)?,
@@ -42,7 +47,7 @@ impl SignIn {
         let person =
             self.db.unscoped().read("sign_in_user", move |conn| stored_passwords::person(conn, &address)).await?;
         let stored = person.as_ref().and_then(|person| person.hash.clone());
-        let matches = self.passwords.verify(stored.clone(), password.to_owned()).await?;
+        let matches = self.passwords.verify(stored.clone(), password).await?;
         let Some((person, verified)) = person.filter(|_| matches).zip(stored) else {
             attempts.into_iter().for_each(Attempt::failed);
             return Err(WRONG);

@@ -10,7 +10,7 @@ use crate::db;
 use crate::db::DatabaseArgs;
 use crate::db::database_target::DatabaseTarget;
 use crate::db::embedded::Absent;
-use crate::identity::dto::{MAX_PASSWORD_LEN, MIN_PASSWORD_LEN};
+use crate::identity::requests::{MAX_PASSWORD_LEN, MIN_PASSWORD_LEN};
 use crate::identity::{passwords, provisioning};
 use crate::resource::body::is_email;
 

@@ -4,7 +4,7 @@
 //! keys, [`rotation`] replaces the secret of one.
 
 mod definition;
-mod rotation;
+pub(super) mod rotation;
 mod store;
 mod writes;
 

@@ -11,10 +11,10 @@ use crate::auth::{Action, Area, Tenant, hash};
 use crate::base::error::{Error, Result};
 use crate::db::{Db, Statement, Tx};
 use crate::http::caller::Caller;
+use crate::http::openapi_problems::{BodyProblems, CallerProblems, Conflict, NotFound, ServiceProblems};
 use crate::http::{idempotency, routing};
-use crate::identity::dto::ROTATION;
-use crate::resource::action_body::ActionBody;
-use crate::resource::{Row, crud};
+use crate::identity::requests::RotateApiKeyRequest;
+use crate::resource::{Row, body, crud};
 
 /// How long the old key still works after a rotation, in seconds, unless the request sets it.
 const OVERLAP: i64 = 24 * 3600;
@@ -24,10 +24,31 @@ pub fn routes(scope: &mut ServiceConfig) {
     routing::resource("/{id}/rotation").on(Method::POST, rotate).register(scope);
 }
 
+#[utoipa::path(
+    post,
+    path = "/api/v1/api-keys/{id}/rotation",
+    tag = "api-keys",
+    operation_id = "rotateApiKey",
+    summary = "Give an API key a new secret",
+    description = "The new key is in the answer and is not shown again; the old one works for `overlap_seconds` more. \
+                   While the one before that still does, another rotation is refused (409 `rotation_running`), unless \
+                   `overlap_seconds` is 0: that ends both at once.",
+    params(("id" = Uuid, Path, description = "Id of the API key.")),
+    request_body = RotateApiKeyRequest,
+    responses(
+        (status = 200, description = "The row as it is now.", body = ref("#/components/schemas/ApiKeyCreated")),
+        (status = 404, response = NotFound),
+        (status = 409, response = Conflict),
+        BodyProblems,
+        CallerProblems,
+        ServiceProblems,
+    )
+)]
 async fn rotate(db: Data<Db>, caller: Caller, request: HttpRequest, body: Bytes) -> Result<HttpResponse> {
     let tenant = caller.require(Area::Keys, Action::Write)?;
     let id = Uuid::try_parse(request.match_info().query("id")).map_err(|_| crud::not_found(&API_KEYS))?;
-    let overlap = ActionBody::read(&body, &ROTATION)?.int("overlap_seconds").unwrap_or(OVERLAP);
+    let RotateApiKeyRequest { overlap_seconds } = body::read(&body)?;
+    let overlap = overlap_seconds.map_or(OVERLAP, |seconds| seconds.0);
     let (key, own) = (generate()?, tenant.clone());
     idempotency::write(&db, &tenant, &request, &body, "rotate_key", move |tx| {
         Ok(replace_secret(tx, &own, id, overlap, &key)?.answer().secret())

@@ -1,17 +1,16 @@
 //! The login with an identity provider: begins it, and completes it with what the provider returned.
 
-use serde_json::{Value as Json, json};
-
 use super::provider::Provider;
 use super::store::{self, LoginAttempt};
 use crate::auth::{hash, secret};
 use crate::base::error::{Error, Result};
 use crate::db::Db;
 use crate::identity::device::Device;
+use crate::identity::responses::{OidcAuthorization, SignedIn};
 use crate::identity::session_issuer::SessionIssuer;
 
 /// Lifetime of a login attempt, in seconds.
-const ATTEMPT_SECONDS: i64 = 600;
+const ATTEMPT_SECONDS: u32 = 600;
 
 const OVER: Error = Error::AuthRejected {
     code: "sign_in_over",
@@ -38,7 +37,7 @@ pub struct OidcLogin {
 impl OidcLogin {
     /// Begins a login: returns the authorization URL, and the secret which completes it. Errors: 404 when no provider
     /// is configured, 503 when it does not respond.
-    pub async fn begin_login(&self) -> Result<Json> {
+    pub async fn begin_login(&self) -> Result<OidcAuthorization> {
         let authorization = self.provider()?.authorize().await?;
         let secret = secret("oi_")?;
         let attempt = LoginAttempt {
@@ -47,8 +46,11 @@ impl OidcLogin {
             nonce: authorization.nonce,
             verifier: authorization.verifier,
         };
-        self.db.unscoped().write("oidc_begin_login", move |tx| store::save(tx, &attempt, ATTEMPT_SECONDS)).await?;
-        Ok(json!({ "authorization_url": authorization.url, "secret": secret, "expires_in": ATTEMPT_SECONDS }))
+        self.db
+            .unscoped()
+            .write("oidc_begin_login", move |tx| store::save(tx, &attempt, ATTEMPT_SECONDS.into()))
+            .await?;
+        Ok(OidcAuthorization { authorization_url: authorization.url, secret, expires_in: ATTEMPT_SECONDS })
     }
 
     /// Completes a login with what the provider returned. Errors: 401; 403 when the person is unknown here.
@@ -57,7 +59,7 @@ impl OidcLogin {
         response: LoginResponse,
         business: Option<&str>,
         device: Device,
-    ) -> Result<Json> {
+    ) -> Result<SignedIn> {
         let provider = self.provider()?;
         let (state, secret) = (hash(&response.state), hash(&response.secret));
         let attempt =

@@ -13,11 +13,21 @@ pub struct ValidationErrors(Vec<FieldError>);
 impl ValidationErrors {
     /// Adds an error of the field `name`.
     pub fn field(&mut self, name: &str, code: &'static str, detail: impl Into<String>) {
-        // Further errors would not be reported.
+        let name = shown(name);
+        self.at(format!("/{}", name.replace('~', "~0").replace('/', "~1")), code, detail);
+    }
+
+    /// Adds an error at `pointer`, unless there are so many that it would not be reported.
+    pub fn at(&mut self, pointer: String, code: &'static str, detail: impl Into<String>) {
         if self.0.len() < MAX_ERRORS {
-            let name = shown(name);
-            self.0.push(FieldError::new(format!("/{}", name.replace('~', "~0").replace('/', "~1")), code, detail));
+            self.0.push(FieldError::new(pointer, code, detail));
         }
+    }
+
+    /// Adds the errors of another part.
+    pub fn extend(&mut self, others: Self) {
+        self.0.extend(others.0);
+        self.0.truncate(MAX_ERRORS);
     }
 
     /// Adds that one of `names` is required, at the first of them; not where one was given and is invalid, which is

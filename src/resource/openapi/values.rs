@@ -1,0 +1,13 @@
+//! OpenAPI schemas of the values in bodies other than those of resources.
+
+use utoipa::openapi::{RefOr, Schema};
+
+use super::examples::example;
+use super::schemas::value_schema;
+use crate::resource::field::FieldType;
+
+/// Returns the schema of a value of the field type, with a description and an example as JSON.
+pub fn value(kind: FieldType, about: &str, example_json: &str) -> RefOr<Schema> {
+    let schema = value_schema(kind).description(Some(about.trim())).examples([example(example_json)]);
+    Schema::from(schema.build()).into()
+}
