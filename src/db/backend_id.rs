@@ -16,8 +16,6 @@ use diesel::result::Error as DieselError;
 use diesel::serialize::{self, IsNull, Output, ToSql};
 use diesel::sql_types::{HasSqlType, SqlType, is_nullable};
 
-use super::statement::Statement;
-
 const DIGITS: u32 = 4;
 const BASE: u32 = ARRAYS.len() as u32;
 
@@ -75,7 +73,7 @@ pub const ARRAYS: [(u32, u32); 48] = [
 ];
 
 /// Message with which [`BackendId::assertion`] fails.
-const ANOTHER_BACKEND: &str = "rapport: another backend than that of this connection";
+pub(super) const ANOTHER_BACKEND: &str = "rapport: another backend than that of this connection";
 
 /// The process id of a backend, as `pg_backend_pid()` returns it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,11 +97,9 @@ impl BackendId {
         Ok(())
     }
 
-    /// Returns a statement that fails on any other backend, see [`is_of_another_backend`].
-    pub(super) fn assertion(self) -> Statement {
-        let mut sql = Statement::new("SELECT CASE pg_backend_pid() WHEN ");
-        sql.number(self.0).sql(" THEN 0 ELSE concat(").literal(ANOTHER_BACKEND).sql(")::int END");
-        sql
+    /// Returns the process id.
+    pub(super) fn process(self) -> u32 {
+        self.0
     }
 }
 

@@ -8,6 +8,7 @@ use diesel::connection::{AnsiTransactionManager, SimpleConnection, TransactionMa
 use diesel::pg::PgConnection;
 use uuid::Uuid;
 
+use super::backend_assertion::assertion;
 use super::prepared;
 use super::session_context::{Actor, SessionContext};
 use super::statement::Statement;
@@ -114,7 +115,7 @@ pub(super) fn transact<T>(
     let begin = match prepared::backend(conn) {
         Some(backend) => {
             let mut begin = begin.clone();
-            begin.sql("; ").append(backend.assertion());
+            begin.sql("; ").append(assertion(backend));
             Cow::Owned(begin)
         }
         None => Cow::Borrowed(begin),

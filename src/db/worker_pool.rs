@@ -17,6 +17,7 @@ use diesel::r2d2::{ConnectionManager, Pool, PooledConnection};
 use tokio::sync::oneshot;
 
 use super::args::PoolArgs;
+use super::backend_assertion::assertion;
 use super::backend_id::is_of_another_backend;
 use super::fair_queue::{FairQueue, Limits, TenantKey};
 use super::gate::DatabaseGate;
@@ -286,7 +287,7 @@ impl WorkerPool {
                 discard(conn);
                 continue;
             }
-            match conn.batch_execute(backend.assertion().text()) {
+            match conn.batch_execute(assertion(backend).text()) {
                 Ok(()) => self.reached.answered(),
                 Err(error) => {
                     lost |= is_of_another_backend(&error);

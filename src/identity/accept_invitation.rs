@@ -6,6 +6,7 @@ use diesel::QueryableByName;
 use diesel::pg::PgConnection;
 use uuid::Uuid;
 
+use super::add_member::{KnownMember, add_member};
 use super::device::Device;
 use super::email_links::LINK_EXPIRED;
 use super::membership_choice::{self, MembershipChoice};
@@ -101,11 +102,8 @@ fn accept(tx: &mut Tx<'_>, token: &Hash, name: Option<&str>, password: Option<&s
     let Person { id: user, name } = find_or_create_person(tx, &invitation.email, name)?;
     tx.set_context(business, Some(Actor::User(user)))?;
     first_password(tx, user, password)?;
-    let mut join = Statement::new("INSERT INTO memberships (business_id, id, user_id, role) VALUES (");
-    join.bind(business).sql(", ").bind(Uuid::now_v7()).sql(", ");
-    join.bind(user).sql(", ").bind(invitation.role);
     // A person who became a member in another way meanwhile keeps that role.
-    join.sql(") ON CONFLICT (business_id, user_id) DO NOTHING").run(tx)?;
+    add_member(tx, business, user, &invitation.role, KnownMember::Keeps)?;
     Ok(Some(Joined { user, name, membership: membership(tx, business, user)? }))
 }
 

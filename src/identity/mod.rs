@@ -2,13 +2,14 @@
 //!
 //! Resources: [`businesses`], [`users`], [`memberships`], [`invitations`], [`api_keys`]; [`role_rules`] says who may
 //! grant a role. Flows, each a type that its HTTP handlers extract ([`services`]): [`sign_in`] by password, [`oidc`] by
-//! an identity provider, [`password_change`], [`password_reset`], [`send_invitation`], [`accept_invitation`]; those
+//! an identity provider, [`password_change`], [`password_reset`], [`send_invitation`], [`accept_invitation`] ([`add_member`]); those
 //! which sign a person in share the [`session_issuer`]. [`sessions`] and [`stored_passwords`] are in the database,
 //! [`passwords`] are hashed on threads of their own, [`throttle`] counts failures. Handlers are in [`http`],
 //! [`email_flows`] and [`me`], joined in [`routes`] and in [`openapi`]; their bodies are in [`requests`] and
 //! [`responses`].
 
 mod accept_invitation;
+mod add_member;
 pub mod api_keys;
 pub mod args;
 pub mod businesses;

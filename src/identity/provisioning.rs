@@ -3,6 +3,7 @@
 use diesel::QueryableByName;
 use uuid::Uuid;
 
+use super::add_member::{KnownMember, add_member};
 use super::role_rules::{ensure_owner_remains, role_of};
 use super::stored_passwords;
 use crate::auth::{Role, Tenant};
@@ -22,14 +23,7 @@ pub fn admit(
 ) -> Result<bool> {
     let Person { id, .. } = find_or_create_person(tx, email, name)?;
     let before = role_of(tx, tenant, memberships::user_id, id)?;
-    let mut member = Statement::new("INSERT INTO memberships (business_id, id, user_id, role) VALUES (");
-    member.bind(tenant.id()).sql(", ").bind(Uuid::now_v7()).sql(", ");
-    member.bind(id).sql(", ").bind(role.name());
-    member.sql(
-        ") ON CONFLICT (business_id, user_id) DO UPDATE SET role = excluded.role, version = memberships.version + 1, \
-         updated_at = now() WHERE memberships.role <> excluded.role",
-    );
-    member.run(tx)?;
+    add_member(tx, tenant.id(), id, role.name(), KnownMember::Gets)?;
     ensure_owner_remains(tx, tenant, before)?;
     let has_new_password = replaces || stored_passwords::password(tx, id)?.is_none();
     if has_new_password {

@@ -8,6 +8,7 @@ use diesel::sql_types::{BigInt, Text};
 use serde_json::{Map, Value as Json};
 use uuid::Uuid;
 
+use super::add_member::{KnownMember, add_member};
 use super::role_rules::{ensure_owner_remains, guard_role};
 use crate::auth::{Area, Role, Tenant};
 use crate::base::error::{Error, Result};
@@ -73,9 +74,8 @@ fn create(tx: &mut Tx<'_>, tenant: &Tenant, _: &'static Resource, change: Change
             extra: Box::default(),
         });
     }
-    let mut join = Statement::new("INSERT INTO memberships (business_id, id, user_id, role) VALUES (");
-    join.bind(tenant.id()).sql(", ").bind(Uuid::now_v7()).sql(", ");
-    join.bind(id).sql(", ").bind(change.text(business_users::role)).sql(")").run(tx)?;
+    let role = change.text(business_users::role).unwrap_or_default();
+    add_member(tx, tenant.id(), id, role, KnownMember::Keeps)?;
     Ok((id, shown(tx, tenant, id)?))
 }
 
