@@ -1,9 +1,13 @@
 //! The settings of a business that parsing of input depends on.
 
+use diesel::QueryableByName;
 use uuid::Uuid;
 
+use crate::db::schema::businesses;
+
 /// Country, time zone and currency of a business.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, QueryableByName)]
+#[diesel(table_name = businesses)]
 pub struct TenantSettings {
     pub id: Uuid,
     /// ISO 3166-1 alpha-2: the country of phone numbers without a country code.

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use diesel::connection::SimpleConnection;
+
 use super::task::{BackgroundTask, TaskOutcome};
 use crate::base::error::Result;
 use crate::db::{Db, Statement};
@@ -21,12 +23,12 @@ pub fn task(db: Db) -> BackgroundTask {
 }
 
 async fn analyze(db: Db) -> Result<TaskOutcome> {
-    let outgrown = db.unscoped().read("outgrown_tables", |conn| Ok(Statement::new(OUTGROWN).rows(conn)?)).await?;
-    for row in outgrown {
-        let Some(table) = row.text(0).map(str::to_owned) else { continue };
-        // Skipped where another process is doing it.
+    let outgrown =
+        db.unscoped().read("outgrown_tables", |conn| Ok(Statement::new(OUTGROWN).scalars::<String>(conn)?)).await?;
+    for table in outgrown {
+        // Skipped where another process is doing it. PostgreSQL has quoted the name.
         let sql = format!("ANALYZE (SKIP_LOCKED) {table}");
-        db.unscoped().read("analyze", move |conn| Ok(Statement::new(sql.as_str()).run(conn)?)).await?;
+        db.unscoped().read("analyze", move |conn| Ok(conn.batch_execute(&sql)?)).await?;
         tracing::debug!(table, "has new statistics");
     }
     Ok(TaskOutcome::Rest)

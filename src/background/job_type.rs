@@ -1,11 +1,13 @@
 //! Defines a job type, which is code, and a job of it, which is a row.
 
+use diesel::QueryableByName;
 use serde_json::Value as Json;
 use uuid::Uuid;
 
 use crate::auth::{Tenant, TenantSettings};
 use crate::base::error::Result;
 use crate::db::Tx;
+use crate::db::schema::job_runs;
 
 /// A type of job. A [`Worker`](super::Worker) is given all of them; [`super::enqueue`] creates a job of one.
 pub struct JobType {
@@ -31,7 +33,8 @@ pub enum Step {
 }
 
 /// A job as its step sees it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, QueryableByName)]
+#[diesel(table_name = job_runs)]
 pub struct Job {
     pub id: Uuid,
     /// The input that it was created with.

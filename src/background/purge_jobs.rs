@@ -2,15 +2,29 @@
 
 use std::time::Duration;
 
+use diesel::QueryableByName;
+use diesel::sql_types::BigInt;
+
 use super::job_type::JobType;
 use super::task::{BackgroundTask, TaskOutcome};
 use crate::base::error::Result;
 use crate::base::telemetry::metrics;
+use crate::db::schema::jobs;
 use crate::db::{Db, Statement};
 
 /// Maximum number of jobs purged in one transaction.
-const MAX_PURGED: usize = 500;
+const MAX_PURGED: u32 = 500;
 const STATES: [&str; 2] = ["queued", "running"];
+
+/// How many unfinished jobs of a type are in a state.
+#[derive(QueryableByName)]
+#[diesel(table_name = jobs)]
+struct UnfinishedJobs {
+    kind: String,
+    state: String,
+    #[diesel(sql_type = BigInt)]
+    count: i64,
+}
 
 /// The task that runs [`purge`].
 pub fn task(db: Db, retention_days: u32, job_types: &'static [&'static JobType]) -> BackgroundTask {
@@ -26,18 +40,18 @@ pub async fn purge(db: Db, retention_days: u32, job_types: &'static [&'static Jo
             let mut old = Statement::new(
                 "DELETE FROM jobs WHERE (business_id, id) IN (SELECT business_id, id FROM jobs WHERE finished_at < now() - ",
             );
-            old.bind(retention_days).sql(" * interval '1 day' ORDER BY finished_at ");
-            let purged = old.push(&format!("LIMIT {MAX_PURGED} FOR UPDATE SKIP LOCKED)")).run(tx)?;
+            old.bind(retention_days).sql(" * interval '1 day' ORDER BY finished_at LIMIT ");
+            let purged = old.number(MAX_PURGED).sql(" FOR UPDATE SKIP LOCKED)").run(tx)?;
             let counts = Statement::new(
                 "SELECT r.kind, j.state, count(*) FROM job_runs r JOIN jobs j ON j.business_id = r.business_id AND j.id = r.id \
                  GROUP BY r.kind, j.state",
             );
-            Ok((purged, counts.rows(tx)?))
+            Ok((purged, counts.load::<UnfinishedJobs>(tx)?))
         })
         .await?;
     for (kind, state) in job_types.iter().flat_map(|job_type| STATES.map(|state| (job_type.name, state))) {
-        let same = counts.iter().find(|row| row.text(0) == Some(kind) && row.text(1) == Some(state));
-        metrics::jobs(kind, state, same.and_then(|row| row.int(2)).unwrap_or_default());
+        let same = counts.iter().find(|jobs| jobs.kind == kind && jobs.state == state);
+        metrics::jobs(kind, state, same.map_or(0, |jobs| jobs.count));
     }
-    Ok(if purged == MAX_PURGED { TaskOutcome::Again } else { TaskOutcome::Rest })
+    Ok(if purged == MAX_PURGED as usize { TaskOutcome::Again } else { TaskOutcome::Rest })
 }

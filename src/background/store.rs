@@ -4,13 +4,16 @@
 //! the run's row and checks the token of its lease, so a process whose lease has expired cannot change the job any
 //! more; and while a step runs, however long, nobody else can claim the job, because claims skip locked rows.
 
+use diesel::QueryableByName;
+use diesel::sql_types::{Array, Bool, Nullable, Text};
 use serde_json::Value as Json;
 use uuid::Uuid;
 
 use super::job_type::{Job, JobType};
 use crate::auth::{Permissions, Role, Tenant, TenantSettings};
 use crate::base::error::{Error, Result};
-use crate::db::{Actor, RawRow, Statement, Tx};
+use crate::db::schema::{businesses, job_runs};
+use crate::db::{Actor, Statement, Tx};
 
 /// Unfinished jobs that a business may have; a client that creates more is not watching them.
 const MAX_WAITING: i64 = 1_000;
@@ -63,7 +66,7 @@ impl JobResult {
 /// the [`JobWaker`](super::JobWaker), so that it starts at once. Errors: 429 when the business has very many unfinished jobs.
 pub fn enqueue(tx: &mut Tx<'_>, tenant: &Tenant, kind: &JobType, input: Json) -> Result<Uuid> {
     let mut sql = Statement::new("SELECT count(*) FROM job_runs WHERE business_id = ");
-    let waiting = sql.bind(tenant.id()).row(tx)?.and_then(|row| row.int(0)).unwrap_or_default();
+    let waiting: i64 = sql.bind(tenant.id()).scalar(tx)?.unwrap_or_default();
     if waiting >= MAX_WAITING {
         let detail =
             format!("{waiting} jobs of this business are waiting already. Wait for some to end, or cancel some.");
@@ -86,6 +89,57 @@ pub fn enqueue(tx: &mut Tx<'_>, tenant: &Tenant, kind: &JobType, input: Json) ->
     Ok(id)
 }
 
+/// A run that was claimed, with its job.
+#[derive(QueryableByName)]
+#[diesel(table_name = job_runs)]
+struct ClaimedRun {
+    business_id: Uuid,
+    id: Uuid,
+    kind: String,
+    token: i64,
+    attempts: i32,
+    /// Role and permissions of its creator when it was created.
+    role: String,
+    permissions: Vec<String>,
+    sees_only: Option<Uuid>,
+    #[diesel(sql_type = Text)]
+    actor_kind: String,
+    #[diesel(sql_type = Nullable<diesel::sql_types::Uuid>)]
+    actor_id: Option<Uuid>,
+    /// The creator's role now; `None`: it no longer exists.
+    #[diesel(sql_type = Nullable<Text>)]
+    role_now: Option<String>,
+    /// Permissions to which the creator, an API key, is limited now.
+    #[diesel(sql_type = Nullable<Array<Text>>)]
+    permissions_now: Option<Vec<String>>,
+}
+
+impl ClaimedRun {
+    /// Errors: it was written by a release that knows other job types or roles.
+    fn lease(self, job_types: &[&'static JobType]) -> Result<JobLease> {
+        let kind = job_types.iter().find(|kind| kind.name == self.kind);
+        let (Some(kind), Some(role)) = (kind, Role::named(&self.role)) else {
+            return Err(Error::Internal("a job that cannot be read".into()));
+        };
+        // Permissions unknown to this binary are not granted.
+        let permissions = named(&self.permissions);
+        let actor = match (self.actor_kind.as_str(), self.actor_id) {
+            ("user", Some(id)) => Some(Actor::User(id)),
+            ("api_key", Some(id)) => Some(Actor::Key(id)),
+            _ => None,
+        };
+        let now = self.role_now.as_deref().and_then(Role::named).map(Role::permissions).unwrap_or_default();
+        let now = self.permissions_now.map_or(now, |limits| now.of(named(&limits)));
+        let tenant = Tenant::for_job(self.business_id, role, permissions, self.sees_only, actor);
+        let revoked = !now.contain(permissions);
+        Ok(JobLease { kind, id: self.id, tenant, revoked, attempts: self.attempts.into(), token: self.token })
+    }
+}
+
+fn named(permissions: &[String]) -> Permissions {
+    permissions.iter().filter_map(|name| Permissions::named(name)).collect()
+}
+
 /// Claims the next job of one of `job_types`, if there is one: the oldest that is due, of the business that has waited
 /// longest for its turn. Across all businesses.
 pub fn claim(tx: &mut Tx<'_>, job_types: &[&'static JobType], config: LeaseConfig) -> Result<Option<JobLease>> {
@@ -101,43 +155,22 @@ pub fn claim(tx: &mut Tx<'_>, job_types: &[&'static JobType], config: LeaseConfi
     sql.bind(job_types.iter().map(|kind| kind.name.to_owned()).collect::<Vec<_>>());
     sql.sql(") AND l.running < ").bind(config.per_business);
     sql.sql(
-        " ORDER BY l.served, r.id LIMIT 1 FOR UPDATE OF r SKIP LOCKED) UPDATE job_runs r SET token = r.token + 1, ",
+        " ORDER BY l.served, r.id LIMIT 1 FOR UPDATE OF r SKIP LOCKED) \
+         UPDATE job_runs r SET token = r.token + 1, attempts = r.attempts + 1, served_at = clock_timestamp(), leased_until = ",
     );
-    sql.sql("attempts = r.attempts + 1, served_at = clock_timestamp(), leased_until = ").append(lease_end(config));
-    sql.sql(
+    sql.append(lease_end(config)).sql(
         " FROM next JOIN jobs j ON j.business_id = next.business_id AND j.id = next.id \
          WHERE r.business_id = next.business_id AND r.id = next.id \
-         RETURNING r.business_id, r.id, r.kind, r.token, r.attempts, r.role, array_to_string(r.permissions, ' '), \
-             r.sees_only, j.actor_kind, j.actor_id, \
+         RETURNING r.business_id, r.id, r.kind, r.token, r.attempts, r.role, r.permissions, r.sees_only, \
+             j.actor_kind, j.actor_id, \
              CASE j.actor_kind WHEN 'api_key' THEN (SELECT k.role FROM api_keys k WHERE k.business_id = j.business_id \
                      AND k.id = j.actor_id AND (k.expires_at IS NULL OR k.expires_at > now())) \
                  WHEN 'user' THEN (SELECT m.role FROM memberships m WHERE m.business_id = j.business_id AND m.user_id = j.actor_id) \
-                 ELSE r.role END, \
-             (SELECT array_to_string(k.permissions, ' ') FROM api_keys k WHERE k.business_id = j.business_id \
-                 AND k.id = j.actor_id AND j.actor_kind = 'api_key')",
+                 ELSE r.role END AS role_now, \
+             (SELECT k.permissions FROM api_keys k WHERE k.business_id = j.business_id \
+                 AND k.id = j.actor_id AND j.actor_kind = 'api_key') AS permissions_now",
     );
-    let Some(row) = sql.row(tx)? else { return Ok(None) };
-    let kind = row.text(2).and_then(|name| job_types.iter().find(|kind| kind.name == name));
-    let role = row.text(5).and_then(Role::named);
-    let (Some(kind), Some(role), Some(business), Some(id)) = (kind, role, row.uuid(0), row.uuid(1)) else {
-        return Err(Error::Internal("a job that cannot be read".into()));
-    };
-    // Permissions unknown to this binary are not granted.
-    let permissions: Permissions = row.text(6).unwrap_or_default().split(' ').filter_map(Permissions::named).collect();
-    let actor = match (row.text(8), row.uuid(9)) {
-        (Some("user"), Some(id)) => Some(Actor::User(id)),
-        (Some("api_key"), Some(id)) => Some(Actor::Key(id)),
-        _ => None,
-    };
-    let now = row.text(10).and_then(Role::named).map(Role::permissions).unwrap_or_default();
-    let now = match row.text(11) {
-        Some(names) => now.of(names.split(' ').filter_map(Permissions::named).collect()),
-        None => now,
-    };
-    let revoked = !now.contain(permissions);
-    let tenant = Tenant::for_job(business, role, permissions, row.uuid(7), actor);
-    let number = |cell| row.int(cell).unwrap_or_default();
-    Ok(Some(JobLease { kind, id, tenant, revoked, attempts: number(4), token: number(3) }))
+    sql.first::<ClaimedRun>(tx)?.map(|run| run.lease(job_types)).transpose()
 }
 
 /// A job whose run is locked until the end of the transaction.
@@ -145,36 +178,46 @@ pub struct Locked {
     pub job: Job,
     pub business: TenantSettings,
     /// Whether its progress is due to be published again.
-    tells: bool,
+    publishes: bool,
+}
+
+/// What [`lock`] loads.
+#[derive(QueryableByName)]
+#[diesel(table_name = businesses)]
+struct LockedRun {
+    #[diesel(embed)]
+    job: Job,
+    #[diesel(sql_type = Bool)]
+    publishes: bool,
+    country: String,
+    time_zone: String,
+    currency: String,
 }
 
 /// Locks the job of `lease`. `None`: another process has claimed it, or it has ended.
 pub fn lock(tx: &mut Tx<'_>, lease: &JobLease) -> Result<Option<Locked>> {
     let mut sql = Statement::new(
-        "SELECT r.input, r.cursor, r.total, r.done, r.failed, \
-             (coalesce(r.progress_published_at, '-infinity') < clock_timestamp() - interval '1 second')::int, \
+        "SELECT r.id, r.input, r.cursor, r.total, r.done, r.failed, \
+             coalesce(r.progress_published_at, '-infinity') < clock_timestamp() - interval '1 second' AS publishes, \
              b.country, b.time_zone, b.currency \
          FROM job_runs r JOIN businesses b ON b.id = r.business_id",
     );
-    sql.append(held(lease)).sql(" FOR UPDATE OF r");
-    Ok(sql.row(tx)?.map(|row| {
-        let text = |cell| row.text(cell).unwrap_or_default().to_owned();
-        Locked {
-            job: job(lease.id, &row),
-            business: TenantSettings { id: lease.tenant.id(), country: text(6), time_zone: text(7), currency: text(8) },
-            tells: row.int(5) == Some(1),
-        }
+    let run: Option<LockedRun> = sql.append(held(lease)).sql(" FOR UPDATE OF r").first(tx)?;
+    Ok(run.map(|LockedRun { job, publishes, country, time_zone, currency }| Locked {
+        job,
+        business: TenantSettings { id: lease.tenant.id(), country, time_zone, currency },
+        publishes,
     }))
 }
 
 /// Saves the checkpoint, renews the lease, and publishes the progress if that is due.
 pub fn checkpoint(tx: &mut Tx<'_>, lease: &JobLease, locked: &Locked, config: LeaseConfig) -> Result<()> {
-    let Locked { job, tells, .. } = locked;
+    let Locked { job, publishes, .. } = locked;
     let mut sql = Statement::new("UPDATE job_runs r SET attempts = 0, cursor = ");
     sql.bind(job.cursor.clone()).sql(", ").append(progress(job)).sql(", leased_until = ");
-    sql.append(lease_end(config)).sql(if *tells { ", progress_published_at = clock_timestamp()" } else { "" });
+    sql.append(lease_end(config)).sql(if *publishes { ", progress_published_at = clock_timestamp()" } else { "" });
     sql.append(held(lease)).run(tx)?;
-    if *tells {
+    if *publishes {
         let mut sql =
             Statement::new("UPDATE jobs j SET version = version + 1, updated_at = now(), state = 'running', ");
         sql.sql("started_at = coalesce(started_at, now()), ").append(progress(job)).append(of(lease, "j")).run(tx)?;
@@ -217,19 +260,8 @@ pub fn release(tx: &mut Tx<'_>, lease: &JobLease, pause_seconds: i64, attempts: 
 
 /// Locks the job `id` of the business, whichever process holds it: waits for the running step. `None`: it has ended.
 pub fn interrupt(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid) -> Result<Option<Job>> {
-    let mut sql = Statement::new("SELECT r.input, r.cursor, r.total, r.done, r.failed FROM job_runs r");
-    sql.append(identified(tenant, id, "r")).sql(" FOR UPDATE");
-    Ok(sql.row(tx)?.map(|row| job(id, &row)))
-}
-
-fn job(id: Uuid, row: &RawRow) -> Job {
-    let number = |cell| row.int(cell).unwrap_or_default();
-    Job { id, input: json(row, 0), cursor: json(row, 1), total: row.int(2), done: number(3), failed: number(4) }
-}
-
-/// Decodes jsonb: one byte of version, then the text.
-fn json(row: &RawRow, cell: usize) -> Json {
-    row.get(cell).and_then(|cell| serde_json::from_slice(cell.get(1..)?).ok()).unwrap_or_default()
+    let mut sql = Statement::new("SELECT r.id, r.input, r.cursor, r.total, r.done, r.failed FROM job_runs r");
+    Ok(sql.append(identified(tenant, id, "r")).sql(" FOR UPDATE").first(tx)?)
 }
 
 fn progress(job: &Job) -> Statement {
@@ -252,12 +284,13 @@ fn held(lease: &JobLease) -> Statement {
     sql
 }
 
-fn of(lease: &JobLease, alias: &str) -> Statement {
+fn of(lease: &JobLease, alias: &'static str) -> Statement {
     identified(&lease.tenant, lease.id, alias)
 }
 
-fn identified(tenant: &Tenant, id: Uuid, alias: &str) -> Statement {
-    let mut sql = Statement::new(format!(" WHERE {alias}.business_id = "));
-    sql.bind(tenant.id()).push(&format!(" AND {alias}.id = ")).bind(id);
+fn identified(tenant: &Tenant, id: Uuid, alias: &'static str) -> Statement {
+    let mut sql = Statement::new(" WHERE ");
+    sql.ident(alias).sql(".business_id = ").bind(tenant.id());
+    sql.sql(" AND ").ident(alias).sql(".id = ").bind(id);
     sql
 }

@@ -12,3 +12,4 @@ pub mod request_context;
 pub mod suggest;
 pub mod supervisor;
 pub mod telemetry;
+pub mod timestamp;

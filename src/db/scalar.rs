@@ -32,6 +32,10 @@ scalar_types! {
     serde_json::Value => Jsonb,
 }
 
+impl ScalarType for Vec<String> {
+    type Sql = sql::Array<sql::Text>;
+}
+
 impl<T: ScalarType> ScalarType for Option<T>
 where
     Option<T>: FromSql<sql::Nullable<T::Sql>, Pg>,

@@ -3,6 +3,7 @@
 use actix_web::http::{Method, StatusCode};
 use actix_web::web::{Bytes, Data, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
+use diesel::QueryableByName;
 use utoipa::openapi::OpenApi;
 use utoipa::openapi::path::HttpMethod;
 use uuid::Uuid;
@@ -117,13 +118,21 @@ async fn cancel(db: Data<Db>, caller: Caller, request: HttpRequest, body: Bytes)
     idempotency::write(&db, &tenant, &request, &body, "job_cancel", cancel).await
 }
 
+/// A job that is to be cancelled.
+#[derive(QueryableByName)]
+#[diesel(table_name = schema::jobs)]
+struct FoundJob {
+    state: String,
+    actor_id: Option<Uuid>,
+}
+
 /// Ends the job `id` between two steps. A job that was cancelled before stays so.
 /// Errors: 404; 403; 409 when it has ended otherwise.
 fn cancelled(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid) -> Result<Row> {
     let mut sql = Statement::new("SELECT t.state, t.actor_id FROM jobs t");
     sql.append(select::tenant_predicate(&JOBS, tenant)).sql(" AND t.id = ").bind(id);
-    let row = sql.row(tx)?.ok_or_else(|| crud::not_found(&JOBS))?;
-    let own = row.uuid(1).is_some() && row.uuid(1) == tenant.actor().map(|actor| Actor::parts(actor).1);
+    let found: FoundJob = sql.first(tx)?.ok_or_else(|| crud::not_found(&JOBS))?;
+    let own = found.actor_id.is_some() && found.actor_id == tenant.actor().map(|actor| Actor::parts(actor).1);
     if !own && !tenant.permissions().has(Area::Operations, Action::Write) {
         let detail = "Only the creator of a job, or a caller with the permission `operations:write`, may cancel it.";
         return Err(Error::Forbidden(detail.into()));
@@ -132,7 +141,7 @@ fn cancelled(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid) -> Result<Row> {
         Some(job) => jobs::end(tx, tenant, &job, &JobResult::Cancelled)?,
         None => {
             // It may have ended while this transaction waited for its step.
-            let state = sql.row(tx)?.and_then(|row| row.text(0).map(str::to_owned)).unwrap_or_default();
+            let state = sql.first::<FoundJob>(tx)?.map(|job| job.state).unwrap_or_default();
             if state != "cancelled" {
                 return Err(Error::conflict(
                     "job_ended",

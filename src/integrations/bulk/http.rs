@@ -3,6 +3,7 @@
 use actix_web::http::{Method, StatusCode};
 use actix_web::web::{Bytes, Data, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
+use chrono::{DateTime, Utc};
 use serde_json::{Value as Json, json};
 
 use super::request::{BulkRequest, with_bulk};
@@ -10,6 +11,7 @@ use super::step::BULK;
 use crate::auth::{Action, Tenant, TenantSettings};
 use crate::background::{self, JobWaker};
 use crate::base::error::{Error, FieldError, Result};
+use crate::base::timestamp;
 use crate::db::{Db, Statement, Tx};
 use crate::http::caller::Caller;
 use crate::http::idempotency::{self, ApiResponse};
@@ -66,18 +68,16 @@ fn accept(tx: &mut Tx<'_>, tenant: &Tenant, business: &TenantSettings, bulk: &Bu
     if let Some(change) = bulk.change(business)? {
         batch::check_references(tx, tenant, bulk.resource, change).map_err(|error| within(bulk, error))?;
     }
-    let counted = select::count(&bulk.list(business)?, tenant, 0).row(tx)?;
-    let matched = counted.and_then(|row| row.int(0)).unwrap_or_default();
+    let matched: i64 = select::count(&bulk.list(business)?, tenant, 0).scalar(tx)?.unwrap_or_default();
     if bulk.dry_run {
         return Ok(ApiResponse::new(
             StatusCode::OK,
             json!({ "matched": matched, "job": null }).to_string().into_bytes(),
         ));
     }
-    let now =
-        Statement::new("SELECT to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')").row(tx)?;
+    let now: Option<DateTime<Utc>> = Statement::new("SELECT now()").scalar(tx)?;
     let mut input = bulk.kept();
-    input["until"] = now.as_ref().and_then(|row| row.text(0)).into();
+    input["until"] = now.map(timestamp::text).into();
     input["matched"] = matched.into();
     let id = background::enqueue(tx, tenant, &BULK, input)?;
     let row = jobs::shown(tx, tenant, id)?;

@@ -1,5 +1,7 @@
 //! One step of a bulk job: changes the next rows as one batch and advances the checkpoint.
 
+use diesel::sql_types::{self, Text};
+use diesel::{PgConnection, QueryableByName};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -7,7 +9,7 @@ use super::request::{BulkAction, BulkRequest};
 use crate::auth::{Tenant, TenantSettings};
 use crate::background::{Job, JobType, Step};
 use crate::base::error::{Error, FieldError, Result};
-use crate::db::{RawRow, Tx};
+use crate::db::{Statement, Tx};
 use crate::http::precondition::IfMatch;
 use crate::resource::batch::{self, Batch};
 use crate::resource::body::MAX_TAGS;
@@ -21,6 +23,27 @@ const MAX_REPORTED_ERRORS: usize = 20;
 /// Job type of bulk operations.
 pub static BULK: JobType = JobType { name: "bulk_operation", step };
 
+/// A selected row.
+#[derive(QueryableByName)]
+struct SelectedRow {
+    #[diesel(sql_type = sql_types::Uuid)]
+    id: Uuid,
+    /// Its tags as JSON, where the action changes tags.
+    #[diesel(sql_type = Text, column_name = to_json)]
+    tags: String,
+}
+
+impl SelectedRow {
+    /// Runs a statement of [`select::select_ids_for_update`].
+    fn load(sql: &Statement, with_tags: bool, conn: &mut PgConnection) -> Result<Vec<Self>> {
+        if with_tags {
+            return Ok(sql.load(conn)?);
+        }
+        let ids: Vec<Uuid> = sql.scalars(conn)?;
+        Ok(ids.into_iter().map(|id| Self { id, tags: String::new() }).collect())
+    }
+}
+
 /// Errors: 409 when this version cannot read the job's input; errors that concern no single row.
 fn step(tx: &mut Tx<'_>, tenant: &Tenant, business: &TenantSettings, job: &mut Job) -> Result<Step> {
     let unreadable = || {
@@ -32,9 +55,9 @@ fn step(tx: &mut Tx<'_>, tenant: &Tenant, business: &TenantSettings, job: &mut J
     let after = job.cursor["after"].as_str().and_then(|id| Uuid::try_parse(id).ok()).unwrap_or_default();
     // New tags are computed from the current ones.
     let with_tags = matches!(request.action, BulkAction::Tag { .. });
-    let rows =
-        select::select_ids_for_update(&request.list(business)?, tenant, after, until, with_tags, ROWS).rows(tx)?;
-    let last = rows.last().and_then(|row| row.uuid(0));
+    let sql = select::select_ids_for_update(&request.list(business)?, tenant, after, until, with_tags, ROWS);
+    let rows = SelectedRow::load(&sql, with_tags, tx)?;
+    let last = rows.last().map(|row| row.id);
     let (ids, batch) = work(&request, business, &rows)?;
     let refused: Vec<(Uuid, Error)> = match ids.is_empty() {
         true => Vec::new(),
@@ -58,11 +81,11 @@ fn step(tx: &mut Tx<'_>, tenant: &Tenant, business: &TenantSettings, job: &mut J
 }
 
 /// Builds the batch for `rows`. Returns the ids of its items, and the batch.
-fn work(request: &BulkRequest, business: &TenantSettings, rows: &[RawRow]) -> Result<(Vec<Uuid>, Batch)> {
-    let ids = || rows.iter().filter_map(|row| row.uuid(0));
+fn work(request: &BulkRequest, business: &TenantSettings, rows: &[SelectedRow]) -> Result<(Vec<Uuid>, Batch)> {
+    let ids = || rows.iter().map(|row| row.id);
     let changes: Vec<(Uuid, Result<Changeset, Vec<FieldError>>)> = match (&request.action, request.change(business)?) {
         (BulkAction::Tag { add, remove }, _) => {
-            rows.iter().filter_map(|row| Some((row.uuid(0)?, tagged(request, row.text(1)?, add, remove)?))).collect()
+            rows.iter().filter_map(|row| Some((row.id, tagged(request, &row.tags, add, remove)?))).collect()
         }
         (BulkAction::Set(_), Some(change)) => ids().map(|id| (id, Ok(change.clone()))).collect(),
         _ => {

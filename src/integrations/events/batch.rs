@@ -4,8 +4,8 @@ use std::ops::Range;
 
 use actix_web::web::Bytes;
 
-use super::event_log::Event;
 use super::event_types::{About, EventRegistry, EventTypes};
+use super::stored_event::Event;
 
 /// New events of a business, serialized for streams.
 pub struct Batch {
@@ -30,7 +30,7 @@ impl Batch {
     pub fn of(registry: EventRegistry, after: i64, reached: i64, events: Vec<Event>) -> Self {
         let (mut bytes, mut types) = (Vec::with_capacity(events.len() * 512), registry.none());
         let mut written = Vec::with_capacity(events.len());
-        for Event { sequence, about, json } in events {
+        for Event { sequence, about, json, .. } in events {
             let begins = bytes.len();
             write(&mut bytes, sequence, about, &json);
             types.add(about.event_type);

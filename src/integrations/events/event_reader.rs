@@ -1,22 +1,34 @@
 //! Reads new events for all streams of this process, and gives them to the broadcaster.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use actix_web::web::Data;
+use diesel::QueryableByName;
 use uuid::Uuid;
 
 use super::batch::Batch;
 use super::broadcaster::Broadcaster;
-use super::event_log::{Event, columns};
 use super::event_types::EventRegistry;
+use super::stored_event::{COLUMNS, Event, StoredEvent};
 use crate::background::{Lifecycle, LogLimiter, Outcome, Pulse, Waker};
 use crate::base::error::Result;
 use crate::db::Statement;
+use crate::db::schema::events;
 
 /// Events of one business per read.
-const MAX_BATCH: usize = 500;
+const MAX_BATCH: u32 = 500;
 /// Businesses per query. When more have subscribers, those without new events are left out first.
 const MAX_CONCURRENT_READS: usize = 16;
+
+/// A new event and its business.
+#[derive(QueryableByName)]
+#[diesel(table_name = events)]
+struct NewEvent {
+    business_id: Uuid,
+    #[diesel(embed)]
+    event: StoredEvent,
+}
 
 #[derive(Clone)]
 pub struct EventReader {
@@ -63,22 +75,26 @@ impl EventReader {
         }
         let mut more = false;
         for some in subscribed.chunks(MAX_CONCURRENT_READS) {
-            let mut sql = Statement::new(format!("SELECT k.id, {} FROM unnest(", columns()));
+            let mut sql = Statement::new("SELECT k.id AS business_id, ");
+            sql.sql(COLUMNS).sql(" FROM unnest(");
             sql.bind(some.iter().map(|(business, _)| *business).collect::<Vec<_>>()).sql(", ");
-            sql.bind(some.iter().map(|(_, reached)| *reached).collect::<Vec<_>>());
-            sql.push(&format!(
+            sql.bind(some.iter().map(|(_, reached)| *reached).collect::<Vec<_>>()).sql(
                 ") AS k (id, after) CROSS JOIN LATERAL (SELECT * FROM events e WHERE e.business_id = k.id \
-                 AND e.sequence > k.after ORDER BY e.sequence LIMIT {MAX_BATCH}) e \
-                 LEFT JOIN audit_log a ON a.business_id = e.business_id AND a.id = e.id ORDER BY k.id, e.sequence"
-            ));
-            let rows = self.broadcaster.db.unscoped().read("events_read", move |conn| Ok(sql.rows(conn)?)).await?;
-            for rows in rows.chunk_by(|a, b| a.uuid(0) == b.uuid(0)) {
-                let business = rows.first().and_then(|row| row.uuid(0)).unwrap_or_default();
-                let Some((_, after)) = some.iter().find(|(known, _)| *known == business) else { continue };
-                let reached = rows.last().and_then(|row| row.int(2)).unwrap_or(*after);
-                let events = rows.iter().filter_map(|row| Event::read(self.registry, row, 1)).collect();
-                more |= rows.len() == MAX_BATCH;
-                self.broadcaster.publish(business, Batch::of(self.registry, *after, reached, events));
+                 AND e.sequence > k.after ORDER BY e.sequence LIMIT ",
+            );
+            sql.number(MAX_BATCH).sql(
+                ") e LEFT JOIN audit_log a ON a.business_id = e.business_id AND a.id = e.id ORDER BY k.id, e.sequence",
+            );
+            let db = self.broadcaster.db.unscoped();
+            let rows = db.read("events_read", move |conn| Ok(sql.load::<NewEvent>(conn)?)).await?;
+            for rows in rows.chunk_by(|a, b| a.business_id == b.business_id) {
+                let ([NewEvent { business_id: business, .. }, ..], [.., newest]) = (rows, rows) else { continue };
+                let Some((_, after)) = some.iter().find(|(known, _)| known == business) else { continue };
+                let events = rows.iter().filter_map(|row| row.event.event(self.registry).transpose());
+                let events = events.collect::<Result<Vec<Event>>>()?;
+                more |= rows.len() == MAX_BATCH as usize;
+                let batch = Batch::of(self.registry, *after, newest.event.sequence, events);
+                self.broadcaster.publish(*business, batch);
             }
         }
         Ok(more)
@@ -90,8 +106,9 @@ impl EventReader {
         sql.bind(subscribed.iter().map(|(business, _)| *business).collect::<Vec<_>>()).sql(", ");
         sql.bind(subscribed.iter().map(|(_, reached)| *reached).collect::<Vec<_>>());
         sql.sql(") AS k (id, after) WHERE (SELECT max(e.sequence) FROM events e WHERE e.business_id = k.id) > k.after");
-        let moved = self.broadcaster.db.unscoped().read("events_heads", move |conn| Ok(sql.rows(conn)?)).await?;
-        let moved: std::collections::HashSet<Uuid> = moved.iter().filter_map(|row| row.uuid(0)).collect();
+        let db = self.broadcaster.db.unscoped();
+        let moved = db.read("events_heads", move |conn| Ok(sql.scalars::<Uuid>(conn)?)).await?;
+        let moved: HashSet<Uuid> = moved.into_iter().collect();
         Ok(subscribed.into_iter().filter(|(business, _)| moved.contains(business)).collect())
     }
 }

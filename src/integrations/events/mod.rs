@@ -2,9 +2,9 @@
 //!
 //! The audit log is the only source: its trigger puts each entry into the outbox, in the transaction of the change.
 //! Committed entries are numbered 1, 2, 3 … in each business by one process at a time ([`sequencer`]), so a reader who
-//! has read up to a number never finds a smaller one that they have not seen. Events are read page by page
-//! ([`event_log`]) or streamed ([`stream`]), with one query for all streams of the process (`event_reader`), whose
-//! batches the [`broadcaster`] hands to each. [`event_types`] follow from the resources of the API; [`purge_events`]
+//! has read up to a number never finds a smaller one that they have not seen. [`stored_event`] is an event and its
+//! JSON. Events are read page by page ([`event_log`]) or streamed ([`stream`]), with one query for all streams of the
+//! process (`event_reader`), whose batches the [`broadcaster`] hands to each. [`event_types`] follow from the resources of the API; [`purge_events`]
 //! deletes old events. docs/EVENTS.md is the documentation for clients.
 
 pub mod args;
@@ -19,6 +19,7 @@ pub mod purge_events;
 pub mod query;
 pub mod sequencer;
 mod settings;
+pub mod stored_event;
 mod stream;
 
 pub use self::broadcaster::Broadcaster;

@@ -16,9 +16,9 @@ pub fn task(db: Db, retention_days: u32) -> BackgroundTask {
 
 async fn purge(db: Db, retention_days: u32) -> Result<TaskOutcome> {
     let purged = db.unscoped().write("purge_events", move |tx| {
-        let mut sql = Statement::new(format!("SELECT rapport_purge_events(now() - interval '{retention_days} days', "));
-        let row = sql.bind(MAX_PURGED).sql("::integer)").row(tx)?;
-        Ok(row.and_then(|row| row.int(0)).unwrap_or_default())
+        let mut sql = Statement::new("SELECT rapport_purge_events(now() - ");
+        sql.bind(retention_days).sql(" * interval '1 day', ").bind(MAX_PURGED).sql("::integer)");
+        Ok(sql.scalar::<i32>(tx)?.unwrap_or_default())
     });
     Ok(if purged.await? > 0 { TaskOutcome::Again } else { TaskOutcome::Rest })
 }

@@ -36,12 +36,14 @@ struct Sequencer {
 impl Sequencer {
     async fn run(&self) -> Result<TaskOutcome> {
         // NULL when the outbox is empty; otherwise the largest number of webhooks that a business in it has.
-        let waiting = Statement::new(format!(
+        let mut waiting = Statement::new(
             "SELECT max((SELECT count(*) FROM webhooks w WHERE w.business_id = q.business_id)) FROM (SELECT DISTINCT business_id \
-             FROM (SELECT business_id FROM event_outbox ORDER BY place LIMIT {MAX_SEQUENCED}) first) q"
-        ));
-        let waiting = self.db.unscoped().read("events_wait", move |conn| Ok(waiting.row(conn)?)).await?;
-        let Some(webhooks) = waiting.and_then(|row| row.int(0)) else {
+             FROM (SELECT business_id FROM event_outbox ORDER BY place LIMIT ",
+        );
+        waiting.number(MAX_SEQUENCED).sql(") first) q");
+        let db = self.db.unscoped();
+        let waiting = db.read("events_wait", move |conn| Ok(waiting.scalar::<Option<i64>>(conn)?)).await?;
+        let Some(webhooks) = waiting.flatten() else {
             tokio::time::sleep(GATHERING).await;
             return Ok(TaskOutcome::Rest);
         };
@@ -62,6 +64,6 @@ impl Sequencer {
 /// Numbers up to `most` changes. Returns how many.
 fn sequence(tx: &mut Tx<'_>, registry: EventRegistry, most: i64) -> Result<i64> {
     let mut sql = Statement::new("SELECT rapport_sequence_events(");
-    let row = sql.bind(most).sql("::integer, ").bind(registry.sent()).sql(")").row(tx)?;
-    Ok(row.and_then(|row| row.int(0)).unwrap_or_default())
+    sql.bind(most).sql("::integer, ").bind(registry.sent()).sql(")");
+    Ok(sql.scalar::<i32>(tx)?.unwrap_or_default().into())
 }

@@ -3,16 +3,21 @@
 
 use std::time::Duration;
 
+use diesel::QueryableByName;
+use uuid::Uuid;
+
+use super::row_results;
 use crate::background::{BackgroundTask, TaskOutcome};
 use crate::base::error::Result;
+use crate::db::schema::imports;
 use crate::db::{Db, Statement, Tx};
 
 /// Chunks deleted per transaction, a mebibyte each.
-const CHUNKS: usize = 64;
+const CHUNKS: u32 = 64;
 /// Row results deleted per transaction, of one import.
-const RECORDS: usize = 10_000;
+const RECORDS: u32 = 10_000;
 /// Expired imports examined per transaction.
-const IMPORTS: usize = 20;
+const IMPORTS: u32 = 20;
 
 /// The task; files and row results are kept for `retention_days`.
 pub fn task(db: Db, retention_days: u32) -> BackgroundTask {
@@ -30,13 +35,23 @@ async fn cleanup(db: Db, retention_days: u32) -> Result<TaskOutcome> {
 
 /// Deletes chunks of uploads which broke off more than a day ago.
 fn orphans(tx: &mut Tx<'_>) -> Result<bool> {
-    let sql = format!(
+    let mut sql = Statement::new(
         "DELETE FROM import_chunks WHERE (business_id, id) IN (SELECT c.business_id, c.id FROM import_chunks c \
          WHERE c.created_at < now() - interval '1 day' AND NOT EXISTS (SELECT FROM imports i \
              WHERE i.business_id = c.business_id AND i.id = c.import_id) \
-         ORDER BY c.created_at LIMIT {CHUNKS} FOR UPDATE SKIP LOCKED)"
+         ORDER BY c.created_at LIMIT ",
     );
-    Ok(Statement::new(sql).run(tx)? == CHUNKS)
+    let deleted = sql.number(CHUNKS).sql(" FOR UPDATE SKIP LOCKED)").run(tx)?;
+    Ok(deleted == CHUNKS as usize)
+}
+
+/// An import whose file and row results have expired.
+#[derive(QueryableByName)]
+#[diesel(table_name = imports)]
+struct ExpiredImport {
+    business_id: Uuid,
+    id: Uuid,
+    run_id: Option<Uuid>,
 }
 
 /// Deletes the files and row results of imports which have been idle for `days`.
@@ -45,29 +60,24 @@ fn over(tx: &mut Tx<'_>, days: u32) -> Result<bool> {
         "SELECT i.business_id, i.id, i.run_id FROM imports i WHERE i.state NOT IN ('trying', 'importing', 'reverting') \
          AND NOT i.emptied AND greatest(i.created_at, i.finished_at, i.executed_at) < now() - ",
     );
-    sql.bind(days).sql(" * interval '1 day' ");
-    let imports = sql.push(&format!("ORDER BY i.created_at LIMIT {IMPORTS} FOR UPDATE SKIP LOCKED")).rows(tx)?;
-    for row in &imports {
-        let (business, import) = (row.uuid(0).unwrap_or_default(), row.uuid(1).unwrap_or_default());
-        let mut gone = 0;
+    sql.bind(days).sql(" * interval '1 day' ORDER BY i.created_at LIMIT ").number(IMPORTS);
+    let imports: Vec<ExpiredImport> = sql.sql(" FOR UPDATE SKIP LOCKED").load(tx)?;
+    for &ExpiredImport { business_id, id, run_id } in &imports {
         let mut chunks = Statement::new(
             "DELETE FROM import_chunks WHERE (business_id, id) IN (SELECT business_id, id \
             FROM import_chunks WHERE business_id = ",
         );
-        chunks.bind(business).sql(" AND import_id = ").bind(import);
-        gone += chunks.push(&format!(" LIMIT {CHUNKS})")).run(tx)?;
-        if let Some(run) = row.uuid(2) {
-            let mut records = Statement::new("DELETE FROM import_row_results WHERE business_id = ");
-            records.bind(business).sql(" AND id = ANY(ARRAY(SELECT id FROM import_row_results WHERE business_id = ");
-            records.bind(business).append(super::row_results::within(run));
-            gone += records.push(&format!(" ORDER BY id LIMIT {RECORDS}))")).run(tx)?;
+        chunks.bind(business_id).sql(" AND import_id = ").bind(id).sql(" LIMIT ").number(CHUNKS);
+        let mut gone = chunks.sql(")").run(tx)?;
+        if let Some(run) = run_id {
+            gone += row_results::delete(tx, business_id, run, RECORDS)?;
         }
         if gone > 0 {
             // The next transaction deletes the rest.
             return Ok(true);
         }
         let mut done = Statement::new("UPDATE imports SET emptied = true WHERE business_id = ");
-        done.bind(business).sql(" AND id = ").bind(import).run(tx)?;
+        done.bind(business_id).sql(" AND id = ").bind(id).run(tx)?;
     }
-    Ok(imports.len() == IMPORTS)
+    Ok(imports.len() == IMPORTS as usize)
 }

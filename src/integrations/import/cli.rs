@@ -277,14 +277,12 @@ fn open(path: &Path) -> Result<(Records<BufReader<File>>, ProgressBar), BoxError
 
 fn business(conn: &mut PgConnection, slug: &str) -> Result<TenantSettings, BoxError> {
     let mut sql = Statement::new("SELECT id, country, time_zone, currency FROM businesses WHERE slug = ");
-    sql.bind(slug.to_owned());
-    let row = sql.row(conn)?.ok_or_else(|| {
+    sql.bind(slug).first(conn)?.ok_or_else(|| {
         format!(
             "there is no business `{slug}`; `rapport seed` makes `demo`, `rapport api-key create --create-business` any"
         )
-    })?;
-    let text = |index| row.text(index).unwrap_or_default().to_owned();
-    Ok(TenantSettings { id: row.uuid(0).unwrap_or_default(), country: text(1), time_zone: text(2), currency: text(3) })
+        .into()
+    })
 }
 
 fn named(path: &Path, error: impl std::fmt::Display) -> BoxError {

@@ -4,9 +4,11 @@
 use actix_web::http::header;
 use actix_web::web::{Bytes, Data};
 use actix_web::{HttpRequest, HttpResponse};
-use diesel::PgConnection;
+use diesel::sql_types::{Binary, Nullable};
+use diesel::{PgConnection, QueryableByName};
 use futures_util::stream;
 use serde::Deserialize;
+use serde_json::Value as Json;
 use uuid::Uuid;
 
 use super::csv_split;
@@ -14,15 +16,17 @@ use super::file_store::CHUNK;
 use super::report_format;
 use super::resource::IMPORTS;
 use super::row_results;
+use super::stored_import::Import;
 use crate::auth::{Action, Tenant};
 use crate::base::error::{Error, FieldError, Result};
+use crate::db::schema::import_row_results;
 use crate::db::{Db, Statement};
 use crate::http::caller::Caller;
+use crate::resource::did_you_mean;
 use crate::resource::http::id;
-use crate::resource::{crud, did_you_mean, select};
 
 /// Rows per page.
-const PAGE: usize = 200;
+const PAGE: u32 = 200;
 
 /// Streams the file; without rows it has only the header.
 pub async fn download(db: Data<Db>, caller: Caller, request: HttpRequest, _: Bytes) -> Result<HttpResponse> {
@@ -88,6 +92,17 @@ struct Refusals {
     last: Option<Uuid>,
 }
 
+/// A row of the file with its validation errors or notes.
+#[derive(QueryableByName)]
+#[diesel(table_name = import_row_results)]
+struct ReportedRow {
+    id: Uuid,
+    faults: Option<Json>,
+    /// Its bytes, if the file is still stored.
+    #[diesel(sql_type = Nullable<Binary>)]
+    bytes: Option<Vec<u8>>,
+}
+
 /// A recorded validation error.
 #[derive(Deserialize)]
 struct Recorded {
@@ -99,21 +114,16 @@ struct Recorded {
 impl Refusals {
     /// Loads the layout of the import. Errors: 404.
     fn open(conn: &mut PgConnection, tenant: &Tenant, id: Uuid, notes: bool) -> Result<Self> {
-        let mut sql =
-            Statement::new("SELECT t.run_id, t.format, t.layout ->> 'separator', t.layout -> 'headers' FROM imports t");
-        sql.append(select::tenant_predicate(&IMPORTS, tenant)).sql(" AND t.id = ").bind(id);
-        let row = sql.row(conn)?.ok_or_else(|| crud::not_found(&IMPORTS))?;
-        let csv = row.text(1) == Some("csv");
-        let headers = row.get(3).and_then(|cell| serde_json::from_slice(cell.get(1..)?).ok()).unwrap_or_default();
-        let run = row.uuid(0).unwrap_or_default();
+        let import = Import::load(conn, tenant, id)?;
+        let csv = import.format == "csv";
         Ok(Self {
             import: id,
-            run,
+            run: import.run.unwrap_or_default(),
             notes,
             csv,
-            separator: row.text(2).and_then(|text| text.bytes().next()).unwrap_or(b','),
-            columns: if csv { headers } else { vec!["line".to_owned()] },
-            last: row.uuid(0).map(|run| row_results::range(run)[0]),
+            separator: import.separator,
+            columns: if csv { import.headers } else { vec!["line".to_owned()] },
+            last: import.run.map(|run| row_results::range(run)[0]),
         })
     }
 
@@ -125,31 +135,32 @@ impl Refusals {
 
     /// Reads the page after `last`, with the original cells if the file is still stored.
     fn next(&mut self, conn: &mut PgConnection, tenant: &Tenant, last: Uuid) -> Result<Bytes> {
-        let mut sql = Statement::new(format!(
+        let mut sql = Statement::new(
             "SELECT r.id, r.faults, (SELECT string_agg(substr(c.data, \
-                 (greatest(r.place - c.number::bigint * {CHUNK}, 0) + 1)::int, \
-                 (least(r.place + r.length, (c.number + 1)::bigint * {CHUNK}) - greatest(r.place, c.number::bigint * {CHUNK}))::int), \
+                 (greatest(r.place - c.number::bigint * k.bytes, 0) + 1)::int, \
+                 (least(r.place + r.length, (c.number + 1)::bigint * k.bytes) - greatest(r.place, c.number::bigint * k.bytes))::int), \
                  ''::bytea ORDER BY c.number) FROM import_chunks c \
-                 WHERE c.business_id = r.business_id AND c.number >= r.place / {CHUNK} \
-                 AND c.number <= (r.place + r.length - 1) / {CHUNK} AND c.import_id = "
-        ));
-        sql.bind(self.import).sql(") FROM import_row_results r WHERE r.business_id = ");
-        sql.bind(tenant.id()).append(row_results::within(self.run));
+                 WHERE c.business_id = r.business_id AND c.number >= r.place / k.bytes \
+                 AND c.number <= (r.place + r.length - 1) / k.bytes AND c.import_id = ",
+        );
+        sql.bind(self.import).sql(") AS bytes FROM (SELECT ").number(CHUNK as i64);
+        sql.sql(" AS bytes) k CROSS JOIN import_row_results r WHERE r.business_id = ").bind(tenant.id());
+        sql.append(row_results::within(self.run));
         sql.sql(if self.notes { " AND r.faults IS NOT NULL" } else { " AND r.outcome = 'refused'" });
-        sql.sql(" AND r.id > ").bind(last);
-        let rows = sql.push(&format!(" ORDER BY r.id LIMIT {PAGE}")).rows(conn)?;
+        sql.sql(" AND r.id > ").bind(last).sql(" ORDER BY r.id LIMIT ").number(PAGE);
+        let rows: Vec<ReportedRow> = sql.load(conn)?;
+        self.last = rows.last().filter(|_| rows.len() == PAGE as usize).map(|row| row.id);
         let mut writer = csv::WriterBuilder::new().flexible(true).from_writer(Vec::new());
-        for row in &rows {
+        for ReportedRow { id, faults, bytes } in rows {
             let faults: Vec<Recorded> =
-                row.get(1).and_then(|cell| serde_json::from_slice(cell.get(1..)?).ok()).unwrap_or_default();
-            let cells = self.cells(row.get(2).unwrap_or_default());
-            let number = row_results::number(row.uuid(0).unwrap_or_default());
+                faults.and_then(|faults| serde_json::from_value(faults).ok()).unwrap_or_default();
+            let cells = self.cells(&bytes.unwrap_or_default());
             for Recorded { pointer, code, detail } in &faults {
+                let number = row_results::number(id);
                 report_format::line(&mut writer, self.columns.len(), number, &cells, [pointer, code, detail])
                     .map_err(internal)?;
             }
         }
-        self.last = rows.last().filter(|_| rows.len() == PAGE).and_then(|row| row.uuid(0));
         writer.into_inner().map(Bytes::from).map_err(internal)
     }
 

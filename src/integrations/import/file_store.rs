@@ -39,9 +39,9 @@ pub fn piece(conn: &mut PgConnection, tenant: &Tenant, import: Uuid, offset: u64
         sql.sql("::int) FROM import_chunks WHERE business_id = ").bind(tenant.id());
         sql.sql(" AND import_id = ").bind(import);
         sql.sql(" AND number = ").bind(number as i64);
-        let row = sql.row(conn)?;
-        let Some(bytes) = row.as_ref().and_then(|row| row.get(0)).filter(|bytes| !bytes.is_empty()) else { break };
-        piece.extend_from_slice(bytes);
+        let bytes: Option<Vec<u8>> = sql.scalar(conn)?;
+        let Some(bytes) = bytes.filter(|bytes| !bytes.is_empty()) else { break };
+        piece.extend_from_slice(&bytes);
         offset += bytes.len();
     }
     Ok(piece)

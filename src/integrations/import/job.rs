@@ -329,7 +329,7 @@ fn update_counts(
     let Cursor { read, created, changed, unchanged, failed, companies, .. } = cursor;
     let counts = [("read", read), ("created", created), ("changed", changed), ("unchanged", unchanged)];
     for (name, count) in counts.into_iter().chain([("failed", failed), ("companies", companies)]) {
-        sql.push(&format!(", {name} = ")).bind(*count);
+        sql.sql(", ").ident(name).sql(" = ").bind(*count);
     }
     if ends {
         sql.sql(", finished_at = now(), state = ").bind(if input.dry_run { "tried" } else { "imported" });

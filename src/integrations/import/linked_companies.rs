@@ -1,5 +1,7 @@
 //! The companies which contacts of a file link, by domain or name.
 
+use chrono::{DateTime, Utc};
+use diesel::QueryableByName;
 use uuid::Uuid;
 
 use super::matching::by_key;
@@ -16,19 +18,29 @@ use crate::resource::{Changeset, select};
 #[derive(Default)]
 pub struct Companies(Vec<Company>);
 
+/// A company, with name and domain in lower case.
 struct Company {
     id: Uuid,
     name: String,
     domain: Option<String>,
 }
 
+#[derive(QueryableByName)]
+#[diesel(table_name = companies)]
+struct LockedCompany {
+    id: Uuid,
+    name: String,
+    domain: Option<String>,
+    created_at: DateTime<Utc>,
+}
+
 impl Companies {
     pub fn load(tx: &mut Tx<'_>, tenant: &Tenant, rows: &[Option<&ParsedRow>]) -> Result<Self> {
         let wanted: Vec<&Changeset> = rows.iter().filter_map(|row| row.as_ref()?.company.as_ref()).collect();
         let mut ids: Vec<Uuid> = Vec::new();
-        for finder in ["domain", "name"] {
-            let mut keys: Vec<String> =
-                wanted.iter().filter_map(|change| Some(change.text_field(finder)?.to_lowercase())).collect();
+        let domains = wanted.iter().filter_map(|change| change.text(companies::domain)).map(str::to_lowercase);
+        let names = wanted.iter().filter_map(|change| change.text(companies::name)).map(str::to_lowercase);
+        for (finder, mut keys) in [("domain", domains.collect::<Vec<String>>()), ("name", names.collect())] {
             keys.sort_unstable();
             keys.dedup();
             let keys = keys.into_iter().enumerate().map(|(index, key)| (index, key, String::new())).collect();
@@ -38,16 +50,14 @@ impl Companies {
         if ids.is_empty() {
             return Ok(companies);
         }
-        let mut sql = Statement::new("SELECT t.id, t.name, t.domain, t.created_at::text FROM companies t");
+        let mut sql = Statement::new("SELECT t.id, t.name, t.domain, t.created_at FROM companies t");
         sql.append(select::tenant_predicate(&COMPANIES, tenant)).sql(" AND t.id = ANY(").bind(ids).sql(")");
         select::not_deleted(&mut sql, &COMPANIES);
         // Prevents their merge or deletion before the rows which reference them are written.
-        let mut rows = sql.sql(" ORDER BY t.id FOR KEY SHARE OF t").rows(tx)?;
-        rows.sort_by_cached_key(|row| (row.text(3).map(str::to_owned), row.uuid(0)));
-        for row in rows {
-            if let (Some(id), Some(name)) = (row.uuid(0), row.text(1)) {
-                companies.add(id, name, row.text(2));
-            }
+        let mut locked: Vec<LockedCompany> = sql.sql(" ORDER BY t.id FOR KEY SHARE OF t").load(tx)?;
+        locked.sort_by_key(|company| (company.created_at, company.id));
+        for LockedCompany { id, name, domain, .. } in locked {
+            companies.add(id, &name, domain.as_deref());
         }
         Ok(companies)
     }

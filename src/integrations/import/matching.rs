@@ -4,6 +4,8 @@
 
 use std::collections::{HashMap, HashSet};
 
+use diesel::QueryableByName;
+use diesel::sql_types::{self, BigInt, Bool, Text};
 use serde_json::{Map, Value as Json};
 use uuid::Uuid;
 
@@ -11,9 +13,10 @@ use super::match_keys::unique_keys;
 use super::row::ParsedRow;
 use crate::auth::Tenant;
 use crate::base::error::{Error, FieldError, Result};
+use crate::db::schema::contacts;
 use crate::db::{Statement, Tx};
 use crate::resource::list_query::Projection;
-use crate::resource::{Changeset, Resource, crud, select};
+use crate::resource::{Changeset, Resource, crud, row_json, select};
 
 /// A database row in its current state.
 #[derive(Debug)]
@@ -91,8 +94,8 @@ impl Candidates {
         found.by_name = look_up("name", &|index, change| match resource.name {
             _ if known.contains(&index) => None,
             "contact" => has_name(change).then(|| {
-                let name = |name| change.text_field(name).unwrap_or_default();
-                format!("{} {} ", name("last_name"), name("first_name"))
+                let (last, first) = (change.text(contacts::last_name), change.text(contacts::first_name));
+                format!("{} {} ", last.unwrap_or_default(), first.unwrap_or_default())
             }),
             _ => text(change, "name"),
         })?;
@@ -110,7 +113,7 @@ impl Candidates {
             let mut sql = select::by_ids(resource, tenant, &Projection::default(), ids);
             let rows = sql.sql(if locks { " ORDER BY t.id FOR UPDATE" } else { "" }).rows(tx)?;
             for cells in rows {
-                let Some(id) = cells.uuid(0) else { continue };
+                let id = row_json::id(&cells);
                 let shown = crud::row(resource, &Projection::default(), &cells, &crud::RelatedRows::default());
                 let row = serde_json::from_slice(&shown.json).map_err(|error| Error::Internal(error.to_string()))?;
                 found.rows.insert(id, CurrentRow { id, row });
@@ -132,13 +135,12 @@ impl Candidates {
         if own.is_empty() {
             return Ok(());
         }
-        let mut sql = Statement::new(format!("SELECT t.id, (t.deleted_at IS NOT NULL)::int FROM {} t", resource.table));
-        sql.append(select::tenant_predicate(resource, tenant)).sql(" AND t.id = ANY(");
+        let mut sql = Statement::new("SELECT t.id, t.deleted_at IS NOT NULL AS is_deleted FROM ");
+        sql.ident(resource.table).sql(" t").append(select::tenant_predicate(resource, tenant)).sql(" AND t.id = ANY(");
         sql.bind(own.iter().map(|(_, id)| *id).collect::<Vec<_>>()).sql(")");
         let mut there = HashSet::new();
-        for row in sql.rows(tx)? {
-            let id = row.uuid(0).unwrap_or_default();
-            if row.int(1) == Some(1) {
+        for FoundId { id, is_deleted } in sql.load(tx)? {
+            if is_deleted {
                 self.deleted.insert(id)
             } else {
                 there.insert(id)
@@ -207,7 +209,7 @@ impl Candidates {
 }
 
 fn has_name(change: &Changeset) -> bool {
-    change.text_field("first_name").or(change.text_field("last_name")).is_some()
+    change.text(contacts::first_name).or(change.text(contacts::last_name)).is_some()
 }
 
 /// Whether both have the field, with different values.
@@ -236,6 +238,33 @@ fn owns(change: &Changeset) -> String {
     format!("{}{}", if id.is_some() { "i" } else { "" }, if unique.is_some() { "u" } else { "" })
 }
 
+/// An existing row with an id of the file.
+#[derive(QueryableByName)]
+struct FoundId {
+    #[diesel(sql_type = sql_types::Uuid)]
+    id: Uuid,
+    #[diesel(sql_type = Bool)]
+    is_deleted: bool,
+}
+
+/// An existing row with one of the keys.
+#[derive(QueryableByName)]
+struct FoundByKey {
+    /// Index of the key.
+    #[diesel(sql_type = BigInt)]
+    place: i64,
+    #[diesel(sql_type = sql_types::Uuid)]
+    id: Uuid,
+}
+
+#[derive(QueryableByName)]
+struct FoundByExternalId {
+    #[diesel(sql_type = sql_types::Uuid)]
+    id: Uuid,
+    #[diesel(sql_type = Text)]
+    external_id: String,
+}
+
 /// Returns the ids of the non-deleted rows with one of the keys, by index. Keys come with their index and what their
 /// row [`owns`].
 pub fn by_key(
@@ -251,12 +280,10 @@ pub fn by_key(
     let indices: Vec<usize> = keys.iter().map(|(index, ..)| *index).collect();
     let (keys, owns): (Vec<String>, Vec<String>) = keys.into_iter().map(|(_, key, owns)| (key, owns)).unzip();
     let mut sql = Statement::new("SELECT f.place, f.id FROM rapport_import_matches(");
-    sql.bind(resource.table.to_owned()).sql(", ").bind(name.to_owned());
+    sql.bind(resource.table).sql(", ").bind(name);
     sql.sql(", ").bind(keys).sql(", ").bind(owns).sql(") AS f");
-    for row in sql.rows(tx)? {
-        if let (Some(at), Some(id)) = (row.int(0), row.uuid(1))
-            && let Some(index) = indices.get(at as usize)
-        {
+    for FoundByKey { place, id } in sql.load(tx)? {
+        if let Some(index) = indices.get(place as usize) {
             found.entry(*index).or_default().push(id);
         }
     }
@@ -274,14 +301,17 @@ fn by_external_id(
     if keys.is_empty() {
         return Ok(found);
     }
-    let mut sql = Statement::new(format!("SELECT t.id, t.external_id FROM {} t", resource.table));
-    sql.append(select::tenant_predicate(resource, tenant)).sql(" AND t.external_id = ANY(");
+    let mut sql = Statement::new("SELECT t.id, t.external_id FROM ");
+    sql.ident(resource.table)
+        .sql(" t")
+        .append(select::tenant_predicate(resource, tenant))
+        .sql(" AND t.external_id = ANY(");
     sql.bind(keys.iter().map(|(_, key, _)| key.clone()).collect::<Vec<_>>()).sql(")");
     select::not_deleted(&mut sql, resource);
-    let rows = sql.rows(tx)?;
-    let there: HashMap<&str, Uuid> = rows.iter().filter_map(|row| Some((row.text(1)?, row.uuid(0)?))).collect();
+    let rows: Vec<FoundByExternalId> = sql.load(tx)?;
+    let there: HashMap<String, Uuid> = rows.into_iter().map(|row| (row.external_id, row.id)).collect();
     for (index, key, _) in &keys {
-        if let Some(id) = there.get(key.as_str()) {
+        if let Some(id) = there.get(key) {
             found.entry(*index).or_default().push(*id);
         }
     }

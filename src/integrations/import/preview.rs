@@ -4,13 +4,11 @@ use diesel::PgConnection;
 use serde_json::{Value as Json, json};
 use uuid::Uuid;
 
-use super::resource::IMPORTS;
 use super::stored_import::Import;
 use super::{preview_notes, row_results};
 use crate::auth::Tenant;
 use crate::base::error::Result;
 use crate::db::{Statement, Tx};
-use crate::resource::{crud, select};
 
 /// Stores the preview of a dry run as row 0 of its run.
 pub fn store(tx: &mut Tx<'_>, tenant: &Tenant, run: Uuid, shown: Json) -> Result<()> {
@@ -24,19 +22,14 @@ pub fn store(tx: &mut Tx<'_>, tenant: &Tenant, run: Uuid, shown: Json) -> Result
 /// Returns the preview of the last dry run of `import`, with notes on its columns. It has no changes if there was no
 /// dry run or its preview is not stored any more. Errors: 404.
 pub fn load(conn: &mut PgConnection, tenant: &Tenant, import: Uuid) -> Result<Json> {
-    let mut sql = Statement::new("SELECT ");
-    sql.push(Import::COLUMNS).sql(" FROM imports t");
-    sql.append(select::tenant_predicate(&IMPORTS, tenant)).sql(" AND t.id = ").bind(import);
-    let row = sql.row(conn)?.ok_or_else(|| crud::not_found(&IMPORTS))?;
-    let import = Import::of(import, &row)?;
+    let import = Import::load(conn, tenant, import)?;
     let notes = import.column_mapping().map(|mapping| preview_notes::of_columns(&mapping)).unwrap_or_default();
     let none = || json!({ "changes": {}, "notes": &notes });
     let Some(run) = import.run else { return Ok(none()) };
     let mut sql = Statement::new("SELECT before FROM import_row_results WHERE business_id = ");
     sql.bind(tenant.id()).sql(" AND id = ").bind(row_results::range(run)[0]);
-    let row = sql.row(conn)?;
-    let mut shown =
-        row.as_ref().and_then(|row| serde_json::from_slice(row.get(0)?.get(1..)?).ok()).unwrap_or_else(none);
+    let stored: Option<Option<Json>> = sql.scalar(conn)?;
+    let mut shown = stored.flatten().unwrap_or_else(none);
     if let Json::Object(shown) = &mut shown {
         // Previews of earlier versions have no notes.
         shown.entry("notes").or_insert_with(|| notes.into());

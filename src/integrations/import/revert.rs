@@ -20,7 +20,8 @@ use crate::http::precondition::IfMatch;
 use crate::resource::batch::{self, Batch};
 use crate::resource::{Changeset, Resource, body, select};
 
-const ROWS: usize = 1_000;
+const ROWS: u32 = 1_000;
+
 pub static REVERT: JobType = JobType { name: "import_reversion", step };
 
 /// Input of the job.
@@ -52,7 +53,7 @@ fn step(tx: &mut Tx<'_>, tenant: &Tenant, _: &TenantSettings, job: &mut Job) -> 
     cursor.reverted += undone as i64;
     cursor.kept += (records.len() - undone) as i64;
     cursor.last = records.last().map(|record| record.id).or(cursor.last);
-    let ends = records.len() < ROWS;
+    let ends = records.len() < ROWS as usize;
     let mut sql = Statement::new("UPDATE imports SET version = version + 1, updated_at = now(), reverted = ");
     sql.bind(cursor.reverted).sql(", kept = ").bind(cursor.kept);
     sql.sql(if ends { ", state = 'reverted', finished_at = now()" } else { "" }).sql(" WHERE business_id = ");
@@ -68,8 +69,8 @@ fn step(tx: &mut Tx<'_>, tenant: &Tenant, _: &TenantSettings, job: &mut Job) -> 
 /// Reverts the rows which have not changed since; returns how many.
 fn undo(tx: &mut Tx<'_>, tenant: &Tenant, resource: &'static Resource, records: &[ChangeRecord]) -> Result<usize> {
     let changed = records.iter().filter_map(|record| {
-        let before = record.before.clone()?;
-        Some((record.row, IfMatch::version(record.version), Ok(as_before(resource, before))))
+        let Json::Object(before) = record.before.clone()? else { return None };
+        Some((record.row_id, IfMatch::version(record.version), Ok(as_before(resource, before))))
     });
     let mut undone = written(tx, tenant, Batch::of_changes(resource, changed.collect()))?;
     // Rows which reference the companies go first.
@@ -81,10 +82,10 @@ fn undo(tx: &mut Tx<'_>, tenant: &Tenant, resource: &'static Resource, records: 
         };
         let mut made: Vec<&ChangeRecord> = records.iter().filter(made).collect();
         if links {
-            let free = unreferenced(tx, tenant, made.iter().map(|record| record.row).collect())?;
-            made.retain(|record| free.contains(&record.row));
+            let free = unreferenced(tx, tenant, made.iter().map(|record| record.row_id).collect())?;
+            made.retain(|record| free.contains(&record.row_id));
         }
-        let ids = made.iter().map(|record| (record.row, IfMatch::version(record.version))).collect();
+        let ids = made.iter().map(|record| (record.row_id, IfMatch::version(record.version))).collect();
         undone += written(tx, tenant, Batch::of_ids(of, ids))?;
     }
     Ok(undone)

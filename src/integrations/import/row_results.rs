@@ -3,7 +3,8 @@
 
 use std::collections::HashMap;
 
-use diesel::PgConnection;
+use diesel::sql_types::{self, BigInt, Nullable};
+use diesel::{PgConnection, QueryableByName};
 use serde_json::{Map, Value as Json, json};
 use uuid::Uuid;
 
@@ -11,7 +12,8 @@ use super::row::Row;
 use super::writer::MatchedRows;
 use crate::auth::Tenant;
 use crate::base::error::{FieldError, Result};
-use crate::db::{RawRow, Statement, Tx};
+use crate::db::schema::import_row_results;
+use crate::db::{Statement, Tx};
 
 /// Results per file row; a result's id is the row number times this, plus its slot.
 const SLOTS: u64 = 8;
@@ -113,14 +115,30 @@ impl Records {
         if self.rows.is_empty() {
             return Ok(());
         }
-        let columns = "id, row_id, resource, outcome, version, before, faults, place, length";
-        let mut sql = Statement::new(format!("INSERT INTO import_row_results (business_id, {columns}) SELECT "));
-        sql.bind(tenant.id()).push(&format!(", {columns} FROM jsonb_to_recordset("));
-        sql.bind(Json::Array(self.rows));
-        sql.sql(") AS x (id uuid, row_id uuid, resource text, outcome text, version bigint, before jsonb, faults jsonb, place bigint, ");
-        sql.sql("length bigint)").run(tx)?;
+        let mut sql = Statement::new(
+            "INSERT INTO import_row_results (business_id, id, row_id, resource, outcome, version, before, faults, place, length) SELECT ",
+        );
+        sql.bind(tenant.id())
+            .sql(", id, row_id, resource, outcome, version, before, faults, place, length FROM jsonb_to_recordset(");
+        sql.bind(Json::Array(self.rows)).sql(
+            ") AS x (id uuid, row_id uuid, resource text, outcome text, version bigint, before jsonb, faults jsonb, place bigint, \
+             length bigint)",
+        );
+        sql.run(tx)?;
         Ok(())
     }
+}
+
+/// A database row which the run has matched.
+#[derive(QueryableByName)]
+struct KnownRow {
+    #[diesel(sql_type = sql_types::Uuid)]
+    row_id: Uuid,
+    /// Its first result.
+    #[diesel(sql_type = sql_types::Uuid)]
+    first_id: Uuid,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    version: Option<i64>,
 }
 
 /// Returns which of `rows` the run has matched before, and with which file row.
@@ -133,12 +151,13 @@ pub fn known(tx: &mut Tx<'_>, tenant: &Tenant, run: Uuid, rows: Vec<Uuid>) -> Re
     if rows.is_empty() {
         return Ok(HashMap::new());
     }
-    let mut sql =
-        Statement::new("SELECT row_id, min(id::text)::uuid, min(version) FROM import_row_results WHERE business_id = ");
+    let mut sql = Statement::new(
+        "SELECT row_id, min(id::text)::uuid AS first_id, min(version) AS version FROM import_row_results WHERE business_id = ",
+    );
     sql.bind(tenant.id()).sql(" AND row_id IS NOT NULL AND row_id = ANY(").bind(rows);
     sql.sql(")").append(within(run)).sql(" GROUP BY row_id");
-    let known = |row: &RawRow| Some((row.uuid(0)?, (number(row.uuid(1)?), row.int(2).unwrap_or_default())));
-    Ok(sql.rows(tx)?.iter().filter_map(known).collect())
+    let known = |row: KnownRow| (row.row_id, (number(row.first_id), row.version.unwrap_or_default()));
+    Ok(sql.load(tx)?.into_iter().map(known).collect())
 }
 
 /// ` AND` condition for results of the run.
@@ -151,21 +170,30 @@ pub fn within(run: Uuid) -> Statement {
 
 /// Deletes some results of `run`; returns whether there may be more.
 pub fn clear(tx: &mut Tx<'_>, tenant: &Tenant, run: Uuid) -> Result<bool> {
-    const MAX_CLEARED: usize = 20_000;
+    const MAX_CLEARED: u32 = 20_000;
+    Ok(delete(tx, tenant.id(), run, MAX_CLEARED)? == MAX_CLEARED as usize)
+}
+
+/// Deletes up to `most` results of `run`; returns how many.
+pub fn delete(tx: &mut Tx<'_>, business: Uuid, run: Uuid, most: u32) -> Result<usize> {
     let mut sql = Statement::new("DELETE FROM import_row_results WHERE business_id = ");
-    sql.bind(tenant.id()).sql(" AND id = ANY(ARRAY(SELECT id FROM import_row_results WHERE business_id = ");
-    sql.bind(tenant.id()).append(within(run)).push(&format!(" ORDER BY id LIMIT {MAX_CLEARED}))"));
-    Ok(sql.run(tx)? == MAX_CLEARED)
+    sql.bind(business).sql(" AND id = ANY(ARRAY(SELECT id FROM import_row_results WHERE business_id = ");
+    sql.bind(business).append(within(run)).sql(" ORDER BY id LIMIT ").number(most);
+    Ok(sql.sql("))").run(tx)?)
 }
 
 /// A database row which a file row created or changed.
+#[derive(QueryableByName)]
+#[diesel(table_name = import_row_results)]
 pub struct ChangeRecord {
     pub id: Uuid,
-    pub row: Uuid,
+    #[diesel(sql_type = sql_types::Uuid)]
+    pub row_id: Uuid,
     pub resource: String,
+    #[diesel(sql_type = BigInt)]
     pub version: i64,
     /// Previous values; `None`: the row was created.
-    pub before: Option<Map<String, Json>>,
+    pub before: Option<Json>,
 }
 
 /// Returns at most `most` rows which `run` created or changed, with results before `last`, the latest first.
@@ -174,22 +202,11 @@ pub fn change_records(
     tenant: &Tenant,
     run: Uuid,
     last: Uuid,
-    most: usize,
+    most: u32,
 ) -> Result<Vec<ChangeRecord>> {
     let mut sql =
         Statement::new("SELECT id, row_id, resource, version, before FROM import_row_results WHERE business_id = ");
     sql.bind(tenant.id()).append(within(run)).sql(" AND id < ").bind(last);
-    sql.push(&format!(" AND outcome IN ('created', 'changed') ORDER BY id DESC LIMIT {most}"));
-    let record = |row: &RawRow| {
-        let before = row.get(4).and_then(|cell| serde_json::from_slice(cell.get(1..)?).ok());
-        let resource = row.text(2).unwrap_or_default().to_owned();
-        Some(ChangeRecord {
-            id: row.uuid(0)?,
-            row: row.uuid(1)?,
-            resource,
-            version: row.int(3).unwrap_or_default(),
-            before,
-        })
-    };
-    Ok(sql.rows(conn)?.iter().filter_map(record).collect())
+    sql.sql(" AND outcome IN ('created', 'changed') ORDER BY id DESC LIMIT ").number(most);
+    Ok(sql.load(conn)?)
 }

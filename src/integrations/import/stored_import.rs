@@ -1,5 +1,8 @@
 //! An import as it is stored: what its jobs and handlers load of it.
 
+use chrono::{DateTime, Utc};
+use diesel::{PgConnection, QueryableByName};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 use uuid::Uuid;
 
@@ -7,7 +10,8 @@ use super::mapping::Mapping;
 use super::resource::{IMPORTS, imported};
 use crate::auth::Tenant;
 use crate::base::error::{Error, Result};
-use crate::db::{RawRow, Statement, Tx};
+use crate::db::schema::imports;
+use crate::db::{Statement, Tx};
 use crate::resource::list_query::Projection;
 use crate::resource::{Resource, select};
 use crate::resource::{Row, crud};
@@ -30,40 +34,78 @@ pub struct Import {
     pub run: Option<Uuid>,
 }
 
-impl Import {
-    /// Columns which [`Import::of`] reads, for table alias `t`.
-    pub const COLUMNS: &str = "t.resource, t.format, t.layout ->> 'separator', t.mapping, t.on_match, t.bytes, t.lines, t.state, \
-        t.run_id, (t.executed_at IS NOT NULL)::int, t.layout -> 'headers', to_jsonb(t.match_by)";
+/// How a CSV file is laid out, in the column `layout`.
+#[derive(Serialize, Deserialize)]
+pub struct Layout {
+    pub separator: char,
+    pub headers: Vec<String>,
+}
 
+/// A row of `imports`.
+#[derive(QueryableByName)]
+#[diesel(table_name = imports)]
+struct ImportRow {
+    id: Uuid,
+    resource: String,
+    format: String,
+    layout: Json,
+    mapping: Json,
+    match_by: Vec<String>,
+    on_match: String,
+    bytes: i64,
+    lines: i64,
+    state: String,
+    executed_at: Option<DateTime<Utc>>,
+    run_id: Option<Uuid>,
+}
+
+impl ImportRow {
+    fn import(self) -> Result<Import> {
+        let resource = imported(&self.resource).ok_or_else(|| Error::Internal("an import of nothing".into()))?;
+        let (separator, headers) = match serde_json::from_value(self.layout) {
+            Ok(Layout { separator, headers }) => (u8::try_from(separator).unwrap_or(b','), headers),
+            Err(_) => (b',', Vec::new()),
+        };
+        Ok(Import {
+            id: self.id,
+            resource,
+            format: self.format,
+            separator,
+            headers,
+            mapping: serde_json::from_value(self.mapping).unwrap_or_default(),
+            match_by: self.match_by,
+            on_match: self.on_match,
+            bytes: self.bytes.unsigned_abs(),
+            lines: self.lines,
+            state: self.state,
+            executed: self.executed_at.is_some(),
+            run: self.run_id,
+        })
+    }
+}
+
+impl Import {
     /// Loads and locks the import `id`. Errors: 404.
     pub fn lock(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid) -> Result<Self> {
-        let mut sql = Statement::new("SELECT ");
-        sql.push(Self::COLUMNS).sql(" FROM imports t");
-        sql.append(select::tenant_predicate(&IMPORTS, tenant)).sql(" AND t.id = ").bind(id).sql(" FOR UPDATE");
-        Self::of(id, &sql.row(tx)?.ok_or_else(|| crud::not_found(&IMPORTS))?)
+        Self::selected(tx, Self::select(tenant, id).sql(" FOR UPDATE"))
     }
 
-    /// Builds the import `id` from its [`COLUMNS`](Self::COLUMNS).
-    pub fn of(id: Uuid, row: &RawRow) -> Result<Self> {
-        let text = |cell| row.text(cell).unwrap_or_default().to_owned();
-        let number = |cell| row.int(cell).unwrap_or_default();
-        let resource = imported(&text(0)).ok_or_else(|| Error::Internal("an import of nothing".into()))?;
-        let json = |cell| row.get(cell).and_then(|cell| cell.get(1..)).unwrap_or(b"null");
-        Ok(Self {
-            id,
-            resource,
-            format: text(1),
-            separator: text(2).bytes().next().unwrap_or(b','),
-            headers: serde_json::from_slice(json(10)).unwrap_or_default(),
-            mapping: serde_json::from_slice(json(3)).unwrap_or_default(),
-            match_by: serde_json::from_slice(json(11)).unwrap_or_default(),
-            on_match: text(4),
-            bytes: number(5).unsigned_abs(),
-            lines: number(6),
-            state: text(7),
-            executed: number(9) == 1,
-            run: row.uuid(8),
-        })
+    /// Loads the import `id`. Errors: 404.
+    pub fn load(conn: &mut PgConnection, tenant: &Tenant, id: Uuid) -> Result<Self> {
+        Self::selected(conn, &Self::select(tenant, id))
+    }
+
+    fn select(tenant: &Tenant, id: Uuid) -> Statement {
+        let mut sql = Statement::new(
+            "SELECT t.id, t.resource, t.format, t.layout, t.mapping, t.match_by, t.on_match, t.bytes, t.lines, t.state, \
+             t.executed_at, t.run_id FROM imports t",
+        );
+        sql.append(select::tenant_predicate(&IMPORTS, tenant)).sql(" AND t.id = ").bind(id);
+        sql
+    }
+
+    fn selected(conn: &mut PgConnection, sql: &Statement) -> Result<Self> {
+        sql.first::<ImportRow>(conn)?.ok_or_else(|| crud::not_found(&IMPORTS))?.import()
     }
 
     /// Builds its column mapping, which is empty for NDJSON. Errors: 422 with every error of the mapping.

@@ -32,7 +32,7 @@ fn update(
     }
     if let Some(SqlValue::Json(Some(Json::Object(given)))) = change.get(imports::mapping) {
         import.mapping = given.clone();
-        change.set(imports::targets, SqlValue::Json(Some(import.column_mapping()?.targets())));
+        change.set(imports::targets, import.column_mapping()?.targets());
     }
     if let Some(SqlValue::Texts(given)) = change.get(imports::match_by) {
         match_keys::check(import.resource, given)?;

@@ -12,13 +12,13 @@ use super::mapping::Mapping;
 use super::resource::imported;
 use super::settings::ImportSettings;
 use super::start_job::enqueue_import;
-use super::stored_import::{self, Import};
+use super::stored_import::{self, Import, Layout};
 use super::upload_parameters::UploadParameters;
 use super::{csv_delimiter, csv_header, file_store, match_keys};
 use crate::auth::{Action, Area, Tenant};
 use crate::background::JobWaker;
 use crate::base::error::{Error, FieldError, Result};
-use crate::db::{Actor, Db, SqlValue, Statement, Tx};
+use crate::db::{Actor, Db, Statement, Tx};
 use crate::http::caller::Caller;
 use crate::http::idempotency::{self, ApiResponse, IdempotencyKey};
 use crate::http::payload::BodyStream;
@@ -174,33 +174,17 @@ fn insert(
         Some((kind, id)) => (kind, Some(id)),
         None => ("system", None),
     };
-    let text = SqlValue::text;
     let lines = file.lines.saturating_sub(u64::from(parameters.format == "csv")) as i64;
-    let columns = [
-        ("business_id", SqlValue::Uuid(Some(tenant.id()))),
-        ("id", SqlValue::Uuid(Some(id))),
-        ("resource", text(resource.plural)),
-        ("format", text(parameters.format)),
-        ("file_name", SqlValue::Text(parameters.file_name.clone())),
-        ("bytes", SqlValue::Int(Some(file.bytes as i64))),
-        ("lines", SqlValue::Int(Some(lines))),
-        (
-            "layout",
-            SqlValue::Json(Some(json!({ "separator": char::from(values.separator), "headers": values.headers }))),
-        ),
-        ("mapping", SqlValue::Json(Some(Json::Object(parameters.mapping.clone())))),
-        ("targets", SqlValue::Json(Some(values.targets))),
-        ("match_by", SqlValue::Texts(values.match_by)),
-        ("on_match", text(parameters.on_match)),
-        ("actor_kind", text(actor)),
-        ("actor_id", SqlValue::Uuid(by)),
-    ];
-    let names: Vec<&str> = columns.iter().map(|(name, _)| *name).collect();
-    let mut sql = Statement::new(format!("INSERT INTO imports ({}) VALUES (", names.join(", ")));
-    for (index, (_, value)) in columns.into_iter().enumerate() {
-        sql.sql(if index == 0 { "" } else { ", " }).bind(value);
-    }
-    sql.sql(")").run(tx)?;
+    let layout = json!(Layout { separator: values.separator.into(), headers: values.headers });
+    let mut sql = Statement::new(
+        "INSERT INTO imports (business_id, id, resource, format, file_name, bytes, lines, layout, mapping, targets, match_by, \
+         on_match, actor_kind, actor_id) VALUES (",
+    );
+    sql.bind(tenant.id()).sql(", ").bind(id).sql(", ").bind(resource.plural).sql(", ").bind(parameters.format);
+    sql.sql(", ").bind(parameters.file_name.clone()).sql(", ").bind(file.bytes as i64).sql(", ").bind(lines);
+    sql.sql(", ").bind(layout).sql(", ").bind(Json::Object(parameters.mapping.clone())).sql(", ").bind(values.targets);
+    sql.sql(", ").bind(values.match_by).sql(", ").bind(parameters.on_match).sql(", ").bind(actor);
+    sql.sql(", ").bind(by).sql(")").run(tx)?;
     Ok(())
 }
 

@@ -5,6 +5,7 @@ use serde_json::{Value as Json, json};
 
 use super::retry_schedule::{RetrySchedule, retry_after};
 use crate::base::egress::EgressResponse;
+use crate::base::timestamp;
 
 /// Characters of a response that are stored.
 const MAX_RESPONSE_EXCERPT: usize = 300;
@@ -35,7 +36,7 @@ pub fn classify_response(
     response: Option<Result<EgressResponse, String>>,
     latency: i64,
 ) -> Attempt {
-    let at = Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Micros, true);
+    let at = timestamp::text(Utc::now());
     let again = |asked| schedule.pause(attempts, asked).map_or(DeliveryOutcome::Dead, DeliveryOutcome::Again);
     let (log, outcome) = match response {
         None => (json!({ "at": at, "error": "What it told of is not known any more." }), DeliveryOutcome::Dead),

@@ -10,7 +10,7 @@ use super::resource::{WEBHOOKS, guard};
 use crate::auth::{Area, Tenant, TenantSettings};
 use crate::base::error::{Error, Result};
 use crate::db::schema::webhook_deliveries;
-use crate::db::{SqlValue, Statement, Tx};
+use crate::db::{Statement, Tx};
 use crate::integrations::events::EventRegistry;
 use crate::resource::crud::{self, Row};
 use crate::resource::list_query::List;
@@ -101,8 +101,8 @@ pub fn again(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, delivery: Uuid) -> Resu
     let mut sql = Statement::new("UPDATE webhook_deliveries AS t SET status = 'waiting', attempts = 0, log = '{}'");
     sql.append(select::tenant_predicate(&DELIVERIES, tenant)).sql(" AND t.webhook_id = ").bind(id);
     sql.sql(" AND t.id = ").bind(delivery);
-    let rows = sql.sql(" AND t.status IN ('delivered', 'dead') RETURNING t.row_id").rows(tx)?;
-    next(tx, tenant, id, rows.iter().filter_map(|row| row.uuid(0)).collect())?;
+    let rows = sql.sql(" AND t.status IN ('delivered', 'dead') RETURNING t.row_id").scalars(tx)?;
+    next(tx, tenant, id, rows)?;
     row(tx, tenant, id, delivery)
 }
 
@@ -129,27 +129,24 @@ pub fn replay(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, from: From) -> Result<
     };
     lock_deliveries(tx, tenant)?;
     guard(tx, tenant, Some(id), None)?;
-    let business = || SqlValue::Uuid(Some(tenant.id()));
     let mut sql = Statement::new("SELECT max(sequence) FROM events WHERE business_id = ");
-    let last = sql.bind(business()).row(tx)?.and_then(|row| row.int(0)).unwrap_or_default();
+    let last = sql.bind(tenant.id()).scalar::<Option<i64>>(tx)?.flatten().unwrap_or_default();
     let upto = after.saturating_add(MAX_REPLAYED);
     let mut sql = Statement::new(
         "INSERT INTO webhook_deliveries AS t (business_id, webhook_id, event_id, sequence, event_type, row_id, status) \
          SELECT e.business_id, w.id, e.id, e.sequence, e.name || '.' || e.action, e.row_id, 'waiting' FROM (SELECT e.*, ",
     );
-    sql.bind(EventRegistry::of_process().sent())
-        .sql(" ->> e.resource AS name FROM events e WHERE e.business_id = ")
-        .bind(business());
-    sql.sql(" AND e.sequence > ").bind(after).sql(" AND e.sequence <= ").bind(upto);
+    sql.bind(EventRegistry::of_process().sent()).sql(" ->> e.resource AS name FROM events e WHERE e.business_id = ");
+    sql.bind(tenant.id()).sql(" AND e.sequence > ").bind(after).sql(" AND e.sequence <= ").bind(upto);
     sql.sql(") e JOIN webhooks w ON w.business_id = e.business_id AND w.id = ").bind(id);
     sql.sql(
         " AND rapport_webhook_wants(w.types, e.name, e.action) WHERE e.name IS NOT NULL \
          ORDER BY e.sequence ON CONFLICT (business_id, webhook_id, event_id) DO UPDATE SET status = 'waiting', attempts = 0, log = '{}' \
          WHERE t.status IN ('delivered', 'dead') RETURNING t.row_id",
     );
-    let rows = sql.rows(tx)?;
+    let rows: Vec<Uuid> = sql.scalars(tx)?;
     let deliveries = rows.len() as i64;
-    next(tx, tenant, id, rows.iter().filter_map(|row| row.uuid(0)).collect())?;
+    next(tx, tenant, id, rows)?;
     Ok(Replayed { deliveries, next: (upto < last).then_some(upto) })
 }
 
@@ -164,8 +161,8 @@ fn before(tx: &mut Tx<'_>, tenant: &Tenant, time: DateTime<Utc>) -> Result<i64> 
     sql.bind(tenant.id()).sql(" AND e.id >= ");
     sql.bind(Uuid::from_u128(u128::from(first.min((1 << 48) - 1)) << 80));
     sql.sql(" AND e.created_at >= ").bind(time).sql(" ORDER BY e.id LIMIT ");
-    let row = sql.bind(MAX_SCANNED).sql(") e").row(tx)?;
-    Ok(row.and_then(|row| row.int(0)).unwrap_or(i64::MAX / 2))
+    let position = sql.bind(MAX_SCANNED).sql(") e").scalar::<Option<i64>>(tx)?;
+    Ok(position.flatten().unwrap_or(i64::MAX / 2))
 }
 
 /// Makes the first waiting delivery of each of these rows pending, unless one already is.
@@ -184,6 +181,6 @@ fn row(tx: &mut Tx<'_>, tenant: &Tenant, webhook: Uuid, id: Uuid) -> Result<Row>
     let missing = || crud::not_found(&DELIVERIES);
     let mut sql = Statement::new("SELECT t.id FROM webhook_deliveries t");
     sql.append(select::tenant_predicate(&DELIVERIES, tenant)).sql(" AND t.webhook_id = ").bind(webhook);
-    sql.sql(" AND t.id = ").bind(id).row(tx)?.ok_or_else(missing)?;
+    sql.sql(" AND t.id = ").bind(id).scalar::<Uuid>(tx)?.ok_or_else(missing)?;
     crud::one(tx, tenant, &DELIVERIES, id, &Default::default())?.ok_or_else(missing)
 }

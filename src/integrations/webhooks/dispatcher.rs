@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::claim::{ClaimedDelivery, claim};
+use super::claim::{ClaimedDelivery, DueDelivery, claim};
 use super::classify_response::classify_response;
 use super::record_attempt::record_attempt;
 use super::settings::DispatcherSettings;
@@ -68,9 +68,9 @@ impl Dispatcher {
             return Ok(TaskOutcome::Rest);
         }
         let due = claim(free, &self.slots, self.settings.timeout_seconds + MARGIN_SECONDS);
-        let claimed = self.db.unscoped().write("webhooks_claim", move |tx| Ok(due.rows(tx)?)).await?;
-        let claimed: Vec<ClaimedDelivery> =
-            claimed.iter().filter_map(|row| ClaimedDelivery::read(self.registry, row)).collect();
+        let claimed = self.db.unscoped().write("webhooks_claim", move |tx| Ok(due.load::<DueDelivery>(tx)?)).await?;
+        let claimed = claimed.into_iter().map(|due| due.into_claimed(self.registry));
+        let claimed = claimed.collect::<Result<Vec<ClaimedDelivery>>>()?;
         let outcome = if claimed.is_empty() { TaskOutcome::Rest } else { TaskOutcome::Again };
         for delivery in claimed {
             let slot = self.slots.take(delivery.business, delivery.webhook);

@@ -1,10 +1,13 @@
 //! Webhook messages and their signatures, according to Standard Webhooks.
 
 use bytes::Bytes;
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 use serde_json::{Value as Json, json};
 use standardwebhooks::Webhook;
 use uuid::Uuid;
+
+use crate::base::timestamp;
+use crate::integrations::events::stored_event::Event;
 
 /// A message to send.
 pub struct Message {
@@ -14,21 +17,28 @@ pub struct Message {
 }
 
 impl Message {
-    /// Wraps an event, which is `{"id":…,"type":…,…}`.
-    pub fn of_event(id: Uuid, kind: &str, created_at: &str, event: &[u8]) -> Self {
+    /// Wraps an event.
+    pub fn of_event(id: Uuid, event: &Event) -> Self {
+        Self::new(id, &event.about.event_type.name(), &timestamp::text(event.created_at), &event.json)
+    }
+
+    /// A test message.
+    pub fn ping(id: Uuid, webhook: Uuid, created_at: DateTime<Utc>) -> Self {
+        const TYPE: &str = "webhook.test";
+        let created_at = timestamp::text(created_at);
+        let event = json!({ "id": id, "type": TYPE, "webhook_id": webhook, "created_at": created_at });
+        Self::new(id, TYPE, &created_at, event.to_string().as_bytes())
+    }
+
+    fn new(id: Uuid, event_type: &str, created_at: &str, event: &[u8]) -> Self {
         let mut body = Vec::with_capacity(event.len() + 128);
         body.extend_from_slice(
-            format!("{{\"type\":{},\"timestamp\":{},\"data\":", Json::from(kind), Json::from(created_at)).as_bytes(),
+            format!("{{\"type\":{},\"timestamp\":{},\"data\":", Json::from(event_type), Json::from(created_at))
+                .as_bytes(),
         );
         body.extend_from_slice(event);
         body.push(b'}');
         Self { id, body: body.into() }
-    }
-
-    /// A test message.
-    pub fn ping(id: Uuid, webhook: Uuid, created_at: &str) -> Self {
-        let event = json!({ "id": id, "type": "webhook.test", "webhook_id": webhook, "created_at": created_at });
-        Self::of_event(id, "webhook.test", created_at, event.to_string().as_bytes())
     }
 
     /// Returns the headers of an attempt made now, signed with each of `secrets`. Errors: an invalid secret.

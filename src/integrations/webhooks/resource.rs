@@ -1,6 +1,7 @@
 //! The webhook resource and its rules: valid addresses and event types, and that no webhook is sent more than its author
 //! may read.
 
+use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use crate::auth::{Action, Area, Tenant, TenantSettings};
@@ -79,8 +80,8 @@ fn prepare(change: &mut Changeset, _: &TenantSettings, faults: &mut ValidationEr
     }
     if !change.creates && change.text(webhooks::status).is_some() {
         // A status set by the caller clears the reason for the pause and the time of the first failure.
-        change.set_if_changed(webhooks::status, webhooks::paused_because, SqlValue::Text(None));
-        change.set_if_changed(webhooks::status, webhooks::failing_since, SqlValue::Time(None));
+        change.set_if_changed(webhooks::status, webhooks::paused_because, None::<String>);
+        change.set_if_changed(webhooks::status, webhooks::failing_since, None::<DateTime<Utc>>);
     }
 }
 
@@ -100,10 +101,10 @@ pub fn guard(tx: &mut Tx<'_>, tenant: &Tenant, id: Option<Uuid>, change: Option<
         _ => Vec::new(),
     };
     if let Some(id) = id {
-        let mut sql = Statement::new("SELECT array_to_string(t.types, ' ') FROM webhooks t");
+        let mut sql = Statement::new("SELECT t.types FROM webhooks t");
         sql.append(select::tenant_predicate(&WEBHOOKS, tenant)).sql(" AND t.id = ").bind(id);
-        let known = sql.sql(" FOR NO KEY UPDATE").row(tx)?;
-        types.extend(known.iter().filter_map(|row| row.text(0)).flat_map(str::split_whitespace).map(str::to_owned));
+        let stored: Option<Vec<String>> = sql.sql(" FOR NO KEY UPDATE").scalar(tx)?;
+        types.extend(stored.unwrap_or_default());
     }
     let types = EventRegistry::of_process()
         .parse(types.iter().map(String::as_str))

@@ -25,8 +25,8 @@ fn create(tx: &mut Tx<'_>, tenant: &Tenant, resource: &'static Resource, change:
     // Locked, or concurrent creations would not count each other.
     lock_deliveries(tx, tenant)?;
     let mut sql = Statement::new("SELECT count(*) FROM webhooks WHERE business_id = ");
-    let there = sql.bind(tenant.id()).row(tx)?.and_then(|row| row.int(0)).unwrap_or_default();
-    if there >= MAX_WEBHOOKS {
+    let count: i64 = sql.bind(tenant.id()).scalar(tx)?.unwrap_or_default();
+    if count >= MAX_WEBHOOKS {
         let detail =
             format!("A business has at most {MAX_WEBHOOKS} webhooks. Delete one, or let one be sent more types.");
         return Err(Error::conflict("too_many_webhooks", detail));
@@ -34,7 +34,7 @@ fn create(tx: &mut Tx<'_>, tenant: &Tenant, resource: &'static Resource, change:
     let (id, mut row) = crud::create(tx, tenant, resource, change)?;
     let secret = generate()?;
     let mut sql = Statement::new("UPDATE webhooks AS t SET secret = ");
-    sql.bind(secret.clone()).append(select::tenant_predicate(&WEBHOOKS, tenant));
+    sql.bind(&secret).append(select::tenant_predicate(&WEBHOOKS, tenant));
     sql.sql(" AND t.id = ").bind(id).run(tx)?;
     show(&mut row, &secret);
     Ok((id, row))
@@ -43,11 +43,11 @@ fn create(tx: &mut Tx<'_>, tenant: &Tenant, resource: &'static Resource, change:
 /// Replaces the secret of webhook `id`; for 24 hours both sign. Errors: 404; 403.
 pub fn rotate(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, secret: &str) -> Result<Row> {
     guard(tx, tenant, Some(id), None)?;
-    let mut sql = Statement::new(format!(
-        "UPDATE webhooks AS t SET version = version + 1, updated_at = now(), previous_secret = secret, \
-         previous_until = now() + interval '{OVERLAP_HOURS} hours', secret = "
-    ));
-    sql.bind(secret.to_owned()).append(select::tenant_predicate(&WEBHOOKS, tenant));
+    let mut sql = Statement::new(
+        "UPDATE webhooks AS t SET version = version + 1, updated_at = now(), previous_secret = secret, previous_until = now() + ",
+    );
+    sql.bind(OVERLAP_HOURS).sql(" * interval '1 hour', secret = ").bind(secret);
+    sql.append(select::tenant_predicate(&WEBHOOKS, tenant));
     sql.sql(" AND t.id = ").bind(id).run(tx)?;
     let row = crud::one(tx, tenant, &WEBHOOKS, id, &Default::default())?;
     let mut row = row.ok_or_else(|| crud::not_found(&WEBHOOKS))?;
