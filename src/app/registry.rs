@@ -116,7 +116,6 @@ pub fn install() {
 mod tests {
     use super::RESOURCES;
     use crate::crm::privacy;
-    use crate::resource::RowVisibility;
     use crate::resource::openapi::example;
 
     #[test]
@@ -131,11 +130,10 @@ mod tests {
                 let target = RESOURCES.iter().any(|other| other.plural == relation.resource_plural);
                 assert!(target, "{name}: {} leads to no resource", relation.name);
             }
-            if let RowVisibility::Linked(links) | RowVisibility::AssignedOrLinked(_, links) = resource.visibility {
-                for (column, other) in links {
-                    let target = RESOURCES.iter().any(|resource| resource.plural == *other);
-                    assert!(target, "{name}: the visibility by {column} leads to no resource");
-                }
+            for link in resource.visibility.links() {
+                let target = RESOURCES.iter().any(|other| other.plural == link.resource_plural);
+                assert!(target, "{name}: the visibility by {} leads to no resource", link.column);
+                assert!(resource.field(link.column).is_some(), "{name}: {} is not its field", link.column);
             }
             let filters = crate::resource::list_query::names(resource);
             assert!(!filters.iter().any(|filter| filter == "format"), "{name}: `format` is a parameter of its export");

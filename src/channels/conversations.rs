@@ -80,9 +80,9 @@ pub static CONVERSATIONS: Resource = Resource {
             "The latest messages, newest first.",
         ),
     ],
-    sorts: &[Sort::time("last_message_at", "t.last_message_at"), Sort::time("created_at", "t.created_at")],
+    sorts: &[Sort::column(conversations::last_message_at), Sort::column(conversations::created_at)],
     default_sort: "-last_message_at",
-    visibility: RowVisibility::Assigned("assignee_id"),
+    visibility: RowVisibility::assigned(conversations::assignee_id),
     hooks: Hooks { prepare, ..Hooks::NONE },
     cache_ttl: Duration::from_secs(300),
     ..Resource::BASE

@@ -11,6 +11,7 @@ use crate::db::schema::messages;
 use crate::db::{SqlValue, Tx};
 use crate::resource::{
     Changeset, Field, FieldType, Hooks, PendingRow, Relation, Resource, RowVisibility, Search, Sort, ValidationErrors,
+    VisibilityLink,
 };
 
 const DIRECTIONS: &[&str] = &["inbound", "outbound"];
@@ -112,10 +113,10 @@ pub static MESSAGES: Resource = Resource {
         // Not `author`, which is the field with the kind of author.
         Relation::one("author_user", "users", messages::author_id, "The member who wrote it."),
     ],
-    sorts: &[Sort::time("sent_at", "t.sent_at")],
+    sorts: &[Sort::column(messages::sent_at)],
     default_sort: "-sent_at",
     search: Search::Words,
-    visibility: RowVisibility::Linked(&[("conversation_id", "conversations")]),
+    visibility: RowVisibility::linked(&[VisibilityLink::new(messages::conversation_id, "conversations")]),
     hooks: Hooks { prepare, after, removed_or_restored: totals::recount_of, ..Hooks::NONE },
     cache_ttl: Duration::from_secs(180),
     ..Resource::BASE

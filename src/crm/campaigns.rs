@@ -39,7 +39,7 @@ pub static CAMPAIGNS: Resource = Resource {
         Field::created_at(campaigns::created_at),
         Field::updated_at(campaigns::updated_at),
     ],
-    sorts: &[Sort::time("created_at", "t.created_at"), Sort::text("name", "lower(t.name)")],
+    sorts: &[Sort::column(campaigns::created_at), Sort::text("name", "lower(t.name)")],
     hooks: Hooks { prepare, ..Hooks::NONE },
     cache_ttl: Duration::from_secs(1800),
     ..Resource::BASE

@@ -41,8 +41,8 @@ pub static COMPANIES: Resource = Resource {
         Relation::many("leads", "leads", leads::company_id, "-created_at", "Its newest leads."),
     ],
     sorts: &[
-        Sort::time("created_at", "t.created_at"),
-        Sort::time("updated_at", "t.updated_at"),
+        Sort::column(companies::created_at),
+        Sort::column(companies::updated_at),
         Sort::text("name", "lower(t.name)"),
     ],
     ..Resource::BASE

@@ -54,11 +54,7 @@ pub static CONTACTS: Resource = Resource {
         ),
         Relation::many("bookings", "bookings", bookings::contact_id, "-starts_at", "Their latest bookings."),
     ],
-    sorts: &[
-        Sort::time("created_at", "t.created_at"),
-        Sort::time("updated_at", "t.updated_at"),
-        Sort::text("name", "t.sort_name"),
-    ],
+    sorts: &[Sort::column(contacts::created_at), Sort::column(contacts::updated_at), Sort::text("name", "t.sort_name")],
     hooks: Hooks { prepare, ..Hooks::NONE },
     ..Resource::BASE
 };

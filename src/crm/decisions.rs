@@ -4,6 +4,7 @@ use crate::auth::TenantSettings;
 use crate::db::schema::decisions;
 use crate::resource::{
     Changeset, Field, FieldType, Hooks, Operations, Relation, Resource, RowVisibility, Search, Sort, ValidationErrors,
+    VisibilityLink,
 };
 
 /// The authors of messages without the contact, who decides nothing here.
@@ -59,10 +60,10 @@ pub static DECISIONS: Resource = Resource {
         // Not `author`, which is the field with the kind of author.
         Relation::one("author_user", "users", decisions::author_id, "The member who decided."),
     ],
-    sorts: &[Sort::time("created_at", "t.created_at"), Sort::int("score", "coalesce(t.score, 0)")],
+    sorts: &[Sort::column(decisions::created_at), Sort::int("score", "coalesce(t.score, 0)")],
     search: Search::None,
     operations: Operations { create: true, ..Operations::NONE },
-    visibility: RowVisibility::Linked(&[("lead_id", "leads")]),
+    visibility: RowVisibility::linked(&[VisibilityLink::new(decisions::lead_id, "leads")]),
     hooks: Hooks { prepare, ..Hooks::NONE },
     ..Resource::BASE
 };

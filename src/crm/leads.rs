@@ -66,12 +66,12 @@ pub static LEADS: Resource = Resource {
         Relation::many("decisions", "decisions", decisions::lead_id, "-created_at", "What was decided about it last."),
     ],
     sorts: &[
-        Sort::time("created_at", "t.created_at"),
-        Sort::time("updated_at", "t.updated_at"),
-        Sort::int("score", "t.score"),
+        Sort::column(leads::created_at),
+        Sort::column(leads::updated_at),
+        Sort::column(leads::score),
         Sort::int("value", "coalesce(t.value_minor, 0)"),
     ],
-    visibility: RowVisibility::Assigned("assignee_id"),
+    visibility: RowVisibility::assigned(leads::assignee_id),
     lock_before_references: true,
     hooks: Hooks { prepare, ..Hooks::NONE },
     ..Resource::BASE

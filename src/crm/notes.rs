@@ -1,7 +1,7 @@
 //! Notes: free text about a lead, a contact, a company, a conversation or a booking.
 
 use crate::db::schema::notes;
-use crate::resource::{Field, FieldType, Relation, Resource, RowVisibility, Search, Sort};
+use crate::resource::{Field, FieldType, Relation, Resource, RowVisibility, Search, Sort, VisibilityLink};
 
 pub static NOTES: Resource = Resource {
     name: "note",
@@ -33,8 +33,11 @@ pub static NOTES: Resource = Resource {
         Relation::one("conversation", "conversations", notes::conversation_id, "The conversation it is about."),
         Relation::one("booking", "bookings", notes::booking_id, "The booking it is about."),
     ],
-    sorts: &[Sort::time("created_at", "t.created_at")],
+    sorts: &[Sort::column(notes::created_at)],
     search: Search::Words,
-    visibility: RowVisibility::Linked(&[("lead_id", "leads"), ("conversation_id", "conversations")]),
+    visibility: RowVisibility::linked(&[
+        VisibilityLink::new(notes::lead_id, "leads"),
+        VisibilityLink::new(notes::conversation_id, "conversations"),
+    ]),
     ..Resource::BASE
 };

@@ -5,7 +5,9 @@ use chrono::{DateTime, Utc};
 use super::reminders::{self, Reminder};
 use crate::auth::TenantSettings;
 use crate::db::schema::tasks;
-use crate::resource::{Changeset, Field, Hooks, Relation, Resource, RowVisibility, Sort, ValidationErrors};
+use crate::resource::{
+    Changeset, Field, Hooks, Relation, Resource, RowVisibility, Sort, ValidationErrors, VisibilityLink,
+};
 
 const STATUSES: &[&str] = &["open", "done", "cancelled"];
 const PRIORITIES: &[&str] = &["low", "normal", "high", "urgent"];
@@ -42,11 +44,11 @@ pub static TASKS: Resource = Resource {
         Relation::one("company", "companies", tasks::company_id, "The company it is about."),
     ],
     sorts: &[
-        Sort::time("created_at", "t.created_at"),
+        Sort::column(tasks::created_at),
         // Tasks without a due date come last.
         Sort::time("due_at", "coalesce(t.due_at, '9999-12-31 23:59:59+00'::timestamptz)"),
     ],
-    visibility: RowVisibility::AssignedOrLinked("assignee_id", &[("lead_id", "leads")]),
+    visibility: RowVisibility::assigned_or_linked(tasks::assignee_id, &[VisibilityLink::new(tasks::lead_id, "leads")]),
     hooks: Hooks { prepare, ..Hooks::NONE },
     ..Resource::BASE
 };

@@ -60,7 +60,7 @@ pub static BUSINESSES: Resource = Resource {
         Field::created_at(businesses::created_at),
         Field::updated_at(businesses::updated_at),
     ],
-    sorts: &[Sort::time("created_at", "t.created_at")],
+    sorts: &[Sort::column(businesses::created_at)],
     search: Search::None,
     operations: Operations { update: true, ..Operations::NONE },
     hooks: Hooks { before, ..Hooks::NONE },

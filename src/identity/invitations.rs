@@ -53,7 +53,7 @@ pub static INVITATIONS: Resource = Resource {
         Field::created_at(invitations::created_at),
         Field::updated_at(invitations::updated_at),
     ],
-    sorts: &[Sort::time("created_at", "t.created_at")],
+    sorts: &[Sort::column(invitations::created_at)],
     search: Search::None,
     operations: Operations { update: false, restore: false, batch: false, ..Operations::ALL },
     hooks: Hooks { prepare, ..Hooks::NONE },

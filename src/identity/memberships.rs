@@ -34,7 +34,7 @@ pub static MEMBERSHIPS: Resource = Resource {
         Field::updated_at(memberships::updated_at),
     ],
     relations: &[Relation::one("user", "users", memberships::user_id, "The person.")],
-    sorts: &[Sort::time("created_at", "t.created_at")],
+    sorts: &[Sort::column(memberships::created_at)],
     search: Search::None,
     operations: Operations { create: false, restore: false, batch: false, ..Operations::ALL },
     cache_ttl: Duration::from_secs(900),

@@ -44,6 +44,7 @@ pub static USERS: Resource = Resource {
         Field::created_at(business_users::created_at),
         Field::updated_at(business_users::updated_at),
     ],
+    // The schema cannot know that this column of a view is never null.
     sorts: &[Sort::time("created_at", "t.created_at")],
     search: Search::Substring,
     operations: Operations { restore: false, batch: false, ..Operations::ALL },

@@ -80,12 +80,12 @@ pub static JOBS: Resource = Resource {
         Field::created_at(schema::jobs::created_at),
         Field::time(schema::jobs::updated_at, "When it last changed.").read_only().not_null(),
     ],
-    sorts: &[Sort::time("created_at", "t.created_at")],
+    sorts: &[Sort::column(schema::jobs::created_at)],
     search: Search::None,
     operations: Operations::NONE,
     // They change every second, and are read by clients that wait for them.
     cacheable: false,
-    visibility: RowVisibility::Assigned("actor_id"),
+    visibility: RowVisibility::assigned(schema::jobs::actor_id),
     ..Resource::BASE
 };
 

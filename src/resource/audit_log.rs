@@ -53,7 +53,7 @@ pub static AUDIT_LOG: Resource = Resource {
         .read_only()
         .not_null(),
     ],
-    sorts: &[Sort::time("created_at", "t.created_at")],
+    sorts: &[Sort::column(audit_log::created_at)],
     search: Search::None,
     operations: Operations::NONE,
     cacheable: false,

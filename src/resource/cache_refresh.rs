@@ -10,14 +10,19 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix_web::web::Data;
+use diesel::prelude::*;
+use diesel::sql_types::Text;
+use uuid::Uuid;
 
 use super::compute_read::compute_read;
 use super::definition::Resource;
 use super::hot_queries::SavedQuery;
+use super::read_request::ReadRequest;
 use super::read_service::ReadService;
 use crate::auth::{Role, Tenant, TenantSettings};
 use crate::background::{Outcome, Pulse};
-use crate::db::{SqlValue, Statement};
+use crate::db::Statement;
+use crate::db::schema::cache_warmup_queries;
 
 /// How often the busiest queries are saved to the database.
 const SAVE_PERIOD: Duration = Duration::from_secs(60);
@@ -74,15 +79,40 @@ async fn save_busiest(reads: &ReadService) {
         let mut sql = Statement::new(
             "INSERT INTO cache_warmup_queries (business_id, role, resource, typed) SELECT * FROM unnest(",
         );
-        let texts = |text: fn(&SavedQuery) -> String| SqlValue::Texts(busiest.iter().map(text).collect());
-        sql.bind(busiest.iter().map(|row| row.business).collect::<Vec<_>>());
-        sql.sql(", ").bind(texts(|row| row.role.name().to_owned()));
-        sql.sql(", ").bind(texts(|row| row.resource.to_owned()));
-        sql.sql(", ").bind(texts(|row| row.query_text.clone())).sql(") ON CONFLICT DO NOTHING");
+        let texts = |text: fn(&SavedQuery) -> String| busiest.iter().map(text).collect::<Vec<_>>();
+        sql.bind(busiest.iter().map(|query| query.business).collect::<Vec<_>>());
+        sql.sql(", ").bind(texts(|query| query.role.name().to_owned()));
+        sql.sql(", ").bind(texts(|query| query.resource.to_owned()));
+        sql.sql(", ").bind(texts(|query| query.request.to_string())).sql(") ON CONFLICT DO NOTHING");
         Ok(sql.run(tx)?)
     });
     if let Err(error) = written.await {
         tracing::debug!(%error, "the busiest questions could not be written down");
+    }
+}
+
+/// A saved query, with the settings of its business.
+#[derive(QueryableByName)]
+#[diesel(table_name = cache_warmup_queries)]
+struct WarmupQuery {
+    business_id: Uuid,
+    #[diesel(sql_type = Text)]
+    country: String,
+    #[diesel(sql_type = Text)]
+    time_zone: String,
+    #[diesel(sql_type = Text)]
+    currency: String,
+    role: String,
+    resource: String,
+    /// The text of a [`ReadRequest`].
+    typed: String,
+}
+
+impl WarmupQuery {
+    /// Returns its role, resource and request; `None` where this binary does not know one of them.
+    fn parse(&self, resources: &'static [&'static Resource]) -> Option<(Role, &'static Resource, ReadRequest)> {
+        let resource = resources.iter().find(|resource| resource.plural == self.resource)?;
+        Some((Role::named(&self.role)?, resource, self.typed.parse().ok()?))
     }
 }
 
@@ -92,13 +122,13 @@ pub async fn warm_up(reads: Data<ReadService>, resources: &'static [&'static Res
     let (Some(cache), true) = (reads.cache.clone(), reads.warmup_queries > 0) else { return };
     let began = Instant::now();
     let read = reads.db.unscoped().read("cache_warmup_queries", |conn| {
-        let sql = "SELECT b.id, b.country, b.time_zone, b.currency, q.role, q.resource, q.typed \
+        let sql = "SELECT q.business_id, b.country, b.time_zone, b.currency, q.role, q.resource, q.typed \
                    FROM cache_warmup_queries q JOIN businesses b ON b.id = q.business_id";
-        Ok(Statement::new(sql).rows(conn)?)
+        Ok(Statement::new(sql).load::<WarmupQuery>(conn)?)
     });
-    let Ok(rows) = read.await else { return };
+    let Ok(saved) = read.await else { return };
     let mut warmed = 0;
-    for row in rows {
+    for saved in saved {
         // Requests come first.
         while reads.db.state().waiting > 0 && began.elapsed() <= WARM_UP {
             tokio::time::sleep(WARM_UP_PAUSE).await;
@@ -106,20 +136,10 @@ pub async fn warm_up(reads: Data<ReadService>, resources: &'static [&'static Res
         if began.elapsed() > WARM_UP {
             break;
         }
-        let text = |index| row.text(index).unwrap_or_default();
-        let owned = |index| text(index).to_owned();
-        let business = TenantSettings {
-            id: row.uuid(0).unwrap_or_default(),
-            country: owned(1),
-            time_zone: owned(2),
-            currency: owned(3),
-        };
-        // Skips roles and resources that this binary does not know.
-        let resource = resources.iter().find(|resource| resource.plural == text(5));
-        let (Some(role), Some(resource)) = (Role::named(text(4)), resource) else { continue };
-        let Ok(query) = reads.parse_cached(resource, &business, text(6)) else {
-            continue;
-        };
+        let Some((role, resource, request)) = saved.parse(resources) else { continue };
+        let WarmupQuery { business_id, country, time_zone, currency, .. } = saved;
+        let business = TenantSettings { id: business_id, country, time_zone, currency };
+        let Ok(query) = reads.parse_cached(resource, &business, request) else { continue };
         let tags: Arc<[_]> = query.tags.as_slice().into();
         let Ok(stamp) = cache.validate(&tags).await else { break };
         let tenant = Tenant::for_warmup(business.id, role);

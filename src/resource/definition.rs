@@ -6,6 +6,7 @@ use super::field::{Field, Mutability};
 use super::hooks::Hooks;
 use super::operations::Operations;
 use super::relation::Relation;
+use super::row_visibility::RowVisibility;
 use super::sort::Sort;
 use crate::auth::Area;
 
@@ -17,19 +18,6 @@ pub enum Search {
     Substring,
     /// Whole words, by full-text search.
     Words,
-}
-
-/// Which rows are visible to a caller who is restricted to assigned ones, by a setting of the business.
-#[derive(Clone, Copy, Debug)]
-pub enum RowVisibility {
-    All,
-    /// Rows whose column holds the caller's user id.
-    Assigned(&'static str),
-    /// Rows whose references, where set, lead to visible rows: columns, and the plurals of the resources that they
-    /// reference.
-    Linked(&'static [(&'static str, &'static str)]),
-    /// Rows to which either applies.
-    AssignedOrLinked(&'static str, &'static [(&'static str, &'static str)]),
 }
 
 /// A resource of the API: the rows of one table or view, and what clients may do with them.

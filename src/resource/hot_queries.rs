@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use uuid::Uuid;
 
 use super::read_query::ReadQuery;
+use super::read_request::ReadRequest;
 use crate::auth::{Role, Tenant};
 use crate::cache::Key;
 
@@ -20,8 +21,8 @@ const MAX_REFRESHES: usize = 64;
 
 /// Maximum queries in the long-term record.
 const MAX_BUSY_QUERIES: usize = 5_000;
-/// Longest query text that is saved, in bytes.
-const MAX_QUERY_TEXT_LEN: usize = 1_000;
+/// Longest query string that is saved, in bytes.
+const MAX_QUERY_LEN: usize = 1_000;
 
 /// Records the most frequent queries.
 #[derive(Default)]
@@ -75,14 +76,15 @@ impl HotQueries {
         let mut busiest: Vec<&HotQuery> =
             busy.values().filter(|noted| noted.query.is_free_of_personal_data()).collect();
         busiest.sort_unstable_by_key(|noted| std::cmp::Reverse(noted.times));
-        let saved = busiest.into_iter().filter(|noted| noted.query.query_text.len() <= MAX_QUERY_TEXT_LEN).take(count);
-        let saved = saved.map(|noted| SavedQuery {
-            business: noted.tenant.id(),
-            role: noted.tenant.role(),
-            resource: noted.query.resource.plural,
-            query_text: noted.query.query_text.clone(),
+        let saved = busiest.into_iter().filter_map(|noted| {
+            Some(SavedQuery {
+                business: noted.tenant.id(),
+                role: noted.tenant.role(),
+                resource: noted.query.resource.plural,
+                request: noted.query.request.clone().filter(|request| request.query().len() <= MAX_QUERY_LEN)?,
+            })
         });
-        let saved = saved.collect();
+        let saved = saved.take(count).collect();
         busy.retain(|_, noted| {
             noted.times /= 2;
             noted.times > 0
@@ -97,5 +99,5 @@ pub(super) struct SavedQuery {
     pub(super) business: Uuid,
     pub(super) role: Role,
     pub(super) resource: &'static str,
-    pub(super) query_text: String,
+    pub(super) request: ReadRequest,
 }

@@ -11,10 +11,11 @@
 //!
 //! | files | subject |
 //! |---|---|
-//! | `definition`, `field`, `column_type`, `relation`, `sort`, `operations`, `hooks`, `registry` | what a resource is |
+//! | `definition`, `field`, `column_type`, `relation`, `sort`, `row_visibility`, `operations`, `hooks`, `registry` | what a resource is |
 //! | `module`, `write_ops` | what a resource has beside its definition |
 //! | `list_query`, `cursor`, `select`, `row_json` | from a query to SQL and JSON |
-//! | `read_query`, `read_service`, `cached_read`, `compute_read`, `read_rows`, `row_loader` | reads, from the cache or the database |
+//! | `read_request`, `read_query`, `read_service`, `cached_read` | reads, from the cache |
+//! | `compute_read`, `read_rows`, `row_loader` | reads, from the database |
 //! | `hot_queries`, `cache_refresh` | which queries are refreshed ahead |
 //! | `body`, `pending_row`, `references`, `row`, `batch` | writes |
 //! | `export`, `audit_log` | all rows as a file; the history of a row |
@@ -46,6 +47,7 @@ pub mod openapi;
 mod operations;
 mod pending_row;
 pub mod read_query;
+mod read_request;
 pub mod read_rows;
 mod read_service;
 pub mod references;
@@ -54,13 +56,14 @@ mod relation;
 mod row;
 pub mod row_json;
 mod row_loader;
+mod row_visibility;
 pub mod select;
 mod sort;
 mod write_ops;
 
 pub use self::body::{Changeset, ValidationErrors};
 pub use self::column_type::FieldColumn;
-pub use self::definition::{Resource, RowVisibility, Search};
+pub use self::definition::{Resource, Search};
 pub use self::field::{Field, FieldType, Mutability};
 pub use self::hooks::Hooks;
 pub use self::module::{DuplicateCheck, ResourceModule};
@@ -69,6 +72,7 @@ pub use self::pending_row::PendingRow;
 pub use self::read_service::{ReadOptions, ReadService};
 pub use self::relation::{Cardinality, Relation};
 pub use self::row::Row;
+pub use self::row_visibility::{RowVisibility, VisibilityLink};
 pub use self::sort::Sort;
 pub use self::write_ops::WriteOps;
 pub use crate::base::suggest::{did_you_mean, nearest};

@@ -1,15 +1,16 @@
 //! A read query: what it reads, its cache key, and the cache tags that its response depends on.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use uuid::Uuid;
 
-use super::definition::{Resource, RowVisibility};
+use super::definition::Resource;
 use super::field::FieldType;
 use super::list_query::{List, Projection};
+use super::read_request::ReadRequest;
 use super::row_json::FieldMask;
-use super::{read_rows, registry};
 use crate::auth::{Role, Tenant, TenantSettings};
 use crate::base::error::Result;
 use crate::cache::{CacheTag, Key};
@@ -25,15 +26,12 @@ pub enum ReadTarget {
 }
 
 impl ReadTarget {
-    /// Parses `list ?query` or `one id?query`. Errors: 400; 404 when the id is not a UUID.
-    pub fn parse(resource: &'static Resource, text: &str, business: &TenantSettings) -> Result<Self> {
-        if let Some(query) = text.strip_prefix("list ?") {
-            return Ok(ReadTarget::List(List::parse(resource, query, business)?));
-        }
-        let one = text.strip_prefix("one ").and_then(|one| one.split_once('?'));
-        let (id, query) = one.ok_or_else(|| read_rows::not_found(resource))?;
-        let id = Uuid::try_parse(id).map_err(|_| read_rows::not_found(resource))?;
-        Ok(ReadTarget::One(id, Projection::parse(resource, query, business)?))
+    /// Parses the query string of a request. Errors: 400.
+    pub fn parse(resource: &'static Resource, request: &ReadRequest, business: &TenantSettings) -> Result<Self> {
+        Ok(match request {
+            ReadRequest::List(query) => ReadTarget::List(List::parse(resource, query, business)?),
+            ReadRequest::One(id, query) => ReadTarget::One(*id, Projection::parse(resource, query, business)?),
+        })
     }
 
     fn projection(&self) -> &Projection {
@@ -44,14 +42,54 @@ impl ReadTarget {
     }
 }
 
+/// The canonical form: equal for targets that ask for the same.
+impl fmt::Display for ReadTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let view = self.projection();
+        write_mask(f, view.mask)?;
+        f.write_str(" [")?;
+        for (place, included) in view.include.iter().enumerate() {
+            write!(f, "{}{}:", if place == 0 { "" } else { "," }, included.relation.name)?;
+            write_mask(f, included.mask)?;
+        }
+        f.write_str("] ")?;
+        match self {
+            // Debug escapes client text, so that no text can imitate its own end.
+            ReadTarget::List(list) => write!(
+                f,
+                "list {} {} {} {:?} {} {:?} {:?} {:?}",
+                list.sort.name,
+                list.descending,
+                list.limit,
+                list.count,
+                list.deleted,
+                list.filters.iter().map(|filter| (filter.field.name, &filter.predicate)).collect::<Vec<_>>(),
+                list.search,
+                list.cursor
+            ),
+            ReadTarget::One(id, _) => write!(f, "one {id}"),
+            // Never cached.
+            ReadTarget::History(resource, id, _) => write!(f, "history {} {id}", resource.plural),
+            ReadTarget::Batch(ids, _) => write!(f, "batch {ids:?}"),
+        }
+    }
+}
+
+fn write_mask(f: &mut fmt::Formatter<'_>, shown: FieldMask) -> fmt::Result {
+    match shown {
+        Some(mask) => write!(f, "{mask:x}"),
+        None => f.write_str("*"),
+    }
+}
+
 #[derive(Debug)]
 pub struct ReadQuery {
     pub resource: &'static Resource,
     pub target: ReadTarget,
     /// What the response depends on.
     pub tags: Vec<CacheTag>,
-    /// The query text that it was parsed from; empty where there is none to cache.
-    pub query_text: String,
+    /// The request that it was parsed from; `None` where its parsed form is not cached.
+    pub request: Option<ReadRequest>,
     /// The canonical form: equal for queries that ask for the same.
     canonical: Arc<str>,
     /// Whether the read service has cached its parsed form.
@@ -59,7 +97,13 @@ pub struct ReadQuery {
 }
 
 impl ReadQuery {
-    pub fn new(resource: &'static Resource, target: ReadTarget, business: &TenantSettings, typed: &str) -> Self {
+    /// `request` is what the target was parsed from, if that parsed form may be cached.
+    pub fn new(
+        resource: &'static Resource,
+        target: ReadTarget,
+        business: &TenantSettings,
+        request: Option<ReadRequest>,
+    ) -> Self {
         let view = target.projection();
         let own = resource.tables().iter().enumerate().map(|(place, table)| match &target {
             // The ids of a view are those of its first table.
@@ -74,15 +118,8 @@ impl ReadQuery {
                 tags.push(tag);
             }
         }
-        let text = normal_form(&target, view).into();
-        Self {
-            resource,
-            target,
-            tags,
-            query_text: typed.to_owned(),
-            canonical: text,
-            is_cached: AtomicBool::new(false),
-        }
+        let canonical = target.to_string().into();
+        Self { resource, target, tags, request, canonical, is_cached: AtomicBool::new(false) }
     }
 
     /// Returns the projection of its rows.
@@ -133,11 +170,8 @@ impl ReadQuery {
         resources.push(self.resource);
         let mut tags = Vec::new();
         while let Some(resource) = resources.pop() {
-            let (RowVisibility::Linked(links) | RowVisibility::AssignedOrLinked(_, links)) = resource.visibility else {
-                continue;
-            };
-            for (_, other) in links {
-                let other = registry::named(other);
+            for link in resource.visibility.links() {
+                let other = link.resource();
                 tags.extend(other.tables().iter().map(|table| CacheTag::table(business.id, table)));
                 resources.push(other);
             }
@@ -147,34 +181,8 @@ impl ReadQuery {
 
     /// Returns the cache key of a row without relations, all fields shown, which a write of that row outdates.
     pub fn row_key(resource: &'static Resource, tenant: &Tenant, id: Uuid) -> Key {
-        let what = ReadTarget::One(id, Projection::default());
-        let text = normal_form(&what, &Projection::default());
+        let text = ReadTarget::One(id, Projection::default()).to_string();
         let (role, sees_only) = (tenant.role().name(), tenant.restricted_to_user());
         Key { business: tenant.id(), role, restricted_to: sees_only, resource: resource.plural, query: text.into() }
     }
-}
-
-fn normal_form(what: &ReadTarget, view: &Projection) -> String {
-    let shown = |shown: FieldMask| shown.map_or("*".to_owned(), |mask| format!("{mask:x}"));
-    let include = view.include.iter().map(|included| format!("{}:{}", included.relation.name, shown(included.mask)));
-    let include = include.collect::<Vec<_>>().join(",");
-    let what = match what {
-        // Debug escapes client text, so that no text can imitate its own end.
-        ReadTarget::List(list) => format!(
-            "list {} {} {} {:?} {} {:?} {:?} {:?}",
-            list.sort.name,
-            list.descending,
-            list.limit,
-            list.count,
-            list.deleted,
-            list.filters.iter().map(|filter| (filter.field.name, &filter.predicate)).collect::<Vec<_>>(),
-            list.search,
-            list.cursor
-        ),
-        ReadTarget::One(id, _) => format!("one {id}"),
-        // Never cached.
-        ReadTarget::History(resource, id, _) => format!("history {} {id}", resource.plural),
-        ReadTarget::Batch(ids, _) => format!("batch {ids:?}"),
-    };
-    format!("{} [{include}] {what}", shown(view.mask))
 }

@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::definition::Resource;
 use super::hot_queries::HotQueries;
 use super::read_query::{ReadQuery, ReadTarget};
+use super::read_request::ReadRequest;
 use super::row_loader::RowLoader;
 use crate::auth::TenantSettings;
 use crate::base::error::Result;
@@ -18,8 +19,8 @@ use crate::db::Db;
 /// Capacity of the cache of parsed queries, in bytes.
 const MAX_PARSED_BYTES: u64 = 8 * 1024 * 1024;
 
-/// Key of a parsed query: business, hash of its settings, resource, query text.
-type QueryText = (Uuid, u64, &'static str, String);
+/// Key of a parsed query: business, hash of its settings, resource, request.
+type ParsedKey = (Uuid, u64, &'static str, ReadRequest);
 
 /// How resources are read.
 #[derive(Clone, Debug)]
@@ -51,7 +52,7 @@ pub struct ReadService {
     /// Maximum nesting depth of a JSON body.
     pub body_depth: usize,
     ttl: Vec<(String, u64)>,
-    parsed: moka::sync::Cache<QueryText, Arc<ReadQuery>, xxhash_rust::xxh3::Xxh3DefaultBuilder>,
+    parsed: moka::sync::Cache<ParsedKey, Arc<ReadQuery>, xxhash_rust::xxh3::Xxh3DefaultBuilder>,
 }
 
 impl ReadService {
@@ -59,7 +60,7 @@ impl ReadService {
         let row_loader = RowLoader::new(db.clone(), options.db_wait, options.max_pending_reads);
         let parsed = moka::sync::Cache::builder()
             .max_capacity(MAX_PARSED_BYTES)
-            .weigher(|text: &QueryText, _| (text.3.len() * 2 + 1_000).try_into().unwrap_or(u32::MAX))
+            .weigher(|key: &ParsedKey, _| (key.3.query().len() * 2 + 1_000).try_into().unwrap_or(u32::MAX))
             .build_with_hasher(xxhash_rust::xxh3::Xxh3DefaultBuilder::new());
         Self {
             db,
@@ -79,24 +80,28 @@ impl ReadService {
         resource.cache_ttl_or(&self.ttl)
     }
 
-    /// Returns the parsed form of a query text, from the cache if it is there. Errors: those of [`ReadTarget::parse`].
+    /// Returns the parsed form of a request, from the cache if it is there. Errors: those of [`ReadTarget::parse`].
     pub fn parse_cached(
         &self,
         resource: &'static Resource,
         business: &TenantSettings,
-        text: &str,
+        request: ReadRequest,
     ) -> Result<Arc<ReadQuery>> {
-        let key = (business.id, business.settings(), resource.plural, text.to_owned());
+        let key = (business.id, business.settings(), resource.plural, request);
         if let Some(query) = self.parsed.get(&key) {
             return Ok(query);
         }
-        Ok(Arc::new(ReadQuery::new(resource, ReadTarget::parse(resource, text, business)?, business, text)))
+        let (.., request) = key;
+        let target = ReadTarget::parse(resource, &request, business)?;
+        Ok(Arc::new(ReadQuery::new(resource, target, business, Some(request))))
     }
 
     /// Caches the parsed form of a query. For queries that repeat: those asked once are many and not worth it.
     pub fn cache_parsed(&self, business: &TenantSettings, query: &Arc<ReadQuery>) {
-        if !query.is_cached.swap(true, Ordering::Relaxed) && !query.query_text.is_empty() {
-            let key = (business.id, business.settings(), query.resource.plural, query.query_text.clone());
+        if !query.is_cached.swap(true, Ordering::Relaxed)
+            && let Some(request) = &query.request
+        {
+            let key = (business.id, business.settings(), query.resource.plural, request.clone());
             self.parsed.insert(key, query.clone());
         }
     }

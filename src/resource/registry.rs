@@ -8,6 +8,7 @@ use std::sync::OnceLock;
 
 use super::definition::Resource;
 use super::relation::{Cardinality, Relation};
+use super::row_visibility::VisibilityLink;
 
 static REGISTRY: OnceLock<Registry> = OnceLock::new();
 
@@ -34,6 +35,13 @@ pub fn named(plural: &str) -> &'static Resource {
     match REGISTRY.get().and_then(|registry| registry.by_plural.get(plural)) {
         Some(resource) => resource,
         None => unreachable!("no resource `{plural}` is installed"),
+    }
+}
+
+impl VisibilityLink {
+    /// Returns the resource that it references.
+    pub fn resource(&self) -> &'static Resource {
+        named(self.resource_plural)
     }
 }
 

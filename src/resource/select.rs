@@ -3,11 +3,11 @@
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::definition::{Resource, RowVisibility, Search};
+use super::definition::{Resource, Search};
 use super::field::FieldType;
 use super::list_query::{Filter, Included, List, Predicate, Projection};
-use super::registry;
 use super::relation::{Cardinality, Relation};
+use super::row_visibility::{RowVisibility, VisibilityLink};
 use crate::auth::Tenant;
 use crate::db::{Alias, SqlValue, Statement};
 use crate::http::precondition::IfMatch;
@@ -23,12 +23,13 @@ pub fn page(list: &List, tenant: &Tenant) -> Statement {
     sql.append(columns(resource, "t"));
     match joined(&list.projection).next() {
         None => {
-            sql.sql(", ").sql(list.sort.expression).sql(" FROM ").ident(resource.table).sql(" t");
+            sql.sql(", ").append(list.sort.expression()).sql(" FROM ").ident(resource.table).sql(" t");
             select_page(&mut sql, list, tenant);
         }
         Some(_) => {
             joined_columns(&mut sql, &list.projection);
-            sql.sql(", t.sort_key FROM (SELECT t.*, ").sql(list.sort.expression).sql(collation(list.sort.field_type));
+            sql.sql(", t.sort_key FROM (SELECT t.*, ").append(list.sort.expression());
+            sql.sql(collation(list.sort.field_type));
             sql.sql(" AS sort_key FROM ").ident(resource.table).sql(" t");
             select_page(&mut sql, list, tenant);
             sql.sql(") t");
@@ -43,17 +44,17 @@ pub fn page(list: &List, tenant: &Tenant) -> Statement {
 
 /// Appends the conditions, order and limit that select the rows of the page.
 fn select_page(sql: &mut Statement, list: &List, tenant: &Tenant) {
-    let (expression, collation, direction) = (list.sort.expression, collation(list.sort.field_type), direction(list));
+    let (expression, collation, direction) = (list.sort.expression(), collation(list.sort.field_type), direction(list));
     apply_filters(sql, list, tenant);
     if let Some(cursor) = &list.cursor {
         let past = if list.descending { "<" } else { ">" };
         // A row comparison uses the index; the equivalent with OR does not.
-        sql.sql(" AND (").sql(expression).sql(collation).sql(", t.id) ").sql(past).sql(" (");
+        sql.sql(" AND (").append(expression.clone()).sql(collation).sql(", t.id) ").sql(past).sql(" (");
         sql.bind(cursor.key.clone()).sql(", ").bind(cursor.id).sql(")");
     }
     // The limit is a literal, because PostgreSQL plans again on each call when it is a parameter.
     let limit = list.limit + 1;
-    sql.sql(" ORDER BY ").sql(expression).sql(collation).sql(" ").sql(direction).sql(", t.id ").sql(direction);
+    sql.sql(" ORDER BY ").append(expression).sql(collation).sql(" ").sql(direction).sql(", t.id ").sql(direction);
     sql.sql(" LIMIT ").number(limit);
 }
 
@@ -130,7 +131,7 @@ pub fn related(relation: &Relation, tenant: &Tenant, parents: Vec<Uuid>) -> Stat
     let limit = if let Cardinality::Many { limit } = relation.arity { limit } else { 1 };
     let (name, direction) = relation.order.strip_prefix('-').map_or((relation.order, "ASC"), |name| (name, "DESC"));
     let sort = resource.sorts.iter().find(|sort| sort.name == name).unwrap_or(&resource.sorts[0]);
-    let mut order = Statement::new(sort.expression);
+    let mut order = sort.expression();
     order.sql(collation(sort.field_type)).sql(" ").sql(direction).sql(", t.id ").sql(direction);
     let mut sql = Statement::new("SELECT ");
     sql.append(columns(resource, "t"));
@@ -192,10 +193,10 @@ fn linked_visibility_predicate(
     resource: &Resource,
     tenant: &Tenant,
     alias: &Alias,
-    links: &'static [(&'static str, &'static str)],
+    links: &'static [VisibilityLink],
 ) {
-    for (number, (column, other)) in links.iter().enumerate() {
-        let other = registry::named(other);
+    for (number, link) in links.iter().enumerate() {
+        let (column, other) = (link.column, link.resource());
         let inner = alias.numbered(number);
         sql.sql(" AND (").alias(alias).sql(".").ident(column).sql(" IS NULL OR EXISTS (SELECT FROM ");
         sql.ident(other.table).sql(" ").alias(&inner);

@@ -32,7 +32,7 @@ pub static SERVICES: Resource = Resource {
         Field::created_at(services::created_at),
         Field::updated_at(services::updated_at),
     ],
-    sorts: &[Sort::time("created_at", "t.created_at"), Sort::text("name", "lower(t.name)")],
+    sorts: &[Sort::column(services::created_at), Sort::text("name", "lower(t.name)")],
     default_sort: "name",
     cache_ttl: Duration::from_secs(1800),
     ..Resource::BASE

@@ -32,7 +32,7 @@ pub static STAFF: Resource = Resource {
         Field::updated_at(staff::updated_at),
     ],
     relations: &[Relation::one("user", "users", staff::user_id, "The member that they are.")],
-    sorts: &[Sort::time("created_at", "t.created_at"), Sort::text("name", "lower(t.name)")],
+    sorts: &[Sort::column(staff::created_at), Sort::text("name", "lower(t.name)")],
     default_sort: "name",
     hooks: Hooks {
         prepare: |change, business, _| {

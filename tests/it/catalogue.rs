@@ -366,17 +366,13 @@ fn each_sort_uses_an_index() {
     {
         for sort in resource.sorts {
             for direction in ["ASC", "DESC"] {
-                let mut sql = Statement::new(format!(
-                    "EXPLAIN (COSTS OFF) SELECT t.id, {} FROM {} t WHERE t.{} = ",
-                    sort.expression, resource.table, resource.tenant_column
-                ));
-                sql.bind(SqlValue::Uuid(Some(Uuid::nil()))).push(&format!(
-                    " ORDER BY {}{} {direction}, t.id {direction} LIMIT 51",
-                    sort.expression,
-                    if matches!(sort.field_type, FieldType::Text { .. }) { " COLLATE \"C\"" } else { "" },
-                ));
-                let plan = sql.rows(&mut conn).expect("a plan");
-                let plan: Vec<&str> = plan.iter().filter_map(|line| line.text(0)).collect();
+                let collation = if matches!(sort.field_type, FieldType::Text { .. }) { " COLLATE \"C\" " } else { " " };
+                let mut sql = Statement::new("EXPLAIN (COSTS OFF) SELECT t.id, ");
+                sql.append(sort.expression()).sql(" FROM ").ident(resource.table);
+                sql.sql(" t WHERE t.").ident(resource.tenant_column).sql(" = ").bind(Uuid::nil());
+                sql.sql(" ORDER BY ").append(sort.expression()).sql(collation).sql(direction);
+                sql.sql(", t.id ").sql(direction).sql(" LIMIT 51");
+                let plan = sql.scalars::<String>(&mut conn).expect("a plan");
                 if plan.iter().any(|line| line.contains("Sort") || line.contains("Seq Scan")) {
                     faults.push(format!("{} by {} {direction}:\n{}", resource.plural, sort.name, plan.join("\n")));
                 }

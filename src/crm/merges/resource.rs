@@ -56,7 +56,7 @@ pub static MERGES: Resource = Resource {
         Field::created_at(merges::created_at),
         Field { filter: false, ..Field::updated_at(merges::updated_at) },
     ],
-    sorts: &[Sort::time("created_at", "t.created_at")],
+    sorts: &[Sort::column(merges::created_at)],
     search: Search::None,
     operations: Operations::NONE,
     ..Resource::BASE

@@ -56,7 +56,7 @@ pub static API_KEYS: Resource = Resource {
         Field::created_at(api_keys::created_at),
         Field::updated_at(api_keys::updated_at),
     ],
-    sorts: &[Sort::time("created_at", "t.created_at")],
+    sorts: &[Sort::column(api_keys::created_at)],
     search: Search::None,
     // A revoked key cannot be restored: it may have leaked.
     operations: Operations { restore: false, batch: false, ..Operations::ALL },

@@ -94,11 +94,11 @@ pub static IMPORTS: Resource = Resource {
         Field::created_at(imports::created_at),
         Field::time(imports::updated_at, "When it last changed.").read_only().not_null(),
     ],
-    sorts: &[Sort::time("created_at", "t.created_at")],
+    sorts: &[Sort::column(imports::created_at)],
     search: Search::None,
     operations: Operations { update: true, ..Operations::NONE },
     cacheable: false,
-    visibility: RowVisibility::Assigned("actor_id"),
+    visibility: RowVisibility::assigned(imports::actor_id),
     ..Resource::BASE
 };
 

@@ -60,7 +60,7 @@ pub static DELIVERIES: Resource = Resource {
         Field::time(webhook_deliveries::delivered_at, "When it arrived.").read_only(),
         Field::created_at(webhook_deliveries::created_at),
     ],
-    sorts: &[Sort::time("created_at", "t.created_at")],
+    sorts: &[Sort::column(webhook_deliveries::created_at)],
     search: Search::None,
     operations: Operations::NONE,
     cacheable: false,
@@ -77,7 +77,7 @@ pub fn of_webhook(id: &str, query: &str, business: &TenantSettings) -> Result<Ar
     }
     let query = if query.is_empty() { format!("webhook_id={id}") } else { format!("{query}&webhook_id={id}") };
     let list = List::parse(&DELIVERIES, &query, business)?;
-    Ok(Arc::new(ReadQuery::new(&DELIVERIES, ReadTarget::History(&WEBHOOKS, id, list), business, "")))
+    Ok(Arc::new(ReadQuery::new(&DELIVERIES, ReadTarget::History(&WEBHOOKS, id, list), business, None)))
 }
 
 /// Creates a test delivery to webhook `id`, which is sent even while the webhook is paused. Errors: 404.

@@ -53,7 +53,7 @@ pub static WEBHOOKS: Resource = Resource {
         Field::created_at(webhooks::created_at),
         Field::updated_at(webhooks::updated_at),
     ],
-    sorts: &[Sort::time("created_at", "t.created_at")],
+    sorts: &[Sort::column(webhooks::created_at)],
     search: Search::None,
     // Its secret is deleted with it, so it cannot be restored.
     operations: Operations { restore: false, batch: false, ..Operations::ALL },

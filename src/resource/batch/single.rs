@@ -10,11 +10,12 @@ use crate::base::error::{Error, Result};
 use crate::db::{Statement, Tx};
 use crate::http::precondition::IfMatch;
 use crate::resource::body::Changeset;
-use crate::resource::definition::{Resource, RowVisibility};
+use crate::resource::definition::Resource;
 use crate::resource::list_query::Projection;
 use crate::resource::pending_row::PendingRow;
 use crate::resource::read_rows::{RESTORABLE_DAYS, not_found, one};
 use crate::resource::row::Row;
+use crate::resource::row_visibility::RowVisibility;
 use crate::resource::select;
 
 /// A row to be created. A caller restricted to assigned rows is assigned to it by default, or could not read it

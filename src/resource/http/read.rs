@@ -7,7 +7,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use serde_json::Value as Json;
 use uuid::Uuid;
 
-use super::request::no_parameters;
+use super::request::{self, no_parameters};
 use crate::auth::TenantSettings;
 use crate::base::error::{Error, FieldError, Result};
 use crate::base::suggest::did_you_mean;
@@ -17,6 +17,7 @@ use crate::resource::cached_read::cached_read;
 use crate::resource::definition::Resource;
 use crate::resource::list_query::{List, Projection};
 use crate::resource::read_query::{ReadQuery, ReadTarget};
+use crate::resource::read_request::ReadRequest;
 use crate::resource::read_service::ReadService;
 use crate::resource::{body, read_rows};
 
@@ -26,8 +27,9 @@ pub(super) async fn list(
     caller: UnverifiedCaller,
     request: HttpRequest,
 ) -> Result<HttpResponse> {
-    let asked = format!("list ?{}", request.query_string());
-    let ask = |business: &TenantSettings| reads.parse_cached(resource, business, &asked);
+    let ask = |business: &TenantSettings| {
+        reads.parse_cached(resource, business, ReadRequest::List(request.query_string().to_owned()))
+    };
     cached_read(reads.clone(), caller, &request, resource, ask).await
 }
 
@@ -37,8 +39,10 @@ pub(super) async fn read(
     caller: UnverifiedCaller,
     request: HttpRequest,
 ) -> Result<HttpResponse> {
-    let asked = format!("one {}?{}", request.match_info().query("id"), request.query_string());
-    let ask = |business: &TenantSettings| reads.parse_cached(resource, business, &asked);
+    let ask = |business: &TenantSettings| {
+        let id = request::id(resource, &request)?;
+        reads.parse_cached(resource, business, ReadRequest::One(id, request.query_string().to_owned()))
+    };
     cached_read(reads.clone(), caller, &request, resource, ask).await
 }
 
@@ -65,7 +69,7 @@ pub(super) async fn batch_read(
     let ask = |business: &TenantSettings| {
         no_parameters(&request)?;
         let (ids, view) = batch_request(resource, business, body::json(&body, reads.body_depth)?)?;
-        Ok(Arc::new(ReadQuery::new(resource, ReadTarget::Batch(ids, view), business, "")))
+        Ok(Arc::new(ReadQuery::new(resource, ReadTarget::Batch(ids, view), business, None)))
     };
     cached_read(reads.clone(), caller, &request, resource, ask).await
 }
@@ -85,7 +89,7 @@ fn row_history_query(
     }
     let query = if query.is_empty() { format!("row_id={id}") } else { format!("{query}&row_id={id}") };
     let list = List::parse(&AUDIT_LOG, &query, business)?;
-    Ok(Arc::new(ReadQuery::new(&AUDIT_LOG, ReadTarget::History(resource, id, list), business, "")))
+    Ok(Arc::new(ReadQuery::new(&AUDIT_LOG, ReadTarget::History(resource, id, list), business, None)))
 }
 
 /// Parses `{"ids":[…],"include":["company"],"fields":["id","title"]}`. Errors: 400, 422.

@@ -92,7 +92,7 @@ pub static BOOKINGS: Resource = Resource {
         Relation::one("contact", "contacts", bookings::contact_id, "The customer, where known."),
         Relation::one("lead", "leads", bookings::lead_id, "The lead it came from."),
     ],
-    sorts: &[Sort::time("starts_at", "t.starts_at"), Sort::time("created_at", "t.created_at")],
+    sorts: &[Sort::column(bookings::starts_at), Sort::column(bookings::created_at)],
     default_sort: "-starts_at",
     hooks: Hooks { prepare: booking_rules::prepare, before: booking_rules::before, ..Hooks::NONE },
     cache_ttl: Duration::from_secs(300),
