@@ -80,6 +80,7 @@ check: ## all checks required before a commit: lint, deny, deploy, test, contrac
 
 lint: features ## formatting, clippy without warnings, a build without TLS, migrations, words and commit subjects
 	@scripts/lint-words.sh
+	@scripts/lint-code.sh
 	@if scripts/tools.sh python; then .tools/python/bin/squawk migrations/*/up.sql; \
 	elif [ -n "$$CI" ]; then exit 1; \
 	else echo "WARNING: migrations are NOT checked, because squawk could not be installed." >&2; fi

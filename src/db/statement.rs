@@ -26,13 +26,8 @@ pub struct Statement {
 }
 
 impl Statement {
-    pub fn new(text: impl Into<String>) -> Self {
-        Self { text: text.into(), binds: Vec::new() }
-    }
-
-    pub fn push(&mut self, text: &str) -> &mut Self {
-        self.text.push_str(text);
-        self
+    pub fn new(text: &'static str) -> Self {
+        Self { text: text.to_owned(), binds: Vec::new() }
     }
 
     /// Appends SQL text.

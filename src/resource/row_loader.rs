@@ -14,7 +14,7 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use super::{Resource, select};
+use super::{Resource, row_json, select};
 use crate::auth::Tenant;
 use crate::background::{Outcome, Pulse, guarded};
 use crate::base::error::{Error, Result};
@@ -193,7 +193,7 @@ fn fetch(
     let (tenants, ids) = keys.into_iter().unzip();
     let rows = select::by_keys(resource, tenants, ids).rows(conn)?;
     let tenant = resource.fields.len();
-    Ok(rows.into_iter().filter_map(|row| Some(((row.uuid(tenant)?, row.uuid(0)?), Arc::new(row)))).collect())
+    Ok(rows.into_iter().filter_map(|row| Some(((row.uuid(tenant)?, row_json::id(&row)), Arc::new(row)))).collect())
 }
 
 fn answer(round: Vec<PendingRead>, outcome: Result<HashMap<Key, Arc<RawRow>>>) {

@@ -70,3 +70,4 @@ mod users;
 mod values;
 mod visibility;
 mod webhooks;
+mod write_path;

@@ -22,7 +22,7 @@ use crate::resource::crud::{RelatedRows, row};
 use crate::resource::http::no_parameters;
 use crate::resource::list_query::Projection;
 use crate::resource::openapi::{Act, Gives, Part, Shape};
-use crate::resource::{Changeset, Field, FieldType, Mutability, Resource, action_body, body, select};
+use crate::resource::{Changeset, Field, FieldType, Mutability, Resource, action_body, body, row_json, select};
 
 static LIMIT: Field =
     Field::named("limit", FieldType::Int { min: 1, max: SHOWN }, "5", "How many rows at most.").default("20");
@@ -106,7 +106,7 @@ impl Asked {
         let rows = select::by_ids(resource, tenant, &view, ids).rows(conn)?;
         let mut out = b"{\"data\":[".to_vec();
         for one in &rated {
-            let Some(cells) = rows.iter().find(|cells| cells.uuid(0) == Some(one.id)) else { continue };
+            let Some(cells) = rows.iter().find(|cells| row_json::id(cells) == one.id) else { continue };
             if out.last() != Some(&b'[') {
                 out.push(b',');
             }
