@@ -17,7 +17,7 @@ use crate::http::openapi_responses::{self, PROBLEMS, problem, reference};
 use crate::http::response::accepts;
 use crate::identity;
 use crate::integrations::bulk;
-use crate::integrations::events::{self, EventRegistry};
+use crate::integrations::events;
 use crate::monitoring;
 use crate::resource;
 
@@ -77,8 +77,8 @@ pub fn build() -> OpenApi {
     MODULES.iter().for_each(|module| resource::openapi::describe(module, &mut api));
     identity::openapi::describe(&mut api);
     bulk::openapi::describe(&RESOURCES, &mut api);
-    events::openapi::describe(EventRegistry::from_resources(&RESOURCES), &mut api);
-    monitoring::openapi::describe(&RESOURCES, &mut api);
+    events::openapi::describe(&mut api);
+    monitoring::openapi::describe(&mut api);
     openapi_responses::idempotency_key_header(&mut api, |path| DONE_ANYHOW.iter().any(|end| path.ends_with(end)));
     api
 }
@@ -132,18 +132,6 @@ fn components() -> ComponentsBuilder {
         )
         .required("limit")
         .required("next");
-    let health = ObjectBuilder::new()
-        .schema_type(Type::Object)
-        .description(Some("The state of the process."))
-        .property("status", text("`alive`, `ready`, `started`, `starting`, `draining` or `impaired`."))
-        .property(
-            "reasons",
-            ObjectBuilder::new()
-                .schema_type(Type::Object)
-                .description(Some("With `impaired`: each component that cannot serve, and why."))
-                .additional_properties(Some(ObjectBuilder::new().schema_type(Type::String).description(Some("Why.")))),
-        )
-        .required("status");
     let key = SecurityScheme::Http(
         HttpBuilder::new()
             .scheme(HttpAuthScheme::Bearer)
@@ -154,12 +142,7 @@ fn components() -> ComponentsBuilder {
         .into_iter()
         .map(problem)
         .fold(ComponentsBuilder::new(), |components, (name, answer)| components.response(name, answer));
-    components
-        .schema("Problem", shape)
-        .schema("Fault", fault)
-        .schema("PageInfo", page)
-        .schema("Health", health)
-        .security_scheme("key", key)
+    components.schema("Problem", shape).schema("Fault", fault).schema("PageInfo", page).security_scheme("key", key)
 }
 
 /// Serves the document, compressed if the client accepts that: it is large enough to be worth it.

@@ -37,20 +37,15 @@ pub static MODULES: &[ResourceModule] = &[
     },
     ResourceModule {
         duplicate_check: Some(duplicates::check::refuse),
-        static_routes: &[|scope| duplicates::http::routes(&COMPANIES, scope)],
-        routes: &[|scope| merges::http::routes(&COMPANIES, scope)],
-        describe: &[|api| duplicates::http::describe(&COMPANIES, api), |api| merges::http::describe(&COMPANIES, api)],
+        static_routes: &[duplicates::http::of_companies],
+        routes: &[merges::http::of_companies],
         ..ResourceModule::new(&COMPANIES)
     },
     ResourceModule {
         duplicate_check: Some(duplicates::check::refuse),
-        static_routes: &[|scope| duplicates::http::routes(&CONTACTS, scope)],
-        routes: &[privacy::http::routes, |scope| merges::http::routes(&CONTACTS, scope)],
-        describe: &[
-            privacy::http::describe,
-            |api| duplicates::http::describe(&CONTACTS, api),
-            |api| merges::http::describe(&CONTACTS, api),
-        ],
+        static_routes: &[duplicates::http::of_contacts],
+        routes: &[privacy::http::routes, merges::http::of_contacts],
+        describe: &[privacy::http::describe, duplicates::http::describe],
         ..ResourceModule::new(&CONTACTS)
     },
     ResourceModule::new(&CONVERSATIONS),
@@ -67,7 +62,7 @@ pub static MODULES: &[ResourceModule] = &[
     ResourceModule::new(&NOTES),
     ResourceModule {
         routes: &[merges::http::of_merges],
-        describe: &[merges::http::describe_reversion],
+        describe: &[merges::http::describe],
         ..ResourceModule::new(&MERGES)
     },
     ResourceModule::new(&BUSINESSES),

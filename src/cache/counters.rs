@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::RwLock;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 macro_rules! counters {
     ($(#[doc = $about:literal] $name:ident),* $(,)?) => {
@@ -11,7 +12,8 @@ macro_rules! counters {
         pub struct Counters { $(#[doc = $about] pub $name: AtomicU64),* }
 
         /// A snapshot of [`Counters`].
-        #[derive(Clone, Copy, Debug, Default, Serialize)]
+        #[derive(Clone, Copy, Debug, Default, Serialize, ToSchema)]
+        #[schema(as = CacheCounts)]
         pub struct Counts { $(#[doc = $about] pub $name: u64),* }
 
         impl Counters {

@@ -13,6 +13,7 @@ use deadpool_redis::{Manager, Pool, Runtime};
 use parking_lot::RwLock;
 use serde::Serialize;
 use tokio::sync::{Notify, Semaphore};
+use utoipa::ToSchema;
 
 use super::args::RedisArgs;
 use super::codec;
@@ -48,12 +49,14 @@ pub struct RedisTier {
 }
 
 /// The state of Redis as operators see it.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Serialize, ToSchema)]
 pub struct RedisState {
     pub connected: bool,
-    /// `closed` while Redis is used, `open` while it is not.
+    /// `closed` while Redis is used, `open` while it is not, `off` where none is configured.
     pub breaker: &'static str,
+    #[schema(required = true)]
     pub uptime_seconds: Option<u64>,
+    #[schema(required = true)]
     pub used_memory_bytes: Option<u64>,
     /// Errors and timeouts since the process started.
     pub errors: u64,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::auth::TenantSettings;
 use crate::base::phone;
 use crate::db::schema::{conversations, messages};
-use crate::resource::{Changeset, Field, Hooks, Relation, Resource, RowVisibility, Sort, ValidationErrors};
+use crate::resource::{Changeset, Field, Hooks, Relation, Resource, RowVisibility, Sort, ValidationErrors, row_type};
 
 pub const CHANNELS: &[&str] = &["whatsapp", "sms", "email", "web"];
 const STATUSES: &[&str] = &["active", "pending", "closed"];
@@ -87,6 +87,8 @@ pub static CONVERSATIONS: Resource = Resource {
     cache_ttl: Duration::from_secs(300),
     ..Resource::BASE
 };
+
+row_type!(ConversationRow of CONVERSATIONS);
 
 /// Normalises phone numbers, so that a number is one thread however it is written.
 fn prepare(change: &mut Changeset, business: &TenantSettings, _: &mut ValidationErrors) {

@@ -11,7 +11,7 @@ use crate::db::schema::messages;
 use crate::db::{SqlValue, Tx};
 use crate::resource::{
     Changeset, Field, FieldType, Hooks, PendingRow, Relation, Resource, RowVisibility, Search, Sort, ValidationErrors,
-    VisibilityLink,
+    VisibilityLink, row_type,
 };
 
 const DIRECTIONS: &[&str] = &["inbound", "outbound"];
@@ -121,6 +121,8 @@ pub static MESSAGES: Resource = Resource {
     cache_ttl: Duration::from_secs(180),
     ..Resource::BASE
 };
+
+row_type!(MessageRow of MESSAGES);
 
 fn prepare(change: &mut Changeset, _: &TenantSettings, faults: &mut ValidationErrors) {
     if change.creates {

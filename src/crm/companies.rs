@@ -1,7 +1,7 @@
 //! Companies: the organisations that contacts work for and leads come from.
 
 use crate::db::schema::{companies, contacts, leads};
-use crate::resource::{Field, FieldType, Relation, Resource, Sort};
+use crate::resource::{Field, FieldType, Relation, Resource, Sort, row_type};
 
 const SIZES: &[&str] = &["1-10", "11-50", "51-200", "201-1000", "1001+"];
 
@@ -47,3 +47,5 @@ pub static COMPANIES: Resource = Resource {
     ],
     ..Resource::BASE
 };
+
+row_type!(CompanyRow of COMPANIES);

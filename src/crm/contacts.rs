@@ -2,7 +2,7 @@
 
 use crate::auth::TenantSettings;
 use crate::db::schema::{bookings, contacts, conversations, leads};
-use crate::resource::{Changeset, Field, FieldType, Hooks, Relation, Resource, Sort, ValidationErrors};
+use crate::resource::{Changeset, Field, FieldType, Hooks, Relation, Resource, Sort, ValidationErrors, row_type};
 
 pub static CONTACTS: Resource = Resource {
     name: "contact",
@@ -58,6 +58,8 @@ pub static CONTACTS: Resource = Resource {
     hooks: Hooks { prepare, ..Hooks::NONE },
     ..Resource::BASE
 };
+
+row_type!(ContactRow of CONTACTS);
 
 /// Refuses a contact without any name, email address or phone number, and moves a phone extension into its own field.
 fn prepare(change: &mut Changeset, _: &TenantSettings, faults: &mut ValidationErrors) {

@@ -4,7 +4,7 @@ use crate::auth::TenantSettings;
 use crate::db::schema::decisions;
 use crate::resource::{
     Changeset, Field, FieldType, Hooks, Operations, Relation, Resource, RowVisibility, Search, Sort, ValidationErrors,
-    VisibilityLink,
+    VisibilityLink, row_type,
 };
 
 /// The authors of messages without the contact, who decides nothing here.
@@ -67,6 +67,8 @@ pub static DECISIONS: Resource = Resource {
     hooks: Hooks { prepare, ..Hooks::NONE },
     ..Resource::BASE
 };
+
+row_type!(DecisionRow of DECISIONS);
 
 fn prepare(change: &mut Changeset, _: &TenantSettings, faults: &mut ValidationErrors) {
     // Compared as a number, since leading digits may be zeros.

@@ -1,6 +1,7 @@
 //! Leads: sales opportunities, from the first contact to won or lost.
 
 mod conversion;
+mod dto;
 pub mod http;
 pub mod locks;
 
@@ -8,7 +9,9 @@ use chrono::{DateTime, Utc};
 
 use crate::auth::TenantSettings;
 use crate::db::schema::{bookings, conversations, decisions, leads, tasks};
-use crate::resource::{Changeset, Field, FieldType, Hooks, Relation, Resource, RowVisibility, Sort, ValidationErrors};
+use crate::resource::{
+    Changeset, Field, FieldType, Hooks, Relation, Resource, RowVisibility, Sort, ValidationErrors, row_type,
+};
 
 const STATUSES: &[&str] = &["new", "contacted", "qualified", "proposal", "won", "lost"];
 
@@ -76,6 +79,8 @@ pub static LEADS: Resource = Resource {
     hooks: Hooks { prepare, ..Hooks::NONE },
     ..Resource::BASE
 };
+
+row_type!(LeadRow of LEADS);
 
 /// Closes a lead that becomes won or lost, and reopens it when it gets another status.
 fn prepare(change: &mut Changeset, _: &TenantSettings, _: &mut ValidationErrors) {

@@ -46,7 +46,7 @@ pub struct WorkerPool {
 }
 
 /// How busy the pool is; see `/health/detailed` and `/metrics`.
-#[derive(Clone, Copy, Debug, serde::Serialize)]
+#[derive(Clone, Copy, Debug, serde::Serialize, utoipa::ToSchema)]
 pub struct PoolState {
     /// Maximum number of open connections.
     pub size: u32,
@@ -55,8 +55,10 @@ pub struct PoolState {
     /// Open connections that are unused.
     pub idle: u32,
     /// Jobs waiting for a worker thread.
+    #[schema(value_type = u32)]
     pub waiting: usize,
     /// Maximum number of waiting jobs; further ones are rejected.
+    #[schema(value_type = u32)]
     pub queue: usize,
 }
 

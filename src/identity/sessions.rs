@@ -17,9 +17,9 @@ use super::device::Device;
 use super::membership_choice::not_a_member;
 use crate::auth::{Hash, SessionClaims, Tenant, secret};
 use crate::base::error::{Error, Result};
+use crate::base::timestamp;
 use crate::db::schema::{refresh_tokens, sessions};
 use crate::db::{Statement, Tx};
-use crate::resource::instant;
 
 /// Grace period for using a token again, in seconds.
 const GRACE_SECONDS: u32 = 10;
@@ -167,13 +167,13 @@ pub struct Session {
     #[schema(max_length = 60, required = true)]
     address: Option<String>,
     /// When it began.
-    #[serde(serialize_with = "instant::serialize")]
+    #[serde(serialize_with = "timestamp::serialize")]
     created_at: DateTime<Utc>,
     /// When it was last used, to the minute.
-    #[serde(serialize_with = "instant::serialize")]
+    #[serde(serialize_with = "timestamp::serialize")]
     last_used_at: DateTime<Utc>,
     /// When it ends unless it is renewed.
-    #[serde(serialize_with = "instant::serialize")]
+    #[serde(serialize_with = "timestamp::serialize")]
     expires_at: DateTime<Utc>,
     /// Whether it is the one that asks.
     #[diesel(sql_type = Bool)]

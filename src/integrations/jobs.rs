@@ -4,8 +4,8 @@ use actix_web::http::{Method, StatusCode};
 use actix_web::web::{Bytes, Data, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 use diesel::QueryableByName;
+use utoipa::OpenApi as _;
 use utoipa::openapi::OpenApi;
-use utoipa::openapi::path::HttpMethod;
 use uuid::Uuid;
 
 use crate::auth::{Action, Area, Tenant};
@@ -15,13 +15,13 @@ use crate::db::schema;
 use crate::db::{Actor, Db, Statement, Tx};
 use crate::http::caller::Caller;
 use crate::http::idempotency::{self, ApiResponse};
+use crate::http::openapi_problems::{BodyProblems, CallerProblems, Conflict, NotFound, ServiceProblems};
 use crate::http::routing;
-use crate::resource::action_body::ActionBody;
+use crate::resource::body::{self, NoBody};
 use crate::resource::crud::{self, Row};
 use crate::resource::http::{API, id};
 use crate::resource::list_query::Projection;
-use crate::resource::openapi::{Act, Gives};
-use crate::resource::{Field, FieldType, Operations, Resource, RowVisibility, Search, Sort, select};
+use crate::resource::{Field, FieldType, Operations, Resource, RowVisibility, Search, Sort, openapi, row_type, select};
 
 const STATES: &[&str] = &["queued", "running", "succeeded", "failed", "cancelled"];
 const ACTORS: &[&str] = &["user", "api_key", "system"];
@@ -89,6 +89,8 @@ pub static JOBS: Resource = Resource {
     ..Resource::BASE
 };
 
+row_type!(JobRow of JOBS);
+
 /// Registers the route below `/jobs`.
 pub fn routes(scope: &mut ServiceConfig) {
     routing::resource("/{id}/cancellation").on(Method::POST, cancel).register(scope);
@@ -110,9 +112,27 @@ pub fn accepted(id: Uuid, row: Row) -> ApiResponse {
     ApiResponse::new(StatusCode::ACCEPTED, row.json).location(path(id)).etag(etag)
 }
 
+#[utoipa::path(
+    post,
+    path = "/api/v1/ops/jobs/{id}/cancellation",
+    tag = "jobs",
+    operation_id = "cancelJob",
+    summary = "Cancel a job",
+    description = "Between two of its steps: what is done stays done. For the creator of the job, and with the permission \
+                   `operations:write`. Takes no body.",
+    params(("id" = Uuid, Path, description = "Id of the job.")),
+    responses(
+        (status = 200, description = "The row as it is now.", body = JobRow),
+        (status = 404, response = NotFound),
+        (status = 409, response = Conflict),
+        BodyProblems,
+        CallerProblems,
+        ServiceProblems,
+    )
+)]
 async fn cancel(db: Data<Db>, caller: Caller, request: HttpRequest, body: Bytes) -> Result<HttpResponse> {
     let tenant = caller.require(JOBS.area, Action::Read)?;
-    ActionBody::read(&body, &[])?;
+    let NoBody {} = body::read(&body)?;
     let (id, own) = (id(&JOBS, &request)?, tenant.clone());
     let cancel = move |tx: &mut Tx<'_>| Ok(cancelled(tx, &own, id)?.answer());
     idempotency::write(&db, &tenant, &request, &body, "job_cancel", cancel).await
@@ -153,21 +173,11 @@ fn cancelled(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid) -> Result<Row> {
     shown(tx, tenant, id)
 }
 
+#[derive(utoipa::OpenApi)]
+#[openapi(paths(cancel))]
+struct JobsApi;
+
 /// Adds the cancellation to the OpenAPI document.
 pub fn describe(api: &mut OpenApi) {
-    let cancellation = Act {
-        method: HttpMethod::Post,
-        path: "/ops/jobs/{id}/cancellation",
-        tag: JOBS.plural,
-        id: "cancelJob",
-        summary: "Cancel a job",
-        about: "Between two of its steps: what is done stays done. For the creator of the job, and with the permission \
-                `operations:write`. Takes no body.",
-        takes: &[],
-        status: 200,
-        gives: Gives::Row(&JOBS),
-        problems: &[400, 401, 403, 404, 408, 409, 413, 415, 422, 503],
-        open: false,
-    };
-    cancellation.describe(api);
+    openapi::merge(api, JobsApi::openapi());
 }

@@ -1,14 +1,17 @@
 //! The operators' endpoints of the cache: statistics and purge.
 
+use std::collections::BTreeMap;
+
 use actix_web::web::{Bytes, Data};
 use actix_web::{HttpRequest, HttpResponse};
-use serde_json::{Value as Json, json};
 
+use super::dto::{CacheFigures, CacheStatistics, LocalTier, PurgeRequest, Purged, ResourceCacheFigures};
 use crate::auth::{Action, Area};
 use crate::base::error::{Error, FieldError, Result};
-use crate::cache::Counts;
+use crate::cache::{Counts, RedisState};
 use crate::db::Statement;
 use crate::http::caller::Caller;
+use crate::http::openapi_problems::{BodyProblems, CallerProblems, ServiceProblems};
 use crate::resource::{ReadService, Resource, body, did_you_mean};
 
 /// What the endpoints know of the application; shared with the handlers as `Data<CacheSettings>`.
@@ -30,45 +33,66 @@ impl CacheSettings {
 type State = (Data<ReadService>, Data<CacheSettings>);
 
 /// Returns counters per resource and in total, sizes, validation rounds, and the state of Redis.
+#[utoipa::path(
+    get,
+    path = "/api/v1/ops/cache",
+    tag = "ops",
+    operation_id = "cacheStatistics",
+    summary = "How the cache does",
+    description = "Of this process, since it started: counts for each resource and in all, size, validation rounds, Redis.",
+    responses((status = 200, description = "The figures.", body = CacheStatistics), CallerProblems, ServiceProblems)
+)]
 pub async fn statistics((reads, settings): State, caller: Caller, _: HttpRequest, _: Bytes) -> Result<HttpResponse> {
     caller.require(Area::Operations, Action::Read)?;
     let Some(cache) = &reads.cache else {
-        return Ok(HttpResponse::Ok().json(json!({ "enabled": false })));
+        return Ok(HttpResponse::Ok().json(CacheStatistics::default()));
     };
-    let ttl = |plural: &str| settings.resource(plural).map(|resource| reads.ttl(resource).as_secs());
     let mut total = Counts::default();
-    let mut resources = serde_json::Map::new();
-    for (resource, counts) in cache.counts() {
+    let mut resources = BTreeMap::new();
+    for (plural, counts) in cache.counts() {
         total.add(&counts);
-        let mut shown = shown(&counts);
-        shown["ttl_seconds"] = json!(ttl(resource));
-        resources.insert(resource.to_owned(), shown);
+        let ttl_seconds = settings.resource(plural).map(|resource| reads.ttl(resource).as_secs());
+        resources.insert(plural, ResourceCacheFigures { figures: figures(counts), ttl_seconds });
     }
     let (entries, bytes) = cache.size();
     let redis = match cache.redis() {
-        Some(remote) => json!(remote.state().await),
-        None => json!({ "connected": false, "breaker": "off" }),
+        Some(remote) => remote.state().await,
+        None => RedisState { breaker: "off", ..RedisState::default() },
     };
-    Ok(HttpResponse::Ok().json(json!({
-        "enabled": true,
-        "total": shown(&total),
-        "resources": resources,
-        "local": { "entries": entries, "bytes": bytes, "capacity_bytes": settings.capacity_bytes },
-        "rounds": cache.validator_stats(),
-        "redis": redis,
-    })))
+    Ok(HttpResponse::Ok().json(CacheStatistics {
+        enabled: true,
+        total: Some(figures(total)),
+        resources: Some(resources),
+        local: Some(LocalTier { entries, bytes, capacity_bytes: settings.capacity_bytes }),
+        rounds: Some(cache.validator_stats()),
+        redis: Some(redis),
+    }))
 }
 
-fn shown(counts: &Counts) -> Json {
+fn figures(counts: Counts) -> CacheFigures {
     let hits = counts.hits_local + counts.hits_redis;
     let asked = hits + counts.misses + counts.collapsed;
-    let mut shown = json!(counts);
-    shown["hit_rate"] = if asked == 0 { Json::Null } else { json!((hits as f64 / asked as f64 * 1e4).round() / 1e4) };
-    shown
+    let hit_rate = (asked > 0).then(|| (hits as f64 / asked as f64 * 1e4).round() / 1e4);
+    CacheFigures { counts, hit_rate }
 }
 
 /// Drops the cached responses of the caller's business for `{"resource":"leads"}`, or all without a body: on every
 /// replica at once, because it moves their versions.
+#[utoipa::path(
+    post,
+    path = "/api/v1/ops/cache/purge",
+    tag = "ops",
+    operation_id = "purgeCache",
+    summary = "Forget cached answers of the business",
+    description = "On every replica at once. Never needed for answers to be right; it frees memory and helps to compare.",
+    request_body = PurgeRequest,
+    responses(
+        (status = 200, description = "How many answers this process and Redis held.", body = Purged),
+        BodyProblems,
+        CallerProblems,
+        ServiceProblems,
+    )
+)]
 pub async fn purge((reads, settings): State, caller: Caller, _: HttpRequest, body: Bytes) -> Result<HttpResponse> {
     let tenant = caller.require(Area::Operations, Action::Write)?;
     let resource = requested_resource(&settings, &body)?;
@@ -92,38 +116,16 @@ pub async fn purge((reads, settings): State, caller: Caller, _: HttpRequest, bod
         Some(cache) => cache.purge(Some(business), resource.map(|resource| resource.plural)).await,
         None => (0, Some(0)),
     };
-    Ok(HttpResponse::Ok().json(json!({ "local": local, "redis": redis })))
+    Ok(HttpResponse::Ok().json(Purged { local, redis }))
 }
 
+/// Returns the resource that the body names. Errors: 400; 422.
 fn requested_resource(settings: &CacheSettings, body: &Bytes) -> Result<Option<&'static Resource>> {
-    if body.is_empty() {
-        return Ok(None);
+    let PurgeRequest { resource: Some(plural) } = body::read(body)? else { return Ok(None) };
+    if let Some(resource) = settings.resource(&plural) {
+        return Ok(Some(resource));
     }
-    let Json::Object(members) = body::json(body, 2)? else {
-        return Err(Error::malformed("not_an_object", "The body must be a JSON object."));
-    };
-    let mut faults = Vec::new();
-    let mut found = None;
-    for (name, value) in &members {
-        match (name.as_str(), value) {
-            ("resource", Json::String(plural)) => match settings.resource(plural) {
-                Some(resource) => found = Some(resource),
-                None => {
-                    let hint = did_you_mean(plural, settings.resources.iter().map(|resource| resource.plural));
-                    faults.push(FieldError::new(
-                        "/resource",
-                        "not_a_choice",
-                        format!("There is no resource `{plural}`.{hint}"),
-                    ));
-                }
-            },
-            ("resource", _) => faults.push(FieldError::new("/resource", "type", "`resource` must be a text.")),
-            _ => faults.push(FieldError::new(
-                format!("/{name}"),
-                "unknown_field",
-                format!("There is no field `{name}`. Did you mean `resource`?"),
-            )),
-        }
-    }
-    if faults.is_empty() { Ok(found) } else { Err(Error::Invalid(faults)) }
+    let hint = did_you_mean(&plural, settings.resources.iter().map(|resource| resource.plural));
+    let detail = format!("There is no resource `{plural}`.{hint}");
+    Err(Error::Invalid(vec![FieldError::new("/resource", "not_a_choice", detail)]))
 }

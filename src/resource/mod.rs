@@ -17,11 +17,11 @@
 //! | `read_request`, `read_query`, `read_service`, `cached_read` | reads, from the cache |
 //! | `compute_read`, `read_rows`, `row_loader` | reads, from the database |
 //! | `hot_queries`, `cache_refresh` | which queries are refreshed ahead |
-//! | `body`, `pending_row`, `references`, `row`, `batch` | writes |
+//! | `body`, `pending_row`, `references`, `batch` | writes |
+//! | `row`, `row_type` | rows in responses |
 //! | `export`, `audit_log` | all rows as a file; the history of a row |
-//! | `action_body`, `clean_text`, `instant`, `iso_codes` | values of bodies |
+//! | `clean_text`, `instant`, `iso_codes` | values of bodies |
 
-pub mod action_body;
 pub mod args;
 pub mod audit_log;
 pub mod batch;
@@ -56,6 +56,7 @@ mod relation;
 mod row;
 pub mod row_json;
 mod row_loader;
+mod row_type;
 mod row_visibility;
 pub mod select;
 mod sort;
@@ -72,6 +73,7 @@ pub use self::pending_row::PendingRow;
 pub use self::read_service::{ReadOptions, ReadService};
 pub use self::relation::{Cardinality, Relation};
 pub use self::row::Row;
+pub(crate) use self::row_type::row_type;
 pub use self::row_visibility::{RowVisibility, VisibilityLink};
 pub use self::sort::Sort;
 pub use self::write_ops::WriteOps;

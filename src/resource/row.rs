@@ -1,7 +1,9 @@
 //! One row as a response.
 
 use actix_web::http::StatusCode;
+use serde_json::value::RawValue;
 
+use crate::base::error::{Error, Result};
 use crate::http::idempotency::ApiResponse;
 
 /// One row as a response: its JSON and its version.
@@ -17,6 +19,13 @@ impl Row {
     /// of a row can be sent back as `If-Match`, which compares the version only.
     pub fn etag(&self) -> String {
         format!("\"{}.{:016x}\"", self.version, xxhash_rust::xxh3::xxh3_64(&self.json))
+    }
+
+    /// Returns its JSON, to be part of a response. Errors: 500 when it is not JSON.
+    pub fn raw(self) -> Result<Box<RawValue>> {
+        let wrong = |error: &dyn std::fmt::Display| Error::Internal(format!("a row that is not JSON: {error}"));
+        let text = String::from_utf8(self.json).map_err(|error| wrong(&error))?;
+        RawValue::from_string(text).map_err(|error| wrong(&error))
     }
 
     /// Returns a 201 response with the location `path`.

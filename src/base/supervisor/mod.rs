@@ -13,4 +13,4 @@ pub use self::lifecycle::Lifecycle;
 pub use self::panics::{Detached, PANICS, Panics, detach, guarded, panics};
 pub use self::supervisor::{RESTARTS, Supervisor};
 pub use self::task::{Outcome, Task};
-pub use self::task_status::Pulse;
+pub use self::task_status::{Pulse, TaskPhase, TaskState};

@@ -13,6 +13,7 @@ use metrics::counter;
 use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::task::JoinHandle;
+use utoipa::ToSchema;
 
 use crate::base::error::{Error, Result};
 
@@ -20,7 +21,7 @@ use crate::base::error::{Error, Result};
 pub const PANICS: &str = "rapport_background_panics_total";
 
 /// Panics of one kind of work.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Panics {
     pub panics: u64,
     pub last_at: DateTime<Utc>,

@@ -14,12 +14,11 @@ use std::time::{Duration, Instant};
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use metrics::counter;
 use parking_lot::Mutex;
-use serde_json::Value as Json;
 
 use super::lifecycle::Lifecycle;
 use super::panics::{caught, text};
 use super::task::{Outcome, Task};
-use super::task_status::{Instance, Pulse, Record};
+use super::task_status::{Instance, Pulse, Record, TaskState};
 use crate::base::error::{Error, Result};
 
 /// Restarts of background tasks, by task.
@@ -105,7 +104,7 @@ impl Supervisor {
     }
 
     /// Returns the state of each task by name: state, restarts, last start, last success, last failure.
-    pub fn state(&self) -> BTreeMap<&'static str, Json> {
+    pub fn state(&self) -> BTreeMap<&'static str, TaskState> {
         self.tasks.lock().iter().map(|(name, record)| (*name, record.state())).collect()
     }
 }
@@ -154,6 +153,7 @@ impl Backoff {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::supervisor::TaskPhase;
 
     #[test]
     fn backoff_doubles_per_failure_and_resets_after_steady_run() {
@@ -185,11 +185,8 @@ mod tests {
         let runs: Vec<_> = runs.iter().collect();
         assert!(runs.len() == 3 && runs.iter().all(|id| *id == runs[0]), "{runs:?}");
         let state = &supervisor.state()["test thread"];
-        assert_eq!((&state["restarts"], &state["state"]), (&2.into(), &"finished".into()), "{state}");
-        assert!(
-            state["last_failure"]["reason"].as_str().is_some_and(|reason| reason.contains("on purpose")),
-            "{state}"
-        );
+        assert_eq!((state.restarts, state.state), (2, TaskPhase::Finished), "{state:?}");
+        assert!(state.last_failure.as_ref().is_some_and(|failure| failure.reason.contains("on purpose")), "{state:?}");
         assert!(supervisor.lifecycle.impairments().is_empty(), "it recovered");
     }
 }

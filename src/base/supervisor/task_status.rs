@@ -6,7 +6,8 @@ use std::time::Instant;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use parking_lot::Mutex;
-use serde_json::{Value as Json, json};
+use serde::Serialize;
+use utoipa::ToSchema;
 
 #[cfg(feature = "mutants")]
 use super::failpoint;
@@ -34,6 +35,42 @@ struct Counts {
     failed: Option<(DateTime<Utc>, String)>,
 }
 
+/// The state of a background task.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct TaskState {
+    pub state: TaskPhase,
+    /// Whether the service is not ready without it.
+    pub required: bool,
+    /// How many of it run: several where each thread has its own.
+    #[schema(value_type = u32)]
+    pub instances: usize,
+    /// Restarts after it failed.
+    pub restarts: u64,
+    #[schema(required = true, format = DateTime)]
+    pub last_started_at: Option<String>,
+    #[schema(required = true, format = DateTime)]
+    pub last_succeeded_at: Option<String>,
+    #[schema(required = true)]
+    pub last_failure: Option<TaskFailure>,
+}
+
+/// What a background task does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum TaskPhase {
+    Running,
+    Restarting,
+    Finished,
+}
+
+/// The last failure of a background task.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct TaskFailure {
+    #[schema(format = DateTime)]
+    pub at: String,
+    pub reason: String,
+}
+
 impl Record {
     pub(super) fn new(task: Task, lifecycle: Arc<Lifecycle>) -> Self {
         Self {
@@ -45,24 +82,24 @@ impl Record {
         }
     }
 
-    pub(super) fn state(&self) -> Json {
+    pub(super) fn state(&self) -> TaskState {
         let counts = self.counts.lock();
         let state = match (counts.pausing, counts.running) {
-            (1.., _) => "restarting",
-            (0, 1..) => "running",
-            (0, 0) => "finished",
+            (1.., _) => TaskPhase::Restarting,
+            (0, 1..) => TaskPhase::Running,
+            (0, 0) => TaskPhase::Finished,
         };
         let succeeded = DateTime::from_timestamp_millis(self.succeeded.load(Ordering::Relaxed));
-        let failure = counts.failed.as_ref().map(|(at, reason)| json!({ "at": written(*at), "reason": reason }));
-        json!({
-            "state": state,
-            "required": self.task.required,
-            "instances": counts.running + counts.pausing,
-            "restarts": counts.restarts,
-            "last_started_at": counts.started.map(written),
-            "last_succeeded_at": succeeded.filter(|at| at.timestamp() > 0).map(written),
-            "last_failure": failure,
-        })
+        let failure = counts.failed.as_ref();
+        TaskState {
+            state,
+            required: self.task.required,
+            instances: counts.running + counts.pausing,
+            restarts: counts.restarts,
+            last_started_at: counts.started.map(written),
+            last_succeeded_at: succeeded.filter(|at| at.timestamp() > 0).map(written),
+            last_failure: failure.map(|(at, reason)| TaskFailure { at: written(*at), reason: reason.clone() }),
+        }
     }
 }
 

@@ -24,7 +24,8 @@ thread_local! {
 }
 
 /// Number and duration of validation rounds.
-#[derive(Clone, Copy, Debug, serde::Serialize)]
+#[derive(Clone, Copy, Debug, serde::Serialize, utoipa::ToSchema)]
+#[schema(as = ValidationRounds)]
 pub struct ValidatorStats {
     pub rounds: u64,
     pub failed: u64,

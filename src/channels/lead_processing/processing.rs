@@ -6,23 +6,22 @@ use diesel::prelude::*;
 use serde_json::{Map, Value as Json, json};
 use uuid::Uuid;
 
+use super::dto::{LeadProcessing, LeadProcessingRequest, TALK};
 use crate::auth::{Tenant, TenantSettings};
 use crate::base::error::{Error, FieldError, Result};
-use crate::channels::conversations::CONVERSATIONS;
-use crate::channels::messages::MESSAGES;
+use crate::channels::conversations::{CONVERSATIONS, ConversationRow};
+use crate::channels::messages::{MESSAGES, MessageRow};
 use crate::crm::decisions::DECISIONS;
 use crate::crm::leads::{LEADS, locks};
 use crate::db::schema::{conversations, decisions, leads, messages};
 use crate::db::{SqlValue, Statement, Tx};
 use crate::http::idempotency::ApiResponse;
 use crate::http::precondition::IfMatch;
+use crate::resource::body::{self, JsonObject};
 use crate::resource::crud;
 use crate::resource::http::API;
 use crate::resource::list_query::Projection;
-use crate::resource::{Changeset, ValidationErrors, action_body, row_json};
-
-/// Fields of a conversation that it accepts beside the message.
-pub(super) const TALK: [&str; 4] = ["channel", "address", "contact_id", "subject"];
+use crate::resource::{Changeset, ValidationErrors};
 
 /// A parsed request body.
 pub struct Processing {
@@ -35,18 +34,20 @@ pub struct Processing {
 impl Processing {
     /// Parses the body. Errors: 400; 422 with the validation errors of all its parts.
     pub fn read(body: &Bytes, depth: usize, business: &TenantSettings) -> Result<Self> {
-        let (mut members, mut faults) = action_body::members(body, depth, &["lead", "conversation", "decision"])?;
-        let lead = match action_body::object(&mut members, "lead", &mut faults) {
-            Some(lead) => faults.member("lead", Changeset::parse(&LEADS, lead.into(), false, business))?,
+        let (parts, mut faults) = body::read_parts::<LeadProcessingRequest>(body, depth)?;
+        let lead = match parts.lead {
+            Some(JsonObject(lead)) => faults.member("lead", Changeset::parse(&LEADS, lead.into(), false, business))?,
             None => None,
         };
-        let talked = matches!(members.get("conversation"), Some(Json::Object(_)));
-        let (conversation, message) = match action_body::object(&mut members, "conversation", &mut faults) {
-            Some(members) => faults.member("conversation", talk(members, business))?.unzip(),
+        let talked = parts.conversation.is_some();
+        let (conversation, message) = match parts.conversation {
+            Some(JsonObject(members)) => faults.member("conversation", talk(members, business))?.unzip(),
             None => (None, None),
         };
-        let decision = match action_body::object(&mut members, "decision", &mut faults) {
-            Some(members) => decision(members, talked, business).map_err(|error| error.nest_under("decision")),
+        let decision = match parts.decision {
+            Some(JsonObject(members)) => {
+                decision(members, talked, business).map_err(|error| error.nest_under("decision"))
+            }
             None => Err(Error::Invalid(vec![FieldError::new("/decision", "required", "`decision` is required.")])),
         };
         Ok(Self { decision: faults.and(decision)?, lead, conversation, message: message.flatten() })
@@ -91,40 +92,40 @@ impl Processing {
         let (Some(lead), Some((made, decision))) = (lead, decision) else {
             return Err(Error::Internal("a row that was written is not there".into()));
         };
-        let json = row_json::document(&[
-            ("lead", Some(&lead)),
-            ("conversation", talk.as_ref()),
-            ("message", message.as_ref()),
-            ("decision", Some(&decision)),
-        ]);
-        Ok(ApiResponse::new(StatusCode::CREATED, json)
-            .location(format!("{API}/{}/{made}", DECISIONS.plural))
-            .etag(lead.etag()))
+        let etag = lead.etag();
+        let processed = LeadProcessing {
+            lead: lead.try_into()?,
+            conversation: talk.map(ConversationRow::try_from).transpose()?,
+            message: message.map(MessageRow::try_from).transpose()?,
+            decision: decision.try_into()?,
+        };
+        let reply = ApiResponse::of(StatusCode::CREATED, &processed)?;
+        Ok(reply.location(format!("{API}/{}/{made}", DECISIONS.plural)).etag(etag))
     }
 }
 
 /// Parses a conversation and the message that it may have.
 fn talk(mut members: Map<String, Json>, business: &TenantSettings) -> Result<(Changeset, Option<Changeset>)> {
     let mut faults = ValidationErrors::default();
-    let message = match action_body::object(&mut members, "message", &mut faults) {
-        Some(mut said) => {
+    let message = match body::take(&mut members, "message", &mut faults) {
+        Some(JsonObject(mut said)) => {
             let mut own = ValidationErrors::default();
-            action_body::refuse(&mut said, &["conversation_id"], &mut own);
+            body::refuse(&mut said, &["conversation_id"], &mut own);
             // Replaced when the message is written.
             said.insert("conversation_id".into(), json!(Uuid::nil()));
             faults.member("message", own.and(Changeset::parse(&MESSAGES, said.into(), true, business)))?
         }
         None => None,
     };
-    action_body::only(&mut members, &TALK, &mut faults);
+    body::only(&mut members, &TALK, &mut faults);
     Ok((faults.and(Changeset::parse(&CONVERSATIONS, members.into(), true, business))?, message))
 }
 
 fn decision(mut members: Map<String, Json>, talked: bool, business: &TenantSettings) -> Result<Changeset> {
     let mut faults = ValidationErrors::default();
-    action_body::refuse(&mut members, &["lead_id"], &mut faults);
+    body::refuse(&mut members, &["lead_id"], &mut faults);
     if talked {
-        action_body::refuse(&mut members, &["conversation_id"], &mut faults);
+        body::refuse(&mut members, &["conversation_id"], &mut faults);
     }
     members.insert("lead_id".into(), json!(Uuid::nil()));
     faults.and(Changeset::parse(&DECISIONS, members.into(), true, business))

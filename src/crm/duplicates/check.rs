@@ -11,7 +11,7 @@
 
 use serde_json::{Value as Json, json};
 
-use super::score::{Candidate, ScoredMatch};
+use super::score::{Candidate, MatchReason, ScoredMatch};
 use super::search::{Prospect, compare, is_contact};
 use crate::auth::{Action, Tenant};
 use crate::base::error::{Error, Result};
@@ -34,8 +34,10 @@ pub fn refuse(tx: &mut Tx<'_>, tenant: &Tenant, resource: &'static Resource, cha
         true => json!({ "candidates": rows.iter().map(|row| row.json()).collect::<Vec<_>>() }),
         false => Json::Null,
     };
-    for field in ["email", "external_id", "domain"] {
-        let has = |row: &&ScoredMatch| if field == "domain" { row.exact_domain } else { row.has(field) };
+    let unique =
+        [("email", MatchReason::Email), ("external_id", MatchReason::ExternalId), ("domain", MatchReason::Domain)];
+    for (field, reason) in unique {
+        let has = |row: &&ScoredMatch| if reason == MatchReason::Domain { row.exact_domain } else { row.has(reason) };
         let taken: Vec<&ScoredMatch> = rows.iter().filter(has).collect();
         if let Some(row) = taken.first() {
             let detail = match reads {
@@ -61,9 +63,14 @@ fn is_same(resource: &Resource, row: &ScoredMatch) -> bool {
     let names = row.name.unwrap_or_default();
     match is_contact(resource) {
         true => {
-            (row.has("phone") && row.name.is_none_or(|alike| alike >= OTHERS)) || (row.has("company") && names >= SAME)
+            (row.has(MatchReason::Phone) && row.name.is_none_or(|alike| alike >= OTHERS))
+                || (row.has(MatchReason::Company) && names >= SAME)
         }
-        false => row.has("domain") || (row.has("phone") && names >= OTHERS) || (names >= 1.0 && !row.other_domain),
+        false => {
+            row.has(MatchReason::Domain)
+                || (row.has(MatchReason::Phone) && names >= OTHERS)
+                || (names >= 1.0 && !row.other_domain)
+        }
     }
 }
 

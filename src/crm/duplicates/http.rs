@@ -4,54 +4,110 @@ use actix_web::http::Method;
 use actix_web::web::{Bytes, Data, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 use diesel::pg::PgConnection;
-use serde_json::Value as Json;
+use serde::Serialize;
+use utoipa::OpenApi as _;
 use utoipa::openapi::OpenApi;
-use utoipa::openapi::path::HttpMethod;
 use uuid::Uuid;
 
-use super::search::{Prospect, SHOWN, is_contact, search};
+use super::dto::{
+    CompanyDuplicate, CompanyDuplicateSearch, CompanyDuplicates, ContactDuplicate, ContactDuplicateSearch,
+    ContactDuplicates, DuplicateLimit, KnownRow, SHOWN, fields,
+};
+use super::score::ScoredMatch;
+use super::search::{Prospect, search};
 use crate::auth::{Action, Tenant, TenantSettings};
 use crate::base::error::{Error, FieldError, Result};
 use crate::crm::companies::COMPANIES;
 use crate::crm::contacts::CONTACTS;
 use crate::db::Db;
 use crate::http::caller::Caller;
+use crate::http::openapi_problems::{BodyProblems, CallerProblems, NotFound, ServiceProblems};
 use crate::http::payload::BodyLimits;
-use crate::http::{response, routing};
+use crate::http::routing;
 use crate::resource::crud::{RelatedRows, row};
 use crate::resource::http::no_parameters;
 use crate::resource::list_query::Projection;
-use crate::resource::openapi::{Act, Gives, Part, Shape};
-use crate::resource::{Changeset, Field, FieldType, Mutability, Resource, action_body, body, row_json, select};
+use crate::resource::{Changeset, Resource, Row, ValidationErrors, body, openapi, row_json, select};
 
-static LIMIT: Field =
-    Field::named("limit", FieldType::Int { min: 1, max: SHOWN }, "5", "How many rows at most.").default("20");
-static ID: Field = Field::named(
-    "id",
-    FieldType::Uuid,
-    r#""01939d5e-6f3a-7b21-9c4e-3f8a1d2b5c71""#,
-    "A row that is there, instead of the fields of one.",
-);
+/// What the handlers use.
+type State = (Data<Db>, Data<BodyLimits>);
 
-/// Registers the route below the resource's path.
-pub fn routes(resource: &'static Resource, scope: &mut ServiceConfig) {
-    routing::resource("/duplicates")
-        .on(Method::POST, move |state, caller, request, body| duplicates(resource, state, caller, request, body))
-        .register(scope);
+const ABOUT: &str = "Of a row that could be made, or of one that is there (`id`). E-mail addresses are compared without case; \
+                     one that differs only in what follows a `+`, or at Gmail in its dots, is a `similar_email`. Phone numbers \
+                     are compared in E.164, domains without `www.`, names by trigrams. Changes nothing.";
+
+/// Registers the route below `/contacts`.
+pub fn of_contacts(scope: &mut ServiceConfig) {
+    routing::resource("/duplicates").on(Method::POST, find_contacts).register(scope);
 }
 
-async fn duplicates(
+/// Registers the route below `/companies`.
+pub fn of_companies(scope: &mut ServiceConfig) {
+    routing::resource("/duplicates").on(Method::POST, find_companies).register(scope);
+}
+
+#[utoipa::path(
+    post,
+    path = "/api/v1/contacts/duplicates",
+    tag = "contacts",
+    operation_id = "findDuplicateContacts",
+    summary = "Find contacts that could be the same",
+    description = ABOUT,
+    request_body = ContactDuplicateSearch,
+    responses(
+        (status = 200, description = "Done.", body = ContactDuplicates),
+        (status = 404, response = NotFound),
+        BodyProblems,
+        CallerProblems,
+        ServiceProblems,
+    )
+)]
+async fn find_contacts(state: State, caller: Caller, request: HttpRequest, body: Bytes) -> Result<HttpResponse> {
+    let one = |row: Row, ScoredMatch { score, reasons, .. }| {
+        Ok(ContactDuplicate { contact: row.try_into()?, score, reasons })
+    };
+    let data = duplicates(&CONTACTS, state, caller, request, body, one).await?;
+    Ok(HttpResponse::Ok().json(ContactDuplicates { data }))
+}
+
+#[utoipa::path(
+    post,
+    path = "/api/v1/companies/duplicates",
+    tag = "companies",
+    operation_id = "findDuplicateCompanies",
+    summary = "Find companies that could be the same",
+    description = ABOUT,
+    request_body = CompanyDuplicateSearch,
+    responses(
+        (status = 200, description = "Done.", body = CompanyDuplicates),
+        (status = 404, response = NotFound),
+        BodyProblems,
+        CallerProblems,
+        ServiceProblems,
+    )
+)]
+async fn find_companies(state: State, caller: Caller, request: HttpRequest, body: Bytes) -> Result<HttpResponse> {
+    let one = |row: Row, ScoredMatch { score, reasons, .. }| {
+        Ok(CompanyDuplicate { company: row.try_into()?, score, reasons })
+    };
+    let data = duplicates(&COMPANIES, state, caller, request, body, one).await?;
+    Ok(HttpResponse::Ok().json(CompanyDuplicates { data }))
+}
+
+/// Finds duplicates of the resource; `one` makes an item of the response.
+async fn duplicates<T: Serialize + Send + 'static>(
     resource: &'static Resource,
-    (db, limits): (Data<Db>, Data<BodyLimits>),
+    (db, limits): State,
     caller: Caller,
     request: HttpRequest,
     body: Bytes,
-) -> Result<HttpResponse> {
+    one: fn(Row, ScoredMatch) -> Result<T>,
+) -> Result<Vec<T>> {
     let tenant = caller.require(resource.area, Action::Read)?;
     no_parameters(&request)?;
     let asked = Asked::read(resource, &body, limits.max_depth, caller.business())?;
-    let json = db.for_tenant(&tenant).read("duplicates", move |conn| asked.answer(conn, &tenant, resource)).await?;
-    Ok(response::json(HttpResponse::Ok(), json))
+    let scoped = db.for_tenant(&tenant);
+    scoped.read("duplicates", move |conn| asked.answer(conn, &tenant, resource, one)).await
 }
 
 /// A parsed request body.
@@ -63,18 +119,11 @@ struct Asked {
 impl Asked {
     /// Parses the body. Errors: 400; 422 with every validation error.
     fn read(resource: &'static Resource, body: &Bytes, depth: usize, business: &TenantSettings) -> Result<Self> {
-        let known: Vec<&str> =
-            [LIMIT.name, ID.name].into_iter().chain(fields(resource).map(|field| field.name)).collect();
-        let (mut members, mut faults) = action_body::members(body, depth, &known)?;
-        let mut own = |field: &'static Field| match members.shift_remove(field.name)? {
-            Json::Null => None,
-            given => body::value(field.field_type, given, business)
-                .map_err(|(code, detail)| faults.field(field.name, code, format!("`{}` {detail}", field.name)))
-                .ok(),
-        };
-        let (limit, id) = (own(&LIMIT), own(&ID));
-        let limit = limit.and_then(|limit| limit.as_int()).unwrap_or(SHOWN);
-        if let Some(id) = id.and_then(|id| id.as_uuid()) {
+        let (mut members, mut faults) = (body::members(body, depth)?, ValidationErrors::default());
+        let known: Vec<&str> = ["limit", "id"].into_iter().chain(fields(resource).map(|field| field.name)).collect();
+        body::only(&mut members, &known, &mut faults);
+        let limit = body::take(&mut members, "limit", &mut faults).map_or(SHOWN, |DuplicateLimit(limit)| limit);
+        if let Some(KnownRow(id)) = body::take(&mut members, "id", &mut faults) {
             for name in members.keys() {
                 let detail = format!("`{name}` does not go with `id`: give the `id` of a row, or the fields of one.");
                 faults.field(name, "not_with_id", detail);
@@ -93,9 +142,14 @@ impl Asked {
         Ok(Self { prospect, limit: limit as usize })
     }
 
-    /// Returns `{"data":[{"contact":{…},"score":0.93,"reasons":["email"]}]}`. Queries: two, and one more for an
-    /// existing row. Errors: 404.
-    fn answer(&self, conn: &mut PgConnection, tenant: &Tenant, resource: &'static Resource) -> Result<Vec<u8>> {
+    /// Returns the likeliest rows. Queries: two, and one more for an existing row. Errors: 404.
+    fn answer<T>(
+        &self,
+        conn: &mut PgConnection,
+        tenant: &Tenant,
+        resource: &'static Resource,
+        one: fn(Row, ScoredMatch) -> Result<T>,
+    ) -> Result<Vec<T>> {
         let prospect = match self.prospect.id {
             Some(id) => Prospect::of_row(conn, tenant, resource, id)?,
             None => self.prospect.clone(),
@@ -104,80 +158,19 @@ impl Asked {
         rated.truncate(self.limit);
         let (view, ids): (_, Vec<Uuid>) = (Projection::default(), rated.iter().map(|one| one.id).collect());
         let rows = select::by_ids(resource, tenant, &view, ids).rows(conn)?;
-        let mut out = b"{\"data\":[".to_vec();
-        for one in &rated {
-            let Some(cells) = rows.iter().find(|cells| row_json::id(cells) == one.id) else { continue };
-            if out.last() != Some(&b'[') {
-                out.push(b',');
-            }
-            out.extend_from_slice(format!("{{\"{}\":", resource.name).as_bytes());
-            out.extend_from_slice(&row(resource, &view, cells, &RelatedRows::default()).json);
-            let reasons = serde_json::to_string(&one.reasons).unwrap_or_default();
-            out.extend_from_slice(format!(",\"score\":{},\"reasons\":{reasons}}}", one.score).as_bytes());
-        }
-        out.extend_from_slice(b"]}");
-        Ok(out)
+        let found = rated.into_iter().filter_map(|rated| {
+            let cells = rows.iter().find(|cells| row_json::id(cells) == rated.id)?;
+            Some(one(row(resource, &view, cells, &RelatedRows::default()), rated))
+        });
+        found.collect()
     }
 }
 
-fn fields(resource: &'static Resource) -> impl Iterator<Item = &'static Field> {
-    resource.fields.iter().filter(|field| field.mutability == Mutability::Always)
-}
+#[derive(utoipa::OpenApi)]
+#[openapi(paths(find_contacts, find_companies))]
+struct DuplicatesApi;
 
-static SCORE: Field =
-    Field::named("score", FieldType::Decimal, "0.93", "How likely they are the same, from 0 to 1.").not_null();
-static REASONS: Field = Field::named(
-    "reasons",
-    FieldType::Tags,
-    r#"["email","name"]"#,
-    "What they have in common: email, similar_email, phone, domain, external_id, name, company.",
-)
-.not_null();
-static OF_CONTACTS: [Part; 1] = [Part::new(
-    "data",
-    Shape::List(&[
-        Part::new("contact", Shape::Row(&CONTACTS), "").needed(),
-        Part::new("score", Shape::Number(&SCORE), "").needed(),
-        Part::new("reasons", Shape::Field(&REASONS), "").needed(),
-    ]),
-    "The likeliest first.",
-)
-.needed()];
-static OF_COMPANIES: [Part; 1] = [Part::new(
-    "data",
-    Shape::List(&[
-        Part::new("company", Shape::Row(&COMPANIES), "").needed(),
-        Part::new("score", Shape::Number(&SCORE), "").needed(),
-        Part::new("reasons", Shape::Field(&REASONS), "").needed(),
-    ]),
-    "The likeliest first.",
-)
-.needed()];
-
-/// Adds the operation of the resource to the OpenAPI document.
-pub fn describe(resource: &'static Resource, api: &mut OpenApi) {
-    let (path, id, summary, gives) = match is_contact(resource) {
-        true => ("/contacts/duplicates", "findDuplicateContacts", "Find contacts that could be the same", &OF_CONTACTS),
-        false => {
-            ("/companies/duplicates", "findDuplicateCompanies", "Find companies that could be the same", &OF_COMPANIES)
-        }
-    };
-    let act = Act {
-        method: HttpMethod::Post,
-        path,
-        tag: resource.plural,
-        id,
-        summary,
-        about: "Of a row that could be made, or of one that is there (`id`). E-mail addresses are compared without case; \
-                one that differs only in what follows a `+`, or at Gmail in its dots, is a `similar_email`. Phone numbers \
-                are compared in E.164, domains without `www.`, names by trigrams. Changes nothing.",
-        takes: &[],
-        status: 200,
-        gives: Gives::Parts(gives),
-        problems: &[400, 401, 403, 404, 408, 413, 415, 422, 503],
-        open: false,
-    };
-    let own = [&ID, &LIMIT].into_iter().chain(fields(resource));
-    let takes: Vec<Part> = own.map(|field| Part::new(field.name, Shape::Field(field), field.description)).collect();
-    act.describe_with(&takes, api);
+/// Adds the operations to the OpenAPI document.
+pub fn describe(api: &mut OpenApi) {
+    openapi::merge(api, DuplicatesApi::openapi());
 }

@@ -2,13 +2,28 @@
 
 use diesel::prelude::*;
 use diesel::sql_types::{Bool, Integer, Nullable, Uuid as SqlUuid};
+use serde::Serialize;
 use serde_json::{Value as Json, json};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 /// Less similar names do not count.
 const ALIKE: f64 = 0.4;
 /// Rows with a lower score are not shown.
 const LEAST: f64 = 0.25;
+
+/// What two rows can have in common.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum MatchReason {
+    Email,
+    ExternalId,
+    Domain,
+    Phone,
+    SimilarEmail,
+    Name,
+    Company,
+}
 
 /// A row that could be the same as the one compared, and what the two have in common.
 #[derive(QueryableByName)]
@@ -43,17 +58,17 @@ pub(super) struct Candidate {
 
 impl Candidate {
     /// Returns what the two rows can have in common, each with its weight, or 0 where they have not.
-    fn evidence(&self, name: Option<f64>) -> [(&'static str, f64); 7] {
+    fn evidence(&self, name: Option<f64>) -> [(MatchReason, f64); 7] {
         let weight = |is_common: bool, weight: f64| if is_common { weight } else { 0.0 };
         [
-            ("email", weight(self.same_email, 0.95)),
-            ("external_id", weight(self.same_external_id, 0.95)),
-            ("domain", weight(self.same_domain, 0.9)),
-            ("phone", weight(self.same_phone, 0.7)),
-            ("similar_email", weight(self.similar_email, 0.6)),
-            ("name", name.filter(|alike| *alike >= ALIKE).map_or(0.0, |alike| 0.7 * alike)),
+            (MatchReason::Email, weight(self.same_email, 0.95)),
+            (MatchReason::ExternalId, weight(self.same_external_id, 0.95)),
+            (MatchReason::Domain, weight(self.same_domain, 0.9)),
+            (MatchReason::Phone, weight(self.same_phone, 0.7)),
+            (MatchReason::SimilarEmail, weight(self.similar_email, 0.6)),
+            (MatchReason::Name, name.filter(|alike| *alike >= ALIKE).map_or(0.0, |alike| 0.7 * alike)),
             // A company has many contacts: it only adds to other matches.
-            ("company", weight(self.same_company, 0.2)),
+            (MatchReason::Company, weight(self.same_company, 0.2)),
         ]
     }
 }
@@ -62,7 +77,7 @@ impl Candidate {
 pub struct ScoredMatch {
     pub id: Uuid,
     pub score: f64,
-    pub reasons: Vec<&'static str>,
+    pub reasons: Vec<MatchReason>,
     /// Similarity of the names, from 0 to 1; `None` when one has none.
     pub name: Option<f64>,
     /// Whether it is a company with that very domain.
@@ -88,13 +103,13 @@ impl From<Candidate> for ScoredMatch {
 }
 
 impl ScoredMatch {
-    pub fn has(&self, reason: &str) -> bool {
+    pub fn has(&self, reason: MatchReason) -> bool {
         self.reasons.contains(&reason)
     }
 
     /// Whether it is shown: it scores high enough, and not by the company alone.
     pub fn is_likely(&self) -> bool {
-        self.score >= LEAST && self.reasons != ["company"]
+        self.score >= LEAST && self.reasons != [MatchReason::Company]
     }
 
     /// Returns `{"id":…,"score":0.93,"reasons":["email"]}`.

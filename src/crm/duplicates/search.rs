@@ -15,8 +15,6 @@ use crate::resource::{Changeset, Resource, crud, select};
 
 /// Rows per index; a value that more rows share says nothing.
 const MAX_CANDIDATES: u32 = 100;
-/// Rows in a response at most.
-pub const SHOWN: i64 = 20;
 
 /// What is known of a row that exists, or could be created.
 #[derive(Clone, Debug, Default)]

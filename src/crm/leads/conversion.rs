@@ -6,25 +6,25 @@ use diesel::Column;
 use serde_json::{Map, Value as Json, json};
 use uuid::Uuid;
 
+use super::dto::{CreatedParties, LeadConversion, LeadConversionRequest, SETS};
 use super::locks::{self, LockedLead};
 use super::{LEADS, STATUSES};
 use crate::auth::{Tenant, TenantSettings};
 use crate::base::error::{Error, FieldError, Result};
-use crate::crm::companies::COMPANIES;
-use crate::crm::contacts::CONTACTS;
+use crate::crm::companies::{COMPANIES, CompanyRow};
+use crate::crm::contacts::{CONTACTS, ContactRow};
 use crate::db::schema::{companies, contacts, leads};
 use crate::db::{Statement, Tx};
 use crate::http::idempotency::ApiResponse;
 use crate::http::precondition::IfMatch;
-use crate::resource::crud::{self, Row};
+use crate::resource::body::{self, JsonObject};
+use crate::resource::crud;
 use crate::resource::http::API;
 use crate::resource::list_query::Projection;
-use crate::resource::{Changeset, FieldType, Resource, ValidationErrors, action_body, body, row_json};
+use crate::resource::{Changeset, FieldType, Resource, ValidationErrors};
 
 /// Status of a converted lead.
 const WON: &str = "won";
-/// Fields of the lead that this operation sets itself.
-pub(super) const SETS: [&str; 3] = ["status", "company_id", "contact_id"];
 
 /// The company or the contact of a conversion.
 enum PartyRef {
@@ -77,17 +77,15 @@ impl Conversion {
     /// Parses the body. Errors: 400; 422 with the validation errors of all its parts.
     pub fn read(body: &Bytes, depth: usize, business: &TenantSettings) -> Result<Self> {
         debug_assert!(STATUSES.contains(&WON));
-        let (mut members, mut faults) = action_body::members(body, depth, &["company", "contact", "lead"])?;
-        let mut party = |key: &Key| -> Result<PartyRef> {
-            let name = key.resource.name;
-            let read = action_body::object(&mut members, name, &mut faults)
-                .map(|members| read_party(key.resource, members, business));
-            Ok(read.map_or(Ok(None), |read| faults.member(name, read))?.unwrap_or(PartyRef::Own))
+        let (parts, mut faults) = body::read_parts::<LeadConversionRequest>(body, depth)?;
+        let mut party = |key: &Key, part: Option<JsonObject>| -> Result<PartyRef> {
+            let read = part.map(|JsonObject(members)| read_party(key.resource, members, business));
+            Ok(read.map_or(Ok(None), |read| faults.member(key.resource.name, read))?.unwrap_or(PartyRef::Own))
         };
-        let (company, contact) = (party(&COMPANY)?, party(&CONTACT)?);
-        let mut lead = action_body::object(&mut members, "lead", &mut faults).unwrap_or_default();
+        let (company, contact) = (party(&COMPANY, parts.company)?, party(&CONTACT, parts.contact)?);
+        let mut lead = parts.lead.map(|JsonObject(members)| members).unwrap_or_default();
         let mut own = ValidationErrors::default();
-        action_body::refuse(&mut lead, &SETS, &mut own);
+        body::refuse(&mut lead, &SETS, &mut own);
         lead.insert("status".into(), json!(WON));
         let lead = own.and(Changeset::parse(&LEADS, lead.into(), false, business));
         let lead = faults.and(lead.map_err(|error| error.nest_under("lead")))?;
@@ -126,17 +124,15 @@ impl Conversion {
         let rows = (row(&COMPANIES, company_id)?, row(&CONTACTS, contact.map(|contact| contact.id))?);
         let lead = lead.ok_or_else(|| Error::Internal("the lead that was written is not there".into()))?;
         let made = |found: Option<Found>| found.is_some_and(|found| found.created);
-        let created = json!({ "company": made(company), "contact": made(contact) });
-        let created = Row { json: created.to_string().into_bytes(), version: 0 };
-        let json = row_json::document(&[
-            ("lead", Some(&lead)),
-            ("company", rows.0.as_ref()),
-            ("contact", rows.1.as_ref()),
-            ("created", Some(&created)),
-        ]);
-        Ok(ApiResponse::new(StatusCode::CREATED, json)
-            .location(format!("{API}/{}/{id}", LEADS.plural))
-            .etag(lead.etag()))
+        let etag = lead.etag();
+        let converted = LeadConversion {
+            lead: lead.try_into()?,
+            company: rows.0.map(CompanyRow::try_from).transpose()?,
+            contact: rows.1.map(ContactRow::try_from).transpose()?,
+            created: CreatedParties { company: made(company), contact: made(contact) },
+        };
+        let reply = ApiResponse::of(StatusCode::CREATED, &converted)?;
+        Ok(reply.location(format!("{API}/{}/{id}", LEADS.plural)).etag(etag))
     }
 }
 

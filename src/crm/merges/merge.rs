@@ -2,13 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use actix_web::http::StatusCode;
-use actix_web::web::Bytes;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Integer, Text, Uuid as SqlUuid};
 use serde_json::{Map, Value as Json, json};
 use uuid::Uuid;
 
+use super::dto::{Merged, RequestedMerge};
 use super::fields::mergeable_fields;
 use super::locks::{LockedRow, lock, take_turns};
 use super::references::{self, Link};
@@ -16,15 +15,11 @@ use super::resource::{MERGES, REVERSIBLE_DAYS};
 use crate::auth::Tenant;
 use crate::base::error::{Error, Result};
 use crate::db::{Statement, Tx};
-use crate::http::idempotency::ApiResponse;
 use crate::http::precondition::IfMatch;
 use crate::resource::crud::{self, RelatedRows, Row};
-use crate::resource::http::API;
 use crate::resource::list_query::Projection;
-use crate::resource::{Resource, ValidationErrors, action_body, did_you_mean, row_json, select};
+use crate::resource::{Resource, ValidationErrors, select};
 
-/// Rows that can be merged into one at once.
-pub const MAX_MERGED: usize = 20;
 /// Referencing rows that one merge moves: few enough to finish within the default statement timeout (5 s), and not to
 /// block concurrent writers for longer.
 const MAX_MOVED_ROWS: u32 = 10_000;
@@ -34,7 +29,7 @@ const MAX_OBJECT_BYTES: i32 = 64 * 1024;
 /// Fields that mean nothing without another, whose winner they follow.
 const FOLLOWS: [(&str, &str); 1] = [("phone_extension", "phone")];
 
-/// A parsed request body.
+/// A merge that was asked for.
 pub struct Merge {
     resource: &'static Resource,
     survivor: Uuid,
@@ -74,44 +69,15 @@ struct FilledSurvivor {
 }
 
 impl Merge {
-    /// Parses the body. Errors: 400; 422 with every validation error.
-    pub fn read(resource: &'static Resource, survivor: Uuid, body: &Bytes, depth: usize) -> Result<Self> {
-        let (mut members, mut faults) = action_body::members(body, depth, &["from", "prefer"])?;
-        let from = match members.shift_remove("from") {
-            Some(Json::Array(items)) if (1..=MAX_MERGED).contains(&items.len()) => ids(&items, survivor, &mut faults),
-            _ => {
-                faults.field(
-                    "from",
-                    "required",
-                    format!("`from` is a list of 1 to {MAX_MERGED} ids of {}.", resource.plural),
-                );
-                Vec::new()
-            }
-        };
-        let (mut prefer, mut wrong) = (Vec::new(), ValidationErrors::default());
-        for (name, id) in action_body::object(&mut members, "prefer", &mut faults).unwrap_or_default() {
-            let mut fault = |code, detail: String| wrong.field(&name, code, detail);
-            let Some(field) = mergeable_fields(resource).find(|field| field.name == name) else {
-                let hint = did_you_mean(&name, mergeable_fields(resource).map(|field| field.name));
-                let united = ["tags", "metadata"].contains(&name.as_str());
-                let hint = if united { " They are united." } else { &hint };
-                fault("unknown_field", format!("No row's `{name}` can be preferred.{hint}"));
-                continue;
-            };
-            match id.as_str().and_then(|id| Uuid::try_parse(id).ok()) {
-                Some(id) if id == survivor || from.contains(&id) => prefer.push((field.name, id)),
-                _ => fault("format", format!("`{name}` takes the id of the survivor, or one of `from`.")),
-            }
-        }
-        faults.member("prefer", wrong.into_result())?;
-        faults.into_result()?;
-        Ok(Self { resource, survivor, from, prefer })
+    pub fn new(resource: &'static Resource, survivor: Uuid, asked: RequestedMerge) -> Self {
+        let RequestedMerge { from, prefer } = asked;
+        Self { resource, survivor, from, prefer }
     }
 
     /// Merges the rows if `expected` is the survivor's version. Queries: ten, and one for each reference to the
     /// resource. Errors: 404; 409 when one of the rows is deleted, or too many rows reference them; 412; 422 when one
     /// never existed.
-    pub fn run(&self, tx: &mut Tx<'_>, tenant: &Tenant, expected: IfMatch) -> Result<ApiResponse> {
+    pub fn run(&self, tx: &mut Tx<'_>, tenant: &Tenant, expected: IfMatch) -> Result<Merged> {
         take_turns(tx, tenant)?;
         self.bound(tx, tenant)?;
         let ids: Vec<Uuid> = [self.survivor].into_iter().chain(self.from.iter().copied()).collect();
@@ -136,9 +102,7 @@ impl Merge {
         let survivor = crud::one(tx, tenant, self.resource, self.survivor, &Projection::default())?;
         let survivor = survivor.ok_or_else(|| crud::not_found(self.resource))?;
         let (id, merge) = self.keep(tx, tenant, changes, moved, kept)?;
-        let json = row_json::document(&[("merge", Some(&merge)), (self.resource.name, Some(&survivor))]);
-        let made = ApiResponse::new(StatusCode::CREATED, json).location(format!("{API}/{}/{id}", MERGES.plural));
-        Ok(made.etag(survivor.etag()))
+        Ok(Merged { id, merge, survivor })
     }
 
     /// Refuses to move too many rows, before anything is locked. Errors: 409 with the counts.
@@ -305,18 +269,4 @@ impl Merge {
         let cells = cells.ok_or_else(|| Error::Internal("an insert returned no row".into()))?;
         Ok((id, crud::row(&MERGES, &Projection::default(), &cells, &RelatedRows::default())))
     }
-}
-
-fn ids(items: &[Json], survivor: Uuid, faults: &mut ValidationErrors) -> Vec<Uuid> {
-    let mut ids = Vec::new();
-    for (place, item) in items.iter().enumerate() {
-        let mut fault = |code, detail: &str| faults.add(format!("/from/{place}"), code, detail);
-        match item.as_str().and_then(|text| Uuid::try_parse(text).ok()) {
-            None => fault("format", "Each id is a UUID."),
-            Some(id) if id == survivor => fault("survivor", "A row cannot be merged into itself."),
-            Some(id) if ids.contains(&id) => fault("duplicate", "This id is there already."),
-            Some(id) => ids.push(id),
-        }
-    }
-    ids
 }

@@ -5,8 +5,9 @@
 //! many rows, and a concurrent merge may have just moved one of them.
 //!
 //! `resource.rs` has the definition, `references.rs` which rows lead to others, `fields.rs` which fields compete,
-//! `locks.rs` the locks.
+//! `locks.rs` the locks, `dto.rs` bodies and responses.
 
+mod dto;
 mod fields;
 pub mod http;
 mod locks;
@@ -16,4 +17,4 @@ mod resource;
 mod undo;
 
 pub use self::locks::take_turns;
-pub use self::resource::{MERGES, REVERSIBLE_DAYS};
+pub use self::resource::{MERGES, MergeRow, REVERSIBLE_DAYS};

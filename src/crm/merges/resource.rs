@@ -1,7 +1,7 @@
 //! The resource `merges`: which contacts or companies became one.
 
 use crate::db::schema::merges;
-use crate::resource::{Field, FieldType, Operations, Resource, Search, Sort, crud};
+use crate::resource::{Field, FieldType, Operations, Resource, Search, Sort, crud, row_type};
 
 const OF: &[&str] = &["contacts", "companies"];
 /// How long a merge can be undone: as long as a deleted row can be restored.
@@ -61,3 +61,5 @@ pub static MERGES: Resource = Resource {
     operations: Operations::NONE,
     ..Resource::BASE
 };
+
+row_type!(MergeRow of MERGES);

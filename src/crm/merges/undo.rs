@@ -5,19 +5,20 @@ use diesel::sql_types::{Array, BigInt, Bool, Nullable, Text, Uuid as SqlUuid};
 use serde_json::{Map, Value as Json, json};
 use uuid::Uuid;
 
+use super::dto::{MergeReversion, NotUndone};
 use super::locks::{lock, take_turns};
 use super::references::{self, Link};
 use super::resource::{MERGES, REVERSIBLE_DAYS};
 use crate::auth::Tenant;
 use crate::base::error::{Error, Result};
-use crate::crm::companies::COMPANIES;
-use crate::crm::contacts::CONTACTS;
+use crate::crm::companies::{COMPANIES, CompanyRow};
+use crate::crm::contacts::{CONTACTS, ContactRow};
 use crate::db::{Statement, Tx};
 use crate::http::precondition::IfMatch;
-use crate::resource::crud::{self, RelatedRows, Row};
+use crate::resource::crud::{self, RelatedRows};
 use crate::resource::list_query::Projection;
 use crate::resource::references::lock_existing;
-use crate::resource::{Relation, Resource, row_json, select};
+use crate::resource::{Relation, Resource, select};
 
 /// A merge that can be undone.
 struct Kept {
@@ -57,11 +58,10 @@ struct ChangedField {
     old: Option<String>,
 }
 
-/// Undoes merge `id` if `expected` is its version. Returns
-/// `{"merge":…,"contact":…,"company":…,"kept":{"fields":[…],"rows":{…}}}`, where `kept` is what could not be undone.
+/// Undoes merge `id` if `expected` is its version.
 /// Queries: nine, and one for each reference to the resource. Errors: 404; 409 when it is undone already, too late, the
 /// survivor is deleted, or a unique value is taken; 412.
-pub fn run(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, expected: IfMatch) -> Result<Vec<u8>> {
+pub fn run(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, expected: IfMatch) -> Result<MergeReversion> {
     take_turns(tx, tenant)?;
     let kept = find(tx, tenant, id, expected)?;
     let Kept { resource, survivor, .. } = kept;
@@ -94,14 +94,11 @@ pub fn run(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, expected: IfMatch) -> Res
     let cells = cells.ok_or_else(|| crud::not_found(&MERGES))?;
     let merge = crud::row(&MERGES, &Projection::default(), &cells, &RelatedRows::default());
     let row = crud::one(tx, tenant, resource, survivor, &Projection::default())?;
-    let of = |other: &Resource| row.as_ref().filter(|_| other.table == resource.table);
-    let kept = Row { json: json!({ "fields": fields, "rows": left }).to_string().into_bytes(), version: 0 };
-    Ok(row_json::document(&[
-        ("merge", Some(&merge)),
-        ("contact", of(&CONTACTS)),
-        ("company", of(&COMPANIES)),
-        ("kept", Some(&kept)),
-    ]))
+    let (contact, company) = match resource.table == CONTACTS.table {
+        true => (row.map(ContactRow::try_from).transpose()?, None),
+        false => (None, row.map(CompanyRow::try_from).transpose()?),
+    };
+    Ok(MergeReversion { merge: merge.try_into()?, contact, company, kept: NotUndone { fields, rows: left } })
 }
 
 /// Locks the merge. Errors: 404, 409, 412.

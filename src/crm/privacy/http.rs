@@ -7,12 +7,13 @@ use actix_web::http::{Method, StatusCode, header};
 use actix_web::web::{Bytes, Data, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 use parking_lot::Mutex;
-use serde_json::json;
+use utoipa::OpenApi as _;
 use utoipa::openapi::OpenApi;
-use utoipa::openapi::path::HttpMethod;
+use uuid::Uuid;
 
+use super::dto::{ContactExport, Erasure, ErasureMode, ErasureRequest};
 use super::settings::PrivacySettings;
-use super::{data_subject, erasure, export};
+use super::{erasure, export};
 use crate::auth::{Action, Area};
 use crate::background::detach;
 use crate::base::error::{Error, Result};
@@ -20,24 +21,10 @@ use crate::crm::contacts::CONTACTS;
 use crate::db::{Db, Isolation, WriteOptions};
 use crate::http::caller::Caller;
 use crate::http::idempotency::{self, ApiResponse, IdempotencyKey};
+use crate::http::openapi_problems::{BodyProblems, CallerProblems, Conflict, NotFound, ServiceProblems};
 use crate::http::{response, routing};
-use crate::identity::businesses::ERASURE_MODES;
-use crate::resource::action_body::ActionBody;
 use crate::resource::http::id;
-use crate::resource::openapi::{Act, Gives};
-use crate::resource::{Field, FieldType, ReadService};
-
-static ERASURE: [Field; 1] = [Field::named(
-    "mode",
-    FieldType::Choice(ERASURE_MODES),
-    r#""anonymise""#,
-    "`anonymise` keeps rows for the figures, `delete` nothing; as the business has it, when left out.",
-)];
-static ERASED: [Field; 2] = [
-    Field::named("mode", FieldType::Choice(ERASURE_MODES), r#""anonymise""#, "What was done.").not_null(),
-    Field::named("rows", FieldType::Object, r#"{"contacts":1,"leads":2,"messages":31}"#, "How many of each resource.")
-        .not_null(),
-];
+use crate::resource::{ReadService, body, openapi};
 
 /// Registers the routes below `/contacts`.
 pub fn routes(scope: &mut ServiceConfig) {
@@ -45,6 +32,24 @@ pub fn routes(scope: &mut ServiceConfig) {
     routing::resource("/{id}/erasure").on(Method::POST, erase).register(scope);
 }
 
+#[utoipa::path(
+    get,
+    path = "/api/v1/contacts/{id}/export",
+    tag = "contacts",
+    operation_id = "exportContact",
+    summary = "Export all about a contact",
+    description = "Everything that is known about them, as they may ask for: the contact, and every lead, conversation, \
+                   message, decision, booking, task and note that is about them, whole, with what the audit log tells of \
+                   these. Deleted rows too. From one moment.",
+    params(("id" = Uuid, Path, description = "Id of the contact.")),
+    responses(
+        (status = 200, description = "All of them.", body = ContactExport),
+        (status = 404, response = NotFound),
+        (status = 409, response = Conflict),
+        CallerProblems,
+        ServiceProblems,
+    )
+)]
 async fn download(
     (db, settings): (Data<Db>, Data<PrivacySettings>),
     caller: Caller,
@@ -63,6 +68,25 @@ async fn download(
     Ok(response::json(reply, body))
 }
 
+#[utoipa::path(
+    post,
+    path = "/api/v1/contacts/{id}/erasure",
+    tag = "contacts",
+    operation_id = "eraseContact",
+    summary = "Forget a contact",
+    description = "In one transaction: every row about them, and about contacts merged with them, is deleted, or emptied of all \
+                   that someone has written into it; what the audit log and merges tell of their fields, and what is cached, \
+                   is gone too. It cannot be undone. Backups keep what they have until they are overwritten.",
+    params(("id" = Uuid, Path, description = "Id of the contact.")),
+    request_body = ErasureRequest,
+    responses(
+        (status = 200, description = "Done.", body = Erasure),
+        (status = 404, response = NotFound),
+        BodyProblems,
+        CallerProblems,
+        ServiceProblems,
+    )
+)]
 async fn erase(
     (reads, settings): (Data<ReadService>, Data<PrivacySettings>),
     caller: Caller,
@@ -71,17 +95,17 @@ async fn erase(
 ) -> Result<HttpResponse> {
     let tenant = caller.require(Area::Privacy, Action::Delete)?;
     let id = id(&CONTACTS, &request)?;
-    let mode = ActionBody::read(&body, &ERASURE)?.text("mode").map(str::to_owned);
+    let ErasureRequest { mode } = body::read(&body)?;
+    let mode = mode.map(|ErasureMode(mode)| mode);
     let (own, asked, done) = (tenant.clone(), mode.clone(), Arc::new(Mutex::new(HashSet::new())));
     let (first, once) = (done.clone(), IdempotencyKey::from_request(&tenant, &request, &body)?);
     let (reply, replayed) = idempotency::write_or_replay(&reads.db, &tenant, &request, &body, "erasure", move |tx| {
         let erased = erasure::erase(tx, &own, id, asked.as_deref(), &HashSet::new())?;
         idempotency::forget(tx, &own, None)?;
-        let answer = json!({ "mode": erased.mode, "rows": erased.rows }).to_string();
         if erased.mode != "delete" {
             *first.lock() = erased.ids;
         }
-        Ok(ApiResponse::new(StatusCode::OK, answer.into_bytes()))
+        ApiResponse::of(StatusCode::OK, &Erasure { mode: erased.mode, rows: erased.rows })
     })
     .await?;
     let done = std::mem::take(&mut *done.lock());
@@ -102,7 +126,7 @@ async fn erase(
 
 /// Purges the business from the cache. Its entries are not served any more, but must not be stored either. Reads in
 /// progress store their response a little later, so the cache is purged again once all current requests are over.
-async fn purge_cache(reads: &ReadService, settings: &PrivacySettings, business: uuid::Uuid) {
+async fn purge_cache(reads: &ReadService, settings: &PrivacySettings, business: Uuid) {
     let Some(cache) = reads.cache.clone() else { return };
     cache.purge(Some(business), None).await;
     let reads_are_over = settings.longest_read;
@@ -114,39 +138,11 @@ async fn purge_cache(reads: &ReadService, settings: &PrivacySettings, business: 
     });
 }
 
+#[derive(utoipa::OpenApi)]
+#[openapi(paths(download, erase))]
+struct PrivacyApi;
+
 /// Adds both operations to the OpenAPI document.
 pub fn describe(api: &mut OpenApi) {
-    let acts = [
-        Act {
-            method: HttpMethod::Get,
-            path: "/contacts/{id}/export",
-            tag: CONTACTS.plural,
-            id: "exportContact",
-            summary: "Export all about a contact",
-            about: "Everything that is known about them, as they may ask for: the contact, and every lead, conversation, \
-                    message, decision, booking, task and note that is about them, whole, with what the audit log tells of \
-                    these. Deleted rows too. From one moment.",
-            takes: &[],
-            status: 200,
-            gives: Gives::Rows(data_subject::resources()),
-            problems: &[401, 403, 404, 409, 503],
-            open: false,
-        },
-        Act {
-            method: HttpMethod::Post,
-            path: "/contacts/{id}/erasure",
-            tag: CONTACTS.plural,
-            id: "eraseContact",
-            summary: "Forget a contact",
-            about: "In one transaction: every row about them, and about contacts merged with them, is deleted, or emptied of all that someone has written into it; \
-                    what the audit log and merges tell of their fields, and what is cached, is gone too. It cannot be undone. \
-                    Backups keep what they have until they are overwritten.",
-            takes: &ERASURE,
-            status: 200,
-            gives: Gives::Object(&ERASED),
-            problems: &[400, 401, 403, 404, 408, 413, 415, 422, 503],
-            open: false,
-        },
-    ];
-    acts.into_iter().for_each(|act| act.describe(api));
+    openapi::merge(api, PrivacyApi::openapi());
 }

@@ -17,6 +17,6 @@ mod waits;
 
 pub use self::compare::{fingerprint, inspect, inspect_at, inspect_thoroughly};
 pub use self::repair::{grant_privileges, renew_cache_epoch, repair};
-pub use self::report::{CatalogueFault, Report, remedies};
+pub use self::report::{CatalogueFault, CatalogueState, Report, remedies};
 pub use self::tenant_role::{TENANT_ROLE, ensure as ensure_tenant_role};
 pub use self::waits::holders;

@@ -1,6 +1,7 @@
 //! The result of a catalogue check, and its texts for logs, health probes and the command line.
 
-use serde_json::{Value as Json, json};
+use serde::Serialize;
+use utoipa::ToSchema;
 
 /// ValidationErrors listed in a probe's response; the rest is a number.
 const MAX_LISTED: usize = 20;
@@ -25,6 +26,38 @@ impl CatalogueFault {
     pub fn sentence(&self) -> String {
         format!("{} {} {}", self.kind, self.name, self.problem)
     }
+}
+
+/// What a check of the database's catalogue found.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct CatalogueState {
+    pub status: CatalogueStatus,
+    /// How many objects differ from what this release needs.
+    #[schema(value_type = u32)]
+    pub faults: usize,
+    /// The first of them.
+    pub reasons: Vec<String>,
+    /// What could be better, and harms nothing.
+    pub advice: Vec<String>,
+    /// Migrations that have not run.
+    pub missing_migrations: Vec<String>,
+    /// Migrations of a later release.
+    pub unknown_migrations: Vec<String>,
+    /// The command that repairs it.
+    #[schema(required = true)]
+    pub remedy: Option<&'static str>,
+}
+
+/// Whether the database is what this release needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum CatalogueStatus {
+    #[serde(rename = "not migrated")]
+    NotMigrated,
+    Damaged,
+    /// A later release has migrated it.
+    Newer,
+    Intact,
 }
 
 /// The result of a check.
@@ -90,25 +123,25 @@ impl Report {
     }
 
     /// Returns the report for `/health/detailed`, without SQL, which `rapport migrate` prints.
-    pub fn to_json(&self) -> Json {
+    pub fn state(&self) -> CatalogueState {
         let list = |faults: &[CatalogueFault]| {
             faults.iter().take(MAX_LISTED).map(CatalogueFault::sentence).collect::<Vec<_>>()
         };
         let status = match (self.is_migrated(), self.is_intact(), self.is_newer()) {
-            (false, ..) => "not migrated",
-            (_, false, _) => "damaged",
-            (_, _, true) => "newer",
-            _ => "intact",
+            (false, ..) => CatalogueStatus::NotMigrated,
+            (_, false, _) => CatalogueStatus::Damaged,
+            (_, _, true) => CatalogueStatus::Newer,
+            _ => CatalogueStatus::Intact,
         };
-        json!({
-            "status": status,
-            "faults": self.faults.len(),
-            "reasons": list(&self.faults),
-            "advice": list(&self.advice),
-            "missing_migrations": self.missing_migrations,
-            "unknown_migrations": self.unknown_migrations,
-            "remedy": if self.is_intact() { Json::Null } else { "rapport migrate".into() },
-        })
+        CatalogueState {
+            status,
+            faults: self.faults.len(),
+            reasons: list(&self.faults),
+            advice: list(&self.advice),
+            missing_migrations: self.missing_migrations.clone(),
+            unknown_migrations: self.unknown_migrations.clone(),
+            remedy: if self.is_intact() { None } else { Some("rapport migrate") },
+        }
     }
 }
 

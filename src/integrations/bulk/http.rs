@@ -4,8 +4,8 @@ use actix_web::http::{Method, StatusCode};
 use actix_web::web::{Bytes, Data, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 use chrono::{DateTime, Utc};
-use serde_json::{Value as Json, json};
 
+use super::dto::BulkOperationResult;
 use super::request::{BulkRequest, with_bulk};
 use super::step::BULK;
 use crate::auth::{Action, Tenant, TenantSettings};
@@ -62,7 +62,7 @@ async fn bulk_operation(
     Ok(reply)
 }
 
-/// Counts the matching rows and enqueues the job. Returns `{"matched":n,"job":{…}}`. Errors: 422 when a reference
+/// Counts the matching rows and enqueues the job. Errors: 422 when a reference
 /// points nowhere; 429 when too many jobs are queued.
 fn accept(tx: &mut Tx<'_>, tenant: &Tenant, business: &TenantSettings, bulk: &BulkRequest) -> Result<ApiResponse> {
     if let Some(change) = bulk.change(business)? {
@@ -70,20 +70,16 @@ fn accept(tx: &mut Tx<'_>, tenant: &Tenant, business: &TenantSettings, bulk: &Bu
     }
     let matched: i64 = select::count(&bulk.list(business)?, tenant, 0).scalar(tx)?.unwrap_or_default();
     if bulk.dry_run {
-        return Ok(ApiResponse::new(
-            StatusCode::OK,
-            json!({ "matched": matched, "job": null }).to_string().into_bytes(),
-        ));
+        return ApiResponse::of(StatusCode::OK, &BulkOperationResult { matched, job: None });
     }
     let now: Option<DateTime<Utc>> = Statement::new("SELECT now()").scalar(tx)?;
     let mut input = bulk.kept();
     input["until"] = now.map(timestamp::text).into();
     input["matched"] = matched.into();
     let id = background::enqueue(tx, tenant, &BULK, input)?;
-    let row = jobs::shown(tx, tenant, id)?;
-    let job: Json = serde_json::from_slice(&row.json).map_err(|error| Error::Internal(error.to_string()))?;
-    let body = json!({ "matched": matched, "job": job }).to_string().into_bytes();
-    Ok(ApiResponse::new(StatusCode::ACCEPTED, body).location(jobs::path(id)))
+    let job = Some(jobs::shown(tx, tenant, id)?.try_into()?);
+    let reply = ApiResponse::of(StatusCode::ACCEPTED, &BulkOperationResult { matched, job })?;
+    Ok(reply.location(jobs::path(id)))
 }
 
 /// Prefixes the error pointers with the place of the values in the request body.

@@ -6,6 +6,7 @@
 //! together with the changes, so each row is changed exactly once, also when the process dies or a changed row still
 //! matches the filter. Rows created after the request are left out.
 
+mod dto;
 mod http;
 pub mod openapi;
 mod request;

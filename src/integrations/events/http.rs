@@ -7,8 +7,10 @@ use actix_web::web::{Bytes, Data, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 
 use super::broadcaster::Broadcaster;
+use super::dto::{EventPage, EventPageInfo};
 use super::event_log::{self, Page};
 use super::event_types::{EventRegistry, EventTypes};
+use super::parameters::{EventListParameters, EventStreamParameters};
 use super::query::{self, After, Asked};
 use super::stream::Subscriber;
 use crate::auth::{Identity, Tenant};
@@ -16,6 +18,7 @@ use crate::base::error::{Error, FieldError, Result};
 use crate::cache::{ComputedResponse, Entry, Source, VersionStamp};
 use crate::db::Db;
 use crate::http::caller::UnverifiedCaller;
+use crate::http::openapi_problems::{BadRequest, CallerProblems, Gone, ServiceProblems};
 use crate::http::{response, routing};
 
 const LIST: [&str; 4] = ["after", "resource", "type", "limit"];
@@ -28,7 +31,25 @@ pub fn routes(api: &mut ServiceConfig) {
     routing::resource("/events/stream").reads(Method::GET, stream).register(api);
 }
 
-async fn list(
+#[utoipa::path(
+    get,
+    path = "/api/v1/events",
+    tag = "events",
+    operation_id = "listEvents",
+    summary = "List events",
+    description = "Every change of a row that you may read, in an order that never changes: a reader that has read up to a number \
+                   will never find a smaller one that it has not seen. A page may have fewer events than its limit, or none, and \
+                   still not be the last; go on after `page.next` until it is null, and later after `page.last`.",
+    params(EventListParameters),
+    responses(
+        (status = 200, description = "A page.", body = EventPage),
+        (status = 400, response = BadRequest),
+        (status = 410, response = Gone),
+        CallerProblems,
+        ServiceProblems,
+    )
+)]
+pub async fn list(
     (db, registry): (Data<Db>, Data<EventRegistry>),
     caller: UnverifiedCaller,
     request: HttpRequest,
@@ -39,13 +60,36 @@ async fn list(
     let (after, limit) = (asked.after.unwrap_or(After::Nothing), asked.limit);
     let db = db.for_tenant(&tenant);
     let page = db.read("events", move |conn| event_log::page(conn, &tenant, after, &types, limit)).await?;
-    let body = written(&page, limit);
+    let body = written(&page, limit)?;
     let etag = format!("\"{:016x}\"", xxhash_rust::xxh3::xxh3_64(&body));
     let entry = Entry::new(VersionStamp::default(), ComputedResponse { body, etag }, Duration::ZERO);
     Ok(response::entry(&request, &entry, Source::Bypass, None))
 }
 
-async fn stream(
+#[utoipa::path(
+    get,
+    path = "/api/v1/events/stream",
+    tag = "events",
+    operation_id = "streamEvents",
+    summary = "Follow events as they come",
+    description = "Server-sent events: `id` is the number, `event` the type, `data` the event. It begins with what comes after \
+                   `Last-Event-ID` or `after`, or else with what happens from now on. A comment comes when nothing else did for \
+                   a while. The stream ends when the credential does or may do something else, when it is old, and when its \
+                   reader is too slow; come back with the number of the last event, and nothing is lost.",
+    params(
+        EventStreamParameters,
+        ("Last-Event-ID" = Option<String>, Header,
+            description = "The number of the last event that you have. It counts before `after`."),
+    ),
+    responses(
+        (status = 200, description = "The stream.", body = String, content_type = "text/event-stream"),
+        (status = 400, response = BadRequest),
+        (status = 410, response = Gone),
+        CallerProblems,
+        ServiceProblems,
+    )
+)]
+pub async fn stream(
     (broadcaster, registry): (Data<Broadcaster>, Data<EventRegistry>),
     caller: UnverifiedCaller,
     request: HttpRequest,
@@ -100,18 +144,10 @@ fn last_event_id(request: &HttpRequest) -> Result<Option<After>> {
     after.map(Some).ok_or_else(fault)
 }
 
-fn written(page: &Page, limit: u32) -> Vec<u8> {
-    let mut out = Vec::with_capacity(128 + page.events.len() * 512);
-    out.extend_from_slice(b"{\"data\":[");
-    for (place, event) in page.events.iter().enumerate() {
-        if place > 0 {
-            out.push(b',');
-        }
-        out.extend_from_slice(&event.json);
-    }
-    let next = page.next().map_or("null".to_owned(), |next| next.to_string());
-    out.extend_from_slice(
-        format!("],\"page\":{{\"limit\":{limit},\"next\":{next},\"last\":{}}}}}", page.last).as_bytes(),
-    );
-    out
+fn written(page: &Page, limit: u32) -> Result<Vec<u8>> {
+    let json = || {
+        let data = page.events.iter().map(|event| serde_json::from_slice(&event.json)).collect::<Result<_, _>>()?;
+        serde_json::to_vec(&EventPage { data, page: EventPageInfo { limit, next: page.next(), last: page.last } })
+    };
+    json().map_err(|error| Error::Internal(error.to_string()))
 }

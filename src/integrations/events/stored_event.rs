@@ -6,12 +6,11 @@ use diesel::deserialize;
 use diesel::pg::Pg;
 use diesel::row::NamedRow;
 use diesel::sql_types::{Array, Nullable, Text, Timestamptz};
-use serde::Serialize;
 use uuid::Uuid;
 
+use super::dto::{EventActor, EventJson};
 use super::event_types::{About, EventRegistry};
 use crate::base::error::{Error, Result};
-use crate::base::timestamp;
 use crate::db::schema::events;
 
 /// Columns of a [`StoredEvent`]: of the event `e` and its entry `a` of the audit log, which may be missing. The values
@@ -40,35 +39,15 @@ pub struct StoredEvent {
     origin: Origin,
 }
 
-/// The first members of an event's JSON; `changes` follows.
-#[derive(Serialize)]
-struct Change<'e> {
-    id: Uuid,
-    sequence: i64,
-    r#type: &'e str,
-    resource: &'e str,
-    row_id: Uuid,
-    changed: &'e [String],
-}
-
-/// Where an event comes from: the last members of its JSON.
-#[derive(QueryableByName, Serialize)]
+/// Where an event comes from.
+#[derive(QueryableByName)]
 struct Origin {
     #[diesel(embed)]
     actor: EventActor,
     #[diesel(sql_type = Nullable<Text>)]
     request_id: Option<String>,
     #[diesel(sql_type = Timestamptz)]
-    #[serde(serialize_with = "timestamp::serialize")]
     created_at: DateTime<Utc>,
-}
-
-#[derive(QueryableByName, Serialize)]
-struct EventActor {
-    #[diesel(sql_type = Nullable<Text>, column_name = actor_kind)]
-    kind: Option<String>,
-    #[diesel(sql_type = Nullable<diesel::sql_types::Uuid>, column_name = actor_id)]
-    id: Option<Uuid>,
 }
 
 /// An event, serialized.
@@ -90,17 +69,20 @@ impl StoredEvent {
     }
 
     fn json(&self, type_name: &str) -> serde_json::Result<Vec<u8>> {
-        let Self { id, sequence, ref resource, row_id, ref changed, ref changes, ref origin, .. } = *self;
-        let mut json = Vec::with_capacity(512);
-        serde_json::to_writer(&mut json, &Change { id, sequence, r#type: type_name, resource, row_id, changed })?;
-        // In place of the closing brace. The changes are JSON, so they are copied, not parsed and written again.
-        json.pop();
-        json.extend_from_slice(b",\"changes\":");
-        json.extend_from_slice(changes.as_bytes());
-        let opening_brace = json.len();
-        serde_json::to_writer(&mut json, origin)?;
-        json[opening_brace] = b',';
-        Ok(json)
+        let Origin { actor, request_id, created_at } = &self.origin;
+        serde_json::to_vec(&EventJson {
+            id: self.id,
+            sequence: self.sequence,
+            event_type: type_name,
+            resource: &self.resource,
+            row_id: self.row_id,
+            changed: &self.changed,
+            // Copied as PostgreSQL wrote them, not parsed and written again.
+            changes: serde_json::from_str(&self.changes)?,
+            actor,
+            request_id: request_id.as_deref(),
+            created_at: *created_at,
+        })
     }
 }
 

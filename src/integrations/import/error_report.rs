@@ -22,6 +22,7 @@ use crate::base::error::{Error, FieldError, Result};
 use crate::db::schema::import_row_results;
 use crate::db::{Db, Statement};
 use crate::http::caller::Caller;
+use crate::http::openapi_problems::{BadRequest, CallerProblems, NotFound, ServiceProblems};
 use crate::resource::did_you_mean;
 use crate::resource::http::id;
 
@@ -29,6 +30,31 @@ use crate::resource::http::id;
 const PAGE: u32 = 200;
 
 /// Streams the file; without rows it has only the header.
+#[utoipa::path(
+    get,
+    path = "/api/v1/imports/{id}/errors",
+    tag = "imports",
+    operation_id = "getImportErrors",
+    summary = "Get the refused rows of an import",
+    description = "As a CSV file, a line for each fault: the number of the row, its cells as they were (formulas escaped as in \
+                   exports), and what is wrong. Of CSV the header is row 1, a row is one also where its cells have line breaks, \
+                   and empty lines are not counted; of NDJSON each line is counted. Cells are empty when the file is not kept \
+                   any more. With `notes=true` also the rows that were taken and have a value that is kept elsewhere than in its \
+                   field.",
+    params(
+        ("id" = Uuid, Path, description = "Id of the import."),
+        ("notes" = Option<bool>, Query,
+            description = "`true`: with rows that were taken, and what of them is kept elsewhere."),
+    ),
+    responses(
+        (status = 200, description = "The rows.", body = String, content_type = "text/csv",
+            example = json!("row,first_name,email,pointer,code,detail\n4,Bo,not an address,/email,format,…\n")),
+        (status = 400, response = BadRequest),
+        (status = 404, response = NotFound),
+        CallerProblems,
+        ServiceProblems,
+    )
+)]
 pub async fn download(db: Data<Db>, caller: Caller, request: HttpRequest, _: Bytes) -> Result<HttpResponse> {
     let tenant = caller.require(IMPORTS.area, Action::Read)?;
     let notes = wants_notes(&request)?;

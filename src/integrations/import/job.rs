@@ -8,6 +8,7 @@ use serde_json::{Map, Value as Json, json};
 use uuid::Uuid;
 
 use super::csv_reader::{OpenQuote, Records as CsvRecords};
+use super::dto::PreviewedRow;
 use super::file_store;
 use super::match_keys::{ChunkKeys, unique_keys};
 use super::preview;
@@ -310,8 +311,8 @@ fn add_to_preview(
     after: Map<String, Json>,
 ) {
     if settings.dry_run && cursor.preview.len() < MAX_PREVIEWED {
-        let notes = row.parsed.as_ref().map(|parsed| parsed.notes.as_slice()).unwrap_or_default();
-        cursor.preview.insert(row.number.to_string(), json!({ "before": before, "after": after, "notes": notes }));
+        let notes = row.parsed.as_ref().map(|parsed| parsed.notes.clone()).unwrap_or_default();
+        cursor.preview.insert(row.number.to_string(), json!(PreviewedRow { before, after, notes }));
     }
 }
 

@@ -7,13 +7,13 @@
 //! | files | subject |
 //! |---|---|
 //! | `resource`, `stored_import`, `update` | the resource `imports`: its definition, an import as it is stored, its settings |
-//! | `http`, `upload`, `upload_parameters`, `openapi` | operations over HTTP |
+//! | `http`, `upload`, `upload_parameters`, `dto`, `openapi` | operations over HTTP |
 //! | `file_store`, `cleanup` | uploaded files in the database, and their deletion |
 //! | `csv_delimiter`, `csv_header`, `csv_split`, `csv_reader` | from the bytes of a CSV file to records |
 //! | `column_target`, `guess_headers`, `mapping` | which field a column is: what is possible, guessed, given |
 //! | `row_mapper`, `json_duplicates`, `row_parser`, `row`, `row_errors` | from a record to a validated row, or its errors |
 //! | `match_keys`, `matching`, `linked_companies` | which existing row a row of the file is |
-//! | `row_diff`, `set`, `writer` | what a row changes, and the writes of a chunk of rows |
+//! | `row_diff`, `writer` | what a row changes, and the writes of a chunk of rows |
 //! | `start_job`, `job`, `row_results`, `revert` | the jobs: import or dry run, and undo by the results of each row |
 //! | `preview`, `preview_notes` | what a dry run shows |
 //! | `report_format`, `error_report`, `cli_report` | the report of refused rows: its format, over HTTP, of the command |
@@ -27,6 +27,7 @@ mod csv_delimiter;
 mod csv_header;
 mod csv_reader;
 mod csv_split;
+mod dto;
 mod error_report;
 mod file_store;
 mod guess_headers;

@@ -1,9 +1,10 @@
 //! The preview of a dry run: the first changes that it would have made, and notes on the columns.
 
 use diesel::PgConnection;
-use serde_json::{Value as Json, json};
+use serde_json::Value as Json;
 use uuid::Uuid;
 
+use super::dto::ImportPreview;
 use super::stored_import::Import;
 use super::{preview_notes, row_results};
 use crate::auth::Tenant;
@@ -21,18 +22,22 @@ pub fn store(tx: &mut Tx<'_>, tenant: &Tenant, run: Uuid, shown: Json) -> Result
 
 /// Returns the preview of the last dry run of `import`, with notes on its columns. It has no changes if there was no
 /// dry run or its preview is not stored any more. Errors: 404.
-pub fn load(conn: &mut PgConnection, tenant: &Tenant, import: Uuid) -> Result<Json> {
+pub fn load(conn: &mut PgConnection, tenant: &Tenant, import: Uuid) -> Result<ImportPreview> {
     let import = Import::load(conn, tenant, import)?;
     let notes = import.column_mapping().map(|mapping| preview_notes::of_columns(&mapping)).unwrap_or_default();
-    let none = || json!({ "changes": {}, "notes": &notes });
-    let Some(run) = import.run else { return Ok(none()) };
+    let stored = match import.run {
+        Some(run) => stored(conn, tenant, run)?,
+        None => None,
+    };
+    let mut shown = stored.unwrap_or_default();
+    shown.notes.get_or_insert(notes);
+    Ok(shown)
+}
+
+/// Returns the preview of a run, if it is still stored.
+fn stored(conn: &mut PgConnection, tenant: &Tenant, run: Uuid) -> Result<Option<ImportPreview>> {
     let mut sql = Statement::new("SELECT before FROM import_row_results WHERE business_id = ");
     sql.bind(tenant.id()).sql(" AND id = ").bind(row_results::range(run)[0]);
-    let stored: Option<Option<Json>> = sql.scalar(conn)?;
-    let mut shown = stored.flatten().unwrap_or_else(none);
-    if let Json::Object(shown) = &mut shown {
-        // Previews of earlier versions have no notes.
-        shown.entry("notes").or_insert_with(|| notes.into());
-    }
-    Ok(shown)
+    let shown: Option<Option<Json>> = sql.scalar(conn)?;
+    Ok(shown.flatten().and_then(|shown| serde_json::from_value(shown).ok()))
 }

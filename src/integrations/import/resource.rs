@@ -5,7 +5,7 @@ use crate::crm::contacts::CONTACTS;
 use crate::crm::leads::LEADS;
 use crate::crm::tasks::TASKS;
 use crate::db::schema::imports;
-use crate::resource::{Field, FieldColumn, FieldType, Operations, Resource, RowVisibility, Search, Sort};
+use crate::resource::{Field, FieldColumn, FieldType, Operations, Resource, RowVisibility, Search, Sort, row_type};
 
 pub const FORMATS: &[&str] = &["csv", "ndjson"];
 pub const ON_MATCH: &[&str] = &["update", "skip", "refuse"];
@@ -101,6 +101,8 @@ pub static IMPORTS: Resource = Resource {
     visibility: RowVisibility::assigned(imports::actor_id),
     ..Resource::BASE
 };
+
+row_type!(ImportRow of IMPORTS);
 
 /// Returns the importable resource with this plural name.
 pub fn imported(plural: &str) -> Option<&'static Resource> {

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::csv_reader::Records;
 use super::mapping::Mapping;
-use super::resource::imported;
+use super::resource::{ImportRow, imported};
 use super::settings::ImportSettings;
 use super::start_job::enqueue_import;
 use super::stored_import::{self, Import, Layout};
@@ -21,6 +21,7 @@ use crate::base::error::{Error, FieldError, Result};
 use crate::db::{Actor, Db, Statement, Tx};
 use crate::http::caller::Caller;
 use crate::http::idempotency::{self, ApiResponse, IdempotencyKey};
+use crate::http::openapi_problems::{BodyProblems, CallerProblems, ServiceProblems};
 use crate::http::payload::BodyStream;
 use crate::resource::Resource;
 use crate::resource::Row;
@@ -30,6 +31,31 @@ use crate::resource::http::API;
 const MAX_HEADER_LEN: usize = 64 * 1024;
 
 /// Receives a file and creates its import: 201, or 202 with `start`, which enqueues the job.
+#[utoipa::path(
+    post,
+    path = "/api/v1/imports",
+    tag = "imports",
+    operation_id = "createImport",
+    summary = "Upload a file to be imported",
+    description = "Takes the file as it comes, of any size up to the limit, and imports it as a job: 202. With `dry_run=true` it is \
+                   tried first, with `start=false` only kept (201), so that its mapping can be looked at and changed.",
+    params(UploadParameters),
+    request_body(
+        description = "The file, of at most RAPPORT_IMPORT_BYTES; one row has at most a mebibyte.",
+        content(
+            (String = "text/csv", example = json!("first_name,email\nAnna,anna@example.com\n")),
+            (String = "application/x-ndjson",
+                example = json!("{\"first_name\":\"Anna\",\"email\":\"anna@example.com\"}\n")),
+        )
+    ),
+    responses(
+        (status = 201, description = "It is kept.", body = ImportRow),
+        (status = 202, description = "It is being worked on.", body = ImportRow),
+        BodyProblems,
+        CallerProblems,
+        ServiceProblems,
+    )
+)]
 pub async fn upload(
     (db, waker, settings): (Data<Db>, Data<JobWaker>, Data<ImportSettings>),
     caller: Caller,

@@ -2,24 +2,65 @@
 
 use actix_web::{HttpMessage, HttpRequest};
 use serde_json::{Map, Value as Json};
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{IntoParams, PartialSchema, ToSchema};
 
 use super::resource::{FORMATS, NAMES, ON_MATCH};
 use crate::base::error::{Error, FieldError, Result};
-use crate::resource::did_you_mean;
+use crate::resource::{did_you_mean, openapi};
 
 /// Maximum length of a file name, in characters.
 const MAX_FILE_NAME_LEN: usize = 255;
 
 /// Parameters of an upload.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
 pub struct UploadParameters {
+    /// What the rows are.
+    #[param(inline, value_type = ImportedResource)]
     pub resource: &'static str,
+    /// As the Content-Type says, too.
+    #[param(inline, value_type = Option<ImportFormat>)]
     pub format: &'static str,
+    /// What the file is called.
+    #[param(max_length = 255)]
     pub file_name: Option<String>,
+    /// A JSON object from header to field; see the import's `mapping`.
+    #[param(value_type = Option<String>)]
     pub mapping: Map<String, Json>,
+    /// By what rows are recognised, comma-separated; see the import's `match_by`.
+    #[param(value_type = Option<String>)]
     pub match_by: Option<Vec<String>>,
+    /// What becomes of a row that is there already; `update`.
+    #[param(inline, value_type = Option<OnMatch>)]
     pub on_match: &'static str,
+    /// `true` only tries it.
+    #[param(value_type = Option<bool>)]
     pub dry_run: bool,
+    /// `false` only keeps it.
+    #[param(rename = "start", value_type = Option<bool>)]
     pub starts: bool,
+}
+
+/// Declares descriptions of parameters that are one of a closed set.
+macro_rules! choices {
+    ($($name:ident = $among:expr;)+) => {$(
+        struct $name;
+
+        impl PartialSchema for $name {
+            fn schema() -> RefOr<Schema> {
+                openapi::choice($among).into()
+            }
+        }
+
+        impl ToSchema for $name {}
+    )+};
+}
+
+choices! {
+    ImportedResource = NAMES;
+    ImportFormat = FORMATS;
+    OnMatch = ON_MATCH;
 }
 
 impl UploadParameters {

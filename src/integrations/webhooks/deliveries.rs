@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::delivery_lock::lock_deliveries;
+use super::dto::{Replay, ReplayStart};
 use super::resource::{WEBHOOKS, guard};
 use crate::auth::{Area, Tenant, TenantSettings};
 use crate::base::error::{Error, Result};
@@ -15,7 +16,7 @@ use crate::integrations::events::EventRegistry;
 use crate::resource::crud::{self, Row};
 use crate::resource::list_query::List;
 use crate::resource::read_query::{ReadQuery, ReadTarget};
-use crate::resource::{Field, FieldType, Operations, Resource, Search, Sort, select};
+use crate::resource::{Field, FieldType, Operations, Resource, Search, Sort, row_type, select};
 
 const STATUSES: &[&str] = &["waiting", "pending", "delivered", "dead"];
 /// Events that one replay scans; the caller continues from where it ended.
@@ -67,6 +68,8 @@ pub static DELIVERIES: Resource = Resource {
     ..Resource::BASE
 };
 
+row_type!(DeliveryRow of DELIVERIES);
+
 /// Builds the list query of the deliveries of webhook `id`. Errors: 400; 404.
 pub fn of_webhook(id: &str, query: &str, business: &TenantSettings) -> Result<Arc<ReadQuery>> {
     let id = Uuid::try_parse(id).map_err(|_| crud::not_found(&WEBHOOKS))?;
@@ -106,26 +109,12 @@ pub fn again(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, delivery: Uuid) -> Resu
     row(tx, tenant, id, delivery)
 }
 
-/// Where a replay starts.
-#[derive(Clone, Copy, Debug)]
-pub enum From {
-    After(i64),
-    Since(DateTime<Utc>),
-}
-
-/// Result of a replay.
-pub struct Replayed {
-    pub deliveries: i64,
-    /// `after` of the next replay, when there is more.
-    pub next: Option<i64>,
-}
-
 /// Sends what webhook `id` wants again, from some event on to the newest. Errors: 403; 404.
-pub fn replay(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, from: From) -> Result<Replayed> {
+pub fn replay(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, start: ReplayStart) -> Result<Replay> {
     exists(tx, tenant, id)?;
-    let after = match from {
-        From::After(number) => number,
-        From::Since(time) => before(tx, tenant, time)?,
+    let after = match start {
+        ReplayStart::After(number) => number,
+        ReplayStart::Since(time) => before(tx, tenant, time)?,
     };
     lock_deliveries(tx, tenant)?;
     guard(tx, tenant, Some(id), None)?;
@@ -147,7 +136,7 @@ pub fn replay(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, from: From) -> Result<
     let rows: Vec<Uuid> = sql.scalars(tx)?;
     let deliveries = rows.len() as i64;
     next(tx, tenant, id, rows)?;
-    Ok(Replayed { deliveries, next: (upto < last).then_some(upto) })
+    Ok(Replay { deliveries, next: (upto < last).then_some(upto) })
 }
 
 /// Returns the number after which all events of `time` and later come, with some earlier ones among them where

@@ -5,7 +5,8 @@
 //! ([`claim`]) with a lease by the database's clock, of each row one at a time, so that a receiver gets the events of a
 //! row in order. `classify_response` judges the response, `retry_schedule` says when a delivery is tried again,
 //! `record_attempt` stores both; `purge_deliveries` deletes old ones. Messages and signatures follow Standard Webhooks
-//! (`message`, `secret`); [`crate::base::egress`] checks the addresses. [`deliveries`] has the log, pings and replays.
+//! (`message`, `secret`); [`crate::base::egress`] checks the addresses. [`deliveries`] has the log, pings and replays;
+//! [`http`] has the routes, `dto` their bodies and responses.
 //! docs/EVENTS.md is the documentation for receivers.
 
 pub mod args;
@@ -14,6 +15,7 @@ mod classify_response;
 pub mod deliveries;
 mod delivery_lock;
 pub mod dispatcher;
+mod dto;
 pub mod http;
 mod message;
 pub mod purge_deliveries;

@@ -24,6 +24,19 @@ impl Deserr<BodyErrors> for JsonObject {
     }
 }
 
+/// Takes the value `name` out of `members`, of which a changeset reads the rest; null counts as absent. A value of another
+/// type is a validation error.
+pub fn take<T: Deserr<BodyErrors>>(
+    members: &mut Map<String, Json>,
+    name: &str,
+    errors: &mut ValidationErrors,
+) -> Option<T> {
+    let value = members.shift_remove(name).filter(|value| !value.is_null())?;
+    T::deserialize_from_value(value.into_value(), ValuePointerRef::Origin.push_key(name))
+        .map_err(|wrong| errors.extend(wrong.into_errors()))
+        .ok()
+}
+
 /// Removes the members that are not among `known`, each with a validation error.
 pub fn only(members: &mut Map<String, Json>, known: &[&str], errors: &mut ValidationErrors) {
     members.retain(|name, _| {

@@ -1,10 +1,15 @@
 //! OpenAPI schemas of the values in bodies other than those of resources.
 
-use utoipa::openapi::{RefOr, Schema};
+use utoipa::openapi::{ObjectBuilder, RefOr, Schema};
 
 use super::examples::example;
 use super::schemas::value_schema;
 use crate::resource::field::FieldType;
+
+/// Returns the schema of one of a closed set of texts.
+pub fn choice(among: &'static [&'static str]) -> ObjectBuilder {
+    value_schema(FieldType::Choice(among))
+}
 
 /// Returns the schema of a value of the field type, with a description and an example as JSON.
 pub fn value(kind: FieldType, about: &str, example_json: &str) -> RefOr<Schema> {
