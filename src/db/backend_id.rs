@@ -72,7 +72,7 @@ pub const ARRAYS: [(u32, u32); 48] = [
     (3807, 3802),
 ];
 
-/// Message with which [`BackendId::assertion`] fails.
+/// Message with which the assertion of a backend fails.
 pub(super) const ANOTHER_BACKEND: &str = "rapport: another backend than that of this connection";
 
 /// The process id of a backend, as `pg_backend_pid()` returns it.

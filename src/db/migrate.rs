@@ -3,10 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 
+use diesel::Connection;
 use diesel::connection::{Instrumentation, InstrumentationEvent, SimpleConnection};
 use diesel::pg::PgConnection;
-use diesel::sql_types::Integer;
-use diesel::{Connection, RunQueryDsl};
 use diesel_migrations::MigrationHarness;
 use parking_lot::Mutex;
 
@@ -83,8 +82,8 @@ pub fn run(url: &str) -> Result<Migrated, BoxError> {
 /// As [`run`]; `tell` receives a message for each wait, and for each repair that fails.
 pub fn run_telling(url: &str, tell: &mut dyn FnMut(&str)) -> Result<Migrated, BoxError> {
     let mut conn = connect(url)?;
-    let version = diesel::select(diesel::dsl::sql::<Integer>("current_setting('server_version_num')::int"))
-        .get_result::<i32>(&mut conn)?;
+    let version = Statement::new("SELECT current_setting('server_version_num')::int").scalar::<i32>(&mut conn)?;
+    let version = version.unwrap_or_default();
     if version < OLDEST_SERVER {
         return Err(format!("PostgreSQL {} is too old; Rapport needs 15 or newer", version / 10_000).into());
     }

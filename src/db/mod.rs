@@ -1,9 +1,10 @@
 //! Database access: [`Db::for_tenant`] or [`Db::unscoped`], then `read` or `write`; nothing else reaches a connection.
 //!
 //! `database` and `scoped_db` are the way in. `worker_pool` runs the work on threads, each with a connection, behind
-//! `fair_queue`; `retry` and `lock_wait` repeat it. `statement`, `alias`, `sql_value`, `scalar`, `raw_row` and `prepared` are statements, their values and rows, `tx` and `session_context`
-//! transactions. `gate`, `pooler`, `backend_id` and `backend_assertion` keep work from a database that is not fit, `catalogue` checks and
-//! `migrate` changes it. `database_target` finds the database of a command, `embedded` is the private server.
+//! `fair_queue`; `retry` and `lock_wait` repeat it. `statement`, `alias`, `sql_value`, `scalar`, `raw_row` and `prepared`
+//! are statements, their values and rows, `tx` and `session_context` transactions. `gate`, `pooler`, `backend_id` and
+//! `backend_assertion` keep work from a database that is not fit, `catalogue` checks and `migrate` changes it.
+//! `database_target` finds the database of a command, `embedded` is the private server.
 
 mod alias;
 mod args;

@@ -90,7 +90,9 @@ fn update(
     expected: IfMatch,
 ) -> Result<Row> {
     let member = lock(tx, tenant, id, expected)?;
-    batch::check_repeated_in(&change, &shown_values(tx, tenant, id)?).map_err(Error::Invalid)?;
+    if !change.repeated().is_empty() {
+        batch::check_repeated_in(&change, &shown_values(tx, tenant, id)?).map_err(Error::Invalid)?;
+    }
     if let Some(name) = change.text(business_users::name).filter(|name| *name != member.name) {
         let mut sql = Statement::new("UPDATE users SET version = version + 1, updated_at = now(), name = ");
         sql.bind(name).sql(" WHERE id = ").bind(id);

@@ -1,9 +1,10 @@
 //! The demo business.
 
+use diesel::QueryResult;
 use diesel::connection::SimpleConnection;
 use diesel::pg::PgConnection;
-use diesel::sql_types::Bool;
-use diesel::{QueryResult, RunQueryDsl};
+
+use crate::db::Statement;
 
 /// Helpers in the session's temporary schema.
 const FUNCTIONS: &str = include_str!("functions.sql");
@@ -15,5 +16,6 @@ pub fn demo(conn: &mut PgConnection) -> QueryResult<bool> {
     conn.batch_execute(FUNCTIONS)?;
     conn.batch_execute(DEMO)?;
     // Only the script knows: a query before or after it may see another process's business.
-    diesel::select(diesel::dsl::sql::<Bool>("current_setting('rapport.seeded') = 'yes'")).get_result(conn)
+    let seeded = Statement::new("SELECT current_setting('rapport.seeded') = 'yes'").scalar(conn)?;
+    Ok(seeded.unwrap_or(false))
 }

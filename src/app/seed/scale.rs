@@ -3,8 +3,9 @@
 use diesel::connection::SimpleConnection;
 use diesel::pg::PgConnection;
 use diesel::result::Error;
-use diesel::sql_types::{Bool, Text};
-use diesel::{Connection, QueryResult, RunQueryDsl};
+use diesel::{Connection, QueryResult};
+
+use crate::db::Statement;
 
 /// Helpers in the session's temporary schema.
 const FUNCTIONS: &str = include_str!("functions.sql");
@@ -55,10 +56,8 @@ const VACUUM: &str = "VACUUM businesses, users, memberships, companies, contacts
                       conversations, messages, services, staff, bookings";
 
 fn exists(conn: &mut PgConnection, slug: &str) -> QueryResult<bool> {
-    diesel::select(
-        diesel::dsl::sql::<Bool>("EXISTS (SELECT FROM businesses WHERE slug = ").bind::<Text, _>(slug).sql(")"),
-    )
-    .get_result(conn)
+    let mut sql = Statement::new("SELECT EXISTS (SELECT FROM businesses WHERE slug = ");
+    Ok(sql.bind(slug).sql(")").scalar(conn)?.unwrap_or(false))
 }
 
 /// Returns the named steps of a script; what comes before the first is a comment.
