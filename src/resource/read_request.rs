@@ -61,10 +61,10 @@ mod tests {
     use proptest::prelude::*;
 
     fn requests() -> impl Strategy<Value = ReadRequest> {
-        let query = any::<String>();
+        let query = any::<String>;
         prop_oneof![
-            query.clone().prop_map(ReadRequest::List),
-            (any::<u128>(), query).prop_map(|(id, query)| ReadRequest::One(Uuid::from_u128(id), query)),
+            query().prop_map(ReadRequest::List),
+            (any::<u128>(), query()).prop_map(|(id, query)| ReadRequest::One(Uuid::from_u128(id), query)),
         ]
     }
 

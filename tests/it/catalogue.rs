@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use rapport::app::registry::RESOURCES;
-use rapport::db::{SqlValue, Statement};
+use rapport::db::Statement;
 use rapport::resource::{Field, FieldType, Mutability, Resource};
 use uuid::Uuid;
 
@@ -358,7 +358,7 @@ fn each_sort_uses_an_index() {
     let mut conn = catalogue.database.connect();
     // Other plans are disabled: a plan that sorts has found no index in the requested order.
     for setting in ["seqscan", "sort", "incremental_sort", "bitmapscan", "hashjoin", "mergejoin"] {
-        Statement::new(format!("SET enable_{setting} = off")).run(&mut conn).expect("a setting");
+        crate::support::statement(format!("SET enable_{setting} = off")).run(&mut conn).expect("a setting");
     }
     let mut faults = Vec::new();
     for resource in
@@ -533,7 +533,7 @@ fn tenant_role_limited_to_granted_statements_and_own_tenant() {
     let database = &service.database;
     let mut conn = database.connect();
     let mut try_as = |business: Option<Uuid>, sql: &str| -> Result<i64, String> {
-        let run = |sql: &str, conn: &mut diesel::PgConnection| Statement::new(sql).run(conn);
+        let run = |sql: &str, conn: &mut diesel::PgConnection| crate::support::statement(sql).run(conn);
         let business = business.map_or(String::new(), |id| id.to_string());
         let done = run("BEGIN", &mut conn)
             .and_then(|_| run("SET LOCAL ROLE rapport_tenant", &mut conn))

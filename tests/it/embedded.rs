@@ -69,7 +69,7 @@ fn backend_of(conn: &mut PgConnection, query: &str) -> Option<i32> {
         "SELECT pid::bigint FROM pg_stat_activity WHERE query = '{}' AND state = 'active'",
         query.replace('\'', "''")
     );
-    let row = rapport::db::Statement::new(sql).row(conn).expect("an answer")?;
+    let row = crate::support::statement(sql).row(conn).expect("an answer")?;
     row.int(0).and_then(|process| process.try_into().ok())
 }
 

@@ -55,7 +55,7 @@ fn fail(
         Some("taken") => {
             for _ in 0..2 {
                 let mut sql = Statement::new("INSERT INTO contacts (business_id, email) VALUES (");
-                sql.bind(SqlValue::Uuid(Some(tenant.id()))).push(", 'twice@example.com')").run(tx)?;
+                sql.bind(SqlValue::Uuid(Some(tenant.id()))).sql(", 'twice@example.com')").run(tx)?;
             }
             Ok(Step::More)
         }

@@ -187,7 +187,8 @@ fn deadlock_of_two_writes_retried_until_both_commit() {
     let database = Database::create();
     let ids = ["left", "right"].map(|slug| make_business(&database, slug));
     let tries = collide(&database, WriteOptions::default(), move |tx, side, meet| {
-        let touch = |id| Statement::new(format!("UPDATE businesses SET version = version + 1 WHERE id = '{id}'"));
+        let touch =
+            |id| crate::support::statement(format!("UPDATE businesses SET version = version + 1 WHERE id = '{id}'"));
         touch(ids[side]).run(tx)?;
         meet();
         touch(ids[1 - side]).run(tx)?;
@@ -208,7 +209,8 @@ fn write_skew_under_serializable_detected_and_retried() {
         let there = Statement::new("SELECT count(*) FROM businesses WHERE name <> 'gone'").row(tx)?;
         meet();
         if there.and_then(|row| row.int(0)) == Some(2) {
-            Statement::new(format!("UPDATE businesses SET name = 'gone' WHERE id = '{}'", ids[side])).run(tx)?;
+            crate::support::statement(format!("UPDATE businesses SET name = 'gone' WHERE id = '{}'", ids[side]))
+                .run(tx)?;
         }
         Ok(())
     });

@@ -201,7 +201,7 @@ fn send_shapes(conn: &mut diesel::PgConnection, shapes: i64) -> Result<i64> {
     let mut most = 0;
     for number in 0..shapes {
         for _ in 0..3 {
-            let row = Statement::new(format!("SELECT {number}::bigint AS shape_{number}")).row(conn)?;
+            let row = crate::support::statement(format!("SELECT {number}::bigint AS shape_{number}")).row(conn)?;
             assert_eq!(row.expect("a row").int(0), Some(number));
         }
         let count = Statement::new("SELECT count(*) FROM pg_prepared_statements").row(conn)?;
@@ -222,7 +222,8 @@ fn transaction_over_prepared_bound_resets_at_its_end() {
     for failing in [false, true] {
         let most = system.block_on(db.unscoped().write("shapes", move |tx| {
             let most = send_shapes(tx, 40)?;
-            Statement::new(format!("UPDATE businesses SET name = name || 'x' WHERE id = '{business}'")).run(tx)?;
+            crate::support::statement(format!("UPDATE businesses SET name = name || 'x' WHERE id = '{business}'"))
+                .run(tx)?;
             if failing {
                 // PostgreSQL rejects further statements of a failed transaction.
                 assert!(Statement::new("SELECT 1 / 0").run(tx).is_err());

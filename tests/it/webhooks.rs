@@ -12,7 +12,6 @@ use parking_lot::Mutex;
 use rapport::auth::Role;
 use rapport::background::Slots;
 use rapport::base::egress::{EgressClient, EgressPolicy, Lookup};
-use rapport::db::Statement;
 use serde_json::{Value, json};
 use standardwebhooks::Webhook;
 
@@ -477,7 +476,7 @@ fn tenant_webhook_lock_taken_first_and_blocks_no_other() {
     let (_, neighbour) = service.neighbour();
     hook(&neighbour, &quick.url(), &["lead.*"]);
     let mut conn = service.database.connect();
-    let mut run = |sql: &str| Statement::new(sql).run(&mut conn).expect("done");
+    let mut run = |sql: &str| crate::support::statement(sql).run(&mut conn).expect("done");
     run("BEGIN");
     run(&format!("SELECT pg_advisory_xact_lock(rapport_webhook_lock('{business}'))"));
     api.make("leads", json!({ "title": "Kept waiting" }));
@@ -520,9 +519,9 @@ fn claim_deliveries_paused_backlog_costs_no_more_pages() {
         let literals: Vec<String> = values.iter().map(|value| literal(value)).collect();
         let mut conn = service.database.connect();
         let prepare = format!("PREPARE claim ({}) AS {text}", types.join(", "));
-        Statement::new(prepare).run(&mut conn).expect("prepared");
+        crate::support::statement(prepare).run(&mut conn).expect("prepared");
         let explain = format!("EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) EXECUTE claim ({})", literals.join(", "));
-        let row = Statement::new(explain).row(&mut conn).expect("a plan").expect("a plan");
+        let row = crate::support::statement(explain).row(&mut conn).expect("a plan").expect("a plan");
         let plan: Value = serde_json::from_str(row.text(0).expect("text")).expect("JSON");
         let top = &plan[0]["Plan"];
         let pages = ["Shared Hit Blocks", "Shared Read Blocks"].map(|name| top[name].as_i64().expect("a number"));

@@ -240,7 +240,7 @@ impl History {
         if conn.batch_execute(&sql).is_ok() && !sql.ends_with("ROLLBACK") {
             // The resulting version is unknown; it is at least one more than the last known.
             let row =
-                rapport::db::Statement::new(format!("SELECT version FROM leads WHERE id = '{lead}'")).row(&mut conn);
+                crate::support::statement(format!("SELECT version FROM leads WHERE id = '{lead}'")).row(&mut conn);
             if let Some(version) = row.ok().flatten().and_then(|row| row.int(0)) {
                 known.least.fetch_max(version, Ordering::SeqCst);
             }

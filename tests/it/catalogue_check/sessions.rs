@@ -33,7 +33,7 @@ fn database_session_settings_do_not_affect_the_service() {
     }
     let mut conn = db::connect(&database.url).expect("a session");
     for (name, value) in HOSTILE {
-        let setting = db::Statement::new(format!("SELECT current_setting('{name}')")).row(&mut conn);
+        let setting = crate::support::statement(format!("SELECT current_setting('{name}')")).row(&mut conn);
         let setting = setting.expect("a setting").expect("a row").text(0).unwrap_or_default().to_owned();
         assert!(setting != value, "{name} is {setting}");
     }

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use diesel::connection::SimpleConnection;
-use rapport::db::{Statement, migrate};
+use rapport::db::migrate;
 
 use crate::support::{Database, make_business};
 
@@ -20,7 +20,7 @@ fn until_locked(database: &Database, granted: bool) {
          WHERE l.relation = 'leads'::regclass AND l.granted = {granted}"
     );
     let (mut conn, began) = (database.connect(), Instant::now());
-    while Statement::new(sql.clone()).row(&mut conn).expect("an answer").is_none() {
+    while crate::support::statement(sql.clone()).row(&mut conn).expect("an answer").is_none() {
         assert!(began.elapsed() < Duration::from_secs(60), "nobody locks it");
         std::thread::sleep(Duration::from_millis(20));
     }

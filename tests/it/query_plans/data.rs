@@ -3,7 +3,6 @@
 
 use diesel::connection::SimpleConnection;
 use diesel::pg::PgConnection;
-use rapport::db::Statement;
 
 use super::generated;
 use crate::support::Database;
@@ -76,7 +75,7 @@ fn connect(database: &Database) -> PgConnection {
 }
 
 fn fill_table(conn: &mut PgConnection, table: &str, sql: &str, looked_at: bool) {
-    let indexes = Statement::new(format!(
+    let indexes = crate::support::statement(format!(
         "SELECT c.relname::text, pg_get_indexdef(i.indexrelid) FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
          WHERE i.indrelid = '{table}'::regclass AND NOT EXISTS (SELECT FROM pg_constraint k WHERE k.conindid = i.indexrelid)"
     ));

@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use diesel::connection::SimpleConnection;
 use diesel::pg::PgConnection;
 use rapport::app::registry::RESOURCES;
-use rapport::db::{SqlValue, Statement};
+use rapport::db::SqlValue;
 use rapport::resource::list_query::FilterOp;
 use serde_json::Value as Json;
 
@@ -160,7 +160,7 @@ fn plan(conn: &mut PgConnection, question: &Question, options: &str) -> Json {
     // Like in the service: prepared, and planned without the values.
     conn.batch_execute(&format!("PREPARE question{types} AS {text}"))
         .unwrap_or_else(|error| panic!("{}: {error}\n{text}", question.name));
-    let sql = Statement::new(format!("EXPLAIN ({options}) EXECUTE question{literals}"));
+    let sql = crate::support::statement(format!("EXPLAIN ({options}) EXECUTE question{literals}"));
     let row = sql.row(conn).unwrap_or_else(|error| panic!("{}: {error}", question.name)).expect("a plan");
     conn.batch_execute("DEALLOCATE question").expect("it was prepared");
     serde_json::from_str(row.text(0).expect("text")).expect("JSON")

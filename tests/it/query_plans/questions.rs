@@ -193,7 +193,7 @@ fn value(conn: &mut PgConnection, resource: &Resource, field: &Field) -> String 
         "SELECT v FROM (SELECT {shown} AS v FROM {} WHERE {} = '{BUSY}' LIMIT 2000) t WHERE v IS NOT NULL ORDER BY md5(v) LIMIT 1",
         resource.table, resource.tenant_column
     );
-    let row = Statement::new(sql).row(conn).expect("a value");
+    let row = crate::support::statement(sql).row(conn).expect("a value");
     let value = row.and_then(|row| row.text(0).map(str::to_owned)).unwrap_or_else(|| another(field));
     url::form_urlencoded::byte_serialize(value.as_bytes()).collect()
 }
@@ -221,6 +221,6 @@ fn ids(conn: &mut PgConnection, resource: &Resource) -> Vec<Uuid> {
         "SELECT id FROM {} WHERE {} = '{BUSY}' ORDER BY md5(id::text) LIMIT 64",
         resource.table, resource.tenant_column
     );
-    let rows = Statement::new(sql).rows(conn).expect("ids");
+    let rows = crate::support::statement(sql).rows(conn).expect("ids");
     rows.iter().filter_map(|row| row.uuid(0)).collect()
 }

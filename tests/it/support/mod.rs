@@ -30,6 +30,12 @@ pub fn until(what: &str, holds: impl Fn() -> bool) {
     }
 }
 
+/// A statement whose text a test puts together: it stays in memory until the tests end, because statements take static
+/// text only.
+pub fn statement(text: impl Into<String>) -> rapport::db::Statement {
+    rapport::db::Statement::new(Box::leak(text.into().into_boxed_str()))
+}
+
 /// How often tests kill a process: more often with `RAPPORT_TEST_KILLS` (`make prove-operations`).
 pub fn kills() -> usize {
     std::env::var("RAPPORT_TEST_KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(2)

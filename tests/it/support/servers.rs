@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use diesel::connection::SimpleConnection;
 use diesel::{Connection, PgConnection};
 use rapport::db::embedded::{Absent, Durability, Embedded};
-use rapport::db::{RawRow, Statement, migrate};
+use rapport::db::{RawRow, migrate};
 
 /// Databases are copied from this one, which is migrated once.
 const TEMPLATE: &str = "rapport_template";
@@ -158,13 +158,13 @@ impl Database {
     /// a process of the server. A failed connection is replaced.
     fn query(&self, sql: &str) -> Vec<RawRow> {
         if let Some((url, mut conn)) = ASKED_BY.take().filter(|(url, _)| *url == self.url)
-            && let Ok(rows) = Statement::new(sql).rows(&mut conn)
+            && let Ok(rows) = crate::support::statement(sql).rows(&mut conn)
         {
             ASKED_BY.set(Some((url, conn)));
             return rows;
         }
         let mut conn = self.connect();
-        let rows = Statement::new(sql).rows(&mut conn).unwrap_or_else(|error| panic!("{sql}: {error}"));
+        let rows = crate::support::statement(sql).rows(&mut conn).unwrap_or_else(|error| panic!("{sql}: {error}"));
         ASKED_BY.set(Some((self.url.clone(), conn)));
         rows
     }
