@@ -78,9 +78,10 @@ check: ## all checks required before a commit: lint, deny, deploy, test, contrac
 	@$(MAKE) --no-print-directory contract
 	@echo "check: everything holds"
 
-lint: features ## formatting, clippy without warnings, a build without TLS, migrations, words and commit subjects
+lint: features ## formatting, clippy without warnings, a build without TLS, migrations, features, words, commits
 	@scripts/lint-words.sh
 	@scripts/lint-code.sh
+	@scripts/lint-features.sh
 	@if scripts/tools.sh python; then .tools/python/bin/squawk migrations/*/up.sql; \
 	elif [ -n "$$CI" ]; then exit 1; \
 	else echo "WARNING: migrations are NOT checked, because squawk could not be installed." >&2; fi

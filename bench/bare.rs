@@ -12,8 +12,7 @@ async fn fixed(body: web::Data<Bytes>) -> HttpResponse {
     HttpResponse::Ok().insert_header(json).body(body.get_ref().clone())
 }
 
-#[actix_web::main]
-async fn main() -> std::io::Result<()> {
+fn main() -> std::io::Result<()> {
     let mut arguments = std::env::args().skip(1);
     let (Some(address), Some(file)) = (arguments.next(), arguments.next()) else {
         return Err(std::io::Error::other("bare ADDRESS FILE"));
@@ -21,5 +20,5 @@ async fn main() -> std::io::Result<()> {
     let body = web::Data::new(Bytes::from(std::fs::read(file)?));
     let cores = std::thread::available_parallelism()?.get();
     let app = move || App::new().app_data(body.clone()).default_service(web::to(fixed));
-    HttpServer::new(app).workers(cores).bind(address)?.run().await
+    actix_web::rt::System::new().block_on(HttpServer::new(app).workers(cores).bind(address)?.run())
 }

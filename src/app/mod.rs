@@ -4,6 +4,7 @@ mod app_data;
 pub mod background_tasks;
 pub mod cli;
 pub mod config;
+pub mod explorer;
 pub mod openapi;
 pub mod registry;
 pub mod routes;

@@ -1,4 +1,4 @@
-//! Builds the OpenAPI document from the definitions of the resources, and serves it with its explorer.
+//! Builds the OpenAPI document from the definitions of the resources, and serves it.
 
 use std::sync::LazyLock;
 
@@ -9,7 +9,6 @@ use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, Type};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::tag::TagBuilder;
 use utoipa::openapi::{ComponentsBuilder, InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder, Paths, ServerBuilder};
-use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use crate::app::registry::{self, MODULES, RESOURCES};
 use crate::cache::{brotli, gzip};
@@ -158,17 +157,6 @@ pub async fn document(request: HttpRequest) -> impl Responder {
         (_, true) if !GZIP.is_empty() => reply.insert_header((header::CONTENT_ENCODING, "gzip")).body(&GZIP[..]),
         _ => reply.body(text()),
     }
-}
-
-/// Returns the explorer, whose files are in the binary itself.
-pub fn explorer() -> SwaggerUi {
-    let config = Config::new(["/openapi.json"])
-        .persist_authorization(true)
-        .display_request_duration(true)
-        .default_models_expand_depth(-1)
-        .doc_expansion("none")
-        .filter(true);
-    SwaggerUi::new("/docs/{_:.*}").config(config)
 }
 
 /// Serves the root: links to the documentation and the probes.

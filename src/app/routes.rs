@@ -4,8 +4,8 @@ use actix_web::http::Method;
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 
-use crate::app::openapi;
 use crate::app::registry::{MODULES, RESOURCES};
+use crate::app::{explorer, openapi};
 use crate::base::error::Error;
 use crate::http::routing;
 use crate::identity;
@@ -37,7 +37,7 @@ pub fn configure(config: &mut ServiceConfig) {
             .default_service(routing::refuse(&[Method::GET, Method::HEAD])),
     );
     config.service(web::redirect("/docs", "/docs/"));
-    config.service(openapi::explorer());
+    config.service(explorer::explorer());
     config.route("/", web::get().to(openapi::welcome));
     config.service(web::scope(API).configure(|api| {
         bulk::routes(&RESOURCES, api);

@@ -7,7 +7,7 @@
 
 use std::borrow::Cow;
 
-use icu_normalizer::ComposingNormalizerBorrowed;
+use unicode_normalization::UnicodeNormalization;
 
 /// Longest text that is one line: the maximum length of an email address. The next longer limits are those of postal
 /// addresses and reasons (500).
@@ -26,7 +26,7 @@ pub fn line(text: &str) -> Cow<'_, str> {
     });
     let seen: String = seen.collect();
     let ends = |c: char| c.is_whitespace() || is_joiner(c);
-    composed(seen.trim_matches(ends)).into_owned().into()
+    composed(seen.trim_matches(ends)).into()
 }
 
 /// Cleans a text of several lines: NFC, without trailing blanks, a leading byte order mark, and control characters
@@ -37,7 +37,7 @@ pub fn multi_line(text: &str) -> Cow<'_, str> {
     }
     let keeps = |c: &char| !c.is_control() || matches!(c, '\t' | '\n' | '\r');
     let seen: String = text.chars().filter(keeps).collect();
-    composed(seen.trim_start_matches('\u{feff}').trim_end()).into_owned().into()
+    composed(seen.trim_start_matches('\u{feff}').trim_end()).into()
 }
 
 /// Cleans an email address, host name or phone number: NFC, trimmed, without invisible characters and joiners. Control
@@ -47,7 +47,7 @@ pub fn address(text: &str) -> Cow<'_, str> {
         return text.into();
     }
     let seen: String = text.chars().filter(|c| !is_invisible(*c) && !is_joiner(*c)).collect();
-    composed(seen.trim()).into_owned().into()
+    composed(seen.trim()).into()
 }
 
 /// Printable ASCII without blanks at its ends: most texts, nothing to clean.
@@ -55,9 +55,9 @@ fn is_plain(text: &str) -> bool {
     text.bytes().all(|byte| (b' '..=b'~').contains(&byte)) && !text.starts_with(' ') && !text.ends_with(' ')
 }
 
-fn composed(text: &str) -> Cow<'_, str> {
-    const NFC: ComposingNormalizerBorrowed<'static> = ComposingNormalizerBorrowed::new_nfc();
-    NFC.normalize(text)
+/// NFC (Unicode Standard Annex 15).
+fn composed(text: &str) -> String {
+    text.nfc().collect()
 }
 
 /// Zero-width characters without meaning within a line: soft hyphen, zero-width space, word joiner, byte order mark,

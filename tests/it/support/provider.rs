@@ -12,8 +12,6 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use parking_lot::Mutex;
-use rsa::pkcs1::{EncodeRsaPrivateKey, EncodeRsaPublicKey};
-use rsa::traits::PublicKeyParts;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -21,10 +19,11 @@ pub const CLIENT: &str = "rapport";
 pub const SECRET: &str = "the client's secret & more";
 pub const BACK: &str = "http://localhost:3000/oidc";
 
-/// The provider's RSA keys: the second is a foreign key, or the next one after a key rotation.
-static KEYS: LazyLock<[rsa::RsaPrivateKey; 2]> = LazyLock::new(|| {
-    let make = || rsa::RsaPrivateKey::new(&mut rsa::rand_core::OsRng, 2048).expect("a key");
-    [make(), make()]
+/// The provider's RSA keys: the second is a foreign key, or the next one after a key rotation. They serve these tests
+/// only; to generate keys takes seconds in a build without optimisation.
+static KEYS: LazyLock<[EncodingKey; 2]> = LazyLock::new(|| {
+    let keys: [&[u8]; 2] = [include_bytes!("keys/rsa0.der"), include_bytes!("keys/rsa1.der")];
+    keys.map(EncodingKey::from_rsa_der)
 });
 /// Its key on the curve P-256.
 static CURVE_KEY: LazyLock<EncodingKey> =
@@ -41,7 +40,7 @@ pub enum Signing {
     Curve,
     /// With the client secret.
     Secret(Algorithm),
-    /// With HS256, whose secret is the public key of number 0.
+    /// With HS256, whose secret is the modulus of the public key of number 0.
     PublicKey,
     /// Not at all.
     Nothing,
@@ -146,17 +145,18 @@ impl Provider {
 
 /// The public key of this number, with this id.
 pub fn public_key(number: usize, id: Option<&str>) -> Value {
-    let key = &KEYS[number];
-    let part = |number: &rsa::BigUint| URL_SAFE_NO_PAD.encode(number.to_bytes_be());
-    let mut json = json!({ "kty": "RSA", "use": "sig", "alg": "RS256", "n": part(key.n()), "e": part(key.e()) });
-    merge(&mut json, &json!({ "kid": id }));
+    let mut json = public(&KEYS[number], Algorithm::RS256);
+    merge(&mut json, &json!({ "use": "sig", "kid": id }));
     json
 }
 
 /// The public key on a curve.
 pub fn curve_key() -> Value {
-    let key = Jwk::from_encoding_key(&CURVE_KEY, Algorithm::ES256).expect("a key");
-    serde_json::to_value(key).expect("JSON")
+    public(&CURVE_KEY, Algorithm::ES256)
+}
+
+fn public(key: &EncodingKey, algorithm: Algorithm) -> Value {
+    serde_json::to_value(Jwk::from_encoding_key(key, algorithm).expect("a key")).expect("JSON")
 }
 
 /// Replaces or, by null, removes members.
@@ -221,22 +221,21 @@ fn is_authentic(way: Authentication, request: &HttpRequest, form: &HashMap<Strin
 }
 
 fn sign(claims: &Value, signing: Signing) -> String {
-    let private = |key: usize| EncodingKey::from_rsa_der(KEYS[key].to_pkcs1_der().expect("DER").as_bytes());
     let rsa = Header::new(Algorithm::RS256);
     let token = match signing {
-        Signing::Rsa(key) => encode(&rsa, claims, &private(key)),
+        Signing::Rsa(key) => encode(&rsa, claims, &KEYS[key]),
         Signing::Header(key, members) => {
             let mut header = serde_json::to_value(rsa).expect("JSON");
             merge(&mut header, &members);
-            encode(&serde_json::from_value(header).expect("a header"), claims, &private(key))
+            encode(&serde_json::from_value(header).expect("a header"), claims, &KEYS[key])
         }
         Signing::Curve => encode(&Header::new(Algorithm::ES256), claims, &CURVE_KEY),
         Signing::Secret(algorithm) => {
             encode(&Header::new(algorithm), claims, &EncodingKey::from_secret(SECRET.as_bytes()))
         }
         Signing::PublicKey => {
-            let public = KEYS[0].to_public_key().to_pkcs1_der().expect("DER");
-            encode(&Header::new(Algorithm::HS256), claims, &EncodingKey::from_secret(public.as_bytes()))
+            let modulus = public_key(0, None)["n"].as_str().map(|n| URL_SAFE_NO_PAD.decode(n).expect("base64"));
+            encode(&Header::new(Algorithm::HS256), claims, &EncodingKey::from_secret(&modulus.expect("a modulus")))
         }
         Signing::Nothing => {
             let part = |json: &Value| URL_SAFE_NO_PAD.encode(json.to_string());
