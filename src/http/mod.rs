@@ -3,8 +3,9 @@
 //! [`connections`] accepts requests, and [`middleware`] wraps the handling of each: [`request_id`], [`request_timeout`],
 //! [`cors`], [`response_headers`], [`access_log`]. [`routing`] registers handlers, whose extractors are [`caller`],
 //! [`payload`] and [`rate_limit`]; [`client_ip`] says whom an anonymous request counts for. [`idempotency`] makes writes
-//! repeatable, [`precondition`] and [`response`] handle entity tags, [`openapi_responses`] has what all operations
-//! document, [`openapi_problems`] their error responses as types. [`settings`] is what the operator configures.
+//! repeatable, [`precondition`] and [`response`] handle entity tags. [`openapi_responses`] has what all operations
+//! document, [`problem_schema`] what errors look like, [`openapi_problems`] which an operation returns. [`settings`] is
+//! what the operator configures.
 
 pub mod access_log;
 pub mod args;
@@ -19,6 +20,7 @@ pub mod openapi_responses;
 pub mod origin;
 pub mod payload;
 pub mod precondition;
+pub mod problem_schema;
 pub mod rate_limit;
 pub mod request_id;
 pub mod request_timeout;

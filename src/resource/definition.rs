@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::field::{Field, Mutability};
+use super::field::Field;
 use super::hooks::Hooks;
 use super::operations::Operations;
 use super::relation::Relation;
@@ -146,9 +146,7 @@ impl Resource {
 
     /// Returns the fields that a client may set: when the row is created (`creates`), or at any time.
     pub fn writable_fields(&self, creates: bool) -> impl Iterator<Item = &'static Field> + use<> {
-        self.fields.iter().filter(move |field| {
-            field.mutability == Mutability::Always || (creates && field.mutability == Mutability::Once)
-        })
+        self.fields.iter().filter(move |field| field.is_writable(creates))
     }
 
     /// Whether rows are marked deleted rather than removed.

@@ -318,6 +318,11 @@ impl Field {
         self.phone_search || self.field_type == FieldType::Phone
     }
 
+    /// Whether a body sets it, that of a new row or that of a change.
+    pub fn is_writable(&self, creates: bool) -> bool {
+        self.mutability == Mutability::Always || (creates && self.mutability == Mutability::Once)
+    }
+
     /// Whether an update of it is merged into the stored object.
     pub fn merges(&self) -> bool {
         self.field_type == FieldType::Object && self.mutability == Mutability::Always && !self.replace_whole

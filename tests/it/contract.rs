@@ -104,7 +104,19 @@ fn operations(service: &Service) -> Vec<Operation> {
     let mut named = BTreeSet::new();
     let mut found = Vec::new();
     for (path, methods) in document["paths"].as_object().expect("paths") {
-        for method in methods.as_object().expect("methods").keys().filter(|name| *name != "parameters") {
+        // An operation of several resources is one of each.
+        let paths: Vec<String> = match path.contains("{resource}") {
+            true => RESOURCES
+                .iter()
+                .filter(|resource| is_documented(&document, methods, resource.path()))
+                .map(|resource| path.replace("{resource}", resource.path()))
+                .collect(),
+            false => vec![path.clone()],
+        };
+        assert!(!paths.is_empty(), "{path} is of no resource");
+        for (path, method) in
+            paths.iter().flat_map(|path| methods.as_object().expect("methods").keys().map(move |method| (path, method)))
+        {
             let name = format!("{} {path}", method.to_uppercase());
             named.insert(name.clone());
             let open = OPEN.iter().any(|(open, _)| *open == name);
@@ -137,6 +149,17 @@ fn operations(service: &Service) -> Vec<Operation> {
         assert!(named.contains(*name), "{name} is not in the document any more");
     }
     found
+}
+
+/// Whether the path parameter `resource` of the operations takes this value.
+fn is_documented(document: &Value, methods: &Value, path: &str) -> bool {
+    let parameters = methods.as_object().into_iter().flat_map(|all| all.values());
+    let parameters = parameters.flat_map(|operation| operation["parameters"].as_array().into_iter().flatten());
+    parameters.filter(|parameter| parameter["name"] == "resource" && parameter["in"] == "path").any(|parameter| {
+        let to = parameter["schema"]["$ref"].as_str().expect("a reference").trim_start_matches('#');
+        let values = document.pointer(to).and_then(|schema| schema["enum"].as_array()).expect("values");
+        values.iter().any(|value| *value == path)
+    })
 }
 
 #[test]

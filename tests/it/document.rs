@@ -1,6 +1,15 @@
 //! Tests of the OpenAPI document for client generators.
 
+use std::collections::BTreeSet;
+
+use rapport::app::openapi::SpecVersion;
 use serde_json::Value;
+
+/// Size of the document as it is served, in bytes: what a browser and a generator read in an instant.
+const MAX_BYTES: usize = 400_000;
+
+/// Objects without described members: clients' own data, and what depends on a resource that is not known before.
+const FREE_FORM: [&str; 3] = ["BulkFilter", "JsonObject", "Metadata"];
 
 /// Calls `look` with every schema-like object of `value`, examples excepted, and its location.
 fn walk(value: &Value, place: &str, look: &mut impl FnMut(&Value, &str)) {
@@ -19,7 +28,11 @@ fn walk(value: &Value, place: &str, look: &mut impl FnMut(&Value, &str)) {
 }
 
 fn document() -> Value {
-    serde_json::from_str(rapport::app::openapi::text()).expect("JSON")
+    document_in(SpecVersion::V3_1)
+}
+
+fn document_in(version: SpecVersion) -> Value {
+    serde_json::from_str(&rapport::app::openapi::text(version)).expect("JSON")
 }
 
 fn is_of(schema: &Value, kind: &str) -> bool {
@@ -67,4 +80,84 @@ fn no_request_schema_has_a_default() {
     // The description names the default.
     let lead = &document["components"]["schemas"]["LeadCreate"]["properties"]["status"];
     assert!(lead["description"].as_str().is_some_and(|about| about.contains("default: `\"new\"`")), "{lead}");
+}
+
+#[test]
+fn each_reference_resolves_and_each_component_is_used() {
+    for version in [SpecVersion::V3_1, SpecVersion::V3_0] {
+        let document = document_in(version);
+        let mut used = BTreeSet::new();
+        walk(&document, "", &mut |node, place| {
+            if let Some(target) = node["$ref"].as_str() {
+                let target = target.strip_prefix('#').unwrap_or_else(|| panic!("{place} refers to another document"));
+                assert!(document.pointer(target).is_some(), "{place}: there is no {target}");
+                used.insert(target.to_owned());
+            }
+        });
+        for (kind, components) in document["components"].as_object().expect("components") {
+            let names = components.as_object().expect("named components").keys();
+            let unused: Vec<_> = names.filter(|name| !used.contains(&format!("/components/{kind}/{name}"))).collect();
+            assert!(kind == "securitySchemes" || unused.is_empty(), "{version:?}, unused {kind}: {unused:?}");
+        }
+    }
+}
+
+#[test]
+fn objects_and_choices_have_names() {
+    let document = document();
+    let mut faults = Vec::new();
+    let mut note = |schema: &Value, place: &str| {
+        let is_object = is_of(schema, "object") && schema["properties"].is_object();
+        // `items/enum` is the member of an example or a property.
+        if is_object || (schema["enum"].is_array() && is_of(schema, "string")) {
+            faults.push(place.to_owned());
+        }
+    };
+    for (path, methods) in document["paths"].as_object().expect("paths") {
+        walk(methods, path, &mut note);
+    }
+    for (name, schema) in document["components"]["schemas"].as_object().expect("schemas") {
+        for (member, of) in schema["properties"].as_object().into_iter().flatten() {
+            walk(of, &format!("{name}.{member}"), &mut note);
+        }
+    }
+    // Flags of parameters that all lists share: a name would say no more.
+    assert!(faults.is_empty(), "{}:\n{}", faults.len(), faults.join("\n"));
+}
+
+#[test]
+fn only_own_data_is_free_form() {
+    let document = document();
+    let schemas = document["components"]["schemas"].as_object().expect("schemas");
+    let mut found = BTreeSet::new();
+    for (name, schema) in schemas {
+        walk(schema, name, &mut |schema, place| {
+            let open = is_of(schema, "object") && schema.get("properties").is_none();
+            if open && !schema["additionalProperties"].is_object() {
+                found.insert(place.split('/').next().unwrap_or_default().to_owned());
+            }
+        });
+    }
+    assert_eq!(found, FREE_FORM.map(str::to_owned).into());
+}
+
+#[test]
+fn document_is_small() {
+    let bytes = document().to_string().len();
+    assert!(bytes < MAX_BYTES, "{bytes} bytes");
+}
+
+#[test]
+fn version_3_0_has_no_keyword_of_3_1() {
+    let document = document_in(SpecVersion::V3_0);
+    walk(&document["components"]["schemas"], "", &mut |schema, place| {
+        assert!(!schema["type"].is_array(), "{place}: several types");
+        assert!(schema.get("$ref").is_none() || schema.as_object().is_some_and(|all| all.len() == 1), "{place}");
+        // Below `properties` these are names of fields.
+        if !place.ends_with("/properties") {
+            for keyword in ["const", "examples", "propertyNames", "contentMediaType"] {
+                assert!(schema.get(keyword).is_none(), "{place}: {keyword}");
+            }
+        }
+    });
 }

@@ -265,6 +265,8 @@ fn list_events_shows_changes_and_applies_filters() {
         assert!(refused.text.contains(said), "{query}: {}", refused.text);
     }
     assert_eq!(api.get("events?limit=0&type=x.y&after=z").expect(400).faults().len(), 3);
+    let too_many = vec!["lead.*"; 101].join(",");
+    assert_eq!(api.get(&format!("events?type={too_many}")).expect(400).faults(), ["/query/type"]);
     assert_eq!(api.get("events/stream?limit=5").expect(400).code(), "invalid_parameter");
 }
 

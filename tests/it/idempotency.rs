@@ -276,8 +276,9 @@ fn openapi_lists_idempotency_key_for_each_authenticated_post() {
     let mut named = BTreeSet::new();
     for (path, item) in document["paths"].as_object().expect("paths") {
         let post = &item["post"];
-        let takes =
-            post["parameters"].as_array().is_some_and(|all| all.iter().any(|one| one["name"] == "Idempotency-Key"));
+        let takes = post["parameters"]
+            .as_array()
+            .is_some_and(|all| all.iter().any(|one| one["$ref"] == "#/components/parameters/IdempotencyKey"));
         let anyhow = ["/batch/read", "/duplicates", "/auth/password-changes", "/ops/cache/purge"]
             .iter()
             .any(|end| path.ends_with(end));
@@ -286,4 +287,5 @@ fn openapi_lists_idempotency_key_for_each_authenticated_post() {
         named.extend(takes.then_some(path));
     }
     assert!(named.len() > 20);
+    assert_eq!(document["components"]["parameters"]["IdempotencyKey"]["name"], "Idempotency-Key");
 }

@@ -410,10 +410,17 @@ fn openapi_printed_committed_and_served_are_equal() {
     let committed =
         std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/openapi/openapi.json")).unwrap_or_default();
     assert!(printed == committed, "openapi/openapi.json is not what the code says; write it with `make openapi`");
-    let served = Service::start().stranger().get("/openapi.json").expect(200);
+    let service = Service::start();
+    let served = service.stranger().get("/openapi.json").expect(200);
     let document: Value = serde_json::from_str(&printed).expect("JSON");
     assert_eq!(served.json, document);
     assert!(document["openapi"].as_str().is_some_and(|version| version.starts_with("3.1")));
+    let older = rapport(&["openapi", "--version", "3.0"]).output().expect("the binary");
+    let older: Value = serde_json::from_slice(&older.stdout).expect("JSON");
+    assert_eq!(service.stranger().get("/openapi.json?version=3.0").expect(200).json, older);
+    assert_eq!(older["openapi"], "3.0.3");
+    let refused = service.stranger().get("/openapi.json?version=2.0").expect(400);
+    assert_eq!(refused.faults(), ["/query/version"]);
 }
 
 #[test]

@@ -24,10 +24,10 @@ mod conversations;
 mod cors;
 mod crm;
 mod database_outage;
-
 mod document;
 mod duplicates;
 mod embedded;
+mod error_codes;
 mod events;
 mod export;
 mod http_middleware;

@@ -3,6 +3,7 @@
 use clap::{Parser, Subcommand};
 
 use crate::app::config::Config;
+use crate::app::openapi::SpecVersion;
 use crate::auth::Role;
 use crate::db::DatabaseArgs;
 use crate::integrations::import;
@@ -33,7 +34,11 @@ pub enum Command {
         scale: Option<f64>,
     },
     /// Prints the OpenAPI document
-    Openapi,
+    Openapi {
+        /// Version of the OpenAPI specification
+        #[arg(long, value_enum, default_value_t)]
+        version: SpecVersion,
+    },
     /// Loads companies or contacts from a CSV file through the validation of the API
     Import(import::cli::Arguments),
     /// Makes API keys

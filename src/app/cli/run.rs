@@ -32,7 +32,7 @@ pub fn run() -> ExitCode {
     let cli = Cli::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit());
     let mut faults: Vec<String> = environment.into_iter().map(|(_, fault)| fault).collect();
     // Neither reads the configuration that a misspelt name would be meant for.
-    if !matches!(cli.command, Command::Openapi | Command::Health { .. }) {
+    if !matches!(cli.command, Command::Openapi { .. } | Command::Health { .. }) {
         let environment = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
         let environment = environment.map(|(name, value)| (name, value.to_string_lossy().into_owned()));
         faults.extend(unknown_variables(&Cli::command(), environment));
@@ -48,9 +48,9 @@ pub fn run() -> ExitCode {
         Command::Worker(config) => serve::work(*config),
         Command::Migrate(database) => migrate::run(&database),
         Command::Seed { database, scale } => seed::run(&database, scale),
-        Command::Openapi => {
+        Command::Openapi { version } => {
             // A reader that has enough closes the pipe.
-            let _ = std::io::stdout().write_all(openapi::text().as_bytes());
+            let _ = std::io::stdout().write_all(openapi::text(version).as_bytes());
             Ok(())
         }
         Command::Import(arguments) => import::cli::run(arguments),

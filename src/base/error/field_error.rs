@@ -2,7 +2,6 @@
 
 /// One validation error of the input. All errors of a request are reported together.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
-#[schema(as = Fault)]
 pub struct FieldError {
     /// JSON pointer into the body (`/email`), or `/query/<name>` for a parameter of the query string.
     pub pointer: String,

@@ -11,6 +11,7 @@ use super::resource::MergeRow;
 use crate::base::error::Result;
 use crate::crm::companies::CompanyRow;
 use crate::crm::contacts::ContactRow;
+use crate::http::problem_schema::RowCounts;
 use crate::resource::body::{BodyErrors, JsonObject};
 use crate::resource::{Resource, Row, ValidationErrors, did_you_mean};
 
@@ -138,6 +139,6 @@ pub struct NotUndone {
     /// Fields that someone has changed since.
     pub fields: Vec<String>,
     /// How many rows of a resource lead elsewhere now, or are gone.
-    #[schema(value_type = HashMap<String, i64>)]
+    #[schema(value_type = RowCounts)]
     pub rows: Map<String, Json>,
 }

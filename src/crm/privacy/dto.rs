@@ -8,6 +8,7 @@ use utoipa::openapi::{Ref, RefOr};
 use utoipa::{PartialSchema, ToSchema};
 
 use super::data_subject;
+use crate::http::problem_schema::RowCounts;
 use crate::identity::businesses::ERASURE_MODES;
 use crate::resource::FieldType;
 use crate::resource::body::{BodyErrors, value_type};
@@ -36,7 +37,7 @@ pub struct Erasure {
     #[schema(value_type = ErasureMode)]
     pub mode: String,
     /// How many rows of each resource.
-    #[schema(value_type = HashMap<String, i64>)]
+    #[schema(value_type = RowCounts)]
     pub rows: Map<String, Json>,
 }
 

@@ -1,125 +1,104 @@
 //! OpenAPI description of the bulk operations.
 
-use serde_json::{Value as Json, json};
+use serde_json::json;
 use utoipa::openapi::path::{HttpMethod, OperationBuilder};
 use utoipa::openapi::request_body::RequestBodyBuilder;
-use utoipa::openapi::response::ResponseBuilder;
-use utoipa::openapi::schema::{
-    AdditionalProperties, AnyOfBuilder, ArrayBuilder, ObjectBuilder, RefBuilder, Schema, SchemaFormat, SchemaType, Type,
-};
+use utoipa::openapi::schema::{AdditionalProperties, ArrayBuilder, ObjectBuilder, Schema, Type};
 use utoipa::openapi::{ContentBuilder, OpenApi, PathItem, RefOr, Required};
 use utoipa::{PartialSchema, ToSchema};
 
 use super::dto::BulkOperationResult;
-use super::request::{actions, responsible, with_bulk};
-use crate::http::openapi_responses::{problems, reference, with_default};
-use crate::integrations::jobs::JOBS;
+use super::request::{ACTIONS, RESPONSIBLE, with_bulk};
+use crate::http::openapi_responses::{json_response, problems, reference, response_ref, with_default};
 use crate::resource::Resource;
 use crate::resource::http::API;
-use crate::resource::openapi::row_example;
+use crate::resource::openapi::pascal;
 
-const ABOUT: &str = "Changes all rows that a filter finds. They are counted at once (`matched`), and changed by a job, which \
-`Location` leads to: each of them once, some hundreds in one transaction, whatever becomes of the process; rows that are made \
-later are not among them. It can be cancelled between two transactions. With `dry_run` they are counted only.\n\n\
-`filter` has the parameters of the list, without those of its order and its view. A text, a number, true or false is one value, \
-whatever characters it has; several values are a list: `{\"tags\": [\"vip, keep\", \"press\"]}` finds the rows with the label \
-`vip, keep` and those with `press`. `{}` is all rows. `update` gives them the fields in `set`, `assign` a responsible member, `tag` \
-adds and removes labels, `delete` deletes them. Rows that are refused are not changed; the job's `result` has their number and the \
-first of them.";
+const BODY: &str = "BulkOperation";
 
-/// Names of the schemas that all bulk operations share.
-const FILTER: &str = "BulkFilter";
-const LABELS: &str = "BulkLabels";
+const ABOUT: &str = "A change of all rows that a filter finds. They are counted at once (`matched`), and changed by a job, which \
+    `Location` leads to: each of them once, some hundreds in one transaction; rows that are created later are not among them. \
+    Between two transactions it can be cancelled. Rows that are refused are not changed; the job's `result` has their number and the \
+    first of them.";
 
 /// Adds the bulk operations to the OpenAPI document.
 pub fn describe(resources: &'static [&'static Resource], api: &mut OpenApi) {
-    let schemas = &mut api.components.get_or_insert_default().schemas;
-    schemas.insert(BulkOperationResult::name().into(), BulkOperationResult::schema());
-    schemas.insert(FILTER.to_owned(), filter());
-    schemas.insert(LABELS.to_owned(), labels());
-    schemas.extend(with_bulk(resources).map(|resource| (name(resource), body(resource))));
+    let components = api.components.get_or_insert_default();
+    let schemas = [(BODY, body()), ("BulkAction", action()), ("BulkFilter", filter())];
+    components.schemas.insert(BulkOperationResult::name().into(), BulkOperationResult::schema());
+    components.schemas.extend(schemas.map(|(name, schema)| (name.to_owned(), RefOr::T(schema))));
+    let answer = BulkOperationResult::name();
+    let about = "How many rows the filter finds, and the job that changes them (202); with `dry_run` none (200).";
+    components.responses.insert(answer.to_string(), json_response(about, &answer).into());
     for resource in with_bulk(resources) {
-        let content =
-            ContentBuilder::new().schema(Some(reference(&name(resource)))).example(Some(example(resource))).build();
+        let content = ContentBuilder::new().schema(Some(reference(BODY))).build();
         let request = RequestBodyBuilder::new().required(Some(Required::True)).content("application/json", content);
         let operation = OperationBuilder::new()
             .tag(resource.plural)
             .summary(Some(format!("Change all {} that a filter finds", resource.plural)))
-            .description(Some(ABOUT))
-            .operation_id(Some(format!("bulkOperate{}{}", resource.plural[..1].to_uppercase(), &resource.plural[1..])))
+            .operation_id(Some(format!("bulkOperate{}", pascal(resource.plural))))
             .request_body(Some(request.build()))
-            .response("200", counted("How many they are; nothing is done (`dry_run`).", Json::Null))
-            .response("202", counted("How many they are, and the job that changes them.", row_example(&JOBS)));
+            .response("200", response_ref(&answer))
+            .response("202", response_ref(&answer));
         let operation = problems(operation, &[400, 401, 403, 408, 409, 413, 415, 422, 503]);
         let path = format!("{API}/{}/bulk-operations", resource.path());
         api.paths.paths.insert(path, PathItem::new(HttpMethod::Post, operation));
     }
 }
 
-fn counted(about: &str, job: Json) -> ResponseBuilder {
-    let example = json!({ "matched": 1000, "job": job });
-    let schema = reference(&BulkOperationResult::name());
-    let content = ContentBuilder::new().schema(Some(schema)).example(Some(example)).build();
-    ResponseBuilder::new().description(about).content("application/json", content)
+fn action() -> Schema {
+    let about = "`assign` needs rows that have someone responsible for them, `tag` rows that have tags.";
+    ObjectBuilder::new().schema_type(Type::String).enum_values(Some(ACTIONS)).description(Some(about)).build().into()
 }
 
-/// The name of the schema of a bulk operation on the resource.
-fn name(resource: &Resource) -> String {
-    format!("{}BulkOperation", resource.schema)
-}
-
-fn text() -> ObjectBuilder {
-    ObjectBuilder::new().schema_type(Type::String)
-}
-
-fn filter() -> RefOr<Schema> {
-    let one = || ObjectBuilder::new().schema_type(SchemaType::from_iter([Type::String, Type::Number, Type::Boolean]));
-    let several = ArrayBuilder::new().items(one()).min_items(Some(1)).max_items(Some(100));
-    let value = AnyOfBuilder::new().item(one()).item(several).build();
+fn filter() -> Schema {
+    let about = "Parameters of the list, without those of its order and its view: each a text, a number, true or false, or a list \
+                 of such of which any matches: `{\"tags\": [\"vip, keep\", \"press\"]}` finds the rows with the label `vip, keep` and \
+                 those with `press`. `{}` is all rows.";
     ObjectBuilder::new()
         .schema_type(Type::Object)
-        .additional_properties(Some(AdditionalProperties::RefOr(RefOr::T(value.into()))))
-        .description(Some("Parameters of the list: to each one value, or a list of some of which any matches."))
+        .additional_properties(Some(AdditionalProperties::FreeForm(true)))
+        .description(Some(about))
+        .build()
         .into()
 }
 
-fn labels() -> RefOr<Schema> {
-    let label = text().min_length(Some(1)).max_length(Some(50));
-    ArrayBuilder::new().items(label).max_items(Some(50)).description(Some("Labels to add or to remove.")).into()
-}
-
-fn body(resource: &Resource) -> RefOr<Schema> {
+/// The body is the same for all resources: only its `set` follows from the resource.
+fn body() -> Schema {
+    let set = "With `update`: the fields that rows get, as in a change of one.";
+    let labels = |about| {
+        let label = ObjectBuilder::new().schema_type(Type::String).min_length(Some(1)).max_length(Some(50));
+        let label = RefOr::T(Schema::from(label.build()));
+        ArrayBuilder::new().items(label).max_items(Some(50)).description(Some(about))
+    };
     let dry_run = with_default("Counts the rows and does nothing.", "false");
-    let actions = actions(resource);
     let mut body = ObjectBuilder::new()
         .schema_type(Type::Object)
-        .description(Some(format!("What becomes of the {} that a filter finds.", resource.plural)))
+        .description(Some(ABOUT))
         .additional_properties(Some(AdditionalProperties::FreeForm(false)))
-        .property("action", text().enum_values(Some(actions.iter().copied())))
-        .property("filter", reference(FILTER))
-        .property("set", reference(&format!("{}Update", resource.schema)))
+        .property("action", reference("BulkAction"))
+        .property("filter", reference("BulkFilter"))
+        .property("set", named("JsonObject", set))
         .property("dry_run", ObjectBuilder::new().schema_type(Type::Boolean).description(Some(dry_run)))
         .required("action")
         .required("filter");
-    for field in responsible(resource) {
-        let member = text().schema_type(SchemaType::from_iter([Type::String, Type::Null]));
-        let member = member.format(Some(SchemaFormat::Custom("uuid".to_owned())));
-        let about = "With `assign`: who is responsible, or null for nobody.";
-        body = body.property(field.name, member.description(Some(about)));
+    for name in RESPONSIBLE {
+        let kinds = utoipa::openapi::schema::SchemaType::from_iter([Type::String, Type::Null]);
+        let about = "With `assign`: who is responsible, or null for nobody. Of the two, the one that the rows have.";
+        body = body.property(name, ObjectBuilder::new().schema_type(kinds).description(Some(about)));
     }
-    if actions.contains(&"tag") {
-        let labels = |about: &str| RefBuilder::new().ref_location_from_schema_name(LABELS).description(Some(about));
-        body = body
-            .property("add", labels("With `tag`: labels to add."))
-            .property("remove", labels("With `tag`: labels to remove."));
-    }
-    body.examples([example(resource)]).into()
+    body.property("add", labels("With `tag`: labels to add."))
+        .property("remove", labels("With `tag`: labels to remove."))
+        .examples([json!({
+            "action": "update", "filter": { "metadata.plan": "gold" }, "set": { "metadata": { "plan": "silver" } },
+            "dry_run": false,
+        })])
+        .build()
+        .into()
 }
 
-fn example(resource: &Resource) -> Json {
-    let filter = match resource.field("status") {
-        Some(field) => json!({ "status": [crate::resource::openapi::example(field.example)] }),
-        None => json!({ "metadata.plan": "gold" }),
-    };
-    json!({ "action": "update", "filter": filter, "set": { "metadata": { "plan": "silver" } }, "dry_run": false })
+fn named(name: &str, about: &str) -> RefOr<Schema> {
+    let mut reference = utoipa::openapi::Ref::from_schema_name(name);
+    reference.description = about.to_owned();
+    RefOr::Ref(reference)
 }

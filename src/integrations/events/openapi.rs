@@ -3,7 +3,7 @@
 use utoipa::OpenApi as _;
 use utoipa::openapi::OpenApi;
 
-use super::http;
+use super::{http, parameters};
 use crate::resource::openapi;
 
 #[derive(utoipa::OpenApi)]
@@ -12,5 +12,7 @@ struct EventsApi;
 
 /// Adds both operations to the OpenAPI document.
 pub fn describe(api: &mut OpenApi) {
+    let schemas = parameters::schemas().map(|(name, schema)| (name.to_owned(), schema));
+    api.components.get_or_insert_default().schemas.extend(schemas);
     openapi::merge(api, EventsApi::openapi());
 }

@@ -2,7 +2,7 @@
 
 use crate::base::error::{Error, FieldError, Result};
 use crate::resource::did_you_mean;
-use crate::resource::list_query::{DEFAULT_LIMIT, MAX_LIMIT};
+use crate::resource::list_query::{DEFAULT_LIMIT, MAX_FILTER_VALUES, MAX_LIMIT};
 
 use super::event_types::{EventRegistry, EventTypes};
 
@@ -50,6 +50,9 @@ impl Asked {
                     Ok(limit) if (1..=MAX_LIMIT).contains(&limit) => asked.limit = limit,
                     _ => fault("out_of_range", format!("`limit` is a whole number from 1 to {MAX_LIMIT}.")),
                 },
+                _ if words(&value).count() > MAX_FILTER_VALUES => {
+                    fault("out_of_range", format!("`{name}` takes at most {MAX_FILTER_VALUES} values."));
+                }
                 "resource" => match resources(registry, &value) {
                     Ok(types) => asked.narrow(types),
                     Err(details) => details.into_iter().for_each(|detail| fault("unknown_resource", detail)),

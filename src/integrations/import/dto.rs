@@ -5,6 +5,7 @@ use serde_json::{Map, Value as Json};
 use utoipa::ToSchema;
 
 use crate::base::error::FieldError;
+use crate::resource::openapi::JsonObject;
 
 /// The first changes of a trial, and notes on the columns.
 #[derive(Default, Serialize, Deserialize, ToSchema)]
@@ -27,10 +28,10 @@ pub struct ImportPreview {
 #[derive(Serialize, ToSchema)]
 pub struct PreviewedRow {
     /// The fields before; null for a new row.
-    #[schema(required = true, value_type = Option<HashMap<String, Value>>)]
+    #[schema(required = true, value_type = Option<JsonObject>)]
     pub before: Option<Map<String, Json>>,
     /// The fields after.
-    #[schema(value_type = HashMap<String, Value>)]
+    #[schema(value_type = JsonObject)]
     pub after: Map<String, Json>,
     /// What the row says besides that is kept elsewhere.
     pub notes: Vec<FieldError>,

@@ -24,7 +24,7 @@ const fn count<C: FieldColumn>(column: C, about: &'static str) -> Field {
 pub static IMPORTS: Resource = Resource {
     name: "import",
     plural: "imports",
-    schema: "Import",
+    schema: "FileImport",
     description: "A file of rows: what its columns are, and what became of its rows. It can be tried, which changes nothing, imported, \
             and taken back. People who see only what is assigned to them see only their own imports.",
     table: "imports",

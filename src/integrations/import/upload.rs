@@ -13,7 +13,7 @@ use super::resource::{ImportRow, imported};
 use super::settings::ImportSettings;
 use super::start_job::enqueue_import;
 use super::stored_import::{self, Import, Layout};
-use super::upload_parameters::UploadParameters;
+use super::upload_parameters::{UploadParameters, UploadedFile};
 use super::{csv_delimiter, csv_header, file_store, match_keys};
 use crate::auth::{Action, Area, Tenant};
 use crate::background::JobWaker;
@@ -43,8 +43,8 @@ const MAX_HEADER_LEN: usize = 64 * 1024;
     request_body(
         description = "The file, of at most RAPPORT_IMPORT_BYTES; one row has at most a mebibyte.",
         content(
-            (String = "text/csv", example = json!("first_name,email\nAnna,anna@example.com\n")),
-            (String = "application/x-ndjson",
+            (UploadedFile = "text/csv", example = json!("first_name,email\nAnna,anna@example.com\n")),
+            (UploadedFile = "application/x-ndjson",
                 example = json!("{\"first_name\":\"Anna\",\"email\":\"anna@example.com\"}\n")),
         )
     ),

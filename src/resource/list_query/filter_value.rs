@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde_json::Value as Json;
 
 /// Maximum values of one filter, and names of one projection.
-pub(super) const MAX_FILTER_VALUES: usize = 100;
+pub const MAX_FILTER_VALUES: usize = 100;
 
 #[derive(Clone, Debug)]
 pub(super) enum RawFilterValue {

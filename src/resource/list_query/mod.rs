@@ -41,6 +41,7 @@ mod search;
 mod sort;
 
 pub use self::filter_op::FilterOp;
+pub use self::filter_value::MAX_FILTER_VALUES;
 pub use self::list::{COUNT_CAP, Count, DEFAULT_LIMIT, Filter, List, MAX_LIMIT, Predicate};
 pub use self::parameter_names::names;
 pub use self::projection::{Included, Projection};

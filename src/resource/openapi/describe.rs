@@ -1,36 +1,36 @@
 //! Adds a resource to the OpenAPI document.
 
+use utoipa::PartialSchema;
 use utoipa::openapi::path::{HttpMethod, OperationBuilder};
 use utoipa::openapi::{OpenApi, RefOr, Schema};
 
-use super::batches;
-use super::operations::{batch_read, below, create, delete, export, history, list, read, restore, update};
+use super::field_schema::JSON_OBJECT;
+use super::operations::{batch_read, below, create, delete, export, list, read, restore, update};
 use super::path_item::insert;
-use super::schemas::{batch, body, created_schema, page, row, with_secret};
+use super::values::JsonObject;
+use super::{batches, names, schemas};
 use crate::resource::batch::BatchAction;
 use crate::resource::definition::Resource;
 use crate::resource::http::API;
 use crate::resource::module::ResourceModule;
 
+/// Returns the schemas that all resources share, with their names.
+pub fn shared() -> impl Iterator<Item = (&'static str, RefOr<Schema>)> {
+    let described = schemas::shared().into_iter().chain(batches::shared());
+    described.map(|(name, schema)| (name, RefOr::T(schema))).chain([(JSON_OBJECT, JsonObject::schema())])
+}
+
 /// Adds everything of the resource to the OpenAPI document.
 pub fn describe(module: &'static ResourceModule, api: &mut OpenApi) {
     let resource = module.resource;
     let components = api.components.get_or_insert_default();
-    let mut schema = |name: String, schema: Schema| components.schemas.insert(name, RefOr::T(schema));
-    schema(resource.schema.to_owned(), row(resource));
-    schema(format!("{}Page", resource.schema), page(resource));
-    schema(format!("{}Batch", resource.schema), batch(resource));
-    if resource.operations.create {
-        schema(format!("{}Create", resource.schema), body(resource, true));
-    }
-    if resource.operations.update {
-        schema(format!("{}Update", resource.schema), body(resource, false));
-    }
-    if created_schema(resource) != resource.schema {
-        schema(created_schema(resource), with_secret(resource));
-    }
+    let mut add = |described: Vec<(String, Schema)>| {
+        components.schemas.extend(described.into_iter().map(|(name, schema)| (name, RefOr::T(schema))));
+    };
+    add(schemas::of(resource));
+    add(vec![(names::batch_read_result(resource), schemas::batch_read_result(resource))]);
     if resource.operations.batch {
-        batches::schemas(resource).into_iter().for_each(|(name, described)| drop(schema(name, described)));
+        add(batches::schemas(resource));
     }
     paths(module, api);
     module.describe.iter().for_each(|describe| describe(api));
@@ -47,8 +47,7 @@ pub fn listed_below(
     about: &'static str,
 ) {
     let components = api.components.get_or_insert_default();
-    components.schemas.insert(resource.schema.to_owned(), RefOr::T(row(resource)));
-    components.schemas.insert(format!("{}Page", resource.schema), RefOr::T(page(resource)));
+    components.schemas.extend(schemas::of(resource).into_iter().map(|(name, schema)| (name, RefOr::T(schema))));
     let operation = below(parent, resource, link, about).tag(parent.plural);
     let path = format!("{}/{}/{{id}}/{name}", API, parent.plural);
     insert(api, path, HttpMethod::Get, operation);
@@ -76,9 +75,6 @@ fn paths(module: &'static ResourceModule, api: &mut OpenApi) {
     }
     if operations.delete {
         add(format!("{base}/{{id}}"), HttpMethod::Delete, delete(resource));
-    }
-    if resource.has_history() {
-        add(format!("{base}/{{id}}/history"), HttpMethod::Get, history(resource));
     }
     if operations.restore {
         add(format!("{base}/{{id}}/restoration"), HttpMethod::Post, restore(resource));

@@ -1,10 +1,9 @@
 //! Examples and names of a resource for its OpenAPI description.
 
-use serde_json::{Map, Value as Json, json};
+use serde_json::{Map, Value as Json};
 
 use crate::resource::Resource;
 use crate::resource::field::{Field, FieldType};
-use crate::resource::list_query::DEFAULT_LIMIT;
 
 /// Parses an example of a definition; a test checks that all are JSON.
 pub fn example(json: &str) -> Json {
@@ -14,10 +13,6 @@ pub fn example(json: &str) -> Json {
 pub fn row_example(resource: &Resource) -> Json {
     let members: Map<String, Json> = resource.fields.iter().map(|f| (f.name.to_owned(), example(f.example))).collect();
     members.into()
-}
-
-pub(super) fn page_example(resource: &Resource) -> Json {
-    json!({ "data": [row_example(resource)], "page": { "limit": DEFAULT_LIMIT, "next": null } })
 }
 
 /// A typical request body: without optional references, whose rows would have to exist.

@@ -1,22 +1,22 @@
 //! OpenAPI parameters of a resource's operations, from its fields.
 
 use serde_json::json;
-use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn, ParameterStyle};
-use utoipa::openapi::schema::{AnyOfBuilder, Array, ArrayBuilder, ObjectBuilder, Schema, Type};
+use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
+use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, Schema, Type};
 use utoipa::openapi::{RefOr, Required};
 
-use super::examples::{example, spaced};
-use super::schemas::{field_names, integer, relation_names, text, value_schema};
+use super::field_schema::{integer, text, value_schema};
+use super::names;
+use super::schemas::{ID_FILTER, field_name};
+use crate::http::openapi_responses::reference;
 use crate::resource::field::{Field, FieldType};
-use crate::resource::list_query::{DEFAULT_LIMIT, FilterOp, MAX_LIMIT};
-use crate::resource::{Resource, Search};
+use crate::resource::list_query::{DEFAULT_LIMIT, FilterOp, MAX_FILTER_VALUES, MAX_LIMIT};
+use crate::resource::{Resource, Search, export};
 
 pub(super) fn list_parameters(resource: &'static Resource) -> Vec<Parameter> {
     let mut parameters = Vec::new();
     for field in resource.fields {
-        for form in FilterOp::of(field) {
-            parameters.push(filter(field, *form));
-        }
+        parameters.extend(FilterOp::of(field).iter().map(|op| filter(resource, field, *op)));
     }
     match resource.search {
         Search::None => {}
@@ -27,24 +27,12 @@ pub(super) fn list_parameters(resource: &'static Resource) -> Vec<Parameter> {
             parameters.push(query("q", text(1, 200), "Finds these words; `\"…\"` for a phrase, `-` for none of."))
         }
     }
-    let sorts = resource.sorts.iter().flat_map(|sort| [sort.name.to_owned(), format!("-{}", sort.name)]);
-    parameters.push(query(
-        "sort",
-        ObjectBuilder::new()
-            .schema_type(Type::String)
-            .enum_values(Some(sorts))
-            .default(Some(json!(resource.default_sort)))
-            .build(),
-        "The order; `-` for descending.",
-    ));
-    parameters.push(query(
-        "limit",
-        integer(1, i64::from(MAX_LIMIT)).default(Some(json!(DEFAULT_LIMIT))).build(),
-        "How many rows a page has.",
-    ));
+    let order = format!("The order; `-` for descending. Default: `{}`.", resource.default_sort);
+    parameters.push(query("sort", reference(&names::sort(resource)), &order));
+    parameters.push(limit());
     parameters.push(query(
         "cursor",
-        ObjectBuilder::new().schema_type(Type::String).build(),
+        string(),
         "Where the page before ended: its `page.next`. It belongs to the sort and filters that it came with.",
     ));
     parameters.push(query(
@@ -70,92 +58,91 @@ pub(super) fn list_parameters(resource: &'static Resource) -> Vec<Parameter> {
 pub(super) fn view_parameters(resource: &'static Resource) -> Vec<Parameter> {
     let mut parameters = Vec::new();
     if !resource.relations.is_empty() {
-        let names = relation_names(resource);
-        parameters.push(separated(
-            "include",
-            names,
-            "Relations to expand, comma-separated. Each costs at most one query.",
-        ));
+        let names = reference(&names::include(resource));
+        parameters.push(separated("include", names, "Relations to expand."));
     }
-    parameters.push(separated("fields", field_names(resource),
-        "Shows only these fields, comma-separated; `company.name` for a relation's. What is left out is missing from the \
-         answer, although its schema describes the whole row.",
+    parameters.push(separated(
+        "fields",
+        field_name(),
+        "Shows only these fields of the row; `company.name` for one of a relation in `include`. What is left out is \
+         missing from the answer, although its schema describes the whole row.",
     ));
     parameters
 }
 
-pub(super) fn filter(field: &'static Field, form: FilterOp) -> Parameter {
-    let name = form.name(field);
+fn filter(resource: &'static Resource, field: &'static Field, op: FilterOp) -> Parameter {
+    let (name, column) = (op.name(field), field.name);
     let one = |about: String| query(&name, value_schema(field.field_type).build(), &about);
-    match form {
-        FilterOp::After => one(format!("`{}` at or after this.", field.name)),
-        FilterOp::Before => one(format!("`{}` before this.", field.name)),
-        FilterOp::Min => one(format!("`{}` at least this.", field.name)),
-        FilterOp::Max => one(format!("`{}` at most this.", field.name)),
-        FilterOp::Any => {
-            let none =
-                if field.field_type == FieldType::Uuid && field.nullable { " `none` finds rows without." } else { "" };
-            let about = format!("{} Any of these values, comma-separated.{none}", field.description);
-            match field.field_type {
-                FieldType::Bool => query(&name, value_schema(FieldType::Bool).build(), field.description),
-                // Free text: a list of it and a text with commas look the same on the wire.
-                FieldType::Tags | FieldType::Text { .. } | FieldType::Email | FieldType::Phone => {
-                    query(&name, text(1, 2_000), &about)
-                }
-                FieldType::Uuid if field.nullable => {
-                    let none = ObjectBuilder::new().schema_type(Type::String).enum_values(Some(["none"]));
-                    let ids = AnyOfBuilder::new().item(list_of(value_schema(FieldType::Uuid).build())).item(none);
-                    unexploded(&name, ids.build().into(), &about)
-                }
-                kind => separated(&name, Schema::from(value_schema(kind).build()), &about),
+    match op {
+        FilterOp::After => one(format!("`{column}` at or after this.")),
+        FilterOp::Before => one(format!("`{column}` before this.")),
+        FilterOp::Min => one(format!("`{column}` at least this.")),
+        FilterOp::Max => one(format!("`{column}` at most this.")),
+        FilterOp::Any => match field.field_type {
+            FieldType::Bool => one(String::new()),
+            // Free text: a list of it and a text with commas look the same on the wire.
+            FieldType::Tags | FieldType::Text { .. } | FieldType::Email | FieldType::Phone => {
+                query(&name, text(1, 2_000), "Any of these, comma-separated.")
             }
-        }
+            FieldType::Uuid if field.nullable => unexploded(&name, reference(ID_FILTER), ""),
+            FieldType::Choice(_) => separated(&name, reference(&names::choice(resource, field)), ""),
+            kind => separated(&name, Schema::from(value_schema(kind).build()), ""),
+        },
     }
 }
 
-pub(super) fn query(name: &str, schema: impl Into<Schema>, about: &str) -> Parameter {
+/// The size of a page.
+pub fn limit() -> Parameter {
+    let rows = integer(1, i64::from(MAX_LIMIT)).default(Some(json!(DEFAULT_LIMIT))).build();
+    query("limit", rows, "How many rows a page has at most.")
+}
+
+/// How an export is written.
+pub(super) fn format() -> Parameter {
+    let format = ObjectBuilder::new()
+        .schema_type(Type::String)
+        .enum_values(Some(export::FORMATS))
+        .default(Some(json!(export::FORMATS[0])))
+        .build();
+    query("format", format, "How it is written.")
+}
+
+pub(super) fn allow_duplicate() -> Parameter {
+    let flag = ObjectBuilder::new().schema_type(Type::Boolean).build();
+    query("allow_duplicate", flag, "Creates the row although another one looks the same (409 `possible_duplicate`).")
+}
+
+pub(super) fn query(name: &str, schema: impl Into<RefOr<Schema>>, about: &str) -> Parameter {
     ParameterBuilder::new()
         .name(name)
         .parameter_in(ParameterIn::Query)
         .required(Required::False)
-        .description(Some(about))
-        .schema(Some(schema.into()))
-        .build()
-}
-
-/// A list of values in one parameter: `a,b,c`.
-pub(super) fn separated(name: &str, item: impl Into<RefOr<Schema>>, about: &str) -> Parameter {
-    unexploded(name, Schema::Array(list_of(item)), about)
-}
-
-fn list_of(item: impl Into<RefOr<Schema>>) -> Array {
-    ArrayBuilder::new().items(item.into()).min_items(Some(1)).max_items(Some(100)).build()
-}
-
-fn unexploded(name: &str, schema: Schema, about: &str) -> Parameter {
-    ParameterBuilder::new()
-        .name(name)
-        .parameter_in(ParameterIn::Query)
-        .required(Required::False)
-        .description(Some(about))
-        .style(Some(ParameterStyle::Form))
-        .explode(Some(false))
+        .description(Some(about).filter(|about| !about.is_empty()))
         .schema(Some(schema))
         .build()
 }
 
-pub(super) fn id(resource: &Resource) -> Parameter {
+/// A list of values in one parameter: `a,b,c`.
+pub fn separated(name: &str, item: impl Into<RefOr<Schema>>, about: &str) -> Parameter {
+    let list = ArrayBuilder::new().items(item.into()).max_items(Some(MAX_FILTER_VALUES));
+    unexploded(name, Schema::Array(list.build()), about)
+}
+
+fn unexploded(name: &str, schema: impl Into<RefOr<Schema>>, about: &str) -> Parameter {
+    ParameterBuilder::from(query(name, schema, about)).explode(Some(false)).build()
+}
+
+pub(super) fn id() -> Parameter {
     ParameterBuilder::new()
         .name("id")
         .parameter_in(ParameterIn::Path)
         .required(Required::True)
-        .description(Some(format!("Id of the {}.", spaced(resource.name))))
+        .description(Some("Id of the row."))
         .schema(Some(value_schema(FieldType::Uuid).build()))
-        .example(Some(example(resource.fields[0].example)))
         .build()
 }
 
-pub(super) fn header(name: &str, schema: ObjectBuilder, about: &str) -> Parameter {
+fn header(name: &str, schema: ObjectBuilder, about: &str) -> Parameter {
     ParameterBuilder::new()
         .name(name)
         .parameter_in(ParameterIn::Header)
@@ -179,4 +166,8 @@ pub(super) fn if_none_match() -> Parameter {
         ObjectBuilder::new(),
         "The ETag of an answer that is already there, or several: 304 if one is still good.",
     )
+}
+
+fn string() -> Schema {
+    ObjectBuilder::new().schema_type(Type::String).build().into()
 }

@@ -5,8 +5,8 @@ use utoipa::openapi::schema::{AdditionalProperties, AnyOfBuilder, ObjectBuilder,
 use utoipa::openapi::{Ref, RefOr};
 
 use super::examples::body_example;
-use super::schemas::{self, value_schema};
-use crate::resource::{FieldType, Resource};
+use super::schemas;
+use crate::resource::Resource;
 
 /// A row of the resource.
 pub fn row(resource: &Resource) -> RefOr<Schema> {
@@ -25,9 +25,8 @@ pub fn change(resource: &Resource, keeps: impl Fn(&str) -> bool) -> ObjectBuilde
 
 /// `{"id":…}` of a row that exists, or the body that creates one.
 pub fn known_or_new(resource: &Resource) -> AnyOfBuilder {
-    let id = value_schema(FieldType::Uuid).description(Some(format!("Id of a {} that is there.", resource.name)));
     let new = Ref::from_schema_name(format!("{}Create", resource.schema));
-    AnyOfBuilder::new().item(closed().property("id", id).required("id")).item(new)
+    AnyOfBuilder::new().item(Ref::from_schema_name(schemas::ROW_REFERENCE)).item(new)
 }
 
 fn closed() -> ObjectBuilder {

@@ -1,171 +1,113 @@
 //! OpenAPI schemas of a resource: its row, its bodies, its page.
 
-use serde_json::{Value as Json, json};
+use serde_json::Value as Json;
 use utoipa::openapi::RefOr;
-use utoipa::openapi::schema::{
-    AdditionalProperties, AnyOfBuilder, ArrayBuilder, KnownFormat, ObjectBuilder, Schema, SchemaFormat, SchemaType,
-    Type,
-};
+use utoipa::openapi::extensions::ExtensionsBuilder;
+use utoipa::openapi::schema::{AdditionalProperties, ArrayBuilder, ObjectBuilder, Schema, Type};
 
-use super::examples::{body_example, capital, example, row_example, spaced};
-use crate::http::openapi_responses::{self, reference, with_default};
-use crate::resource::field::{Field, FieldType, SAFE_INTEGER};
-use crate::resource::{Cardinality, Resource, iso_codes, relation};
+use super::examples::{body_example, example, row_example, spaced};
+use super::field_schema::{METADATA, choices, integer, named, repeated, set, shown};
+pub(super) use super::field_schema::{value_schema, written};
+use super::names;
+use crate::http::openapi_responses::reference;
+use crate::resource::batch::MAX_ITEMS;
+use crate::resource::field::FieldType;
+use crate::resource::list_query::MAX_FILTER_VALUES;
+use crate::resource::{Cardinality, Resource, relation};
 
-/// Returns the schema of a value of the field type, as a body or a parameter takes it.
-pub(super) fn value_schema(kind: FieldType) -> ObjectBuilder {
-    let string = || ObjectBuilder::new().schema_type(Type::String);
-    let format = |format| string().format(Some(SchemaFormat::KnownFormat(format)));
-    match kind {
-        FieldType::Uuid => string().format(Some(SchemaFormat::Custom("uuid".to_owned()))),
-        // Not blank.
-        FieldType::Text { min: min @ 1.., max } => {
-            string().min_length(Some(min)).max_length(Some(max)).pattern(Some(r"\S"))
-        }
-        FieldType::Secret { min, max } => string().min_length(Some(min)).max_length(Some(max)).pattern(Some(r"\S")),
-        FieldType::Text { min, max } => string().min_length(Some(min)).max_length(Some(max)),
-        FieldType::Domain => string().max_length(Some(253)).pattern(Some(
-            r"^([A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\.)+[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?$",
-        )),
-        FieldType::Choice(among) => string().enum_values(Some(among.iter().copied())),
-        FieldType::Email => string()
-            .max_length(Some(254))
-            .pattern(Some(r"^[^@\s\x00-\x1f\x7f-\x9f]+@([^@\s.\x00-\x1f\x7f-\x9f]+\.)+[^@\s.\x00-\x1f\x7f-\x9f]+$")),
-        FieldType::Phone => string()
-            .pattern(Some(r"^[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]{0,48}[^\s\x00-\x1f\x7f-\x9f]$"))
-            .min_length(Some(2))
-            .max_length(Some(50)),
-        FieldType::Int { min, max } => integer(min, max),
-        FieldType::Bool => ObjectBuilder::new().schema_type(Type::Boolean),
-        FieldType::Time => format(KnownFormat::DateTime),
-        FieldType::Date => format(KnownFormat::Date),
-        FieldType::Zone => string().enum_values(Some(["UTC", "Europe/Berlin"])),
-        FieldType::Currency => string().pattern(Some("^[A-Z]{3}$")),
-        FieldType::Country => string().pattern(Some("^[A-Z]{2}$")),
-        FieldType::Decimal => string().pattern(Some(r"^[0-9]{1,8}(\.[0-9]{1,6})?$")),
-        FieldType::Tags | FieldType::Object => ObjectBuilder::new()
-            .schema_type(Type::Object)
-            .additional_properties(Some(AdditionalProperties::FreeForm(true))),
-    }
+/// The schema of a filter by a reference that may be null.
+pub(super) const ID_FILTER: &str = "IdFilter";
+
+/// The schema of a reference to a row, where the body may also have a new one.
+pub(super) const ROW_REFERENCE: &str = "RowReference";
+
+/// The schema of a request for rows by id.
+pub(super) const BATCH_READ: &str = "BatchRead";
+
+const METADATA_ABOUT: &str = "Fields of your own: any JSON object, of which a change names what it changes (RFC 7396). A list is \
+                              narrowed by `metadata.<key>=<text>`.";
+
+/// Returns the schemas that all resources share, with their names.
+pub(super) fn shared() -> Vec<(&'static str, Schema)> {
+    let metadata = ObjectBuilder::new()
+        .schema_type(Type::Object)
+        .additional_properties(Some(AdditionalProperties::FreeForm(true)))
+        .description(Some(METADATA_ABOUT));
+    let id = ObjectBuilder::new()
+        .schema_type(Type::String)
+        .pattern(Some("^(none|[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12})$"));
+    let ids = ArrayBuilder::new()
+        .items(RefOr::T(Schema::from(id.build())))
+        .min_items(Some(1))
+        .max_items(Some(MAX_FILTER_VALUES))
+        .description(Some("Any of these ids; or only `none`: rows that reference nothing."));
+    vec![
+        (METADATA, metadata.build().into()),
+        (ROW_REFERENCE, row_reference()),
+        (ID_FILTER, Schema::Array(ids.build())),
+        ("PageInfo", page_info()),
+        (BATCH_READ, batch_read()),
+    ]
 }
 
-pub(super) fn integer(min: i64, max: i64) -> ObjectBuilder {
-    // Beyond these bounds a double rounds, also in readers of the document.
-    let (min, max) = (min.max(-SAFE_INTEGER), max.min(SAFE_INTEGER));
-    openapi_responses::integer(min, max).minimum(Some(min as f64)).maximum(Some(max as f64))
-}
-
-pub(super) fn text(min: usize, max: usize) -> Schema {
-    ObjectBuilder::new().schema_type(Type::String).min_length(Some(min)).max_length(Some(max)).build().into()
-}
-
-/// Returns a field's schema in a response, or in a body in which an absent field has its default.
-pub(super) fn field(field: &Field, writing: bool) -> Schema {
-    match field.default.filter(|_| writing) {
-        Some(default) => described(field, writing, &with_default(&about(field), default)),
-        None => described(field, writing, &about(field)),
+/// Returns the schemas of the resource's fields, parameters, rows and single writes, with their names.
+pub(super) fn of(resource: &Resource) -> Vec<(String, Schema)> {
+    let mut schemas = vec![
+        (resource.schema.to_owned(), row(resource)),
+        (names::page(resource), page(resource)),
+        (names::sort(resource), sort(resource)),
+    ];
+    for field in resource.fields.iter().filter(|field| matches!(field.field_type, FieldType::Choice(_))) {
+        schemas.push((names::choice(resource, field), choices(field)));
     }
-}
-
-fn described(field: &Field, writing: bool, about: &str) -> Schema {
-    if field.field_type == FieldType::Tags {
-        let tags = ArrayBuilder::new().items(RefOr::T(text(1, 50))).max_items(Some(50)).description(Some(about));
-        // A body has a list, or leaves the field out.
-        let or_null = if field.nullable && !writing { vec![Type::Array, Type::Null] } else { vec![Type::Array] };
-        let tags = tags.schema_type(SchemaType::from_iter(or_null));
-        return Schema::Array(tags.examples([example(field.example)]).build());
+    if !resource.relations.is_empty() {
+        schemas.push((names::include(resource), include(resource)));
     }
-    let mut schema = match field.field_type {
-        // A response may hold values that were written under older rules.
-        FieldType::Text { max, .. } if !writing => ObjectBuilder::new().schema_type(Type::String).max_length(Some(max)),
-        FieldType::Email | FieldType::Phone | FieldType::Domain if !writing => {
-            ObjectBuilder::new().schema_type(Type::String)
-        }
-        FieldType::Zone => ObjectBuilder::new().schema_type(Type::String).pattern(Some("^[A-Za-z0-9_+/-]+$")),
-        kind => value_schema(kind),
-    };
-    if field.field_type == FieldType::Zone && writing {
-        // Only existing names are valid: the list is IANA's, too long to print.
-        schema = schema.description(Some(about));
+    if resource.operations.create {
+        schemas.push((names::create(resource), body(resource, true)));
     }
-    if field.nullable {
-        schema = nullable(schema, field.field_type);
+    if resource.operations.update {
+        schemas.push((names::update(resource), body(resource, false)));
     }
-    schema.description(Some(about)).examples([example(field.example)]).build().into()
-}
-
-/// Returns a field's schema in a body. A default applies to a new row: in a patch, and in an upsert that matches a row,
-/// absent fields stay unchanged.
-pub(super) fn written(known: &Field, creates: bool) -> Schema {
-    match known.default.filter(|_| creates) {
-        Some(_) if known.field_type == FieldType::Time => {
-            described(known, true, &format!("{} A new row's default: now.", about(known)))
-        }
-        Some(default) => described(known, true, &format!("{} A new row's default: `{default}`.", about(known))),
-        None => described(known, true, &about(known)),
+    if resource.secret.is_some() {
+        schemas.push((names::created(resource), with_secret(resource)));
     }
-}
-
-/// A field's description, with what holds for all of its type.
-fn about(field: &Field) -> String {
-    match (field.field_type, field.currency) {
-        (FieldType::Currency, _) => format!("{} {}", field.description, iso_codes::about_minor_units()),
-        (FieldType::Country, _) => format!("{} ISO 3166-1 alpha-2.", field.description),
-        (FieldType::Int { .. }, Some(currency)) => format!(
-            "{} How many of these one unit has is said by the currency in `{currency}`: 1250 is 12.50 EUR, 1250 JPY or 1.250 KWD.",
-            field.description
-        ),
-        _ => field.description.to_owned(),
-    }
-}
-
-pub(super) fn nullable(schema: ObjectBuilder, kind: FieldType) -> ObjectBuilder {
-    let base = match kind {
-        FieldType::Int { .. } => Type::Integer,
-        FieldType::Bool => Type::Boolean,
-        FieldType::Object => Type::Object,
-        _ => Type::String,
-    };
-    let schema = schema.schema_type(SchemaType::from_iter([base, Type::Null]));
-    match kind {
-        FieldType::Choice(among) => {
-            schema.enum_values(Some(among.iter().map(|choice| json!(choice)).chain([Json::Null])))
-        }
-        _ => schema,
-    }
+    schemas
 }
 
 pub(super) fn row(resource: &Resource) -> Schema {
     let mut object = ObjectBuilder::new().schema_type(Type::Object).description(Some(resource.description));
     for known in resource.fields {
-        object = object.property(known.name, field(known, false)).required(known.name);
+        object = object.property(known.name, shown(resource, known)).required(known.name);
     }
     for relation in resource.relations {
-        let other = reference(relation.resource().schema);
+        let other = relation.resource().schema;
         let about = format!("{} Only with `include={}`.", relation.about, relation.name);
         object = match relation.arity {
             Cardinality::Many { limit } => {
                 let about = format!("{about} At most {limit}; list them for more.");
-                object.property(
-                    relation.name,
-                    ArrayBuilder::new().items(other).max_items(Some(relation::MANY as usize)).description(Some(about)),
-                )
+                let rows = ArrayBuilder::new().items(reference(other)).max_items(Some(relation::MANY as usize));
+                object.property(relation.name, rows.description(Some(about)))
             }
-            Cardinality::One | Cardinality::First => {
-                let null = ObjectBuilder::new().schema_type(Type::Null);
-                object.property(relation.name, AnyOfBuilder::new().item(other).item(null).description(Some(about)))
-            }
+            Cardinality::One | Cardinality::First => object.property(relation.name, named(other, true, &about)),
         };
     }
     object.examples([row_example(resource)]).build().into()
 }
 
+/// Returns the body that creates a row, or the one that changes a row. The latter has all fields, since a row that was
+/// read can be written back.
 pub(super) fn body(resource: &Resource, creates: bool) -> Schema {
-    let mut object = ObjectBuilder::new()
-        .schema_type(Type::Object)
-        .additional_properties(Some(AdditionalProperties::FreeForm(false)));
-    for known in resource.writable_fields(creates) {
-        object = object.property(known.name, written(known, creates));
+    let mut object = closed();
+    if !creates {
+        object = object.description(Some(format!("What changes, of the fields of `{}`.", resource.schema)));
+    }
+    for known in resource.fields {
+        if known.is_writable(creates) {
+            object = object.property(known.name, set(resource, known, creates));
+        } else if !creates {
+            object = object.property(known.name, repeated(resource, known));
+        }
         if creates && known.required {
             object = object.required(known.name);
         }
@@ -173,10 +115,14 @@ pub(super) fn body(resource: &Resource, creates: bool) -> Schema {
     object.examples([body_example(resource, creates)]).build().into()
 }
 
+/// An object without members other than its own.
+pub(super) fn closed() -> ObjectBuilder {
+    ObjectBuilder::new().schema_type(Type::Object).additional_properties(Some(AdditionalProperties::FreeForm(false)))
+}
+
 pub(super) fn page(resource: &Resource) -> Schema {
     ObjectBuilder::new()
         .schema_type(Type::Object)
-        .description(Some(format!("A page of {}.", spaced(resource.plural))))
         .property("data", ArrayBuilder::new().items(reference(resource.schema)))
         .property("page", reference("PageInfo"))
         .required("data")
@@ -185,69 +131,69 @@ pub(super) fn page(resource: &Resource) -> Schema {
         .into()
 }
 
-pub(super) fn batch(resource: &Resource) -> Schema {
-    let ids = ArrayBuilder::new()
-        .items(value_schema(FieldType::Uuid))
-        .description(Some("Ids that name no row of the business."));
+fn sort(resource: &Resource) -> Schema {
+    let sorts = resource.sorts.iter().flat_map(|sort| [sort.name.to_owned(), format!("-{}", sort.name)]);
+    // Without names of their own, generators number the values that begin with `-`.
+    let constants = resource.sorts.iter().map(|sort| sort.name.to_uppercase());
+    let constants: Vec<String> = constants.flat_map(|name| [name.clone(), format!("{name}_DESC")]).collect();
+    ObjectBuilder::new()
+        .schema_type(Type::String)
+        .enum_values(Some(sorts))
+        .description(Some("An order; `-` for descending."))
+        .extensions(Some(ExtensionsBuilder::new().add("x-enum-varnames", constants).build()))
+        .build()
+        .into()
+}
+
+fn include(resource: &Resource) -> Schema {
+    let names = resource.relations.iter().map(|relation| relation.name);
+    let about = format!("A relation of {}.", spaced(resource.plural));
+    ObjectBuilder::new().schema_type(Type::String).enum_values(Some(names)).description(Some(about)).build().into()
+}
+
+fn row_reference() -> Schema {
+    let id = value_schema(FieldType::Uuid).description(Some("Id of a row that is there."));
+    closed().property("id", id).required("id").build().into()
+}
+
+/// Returns the response to a request for rows by id.
+pub(super) fn batch_read_result(resource: &Resource) -> Schema {
+    let rows = ArrayBuilder::new().items(reference(resource.schema));
+    let missing = ArrayBuilder::new().items(value_schema(FieldType::Uuid));
     ObjectBuilder::new()
         .schema_type(Type::Object)
-        .description(Some(format!("{} by id, in the order asked.", capital(&spaced(resource.plural)))))
-        .property("data", ArrayBuilder::new().items(reference(resource.schema)))
-        .property("missing", ids)
+        .property("data", rows)
+        .property("missing", missing)
         .required("data")
         .required("missing")
         .build()
         .into()
 }
 
-pub(super) fn batch_schema(resource: &Resource) -> Schema {
-    let ids = ArrayBuilder::new().items(value_schema(FieldType::Uuid)).min_items(Some(1)).max_items(Some(1000));
-    let fields = RefOr::T(field_names(resource));
-    let mut object = ObjectBuilder::new()
-        .schema_type(Type::Object)
+fn batch_read() -> Schema {
+    let names = |about: &str| ArrayBuilder::new().items(RefOr::T(field_name())).description(Some(about));
+    let ids = ArrayBuilder::new().items(value_schema(FieldType::Uuid)).min_items(Some(1)).max_items(Some(MAX_ITEMS));
+    closed()
+        .description(Some("Which rows to get: `data` has them in this order, `missing` the ids that name no row."))
         .property("ids", ids)
         .required("ids")
-        .property("fields", ArrayBuilder::new().items(fields).description(Some("Shows only these fields.")))
-        .additional_properties(Some(AdditionalProperties::FreeForm(false)));
-    if !resource.relations.is_empty() {
-        let names = relation_names(resource);
-        object = object
-            .property("include", ArrayBuilder::new().items(RefOr::T(names)).description(Some("Relations to expand.")));
-    }
-    object.build().into()
+        .property("include", names("Relations to expand, as in the list of the rows."))
+        .property("fields", names("Shows only these fields, as in the list of the rows."))
+        .build()
+        .into()
 }
 
-/// The values of `fields`: a field of the row, or one of a relation that is included.
-pub(super) fn field_names(resource: &Resource) -> Schema {
-    let own = resource.fields.iter().map(|field| field.name);
-    let own = ObjectBuilder::new().schema_type(Type::String).enum_values(Some(own));
-    if resource.relations.is_empty() {
-        return own.build().into();
-    }
-    let relations = resource.relations.iter().map(|relation| relation.name).collect::<Vec<_>>().join("|");
-    let related = ObjectBuilder::new()
-        .schema_type(Type::String)
-        .pattern(Some(format!(r"^({relations})\.[a-z0-9_]+$")))
-        .description(Some("A field of a relation that `include` names."));
-    AnyOfBuilder::new().item(own).item(related).build().into()
+/// A name in `fields`: a field of the row, or one of a relation that is included.
+pub(super) fn field_name() -> Schema {
+    ObjectBuilder::new().schema_type(Type::String).pattern(Some(r"^[a-z0-9_]+(\.[a-z0-9_]+)?$")).build().into()
 }
 
-pub(super) fn relation_names(resource: &Resource) -> Schema {
-    let names = resource.relations.iter().map(|relation| relation.name);
-    ObjectBuilder::new().schema_type(Type::String).enum_values(Some(names)).build().into()
-}
-
-/// Returns the name of the create response's schema, the only one with the secret.
-pub(super) fn created_schema(resource: &Resource) -> String {
-    if resource.secret.is_some() { format!("{}Created", resource.schema) } else { resource.schema.to_owned() }
-}
-
-pub(super) fn with_secret(resource: &Resource) -> Schema {
+fn with_secret(resource: &Resource) -> Schema {
     let (Schema::Object(mut object), Some(secret)) = (row(resource), resource.secret) else {
         return row(resource);
     };
     object.examples = vec![created_example(resource)];
-    object.properties.insert(secret.name.to_owned(), RefOr::T(field(secret, false)));
+    object.properties.insert(secret.name.to_owned(), shown(resource, secret));
     object.required.push(secret.name.to_owned());
     Schema::Object(object)
 }
@@ -258,4 +204,26 @@ pub(super) fn created_example(resource: &Resource) -> Json {
         shown[secret.name] = example(secret.example);
     }
     shown
+}
+
+fn page_info() -> Schema {
+    let nullable = utoipa::openapi::schema::SchemaType::from_iter([Type::String, Type::Null]);
+    let text = |about: &str| Some(about.to_owned());
+    ObjectBuilder::new()
+        .schema_type(Type::Object)
+        .description(Some("Where a page stands in its list."))
+        .property("limit", integer(1, i64::from(i32::MAX)).description(text("How many rows a page has at most.")))
+        .property(
+            "next",
+            ObjectBuilder::new().schema_type(nullable).description(text("Cursor of the next page; null on the last.")),
+        )
+        .property("total", integer(0, i64::MAX).description(text("How many rows match; with `count` only.")))
+        .property(
+            "at_least",
+            ObjectBuilder::new().schema_type(Type::Boolean).description(text("There are more than `total`.")),
+        )
+        .required("limit")
+        .required("next")
+        .build()
+        .into()
 }

@@ -1,6 +1,8 @@
 //! OpenAPI schemas of the values in bodies other than those of resources.
 
+use utoipa::openapi::schema::{AdditionalProperties, Type};
 use utoipa::openapi::{ObjectBuilder, RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
 
 use super::examples::example;
 use super::schemas::value_schema;
@@ -16,3 +18,18 @@ pub fn value(kind: FieldType, about: &str, example_json: &str) -> RefOr<Schema> 
     let schema = value_schema(kind).description(Some(about.trim())).examples([example(example_json)]);
     Schema::from(schema.build()).into()
 }
+
+/// Any JSON object, for members whose own members are not described.
+pub struct JsonObject;
+
+impl PartialSchema for JsonObject {
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new()
+            .schema_type(Type::Object)
+            .additional_properties(Some(AdditionalProperties::FreeForm(true)))
+            .description(Some("Any JSON object."))
+            .into()
+    }
+}
+
+impl ToSchema for JsonObject {}

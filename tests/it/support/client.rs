@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::LazyLock;
 
+use rapport::base::error::{FIELD_ERROR_CODES, PROBLEM_CODES};
 use reqwest::blocking::{RequestBuilder, Response};
 use reqwest::header::HeaderMap;
 use serde_json::Value;
@@ -118,7 +119,21 @@ impl Answer {
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let text = response.text().expect("a body");
         let json = serde_json::from_str(&text).unwrap_or(Value::Null);
-        Self { status, headers, text, json }
+        let answer = Self { status, headers, text, json };
+        answer.assert_documented_codes();
+        answer
+    }
+
+    /// Clients have a type of the codes in the OpenAPI document.
+    fn assert_documented_codes(&self) {
+        if self.header("content-type") != "application/problem+json" {
+            return;
+        }
+        assert!(PROBLEM_CODES.contains(&self.code()), "PROBLEM_CODES lacks {}: {}", self.code(), self.text);
+        for error in self.json["errors"].as_array().into_iter().flatten() {
+            let code = error["code"].as_str().unwrap_or_default();
+            assert!(FIELD_ERROR_CODES.contains(&code), "FIELD_ERROR_CODES lacks {code}: {}", self.text);
+        }
     }
 
     /// Asserts the status and returns the response.
