@@ -1,10 +1,11 @@
 //! Tests of the audit log: every change of a row is recorded, whichever way it was made, and nothing else is.
 
+use rapport::app::registry::RESOURCES;
 use rapport::auth::Role;
 use serde_json::{Value, json};
 
 use crate::sign_in::{admit, client, sign_in};
-use crate::support::{Client, Service};
+use crate::support::{Client, Database, Samples, Service};
 
 fn entries(api: &Client, path: &str) -> Vec<Value> {
     api.get(path).expect(200).rows().to_vec()
@@ -192,4 +193,118 @@ fn delete_user_with_3000_leads_audits_each_unassignment() {
     assert_eq!(page.json["page"]["total"], 3001);
     assert_eq!(page.rows()[0]["changes"], json!({ "assignee_id": { "old": bo, "new": null } }));
     assert_eq!(page.rows()[0]["actor_kind"], "api_key");
+}
+
+/// The tables with entries about updates, and how `rapport_enable_audit` is called for each.
+fn audited_tables(database: &Database) -> Vec<(String, String)> {
+    let tables = database.rows::<2>(
+        "SELECT c.relname::text, CASE WHEN EXISTS (SELECT FROM pg_trigger d WHERE d.tgrelid = c.oid AND d.tgname = 'audit_delete')
+             THEN 'INSERT UPDATE DELETE' ELSE 'INSERT UPDATE' END
+         FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid WHERE t.tgname = 'audit_update' ORDER BY 1",
+    );
+    let call = |[table, events]: [String; 2]| {
+        let tenant = match table.as_str() {
+            "businesses" => "id",
+            "users" => "nowhere",
+            _ => "business_id",
+        };
+        let call = format!("SELECT rapport_enable_audit('{table}', '{tenant}', '{events}')");
+        (table, call)
+    };
+    tables.into_iter().map(call).collect()
+}
+
+#[test]
+fn audit_functions_compare_all_columns_of_their_tables() {
+    let database = Database::create();
+    let functions =
+        "SELECT proname::text, prosrc FROM pg_proc WHERE proname LIKE 'rapport\\_audit\\_update\\_%' ORDER BY 1";
+    let before = database.rows::<2>(functions);
+    assert!(before.len() > 20, "{}", before.len());
+    for (table, call) in audited_tables(&database) {
+        database.run(&call);
+        assert_eq!(
+            database.rows::<2>(functions),
+            before,
+            "the columns of {table} changed: the migration that changes them must call {call}"
+        );
+    }
+}
+
+/// What the entries of an UPDATE have by definition: the members of the rows' JSON that differ.
+const REFERENCE: &str = "
+    CREATE TABLE reference (resource text, row_id uuid, action text, changes jsonb);
+    CREATE FUNCTION refer() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+        INSERT INTO reference
+        SELECT replace(TG_TABLE_NAME, '_', '-'), (is_now ->> 'id')::uuid,
+            CASE WHEN was ->> 'deleted_at' IS NOT DISTINCT FROM is_now ->> 'deleted_at' THEN 'updated'
+                 WHEN is_now ->> 'deleted_at' IS NULL THEN 'restored' ELSE 'deleted' END, coalesce(changed, '{}')
+        FROM (SELECT to_jsonb(a) AS is_now, to_jsonb(b) AS was FROM after a JOIN before b ON a.id = b.id) r, LATERAL (
+            SELECT jsonb_object_agg(key, jsonb_build_object('old', was -> key, 'new', value)) AS changed FROM jsonb_each(is_now)
+            WHERE value IS DISTINCT FROM was -> key AND key <> ALL (rapport_audit_omitted())) c
+        WHERE changed IS NOT NULL OR was ->> 'deleted_at' IS DISTINCT FROM is_now ->> 'deleted_at';
+        RETURN NULL;
+    END $$;";
+
+/// Sets each column of `table` to values that JSON, text and comparisons treat differently, in an UPDATE each; an UPDATE that
+/// a constraint rejects changes nothing.
+const STRANGE_VALUES: &str = r#"
+    DO $do$
+    DECLARE col record; value text; BEGIN
+        FOR col IN SELECT a.attname, format_type(a.atttypid, NULL) AS type FROM pg_attribute a WHERE a.attrelid = '{table}'::regclass
+                AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '' AND a.attname NOT IN ('id', 'business_id') LOOP
+            FOREACH value IN ARRAY CASE col.type
+                WHEN 'text' THEN ARRAY['NULL', $v$ E'q"\\ '' é{} , null \t\n\x01' $v$, $v$ '' $v$, $v$ 'viewer' $v$]
+                WHEN 'jsonb' THEN ARRAY['NULL', $v$ '{"a\"b": [null, 1.00, {"x": null}], "é": "\u0001"}' $v$, $v$ 'null' $v$, $v$ '{}' $v$]
+                WHEN 'text[]' THEN ARRAY['NULL', $v$ ARRAY['a,b', '"', NULL, '{}'] $v$, $v$ '{}' $v$]
+                WHEN 'timestamp with time zone' THEN ARRAY['NULL', 'now()', $v$ '2020-01-01 00:00:00.123456+05:30' $v$]
+                WHEN 'numeric' THEN ARRAY['NULL', '1.10', '1.100000', '0']
+                WHEN 'boolean' THEN ARRAY['true', 'false']
+                WHEN 'date' THEN ARRAY['NULL', $v$ '2020-02-29' $v$]
+                WHEN 'bytea' THEN ARRAY[$v$ '\x00ff' $v$]
+                WHEN 'uuid' THEN ARRAY['NULL', 'id']
+                ELSE ARRAY['NULL', '0', '7', '9007199254740993'] END LOOP
+                BEGIN
+                    EXECUTE format('UPDATE %I SET %I = %s', '{table}', col.attname, value);
+                EXCEPTION WHEN integrity_constraint_violation OR not_null_violation OR check_violation OR foreign_key_violation
+                    OR numeric_value_out_of_range OR raise_exception THEN NULL;
+                END;
+            END LOOP;
+        END LOOP;
+    END $do$"#;
+
+#[test]
+fn audit_entries_of_updates_equal_differences_of_row_json() {
+    let service = Service::start();
+    let mut samples = Samples::new(&service.client);
+    for resource in RESOURCES {
+        samples.row(resource);
+    }
+    let database = &service.database;
+    database.run(REFERENCE);
+    let tables = audited_tables(database);
+    for (table, _) in &tables {
+        database.run(&format!(
+            "CREATE TRIGGER refer AFTER UPDATE ON {table} REFERENCING OLD TABLE AS before NEW TABLE AS after
+             FOR EACH STATEMENT EXECUTE FUNCTION refer()"
+        ));
+    }
+    database.run("CREATE TABLE earlier AS SELECT id FROM audit_log");
+    for (table, _) in &tables {
+        // The entry of a user belongs to the business in which the change was made.
+        let inside = format!("SET rapport.business = '{}';", service.business);
+        database.run(&(inside + &STRANGE_VALUES.replace("{table}", table)));
+    }
+    let compared = database.rows::<3>(
+        "SELECT resource, count(*)::text, (count(*) FILTER (WHERE expected IS DISTINCT FROM written))::text FROM (
+             SELECT resource, row_id, action, changes, count(*) FILTER (WHERE is_reference) AS expected,
+                 count(*) FILTER (WHERE NOT is_reference) AS written
+             FROM (SELECT true AS is_reference, resource, row_id, action, changes FROM reference
+                 UNION ALL SELECT false, resource, row_id, action, changes FROM audit_log
+                 WHERE id NOT IN (SELECT id FROM earlier) AND action IN ('updated', 'deleted', 'restored')) both_logs
+             GROUP BY resource, row_id, action, changes) entries
+         GROUP BY resource ORDER BY resource",
+    );
+    assert_eq!(compared.len(), tables.len(), "tables without a change: {compared:?}");
+    assert!(compared.iter().all(|[_, _, differing]| differing == "0"), "{compared:?}");
 }
