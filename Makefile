@@ -102,7 +102,7 @@ deny: ## check licences, bans and sources of the dependencies
 deploy: ## validate deploy/kubernetes, Dockerfile and docker-compose.yml, offline
 	@scripts/validate-deploy.sh
 
-contract: features ## test the running service against openapi/openapi.json: linter, client, schemathesis
+contract: features ## test the running service against openapi/openapi.json: linter, clients, schemathesis
 	@RAPPORT_POSTGRES_BIN=$$(scripts/postgres.sh) || exit 1; export RAPPORT_POSTGRES_BIN; \
 	CARGO_FEATURES="$(FEATURES)" exec scripts/contract.sh $(ARGS)
 

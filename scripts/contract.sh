@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Tests the service against its OpenAPI document from outside, with third-party tools:
 #   1. Redocly lints openapi/openapi.json;
-#   2. openapi-typescript generates a client; programs that use it compile under `tsc --strict` and run;
+#   2. scripts/clients.sh generates clients for TypeScript, Python, Go and Java, and runs a program with each;
 #   3. schemathesis calls every operation with valid and invalid input: no 5xx, no response that violates the document;
 #   4. the service exits on SIGTERM with status 0, in time.
 #
@@ -22,8 +22,8 @@ fail() { printf 'contract.sh: %s\n' "$*" >&2; exit 1; }
 export PATH=$PWD/.tools/nodejs/bin:$PATH
 scripts/tools.sh node
 scripts/tools.sh python
+scripts/tools.sh clients
 bin=.tools/node/node_modules/.bin
-out=.tools/node/contract
 
 if [ -n "${RAPPORT_BINARY:-}" ]; then
   binary=$RAPPORT_BINARY
@@ -37,14 +37,10 @@ fi
 step "The document: redocly lint"
 "$bin/redocly" lint --config tools/contract/redocly.yaml openapi/openapi.json
 
-step "The client: openapi-typescript, tsc --strict"
-rm -rf "$out"
-mkdir -p "$out"
-cp tools/contract/*.ts tools/contract/tsconfig.json "$out/"
-# Beside node_modules and the generated types, so that plain imports resolve both.
-"$bin/openapi-typescript" openapi/openapi.json --output "$out/api.ts"
-"$bin/tsc" --project "$out/tsconfig.json" --strict --noEmit
-"$bin/tsc" --project "$out/tsconfig.json"
+step "The clients: each generator, then its compiler"
+# Go and Java are generated from the OpenAPI 3.0 form.
+"$binary" openapi --version 3.0 >.tools/openapi-3.0.json
+scripts/clients.sh build openapi/openapi.json .tools/openapi-3.0.json
 
 step "The service, on an empty state folder"
 # Under /tmp whatever TMPDIR is: a Unix socket's path may have 107 bytes, and macOS uses most of them. Traversable,
@@ -85,13 +81,8 @@ done
 [ "${ready:-}" = yes ] || { tail -n 50 "$log" >&2; fail "the service was not ready within a minute."; }
 echo "ready on $RAPPORT_BIND"
 
-step "The client's programs"
-for program in list-leads list-contacts; do
-  RAPPORT_URL=http://$RAPPORT_BIND RAPPORT_API_KEY=$key node "$out/out/$program.js" >"$out/$program.txt" ||
-    { tail -n 5 "$out/$program.txt"; fail "$program.ts failed."; }
-  echo "$program: $(tail -n 1 "$out/$program.txt"), for example:"
-  head -n 3 "$out/$program.txt" | sed 's/^/    /'
-done
+step "The clients' programs"
+RAPPORT_URL=http://$RAPPORT_BIND RAPPORT_API_KEY=$key scripts/clients.sh run
 
 step "Every operation: schemathesis, at most $seconds s"
 faults=0
