@@ -2,6 +2,7 @@
 import re
 
 import schemathesis
+from schemathesis import GenerationMode
 
 # A field of the row, or of a relation: the pattern of the parameter.
 FIELD = r"[a-z0-9_]+(\.[a-z0-9_]+)?"
@@ -9,6 +10,11 @@ FIELD = r"[a-z0-9_]+(\.[a-z0-9_]+)?"
 
 @schemathesis.hook
 def before_call(context, case, **kwargs):
+    _drop_valid_fields(case)
+    _make_invalid_batch_atomic(case)
+
+
+def _drop_valid_fields(case):
     """Drops a valid `fields`: a projected response lacks members that the schema of a whole row requires.
 
     The row's schema requires them all the same, because generated clients would otherwise treat every member of
@@ -20,3 +26,14 @@ def before_call(context, case, **kwargs):
     names = asked if isinstance(asked, list) else str(asked).split(",")
     if 1 <= len(names) <= 100 and all(re.fullmatch(FIELD, str(name)) for name in names):
         del case.query["fields"]
+
+
+def _make_invalid_batch_atomic(case):
+    """Drops `all_or_none: false` from an invalid batch, which must be rejected.
+
+    With it, an invalid item is no error of the request: the response is 200, and that item's result has status 422.
+    """
+    mode = case.meta.generation.mode if case.meta else None
+    if mode == GenerationMode.NEGATIVE and "/batch/" in case.operation.path and isinstance(case.body, dict):
+        if case.body.get("all_or_none") is False:
+            del case.body["all_or_none"]
