@@ -1,8 +1,8 @@
 //! What the search for duplicates takes and returns.
 
 use serde::Serialize;
+use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::Schema;
-use utoipa::openapi::{Ref, RefOr};
 use utoipa::{PartialSchema, ToSchema};
 use uuid::Uuid;
 
@@ -36,11 +36,7 @@ impl PartialSchema for ContactDuplicateSearch {
     }
 }
 
-impl ToSchema for ContactDuplicateSearch {
-    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
-        value_schemas(schemas);
-    }
-}
+impl ToSchema for ContactDuplicateSearch {}
 
 /// A company that could be made, or one that is there.
 pub struct CompanyDuplicateSearch;
@@ -51,24 +47,15 @@ impl PartialSchema for CompanyDuplicateSearch {
     }
 }
 
-impl ToSchema for CompanyDuplicateSearch {
-    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
-        value_schemas(schemas);
-    }
-}
+impl ToSchema for CompanyDuplicateSearch {}
 
 fn search_schema(resource: &'static Resource) -> RefOr<Schema> {
     let about = format!("A {} that could be made, or the `id` of one that is there.", resource.name);
     openapi::change(resource, |_| true)
-        .property("id", Ref::from_schema_name(KnownRow::name()))
-        .property("limit", Ref::from_schema_name(DuplicateLimit::name()))
+        .property("id", openapi::or_null(KnownRow::schema()))
+        .property("limit", openapi::or_null(DuplicateLimit::schema()))
         .description(Some(about))
         .into()
-}
-
-fn value_schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
-    schemas.push((KnownRow::name().into(), KnownRow::schema()));
-    schemas.push((DuplicateLimit::name().into(), DuplicateLimit::schema()));
 }
 
 /// Contacts that could be the same, the likeliest first.

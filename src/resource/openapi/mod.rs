@@ -30,5 +30,5 @@ pub use self::names::pascal;
 pub use self::parameters::{limit, separated};
 pub use self::path_item::insert;
 pub use self::row_parts::{change, creation, known_or_new, row};
-pub use self::values::{JsonObject, choice, value};
+pub use self::values::{JsonObject, choice, or_null, value};
 pub use super::iso_codes::about_minor_units;

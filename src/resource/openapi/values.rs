@@ -1,6 +1,6 @@
 //! OpenAPI schemas of the values in bodies other than those of resources.
 
-use utoipa::openapi::schema::{AdditionalProperties, Type};
+use utoipa::openapi::schema::{AdditionalProperties, SchemaType, Type};
 use utoipa::openapi::{ObjectBuilder, RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
@@ -17,6 +17,19 @@ pub fn choice(among: &'static [&'static str]) -> ObjectBuilder {
 pub fn value(kind: FieldType, about: &str, example_json: &str) -> RefOr<Schema> {
     let schema = value_schema(kind).description(Some(about.trim())).examples([example(example_json)]);
     Schema::from(schema.build()).into()
+}
+
+/// The schema of a value, or null.
+pub fn or_null(schema: RefOr<Schema>) -> RefOr<Schema> {
+    match schema {
+        RefOr::T(Schema::Object(mut value)) => {
+            if let SchemaType::Type(kind) = value.schema_type {
+                value.schema_type = SchemaType::from_iter([kind, Type::Null]);
+            }
+            RefOr::T(Schema::Object(value))
+        }
+        other => other,
+    }
 }
 
 /// Any JSON object, for members whose own members are not described.
