@@ -59,10 +59,13 @@ pub fn is(mutant: Mutant) -> bool {
     *CHOSEN == Some(mutant)
 }
 
+/// In microseconds: about as long as a request on a slow machine takes, so that others end within it.
+const LONGEST_PAUSE: u64 = 30_000;
+
 fn moment() -> Duration {
     // Mostly zero, so that the test still sends many requests.
     match rand::rng().random_range(0..10) {
-        0 => Duration::from_micros(rand::rng().random_range(0..5_000)),
+        0 => Duration::from_micros(rand::rng().random_range(0..LONGEST_PAUSE)),
         _ => Duration::ZERO,
     }
 }

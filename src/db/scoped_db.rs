@@ -129,6 +129,7 @@ impl ScopedDb {
         #[cfg(feature = "mutants")]
         if crate::base::mutants::is(crate::base::mutants::Mutant::BumpBefore) {
             self.move_everything().await?;
+            crate::base::mutants::delay().await;
         }
         #[cfg(feature = "mutants")]
         if crate::base::mutants::is(crate::base::mutants::Mutant::BumpAfter) {
