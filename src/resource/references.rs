@@ -4,7 +4,7 @@
 //! referencing row is written: this waits for a concurrent merge of the row into another, and then sees it as deleted.
 //! It blocks neither readers nor ordinary updates.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use diesel::QueryableByName;
 use diesel::sql_types::Integer;
@@ -25,32 +25,86 @@ pub fn check_alone(tx: &mut Tx<'_>, tenant: &Tenant, resource: &'static Resource
     let checked = |(relation, _): &(&'static Relation, Uuid)| relation.resource().soft_delete();
     let own = (resource.lock_before_references && !row.changes.creates).then_some((resource, row.id));
     let existing = lock(tx, tenant, own, references(resource, &row.changes).filter(checked))?;
-    refuse_missing(resource, row, &existing, checked);
-    Ok(())
+    refuse_missing(tx, tenant, resource, std::slice::from_mut(row), &existing, checked)
 }
 
 /// Rejects the rows of a set with such references, in one query for all. References to users are checked, too: a violated
 /// foreign key would reject the whole set. The rows of the set are locked already.
 pub fn check_set(tx: &mut Tx<'_>, tenant: &Tenant, resource: &'static Resource, rows: &mut [PendingRow]) -> Result<()> {
     let existing = lock_existing(tx, tenant, rows.iter().flat_map(|row| references(resource, &row.changes)))?;
-    rows.iter_mut().for_each(|row| refuse_missing(resource, row, &existing, |_| true));
+    refuse_missing(tx, tenant, resource, rows, &existing, |_| true)
+}
+
+/// Rejects the rows with references to none of `existing`, unless a row has that reference already: the referenced row
+/// was deleted since, and a row can be sent back as it was read.
+fn refuse_missing(
+    tx: &mut Tx<'_>,
+    tenant: &Tenant,
+    resource: &'static Resource,
+    rows: &mut [PendingRow],
+    existing: &ExistingIds,
+    checked: impl Fn(&(&'static Relation, Uuid)) -> bool,
+) -> Result<()> {
+    let missing = |row: &PendingRow| -> Vec<(&'static Relation, Uuid)> {
+        let is_missing =
+            |(relation, id): &(&Relation, Uuid)| !existing.get(relation.column).is_some_and(|ids| ids.contains(id));
+        references(resource, &row.changes).filter(&checked).filter(is_missing).collect()
+    };
+    let changed = rows.iter().filter(|row| !row.changes.creates).map(|row| (row.id, missing(row)));
+    let kept = kept(tx, tenant, resource, changed.filter(|(_, missing)| !missing.is_empty()))?;
+    for row in rows {
+        let faults: Vec<FieldError> = missing(row)
+            .into_iter()
+            .filter(|(relation, id)| !kept.contains(&(row.id, relation.column, *id)))
+            .map(|(relation, _)| missing_reference(relation.column, relation.resource()))
+            .collect();
+        if !faults.is_empty() {
+            row.refuse(Error::Invalid(faults));
+        }
+    }
     Ok(())
 }
 
-fn refuse_missing(
+/// Returns the references that rows have, of the columns that `missing` names: row, column and id. No query where it
+/// names none, else one.
+fn kept(
+    tx: &mut Tx<'_>,
+    tenant: &Tenant,
     resource: &'static Resource,
-    row: &mut PendingRow,
-    existing: &ExistingIds,
-    checked: impl Fn(&(&'static Relation, Uuid)) -> bool,
-) {
-    let faults: Vec<FieldError> = references(resource, &row.changes)
-        .filter(checked)
-        .filter(|(relation, id)| !existing.get(relation.column).is_some_and(|ids| ids.contains(id)))
-        .map(|(relation, _)| missing_reference(relation.column, relation.resource()))
-        .collect();
-    if !faults.is_empty() {
-        row.refuse(Error::Invalid(faults));
+    missing: impl Iterator<Item = (Uuid, Vec<(&'static Relation, Uuid)>)>,
+) -> Result<HashSet<(Uuid, &'static str, Uuid)>> {
+    let mut wanted: BTreeMap<&'static str, Vec<Uuid>> = BTreeMap::new();
+    for (row, links) in missing {
+        links.iter().for_each(|(relation, _)| wanted.entry(relation.column).or_default().push(row));
     }
+    if wanted.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let mut sql = Statement::default();
+    for (place, (column, rows)) in wanted.iter().enumerate() {
+        sql.sql(if place == 0 { "SELECT " } else { " UNION ALL SELECT " });
+        sql.number(place as i64).sql(" AS place, t.id AS row_id, t.").ident(column).sql(" AS id FROM ");
+        sql.ident(resource.table).sql(" AS t").append(select::tenant_predicate(resource, tenant));
+        sql.append(select::ids_predicate(rows.clone())).sql(" AND t.").ident(column).sql(" IS NOT NULL");
+    }
+    let columns: Vec<&'static str> = wanted.into_keys().collect();
+    let kept = sql.load::<KeptReference>(tx)?.into_iter().filter_map(|KeptReference { place, row_id, id }| {
+        let column = usize::try_from(place).ok().and_then(|place| columns.get(place))?;
+        Some((row_id, *column, id))
+    });
+    Ok(kept.collect())
+}
+
+/// A reference that a row has.
+#[derive(QueryableByName)]
+struct KeptReference {
+    /// The place of its column.
+    #[diesel(sql_type = Integer)]
+    place: i32,
+    #[diesel(sql_type = diesel::sql_types::Uuid)]
+    row_id: Uuid,
+    #[diesel(sql_type = diesel::sql_types::Uuid)]
+    id: Uuid,
 }
 
 /// Returns which of the referenced ids exist, by the column of the reference, in one query. Rows that can be

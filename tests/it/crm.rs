@@ -119,3 +119,34 @@ fn lead_with_missing_references_422_names_each() {
     // A parameter without effect is rejected.
     assert_eq!(api.patch(&format!("{path}?include=company"), json!({})).expect(400).code(), "unknown_parameter");
 }
+
+#[test]
+fn row_sent_back_keeps_reference_to_deleted_row() {
+    let service = Service::start();
+    let api = &service.client;
+    let contact = api.make("contacts", json!({ "first_name": "Del" }));
+    let other = api.make("contacts", json!({ "first_name": "Eve" }));
+    let lead = api.make("leads", json!({ "title": "Roof", "contact_id": contact }));
+    let next = api.make("leads", json!({ "title": "Wall", "contact_id": other, "external_id": "w" }));
+    api.delete(&format!("contacts/{contact}")).expect(204);
+    let path = format!("leads/{lead}");
+    let mut row = api.get(&path).expect(200).json;
+    row["title"] = json!("Roofs");
+    let changed = api.patch(&path, row.clone()).expect(200).json;
+    assert_eq!((&changed["title"], &changed["contact_id"]), (&json!("Roofs"), &json!(contact)));
+    // In a batch, beside a row that does not have the reference.
+    let items = json!([{ "id": lead, "title": "Roof", "contact_id": contact }, { "id": next, "contact_id": contact }]);
+    let mixed = api.post("leads/batch/update", json!({ "items": items, "all_or_none": false })).expect(200).json;
+    let statuses: Vec<_> = mixed["results"].as_array().expect("results").iter().map(|one| &one["status"]).collect();
+    assert_eq!(statuses, [&json!(200), &json!(422)], "{mixed}");
+    assert_eq!(mixed["results"][1]["problem"]["errors"][0]["pointer"], "/contact_id");
+    // A new row, and a row with another reference, cannot have it.
+    let refused = api.post("leads", json!({ "title": "New", "contact_id": contact })).expect(422);
+    assert_eq!(refused.faults(), ["/contact_id"]);
+    let upsert = json!({ "id_property": "external_id", "items": [{ "external_id": "w", "contact_id": contact }] });
+    assert_eq!(api.post("leads/batch/upsert", upsert).expect(422).faults(), ["/items/0/contact_id"]);
+    assert_eq!(
+        api.patch(&format!("leads/{next}"), json!({ "contact_id": contact })).expect(422).faults(),
+        ["/contact_id"]
+    );
+}

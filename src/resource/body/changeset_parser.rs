@@ -101,6 +101,9 @@ impl Changeset {
 pub fn not_its_own(field: &Field) -> String {
     let name = field.name;
     match field.mutability {
+        _ if matches!(name, "version" | "updated_at") => {
+            format!("The row has changed since it was read: its `{name}` is another. Read it again.")
+        }
         Mutability::Once => format!("`{name}` cannot be changed, and is another in the row. Leave it out."),
         _ => format!("`{name}` is set by the service, and is another in the row. Leave it out."),
     }
