@@ -83,6 +83,38 @@ fn every_response_has_security_headers() {
 }
 
 #[test]
+fn explorer_files_are_served_compressed_and_validated() {
+    let service = Service::start();
+    let api = &service.client;
+    let page = api.get("/docs/").expect(200);
+    assert_eq!(page.header("content-type"), "text/html");
+    let needed: Vec<&str> = page
+        .text
+        .split(['"', '\''])
+        .filter_map(|part| part.strip_prefix("./"))
+        .filter(|name| !name.contains(char::is_whitespace))
+        .collect();
+    assert!(needed.len() >= 5, "{needed:?}");
+    for name in needed.into_iter().chain(["index.css", "swagger-initializer.js"]) {
+        assert!(!api.get(&format!("/docs/{name}")).expect(200).text.is_empty(), "{name}");
+    }
+    assert!(api.get("/docs/swagger-initializer.js").expect(200).text.contains("/openapi.json"));
+    let bundle = "/docs/swagger-ui-bundle.js";
+    let packed = api.send(api.request("GET", bundle).header("accept-encoding", "gzip"));
+    let plain = api.send(api.request("GET", bundle).header("accept-encoding", "identity")).expect(200);
+    assert_eq!((packed.status, packed.header("content-encoding")), (200, "gzip"));
+    assert_eq!(plain.header("content-encoding"), "");
+    for tag in [packed.header("etag"), plain.header("etag")] {
+        api.send(api.request("GET", bundle).header("if-none-match", tag)).expect(304);
+    }
+    api.send(api.request("HEAD", bundle)).expect(200);
+    assert_eq!(api.send(api.request("POST", "/docs/")).expect(405).header("allow"), "GET, HEAD");
+    for path in ["/docs/nothing.js", "/docs/..%2fCargo.toml", "/docs/../Cargo.toml"] {
+        assert_eq!(api.get(path).expect(404).code(), "not_found", "{path}");
+    }
+}
+
+#[test]
 fn request_id_valid_echoed_invalid_replaced() {
     let service = Service::start();
     let api = &service.client;
