@@ -28,7 +28,7 @@ pub static LEADS: Resource = Resource {
         Field::link(leads::campaign_id, "What brought it in."),
         Field::link(leads::assignee_id, "The member who works on it."),
         Field::text(leads::title, 200, r#""New office, 40 desks""#, "What it is about.").required(),
-        Field::choice(leads::status, STATUSES, r#""qualified""#, "How far it is. `won` and `lost` close it.")
+        Field::choice(leads::status, STATUSES, r#""lost""#, "How far it is. `won` and `lost` close it.")
             .default(r#""new""#),
         Field::int(leads::score, 0, 100, "70", "How promising it is.").default("0").filter(),
         Field::text(leads::source, 100, r#""website""#, "Where it came from.").filter().impersonal(),

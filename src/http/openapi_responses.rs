@@ -1,7 +1,6 @@
 //! Parts of the OpenAPI document that all operations share: references, response headers, `Idempotency-Key`, schema
 //! helpers.
 
-use serde_json::json;
 use utoipa::openapi::path::{OperationBuilder, ParameterBuilder, ParameterIn};
 use utoipa::openapi::response::ResponseBuilder;
 use utoipa::openapi::schema::{KnownFormat, ObjectBuilder, SchemaFormat, Type};
@@ -145,8 +144,7 @@ pub fn idempotency_key_header(api: &mut OpenApi, without: impl Fn(&str) -> bool)
             .name("Idempotency-Key")
             .parameter_in(ParameterIn::Header)
             .description(Some(about))
-            .schema(Some(Schema::from(string().min_length(Some(1)).max_length(Some(MAX_KEY_LEN)).build())))
-            .example(Some(json!("5f3c1f0e-8f5e-4a52-9a3b-2f4f1f6f9b1d")));
+            .schema(Some(Schema::from(string().min_length(Some(1)).max_length(Some(MAX_KEY_LEN)).build())));
         operation.parameters.get_or_insert_default().push(RefOr::T(key.build()));
     }
 }

@@ -36,7 +36,10 @@ fn shape() -> Schema {
         .property("code", reference("ProblemCode"))
         .property("request_id", text("Quote it when you report a problem."))
         .property("errors", list("FieldError", "All errors of the request."))
-        .property("candidates", list("ProblemCandidate", "Of `possible_duplicate`: the rows that look the same."))
+        .property(
+            "candidates",
+            list("ProblemCandidate", "Of `possible_duplicate` and `already_exists`: the rows that look the same."),
+        )
         .property("businesses", list("ProblemBusiness", "Of `choose_business`: those that you belong to."))
         .property("conflict", reference("ProblemBooking"))
         .property("rows", reference("RowCounts"))

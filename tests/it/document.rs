@@ -152,6 +152,8 @@ fn version_3_0_has_no_keyword_of_3_1() {
     let document = document_in(SpecVersion::V3_0);
     walk(&document["components"]["schemas"], "", &mut |schema, place| {
         assert!(!schema["type"].is_array(), "{place}: several types");
+        let is_typed = schema["type"].is_string() || schema["oneOf"].is_array() || schema["anyOf"].is_array();
+        assert!(schema.get("nullable").is_none() || is_typed, "{place}: without a type `nullable` does not count");
         assert!(schema.get("$ref").is_none() || schema.as_object().is_some_and(|all| all.len() == 1), "{place}");
         // Below `properties` these are names of fields.
         if !place.ends_with("/properties") {

@@ -22,8 +22,8 @@ Authorise with `Authorization: Bearer <credential>`: the API key of a program, o
 `metadata.<key>=<text>` filters by a field of your own. Several values in one parameter are separated by commas; `\\,` is a comma \
 within a value.\n\n\
 **Changes** are merge patches (RFC 7396): what is left out stays as it is, `null` empties a field. `application/json` is taken like \
-`application/merge-patch+json`. A row that was read can be sent back with its changes: fields that only the service sets are \
-ignored while they are as they were. Every GET of a resource has an ETag; send it back in `If-None-Match` to save the answer, or in \
+`application/merge-patch+json`. A row that was read can be sent back with its changes, without the relations of `include`: fields \
+that only the service sets are ignored while they are as they were. Every GET of a resource has an ETag; send it back in `If-None-Match` to save the answer, or in \
 `If-Match` to change only what you have seen. Send a new `Idempotency-Key` with every POST, and it can be sent again safely when \
 its answer was lost.\n\n\
 **Errors** are problem documents (RFC 9457) with a stable `code`. All errors of a request are reported together, in `errors`.\n\n\

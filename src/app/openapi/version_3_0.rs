@@ -149,7 +149,12 @@ fn without_null(members: &mut Map<String, Json>, list: &str) {
         let only = only.take();
         members.shift_remove(list);
         match only {
-            Json::Object(only) if !only.contains_key("$ref") => members.extend(only),
+            Json::Object(only) if !only.contains_key("$ref") => {
+                members.extend(only);
+                if members.contains_key("allOf") {
+                    members.insert("type".to_owned(), "object".into());
+                }
+            }
             // `nullable` counts beside a type only.
             reference => {
                 members.insert("type".to_owned(), "object".into());
@@ -215,6 +220,10 @@ mod tests {
         assert_eq!(
             converted(json!({ "anyOf": [{ "$ref": "#/x" }, { "type": "null" }], "description": "d" })),
             json!({ "description": "d", "type": "object", "allOf": [{ "$ref": "#/x" }], "nullable": true })
+        );
+        assert_eq!(
+            converted(json!({ "oneOf": [{ "$ref": "#/x", "description": "d" }, { "type": "null" }] })),
+            json!({ "description": "d", "allOf": [{ "$ref": "#/x" }], "type": "object", "nullable": true })
         );
         assert_eq!(
             converted(json!({ "oneOf": [{ "$ref": "#/x" }, { "$ref": "#/y" }, { "type": "null" }] })),

@@ -91,7 +91,7 @@ fn body() -> Schema {
         .property("remove", labels("With `tag`: labels to remove."))
         .examples([json!({
             "action": "update", "filter": { "metadata.plan": "gold" }, "set": { "metadata": { "plan": "silver" } },
-            "dry_run": false,
+            "dry_run": true,
         })])
         .build()
         .into()

@@ -15,9 +15,10 @@ pub fn row_example(resource: &Resource) -> Json {
     members.into()
 }
 
-/// A typical request body: without optional references, whose rows would have to exist.
+/// A typical request body that can be sent as it is, and again: without optional references, whose rows would have to
+/// exist, and without optional values that are unique.
 pub(super) fn body_example(resource: &Resource, creates: bool) -> Json {
-    let plain = |f: &&Field| f.field_type != FieldType::Uuid || f.required;
+    let plain = |f: &&Field| (f.field_type != FieldType::Uuid && !f.unique) || f.required;
     let shown = |f: &&Field| creates || !f.required;
     let members: Map<String, Json> = resource
         .writable_fields(creates)

@@ -105,7 +105,7 @@ pub(super) fn export(resource: &'static Resource) -> OperationBuilder {
     problems(with(operation, whole), &[400, 401, 403, 503])
 }
 
-/// The history of a row: a list of the audit log, without the parameter that selects the row.
+/// The history of a row: a list of the audit log, without the parameters that select the row.
 pub(super) fn history(summary: &str, operation_id: &str) -> OperationBuilder {
     let operation = OperationBuilder::new()
         .summary(Some(summary))
@@ -113,7 +113,9 @@ pub(super) fn history(summary: &str, operation_id: &str) -> OperationBuilder {
         .operation_id(Some(operation_id))
         .parameter(id())
         .response("200", page_answer(&AUDIT_LOG));
-    let narrowing = list_parameters(&AUDIT_LOG).into_iter().filter(|parameter| parameter.name != "row_id");
+    let narrowing = list_parameters(&AUDIT_LOG)
+        .into_iter()
+        .filter(|parameter| !["resource", "row_id"].contains(&parameter.name.as_str()));
     problems(with(operation, narrowing), &[400, 401, 403, 404, 503])
 }
 
