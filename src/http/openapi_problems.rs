@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use utoipa::openapi::{Ref, RefOr, Response};
 use utoipa::{IntoResponses, ToResponse};
 
-use super::openapi_responses::problem;
+use super::openapi_responses::{PROBLEM, problem};
 
 type Responses = BTreeMap<String, RefOr<Response>>;
 
 fn problems<const N: usize>(statuses: [u16; N]) -> Responses {
-    let named = |status: u16| (status.to_string(), RefOr::Ref(Ref::from_response_name(problem(status).0)));
+    let named = |status: u16| (status.to_string(), RefOr::Ref(Ref::from_response_name(PROBLEM)));
     statuses.into_iter().map(named).collect()
 }
 
@@ -41,26 +41,25 @@ impl IntoResponses for BodyProblems {
     }
 }
 
-/// Declares a type for each error response.
+/// Declares a type for each error response; the operation names the status.
 macro_rules! problem_types {
-    ($($name:ident = $status:literal;)+) => {$(
+    ($($name:ident;)+) => {$(
         pub struct $name;
 
         impl<'r> ToResponse<'r> for $name {
             fn response() -> (&'r str, RefOr<Response>) {
-                let (name, response) = problem($status);
-                (name, RefOr::T(response))
+                (PROBLEM, RefOr::T(problem()))
             }
         }
     )+};
 }
 
 problem_types! {
-    BadRequest = 400;
-    Unauthorized = 401;
-    Forbidden = 403;
-    NotFound = 404;
-    Conflict = 409;
-    Gone = 410;
-    PreconditionFailed = 412;
+    BadRequest;
+    Unauthorized;
+    Forbidden;
+    NotFound;
+    Conflict;
+    Gone;
+    PreconditionFailed;
 }

@@ -53,9 +53,7 @@ pub fn with_default(about: &str, default: &str) -> String {
 
 /// Adds the error response of `operation`; `statuses` are those that it can return besides 429 and 500.
 pub fn problems(operation: OperationBuilder, statuses: &[u16]) -> OperationBuilder {
-    statuses
-        .iter()
-        .fold(operation, |operation, status| operation.response(status.to_string(), response_ref(problem(*status).0)))
+    statuses.iter().fold(operation, |operation, status| operation.response(status.to_string(), response_ref(PROBLEM)))
 }
 
 /// The statuses of error responses, and what they mean.
@@ -79,15 +77,18 @@ pub const PROBLEMS: [(u16, &str); 14] = [
     (503, "full, the database is away, or another transaction holds what is needed (`locked`)"),
 ];
 
-/// Returns the component name of the response with a problem, and the response: it is the same for all statuses.
-pub fn problem(_: u16) -> (&'static str, Response) {
+/// The component name of the response with a problem, which is the same for all statuses.
+pub const PROBLEM: &str = "Problem";
+
+/// Returns the response with a problem.
+pub fn problem() -> Response {
     let meanings: Vec<String> = PROBLEMS.iter().map(|(status, about)| format!("- {status}: {about}")).collect();
     let about = format!("An error, as a problem document.\n\n{}", meanings.join("\n"));
     let content = ContentBuilder::new().schema(Some(reference("Problem"))).build();
     let response = ResponseBuilder::new().description(about).content("application/problem+json", content);
     let response =
         LIMIT_HEADERS.iter().fold(response, |response, (name, about)| response.header(*name, text_header(about)));
-    ("Problem", response.build())
+    response.build()
 }
 
 const EXPORT: &str = "Every row that the parameters leave, as CSV with a header line (`include` adds columns such as `company.name`) \
@@ -115,9 +116,8 @@ pub fn components(components: ComponentsBuilder) -> ComponentsBuilder {
         ResponseBuilder::new().description("What you have is still good.").header_ref("ETag", header_ref("ETag"));
     let export =
         ResponseBuilder::new().description(EXPORT).content("text/csv", text()).content("application/x-ndjson", text());
-    let (name, response) = problem(500);
     components
-        .response(name, response)
+        .response(PROBLEM, problem())
         .response("NotModified", unmodified)
         .response("Export", export)
         .header("ETag", text_header("Identifies this state; send it back in `If-None-Match` or `If-Match`."))

@@ -5,7 +5,7 @@ use utoipa::openapi::path::Operation;
 use utoipa::openapi::{OpenApi, RefOr};
 
 use super::operations::operations;
-use crate::http::openapi_responses::{PROBLEMS, problem, response_ref};
+use crate::http::openapi_responses::{PROBLEM, PROBLEMS, response_ref};
 
 /// Replaces the error responses of each operation by `default`.
 pub fn gather(api: &mut OpenApi) {
@@ -20,6 +20,6 @@ fn gather_of(operation: &mut Operation) {
         matches!(response, RefOr::T(_)) || !PROBLEMS.iter().any(|(known, _)| known.to_string() == *status)
     });
     if responses.len() < before {
-        responses.insert("default".to_owned(), response_ref(problem(500).0));
+        responses.insert("default".to_owned(), response_ref(PROBLEM));
     }
 }
