@@ -230,6 +230,7 @@ fn webhook_retry_holds_back_later_events_of_the_row() {
     let ids: Vec<&str> = stubborn.iter().map(|one| one.id()).collect();
     assert!(ids[..4].iter().all(|id| *id == ids[0]) && ids[4] != ids[0], "the same until it arrived: {ids:?}");
     assert_eq!(stubborn[4].json()["type"], "lead.updated", "which waited");
+    assert_eq!(of(&other).len(), 1);
     let done = until(api, &id, "delivered", 3);
     // Both may have been written in one transaction: then their times are the same.
     let first = done.iter().find(|one| one["row_id"] == json!(lead) && one["event_type"] == "lead.created");
