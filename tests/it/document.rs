@@ -108,7 +108,6 @@ fn objects_and_choices_have_names() {
     let mut faults = Vec::new();
     let mut note = |schema: &Value, place: &str| {
         let is_object = is_of(schema, "object") && schema["properties"].is_object();
-        // `items/enum` is the member of an example or a property.
         if is_object || (schema["enum"].is_array() && is_of(schema, "string")) {
             faults.push(place.to_owned());
         }
@@ -121,7 +120,6 @@ fn objects_and_choices_have_names() {
             walk(of, &format!("{name}.{member}"), &mut note);
         }
     }
-    // Flags of parameters that all lists share: a name would say no more.
     assert!(faults.is_empty(), "{}:\n{}", faults.len(), faults.join("\n"));
 }
 
@@ -162,4 +160,21 @@ fn version_3_0_has_no_keyword_of_3_1() {
             }
         }
     });
+}
+
+#[test]
+fn each_operation_describes_its_errors() {
+    let document = document();
+    let without: BTreeSet<&str> = document["paths"]
+        .as_object()
+        .expect("paths")
+        .iter()
+        .filter(|(_, methods)| {
+            methods.as_object().expect("methods").values().any(|one| one["responses"].get("default").is_none())
+        })
+        .map(|(path, _)| path.as_str())
+        .collect();
+    // Probes take nothing and need no credential; where they can fail, they describe a 503 of their own.
+    let probes = ["/health", "/health/liveness", "/health/readiness", "/health/startup"];
+    assert_eq!(without, BTreeSet::from(probes));
 }

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::LazyLock;
 
 use rapport::base::error::{FIELD_ERROR_CODES, PROBLEM_CODES};
+use rapport::http::openapi_responses::PROBLEMS;
 use reqwest::blocking::{RequestBuilder, Response};
 use reqwest::header::HeaderMap;
 use serde_json::Value;
@@ -129,6 +130,9 @@ impl Answer {
         if self.header("content-type") != "application/problem+json" {
             return;
         }
+        // 405 is of no operation.
+        let is_described = self.status == 405 || PROBLEMS.iter().any(|(status, _)| *status == self.status);
+        assert!(is_described, "PROBLEMS lacks {}: {}", self.status, self.text);
         assert!(PROBLEM_CODES.contains(&self.code()), "PROBLEM_CODES lacks {}: {}", self.code(), self.text);
         for error in self.json["errors"].as_array().into_iter().flatten() {
             let code = error["code"].as_str().unwrap_or_default();
