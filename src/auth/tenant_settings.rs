@@ -6,7 +6,7 @@ use uuid::Uuid;
 use crate::db::schema::businesses;
 
 /// Country, time zone and currency of a business.
-#[derive(Clone, Debug, QueryableByName)]
+#[derive(Clone, Debug, PartialEq, Eq, QueryableByName)]
 #[diesel(table_name = businesses)]
 pub struct TenantSettings {
     pub id: Uuid,

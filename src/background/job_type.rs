@@ -1,6 +1,11 @@
 //! Defines a job type, which is code, and a job of it, which is a row.
 
+use std::any::Any;
+
 use diesel::QueryableByName;
+use diesel::backend::Backend;
+use diesel::deserialize;
+use diesel::row::NamedRow;
 use serde_json::Value as Json;
 use uuid::Uuid;
 
@@ -33,7 +38,7 @@ pub enum Step {
 }
 
 /// A job as its step sees it.
-#[derive(Clone, Debug, QueryableByName)]
+#[derive(QueryableByName)]
 #[diesel(table_name = job_runs)]
 pub struct Job {
     pub id: Uuid,
@@ -46,4 +51,31 @@ pub struct Job {
     /// How many are processed, and how many of these were rejected. A step sets them.
     pub done: i64,
     pub failed: i64,
+    /// What the step before prepared in memory.
+    #[diesel(embed)]
+    pub prepared: Prepared,
+}
+
+/// What a step has prepared in memory for the next one. It only saves time: the next step may run in another process,
+/// or again, and then does without it.
+#[derive(Default)]
+pub struct Prepared(Option<Box<dyn Any + Send>>);
+
+impl Prepared {
+    /// Keeps `value`, if there is one, for the next step.
+    pub fn keep<T: Any + Send>(&mut self, value: Option<T>) {
+        self.0 = value.map(|value| Box::new(value) as Box<dyn Any + Send>);
+    }
+
+    /// Takes what was kept, if it is a `T`.
+    pub fn take<T: Any>(&mut self) -> Option<T> {
+        self.0.take()?.downcast().ok().map(|value| *value)
+    }
+}
+
+/// It has no column.
+impl<DB: Backend> QueryableByName<DB> for Prepared {
+    fn build<'row>(_row: &impl NamedRow<'row, DB>) -> deserialize::Result<Self> {
+        Ok(Self::default())
+    }
 }

@@ -1,14 +1,16 @@
 //! The worker: claims jobs, runs their steps, and records how they ended. It runs some jobs at once, each on one
 //! connection at a time, for which it waits in its business's queue.
 
+use std::mem;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use parking_lot::Mutex;
 
 use super::job_retry::{AfterFailure, MAX_CLAIMS, after_failure};
-use super::job_type::{JobType, Step};
+use super::job_type::{JobType, Prepared, Step};
 use super::store::{self, JobLease, JobResult, LeaseConfig};
 use super::task::{BackgroundTask, TaskOutcome};
 use super::waker::Waker;
@@ -124,8 +126,9 @@ impl Worker {
         }
         // As the database counts: a successful step resets the count, and this is the next attempt.
         let mut attempts = job.attempts;
+        let prepared = Arc::new(Mutex::new(Prepared::default()));
         loop {
-            let error = match self.step(job).await.map_err(Error::translated) {
+            let error = match self.step(job, Arc::clone(&prepared)).await.map_err(Error::translated) {
                 Ok(StepResult::Continue) if began.elapsed() < MAX_TURN && !self.lifecycle.is_draining() => {
                     attempts = 1;
                     continue;
@@ -149,12 +152,16 @@ impl Worker {
         }
     }
 
-    async fn step(&self, job: &JobLease) -> Result<StepResult> {
+    async fn step(&self, job: &JobLease, prepared: Arc<Mutex<Prepared>>) -> Result<StepResult> {
         let began = Instant::now();
         let (own, lease) = (job.clone(), self.lease);
         let stepped = self.db.for_tenant(&job.tenant).write("job_step", move |tx| {
             let Some(mut locked) = store::lock(tx, &own)? else { return Ok(StepResult::LeaseLost) };
-            match (own.kind.step)(tx, &own.tenant, &locked.business, &mut locked.job)? {
+            // Taken: a step that is run again begins without it.
+            locked.job.prepared = mem::take(&mut *prepared.lock());
+            let step = (own.kind.step)(tx, &own.tenant, &locked.business, &mut locked.job)?;
+            *prepared.lock() = mem::take(&mut locked.job.prepared);
+            match step {
                 Step::More => store::checkpoint(tx, &own, &locked, lease).map(|()| StepResult::Continue),
                 Step::Done(result) => store::end(tx, &own.tenant, &locked.job, &JobResult::Succeeded(result))
                     .map(|()| StepResult::Finished),

@@ -7,30 +7,22 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json, json};
 use uuid::Uuid;
 
-use super::csv_reader::{OpenQuote, Records as CsvRecords};
+use super::chunk_reader::{Chunk, ChunkReader, Position, Prefetched};
 use super::dto::PreviewedRow;
-use super::file_store;
-use super::match_keys::{ChunkKeys, unique_keys};
+use super::match_keys::unique_keys;
 use super::preview;
 use super::preview_notes;
 use super::row::Row;
 use super::row_errors;
-use super::row_parser::Parser;
 use super::row_results::{self, Entry, Records};
 use super::stored_import::Import;
 use super::writer::{self, ChunkResult, MatchedRows, OnMatch, Outcome, Settings};
 use crate::auth::{Tenant, TenantSettings};
 use crate::background::{Job, JobType, Step};
-use crate::base::error::{Error, FieldError, Result};
+use crate::base::error::{Error, Result};
 use crate::crm::companies::COMPANIES;
 use crate::db::{Statement, Tx};
 
-/// Rows per step: enough to amortize the cost of a transaction, few enough not to hold locks for long.
-const ROWS: usize = 1_000;
-/// Bytes of the file which a step reads at first.
-const WINDOW: usize = 256 * 1024;
-/// Maximum bytes of one row, several times what its fields can hold.
-pub const MAX_ROW_LEN: usize = 1024 * 1024;
 /// Maximum number of changes in a preview.
 const MAX_PREVIEWED: usize = 20;
 
@@ -50,17 +42,14 @@ pub struct Input {
 #[serde(default)]
 struct Cursor {
     cleared: bool,
-    offset: u64,
-    /// Number of the last row read; the header of a CSV file is row 1.
-    number: u64,
+    #[serde(flatten)]
+    at: Position,
     read: i64,
     created: i64,
     changed: i64,
     unchanged: i64,
     failed: i64,
     companies: i64,
-    /// The unclosed quote, while its rows are refused.
-    open: Option<OpenQuote>,
     /// The preview, by row of the file.
     preview: Map<String, Json>,
     /// Members of rows which were left out because no import sets them.
@@ -79,14 +68,22 @@ fn step(tx: &mut Tx<'_>, tenant: &Tenant, business: &TenantSettings, job: &mut J
         job.cursor = json!(cursor);
         return Ok(Step::More);
     }
-    let parser = Parser { resource: import.resource, mapping: import.column_mapping()?, business: business.clone() };
-    let rows = read(tx, tenant, &import, parser, &mut cursor)?;
+    let reader = ChunkReader::new(&import, business)?;
+    let prefetched = job.prepared.take::<Prefetched>().and_then(|chunk| chunk.of(cursor.at.offset, business));
+    let Chunk { rows, uncounted, next } = match prefetched {
+        Some(chunk) => chunk,
+        None => reader.read(tx, tenant, cursor.at)?,
+    };
+    (cursor.at, cursor.read, cursor.failed) = (next, cursor.read + uncounted, cursor.failed + uncounted);
     if !rows.is_empty() {
         let (settings, before) = (settings(&import, tenant, business, input.dry_run), cursor.read);
-        write(tx, &settings, &import, job.id, &rows, &mut cursor)?;
+        let run = job.id;
+        let write = |tx: &mut Tx<'_>| write(tx, &settings, &import, run, &rows, &mut cursor);
+        let ((), prefetched) = reader.prefetch(tx, tenant, next, write)?;
+        job.prepared.keep(prefetched);
         analyze_when_grown(tx, import.resource.table, before, cursor.read)?;
     }
-    let ends = cursor.offset >= import.bytes;
+    let ends = cursor.at.offset >= import.bytes;
     if ends && input.dry_run {
         let mut notes = preview_notes::of_columns(&import.column_mapping()?);
         notes.extend(preview_notes::of_members(cursor.ignored.iter()));
@@ -126,85 +123,6 @@ fn settings(import: &Import, tenant: &Tenant, business: &TenantSettings, dry_run
     };
     let (resource, match_by) = (import.resource, import.match_by.clone());
     Settings { resource, business: business.clone(), tenant: tenant.clone(), match_by, on_match, dry_run }
-}
-
-/// Reads the next rows of the file, no two of which may match the same database row, and moves the cursor past them.
-/// Empty: only blank lines were read. Errors: 422 for a row which is too long; 409 when the file is gone.
-fn read(tx: &mut Tx<'_>, tenant: &Tenant, import: &Import, parser: Parser, cursor: &mut Cursor) -> Result<Vec<Row>> {
-    for window in [WINDOW, MAX_ROW_LEN + 1] {
-        let piece = file_store::piece(tx, tenant, import.id, cursor.offset, window)?;
-        if piece.is_empty() && cursor.offset < import.bytes {
-            return Err(Error::conflict("file_gone", "The file is not kept any more. Upload it again."));
-        }
-        let last = cursor.offset + piece.len() as u64 >= import.bytes;
-        let taken = match import.format.as_str() {
-            "csv" => csv_rows(&piece, last, import.separator, &parser, cursor)?,
-            _ => json_rows(&piece, last, &parser, cursor),
-        };
-        if let Some(rows) = taken {
-            return Ok(rows);
-        }
-    }
-    let detail = format!(
-        "The row after row {} has more than {MAX_ROW_LEN} bytes; what was imported before it stays.",
-        cursor.number
-    );
-    Err(Error::Invalid(vec![FieldError::new("", "row_too_long", detail)]))
-}
-
-/// Parses the rows of `piece`. `last`: the file ends with it, else its last row may be incomplete. `None`: no row is
-/// complete. Errors: 422 for unreadable headers.
-fn csv_rows(piece: &[u8], last: bool, separator: u8, parser: &Parser, cursor: &mut Cursor) -> Result<Option<Vec<Row>>> {
-    let wrong = |error: std::io::Error| Error::Invalid(vec![FieldError::new("", "file", error.to_string())]);
-    let mut records = match cursor.offset {
-        0 => CsvRecords::new(piece, separator, last),
-        offset => CsvRecords::resume(piece, separator, last, offset, cursor.number, cursor.open),
-    };
-    if cursor.offset == 0 {
-        records.header().map_err(wrong)?;
-    }
-    let (mut keys, mut rows, mut next) = (ChunkKeys::default(), Vec::new(), None);
-    while rows.len() < ROWS {
-        let Some(record) = records.next().transpose().map_err(wrong)? else { break };
-        let row = parser.row(record);
-        if !keys.add(&row) {
-            // Left to the next step, which finds what this one has written.
-            next = Some((row.offset, row.number - 1, None));
-            break;
-        }
-        rows.push(row);
-    }
-    let (offset, number, open) = next.unwrap_or((records.offset(), records.number(), records.open()));
-    if offset == cursor.offset && rows.is_empty() && !last {
-        return Ok(None);
-    }
-    let uncounted = records.uncounted() as i64;
-    (cursor.read, cursor.failed) = (cursor.read + uncounted, cursor.failed + uncounted);
-    (cursor.offset, cursor.number, cursor.open) = (offset, number, open);
-    Ok(Some(rows))
-}
-
-fn json_rows(piece: &[u8], last: bool, parser: &Parser, cursor: &mut Cursor) -> Option<Vec<Row>> {
-    let (mut keys, mut rows, mut from) = (ChunkKeys::default(), Vec::new(), 0);
-    while from < piece.len() {
-        let rest = &piece[from..];
-        let (line, length) = match rest.iter().position(|byte| *byte == b'\n') {
-            Some(at) => (&rest[..at], at + 1),
-            None if last => (rest, rest.len()),
-            None => break,
-        };
-        let number = cursor.number + 1;
-        if !line.trim_ascii().is_empty() {
-            let (offset, record) = (cursor.offset, csv::ByteRecord::new());
-            let row = Row { number, record, offset, length: line.len() as u64, parsed: parser.parse_json(line) };
-            if rows.len() == ROWS || !keys.add(&row) {
-                break;
-            }
-            rows.push(row);
-        }
-        (cursor.number, cursor.offset, from) = (number, cursor.offset + length as u64, from + length);
-    }
-    (from > 0 || piece.is_empty()).then_some(rows)
 }
 
 /// Writes the rows and their results, and updates the counts.

@@ -1,5 +1,7 @@
 //! The companies which contacts of a file link, by domain or name.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
 use diesel::QueryableByName;
 use uuid::Uuid;
@@ -14,14 +16,15 @@ use crate::db::Tx;
 use crate::db::schema::companies;
 use crate::resource::{Changeset, select};
 
-/// The existing companies which a chunk links.
+/// The companies which a chunk links, the oldest first; names and domains in lower case.
 #[derive(Default)]
-pub struct Companies(Vec<Company>);
+pub struct Companies {
+    by_domain: HashMap<String, Uuid>,
+    by_name: HashMap<String, Vec<Company>>,
+}
 
-/// A company, with name and domain in lower case.
 struct Company {
     id: Uuid,
-    name: String,
     domain: Option<String>,
 }
 
@@ -63,18 +66,21 @@ impl Companies {
     }
 
     pub fn add(&mut self, id: Uuid, name: &str, domain: Option<&str>) {
-        let (name, domain) = (name.to_lowercase(), domain.map(str::to_lowercase));
-        self.0.push(Company { id, name, domain });
+        let domain = domain.map(str::to_lowercase);
+        if let Some(domain) = &domain {
+            self.by_domain.entry(domain.clone()).or_insert(id);
+        }
+        self.by_name.entry(name.to_lowercase()).or_default().push(Company { id, domain });
     }
 
     /// Returns the company with this domain, else with this name, unless it has another domain.
     pub fn find(&self, wanted: &Changeset) -> Option<Uuid> {
-        let (name, domain) =
-            (wanted.text(companies::name)?.to_lowercase(), wanted.text(companies::domain).map(str::to_lowercase));
-        let by_domain = self.0.iter().find(|company| domain.is_some() && company.domain == domain);
-        let fits = |company: &&Company| {
-            company.name == name && (domain.is_none() || company.domain.is_none() || company.domain == domain)
-        };
-        by_domain.or_else(|| self.0.iter().find(fits)).map(|company| company.id)
+        let domain = wanted.text(companies::domain).map(str::to_lowercase);
+        if let Some(id) = domain.as_ref().and_then(|domain| self.by_domain.get(domain)) {
+            return Some(*id);
+        }
+        let named = self.by_name.get(&wanted.text(companies::name)?.to_lowercase())?;
+        let fits = |company: &&Company| domain.is_none() || company.domain.is_none() || company.domain == domain;
+        named.iter().find(fits).map(|company| company.id)
     }
 }

@@ -14,11 +14,12 @@
 //! | `row_mapper`, `json_duplicates`, `row_parser`, `row`, `row_errors` | from a record to a validated row, or its errors |
 //! | `match_keys`, `matching`, `linked_companies` | which existing row a row of the file is |
 //! | `row_diff`, `writer` | what a row changes, and the writes of a chunk of rows |
-//! | `start_job`, `job`, `row_results`, `revert` | the jobs: import or dry run, and undo by the results of each row |
+//! | `start_job`, `job`, `chunk_reader`, `row_results`, `revert` | the jobs: import or dry run, and undo by the results of each row |
 //! | `preview`, `preview_notes` | what a dry run shows |
 //! | `report_format`, `error_report`, `cli_report` | the report of refused rows: its format, over HTTP, of the command |
 
 pub mod args;
+mod chunk_reader;
 pub mod cleanup;
 pub mod cli;
 mod cli_report;
