@@ -1,5 +1,7 @@
 //! Tests of sign-in with an OpenID Connect provider that runs beside the test.
 
+use std::net::TcpListener;
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use jsonwebtoken::Algorithm;
@@ -275,6 +277,30 @@ fn oidc_unconfigured_404_unreachable_provider_503() {
         "provider_unavailable"
     );
     service.client.get("leads").expect(200);
+
+    let front = Front::open();
+    front.provider.fail_tokens();
+    assert_eq!(front.round(json!({})).expect(503).code(), "provider_unavailable");
+}
+
+#[test]
+fn oidc_hanging_provider_503_after_one_time_out_for_all() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let issuer = format!("http://{}", listener.local_addr().expect("an address"));
+    let (send, connections) = mpsc::channel();
+    // Accepts connections, and says nothing.
+    std::thread::spawn(move || listener.incoming().try_for_each(|connection| send.send(connection)));
+    let settings = ["--oidc-issuer", &issuer, "--oidc-client-id", CLIENT, "--oidc-redirect-url", BACK];
+    let service = Service::with(&settings);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                let answer = service.stranger().post("auth/oidc/authorizations", json!({})).expect(503);
+                assert_eq!(answer.code(), "provider_unavailable");
+            });
+        }
+    });
+    assert_eq!(connections.try_iter().count(), 1, "all shared one request");
 }
 
 /// Repeats a login until the keys are fetched again, which takes 5 seconds.

@@ -29,9 +29,13 @@ pub enum FetchError {
 }
 
 impl FetchError {
-    /// Whether the provider gave no answer that could be read to its end.
+    /// Whether the provider gave no answer that could be read to its end, or failed itself (a status of 500 or more).
     pub fn is_unanswered(&self) -> bool {
-        matches!(self, Self::Http(_) | Self::TooLarge)
+        match self {
+            Self::Http(_) | Self::TooLarge => true,
+            Self::Status(status) => status.is_server_error(),
+            Self::ContentType | Self::Json(_) => false,
+        }
     }
 }
 

@@ -34,7 +34,15 @@ pub struct Provider {
     address: Url,
     client: Client,
     fetcher: Fetcher,
-    metadata: Mutex<Option<(Instant, Arc<Metadata>)>>,
+    cache: Mutex<MetadataCache>,
+}
+
+#[derive(Default)]
+struct MetadataCache {
+    /// When it was fetched, and the metadata.
+    fetched: Option<(Instant, Arc<Metadata>)>,
+    /// When a fetch failed last.
+    failed: Option<Instant>,
 }
 
 /// An authorization URL, and the values which its response is verified with.
@@ -60,7 +68,7 @@ impl Provider {
             address: discovery::address(issuer).map_err(|error| wrong(&error))?,
             client: Client { id: client.clone(), secret: args.oidc_client_secret.clone(), redirect_url },
             fetcher: Fetcher::new().map_err(|error| wrong(&error))?,
-            metadata: Mutex::default(),
+            cache: Mutex::default(),
         }))
     }
 
@@ -103,18 +111,28 @@ impl Provider {
 
     /// Returns the provider's metadata, at most `age` old.
     async fn metadata(&self, age: Duration) -> Result<Arc<Metadata>> {
+        let asked = Instant::now();
         // Held during the fetch, so that concurrent callers wait for it instead of repeating it.
-        let mut cached = self.metadata.lock().await;
-        if let Some((_, metadata)) = cached.as_ref().filter(|(when, _)| when.elapsed() < age) {
+        let mut cache = self.cache.lock().await;
+        if let Some((_, metadata)) = cache.fetched.as_ref().filter(|(when, _)| when.elapsed() < age) {
             return Ok(metadata.clone());
         }
-        let fetched = discovery::fetch(&self.fetcher, &self.issuer, &self.address).await;
-        let metadata = Arc::new(fetched.map_err(|error| {
-            tracing::warn!(%error, "the identity provider cannot be asked");
-            unavailable()
-        })?);
-        *cached = Some((Instant::now(), metadata.clone()));
-        Ok(metadata)
+        // Those who waited for a fetch share its failure, too: otherwise each would wait for one more time-out.
+        if cache.failed.is_some_and(|when| when >= asked) {
+            return Err(unavailable());
+        }
+        match discovery::fetch(&self.fetcher, &self.issuer, &self.address).await {
+            Ok(metadata) => {
+                let metadata = Arc::new(metadata);
+                cache.fetched = Some((Instant::now(), metadata.clone()));
+                Ok(metadata)
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the identity provider cannot be asked");
+                cache.failed = Some(Instant::now());
+                Err(unavailable())
+            }
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::net::TcpListener;
 use std::sync::LazyLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use actix_web::web::{self, Data, Form};
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer};
@@ -66,6 +67,8 @@ struct Shared {
     keys: Mutex<Vec<Value>>,
     /// How the client must authenticate itself.
     authentication: Mutex<Authentication>,
+    /// Whether the token endpoint fails.
+    fails: AtomicBool,
 }
 
 /// How a client authenticates itself.
@@ -86,6 +89,7 @@ impl Provider {
             metadata: Mutex::new(json!({})),
             keys: Mutex::new(vec![public_key(0, None)]),
             authentication: Mutex::new(Authentication::Basic),
+            fails: AtomicBool::new(false),
         });
         let state = shared.clone();
         std::thread::spawn(move || {
@@ -135,6 +139,11 @@ impl Provider {
     /// Publishes these keys only.
     pub fn change_keys(&self, keys: &[Value]) {
         *self.shared.keys.lock() = keys.to_vec();
+    }
+
+    /// The token endpoint answers 502 from now on.
+    pub fn fail_tokens(&self) {
+        self.shared.fails.store(true, Ordering::Relaxed);
     }
 
     /// Requires the client to authenticate itself like this.
@@ -190,6 +199,9 @@ async fn keys(state: Data<Shared>) -> HttpResponse {
 }
 
 async fn token(state: Data<Shared>, request: HttpRequest, form: Form<HashMap<String, String>>) -> HttpResponse {
+    if state.fails.load(Ordering::Relaxed) {
+        return HttpResponse::BadGateway().finish();
+    }
     let refused = |error: &str| HttpResponse::BadRequest().json(json!({ "error": error }));
     if !is_authentic(*state.authentication.lock(), &request, &form) {
         return HttpResponse::Unauthorized().json(json!({ "error": "invalid_client" }));
