@@ -843,3 +843,25 @@ fn upsert_of_row_inserted_meanwhile_updates_at_each_isolation() {
         assert_eq!(answer.expect(409).code(), "already_exists");
     }
 }
+
+#[test]
+fn upsert_of_keys_that_only_the_database_folds_writes_the_row_once() {
+    let service = Service::start();
+    let api = &service.client;
+    // A database may write both alike in lower case, where the service has `i` and a dot above for the first; if it does
+    // not, they are two keys.
+    let pair = ["\u{130}z@example.com", "iz@example.com"];
+    let folded = service.database.ask(&format!("SELECT (lower('{}') = lower('{}'))::text", pair[0], pair[1]));
+    let items = json!([{ "email": pair[0], "title": "One" }, { "email": pair[1], "title": "Two" }]);
+    let body = json!({ "id_property": "email", "items": items, "all_or_none": false });
+    let answer = act(api, "contacts", BatchAction::Upsert, body);
+    let list = api.get("contacts").expect(200);
+    let rows = list.rows();
+    if folded == "true" {
+        assert_eq!(statuses(&answer), [201, 422], "{}", answer.text);
+        assert_eq!((rows.len(), &rows[0]["title"]), (1, &json!("One")));
+    } else {
+        assert_eq!(statuses(&answer), [201, 201], "{}", answer.text);
+        assert_eq!(rows.len(), 2);
+    }
+}

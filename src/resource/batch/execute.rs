@@ -1,6 +1,6 @@
 //! Executes a batch inside its transaction.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use diesel::result::{DatabaseErrorKind as Kind, Error as DbError};
 use uuid::Uuid;
@@ -28,7 +28,8 @@ const MAX_UPSERT_ATTEMPTS: usize = 3;
 
 /// Executes `batch` and returns each item's outcome. Errors: those that concern no single item, such as a deadlock.
 pub fn execute(tx: &mut Tx<'_>, tenant: &Tenant, batch: &Batch) -> Result<Vec<Outcome>> {
-    let mut run = Run { batch, tenant, outcomes: batch.items.iter().map(|_| None).collect() };
+    let outcomes = batch.items.iter().map(|_| None).collect();
+    let mut run = Run { batch, tenant, outcomes, rows: HashSet::new() };
     for (place, item) in batch.items.iter().enumerate() {
         if let Item::Wrong(faults) = item {
             run.fail(place, Error::Invalid(faults.clone()));
@@ -66,6 +67,8 @@ struct Run<'b> {
     tenant: &'b Tenant,
     /// By position.
     outcomes: Vec<Option<Outcome>>,
+    /// Rows of earlier items.
+    rows: HashSet<Uuid>,
 }
 
 /// What is to be written of a set, once the existing rows are known.
@@ -259,7 +262,7 @@ impl Run<'_> {
         let last = if whole == Returning::Rows { resource.fields.len() } else { 2 };
         let there: HashMap<usize, &RawRow> =
             rows.iter().filter_map(|row| Some((row.int(last)? as usize - 1, row))).collect();
-        let mut meant = HashMap::new();
+        let mut meant = HashSet::new();
         let mut new: Vec<(usize, &Upsert, PendingRow)> = Vec::new();
         for (number, (place, upsert)) in wanted.into_iter().enumerate() {
             let Some(cells) = there.get(&number) else {
@@ -273,7 +276,7 @@ impl Run<'_> {
             };
             let id = row_json::id(cells);
             // The database may fold more than `folded` does.
-            if meant.insert(id, place).is_some() {
+            if self.rows.contains(&id) || !meant.insert(id) {
                 let detail =
                     format!("An earlier item has this `{}` already. Put their fields into one item.", key.name);
                 let fault = FieldError::new(format!("/{}", key.name), "duplicate", detail);
@@ -326,9 +329,11 @@ impl Run<'_> {
             self.fail(place, error);
         }
         for (place, id, row) in plan.unchanged {
+            self.rows.insert(id);
             self.outcomes[place] = Some(Outcome::Updated(id, row));
         }
         for (place, draft) in plan.drafts {
+            self.rows.insert(draft.id);
             let outcome = match (rows.remove(&draft.id), draft.changes.creates) {
                 (Some(row), true) => Outcome::Created(draft.id, row),
                 (Some(row), false) => Outcome::Updated(draft.id, row),
