@@ -131,6 +131,12 @@ fn api_key_shown_once_and_role_at_most_its_creators() {
     let key = made["key"].as_str().unwrap();
     assert!(key.starts_with(made["prefix"].as_str().unwrap()));
     let id = made["id"].as_str().unwrap();
+    // Without permissions of its own, it can be sent back as it is.
+    let read = api.get(&format!("api-keys/{id}")).expect(200).json;
+    assert_eq!(read["permissions"], json!(null));
+    assert_eq!(api.patch(&format!("api-keys/{id}"), read.clone()).expect(200).json, read);
+    let limited = api.patch(&format!("api-keys/{id}"), json!({ "permissions": ["crm:read"] })).expect(422);
+    assert!(limited.faults().contains(&"/permissions"), "{}", limited.text);
     for read in [format!("api-keys/{id}"), "api-keys".to_owned()] {
         let read = api.get(&read).expect(200);
         assert!(!read.text.contains(key) && !read.text.contains("hash"));

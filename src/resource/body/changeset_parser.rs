@@ -74,10 +74,12 @@ impl Changeset {
             }
             // A row that was read can be sent back as it is: what it repeats must be the row's own.
             Some(json) if !self.creates && field.mutability != Mutability::Always => {
+                // Of a list that is null the value is an empty list.
+                let is_null = json.is_null();
                 match value(field.field_type, json, business) {
                     // `prepare` may complete it, as it did when the row was created.
-                    Ok(value) if field.mutability == Mutability::Once && !value.is_null() => self.push(field, value),
-                    Ok(value) if field.nullable || !value.is_null() => self.repeat(field, Some(value)),
+                    Ok(value) if field.mutability == Mutability::Once && !is_null => self.push(field, value),
+                    Ok(value) if field.nullable || !is_null => self.repeat(field, Some(value)),
                     _ => self.repeat(field, None),
                 }
             }
