@@ -140,7 +140,9 @@ fn prepare(change: &mut Changeset, _: &TenantSettings, faults: &mut ValidationEr
         if inbound != matches!(change.text(messages::status), Some("received"))
             && change.text(messages::status) != Some("read")
         {
-            let detail = "An inbound message is `received` or `read`; an outbound one is never `received`.";
+            let outbound = STATUSES.iter().filter(|status| **status != "received");
+            let outbound = outbound.map(|status| format!("`{status}`")).collect::<Vec<_>>().join(", ");
+            let detail = format!("An inbound message is `received` or `read`; an outbound one is one of {outbound}.");
             faults.field("status", "out_of_range", detail);
         }
     }

@@ -88,6 +88,7 @@ fn explorer_files_are_served_compressed_and_validated() {
     let api = &service.client;
     let page = api.get("/docs/").expect(200);
     assert_eq!(page.header("content-type"), "text/html");
+    assert!(page.text.contains("<title>Rapport API</title>"), "{}", page.text);
     let needed: Vec<&str> = page
         .text
         .split(['"', '\''])

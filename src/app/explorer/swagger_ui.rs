@@ -42,6 +42,8 @@ const INITIALIZER: &str = r##"window.onload = function() {
 };
 "##;
 
+const TITLE: &str = "<title>Rapport API</title>";
+
 /// Files by their names, unpacked with the first request.
 static FILES: LazyLock<HashMap<String, ServedFile>> = LazyLock::new(|| {
     let mut files = unpack(SWAGGER_UI_VENDORED).unwrap_or_else(|error| {
@@ -82,6 +84,9 @@ fn unpack(archive: &[u8]) -> ZipResult<HashMap<String, ServedFile>> {
         if let Some(served) = served.filter(|served| !served.is_empty()) {
             let mut file = Vec::new();
             entry.read_to_end(&mut file)?;
+            if served == "index.html" {
+                file = String::from_utf8_lossy(&file).replace("<title>Swagger UI</title>", TITLE).into_bytes();
+            }
             files.insert(served.to_owned(), ServedFile::new(file));
         }
     }
