@@ -2,7 +2,7 @@
 
 use crate::app::registry::RESOURCES;
 use crate::app::state::AppState;
-use crate::background::{BackgroundTask, JobType, LeaseConfig, Worker, analyze_tables, purge_jobs};
+use crate::background::{BackgroundTask, JobType, LeaseConfig, Worker, analyze_tables, purge_jobs, trim_change_log};
 use crate::crm::reminders::{self, Reminder};
 use crate::crm::tasks;
 use crate::http::idempotency;
@@ -25,7 +25,7 @@ pub fn spawn_all(app: &AppState) {
     tasks(app).into_iter().for_each(|task| task.spawn(&app.supervisor, &app.lifecycle));
 }
 
-fn tasks(app: &AppState) -> [BackgroundTask; 10] {
+fn tasks(app: &AppState) -> [BackgroundTask; 11] {
     let (config, db) = (&app.config, || app.db.clone());
     let event_registry = EventRegistry::from_resources(&RESOURCES);
     let new_events = vec![app.event_waker.clone(), app.delivery_waker.0.clone()];
@@ -58,6 +58,7 @@ fn tasks(app: &AppState) -> [BackgroundTask; 10] {
         purge_jobs::task(db(), config.background.jobs_retention_days, &JOB_TYPES),
         cleanup::task(db(), config.imports.import_retention_days),
         analyze_tables::task(db()),
+        trim_change_log::task(db()),
         reminders::task(db(), &REMINDERS),
     ]
 }

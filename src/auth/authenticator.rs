@@ -3,7 +3,6 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use parking_lot::RwLock;
@@ -14,7 +13,7 @@ use super::identity::{Credential, Hash, Identity, Principal, hash};
 use super::token::{self, Tokens};
 use super::token_source::TokenSource;
 use crate::base::error::{Error, Result};
-use crate::cache::{Cache, VersionStamp};
+use crate::cache::{Cache, Round};
 use crate::db::Db;
 
 /// Maximum number of remembered credentials, valid and invalid; beyond it, invalid ones are dropped first.
@@ -77,14 +76,13 @@ impl Authenticator {
 
     /// Looks up the identity of `credential`. Errors: 401.
     pub async fn identify(&self, credential: Credential) -> Result<Arc<Identity>> {
-        let mut identity = look_up(self.db.clone(), credential).await?;
-        if let (Some(cache), Some(first)) = (self.cache.as_ref().filter(|cache| !cache.is_bypassed()), &identity) {
-            // Looked up again after its versions were read: only the first lookup tells which versions to read.
-            let seen = cache.validate(&first.access).await?;
-            identity =
-                look_up(self.db.clone(), credential).await?.map(|identity| identity.seen_at(&first.access, seen));
-        }
-        self.remembered(credential.hash(), identity)
+        let base = match self.cache.as_ref().filter(|cache| !cache.is_bypassed()) {
+            // Where it fails, the lookup says why, or the confirmation does.
+            Some(cache) => cache.round().await.ok(),
+            None => None,
+        };
+        let identity = look_up(self.db.clone(), credential).await?;
+        self.remembered(credential.hash(), identity.map(|identity| Identity { base, ..identity }))
     }
 
     /// Returns the remembered identity of the credential of `hash`, which identified `before`, or looks it up. With a
@@ -96,22 +94,16 @@ impl Authenticator {
         }
     }
 
-    /// Confirms `claimed` by the stamp that round `generation` found for its [`Identity::access`]; `None`: no change.
-    /// Returns `None` if nothing has changed, else the current identity. Errors: 401 when it is no longer valid.
-    pub async fn confirm(
-        &self,
-        hash: Hash,
-        claimed: &Identity,
-        generation: u64,
-        now: Option<&VersionStamp>,
-    ) -> Result<Option<Arc<Identity>>> {
-        let Some(now) = now.filter(|now| claimed.seen.as_ref() != Some(now)) else {
-            claimed.confirmed.fetch_max(generation, Ordering::Relaxed);
+    /// Confirms `claimed` for a request that joined `round`. Returns `None` if nothing has changed, else the current
+    /// identity. Errors: 401 when it is no longer valid.
+    pub async fn confirm(&self, hash: Hash, claimed: &Identity, round: &Arc<Round>) -> Result<Option<Arc<Identity>>> {
+        if self.cache.as_ref().is_some_and(|cache| claimed.is_current(cache)) {
             self.note_use(claimed);
             return Ok(None);
-        };
+        }
         let found = look_up(self.db.clone(), claimed.credential(hash)).await?;
-        let identity = self.remembered(hash, found.map(|found| found.seen_at(&claimed.access, now.clone())))?;
+        let base = Some(round.clone());
+        let identity = self.remembered(hash, found.map(|found| Identity { base, ..found }))?;
         self.note_use(&identity);
         Ok(Some(identity))
     }
@@ -168,8 +160,6 @@ fn make_room(known: &mut HashMap<Hash, Entry>) {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::AtomicU64;
-
     use parking_lot::Mutex;
     use uuid::Uuid;
 
@@ -187,8 +177,7 @@ mod tests {
                 restricted_to_user: None,
                 ends,
                 access: [].into(),
-                seen: None,
-                confirmed: AtomicU64::new(0),
+                base: None,
                 noted: Mutex::new(None),
             });
             // Past its trust period, which is no reason to drop it.

@@ -1,6 +1,5 @@
 //! The statements on credentials: the lookup of an identity, and the record of its use.
 
-use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use diesel::QueryableByName;
@@ -73,18 +72,17 @@ impl FoundCredential {
     fn identity(self, credential: Credential) -> Result<Identity> {
         let (id, business) = (self.id, self.business_id);
         let left = self.milliseconds_left.map(|left| Duration::from_millis(left.max(0) as u64));
-        // A change of the business moves both versions, too.
-        let (principal, access, left) = match credential {
-            Credential::Key(_) => (Principal::Key(id), [CacheTag::row(business, "api_keys", id)].into(), left),
-            Credential::Token(_, claims, of_token) => {
-                let membership = CacheTag::row(business, "memberships", self.membership_id.unwrap_or_default());
-                (
-                    Principal::User { id: claims.user, session: id },
-                    [CacheTag::row(business, "sessions", id), membership].into(),
-                    Some(left.map_or(of_token, |left| left.min(of_token))),
-                )
-            }
+        let (principal, rows, left) = match credential {
+            Credential::Key(_) => (Principal::Key(id), vec![("api_keys", id)], left),
+            Credential::Token(_, claims, of_token) => (
+                Principal::User { id: claims.user, session: id },
+                vec![("sessions", id), ("memberships", self.membership_id.unwrap_or_default())],
+                Some(left.map_or(of_token, |left| left.min(of_token))),
+            ),
         };
+        // The settings of the business are part of it.
+        let rows = rows.into_iter().chain([("businesses", business)]);
+        let access = rows.flat_map(|(table, id)| CacheTag::rows(business, table, [id])).collect();
         let role = Role::named(&self.role).ok_or_else(|| Error::Internal("a credential of no known role".into()))?;
         let limited = role == Role::Agent && self.agent_visibility == "assigned";
         let idle = Duration::from_secs(self.idle_seconds.max(0) as u64);
@@ -108,8 +106,7 @@ impl FoundCredential {
             },
             ends: left.and_then(|left| Instant::now().checked_add(left)),
             access,
-            seen: None,
-            confirmed: AtomicU64::new(0),
+            base: None,
             noted: Mutex::new(Instant::now().checked_sub(idle)),
         })
     }
@@ -159,7 +156,7 @@ pub fn record_use(db: Db, business: Uuid, principal: Principal) {
             let mut sql = Statement::new("UPDATE ");
             sql.ident(table).sql(" SET last_used_at = now() WHERE business_id = ");
             sql.bind(business).sql(" AND id = ").bind(id);
-            // Only one of several processes records it: each record moves the credential's version.
+            // Only one of several processes records it: each record has the credential looked up again.
             sql.sql(" AND (last_used_at < now() - interval '").number(USE_NOTED_SECONDS);
             sql.sql(" seconds' OR last_used_at IS NULL)");
             Ok(sql.run(tx)?)

@@ -1,7 +1,6 @@
 //! Credentials as requests present them, and the identities behind them.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -11,7 +10,7 @@ use uuid::Uuid;
 use super::roles::{Permissions, Role};
 use super::tenant_settings::TenantSettings;
 use super::token::SessionClaims;
-use crate::cache::{CacheTag, VersionStamp};
+use crate::cache::{Cache, CacheTag, Round};
 
 /// The authenticated principal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,10 +34,8 @@ pub struct Identity {
     pub(super) ends: Option<Instant>,
     /// Cache tags of the rows that this identity depends on.
     pub(super) access: Arc<[CacheTag]>,
-    /// Version stamp of those tags, read before the identity; only with a cache.
-    pub(super) seen: Option<VersionStamp>,
-    /// The last generation of validation rounds that found this stamp; 0: none yet.
-    pub(super) confirmed: AtomicU64,
+    /// The validation round after which it was looked up; only with a cache.
+    pub(super) base: Option<Arc<Round>>,
     /// When its use was last recorded; `None`: longer ago than an `Instant` can express.
     pub(super) noted: Mutex<Option<Instant>>,
 }
@@ -65,19 +62,9 @@ impl Identity {
         all(self) == all(other)
     }
 
-    pub fn access(&self) -> &Arc<[CacheTag]> {
-        &self.access
-    }
-
-    /// Returns the last generation of validation rounds that confirmed it; 0: none yet.
-    pub fn confirmed(&self) -> u64 {
-        self.confirmed.load(Ordering::Relaxed)
-    }
-
-    /// Sets `stamp`, which was read before this identity, if it belongs to the same access tags.
-    pub(super) fn seen_at(self, access: &Arc<[CacheTag]>, stamp: VersionStamp) -> Self {
-        let seen = (self.access == *access).then_some(stamp);
-        Self { seen, ..self }
+    /// Whether no validation round up to now has found a change of it.
+    pub(super) fn is_current(&self, cache: &Cache) -> bool {
+        self.base.as_ref().is_some_and(|base| cache.is_current(&self.access, base))
     }
 }
 

@@ -13,6 +13,7 @@ mod job_type;
 pub mod purge_jobs;
 pub mod store;
 mod task;
+pub mod trim_change_log;
 mod waker;
 mod worker;
 

@@ -14,40 +14,42 @@ use rand::Rng;
 pub enum Mutant {
     /// Readers join a validation round whose statement has been sent.
     JoinInFlight,
-    /// Versions are read after the data.
-    VersionAfterData,
-    /// Versions are bumped in a separate transaction, before the write.
-    BumpBefore,
-    /// Versions are bumped in a separate transaction, after the write.
-    BumpAfter,
-    /// Requests that miss the same entry share one computation, whatever the versions.
-    FlightWithoutVersion,
-    /// A version is the largest of its slots instead of their sum.
-    Maximum,
-    /// Known versions are kept when the snapshot changes.
-    KnownForever,
+    /// An entry's base is a round that was joined after its data was read.
+    BaseAfterData,
+    /// Entries are not compared with the changes since their base.
+    NoLook,
+    /// A round looks only at transactions that had not begun at the last one, not at those that were in progress.
+    WithoutXip,
+    /// The log is trimmed by age, whether or not its transactions could be seen.
+    HorizonByTime,
+    /// The triggers do not log what a row referred to before.
+    WithoutOldLinks,
+    /// Requests that miss the same entry share one computation, whatever has changed meanwhile.
+    FlightWithoutLook,
+    /// Of more changes than a round reads, it looks at the first only.
+    PartOfMany,
     /// Statements omit the tenant predicate.
     WithoutTenant,
 }
 
 /// The mutants of the cache protocol.
-pub const ALL: [(&str, Mutant); 7] = [
+pub const ALL: [(&str, Mutant); 8] = [
     ("join-in-flight", Mutant::JoinInFlight),
-    ("version-after-data", Mutant::VersionAfterData),
-    ("bump-before", Mutant::BumpBefore),
-    ("bump-after", Mutant::BumpAfter),
-    ("flight-without-version", Mutant::FlightWithoutVersion),
-    ("maximum", Mutant::Maximum),
-    ("known-forever", Mutant::KnownForever),
+    ("base-after-data", Mutant::BaseAfterData),
+    ("no-look", Mutant::NoLook),
+    ("without-xip", Mutant::WithoutXip),
+    ("horizon-by-time", Mutant::HorizonByTime),
+    ("without-old-links", Mutant::WithoutOldLinks),
+    ("flight-without-look", Mutant::FlightWithoutLook),
+    ("part-of-many", Mutant::PartOfMany),
 ];
 
 /// The mutants that row-level security must contain.
 pub const TENANT_MUTANTS: [(&str, Mutant); 1] = [("without-tenant", Mutant::WithoutTenant)];
 
-/// Whether versions are bumped apart from writes: the tests drop the triggers that would do it, and the catalogue check
-/// must not report that.
-pub fn moves_by_hand() -> bool {
-    is(Mutant::BumpBefore) || is(Mutant::BumpAfter)
+/// Whether the tests change what the database does, which the catalogue check must not report.
+pub fn changes_database() -> bool {
+    is(Mutant::WithoutOldLinks) || is(Mutant::HorizonByTime)
 }
 
 static CHOSEN: LazyLock<Option<Mutant>> = LazyLock::new(|| {

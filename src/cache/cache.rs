@@ -12,8 +12,7 @@ use super::entry::{Coding, ComputedResponse, Entry, Key};
 use super::local_tier::LocalTier;
 use super::redis_tier::RedisTier;
 use super::single_flight::SingleFlight;
-use super::tags::{CacheTag, VersionStamp};
-use super::validator::{ValidationResult, Validator, ValidatorStats};
+use super::validator::{Round, Validator, ValidatorStats};
 use crate::base::error::{Error, Result};
 use crate::base::request_context;
 use crate::base::supervisor::Supervisor;
@@ -21,14 +20,14 @@ use crate::db::DatabaseGate;
 
 /// The response cache.
 pub struct Cache {
-    validator: Validator,
+    pub(super) validator: Validator,
     pub(super) local: LocalTier,
     pub(super) single_flight: SingleFlight,
     pub(super) redis: Option<Arc<RedisTier>>,
     pub(super) counters: Arc<CounterRegistry>,
     sample_every: u64,
     hits: AtomicU64,
-    /// Versions cannot be trusted: nothing is read from either tier, and nothing is stored.
+    /// The log of changes cannot be trusted: nothing is read from either tier, and nothing is stored.
     bypassed: AtomicBool,
 }
 
@@ -67,7 +66,7 @@ impl Cache {
         }
     }
 
-    /// Disables both tiers until [`Cache::trust`]: the database does not bump versions reliably.
+    /// Disables both tiers until [`Cache::trust`]: the database does not log all changes.
     pub fn bypass(&self) {
         self.bypassed.store(true, Ordering::Release);
     }
@@ -89,15 +88,9 @@ impl Cache {
         self.bypassed.load(Ordering::Acquire)
     }
 
-    /// Returns the versions of cache tags, read after this call began. Errors: 503 when validation fails or times out.
-    pub async fn validate(&self, tags: &Arc<[CacheTag]>) -> Result<VersionStamp> {
-        // No validation round has generation 0.
-        self.check(tags, 0).await?.stamp.ok_or_else(|| Error::Internal("a round without versions".into()))
-    }
-
-    /// As [`Cache::validate`], for a caller whose data was confirmed by rounds of the generation `since`: if nothing
-    /// was committed since then, the result has no versions, because they are unchanged.
-    pub async fn check(&self, tags: &Arc<[CacheTag]>, since: u64) -> Result<ValidationResult> {
+    /// Returns the next validation round: what a request uses after it is at least as new. Errors: 503 when it fails or
+    /// times out.
+    pub async fn round(&self) -> Result<Arc<Round>> {
         if self.is_bypassed() {
             return Err(Error::Unavailable {
                 code: "validation_unavailable",
@@ -106,9 +99,9 @@ impl Cache {
             });
         }
         let began = Instant::now();
-        let found = self.validator.validate(tags, since).await;
+        let round = self.validator.round().await;
         request_context::spent_in_cache(began.elapsed());
-        found
+        round
     }
 
     /// Queues `entry` for compression in `coding`, if it has enough hits. Returns at once.
@@ -125,7 +118,7 @@ impl Cache {
         self.sample_every > 0 && self.hits.fetch_add(1, Ordering::Relaxed) % self.sample_every == self.sample_every - 1
     }
 
-    /// Compares a hit with a recomputed response, under versions that were still the same afterwards.
+    /// Compares a hit with a recomputed response; the entry was still valid afterwards.
     pub fn compare_sample(&self, key: &Key, entry: &Entry, again: &ComputedResponse) {
         let counters = self.counters.of(key.resource);
         Counters::up(&counters.sampled);

@@ -1,23 +1,30 @@
 //! Encodes cache entries for Redis and decodes them. Stored bytes are untrusted input: anything that is not exactly an
 //! entry for the requested key decodes to `None`.
 
-use std::sync::Arc;
-use std::time::Duration;
-
 use super::entry::{ComputedResponse, Entry, Key};
-use super::tags::VersionStamp;
+use super::snapshot::Snapshot;
+use super::tags::CacheTag;
 
 /// Version of the encoding. A process reads only its own.
-const FORM: &[u8; 8] = b"rapport1";
+const FORM: &[u8; 8] = b"rapport2";
 
-/// Layout: `form, checksum, epoch, versions, query, etag, body`. Integers are little-endian; every part of varying
+/// An entry of Redis: what another process computed, and the snapshot and the epoch of the round after which it did.
+pub struct StoredEntry {
+    pub epoch: u64,
+    pub snapshot: Snapshot,
+    pub tags: Vec<CacheTag>,
+    pub response: ComputedResponse,
+}
+
+/// Layout: `form, checksum, epoch, snapshot, tags, query, etag, body`. Integers are little-endian; every part of varying
 /// length is preceded by its length as `u32`.
 pub fn encode(key: &Key, entry: &Entry) -> Vec<u8> {
     let mut out = Vec::with_capacity(entry.body.len() + key.query.len() + 128);
     out.extend_from_slice(FORM);
     out.extend_from_slice(&[0; 8]);
-    out.extend_from_slice(&entry.stamp.epoch.to_le_bytes());
-    put(&mut out, &entry.stamp.versions.iter().flat_map(|version| version.to_le_bytes()).collect::<Vec<u8>>());
+    out.extend_from_slice(&entry.base.epoch.to_le_bytes());
+    put(&mut out, entry.base.snapshot.to_string().as_bytes());
+    put(&mut out, &entry.tags.iter().flat_map(|tag| tag.key().to_le_bytes()).collect::<Vec<u8>>());
     put(&mut out, key.query.as_bytes());
     put(&mut out, entry.etag.as_bytes());
     put(&mut out, &entry.body);
@@ -27,22 +34,23 @@ pub fn encode(key: &Key, entry: &Entry) -> Vec<u8> {
 }
 
 /// Returns `None` when `bytes` are not a complete entry for `key`.
-pub fn decode(key: &Key, bytes: &[u8], ttl: Duration) -> Option<Arc<Entry>> {
+pub fn decode(key: &Key, bytes: &[u8]) -> Option<StoredEntry> {
     let rest = bytes.strip_prefix(FORM)?;
     let (sum, mut rest) = rest.split_first_chunk::<8>()?;
     if u64::from_le_bytes(*sum) != checksum(key, rest) {
         return None;
     }
     let epoch = u64::from_le_bytes(*take::<8>(&mut rest)?);
-    let versions = part(&mut rest)?;
-    let versions = versions.chunks_exact(8).map(|v| i64::from_le_bytes(v.try_into().unwrap_or_default())).collect();
+    let snapshot = std::str::from_utf8(part(&mut rest)?).ok()?.parse().ok()?;
+    let tags = part(&mut rest)?.chunks_exact(8).map(|tag| u64::from_le_bytes(tag.try_into().unwrap_or_default()));
+    let tags: Vec<CacheTag> = tags.map(CacheTag::of_key).collect();
     if part(&mut rest)? != key.query.as_bytes() {
         return None;
     }
     let etag = std::str::from_utf8(part(&mut rest)?).ok()?.to_owned();
     let body = part(&mut rest)?.to_vec();
-    rest.is_empty()
-        .then(|| Arc::new(Entry::new(VersionStamp { epoch, versions }, ComputedResponse { body, etag }, ttl)))
+    let response = ComputedResponse { body, etag, tags: Vec::new() };
+    rest.is_empty().then_some(StoredEntry { epoch, snapshot, tags, response })
 }
 
 /// The checksum covers the key's owner too, so that an entry copied to another owner's key is rejected.
@@ -74,10 +82,14 @@ fn part<'b>(rest: &mut &'b [u8]) -> Option<&'b [u8]> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
     use proptest::prelude::*;
     use uuid::Uuid;
 
     use super::*;
+    use crate::cache::validator::Round;
 
     fn key(business: u128, question: &str) -> Key {
         Key {
@@ -92,25 +104,28 @@ mod tests {
     proptest! {
         #[test]
         fn decode_returns_the_entry_only_for_its_own_key(
-            body: Vec<u8>, epoch: u64, versions: Vec<i64>, question: String, other: String, flip: proptest::sample::Index,
+            body: Vec<u8>, epoch: u64, tags: Vec<u64>, question: String, other: String, flip: proptest::sample::Index,
         ) {
-            let ttl = Duration::from_secs(1);
-            let stamp = VersionStamp { epoch, versions: versions.into() };
-            let entry = Entry::new(stamp, ComputedResponse { body, etag: "\"1\"".into() }, ttl);
+            let snapshot: Snapshot = "10:15:10,12".parse().expect("a snapshot");
+            let base = Arc::new(Round { epoch, snapshot: snapshot.clone(), ..Round::default() });
+            let tags: Vec<CacheTag> = tags.into_iter().map(CacheTag::of_key).collect();
+            let response = ComputedResponse { body, etag: "\"1\"".into(), tags: Vec::new() };
+            let entry = Entry::new(&tags, base, response, Duration::from_secs(1));
             let mut bytes = encode(&key(1, &question), &entry);
-            let back = decode(&key(1, &question), &bytes, ttl);
-            prop_assert!(back.is_some_and(|back| back.stamp == entry.stamp && back.body == entry.body && back.etag == entry.etag));
-            prop_assert!(decode(&key(2, &question), &bytes, ttl).is_none());
-            prop_assert!(other == question || decode(&key(1, &other), &bytes, ttl).is_none());
-            prop_assert!(decode(&key(1, &question), &bytes[..flip.index(bytes.len())], ttl).is_none());
+            let back = decode(&key(1, &question), &bytes).expect("the entry");
+            prop_assert_eq!((back.epoch, back.snapshot, back.tags), (epoch, snapshot, tags));
+            prop_assert_eq!((&back.response.body[..], &*back.response.etag), (&entry.body[..], "\"1\""));
+            prop_assert!(decode(&key(2, &question), &bytes).is_none());
+            prop_assert!(other == question || decode(&key(1, &other), &bytes).is_none());
+            prop_assert!(decode(&key(1, &question), &bytes[..flip.index(bytes.len())]).is_none());
             let at = flip.index(bytes.len());
             bytes[at] ^= 1;
-            prop_assert!(decode(&key(1, &question), &bytes, ttl).is_none());
+            prop_assert!(decode(&key(1, &question), &bytes).is_none());
         }
 
         #[test]
         fn decode_of_garbage_returns_none(bytes: Vec<u8>) {
-            prop_assert!(decode(&key(1, ""), &bytes, Duration::ZERO).is_none());
+            prop_assert!(decode(&key(1, ""), &bytes).is_none());
         }
     }
 }

@@ -1,14 +1,15 @@
-//! A cache entry: a response body with its `ETag`, the version stamp it was computed under, and its compressed forms.
+//! A cache entry: a response body with its `ETag`, what it depends on and since when, and its compressed forms.
 
 use std::io::Write;
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use actix_web::http::header::HeaderValue;
 use bytes::Bytes;
 
-use super::tags::VersionStamp;
+use super::tags::CacheTag;
+use super::validator::Round;
 
 /// Bodies below this many bytes are not compressed.
 const MIN_COMPRESSED_BYTES: usize = 1024;
@@ -45,6 +46,8 @@ pub struct ComputedResponse {
     pub body: Vec<u8>,
     /// Including its quotes.
     pub etag: String,
+    /// What it depends on, besides what its query says.
+    pub tags: Vec<CacheTag>,
 }
 
 /// Identifies a cache entry.
@@ -63,7 +66,10 @@ pub struct Key {
 
 #[derive(Debug)]
 pub struct Entry {
-    pub stamp: VersionStamp,
+    /// What the response depends on.
+    pub tags: Box<[CacheTag]>,
+    /// The round after which it was computed: it is valid while no later one finds a change of its tags.
+    pub base: Arc<Round>,
     pub body: Bytes,
     pub etag: HeaderValue,
     /// TTL in the local tier and in Redis; it bounds memory and has no part in correctness.
@@ -72,32 +78,27 @@ pub struct Entry {
     /// Whether compression was requested, by coding.
     asked: [AtomicBool; 2],
     hits: AtomicU32,
-    confirmed: AtomicU64,
 }
 
 impl Entry {
-    pub fn new(stamp: VersionStamp, fresh: ComputedResponse, ttl: Duration) -> Self {
+    /// `tags` are those of its query.
+    pub fn new(tags: &[CacheTag], base: Arc<Round>, fresh: ComputedResponse, ttl: Duration) -> Self {
         let etag = HeaderValue::try_from(fresh.etag).unwrap_or_else(|_| HeaderValue::from_static("\"\""));
         Self {
-            stamp,
+            tags: tags.iter().chain(&fresh.tags).copied().collect(),
+            base,
             body: fresh.body.into(),
             etag,
             ttl,
             packed: Default::default(),
             asked: Default::default(),
             hits: AtomicU32::new(0),
-            confirmed: AtomicU64::new(0),
         }
     }
 
-    /// Records that a validation round of `generation` found exactly this entry's version stamp.
-    pub fn confirm(&self, generation: u64) {
-        self.confirmed.fetch_max(generation, Ordering::Relaxed);
-    }
-
-    /// Returns the last generation of validation rounds that found its version stamp; 0 when there was none.
-    pub fn confirmed(&self) -> u64 {
-        self.confirmed.load(Ordering::Relaxed)
+    /// Returns a response that is not cached.
+    pub fn uncached(fresh: ComputedResponse) -> Self {
+        Self::new(&[], Arc::default(), fresh, Duration::ZERO)
     }
 
     pub fn hit(&self) {
@@ -135,7 +136,7 @@ impl Entry {
     /// Bytes of memory that the entry takes, approximately.
     pub fn bytes(&self) -> usize {
         let packed: usize = Coding::ALL.iter().filter_map(|coding| self.compressed(*coding)).map(Bytes::len).sum();
-        self.body.len() + packed + self.stamp.versions.len() * 8 + 200
+        self.body.len() + packed + self.tags.len() * 8 + 200
     }
 }
 

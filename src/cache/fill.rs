@@ -2,47 +2,49 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::cache::Cache;
 use super::counters::Counters;
 use super::entry::{ComputedResponse, Entry, Key};
+use super::lookup::CacheQuery;
 use super::response_source::Source;
 use super::single_flight::FlightRole;
-use super::tags::VersionStamp;
+use super::validator::Round;
 use crate::base::error::Result;
 use crate::base::request_context::{self, CONTEXT, RequestContext};
 use crate::base::supervisor::detach;
 
 impl Cache {
-    /// Returns the response for `key` under `stamp`, for a request that missed the local tier.
+    /// Returns the response to `query`, for a request that joined `round` and missed the local tier.
     pub(super) async fn fill<F>(
         self: &Arc<Self>,
-        key: &Key,
-        ttl: Duration,
-        stamp: VersionStamp,
+        query: CacheQuery<'_>,
+        round: Arc<Round>,
         compute: impl FnOnce() -> F,
     ) -> Result<(Arc<Entry>, Source)>
     where
         F: Future<Output = Result<ComputedResponse>> + 'static,
     {
-        match self.single_flight.enter(key, &stamp) {
+        let CacheQuery { key, tags, ttl } = query;
+        // After this request's own round: what its query says has not changed since the base of a computation that it joins.
+        let is_current = |base| may_look_away() || self.validator.changes().is_current(tags, base);
+        match self.single_flight.enter(key, round.number, is_current) {
             FlightRole::Follow(answered) => match answered.await {
-                Ok(Some(entry)) => {
+                Ok(Some(entry)) if self.may_share(&entry, tags.len()) => {
                     Counters::up(&self.counters.of(key.resource).collapsed);
                     Ok((entry, Source::Collapsed))
                 }
-                // The leader failed; this request may succeed, and otherwise reports its own error.
-                _ => Ok((Arc::new(Entry::new(stamp, compute().await?, ttl)), Source::Miss)),
+                // The leader failed (this request may succeed, and otherwise reports its own error), or its entry is outdated.
+                _ => Ok((Arc::new(Entry::new(tags, round, compute().await?, ttl)), Source::Miss)),
             },
             FlightRole::Lead(flight) => {
-                let (cache, key, computing) = (self.clone(), key.clone(), compute());
+                let (cache, key, tags, computing) = (self.clone(), key.clone(), tags.to_vec(), compute());
                 // In a detached task: the request may be cancelled, and its followers must not be.
                 let own = RequestContext::new(request_context::request_id().into());
                 let led = detach(
                     "cache computation",
                     CONTEXT.scope(own, async move {
-                        let found = cache.fetch(&key, ttl, stamp, computing).await;
+                        let found = cache.fetch(CacheQuery { key: &key, tags: &tags, ttl }, round, computing).await;
                         if let Ok((entry, _)) = &found {
                             flight.complete(entry);
                         }
@@ -56,29 +58,55 @@ impl Cache {
         }
     }
 
+    /// Whether a request may use the entry that another computed: no round, its own among them, has found a change of what the
+    /// entry's rows refer to. The entry's first `compared` tags were compared before.
+    fn may_share(&self, entry: &Entry, compared: usize) -> bool {
+        let referred = entry.tags.get(compared..).unwrap_or(&entry.tags);
+        may_look_away() || self.is_current(referred, &entry.base)
+    }
+
     /// Reads the entry from Redis or computes it, and stores it.
     async fn fetch(
         &self,
-        key: &Key,
-        ttl: Duration,
-        stamp: VersionStamp,
+        CacheQuery { key, tags, ttl }: CacheQuery<'_>,
+        round: Arc<Round>,
         computing: impl Future<Output = Result<ComputedResponse>>,
     ) -> Result<(Arc<Entry>, Source)> {
-        if let Some(entry) = self.look_up_in_redis(key, ttl, &stamp).await {
+        if let Some(entry) = self.look_up_in_redis(key, ttl, &round).await {
             self.local.store(key, &entry);
             return Ok((entry, Source::Redis));
         }
-        let entry = Arc::new(Entry::new(stamp, computing.await?, ttl));
+        let fresh = computing.await?;
         #[cfg(feature = "mutants")]
         crate::base::mutants::delay().await;
+        #[cfg(feature = "mutants")]
+        let round = if crate::base::mutants::is(crate::base::mutants::Mutant::BaseAfterData) {
+            self.round().await?
+        } else {
+            round
+        };
+        let entry = Arc::new(Entry::new(tags, round, fresh, ttl));
         Counters::up(&self.counters.of(key.resource).misses);
+        self.keep(key, &entry);
+        Ok((entry, Source::Miss))
+    }
+
+    /// Stores an entry in both tiers. Changes meanwhile do not matter: it is compared with them when it is looked up.
+    fn keep(&self, key: &Key, entry: &Arc<Entry>) {
         if self.is_bypassed() {
-            return Ok((entry, Source::Miss));
+            return;
         }
-        self.local.store(key, &entry);
+        self.local.store(key, entry);
         if let Some(redis) = &self.redis {
             redis.set(key.clone(), entry.clone());
         }
-        Ok((entry, Source::Miss))
     }
+}
+
+/// With the mutant, requests share a computation whatever has changed.
+fn may_look_away() -> bool {
+    #[cfg(feature = "mutants")]
+    return crate::base::mutants::is(crate::base::mutants::Mutant::FlightWithoutLook);
+    #[cfg(not(feature = "mutants"))]
+    false
 }

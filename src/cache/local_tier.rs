@@ -46,7 +46,7 @@ impl LocalTier {
         Ok(Self { entries, max_entry_bytes: (capacity / MAX_ENTRY_FRACTION) as usize, counters, to_compress })
     }
 
-    /// Returns the entry of `key`, whatever its versions.
+    /// Returns the entry of `key`, valid or not.
     pub fn get(&self, key: &Key) -> Option<Arc<Entry>> {
         self.entries.get(key)
     }

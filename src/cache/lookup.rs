@@ -1,79 +1,90 @@
-//! Judges whether an entry is a hit: exactly when it has the versions that the validation round found.
+//! Judges whether an entry is a hit: exactly when no change that concerns it has been found since its base.
 
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::cache::Cache;
+use super::codec::StoredEntry;
 use super::counters::Counters;
 use super::entry::{ComputedResponse, Entry, Key};
 use super::response_source::Source;
-use super::tags::VersionStamp;
+use super::tags::CacheTag;
+use super::validator::Round;
 use crate::base::error::Result;
 
+/// A query as the cache sees it.
+#[derive(Clone, Debug)]
+pub struct CacheQuery<'q> {
+    pub key: &'q Key,
+    /// What its response depends on, as far as the query says.
+    pub tags: &'q [CacheTag],
+    pub ttl: Duration,
+}
+
 impl Cache {
-    /// Returns the local entry of `key`, whatever its versions.
-    pub fn local(&self, key: &Key) -> Option<Arc<Entry>> {
-        self.local.get(key)
+    /// Whether no round up to now has found a change after `base` that concerns one of `tags`.
+    pub fn is_current(&self, tags: &[CacheTag], base: &Round) -> bool {
+        self.validator.changes().is_current(tags, base.number)
     }
 
-    /// Counts `entry`, which is valid, as a hit.
-    pub fn count_hit(&self, key: &Key, entry: Arc<Entry>) -> Arc<Entry> {
-        Counters::up(&self.counters.of(key.resource).hits_local);
-        entry.hit();
-        entry
-    }
-
-    /// Returns the response for `key` under `stamp`: the local entry passed in, an entry from Redis, or a computed one.
-    /// `compute` runs at most once, after `stamp` was read.
+    /// Returns the response to `query` for a request that joined `round`: an entry of either tier, or a computed one.
+    /// `compute` runs at most once.
     pub async fn get_or_compute<F>(
         self: &Arc<Self>,
-        key: &Key,
-        local: Option<Arc<Entry>>,
-        ttl: Duration,
-        stamp: VersionStamp,
+        query: CacheQuery<'_>,
+        round: Arc<Round>,
         compute: impl FnOnce() -> F,
     ) -> Result<(Arc<Entry>, Source)>
     where
         F: Future<Output = Result<ComputedResponse>> + 'static,
     {
-        if let Some(entry) = local {
-            if entry.stamp == stamp {
-                return Ok((self.count_hit(key, entry), Source::Local));
+        let counters = self.counters.of(query.key.resource);
+        if let Some(entry) = self.local.get(query.key) {
+            if self.is_current(&entry.tags, &entry.base) {
+                Counters::up(&counters.hits_local);
+                entry.hit();
+                return Ok((entry, Source::Local));
             }
-            Counters::up(&self.counters.of(key.resource).invalidations);
+            Counters::up(&counters.invalidations);
         }
-        self.fill(key, ttl, stamp, compute).await
+        self.fill(query, round, compute).await
     }
 
-    /// Returns the entry of Redis for `key`, if it is a hit under `stamp`.
-    pub(super) async fn look_up_in_redis(&self, key: &Key, ttl: Duration, stamp: &VersionStamp) -> Option<Arc<Entry>> {
-        let entry = self.redis.as_ref()?.get(key, ttl).await?;
+    /// Returns the entry of Redis for `key`, if it is a hit for a request that joined `round`, which becomes its base.
+    pub(super) async fn look_up_in_redis(&self, key: &Key, ttl: Duration, round: &Arc<Round>) -> Option<Arc<Entry>> {
+        let StoredEntry { epoch, snapshot, tags, response } = self.redis.as_ref()?.get(key).await?;
         let counters = self.counters.of(key.resource);
-        if entry.stamp == *stamp {
+        let changes = self.validator.changes();
+        let is_known = epoch == round.epoch && snapshot.includes(&round.known_since);
+        // Compared last: a round of another epoch raises the floor before it empties the slots.
+        if is_known && changes.all_seen_by(&tags, &snapshot) && changes.is_current(&[], round.number) {
             Counters::up(&counters.hits_redis);
-            return Some(entry);
+            return Some(Arc::new(Entry::new(&tags, round.clone(), response, ttl)));
         }
         Counters::up(&counters.invalidations);
         None
     }
 
-    /// Ensures that `key` has an entry under `stamp`, computing it if necessary; used ahead of readers.
+    /// Whether the local tier has a valid entry for `key`.
+    pub fn has(&self, key: &Key) -> bool {
+        self.local.get(key).is_some_and(|entry| self.is_current(&entry.tags, &entry.base))
+    }
+
+    /// Ensures that `query` has a valid entry, computing it if necessary; used ahead of readers.
     pub async fn refresh<F>(
         self: &Arc<Self>,
-        key: &Key,
-        ttl: Duration,
-        stamp: VersionStamp,
+        query: CacheQuery<'_>,
+        round: Arc<Round>,
         compute: impl FnOnce() -> F,
     ) -> Result<()>
     where
         F: Future<Output = Result<ComputedResponse>> + 'static,
     {
-        let local = self.local(key);
-        if local.as_ref().is_some_and(|entry| entry.stamp == stamp) {
+        if self.has(query.key) {
             return Ok(());
         }
-        Counters::up(&self.counters.of(key.resource).refreshed);
-        self.get_or_compute(key, local, ttl, stamp, compute).await.map(|_| ())
+        Counters::up(&self.counters.of(query.key.resource).refreshed);
+        self.fill(query, round, compute).await.map(|_| ())
     }
 }

@@ -1,5 +1,5 @@
-//! The shared cache tier in Redis, used by all replicas. Its entries are never trusted (one counts only if its versions
-//! match the validation round) and its failures never block: absent, slow, full or broken, it costs cache misses only.
+//! The shared cache tier in Redis, used by all replicas. Its entries are never trusted (one counts only if its
+//! snapshot saw all changes that concern it) and its failures never block: absent, slow, full or broken, it costs cache misses only.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -16,7 +16,7 @@ use tokio::sync::{Notify, Semaphore};
 use utoipa::ToSchema;
 
 use super::args::RedisArgs;
-use super::codec;
+use super::codec::{self, StoredEntry};
 use super::entry::{Entry, Key};
 use crate::base::error::Error;
 use crate::base::supervisor::{Outcome, Pulse, Supervisor, Task, detach};
@@ -193,11 +193,11 @@ impl RedisTier {
         }
     }
 
-    /// Returns the entry of `key`, whatever its versions.
-    pub async fn get(&self, key: &Key, ttl: Duration) -> Option<Arc<Entry>> {
+    /// Returns the entry of `key`, valid or not.
+    pub async fn get(&self, key: &Key) -> Option<StoredEntry> {
         let name = self.name(key);
         let bytes: Option<Vec<u8>> = self.ask(cmd("GET").arg(name), self.budget).await?;
-        codec::decode(key, &bytes?, ttl)
+        codec::decode(key, &bytes?)
     }
 
     /// Stores `entry` in the background.

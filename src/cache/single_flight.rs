@@ -1,8 +1,7 @@
-//! Single flight: of the requests that miss the same entry under the same version stamp, one computes it and the others
-//! wait for the result.
+//! Single flight: of the requests that miss the same entry, one computes it and the others wait for the result.
 //!
-//! The stamp is part of the key. Without it, a reader that arrived after a write could get a response whose query had
-//! begun before that write.
+//! A request may wait for a computation that began before it, unless that is known to be outdated. So it compares the result
+//! with the changes that the rounds have found meanwhile, its own among them, before it uses it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,15 +10,20 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use super::entry::{Entry, Key};
-use super::tags::VersionStamp;
 
 /// What the leader sends to the followers; `None` when its computation failed.
 type Outcome = Option<Arc<Entry>>;
-type Followers = Vec<oneshot::Sender<Outcome>>;
-type Course = (Key, VersionStamp);
+type Courses = Mutex<HashMap<Key, Arc<Course>>>;
+
+/// A computation in progress.
+struct Course {
+    /// The number of the round after which it began.
+    base: u64,
+    followers: Mutex<Vec<oneshot::Sender<Outcome>>>,
+}
 
 #[derive(Default)]
-pub struct SingleFlight(Arc<Mutex<HashMap<Course, Followers>>>);
+pub struct SingleFlight(Arc<Courses>);
 
 /// How a request handles its miss.
 pub enum FlightRole {
@@ -29,28 +33,25 @@ pub enum FlightRole {
     Follow(oneshot::Receiver<Outcome>),
 }
 
-/// A computation in progress. Dropped without completing, it reports failure to its followers.
+/// The leader's part. Dropped without completing, it reports failure to its followers.
 pub struct Flight {
-    flights: Arc<Mutex<HashMap<Course, Followers>>>,
-    course: Course,
+    courses: Arc<Courses>,
+    key: Key,
+    course: Arc<Course>,
 }
 
 impl SingleFlight {
-    pub fn enter(&self, key: &Key, stamp: &VersionStamp) -> FlightRole {
-        let course = (key.clone(), stamp.clone());
-        #[cfg(feature = "mutants")]
-        let course = match crate::base::mutants::is(crate::base::mutants::Mutant::FlightWithoutVersion) {
-            true => (course.0, VersionStamp { epoch: 0, versions: Box::default() }),
-            false => course,
-        };
-        let mut flights = self.0.lock();
-        if let Some(followers) = flights.get_mut(&course) {
+    /// Joins the computation of `key` whose base `is_current`, or leads one after round `base`.
+    pub fn enter(&self, key: &Key, base: u64, is_current: impl Fn(u64) -> bool) -> FlightRole {
+        let mut courses = self.0.lock();
+        if let Some(course) = courses.get(key).filter(|course| is_current(course.base)) {
             let (answer, answered) = oneshot::channel();
-            followers.push(answer);
+            course.followers.lock().push(answer);
             return FlightRole::Follow(answered);
         }
-        flights.insert(course.clone(), Vec::new());
-        FlightRole::Lead(Flight { flights: self.0.clone(), course })
+        let course = Arc::new(Course { base, followers: Mutex::default() });
+        courses.insert(key.clone(), course.clone());
+        FlightRole::Lead(Flight { courses: self.0.clone(), key: key.clone(), course })
     }
 }
 
@@ -61,8 +62,13 @@ impl Flight {
         }
     }
 
-    fn end(&self) -> Followers {
-        self.flights.lock().remove(&self.course).unwrap_or_default()
+    /// Ends the computation: nobody joins it any more. Another one of the same key may have taken its place.
+    fn end(&self) -> Vec<oneshot::Sender<Outcome>> {
+        let mut courses = self.courses.lock();
+        if courses.get(&self.key).is_some_and(|course| Arc::ptr_eq(course, &self.course)) {
+            courses.remove(&self.key);
+        }
+        std::mem::take(&mut *self.course.followers.lock())
     }
 }
 

@@ -1,52 +1,64 @@
-//! Cache tags (what data a response depends on) and version stamps (the versions of that data).
+//! Cache tags: what data a response depends on, and what a change concerns.
 
-use sha2::{Digest, Sha256};
 use uuid::Uuid;
+use xxhash_rust::xxh3::xxh3_64;
 
-/// The rows of a table that belong to one business, or one of their 16 buckets, identified by the scope key of their
-/// version, as `rapport_scope_key` in the database computes it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct CacheTag(i64);
-
-/// The bucket number that stands for all rows.
-const TABLE_WIDE: i32 = -1;
+/// Rows of one table and one business: all of them, or those that are or refer to a certain row. A hash of the three: two tags
+/// with the same hash only cost needless misses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CacheTag(u64);
 
 impl CacheTag {
-    /// Returns the tag of all rows of `table`.
-    pub fn table(business: Uuid, table: &'static str) -> Self {
-        Self::new(business, table, TABLE_WIDE)
+    /// Returns the tag of all rows of `table`: any change of one concerns it.
+    pub fn table(business: Uuid, table: &str) -> Self {
+        Self::hashed(business, table, b"")
     }
 
-    /// Returns the tag of the bucket with the row `id`, so that changes of most other rows do not matter.
-    pub fn row(business: Uuid, table: &'static str, id: Uuid) -> Self {
-        // As `rapport_bucket`: the last four bits, which are random in a UUIDv7.
-        Self::new(business, table, i32::from(id.as_bytes()[15] & 15))
+    /// Returns the tag of the row `id` of `table`, and of the rows that refer to the row `id` of another table. What
+    /// depends on it depends on [`CacheTag::whole`], too.
+    pub fn row(business: Uuid, table: &str, id: Uuid) -> Self {
+        Self::hashed(business, table, id.as_bytes())
     }
 
-    fn new(business: Uuid, table: &str, bucket: i32) -> Self {
-        // Users are shared by all businesses, and so is their version.
-        let business = if table == "users" { Uuid::nil() } else { business };
-        let hash = Sha256::digest(format!("{business}:{table}:{bucket}"));
-        Self(hash.iter().take(8).fold(0, |place, byte| place << 8 | i64::from(*byte)))
+    /// Returns the tag of changes that do not say which rows they concern.
+    pub fn whole(business: Uuid, table: &str) -> Self {
+        Self::hashed(business, table, b"*")
     }
 
-    pub fn key(self) -> i64 {
+    /// Returns what a response depends on that shows the rows of `table` that are or refer to one of `ids`.
+    pub fn rows(business: Uuid, table: &str, ids: impl IntoIterator<Item = Uuid>) -> Vec<Self> {
+        let mut tags: Vec<Self> = ids.into_iter().map(|id| Self::row(business, table, id)).collect();
+        tags.sort_unstable();
+        tags.dedup();
+        tags.push(Self::whole(business, table));
+        tags
+    }
+
+    /// The hash.
+    pub fn key(self) -> u64 {
         self.0
     }
-}
 
-/// The versions of some cache tags, in their order, as one validation round found them. Empty by default.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct VersionStamp {
-    /// Identifies the database and its epoch: versions of different epochs cannot be compared.
-    pub epoch: u64,
-    pub versions: Box<[i64]>,
-}
+    /// The tag of a hash.
+    pub fn of_key(key: u64) -> Self {
+        Self(key)
+    }
 
-impl VersionStamp {
-    /// Splits into the stamp of the first `count` tags and that of the others.
-    pub fn split(&self, count: usize) -> (Self, Self) {
-        let (first, rest) = self.versions.split_at(count.min(self.versions.len()));
-        (Self { epoch: self.epoch, versions: first.into() }, Self { epoch: self.epoch, versions: rest.into() })
+    fn hashed(business: Uuid, table: &str, of: &[u8]) -> Self {
+        // Users are shared by all businesses, and so are their changes.
+        let business = if table == "users" { Uuid::nil() } else { business };
+        let mut bytes = [0; 96];
+        let length = 16 + of.len() + table.len();
+        match bytes.get_mut(..length) {
+            Some(bytes) => {
+                bytes[..16].copy_from_slice(business.as_bytes());
+                bytes[16..16 + of.len()].copy_from_slice(of);
+                bytes[16 + of.len()..].copy_from_slice(table.as_bytes());
+                // The seed separates a table's own tags from those of rows whose bytes look alike.
+                Self(xxhash_rust::xxh3::xxh3_64_with_seed(bytes, of.len() as u64))
+            }
+            // No table has so long a name: PostgreSQL's limit is 63 bytes.
+            None => Self(xxh3_64(table.as_bytes())),
+        }
     }
 }

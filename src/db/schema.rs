@@ -1,7 +1,7 @@
 //! Tables as diesel sees them, written from the migrations: see tests/it/schema.rs.
 //!
 //! Generated columns (`search`, `sort_name`) are left out: PostgreSQL writes them, and nothing reads them by itself.
-//! Of a view PostgreSQL does not know which columns are never null.
+//! So is the log of changes, whose types diesel lacks. Of a view PostgreSQL does not know which columns are never null.
 
 diesel::table! {
     api_keys (business_id, id) {
@@ -104,18 +104,6 @@ diesel::table! {
     cache_epoch (only_row) {
         only_row -> Bool,
         id -> Uuid,
-    }
-}
-
-diesel::table! {
-    cache_versions (scope_key, slot) {
-        business_id -> Uuid,
-        scope -> Text,
-        bucket -> SmallInt,
-        scope_key -> BigInt,
-        slot -> BigInt,
-        value -> BigInt,
-        moved_by -> BigInt,
     }
 }
 

@@ -126,33 +126,7 @@ impl ScopedDb {
         T: Send + 'static,
         F: Fn(&mut Tx<'_>) -> Result<T> + Send + Sync + 'static,
     {
-        #[cfg(feature = "mutants")]
-        if crate::base::mutants::is(crate::base::mutants::Mutant::BumpBefore) {
-            self.move_everything().await?;
-            crate::base::mutants::delay().await;
-        }
-        #[cfg(feature = "mutants")]
-        if crate::base::mutants::is(crate::base::mutants::Mutant::BumpAfter) {
-            let written = self.transact(name, options, f).await;
-            crate::base::mutants::delay().await;
-            self.move_everything().await?;
-            return written;
-        }
         self.transact(name, options, f).await
-    }
-
-    /// Bumps every version, apart from any write: what two of the mutants do instead of the triggers.
-    #[cfg(feature = "mutants")]
-    async fn move_everything(&self) -> Result<()> {
-        let moved = self.db.pool.run("mutant", None, |source| {
-            source.read(|conn| {
-                let sql = Statement::new(
-                    "SELECT rapport_bump_all_versions(b.id, t) FROM businesses b, unnest(ARRAY['leads', 'companies']) t",
-                );
-                Ok(sql.run(conn)?)
-            })
-        });
-        moved.await.map(|_| ())
     }
 
     async fn transact<T, F>(&self, name: &'static str, options: WriteOptions, f: F) -> Result<T>

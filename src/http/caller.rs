@@ -17,7 +17,7 @@ use crate::auth::{
     Action, Area, Authenticator, Credential, Hash, Identity, Principal, Role, Tenant, TenantSettings, hash,
 };
 use crate::base::error::{Error, Result};
-use crate::cache::VersionStamp;
+use crate::cache::Round;
 
 // A known credential resolves without a boxed future: this runs on every request.
 type Found<T> = Either<Ready<Result<T>>, Pin<Box<dyn Future<Output = Result<T>>>>>;
@@ -40,11 +40,10 @@ impl UnverifiedCaller {
         &self.identity.settings
     }
 
-    /// Confirms the identity with `now`, the versions of its access tags as validation round `generation` found them;
-    /// `None`: unchanged since the last confirmation. Returns `None` when the identity is unchanged, else the current
-    /// one. Errors: 401 when the credential is no longer valid.
-    pub async fn confirm(&self, generation: u64, now: Option<&VersionStamp>) -> Result<Option<Self>> {
-        let renewed = self.authenticator.confirm(self.hash, &self.identity, generation, now).await?;
+    /// Confirms the identity for a request that joined `round`. Returns `None` when the identity is unchanged, else the
+    /// current one. Errors: 401 when the credential is no longer valid.
+    pub async fn confirm(&self, round: &Arc<Round>) -> Result<Option<Self>> {
+        let renewed = self.authenticator.confirm(self.hash, &self.identity, round).await?;
         Ok(renewed.map(|identity| Self { identity, ..self.clone() }))
     }
 
@@ -70,8 +69,8 @@ impl UnverifiedCaller {
         let Some(cache) = self.authenticator.cache().filter(|cache| !cache.is_bypassed()) else {
             return Ok(Caller { identity: self.looked_up().await?.identity });
         };
-        let found = cache.check(self.identity.access(), self.identity.confirmed()).await?;
-        let renewed = self.confirm(found.generation, found.stamp.as_ref()).await?;
+        let round = cache.round().await?;
+        let renewed = self.confirm(&round).await?;
         let identity = renewed.map_or(self.identity, |renewed| renewed.identity);
         Ok(Caller { identity })
     }

@@ -77,7 +77,7 @@ fn figures(counts: Counts) -> CacheFigures {
 }
 
 /// Drops the cached responses of the caller's business for `{"resource":"leads"}`, or all without a body: on every
-/// replica at once, because it moves their versions.
+/// replica at once, because the log of changes says that all rows have changed.
 #[utoipa::path(
     post,
     path = "/api/v1/ops/cache/purge",
@@ -96,18 +96,20 @@ fn figures(counts: Counts) -> CacheFigures {
 pub async fn purge((reads, settings): State, caller: Caller, _: HttpRequest, body: Bytes) -> Result<HttpResponse> {
     let tenant = caller.require(Area::Operations, Action::Write)?;
     let resource = requested_resource(&settings, &body)?;
-    let tables: Vec<String> = match resource {
+    let mut tables: Vec<String> = match resource {
         Some(resource) => resource.tables().iter().map(|table| (*table).to_owned()).collect(),
         None => {
             settings.resources.iter().flat_map(|resource| resource.tables()).map(|table| (*table).to_owned()).collect()
         }
     };
+    // Users belong to all businesses; what a business sees of them depends on their memberships, too.
+    tables.retain(|table| table != "users");
     let business = tenant.id();
     reads
         .db
-        .for_tenant(&tenant)
+        .unscoped()
         .write("cache_purge", move |tx| {
-            let mut sql = Statement::new("SELECT rapport_bump_all_versions(");
+            let mut sql = Statement::new("SELECT rapport_log_all(");
             sql.bind(business).sql(", t) FROM unnest(").bind(tables.clone()).sql(") t");
             Ok(sql.run(tx)?)
         })

@@ -86,7 +86,7 @@ impl Heartbeat {
                     Box::pin(async move {
                         match cache {
                             // While the cache is bypassed there are no rounds, for a reason that readiness reports already.
-                            Some(cache) if !cache.is_bypassed() => cache.validate(&[].into()).await.map(drop),
+                            Some(cache) if !cache.is_bypassed() => cache.round().await.map(drop),
                             _ => Ok(()),
                         }
                     })

@@ -1,12 +1,11 @@
-//! Refresh-ahead of the response cache: recomputes frequent queries as soon as their version stamps change, before a
-//! client asks for them.
+//! Refresh-ahead of the response cache: recomputes frequent queries as soon as their data changes, before a client asks
+//! for them.
 //!
-//! One read in a few is recorded. Periodically the most recorded queries are validated in one round, and those whose
-//! cache entry is outdated are recomputed through the same single flight as client reads, as long as nothing else waits
+//! One read in a few is recorded. Periodically a validation round tells which of the most recorded queries have
+//! outdated cache entries. These are recomputed through the same single flight as client reads, as long as nothing else waits
 //! for the database. The busiest queries are saved to the database and computed once when a process starts
 //! ([`warm_up`]).
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix_web::web::Data;
@@ -21,6 +20,7 @@ use super::read_request::ReadRequest;
 use super::read_service::ReadService;
 use crate::auth::{Role, Tenant, TenantSettings};
 use crate::background::{Outcome, Pulse};
+use crate::cache::CacheQuery;
 use crate::db::Statement;
 use crate::db::schema::cache_warmup_queries;
 
@@ -45,23 +45,20 @@ pub async fn refresh(reads: Data<ReadService>, period: Duration, pulse: Pulse) -
             save_busiest(&reads).await;
         }
         let recorded = reads.hot_queries.drain_changed();
-        let tags: Arc<[_]> = recorded.iter().flat_map(|(_, hot)| &hot.query.tags).copied().collect();
-        if tags.is_empty() {
+        if recorded.is_empty() {
             continue;
         }
         // One validation round for all; each response is computed after it.
-        let Ok(mut rest) = cache.validate(&tags).await else { continue };
+        let Ok(round) = cache.round().await else { continue };
         for (key, hot) in recorded {
-            let stamp;
-            (stamp, rest) = rest.split(hot.query.tags.len());
             // Client reads come first.
             if reads.db.state().waiting > 0 {
                 break;
             }
             let (query, tenant) = (hot.query, hot.tenant);
-            let ttl = reads.ttl(query.resource);
-            let computing = cache.refresh(&key, ttl, stamp, || compute_read(query, reads.clone(), tenant));
-            if let Err(error) = computing.await {
+            let asked = CacheQuery { key: &key, tags: &query.tags, ttl: reads.ttl(query.resource) };
+            let compute = || compute_read(query.clone(), reads.clone(), tenant);
+            if let Err(error) = cache.refresh(asked, round.clone(), compute).await {
                 tracing::debug!(%error, "a hot answer could not be refreshed");
             }
         }
@@ -140,13 +137,12 @@ pub async fn warm_up(reads: Data<ReadService>, resources: &'static [&'static Res
         let WarmupQuery { business_id, country, time_zone, currency, .. } = saved;
         let business = TenantSettings { id: business_id, country, time_zone, currency };
         let Ok(query) = reads.parse_cached(resource, &business, request) else { continue };
-        let tags: Arc<[_]> = query.tags.as_slice().into();
-        let Ok(stamp) = cache.validate(&tags).await else { break };
+        let Ok(round) = cache.round().await else { break };
         let tenant = Tenant::for_warmup(business.id, role);
         let key = query.key(&business, role, None);
-        let ttl = reads.ttl(resource);
-        warmed +=
-            usize::from(cache.refresh(&key, ttl, stamp, || compute_read(query, reads.clone(), tenant)).await.is_ok());
+        let asked = CacheQuery { key: &key, tags: &query.tags, ttl: reads.ttl(resource) };
+        let compute = || compute_read(query.clone(), reads.clone(), tenant);
+        warmed += usize::from(cache.refresh(asked, round, compute).await.is_ok());
     }
     tracing::info!(warmed, ms = began.elapsed().as_millis() as u64, "warmed up");
 }

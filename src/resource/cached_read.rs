@@ -1,8 +1,8 @@
 //! Answers every read of a resource: validates the credential and serves the response from the cache or computes it.
 
+use std::borrow::Cow;
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
 
 use actix_web::http::header;
 use actix_web::web::Data;
@@ -15,15 +15,10 @@ use super::read_query::ReadQuery;
 use super::read_service::ReadService;
 use crate::auth::{Action, TenantSettings};
 use crate::background::detach;
-use crate::base::error::{Error, Result};
-#[cfg(feature = "mutants")]
-use crate::base::mutants::{self, Mutant};
-use crate::cache::{Cache, CacheTag, ComputedResponse, Entry, Key, Source, VersionStamp};
+use crate::base::error::Result;
+use crate::cache::{Cache, CacheQuery, ComputedResponse, Entry, Key, Source};
 use crate::http::caller::UnverifiedCaller;
 use crate::http::response;
-
-/// How often the caller's identity may change during one request before it gets 503.
-const MAX_CREDENTIAL_CHANGES: usize = 5;
 
 /// Answers the query that `ask` parses from the request. The credential is validated in the same round as the response.
 pub async fn cached_read(
@@ -39,87 +34,48 @@ pub async fn cached_read(
         let query = ask(caller.business())?;
         may_include(&caller, query.resource, query.view())?;
         let fresh = compute_read(query, reads.clone(), tenant).await?;
-        return Ok(response::entry(
-            request,
-            &Entry::new(VersionStamp::default(), fresh, Duration::ZERO),
-            Source::Bypass,
-            None,
-        ));
+        return Ok(response::entry(request, &Entry::uncached(fresh), Source::Bypass, None));
     };
     let bypasses = is_no_store(request);
-    for _ in 0..MAX_CREDENTIAL_CHANGES {
-        let (role, restricted_to) = (caller.identity().role, caller.identity().restricted_to_user);
-        let asked = ask(caller.business()).map(|query| (query.key(caller.business(), role, restricted_to), query));
-        let bypasses = bypasses || asked.as_ref().is_ok_and(|(_, query)| !query.resource.cacheable);
-        let kept = match &asked {
-            Ok((key, _)) if !bypasses => cache.local(key),
-            _ => None,
-        };
-        let access = caller.identity().access();
-        let data = asked.as_ref().map(|(_, query)| query.tags.as_slice()).unwrap_or_default();
-        let through = match (&asked, restricted_to) {
-            (Ok((_, query)), Some(_)) => query.visibility_tags(caller.business()),
-            _ => Vec::new(),
-        };
-        let tags: Arc<[_]> = access.iter().chain(data).chain(&through).copied().collect();
-        // Where rounds of one generation confirmed both credential and entry, versions need no comparison if this round
-        // is of that generation, too.
-        let confirmed = caller.identity().confirmed();
-        let since = if kept.as_ref().is_some_and(|entry| entry.confirmed() == confirmed) { confirmed } else { 0 };
-        let found = cache.check(&tags, since).await?;
-        let (seen, stamp) = found.stamp.map(|stamp| stamp.split(access.len())).unzip();
-        // A changed identity may come with other settings of the business, under which the query is parsed again.
-        if let Some(renewed) = caller.confirm(found.generation, seen.as_ref()).await? {
-            caller = renewed;
-            continue;
-        }
-        let tenant = caller.identity().require(resource.area, Action::Read)?;
-        let (key, query) = asked?;
-        may_include(&caller, query.resource, query.view())?;
-        if bypasses {
-            cache.count_bypass(resource.plural);
-            let fresh = compute_read(query, reads.clone(), tenant).await?;
-            return Ok(response::entry(
-                request,
-                &Entry::new(VersionStamp::default(), fresh, Duration::ZERO),
-                Source::Bypass,
-                None,
-            ));
-        }
-        let compute = || compute_read(query.clone(), reads.clone(), tenant.clone());
-        let (entry, source) = match (stamp, kept) {
-            (None, Some(entry)) => (cache.count_hit(&key, entry), Source::Local),
-            (None, None) => return Err(Error::Internal("a round without versions".into())),
-            #[cfg(feature = "mutants")]
-            (Some(_), kept) if mutants::is(Mutant::VersionAfterData) => {
-                let fresh = compute().await?;
-                mutants::delay().await;
-                let late = cache.validate(&query.tags.as_slice().into()).await?;
-                cache.get_or_compute(&key, kept, reads.ttl(resource), late, || async { Ok(fresh) }).await?
-            }
-            (Some(stamp), kept) => cache.get_or_compute(&key, kept, reads.ttl(resource), stamp, compute).await?,
-        };
-        entry.confirm(found.generation);
-        let hit = matches!(source, Source::Local | Source::Redis);
-        if hit {
-            reads.cache_parsed(caller.business(), &query);
-        }
-        // Responses restricted to one user are not refreshed ahead.
-        if reads.refreshes && restricted_to.is_none() {
-            reads.hot_queries.record(&key, &query, &tenant);
-        }
-        if hit && cache.should_sample() {
-            let computing = compute_read(query.clone(), reads.clone(), tenant);
-            let tags = tags[access.len()..].into();
-            detach("cache sample", recompute_and_compare(cache.clone(), tags, computing, key.clone(), entry.clone()));
-        }
-        let coding = response::coding(request).filter(|_| resource.compressible);
-        if let Some(coding) = coding {
-            cache.compress_if_popular(&key, &entry, coding);
-        }
-        return Ok(response::entry(request, &entry, source, coding));
+    let round = cache.round().await?;
+    // Looked up again after the round, so it is good for it.
+    if let Some(renewed) = caller.confirm(&round).await? {
+        caller = renewed;
     }
-    Err(Error::busy())
+    let tenant = caller.identity().require(resource.area, Action::Read)?;
+    let (role, restricted_to) = (caller.identity().role, caller.identity().restricted_to_user);
+    let query = ask(caller.business())?;
+    may_include(&caller, query.resource, query.view())?;
+    if bypasses || !query.resource.cacheable {
+        cache.count_bypass(resource.plural);
+        let fresh = compute_read(query, reads.clone(), tenant).await?;
+        return Ok(response::entry(request, &Entry::uncached(fresh), Source::Bypass, None));
+    }
+    let key = query.key(caller.business(), role, restricted_to);
+    let mut tags = Cow::Borrowed(query.tags.as_slice());
+    if restricted_to.is_some() {
+        tags.to_mut().extend(query.visibility_tags(caller.business()));
+    }
+    let asked = CacheQuery { key: &key, tags: &tags, ttl: reads.ttl(resource) };
+    let compute = || compute_read(query.clone(), reads.clone(), tenant.clone());
+    let (entry, source) = cache.get_or_compute(asked, round, compute).await?;
+    let hit = matches!(source, Source::Local | Source::Redis);
+    if hit {
+        reads.cache_parsed(caller.business(), &query);
+    }
+    // Responses restricted to one user are not refreshed ahead.
+    if reads.refreshes && restricted_to.is_none() {
+        reads.hot_queries.record(&key, &query, &tenant);
+    }
+    if hit && cache.should_sample() {
+        let computing = compute_read(query.clone(), reads.clone(), tenant);
+        detach("cache sample", recompute_and_compare(cache.clone(), computing, key.clone(), entry.clone()));
+    }
+    let coding = response::coding(request).filter(|_| resource.compressible);
+    if let Some(coding) = coding {
+        cache.compress_if_popular(&key, &entry, coding);
+    }
+    Ok(response::entry(request, &entry, source, coding))
 }
 
 /// Requires read permission for every included relation. Errors: 403.
@@ -138,17 +94,17 @@ fn is_no_store(request: &HttpRequest) -> bool {
         .any(|value| value.split(',').any(|directive| directive.trim().eq_ignore_ascii_case("no-store")))
 }
 
-/// Recomputes a hit and compares it. Counts only if the versions are the same afterwards: then nothing changed
+/// Recomputes a hit and compares it. Counts only if the entry is still valid in a round afterwards: then nothing changed
 /// meanwhile.
 async fn recompute_and_compare(
     cache: Arc<Cache>,
-    tags: Arc<[CacheTag]>,
     computing: impl Future<Output = Result<ComputedResponse>>,
     key: Key,
     entry: Arc<Entry>,
 ) {
     if let Ok(again) = computing.await
-        && cache.validate(&tags).await.is_ok_and(|stamp| stamp == entry.stamp)
+        && cache.round().await.is_ok()
+        && cache.is_current(&entry.tags, &entry.base)
     {
         cache.compare_sample(&key, &entry, &again);
     }

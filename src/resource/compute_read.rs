@@ -5,11 +5,11 @@ use std::sync::Arc;
 use actix_web::web::Data;
 
 use super::read_query::{ReadQuery, ReadTarget};
-use super::read_rows;
+use super::read_rows::{self, Tagged};
 use super::read_service::ReadService;
 use super::row::Row;
 use crate::auth::Tenant;
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 use crate::cache::ComputedResponse;
 
 /// Computes the response to `query`, read as `tenant`. Errors: 404, and those of the database.
@@ -20,7 +20,7 @@ pub async fn compute_read(query: Arc<ReadQuery>, reads: Data<ReadService>, tenan
     match &query.target {
         ReadTarget::List(_) => {
             let body = reads.db.for_tenant(&tenant).read("list", move |conn| {
-                let ReadTarget::List(list) = &query.target else { return Ok(Vec::new()) };
+                let ReadTarget::List(list) = &query.target else { return Err(not_asked()) };
                 read_rows::list(conn, &tenant, list)
             });
             Ok(hashed(body.await?))
@@ -35,19 +35,20 @@ pub async fn compute_read(query: Arc<ReadQuery>, reads: Data<ReadService>, tenan
             let row = reads
                 .db
                 .for_tenant(&tenant)
-                .read("one_with_relations", move |conn| read_rows::one(conn, &tenant, resource, id, &asked));
-            Ok(of_row(row.await?.ok_or_else(|| read_rows::not_found(resource))?))
+                .read("one_with_relations", move |conn| read_rows::one_tagged(conn, &tenant, resource, id, &asked));
+            let Tagged { read, tags } = row.await?;
+            Ok(ComputedResponse { tags, ..of_row(read.ok_or_else(|| read_rows::not_found(resource))?) })
         }
         ReadTarget::History(..) => {
             let body = reads.db.for_tenant(&tenant).read("history", move |conn| {
-                let ReadTarget::History(resource, id, list) = &query.target else { return Ok(Vec::new()) };
+                let ReadTarget::History(resource, id, list) = &query.target else { return Err(not_asked()) };
                 read_rows::history(conn, &tenant, resource, *id, list)
             });
             Ok(hashed(body.await?))
         }
         ReadTarget::Batch(..) => {
             let body = reads.db.for_tenant(&tenant).read("batch_read", move |conn| {
-                let ReadTarget::Batch(ids, view) = &query.target else { return Ok(Vec::new()) };
+                let ReadTarget::Batch(ids, view) = &query.target else { return Err(not_asked()) };
                 read_rows::batch(conn, &tenant, resource, ids, view)
             });
             Ok(hashed(body.await?))
@@ -56,11 +57,16 @@ pub async fn compute_read(query: Arc<ReadQuery>, reads: Data<ReadService>, tenan
 }
 
 /// A response whose ETag is a hash of its bytes: lists and all others without a version of their own.
-fn hashed(body: Vec<u8>) -> ComputedResponse {
+fn hashed(Tagged { read: body, tags }: Tagged<Vec<u8>>) -> ComputedResponse {
     let etag = format!("\"{:016x}\"", xxhash_rust::xxh3::xxh3_64(&body));
-    ComputedResponse { body, etag }
+    ComputedResponse { body, etag, tags }
+}
+
+/// The target is matched before the query moves to the database's thread, and again there.
+fn not_asked() -> Error {
+    Error::Internal("a query that asks for something else".into())
 }
 
 fn of_row(row: Row) -> ComputedResponse {
-    ComputedResponse { etag: row.etag(), body: row.json }
+    ComputedResponse { etag: row.etag(), body: row.json, tags: Vec::new() }
 }

@@ -50,7 +50,7 @@ pub struct Resource {
     pub hooks: Hooks,
     /// How long its responses are cached at most: this limits memory, they are never stale.
     pub cache_ttl: Duration,
-    /// Whether its responses are cached. Requires a trigger that changes their version stamps.
+    /// Whether its responses are cached. Requires the triggers of the log of changes.
     pub cacheable: bool,
     /// Which rows are visible to a restricted caller.
     pub visibility: RowVisibility,

@@ -52,6 +52,7 @@ pub mod read_rows;
 mod read_service;
 pub mod references;
 pub mod registry;
+mod related_tags;
 mod relation;
 mod row;
 pub mod row_json;

@@ -86,7 +86,7 @@ fn write_mask(f: &mut fmt::Formatter<'_>, shown: FieldMask) -> fmt::Result {
 pub struct ReadQuery {
     pub resource: &'static Resource,
     pub target: ReadTarget,
-    /// What the response depends on.
+    /// What the response depends on, but for its relations, which its rows determine.
     pub tags: Vec<CacheTag>,
     /// The request that it was parsed from; `None` where its parsed form is not cached.
     pub request: Option<ReadRequest>,
@@ -104,18 +104,18 @@ impl ReadQuery {
         business: &TenantSettings,
         request: Option<ReadRequest>,
     ) -> Self {
-        let view = target.projection();
-        let own = resource.tables().iter().enumerate().map(|(place, table)| match &target {
-            // The ids of a view are those of its first table.
-            ReadTarget::One(id, _) if place == 0 => CacheTag::row(business.id, table, *id),
-            _ => CacheTag::table(business.id, table),
-        });
-        let related = view.include.iter().flat_map(|included| included.resource.tables());
-        let related = related.map(|table| CacheTag::table(business.id, table));
-        let mut tags: Vec<CacheTag> = Vec::new();
-        for tag in own.chain(related) {
-            if !tags.contains(&tag) {
-                tags.push(tag);
+        let ids = match &target {
+            ReadTarget::One(id, _) => Some(vec![*id]),
+            ReadTarget::Batch(ids, _) => Some(ids.clone()),
+            ReadTarget::List(list) if resource.source_tables.is_empty() => list.linked_ids(),
+            _ => None,
+        };
+        let mut tags = Vec::new();
+        for (place, table) in resource.tables().iter().enumerate() {
+            match &ids {
+                // The ids of a view are those of its first table.
+                Some(ids) if place == 0 => tags.extend(CacheTag::rows(business.id, table, ids.iter().copied())),
+                _ => tags.push(CacheTag::table(business.id, table)),
             }
         }
         let canonical = target.to_string().into();

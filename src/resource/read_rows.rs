@@ -5,11 +5,13 @@ use uuid::Uuid;
 
 use super::definition::Resource;
 use super::list_query::{COUNT_CAP, Count, Included, List, Projection};
+use super::related_tags::related_tags;
 use super::relation::Cardinality;
 pub use super::row::Row;
 use super::{row_json, select};
 use crate::auth::Tenant;
 use crate::base::error::{Error, Result};
+use crate::cache::CacheTag;
 use crate::db::{RawRow, Statement};
 
 /// How long a deleted row can be restored.
@@ -39,9 +41,16 @@ pub fn page(conn: &mut PgConnection, tenant: &Tenant, list: &List) -> Result<Pag
     Ok(Page { rows, related, next })
 }
 
+/// What was read, and the cache tags of its relations.
+pub struct Tagged<T> {
+    pub read: T,
+    pub tags: Vec<CacheTag>,
+}
+
 /// Reads a page as its JSON document. Queries: those of [`page`], and one for a count.
-pub fn list(conn: &mut PgConnection, tenant: &Tenant, list: &List) -> Result<Vec<u8>> {
+pub fn list(conn: &mut PgConnection, tenant: &Tenant, list: &List) -> Result<Tagged<Vec<u8>>> {
     let Page { rows, related, next } = page(conn, tenant, list)?;
+    let tags = related_tags(tenant.id(), list.resource, &list.projection, &rows);
     let mut out = Vec::with_capacity(256 + rows.len() * 1024);
     out.extend_from_slice(b"{\"data\":[");
     for (place, row) in rows.iter().enumerate() {
@@ -59,7 +68,7 @@ pub fn list(conn: &mut PgConnection, tenant: &Tenant, list: &List) -> Result<Vec
     }
     total(conn, tenant, list, &mut out)?;
     out.extend_from_slice(b"}}");
-    Ok(out)
+    Ok(Tagged { read: out, tags })
 }
 
 fn total(conn: &mut PgConnection, tenant: &Tenant, list: &List, out: &mut Vec<u8>) -> Result<()> {
@@ -87,9 +96,21 @@ pub fn one(
     id: Uuid,
     view: &Projection,
 ) -> Result<Option<Row>> {
+    Ok(one_tagged(conn, tenant, resource, id, view)?.read)
+}
+
+/// As [`one`], with the cache tags of its relations.
+pub fn one_tagged(
+    conn: &mut PgConnection,
+    tenant: &Tenant,
+    resource: &'static Resource,
+    id: Uuid,
+    view: &Projection,
+) -> Result<Tagged<Option<Row>>> {
     let rows = select::by_ids(resource, tenant, view, vec![id]).rows(conn)?;
     let related = RelatedRows::load(conn, tenant, view, &rows)?;
-    Ok(rows.first().map(|cells| row(resource, view, cells, &related)))
+    let tags = related_tags(tenant.id(), resource, view, &rows);
+    Ok(Tagged { read: rows.first().map(|cells| row(resource, view, cells, &related)), tags })
 }
 
 /// Reads rows by id, in the order of `ids`, as `{"data":[…],"missing":[…]}`.
@@ -99,9 +120,10 @@ pub fn batch(
     resource: &'static Resource,
     ids: &[Uuid],
     view: &Projection,
-) -> Result<Vec<u8>> {
+) -> Result<Tagged<Vec<u8>>> {
     let rows = select::by_ids(resource, tenant, view, ids.to_vec()).rows(conn)?;
     let related = RelatedRows::load(conn, tenant, view, &rows)?;
+    let tags = related_tags(tenant.id(), resource, view, &rows);
     let found: std::collections::HashMap<Uuid, &RawRow> = rows.iter().map(|row| (row_json::id(row), row)).collect();
     let mut out = b"{\"data\":[".to_vec();
     let mut missing = Vec::new();
@@ -117,7 +139,7 @@ pub fn batch(
         }
     }
     out.extend_from_slice(format!("],\"missing\":[{}]}}", missing.join(",")).as_bytes());
-    Ok(out)
+    Ok(Tagged { read: out, tags })
 }
 
 /// Reads the history of the row `id`, deleted or not, as the page that `list` selects. Queries: one more than a list.
@@ -128,7 +150,7 @@ pub fn history(
     resource: &'static Resource,
     id: Uuid,
     list: &List,
-) -> Result<Vec<u8>> {
+) -> Result<Tagged<Vec<u8>>> {
     let mut sql = Statement::new("SELECT t.id FROM ");
     sql.ident(resource.table).sql(" t");
     sql.append(select::tenant_predicate(resource, tenant)).sql(" AND t.id = ").bind(id);

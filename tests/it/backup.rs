@@ -136,9 +136,9 @@ fn table_restored_without_triggers_refused_then_repaired() {
     let settings = [("DATABASE_URL", database.url.as_str())];
     let serve = ["serve", "--bind", "127.0.0.1:0", "--metrics-bind", "127.0.0.1:0"];
     let (started, said) = Program::run(&serve, &settings);
-    assert!(!started && said.contains("trigger leads.cache_update is missing"), "{said}");
+    assert!(!started && said.contains("trigger leads.log_change is missing"), "{said}");
     let (done, said) = Program::run(&["migrate"], &settings);
-    assert!(!done && said.contains("Repaired: trigger leads.cache_update"), "{said}");
+    assert!(!done && said.contains("Repaired: trigger leads.log_change"), "{said}");
     assert!(
         said.contains("ALTER TABLE leads DROP CONSTRAINT IF EXISTS leads_pkey, ADD CONSTRAINT leads_pkey PRIMARY KEY"),
         "{said}"

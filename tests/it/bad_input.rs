@@ -15,7 +15,9 @@ use crate::support::{Answer, Client, Database, Samples, Service, for_cases};
 fn counts(database: &Database) -> String {
     let union = database.ask(
         "SELECT string_agg(format('SELECT %L || count(*) AS line FROM %I', table_name || ': ', table_name), ' UNION ALL ')
-         FROM information_schema.tables WHERE table_schema = 'public' AND table_type = 'BASE TABLE'",
+         FROM information_schema.tables WHERE table_schema = 'public' AND table_type = 'BASE TABLE'
+           -- that a credential was used is logged as a change of it
+           AND table_name <> 'change_log'",
     );
     database.ask(&format!("SELECT string_agg(line, ', ' ORDER BY line) FROM ({union}) lines"))
 }

@@ -13,7 +13,7 @@ use uuid::Uuid;
 use crate::support::{Database, Samples, Service};
 
 /// Tables without a tenant, with the reason.
-const GLOBAL: [(&str, &str); 12] = [
+const GLOBAL: [(&str, &str); 13] = [
     ("event_outbox", "what waits for its number, in the order it came, whosever it is"),
     ("identities", "a person's, with their identity provider"),
     ("oidc_login_attempts", "before it is known who comes back"),
@@ -21,7 +21,8 @@ const GLOBAL: [(&str, &str); 12] = [
     ("password_tokens", "they lead to a password"),
     ("service_secrets", "they are the service's own"),
     ("cache_warmup_queries", "what processes remember to ask; no rows of a business"),
-    ("cache_versions", "numbers about the rows of a business, and of people, who belong to none"),
+    ("change_log", "which rows have changed, those of people among them, who belong to no business"),
+    ("change_log_horizons", "what was visible when, in the whole database"),
     ("cache_epoch", "it identifies the database itself"),
     ("__diesel_schema_migrations", "diesel's own"),
     ("businesses", "it is the tenant"),
@@ -43,7 +44,7 @@ const NEVER_RESTORED: [(&str, &str); 0] = [];
 
 /// Privileges of the role of row-level security (docs/SECURITY.md) on tables where they are not all of select, insert,
 /// update and delete, with the reason. Tables that are neither here nor of a tenant: none.
-const GRANTED: [(&str, &[&str], &str); 10] = [
+const GRANTED: [(&str, &[&str], &str); 9] = [
     ("idempotency_keys", &["SELECT", "INSERT", "UPDATE"], "their time is over for all businesses at once"),
     ("webhook_deliveries", &["SELECT", "INSERT", "UPDATE"], "swept by the service itself when their webhook is gone"),
     ("events", &["SELECT"], "the audit log's entries in order; written by the sequencer, for all businesses"),
@@ -57,7 +58,6 @@ const GRANTED: [(&str, &[&str], &str); 10] = [
     ("business_users", &["SELECT"], "a view of members, with the caller's privileges"),
     ("sessions", &["SELECT", "DELETE"], "begun and renewed by signing in, which belongs to no business"),
     ("refresh_tokens", &[], "how a session is renewed is nobody's business but the service's"),
-    ("cache_versions", &["SELECT", "INSERT", "UPDATE"], "bumped by triggers, as the writer; never deleted"),
 ];
 
 struct Column {
@@ -415,14 +415,14 @@ fn merge_references_cover_each_foreign_key() {
 }
 
 #[test]
-fn cached_source_tables_have_version_triggers() {
+fn cached_source_tables_log_their_changes_and_links() {
     let catalogue = Catalogue::read();
     // Also during replication or restore: A, always enabled.
     let moved: BTreeSet<(String, String)> = catalogue
         .database
         .rows::<2>(
             "SELECT tgrelid::regclass::text, tgname::text FROM pg_trigger
-             WHERE NOT tgisinternal AND tgname LIKE 'cache\\_%' AND tgenabled = 'A' AND tgtype & 1 = 0",
+             WHERE NOT tgisinternal AND tgname LIKE 'log\\_%' AND tgenabled = 'A'",
         )
         .into_iter()
         .map(|[table, trigger]| (table, trigger))
@@ -435,9 +435,21 @@ fn cached_source_tables_have_version_triggers() {
         .collect();
     let mut faults = Vec::new();
     for table in read {
-        for event in ["insert", "update", "delete", "truncate"] {
-            if !moved.contains(&(table.to_owned(), format!("cache_{event}"))) {
-                faults.push(format!("{table} has no trigger for {event}"));
+        for trigger in ["log_change", "log_truncate"] {
+            if !moved.contains(&(table.to_owned(), trigger.to_owned())) {
+                faults.push(format!("{table} has no trigger {trigger}"));
+            }
+        }
+        // Lists are filtered by columns with ids, and then depend only on changes that name them.
+        let function =
+            catalogue.database.ask(&format!("SELECT prosrc FROM pg_proc WHERE proname = 'rapport_log_{table}'"));
+        let links =
+            catalogue.columns[table].iter().filter(|(name, column)| column.kind == "uuid" && *name != "business_id");
+        for (name, _) in links {
+            if !function.contains(&format!("OLD.{name}")) || !function.contains(&format!("NEW.{name}")) {
+                faults.push(format!(
+                    "rapport_log_{table} does not name {name}: call rapport_log_changes('{table}') again"
+                ));
             }
         }
     }
@@ -564,7 +576,7 @@ fn tenant_role_limited_to_granted_statements_and_own_tenant() {
                         faults.push(format!("{sql}: refused for another reason: {error}"));
                     }
                     Ok(_) if !allowed => faults.push(format!("{sql}: was not refused")),
-                    Ok(rows @ 1..) if business.is_none() && table != "cache_versions" => {
+                    Ok(rows @ 1..) if business.is_none() => {
                         faults.push(format!("{sql}: reached {rows} rows of no business"));
                     }
                     Err(error) if error.contains("permission denied") && allowed => {

@@ -14,6 +14,7 @@ mod bookings;
 mod bulk;
 mod cache;
 mod cache_consistency;
+mod cache_dependencies;
 mod cache_model;
 mod catalogue;
 mod catalogue_check;

@@ -468,27 +468,6 @@ fn concurrent_process_and_convert_consistent_at_every_level() {
 }
 
 #[test]
-fn process_lead_strict_isolation_reuses_version_slots() {
-    for level in ["repeatable-read", "serializable"] {
-        let service = Service::with(&["--isolation", &format!("processing={level}")]);
-        let api = &service.client;
-        let lead = api.make("leads", json!({ "title": "Roof" }));
-        let process = || drop(api.post(&format!("leads/{lead}/processing"), whole("x")).expect(201));
-        let slots = || service.database.ask("SELECT (count(*) - count(DISTINCT scope_key))::text FROM cache_versions");
-        let sum =
-            || service.database.ask("SELECT sum(value)::text FROM cache_versions").parse::<u64>().expect("a number");
-        process();
-        let (before, mut moved) = (slots(), sum());
-        for _ in 0..20 {
-            process();
-            assert!(sum() > moved, "and yet they move");
-            moved = sum();
-        }
-        assert_eq!(slots(), before, "{level}: more slots than one for each version");
-    }
-}
-
-#[test]
 fn serve_unknown_isolation_level_refused_names_nearest() {
     for (value, hint) in [
         ("procesing=serializable", "Did you mean `processing`?"),

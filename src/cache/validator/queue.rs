@@ -6,29 +6,15 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
 
+use super::round::Round;
 use crate::base::telemetry::log_limiter::LogLimiter;
-use crate::cache::tags::{CacheTag, VersionStamp};
 use crate::db::{LastAnswer, ReplyBatcher};
 
-/// Cache tags that one round takes; readers beyond that wait for the next round.
-const MAX_TAGS_PER_ROUND: usize = 2_048;
-
-/// The result of a validation round for one reader.
-#[derive(Clone, Debug)]
-pub struct ValidationResult {
-    /// Incremented when anything was committed since the previous round; 0 means none.
-    pub generation: u64,
-    /// `None`: nothing was committed since the generation that the reader passed.
-    pub stamp: Option<VersionStamp>,
-}
-
 /// What a reader gets; `None`: the round failed.
-pub(super) type Reply = Option<ValidationResult>;
+pub(super) type Reply = Option<Arc<Round>>;
 
 /// A reader that waits for the next round.
 pub(super) struct PendingValidation {
-    pub(super) tags: Arc<[CacheTag]>,
-    pub(super) since: u64,
     pub(super) reply: oneshot::Sender<Reply>,
     pub(super) replies: ReplyBatcher<Reply>,
 }
@@ -64,14 +50,10 @@ impl Shared {
         if queue.closed {
             return None;
         }
+        let mut round = std::mem::take(&mut queue.waiting);
+        drop(queue);
         // Cancelled requests need no result.
-        queue.waiting.retain(|waiting| !waiting.reply.is_closed());
-        let mut count = 0;
-        let fits = queue.waiting.iter().take_while(|waiting| {
-            count += waiting.tags.len();
-            count <= MAX_TAGS_PER_ROUND
-        });
-        let readers = fits.count().max(queue.waiting.len().min(1));
-        Some(queue.waiting.drain(..readers).collect())
+        round.retain(|waiting| !waiting.reply.is_closed());
+        Some(round)
     }
 }

@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::queue::{PendingValidation, Reply, Shared, ValidationResult};
+use super::queue::{PendingValidation, Reply, Shared};
+use super::round::Round;
 use super::round_thread::RoundThread;
 use crate::base::error::{Error, Result};
 use crate::base::supervisor::{Supervisor, Task};
-use crate::cache::tags::CacheTag;
+use crate::cache::last_changes::LastChanges;
 use crate::db::{DatabaseGate, ReplyBatcher, pooler};
 
 /// Name of the thread that sends rounds, as a background task: without it no response can come from the cache.
@@ -33,9 +34,10 @@ pub struct ValidatorStats {
     pub mean_ms: f64,
 }
 
-/// Validates cache tags: readers join its next round.
+/// Finds out what has changed: readers join its next round.
 pub struct Validator {
     shared: Arc<Shared>,
+    changes: Arc<LastChanges>,
     deadline: Duration,
     guard: Arc<DatabaseGate>,
 }
@@ -52,18 +54,19 @@ impl Validator {
     /// `guard` is notified of each new connection.
     pub fn start(url: &str, deadline: Duration, supervisor: &Supervisor, guard: Arc<DatabaseGate>) -> Result<Self> {
         let shared = Arc::new(Shared::default());
-        let mut thread = RoundThread::new(shared.clone(), url, guard.clone(), deadline);
+        let changes = Arc::new(LastChanges::default());
+        let mut thread = RoundThread::new(shared.clone(), changes.clone(), url, guard.clone(), deadline);
         supervisor.spawn_thread(Task::required(VALIDATOR), "rounds", move |pulse| {
             thread.run(pulse);
             Ok(())
         })?;
-        Ok(Self { shared, deadline, guard })
+        Ok(Self { shared, changes, deadline, guard })
     }
 
-    /// Returns the versions of cache tags, read after this call began, or none if nothing has changed since the
-    /// generation `since`. Errors: 503 when the round fails or is late, too many readers wait, or the database is
-    /// behind a pooler that shares connections.
-    pub async fn validate(&self, tags: &Arc<[CacheTag]>, since: u64) -> Result<ValidationResult> {
+    /// Returns the next round, whose statement is sent after this call began. What it has found is in
+    /// [`Validator::changes`] by then. Errors: 503 when the round fails or is late, too many readers wait, or the database
+    /// is behind a pooler that shares connections.
+    pub async fn round(&self) -> Result<Arc<Round>> {
         self.guard.gate().pass()?;
         let (reply, replied) = oneshot::channel();
         let replies = REPLIES.with(ReplyBatcher::open);
@@ -72,7 +75,7 @@ impl Validator {
             if queue.waiting.len() >= MAX_WAITING {
                 return Err(Error::busy());
             }
-            queue.waiting.push(PendingValidation { tags: tags.clone(), since, reply, replies });
+            queue.waiting.push(PendingValidation { reply, replies });
             queue.waiting.len() == 1
         };
         // The thread sleeps only while the queue is empty.
@@ -88,6 +91,11 @@ impl Validator {
                 after: 1,
             }),
         }
+    }
+
+    /// What the rounds have found so far.
+    pub fn changes(&self) -> &LastChanges {
+        &self.changes
     }
 
     /// Returns the time since the database last answered a round.

@@ -141,7 +141,7 @@ fn compare(report: &mut Report, there: &[Object]) {
             continue;
         }
         #[cfg(feature = "mutants")]
-        if crate::base::mutants::moves_by_hand() && wanted.name.contains(".cache_") {
+        if crate::base::mutants::changes_database() && wanted.name.starts_with("rapport_") {
             continue;
         }
         let table = table_of(wanted);
@@ -292,12 +292,12 @@ fn opening(object: &Object, newer: bool) -> Option<CatalogueFault> {
     })
 }
 
-/// Identifies the triggers and functions that maintain versions. It changes when one is dropped and created again, or
+/// Identifies the triggers and functions that log changes. It changes when one is dropped and created again, or
 /// disabled and enabled again, because changes may have been missed in between.
 pub fn fingerprint(conn: &mut PgConnection) -> Result<String> {
     let sql = Statement::new(
         "SELECT md5(coalesce((SELECT string_agg(concat_ws(' ', t.oid, t.xmin, t.tgrelid), ',' ORDER BY t.oid) FROM pg_trigger t
-                              WHERE NOT t.tgisinternal AND t.tgname LIKE 'cache\\_%'), '')
+                              WHERE NOT t.tgisinternal AND t.tgname LIKE 'log\\_%'), '')
                  || coalesce((SELECT string_agg(concat_ws(' ', p.oid, p.xmin), ',' ORDER BY p.oid) FROM pg_proc p
                               WHERE p.proname LIKE 'rapport\\_%' AND p.pronamespace = 'public'::regnamespace), ''))",
     );

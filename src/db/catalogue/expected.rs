@@ -16,13 +16,13 @@ pub static OBJECTS: LazyLock<Vec<Object>> =
 pub static BY_NAME: LazyLock<HashMap<(&'static str, &'static str), &'static Object>> =
     LazyLock::new(|| OBJECTS.iter().map(|object| ((object.kind.as_str(), object.name.as_str()), object)).collect());
 
-/// Returns the tables whose changes bump the cache's versions.
+/// Returns the tables whose changes are logged for the cache.
 pub fn cached_tables() -> Vec<&'static str> {
     let mut tables: Vec<&str> = OBJECTS
         .iter()
         .filter(|object| object.kind == "trigger")
         .filter_map(|object| object.name.split_once('.'))
-        .filter(|(_, trigger)| trigger.starts_with("cache_"))
+        .filter(|(_, trigger)| trigger.starts_with("log_"))
         .map(|(table, _)| table)
         .collect();
     tables.dedup();

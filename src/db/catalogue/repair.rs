@@ -152,8 +152,7 @@ fn stop_writers(tx: &mut Tx<'_>, until: Instant) -> Result<()> {
     Ok(())
 }
 
-/// Begins a new cache epoch: the next validation round invalidates every entry of every process and of Redis, as
-/// bumping every version of every business would.
+/// Begins a new cache epoch: the next validation round invalidates every entry of every process and of Redis.
 pub fn renew_cache_epoch(tx: &mut Tx<'_>) -> Result<()> {
     let there = Statement::new("SELECT to_regclass('public.cache_epoch') IS NOT NULL");
     if there.scalar::<bool>(tx)? == Some(true) {

@@ -26,11 +26,9 @@ struct Drawn {
     indexed: bool,
 }
 
-/// The columns filled by sequences. Not `cache_versions.value`: its function sets values above the current one.
-const DRAWN: [Drawn; 2] = [
-    Drawn { sequence: "event_outbox_place_seq", table: "event_outbox", column: "place", indexed: true },
-    Drawn { sequence: "cache_version_slots", table: "cache_versions", column: "slot", indexed: false },
-];
+/// The columns filled by sequences. Not `change_log.place`: it numbers the changes of one transaction.
+const DRAWN: [Drawn; 1] =
+    [Drawn { sequence: "event_outbox_place_seq", table: "event_outbox", column: "place", indexed: true }];
 
 /// A sequence that is behind.
 #[derive(QueryableByName)]

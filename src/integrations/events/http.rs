@@ -1,7 +1,5 @@
 //! HTTP handlers of `GET /events` and `GET /events/stream`.
 
-use std::time::Duration;
-
 use actix_web::http::{Method, header};
 use actix_web::web::{Bytes, Data, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
@@ -15,7 +13,7 @@ use super::query::{self, After, Asked};
 use super::stream::Subscriber;
 use crate::auth::{Identity, Tenant};
 use crate::base::error::{Error, FieldError, Result};
-use crate::cache::{ComputedResponse, Entry, Source, VersionStamp};
+use crate::cache::{ComputedResponse, Entry, Source};
 use crate::db::Db;
 use crate::http::caller::UnverifiedCaller;
 use crate::http::openapi_problems::{BadRequest, CallerProblems, Gone, ServiceProblems};
@@ -62,7 +60,7 @@ pub async fn list(
     let page = db.read("events", move |conn| event_log::page(conn, &tenant, after, &types, limit)).await?;
     let body = written(&page, limit)?;
     let etag = format!("\"{:016x}\"", xxhash_rust::xxh3::xxh3_64(&body));
-    let entry = Entry::new(VersionStamp::default(), ComputedResponse { body, etag }, Duration::ZERO);
+    let entry = Entry::uncached(ComputedResponse { body, etag, tags: Vec::new() });
     Ok(response::entry(&request, &entry, Source::Bypass, None))
 }
 

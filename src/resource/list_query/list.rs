@@ -58,6 +58,16 @@ pub struct List {
 }
 
 impl List {
+    /// Returns the ids of the rows that all rows of the list are or refer to by one column, if a filter names them: no other
+    /// row can enter or leave it.
+    pub fn linked_ids(&self) -> Option<Vec<Uuid>> {
+        self.filters.iter().find_map(|filter| match &filter.predicate {
+            Predicate::Equal(SqlValue::Uuid(Some(id))) => Some(vec![*id]),
+            Predicate::Equal(SqlValue::Uuids(ids)) => Some(ids.clone()),
+            _ => None,
+        })
+    }
+
     /// Hashes everything that a cursor depends on: resource, sort, filters, search and `deleted`.
     pub fn fingerprint(&self) -> u64 {
         let text = format!(

@@ -43,8 +43,8 @@ fn newer_database_is_served_with_a_warning() {
 #[test]
 fn newer_database_without_what_this_release_needs_is_refused() {
     let damage = [
-        ("DROP TRIGGER cache_insert ON leads", "trigger leads.cache_insert is missing"),
-        ("ALTER TABLE contacts DISABLE TRIGGER cache_insert", "trigger contacts.cache_insert is disabled"),
+        ("DROP TRIGGER log_change ON leads", "trigger leads.log_change is missing"),
+        ("ALTER TABLE contacts DISABLE TRIGGER log_change", "trigger contacts.log_change is disabled"),
         ("ALTER TABLE leads RENAME COLUMN title TO name", "column leads.title is missing"),
     ];
     let database = Database::create();

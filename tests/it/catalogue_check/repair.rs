@@ -10,18 +10,17 @@ use crate::support::{Database, Program};
 type Damage = (&'static str, &'static [&'static str]);
 
 const REPAIRED: &[Damage] = &[
-    ("DROP TRIGGER cache_update ON leads", &["trigger leads.cache_update is missing"]),
+    ("DROP TRIGGER log_change ON leads", &["trigger leads.log_change is missing"]),
     ("ALTER TABLE leads DISABLE TRIGGER audit_update", &["trigger leads.audit_update is disabled"]),
     // The state that `pg_restore --disable-triggers` leaves.
     (
         "ALTER TABLE tasks DISABLE TRIGGER ALL; ALTER TABLE tasks ENABLE TRIGGER ALL",
-        &["trigger tasks.cache_update does not fire always", "trigger tasks."],
+        &["trigger tasks.log_change does not fire always", "trigger tasks."],
     ),
     (
-        "CREATE OR REPLACE TRIGGER cache_delete AFTER DELETE ON notes REFERENCING OLD TABLE AS before FOR EACH STATEMENT
-             EXECUTE FUNCTION rapport_version_trigger_business();
-         ALTER TABLE notes ENABLE ALWAYS TRIGGER cache_delete",
-        &["trigger notes.cache_delete is not as the migrations made it"],
+        "CREATE OR REPLACE TRIGGER log_change AFTER DELETE ON notes FOR EACH ROW EXECUTE FUNCTION rapport_log_notes();
+         ALTER TABLE notes ENABLE ALWAYS TRIGGER log_change",
+        &["trigger notes.log_change is not as the migrations made it"],
     ),
     ("DROP POLICY tenant_isolation ON contacts", &["policy contacts.tenant_isolation is missing"]),
     ("ALTER POLICY tenant_isolation ON companies USING (true)", &["policy companies.tenant_isolation is not as the migrations made it"]),
@@ -29,19 +28,18 @@ const REPAIRED: &[Damage] = &[
     ("ALTER TABLE campaigns FORCE ROW LEVEL SECURITY", &["row level security campaigns is forced on the owner"]),
     ("REVOKE INSERT ON leads FROM rapport_tenant", &["grant leads INSERT is missing"]),
     ("REVOKE USAGE ON SCHEMA public FROM rapport_tenant", &["schema grant public USAGE is missing"]),
-    ("REVOKE USAGE ON SEQUENCE cache_version_slots FROM rapport_tenant", &["grant cache_version_slots USAGE is missing"]),
     (
         "GRANT EXECUTE ON FUNCTION rapport_erase_user(uuid) TO PUBLIC",
         &["execute rapport_erase_user(uuid) may be called by public, rapport_tenant, and must be by rapport_tenant"],
     ),
     (
-        "CREATE OR REPLACE FUNCTION rapport_version_trigger() RETURNS trigger LANGUAGE plpgsql SET search_path = public, pg_temp AS
+        "CREATE OR REPLACE FUNCTION rapport_log_leads() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS
              $$ BEGIN RETURN NULL; END $$",
-        &["function rapport_version_trigger() is not as the migrations made it"],
+        &["function rapport_log_leads() is not as the migrations made it"],
     ),
     (
-        "DROP FUNCTION rapport_version_trigger_user() CASCADE",
-        &["function rapport_version_trigger_user() is missing", "execute rapport_version_trigger_user() is missing", "trigger users.cache_insert is missing", "trigger users.cache_"],
+        "DROP FUNCTION rapport_log_users() CASCADE",
+        &["function rapport_log_users() is missing", "execute rapport_log_users() is missing", "trigger users.log_change is missing"],
     ),
     ("ALTER FUNCTION rapport_audit_trigger() RESET search_path", &["function rapport_audit_trigger() is not as"]),
     ("ALTER VIEW business_users RESET (security_invoker)", &["view business_users is not as"]),
@@ -52,20 +50,13 @@ const REPAIRED: &[Damage] = &[
         &["sequence event_outbox_place_seq is `integer by 5 from -10 to 99 cache 7 cycle`, and must be `bigint by 1 from 1 to"],
     ),
     (
-        "ALTER SEQUENCE cache_version_slots SET UNLOGGED; ALTER SEQUENCE cache_version_slots OWNED BY notes.id",
-        &["sequence cache_version_slots is `bigint by 1 from 1 to 9223372036854775807 cache 1 unlogged owned by notes`"],
+        "ALTER SEQUENCE change_log_place_seq SET UNLOGGED; ALTER SEQUENCE change_log_place_seq OWNED BY notes.id",
+        &["sequence change_log_place_seq is `bigint by 1 from 1 to 9223372036854775807 cache 1 unlogged owned by notes`"],
     ),
-    ("DROP SEQUENCE cache_version_values", &["sequence cache_version_values is missing", "grant cache_version_values USAGE"]),
     // As after a restore of the table alone, with the sequence at its start.
     (
         "INSERT INTO event_outbox (place, business_id, id) VALUES (77, gen_random_uuid(), gen_random_uuid())",
         &["sequence event_outbox_place_seq is at 0, and must be at 77, the highest event_outbox.place"],
-    ),
-    (
-        "INSERT INTO cache_versions (business_id, scope, bucket, scope_key, slot, value, moved_by)
-             SELECT gen_random_uuid(), 'leads', 1, n, n, n, 1 FROM generate_series(1, 500) n;
-         ANALYZE cache_versions",
-        &["sequence cache_version_slots is at 0, and must be at 500, the highest cache_versions.slot"],
     ),
 ];
 
@@ -98,8 +89,8 @@ const NAMED: &[Damage] = &[
         &["policy contacts.hide is not Rapport's, and hides rows from the service"],
     ),
     (
-        "ALTER TABLE cache_versions ENABLE ROW LEVEL SECURITY",
-        &["row level security cache_versions is not Rapport's, and hides rows from the service"],
+        "ALTER TABLE change_log ENABLE ROW LEVEL SECURITY",
+        &["row level security change_log is not Rapport's, and hides rows from the service"],
     ),
     ("ALTER TABLE cache_epoch SET LOGGED", &["table cache_epoch is `logged`, and must be `unlogged`"]),
     (
@@ -232,7 +223,7 @@ fn repairable_damage_stops_serve_and_migrate_repairs_it() {
     assert_says_all(&said, REPAIRED);
     assert_ne!(epoch(&database), before, "what was cached before the repair is dropped");
     let always = database
-        .cell("SELECT tgenabled::text FROM pg_trigger WHERE tgrelid = 'tasks'::regclass AND tgname = 'cache_update'");
+        .cell("SELECT tgenabled::text FROM pg_trigger WHERE tgrelid = 'tasks'::regclass AND tgname = 'log_change'");
     assert_eq!(always, "A");
     // A missing index makes reads slow; it was dropped with the extension.
     assert!(said.contains("index contacts.contacts_search_idx is missing"), "{said}");
@@ -257,12 +248,6 @@ fn migrate_repair_of_one_fault_starts_new_cache_epoch() {
         assert!(repaired.starts_with(sentence) && repaired.is_empty() == sentence.is_empty(), "{sql}: {repaired}");
         assert_eq!(epoch(&database) == before, sentence.is_empty(), "{sql}");
     }
-    // A table without statistics, and without an index on its highest value: `migrate` scans it.
-    database.run("INSERT INTO cache_versions (business_id, scope, bucket, scope_key, slot, value, moved_by) VALUES (gen_random_uuid(), 'leads', 1, 1, 9, 1, 1)");
-    assert_intact(&database);
-    let repaired = migrate::run(&database.url).expect("a repair").repaired.join("; ");
-    assert!(repaired.starts_with("sequence cache_version_slots is at 0, and must be at 9"), "{repaired}");
-    assert_eq!(database.cell("SELECT nextval('cache_version_slots')::text"), "10");
 }
 
 #[test]

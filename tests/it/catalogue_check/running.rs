@@ -37,12 +37,12 @@ fn missing_trigger_at_runtime_bypasses_cache_until_repaired() {
     revoked.get("leads").expect(200);
     other.get("leads").expect(200);
 
-    service.database.run("DROP TRIGGER cache_update ON leads; DROP TRIGGER cache_delete ON api_keys");
+    service.database.run("DROP TRIGGER log_change ON leads; DROP TRIGGER log_change ON api_keys");
     until("readiness fails", || !is_ready(&service));
     let readiness = api.get("/health/readiness").expect(503);
     assert_eq!(readiness.json["status"], "impaired");
     let reason = readiness.json["reasons"]["catalogue"].as_str().unwrap_or_default();
-    assert!(reason.contains("trigger leads.cache_update is missing") && reason.contains("rapport migrate"), "{reason}");
+    assert!(reason.contains("trigger leads.log_change is missing") && reason.contains("rapport migrate"), "{reason}");
     // Longer than the heartbeat's timeout here: a session that responds is not interrupted.
     std::thread::sleep(std::time::Duration::from_millis(2_500));
     let reasons = api.get("/health/readiness").expect(503).json["reasons"].clone();
@@ -57,7 +57,7 @@ fn missing_trigger_at_runtime_bypasses_cache_until_repaired() {
     let metrics = service.stranger_at(service.metrics).get("/metrics").expect(200).text;
     assert!(metrics.contains("rapport_catalogue_faults{severity=\"fault\"} 2"), "{metrics}");
 
-    // No version is bumped, yet no response is stale.
+    // No change is logged, yet no response is stale.
     for turn in 0..3 {
         service.database.run(&format!("UPDATE leads SET title = 'Door {turn}'"));
         let answer = api.get(&lead).expect(200);
@@ -87,8 +87,8 @@ fn triggers_briefly_disabled_cache_dropped_at_next_check() {
     api.get(&lead).expect(200);
     // As a script does for speed. No check can observe the table without its triggers.
     service.database.run(
-        "BEGIN; ALTER TABLE leads DISABLE TRIGGER cache_update; UPDATE leads SET title = 'Door';
-         ALTER TABLE leads ENABLE ALWAYS TRIGGER cache_update; COMMIT",
+        "BEGIN; ALTER TABLE leads DISABLE TRIGGER log_change; UPDATE leads SET title = 'Door';
+         ALTER TABLE leads ENABLE ALWAYS TRIGGER log_change; COMMIT",
     );
     until("the change is seen", || api.get(&lead).expect(200).json["title"] == "Door");
     assert!(is_ready(&service));
@@ -129,8 +129,8 @@ fn triggers_disabled_while_stopped_no_stale_redis_entry() {
     assert_eq!(cached.header("cache-status"), "rapport; hit; detail=redis", "what the first has kept is there");
     drop(second);
     database.run(
-        "ALTER TABLE leads DISABLE TRIGGER cache_update; UPDATE leads SET title = 'Door';
-         ALTER TABLE leads ENABLE ALWAYS TRIGGER cache_update",
+        "ALTER TABLE leads DISABLE TRIGGER log_change; UPDATE leads SET title = 'Door';
+         ALTER TABLE leads ENABLE ALWAYS TRIGGER log_change",
     );
     let third = Service::on(database.clone(), business, &key, &settings);
     assert_eq!(third.client.get(&lead).expect(200).json["title"], "Door");

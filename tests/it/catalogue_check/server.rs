@@ -181,7 +181,7 @@ fn revoked_privileges_are_repaired(server: &OwnServer, owned: &Database) {
     // All privileges, also on diesel's table, and a trigger besides.
     server.database("first").run(
         "REVOKE ALL ON ALL TABLES IN SCHEMA public FROM crm; REVOKE ALL ON ALL SEQUENCES IN SCHEMA public FROM crm;
-         DROP TRIGGER cache_update ON leads",
+         DROP TRIGGER log_change ON leads",
     );
     let (started, said) = serve(owned);
     assert!(
@@ -189,7 +189,7 @@ fn revoked_privileges_are_repaired(server: &OwnServer, owned: &Database) {
         "{said}"
     );
     let (done, said) = migrate_as(owned);
-    assert!(done && said.contains("Repaired") && said.contains("trigger leads.cache_update is missing"), "{said}");
+    assert!(done && said.contains("Repaired") && said.contains("trigger leads.log_change is missing"), "{said}");
     for sentence in
         ["privileges __diesel_schema_migrations are", "privileges audit_log are revoked from the owner crm: INSERT"]
     {

@@ -30,7 +30,7 @@ fn until_locked(database: &Database, granted: bool) {
 fn repair_blocked_by_reader_names_it_and_blocks_no_writer() {
     let database = Database::create();
     make_business(&database, "acme");
-    database.run("DROP TRIGGER cache_update ON leads");
+    database.run("DROP TRIGGER log_change ON leads");
     let mut reader = database.connect();
     reader.batch_execute("SET application_name = 'nightly report'; BEGIN; SELECT FROM leads").expect("a reader");
 
@@ -65,7 +65,7 @@ fn repair_blocked_by_reader_names_it_and_blocks_no_writer() {
 
     reader.batch_execute("COMMIT").expect("it ends");
     let repaired = migrate::run(&database.url).expect("a repair").repaired;
-    assert_eq!(repaired, ["trigger leads.cache_update is missing"]);
+    assert_eq!(repaired, ["trigger leads.log_change is missing"]);
 }
 
 #[test]
@@ -77,7 +77,7 @@ fn repair_and_concurrent_multi_table_writer_both_succeed() {
         // PostgreSQL ends it, because it is the first to check for a deadlock.
         "-c deadlock_timeout=250ms",
     ] {
-        database.run("DROP TRIGGER cache_update ON leads; DROP TRIGGER cache_update ON companies");
+        database.run("DROP TRIGGER log_change ON leads; DROP TRIGGER log_change ON companies");
         let mut told = Vec::new();
         let outcome = std::thread::scope(|scope| {
             scope.spawn(|| {

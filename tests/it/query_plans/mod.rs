@@ -24,7 +24,8 @@ use crate::support::{Database, open_db};
 use questions::Question;
 
 /// Indexes that no read of the API uses, with the reason.
-const FOR_WRITES: [(&str, &str); 21] = [
+const FOR_WRITES: [(&str, &str); 22] = [
+    ("change_log_xid_idx", "validation rounds find by it what became visible"),
     ("idempotency_keys_created_at_idx", "those whose time is over are cleared away"),
     ("imports_job_id_idx", "a job that fails or is cancelled lets its import know"),
     ("imports_emptied_idx", "files that have had their time are cleared away"),

@@ -53,7 +53,7 @@ pub fn all(conn: &mut PgConnection) -> Vec<Question> {
                     ask(format!("{}?{query}", resource.plural), select::page(&list, &tenant));
                     // A later page: the one after the first, if that was full.
                     let page = crud::list(conn, &tenant, &parse(&format!("{query}&limit=1"))).expect("a page");
-                    let page: serde_json::Value = serde_json::from_slice(&page).expect("JSON");
+                    let page: serde_json::Value = serde_json::from_slice(&page.read).expect("JSON");
                     if let (Some(cursor), true) = (page["page"]["next"].as_str(), narrowed == 0) {
                         let query = format!("{query}&cursor={cursor}");
                         ask(format!("{}?{query}", resource.plural), select::page(&parse(&query), &tenant));
