@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::snapshot::Snapshot;
 use super::tags::CacheTag;
 
-/// Slots of the table: 2^19 of 16 bytes are 8 MiB. A tag has two of them, and has changed only if both have: with a hundred tags,
-/// an entry that is a minute old is lost to the changes of others with a probability of 2 % where there are 20 writes a second.
+/// Slots of the table: 2^19 of 16 bytes are 8 MiB. A tag has two of them, and has changed only if both have. So 20 writes a second
+/// with six tags each, for a minute, outdate a tag that they do not concern with a probability of (20 · 6 · 60 / 2^19)² = 0.02 %,
+/// and an entry with a hundred tags with one of 2 %.
 const SLOTS: usize = 1 << 19;
 /// Set beside the transaction's number where a round found changes of several transactions.
 const SEVERAL: u64 = 1 << 63;
