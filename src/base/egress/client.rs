@@ -80,23 +80,22 @@ impl EgressClient {
             let value = HeaderValue::from_str(value).map_err(|_| format!("`{name}` cannot be sent."))?;
             all.insert(HeaderName::from_static(name), value);
         }
-        let answered = async {
-            let mut answer = client.post(url).headers(all).body(body).send().await.map_err(|error| why(&error))?;
-            let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
-            let mut body = Vec::new();
-            // An incomplete body still counts as a response.
-            while let Ok(Some(chunk)) = answer.chunk().await {
-                body.extend_from_slice(&chunk[..chunk.len().min(MAX_BODY_BYTES - body.len())]);
-                if body.len() >= MAX_BODY_BYTES {
-                    break;
-                }
-            }
-            Ok(EgressResponse { status, headers, body })
+        let deadline = tokio::time::Instant::now() + self.timeout;
+        let sent = tokio::time::timeout_at(deadline, client.post(url).headers(all).body(body).send());
+        let mut answer = match sent.await {
+            Ok(answer) => answer.map_err(|error| why(&error))?,
+            Err(_) => return Err(format!("It did not answer within {} s.", self.timeout.as_secs())),
         };
-        match tokio::time::timeout(self.timeout, answered).await {
-            Ok(answer) => answer,
-            Err(_) => Err(format!("It did not answer within {} s.", self.timeout.as_secs())),
+        let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
+        let mut body = Vec::new();
+        // A body that is incomplete, or not complete in time, still counts as a response.
+        while let Ok(Ok(Some(chunk))) = tokio::time::timeout_at(deadline, answer.chunk()).await {
+            body.extend_from_slice(&chunk[..chunk.len().min(MAX_BODY_BYTES - body.len())]);
+            if body.len() >= MAX_BODY_BYTES {
+                break;
+            }
         }
+        Ok(EgressResponse { status, headers, body })
     }
 }
 
