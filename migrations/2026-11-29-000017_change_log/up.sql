@@ -30,11 +30,13 @@ CREATE FUNCTION rapport_cache_epoch() RETURNS text LANGUAGE sql STABLE AS $$
     SELECT pg_postmaster_start_time()::text || '/' || pg_relation_filenode('public.change_log') || '/' || i.id FROM public.cache_epoch i
 $$;
 
--- Snapshots that were current at a time. Changes that the oldest one of an epoch saw may have been removed from the log.
+-- Snapshots that were current at a time.
 CREATE TABLE change_log_horizons (
     taken_at timestamptz PRIMARY KEY,
     epoch text NOT NULL,
-    snapshot pg_snapshot NOT NULL
+    snapshot pg_snapshot NOT NULL,
+    -- whether changes that it saw have been removed from the log
+    has_removed boolean NOT NULL DEFAULT false
 );
 
 -- Records the current snapshot.
@@ -125,12 +127,17 @@ BEGIN
     IF NOT FOUND THEN
         RETURN 0;
     END IF;
-    -- The oldest that is left is the one that changes were removed by.
-    DELETE FROM change_log_horizons WHERE taken_at < oldest;
     DELETE FROM change_log WHERE ctid = ANY (ARRAY(
         SELECT ctid FROM change_log WHERE xid < pg_snapshot_xmax(horizon) AND pg_visible_in_snapshot(xid, horizon)
         ORDER BY xid LIMIT most));
     GET DIAGNOSTICS removed = ROW_COUNT;
+    -- It saw what earlier ones saw, so one is enough to tell what may be missing.
+    IF removed > 0 THEN
+        UPDATE change_log_horizons SET has_removed = true WHERE taken_at = oldest AND NOT has_removed;
+        DELETE FROM change_log_horizons WHERE taken_at < oldest;
+    ELSE
+        DELETE FROM change_log_horizons WHERE taken_at < oldest AND NOT has_removed;
+    END IF;
     RETURN removed;
 END $$;
 REVOKE EXECUTE ON FUNCTION rapport_trim_change_log(interval, integer) FROM PUBLIC;

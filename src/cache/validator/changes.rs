@@ -103,7 +103,7 @@ pub(super) fn changes_since(conn: &mut PgConnection, since: Option<&Snapshot>) -
 fn head() -> Statement {
     Statement::new(
         "SELECT pg_current_snapshot()::text AS snapshot, e.epoch, \
-             (SELECT h.snapshot::text FROM change_log_horizons h WHERE h.epoch = e.epoch ORDER BY h.taken_at LIMIT 1) AS horizon, \
+             (SELECT h.snapshot::text FROM change_log_horizons h WHERE h.epoch = e.epoch AND h.has_removed ORDER BY h.taken_at DESC LIMIT 1) AS horizon, \
              NULL::bigint AS xid, NULL::uuid AS business_id, NULL::text AS changed, NULL::uuid[] AS touched, \
              NULL::bigint AS counted \
          FROM (SELECT (SELECT pg_postmaster_start_time()::text || '/' || pg_relation_filenode('public.change_log') || '/' || i.id \
