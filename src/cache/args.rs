@@ -46,6 +46,9 @@ impl RedisArgs {
     }
 }
 
+/// Limit of `RAPPORT_CACHE_MAX_STALE_SECONDS`: an hour, as access tokens of other services live.
+const MAX_STALE_SECONDS: u64 = 3_600;
+
 /// Options of the cache of this process.
 #[derive(Args, Clone, Debug)]
 pub struct CacheArgs {
@@ -58,6 +61,10 @@ pub struct CacheArgs {
     /// Longest wait for a validation round, in milliseconds
     #[arg(long, env = "RAPPORT_CACHE_VALIDATION_TIMEOUT_MS", default_value_t = 2_000)]
     pub cache_validation_timeout_ms: u64,
+    /// Oldest answer, in seconds, that a request may accept without a validation round (`Cache-Control: max-stale=N`); it may
+    /// also be one to a credential revoked since. 0 validates every answer
+    #[arg(long, env = "RAPPORT_CACHE_MAX_STALE_SECONDS", default_value_t = 0)]
+    pub cache_max_stale_seconds: u64,
     /// One in so many hits is computed again and compared; 0 for none
     #[arg(long, env = "RAPPORT_CACHE_SAMPLE", default_value_t = 1_000)]
     pub cache_sample: u64,
@@ -68,6 +75,10 @@ impl CacheArgs {
         errors.check(
             self.cache_bytes == 0 || self.cache_bytes >= 1024 * 1024,
             "RAPPORT_CACHE_BYTES must be 0 (Redis only) or at least 1048576",
+        );
+        errors.check(
+            self.cache_max_stale_seconds <= MAX_STALE_SECONDS,
+            "RAPPORT_CACHE_MAX_STALE_SECONDS must be at most 3600: a revoked credential could be used for as long",
         );
     }
 }

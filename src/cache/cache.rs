@@ -26,6 +26,7 @@ pub struct Cache {
     pub(super) redis: Option<Arc<RedisTier>>,
     pub(super) counters: Arc<CounterRegistry>,
     sample_every: u64,
+    max_stale: Duration,
     hits: AtomicU64,
     /// The log of changes cannot be trusted: nothing is read from either tier, and nothing is stored.
     bypassed: AtomicBool,
@@ -54,6 +55,7 @@ impl Cache {
             redis: RedisTier::open(redis, prefix, ("the cache", "cache connection to Redis"))?,
             counters,
             sample_every: args.cache_sample,
+            max_stale: Duration::from_secs(args.cache_max_stale_seconds),
             hits: AtomicU64::new(0),
             bypassed: AtomicBool::new(false),
         })
@@ -102,6 +104,16 @@ impl Cache {
         let round = self.validator.round().await;
         request_context::spent_in_cache(began.elapsed());
         round
+    }
+
+    /// Returns the last round for a request that accepts a response as old as `accepted`, and the round's age; `None` if it is
+    /// older than that, or than the configuration allows.
+    pub fn recent_round(&self, accepted: Duration) -> Option<(Arc<Round>, Duration)> {
+        let allowed = accepted.min(self.max_stale);
+        if allowed.is_zero() || self.is_bypassed() {
+            return None;
+        }
+        self.validator.recent_round(allowed)
     }
 
     /// Queues `entry` for compression in `coding`, if it has enough hits. Returns at once.

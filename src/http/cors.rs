@@ -37,7 +37,8 @@ pub const REQUEST_HEADERS: [&str; 15] = [
 ];
 
 /// Response headers that a page may read: every one that the API documents or that a client has a use for.
-pub const RESPONSE_HEADERS: [&str; 12] = [
+pub const RESPONSE_HEADERS: [&str; 13] = [
+    "Age",
     "Allow",
     "Cache-Status",
     "Content-Disposition",

@@ -9,6 +9,7 @@
 
 pub mod access_log;
 pub mod args;
+pub mod cache_control;
 pub mod caller;
 pub mod client_ip;
 pub mod connections;

@@ -1,5 +1,7 @@
 //! Builds JSON responses with their ETag, compressed where the client accepts it.
 
+use std::time::Duration;
+
 use actix_web::http::Method;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
@@ -25,6 +27,17 @@ pub fn entry(request: &HttpRequest, entry: &Entry, source: Source, coding: Optio
         reply.insert_header((header::CONTENT_ENCODING, HeaderValue::from_static(coding)));
     }
     reply.insert_header((header::CONTENT_TYPE, HeaderValue::from_static("application/json"))).body(form.body)
+}
+
+/// Marks a response that was last validated `age` ago: `Age`, and in `Cache-Status` how long ago its lifetime ended.
+pub fn mark_age(reply: &mut HttpResponse, source: Source, age: Duration) {
+    let seconds = age.as_secs();
+    let status = format!("{}; ttl={}", source.status(), -i64::try_from(seconds).unwrap_or(i64::MAX));
+    let headers = reply.headers_mut();
+    headers.insert(header::AGE, HeaderValue::from(seconds));
+    if let Ok(status) = HeaderValue::from_str(&status) {
+        headers.insert(CACHE_STATUS, status);
+    }
 }
 
 pub const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");

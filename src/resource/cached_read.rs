@@ -4,7 +4,6 @@ use std::borrow::Cow;
 use std::future::Future;
 use std::sync::Arc;
 
-use actix_web::http::header;
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 
@@ -17,6 +16,7 @@ use crate::auth::{Action, TenantSettings};
 use crate::background::detach;
 use crate::base::error::Result;
 use crate::cache::{Cache, CacheQuery, ComputedResponse, Entry, Key, Source};
+use crate::http::cache_control::CacheControl;
 use crate::http::caller::UnverifiedCaller;
 use crate::http::response;
 
@@ -36,8 +36,12 @@ pub async fn cached_read(
         let fresh = compute_read(query, reads.clone(), tenant).await?;
         return Ok(response::entry(request, &Entry::uncached(fresh), Source::Bypass, None));
     };
-    let bypasses = is_no_store(request);
-    let round = cache.round().await?;
+    let control = CacheControl::of(request);
+    let recent = control.accepted_age.and_then(|accepted| cache.recent_round(accepted));
+    let (round, age) = match recent {
+        Some((round, age)) => (round, Some(age)),
+        None => (cache.round().await?, None),
+    };
     // Looked up again after the round, so it is good for it.
     if let Some(renewed) = caller.confirm(&round).await? {
         caller = renewed;
@@ -46,7 +50,7 @@ pub async fn cached_read(
     let (role, restricted_to) = (caller.identity().role, caller.identity().restricted_to_user);
     let query = ask(caller.business())?;
     may_include(&caller, query.resource, query.view())?;
-    if bypasses || !query.resource.cacheable {
+    if control.no_store || !query.resource.cacheable {
         cache.count_bypass(resource.plural);
         let fresh = compute_read(query, reads.clone(), tenant).await?;
         return Ok(response::entry(request, &Entry::uncached(fresh), Source::Bypass, None));
@@ -75,7 +79,11 @@ pub async fn cached_read(
     if let Some(coding) = coding {
         cache.compress_if_popular(&key, &entry, coding);
     }
-    Ok(response::entry(request, &entry, source, coding))
+    let mut reply = response::entry(request, &entry, source, coding);
+    if let Some(age) = age.filter(|_| hit) {
+        response::mark_age(&mut reply, source, age);
+    }
+    Ok(reply)
 }
 
 /// Requires read permission for every included relation. Errors: 403.
@@ -84,14 +92,6 @@ pub(super) fn may_include(caller: &UnverifiedCaller, resource: &Resource, view: 
     areas
         .filter(|area| *area != resource.area)
         .try_for_each(|area| caller.identity().require(area, Action::Read).map(drop))
-}
-
-/// Whether the request has `Cache-Control: no-store` (RFC 9111, section 5.2.1.5).
-fn is_no_store(request: &HttpRequest) -> bool {
-    let values = request.headers().get_all(header::CACHE_CONTROL);
-    values
-        .filter_map(|value| value.to_str().ok())
-        .any(|value| value.split(',').any(|directive| directive.trim().eq_ignore_ascii_case("no-store")))
 }
 
 /// Recomputes a hit and compares it. Counts only if the entry is still valid in a round afterwards: then nothing changed

@@ -8,7 +8,8 @@ use rapport::app::registry::RESOURCES;
 use rapport::auth::Role;
 use serde_json::json;
 
-use crate::support::{Answer, Client, Samples, Service, make_key, redis};
+use crate::support::proxy::{Mode, Proxy};
+use crate::support::{Answer, Client, Database, Program, Samples, Service, make_business, make_key, redis, until};
 
 const LOCAL: &str = "rapport; hit; detail=local";
 const REDIS: &str = "rapport; hit; detail=redis";
@@ -69,6 +70,52 @@ fn repeated_read_hits_cache_and_writes_show_on_all_replicas() {
     assert_eq!(there.get(&with_company).expect(200).json["company"]["name"], "Klein");
     here.make("notes", json!({ "body": "n", "lead_id": lead }));
     assert_eq!(status(&there.get(&with_company).expect(200)), LOCAL);
+}
+
+#[test]
+fn max_stale_accepts_hits_as_old_without_a_round() {
+    for allowed in ["0", "1", "600"] {
+        let direct = Database::create();
+        let key = make_key(&direct, make_business(&direct, "acme"), Role::Owner);
+        let proxy = Proxy::to_postgres(&direct.url);
+        let url = proxy.url(&direct.url);
+        let program = Program::serve(&[
+            ("DATABASE_URL", url.as_str()),
+            ("RAPPORT_CACHE_MAX_STALE_SECONDS", allowed),
+            ("RAPPORT_CACHE_VALIDATION_TIMEOUT_MS", "300"),
+        ]);
+        program.until_ready();
+        let api = program.client(&key);
+        let path = format!("leads/{}", api.make("leads", json!({ "title": "Old" })));
+        let read = |control: &str| api.send(api.request("GET", &path).header("Cache-Control", control));
+        let title = |answer: &Answer| answer.json["title"].as_str().unwrap_or_default().to_owned();
+        for _ in 0..2 {
+            assert_eq!(title(&read("max-stale=0").expect(200)), "Old");
+        }
+        // No round succeeds any more.
+        proxy.set(Mode::Cut);
+        direct.run("UPDATE leads SET title = 'New'");
+        std::thread::sleep(Duration::from_millis(2_100));
+        read("").expect(503);
+        let answer = read("max-stale=600");
+        if allowed == "600" {
+            assert_eq!(title(&answer.expect(200)), "Old");
+            let answer = read("max-age=500");
+            let (age, status) = (answer.header("age"), answer.header("cache-status"));
+            assert!(age.parse::<u32>().is_ok_and(|age| (2..30).contains(&age)), "{age}");
+            assert_eq!(status, format!("rapport; hit; detail=local; ttl=-{age}"));
+            for control in ["max-age=1", "max-stale=600, no-cache", "no-store, max-stale=600"] {
+                read(control).expect(503);
+            }
+        } else {
+            answer.expect(503);
+        }
+        proxy.set(Mode::Pass);
+        until("reads are answered", || read("").status == 200);
+        let answer = read("").expect(200);
+        assert_eq!((title(&answer).as_str(), answer.header("age")), ("New", ""));
+        assert_eq!(title(&read("max-stale=600").expect(200)), "New");
+    }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::time::Instant;
 
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
@@ -37,6 +38,8 @@ pub(super) struct Shared {
     pub(super) failures: LogLimiter,
     /// The next round reconnects and identifies the database again.
     pub(super) reconnect: AtomicBool,
+    /// The last round that succeeded, and when it was sent.
+    pub(super) latest: Mutex<Option<(Instant, Arc<Round>)>>,
 }
 
 impl Shared {

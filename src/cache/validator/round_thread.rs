@@ -79,6 +79,7 @@ impl RoundThread {
             metrics::validated(took);
             let found = match asked {
                 Ok(found) => {
+                    *self.shared.latest.lock() = Some((began, found.clone()));
                     self.succeeded(pulse);
                     Some(found)
                 }

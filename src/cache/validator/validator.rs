@@ -93,6 +93,14 @@ impl Validator {
         }
     }
 
+    /// Returns the last round, if it was sent within `age`, and how long ago that was.
+    pub fn recent_round(&self, age: Duration) -> Option<(Arc<Round>, Duration)> {
+        let latest = self.shared.latest.lock();
+        let (sent, round) = latest.as_ref()?;
+        let ago = sent.elapsed();
+        (ago <= age).then(|| (round.clone(), ago))
+    }
+
     /// What the rounds have found so far.
     pub fn changes(&self) -> &LastChanges {
         &self.changes
@@ -106,6 +114,7 @@ impl Validator {
     /// Has the next round reconnect and identify the database again.
     pub fn reconnect(&self) {
         self.shared.reconnect.store(true, Ordering::Release);
+        *self.shared.latest.lock() = None;
     }
 
     pub fn counts(&self) -> ValidatorStats {
