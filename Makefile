@@ -47,7 +47,7 @@ prove-cache: features ## test the cache under fault injection, and that tests ca
 	RAPPORT_TEST_REDIS_SERVER=$$(scripts/redis.sh) || exit 1; export RAPPORT_TEST_REDIS_SERVER; \
 	export RAPPORT_HISTORY_SECONDS=$${RAPPORT_HISTORY_SECONDS:-120}; \
 	export RAPPORT_TEST_MODEL_READERS=3; \
-	exec cargo test --locked $(FEATURES) --features mutants --test it $(ARGS) -- cache_consistency:: cache_model:: --nocapture --test-threads 1
+	exec cargo test --locked $(FEATURES) --features mutants --test it $(ARGS) -- cache_consistency:: cache_model:: sequencer:: --nocapture --test-threads 1
 
 test-rls: features ## test row-level security with a build without tenant predicates (a minute after the build)
 	@RAPPORT_TEST_POSTGRES_BIN=$$(scripts/postgres.sh) || exit 1; export RAPPORT_TEST_POSTGRES_BIN; \

@@ -23,6 +23,21 @@ diesel::table! {
 }
 
 diesel::table! {
+    audit_entries (business_id, id) {
+        business_id -> Uuid,
+        id -> Uuid,
+        created_at -> Nullable<Timestamptz>,
+        resource -> Nullable<Text>,
+        row_id -> Nullable<Uuid>,
+        action -> Nullable<Text>,
+        actor_kind -> Nullable<Text>,
+        actor_id -> Nullable<Uuid>,
+        request_id -> Nullable<Text>,
+        changes -> Nullable<Jsonb>,
+    }
+}
+
+diesel::table! {
     audit_log (business_id, id) {
         business_id -> Uuid,
         id -> Uuid,
@@ -222,14 +237,6 @@ diesel::table! {
         version -> BigInt,
         created_at -> Timestamptz,
         updated_at -> Timestamptz,
-    }
-}
-
-diesel::table! {
-    event_outbox (place) {
-        place -> BigInt,
-        business_id -> Uuid,
-        id -> Uuid,
     }
 }
 
@@ -627,6 +634,13 @@ diesel::table! {
         version -> BigInt,
         created_at -> Timestamptz,
         updated_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    webhook_backlogs (business_id) {
+        business_id -> Uuid,
+        after -> BigInt,
     }
 }
 

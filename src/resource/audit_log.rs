@@ -1,4 +1,5 @@
-//! The audit log, written by triggers in the transaction of each change.
+//! The audit log: triggers log each change in its transaction, and the sequencer enters it into the table soon after. The view
+//! `audit_entries` has both.
 
 use super::definition::{Resource, Search};
 use super::field::{Field, FieldType};
@@ -15,7 +16,8 @@ pub static AUDIT_LOG: Resource = Resource {
     plural: "audit-log",
     schema: "AuditEntry",
     description: "Who did what to which row. Written with each change, by whatever way it was made, and never changed.",
-    table: "audit_log",
+    table: "audit_entries",
+    source_tables: &["audit_log", "change_log"],
     area: Area::Audit,
     fields: &[
         Field::id(audit_log::id),

@@ -117,8 +117,11 @@ pub fn by_keys(resource: &Resource, tenants: Vec<Uuid>, ids: Vec<Uuid>) -> State
         }
         _ => {
             sql.sql(" FROM unnest(").bind(tenants).sql(", ").bind(ids);
-            sql.sql(") AS k (tenant, id) JOIN ").ident(resource.table);
-            sql.sql(" t ON t.").ident(resource.tenant_column).sql(" = k.tenant AND t.id = k.id WHERE true");
+            // One look-up for each: a view of several tables would else be read whole and joined.
+            sql.sql(") AS k (tenant, id) CROSS JOIN LATERAL (SELECT t.* FROM ").ident(resource.table);
+            sql.sql(" t WHERE t.")
+                .ident(resource.tenant_column)
+                .sql(" = k.tenant AND t.id = k.id OFFSET 0) t WHERE true");
         }
     }
     not_deleted(&mut sql, resource);

@@ -1,5 +1,7 @@
 //! Tests of the audit log: every change of a row is recorded, whichever way it was made, and nothing else is.
 
+use std::collections::BTreeMap;
+
 use rapport::app::registry::RESOURCES;
 use rapport::auth::Role;
 use serde_json::{Value, json};
@@ -130,7 +132,7 @@ fn audit_log_skips_rolled_back_writes_tenant_role_read_only() {
     let service = Service::start();
     let lead = service.client.create("leads", json!({ "title": "Desks" }));
     let id = lead["id"].as_str().expect("an id");
-    let before = service.database.ask("SELECT count(*)::text FROM audit_log");
+    let before = service.database.ask("SELECT count(*)::text FROM audit_entries");
     // Refused after the row was locked, and refused by a constraint.
     service
         .client
@@ -151,11 +153,17 @@ fn audit_log_skips_rolled_back_writes_tenant_role_read_only() {
                 .json(&json!({ "assignee_id": uuid::Uuid::now_v7() })),
         )
         .expect(422);
-    assert_eq!(service.database.ask("SELECT count(*)::text FROM audit_log"), before);
+    assert_eq!(service.database.ask("SELECT count(*)::text FROM audit_entries"), before);
 
     let within = format!("BEGIN; SET LOCAL ROLE rapport_tenant; SET LOCAL rapport.business = '{}';", service.business);
     for (statement, allowed) in [
-        ("PERFORM count(*) FROM audit_log", true),
+        ("PERFORM count(*) FROM audit_entries", true),
+        ("UPDATE change_log SET action = 'created'", false),
+        ("DELETE FROM change_log", false),
+        (
+            "INSERT INTO change_log (business_id, xid, changed) SELECT business_id, pg_current_xact_id(), 'leads' FROM leads",
+            false,
+        ),
         ("UPDATE audit_log SET action = 'created'", false),
         ("DELETE FROM audit_log", false),
         (
@@ -195,33 +203,30 @@ fn delete_user_with_3000_leads_audits_each_unassignment() {
     assert_eq!(page.rows()[0]["actor_kind"], "api_key");
 }
 
-/// The tables with entries about updates, and how `rapport_enable_audit` is called for each.
-fn audited_tables(database: &Database) -> Vec<(String, String)> {
-    let tables = database.rows::<2>(
-        "SELECT c.relname::text, CASE WHEN EXISTS (SELECT FROM pg_trigger d WHERE d.tgrelid = c.oid AND d.tgname = 'audit_delete')
-             THEN 'INSERT UPDATE DELETE' ELSE 'INSERT UPDATE' END
-         FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid WHERE t.tgname = 'audit_update' ORDER BY 1",
-    );
-    let call = |[table, events]: [String; 2]| {
-        let tenant = match table.as_str() {
-            "businesses" => "id",
-            "users" => "nowhere",
-            _ => "business_id",
-        };
-        let call = format!("SELECT rapport_enable_audit('{table}', '{tenant}', '{events}')");
-        (table, call)
-    };
-    tables.into_iter().map(call).collect()
+/// How the migrations call `rapport_log_changes` for each table, the last time.
+fn calls() -> BTreeMap<String, String> {
+    let mut folders: Vec<_> = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/migrations"))
+        .expect("a folder")
+        .map(|entry| entry.expect("an entry").path())
+        .collect();
+    folders.sort();
+    let texts = folders.iter().map(|folder| std::fs::read_to_string(folder.join("up.sql")).expect("a migration"));
+    let lines: Vec<String> = texts.flat_map(|text| text.lines().map(str::to_owned).collect::<Vec<_>>()).collect();
+    let calls = lines.iter().filter(|line| line.starts_with("SELECT rapport_log_changes('"));
+    calls.map(|call| (call.split('\'').nth(1).expect("a table").to_owned(), call.clone())).collect()
 }
 
 #[test]
-fn audit_functions_compare_all_columns_of_their_tables() {
+fn log_functions_name_all_columns_of_their_tables() {
     let database = Database::create();
-    let functions =
-        "SELECT proname::text, prosrc FROM pg_proc WHERE proname LIKE 'rapport\\_audit\\_update\\_%' ORDER BY 1";
+    let functions = "SELECT proname::text, prosrc FROM pg_proc WHERE proname LIKE 'rapport\\_log\\_%' ORDER BY 1";
     let before = database.rows::<2>(functions);
-    assert!(before.len() > 20, "{}", before.len());
-    for (table, call) in audited_tables(&database) {
+    let tables = database.rows::<1>(
+        "SELECT c.relname::text FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid WHERE t.tgname = 'log_change' ORDER BY 1",
+    );
+    let calls = calls();
+    assert!(calls.len() > 20 && calls.keys().eq(tables.iter().map(|[table]| table)), "{calls:?} {tables:?}");
+    for (table, call) in calls {
         database.run(&call);
         assert_eq!(
             database.rows::<2>(functions),
@@ -282,15 +287,16 @@ fn audit_entries_of_updates_equal_differences_of_row_json() {
     }
     let database = &service.database;
     database.run(REFERENCE);
-    let tables = audited_tables(database);
-    for (table, _) in &tables {
+    // All tables with entries about updates.
+    let tables: Vec<String> = calls().into_keys().filter(|table| table != "sessions").collect();
+    for table in &tables {
         database.run(&format!(
             "CREATE TRIGGER refer AFTER UPDATE ON {table} REFERENCING OLD TABLE AS before NEW TABLE AS after
              FOR EACH STATEMENT EXECUTE FUNCTION refer()"
         ));
     }
-    database.run("CREATE TABLE earlier AS SELECT id FROM audit_log");
-    for (table, _) in &tables {
+    database.run("CREATE TABLE earlier AS SELECT id FROM audit_entries");
+    for table in &tables {
         // The entry of a user belongs to the business in which the change was made.
         let inside = format!("SET rapport.business = '{}';", service.business);
         database.run(&(inside + &STRANGE_VALUES.replace("{table}", table)));
@@ -300,7 +306,7 @@ fn audit_entries_of_updates_equal_differences_of_row_json() {
              SELECT resource, row_id, action, changes, count(*) FILTER (WHERE is_reference) AS expected,
                  count(*) FILTER (WHERE NOT is_reference) AS written
              FROM (SELECT true AS is_reference, resource, row_id, action, changes FROM reference
-                 UNION ALL SELECT false, resource, row_id, action, changes FROM audit_log
+                 UNION ALL SELECT false, resource, row_id, action, changes FROM audit_entries
                  WHERE id NOT IN (SELECT id FROM earlier) AND action IN ('updated', 'deleted', 'restored')) both_logs
              GROUP BY resource, row_id, action, changes) entries
          GROUP BY resource ORDER BY resource",

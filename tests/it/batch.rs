@@ -193,7 +193,7 @@ fn batch_with_invalid_items_fails_all_unless_all_or_none_false() {
     ]);
     let state = || {
         let rows = "SELECT count(*) || md5(string_agg(l::text, ',' ORDER BY id)) FROM leads l";
-        (service.database.ask(rows), service.database.ask("SELECT count(*)::text FROM audit_log"))
+        (service.database.ask(rows), service.database.ask("SELECT count(*)::text FROM audit_entries"))
     };
     let before = state();
     let all = act(api, "leads", BatchAction::Create, json!({ "items": items })).expect(422);

@@ -168,7 +168,7 @@ fn bulk_update_with_worker_killed_changes_each_row_once() {
     let versions = service.database.ask("SELECT string_agg(version || ' x ' || n, ', ' ORDER BY version) FROM (SELECT version, count(*) AS n FROM leads GROUP BY 1) v");
     assert_eq!(versions, format!("1 x 1, 2 x {rows}"));
     assert_eq!(api.get(&format!("leads/{later}")).expect(200).json["version"], 1);
-    let told = service.database.ask("SELECT count(*) || ' of ' || count(DISTINCT row_id) FROM audit_log WHERE resource = 'leads' AND action = 'updated'");
+    let told = service.database.ask("SELECT count(*) || ' of ' || count(DISTINCT row_id) FROM audit_entries WHERE resource = 'leads' AND action = 'updated'");
     assert_eq!(told, format!("{rows} of {rows}"));
 }
 

@@ -25,7 +25,7 @@ fn working(settings: &[&str]) -> Service {
 /// Waits until every committed change has a sequence number.
 fn ordered(database: &Database) {
     let began = Instant::now();
-    while database.ask("SELECT count(*)::text FROM event_outbox") != "0" {
+    while database.ask("SELECT rapport_is_sequencer_behind()::text") != "false" {
         assert!(began.elapsed() < PATIENCE, "something waits for its number");
         std::thread::sleep(Duration::from_millis(10));
     }
@@ -172,11 +172,11 @@ fn each_write_of_each_resource_emits_one_event() {
         }
     }
     // A rejected or rolled-back change gives no event.
-    let before = service.database.ask("SELECT last_value::text FROM event_outbox_place_seq");
+    let before = service.database.ask("SELECT last_value::text FROM change_log_place_seq");
     api.post("leads", json!({ "title": "Roof", "assignee_id": uuid::Uuid::now_v7() })).expect(422);
     service.database.run("BEGIN; UPDATE leads SET score = 77; ROLLBACK");
     assert_ne!(
-        service.database.ask("SELECT last_value::text FROM event_outbox_place_seq"),
+        service.database.ask("SELECT last_value::text FROM change_log_place_seq"),
         before,
         "it was about to be told"
     );
@@ -197,7 +197,7 @@ fn each_write_of_each_resource_emits_one_event() {
     assert!(expected.len() > 30, "{}", expected.len());
     // Events equal the audit log, without sign-ins and sign-outs.
     let log = service.database.ask(&format!(
-        "SELECT count(*)::text FROM audit_log WHERE business_id = '{}' AND resource <> 'sessions' AND action <> 'exported'",
+        "SELECT count(*)::text FROM audit_entries WHERE business_id = '{}' AND resource <> 'sessions' AND action <> 'exported'",
         service.business
     ));
     assert_eq!(events.len().to_string(), log);

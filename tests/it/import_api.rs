@@ -326,7 +326,7 @@ fn import_with_workers_killed_creates_each_row_once() {
     let there = "SELECT count(*) || ' ' || count(DISTINCT external_id) || ' ' || max(version) FROM contacts";
     assert_eq!(service.database.ask(there), format!("{rows} {rows} 1"));
     assert_eq!(service.database.ask("SELECT count(*)::text FROM companies"), "100");
-    let told = "SELECT count(*) || ' ' || count(DISTINCT row_id) FROM audit_log WHERE resource = 'contacts'";
+    let told = "SELECT count(*) || ' ' || count(DISTINCT row_id) FROM audit_entries WHERE resource = 'contacts'";
     assert_eq!(service.database.ask(told), format!("{rows} {rows}"));
     let created = service.database.ask("SELECT count(*)::text FROM import_row_results WHERE outcome = 'created'");
     assert_eq!(created, (rows + 100).to_string());

@@ -406,7 +406,7 @@ fn due_reminders_fire_once_with_workers_killed() {
         assert!(began.elapsed() < Duration::from_secs(60), "they are never told of");
         std::thread::sleep(Duration::from_millis(50));
     }
-    let told = "SELECT resource || ' ' || count(*) || ' ' || count(DISTINCT row_id) FROM audit_log
+    let told = "SELECT resource || ' ' || count(*) || ' ' || count(DISTINCT row_id) FROM audit_entries
         WHERE action = 'updated' AND changes ? 'reminded_at' AND actor_kind = 'system' GROUP BY resource ORDER BY resource";
     let told: Vec<String> = service.database.rows::<1>(told).into_iter().map(|[line]| line).collect();
     let tasks = 2 * DUE;

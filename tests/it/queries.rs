@@ -64,7 +64,12 @@ fn fill(database: &Database) {
          INSERT INTO memberships (business_id, user_id, role)
              SELECT b.id, u.id, 'agent' FROM businesses b, users u WHERE u.email LIKE 'copy%'",
     );
-    let tables = RESOURCES.iter().map(|resource| resource.table);
+    database.run("SELECT rapport_sequence_changes(100000)");
+    let table = |resource: &&'static Resource| match resource.table {
+        "audit_entries" => "audit_log",
+        table => table,
+    };
+    let tables = RESOURCES.iter().map(table);
     for table in tables.filter(|table| !["businesses", "memberships", "business_users"].contains(table)) {
         let copy = database.ask(&format!(
             "SELECT 'INSERT INTO {table} (' || string_agg(name, ', ') || ') SELECT ' || string_agg(value, ', ')

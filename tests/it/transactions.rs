@@ -282,7 +282,7 @@ fn process_or_convert_failing_statement_rolls_back_all() {
         ("conversations", "UPDATE", "processing", whole("known")),
         ("messages", "INSERT", "processing", whole("new")),
         ("decisions", "INSERT", "processing", whole("known")),
-        ("audit_log", "INSERT", "processing", whole("known")),
+        ("change_log", "INSERT", "processing", whole("known")),
         ("companies", "INSERT", "conversion", convert.clone()),
         ("contacts", "INSERT", "conversion", convert.clone()),
         ("leads", "UPDATE", "conversion", convert.clone()),

@@ -465,7 +465,7 @@ fn update_with_unchanged_values_changes_nothing() {
         let path = format!("{plural}/{}", id(&row));
         let before = api.get(&path).expect(200);
         let moved = || {
-            let entries = service.database.ask("SELECT count(*)::text FROM audit_log");
+            let entries = service.database.ask("SELECT count(*)::text FROM audit_entries");
             (entries, service.database.ask("SELECT count(*)::text FROM change_log"))
         };
         let marks = moved();
@@ -514,7 +514,7 @@ fn batch_update_bumps_versions_of_changed_rows_only() {
         (0..6).map(|n| api.create("leads", json!({ "title": format!("L{n}"), "tags": ["a"] }))).collect();
     let item = |n: usize, title: &str| json!({ "id": made[n]["id"], "title": title, "tags": ["a"] });
     let items = json!([item(0, "L0"), item(1, "new"), item(2, "L2"), { "id": made[3]["id"], "score": 0 }, { "id": made[4]["id"], "score": 5 }]);
-    let entries = || service.database.ask("SELECT count(*)::text FROM audit_log");
+    let entries = || service.database.ask("SELECT count(*)::text FROM audit_entries");
     let before: i64 = entries().parse().unwrap();
     let answer = api.post("leads/batch/update", json!({ "items": items })).expect(200);
     let versions: Vec<i64> =

@@ -117,7 +117,7 @@ fn deliver_subscribed_events_signed_and_in_row_order() {
     neighbour.post(&format!("webhooks/{id}/pings"), json!({})).expect(404);
     let theirs = Receiver::content();
     // The event of the business's creation is sequenced before the webhook exists.
-    while service.database.ask("SELECT count(*)::text FROM event_outbox") != "0" {
+    while service.database.ask("SELECT rapport_is_sequencer_behind()::text") != "false" {
         std::thread::sleep(Duration::from_millis(10));
     }
     hook(&neighbour, &theirs.url(), &["*"]);
@@ -488,7 +488,7 @@ fn tenant_webhook_lock_taken_first_and_blocks_no_other() {
     std::thread::scope(|scope| {
         let since = json!({ "since": "2020-01-01T00:00:00Z" });
         let replays = scope.spawn(move || api.post(&format!("webhooks/{id}/replays"), since));
-        let waits = "SELECT count(*)::text FROM pg_stat_activity WHERE wait_event = 'advisory' AND query LIKE                      '%pg_advisory_xact_lock(rapport_webhook_lock(%' AND query NOT LIKE '%rapport_sequence_events%'";
+        let waits = "SELECT count(*)::text FROM pg_stat_activity WHERE wait_event = 'advisory' AND query LIKE                      '%pg_advisory_xact_lock(rapport_webhook_lock(%' AND query NOT LIKE '%rapport_add_deliveries%'";
         wait("a replay that waits", || service.database.ask(waits) != "0");
         // As the holder of the lock does after a failed delivery: it must not wait for the replay.
         run("SET LOCAL lock_timeout = '2s'");

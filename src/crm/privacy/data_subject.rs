@@ -118,7 +118,7 @@ fn persons(conn: &mut PgConnection, tenant: &Tenant, contact: Uuid, locks: bool)
     let mut addresses: Vec<String> =
         found.into_iter().flat_map(|person| [person.email, person.phone]).flatten().collect();
     let mut before = Statement::new(
-        "SELECT lower(t.changes #>> ARRAY[field, 'old']) FROM audit_log t CROSS JOIN unnest(ARRAY['email', 'phone']) field",
+        "SELECT lower(t.changes #>> ARRAY[field, 'old']) FROM audit_entries t CROSS JOIN unnest(ARRAY['email', 'phone']) field",
     );
     before.append(select::tenant_predicate(&AUDIT_LOG, tenant)).sql(" AND t.row_id = ANY(").bind(persons.clone());
     before.sql(") AND t.changes #>> ARRAY[field, 'old'] IS NOT NULL");

@@ -38,7 +38,7 @@ pub fn export(tx: &mut Tx<'_>, tenant: &Tenant, contact: Uuid, most: usize) -> R
 
 /// Counts the audit log entries about these rows.
 fn audit_entries(tx: &mut Tx<'_>, tenant: &Tenant, ids: &[Uuid]) -> Result<usize> {
-    let mut sql = Statement::new("SELECT count(*) FROM audit_log t");
+    let mut sql = Statement::new("SELECT count(*) FROM audit_entries t");
     sql.append(select::tenant_predicate(&AUDIT_LOG, tenant)).sql(" AND t.row_id = ANY(").bind(ids.to_vec()).sql(")");
     let count = sql.scalar::<i64>(tx)?.unwrap_or_default();
     Ok(usize::try_from(count).unwrap_or_default())

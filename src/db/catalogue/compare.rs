@@ -7,7 +7,6 @@ use diesel::{PgConnection, QueryableByName};
 
 use super::foreign_objects::{About, FOREIGN};
 use super::objects::{self, KINDS, Object, ObjectKind, OnNewer};
-use super::sequences::{self, Depth};
 use super::{CatalogueFault, Report, TENANT_ROLE, expected, tenant_role};
 use crate::base::error::BoxError;
 use crate::base::error::{Error, Result};
@@ -26,23 +25,6 @@ const NO_PARTITIONS: &str = "-- make it a plain table: CREATE TABLE other (LIKE 
 /// Checks the database with a few queries of constant size, about 20 ms. Changes nothing.
 /// Errors: the catalogue cannot be read.
 pub fn inspect(conn: &mut PgConnection) -> Result<Report> {
-    inspect_to(conn, Depth::Likely)
-}
-
-/// As [`inspect`], on its own connection to `url`, which waits at most 10 s for a locked table.
-/// Errors: the database cannot be reached or read.
-pub fn inspect_at(url: &str) -> std::result::Result<Report, BoxError> {
-    let mut conn = connect(url)?;
-    bound_lock_waits(&mut conn)?;
-    Ok(inspect(&mut conn)?)
-}
-
-/// As [`inspect`]; also reads tables where nothing else shows how far a sequence must be.
-pub fn inspect_thoroughly(conn: &mut PgConnection) -> Result<Report> {
-    inspect_to(conn, Depth::Exact)
-}
-
-fn inspect_to(conn: &mut PgConnection, depth: Depth) -> Result<Report> {
     if let Some(fault) = first_fault(conn)? {
         return Ok(Report { faults: vec![fault], ..Report::default() });
     }
@@ -52,12 +34,16 @@ fn inspect_to(conn: &mut PgConnection, depth: Depth) -> Result<Report> {
         report.faults = tenant_role::inspect(conn)?;
         let there = objects::read(conn)?;
         compare(&mut report, &there);
-        // Without privileges they cannot be read; a newer release may use sequences differently.
-        if !report.is_newer() && !report.faults.iter().any(|fault| matches!(fault.kind, "owner" | "privileges")) {
-            report.faults.extend(sequences::behind(conn, &there, depth)?);
-        }
     }
     Ok(report)
+}
+
+/// As [`inspect`], on its own connection to `url`, which waits at most 10 s for a locked table.
+/// Errors: the database cannot be reached or read.
+pub fn inspect_at(url: &str) -> std::result::Result<Report, BoxError> {
+    let mut conn = connect(url)?;
+    bound_lock_waits(&mut conn)?;
+    Ok(inspect(&mut conn)?)
 }
 
 /// The database, and the owner of its migrations table where the service may not use that.

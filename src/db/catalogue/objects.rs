@@ -63,7 +63,7 @@ pub const KINDS: [ObjectKind; 15] = [
                 CASE WHEN q.seqcycle THEN 'cycle' END, CASE o.relpersistence WHEN 'u' THEN 'unlogged' END,
                 (SELECT 'owned by ' || d.refobjid::regclass FROM pg_depend d
                  WHERE d.classid = 'pg_class'::regclass AND d.objid = o.oid AND d.deptype IN ('a', 'i')))",
-        // Its position is compared separately, see [`super::sequences`].
+        // Not its position: nothing depends on it but the order of changes that follow each other.
         make: "format('CREATE SEQUENCE IF NOT EXISTS %1$I; ALTER SEQUENCE %1$I AS %2$s INCREMENT %3$s MINVALUE %4$s MAXVALUE %5$s CACHE %6$s %7$s OWNED BY NONE; ALTER SEQUENCE %1$I SET LOGGED',
                o.relname, format_type(q.seqtypid, NULL), q.seqincrement, q.seqmin, q.seqmax, q.seqcache,
                CASE WHEN q.seqcycle THEN 'CYCLE' ELSE 'NO CYCLE' END)",

@@ -41,7 +41,7 @@ impl EventRegistry {
         self.resources().flat_map(of_resource).collect()
     }
 
-    /// Names of the resources whose events are sent to webhooks, by their plural, for `rapport_sequence_events`.
+    /// Names of the resources whose events are sent to webhooks, by their plural, for `rapport_add_deliveries`.
     pub fn sent(self) -> serde_json::Value {
         let resources = self.resources.iter().filter(|resource| is_sent(resource));
         resources

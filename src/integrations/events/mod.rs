@@ -1,8 +1,8 @@
 //! Events: every change of a row, in an order that a reader can follow without missing any.
 //!
-//! The audit log is the only source: its trigger puts each entry into the outbox, in the transaction of the change.
-//! Committed entries are numbered 1, 2, 3 … in each business by one process at a time ([`sequencer`]), so a reader who
-//! has read up to a number never finds a smaller one that they have not seen. [`stored_event`] is an event and its
+//! The log of changes is the only source, which triggers write in the transaction of each change. Committed ones are entered
+//! into the audit log and numbered 1, 2, 3 … in each business by one process at a time ([`sequencer`]), so a reader who has
+//! read up to a number never finds a smaller one that they have not seen. [`stored_event`] is an event and its
 //! JSON. Events are read page by page ([`event_log`]) or streamed ([`stream`]), with one query for all streams of the
 //! process (`event_reader`), whose batches the [`broadcaster`] hands to each. [`event_types`] follow from the resources
 //! of the API; [`purge_events`] deletes old events. [`http`] has the routes, `parameters` and [`dto`] what they take and

@@ -1,25 +1,30 @@
-//! The event sequencer: numbers committed changes.
+//! The sequencer: enters committed changes into the audit log and the events, and makes the deliveries of these to webhooks.
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
+use diesel::QueryableByName;
+use diesel::sql_types::{BigInt, Bool};
+
 use super::event_types::EventRegistry;
 use crate::background::{BackgroundTask, TaskOutcome, Waker};
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 use crate::db::{Db, Statement, Tx};
 
-/// Changes numbered in one transaction: a fraction of a second's work, so that it ends well within the statement
-/// timeout and early changes become visible soon. Divided by the number of webhooks, since each change is a delivery to
-/// each of them.
-const MAX_SEQUENCED: i64 = 5_000;
+/// Changes entered in one transaction: a fraction of a second's work, so that it ends well within the statement timeout and
+/// early changes become visible soon.
+const MAX_ENTERED: i64 = 5_000;
+/// Deliveries to webhooks made in one transaction, likewise.
+const MAX_DELIVERIES: i64 = 5_000;
 /// Pause after each poll, unless there is more to do: changes gather, and polling and numbering cost a process at most
 /// a hundred transactions a second each.
 const GATHERING: Duration = Duration::from_millis(10);
 
-/// The task that numbers committed changes; afterwards it wakes those who follow new events.
+/// The task that enters committed changes; afterwards it wakes those who follow new events.
 pub fn task(db: Db, registry: EventRegistry, followers: Vec<Waker>) -> BackgroundTask {
     let committed = Waker::from(db.committed());
-    let sequencer = Rc::new(Sequencer { db, registry, followers });
+    let sequencer = Rc::new(Sequencer { db, registry, followers, most: Cell::new(MAX_ENTERED) });
     let run = move || {
         let sequencer = sequencer.clone();
         async move { sequencer.run().await }
@@ -31,29 +36,39 @@ struct Sequencer {
     db: Db,
     registry: EventRegistry,
     followers: Vec<Waker>,
+    /// Changes that the next pass enters: fewer after one that failed, as when it took too long.
+    most: Cell<i64>,
+}
+
+/// What `rapport_sequence_changes` or `rapport_add_deliveries` has done.
+#[derive(QueryableByName)]
+struct Pass {
+    #[diesel(sql_type = BigInt)]
+    done: i64,
+    #[diesel(sql_type = Bool)]
+    has_more: bool,
 }
 
 impl Sequencer {
     async fn run(&self) -> Result<TaskOutcome> {
-        // NULL when the outbox is empty; otherwise the largest number of webhooks that a business in it has.
-        let mut waiting = Statement::new(
-            "SELECT max((SELECT count(*) FROM webhooks w WHERE w.business_id = q.business_id)) FROM (SELECT DISTINCT business_id \
-             FROM (SELECT business_id FROM event_outbox ORDER BY place LIMIT ",
-        );
-        waiting.number(MAX_SEQUENCED).sql(") first) q");
-        let db = self.db.unscoped();
-        let waiting = db.read("events_wait", move |conn| Ok(waiting.scalar::<Option<i64>>(conn)?)).await?;
-        let Some(webhooks) = waiting.flatten() else {
+        let db = || self.db.unscoped();
+        let is_behind = Statement::new("SELECT rapport_is_sequencer_behind()");
+        if db().read("events_wait", move |conn| Ok(is_behind.scalar::<bool>(conn)?)).await? != Some(true) {
             tokio::time::sleep(GATHERING).await;
             return Ok(TaskOutcome::Rest);
-        };
-        let (most, registry) = (MAX_SEQUENCED / webhooks.max(1), self.registry);
-        let sequenced = self.db.unscoped().write("events_sequence", move |tx| sequence(tx, registry, most)).await?;
-        // Zero when another process holds the lock.
-        if sequenced > 0 {
+        }
+        let most = self.most.get();
+        self.most.set((most / 2).max(1));
+        let entered = db().write("events_sequence", move |tx| enter(tx, most)).await?;
+        self.most.set((most * 2).min(MAX_ENTERED));
+        // The numbers of events need no lock of a business, their deliveries do: so these are another transaction.
+        let registry = self.registry;
+        let added = db().write("events_deliver", move |tx| add_deliveries(tx, registry)).await?;
+        // Nothing is done while another process holds the lock.
+        if entered.done > 0 || added.done > 0 {
             self.followers.iter().for_each(Waker::wake);
         }
-        if sequenced >= most {
+        if entered.has_more || added.has_more {
             return Ok(TaskOutcome::Again);
         }
         tokio::time::sleep(GATHERING).await;
@@ -61,9 +76,16 @@ impl Sequencer {
     }
 }
 
-/// Numbers up to `most` changes. Returns how many.
-fn sequence(tx: &mut Tx<'_>, registry: EventRegistry, most: i64) -> Result<i64> {
-    let mut sql = Statement::new("SELECT rapport_sequence_events(");
-    sql.bind(most).sql("::integer, ").bind(registry.sent()).sql(")");
-    Ok(sql.scalar::<i32>(tx)?.unwrap_or_default().into())
+fn enter(tx: &mut Tx<'_>, most: i64) -> Result<Pass> {
+    let mut sql = Statement::new("SELECT entered::bigint AS done, has_more FROM rapport_sequence_changes(");
+    pass(tx, sql.bind(most).sql("::integer)"))
+}
+
+fn add_deliveries(tx: &mut Tx<'_>, registry: EventRegistry) -> Result<Pass> {
+    let mut sql = Statement::new("SELECT events AS done, has_more FROM rapport_add_deliveries(");
+    pass(tx, sql.number(MAX_DELIVERIES).sql(", ").bind(registry.sent()).sql(")"))
+}
+
+fn pass(tx: &mut Tx<'_>, sql: &Statement) -> Result<Pass> {
+    sql.first::<Pass>(tx)?.ok_or_else(|| Error::Internal("a pass of the sequencer answered nothing".into()))
 }

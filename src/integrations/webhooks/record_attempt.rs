@@ -24,7 +24,7 @@ pub fn record_attempt(tx: &mut Tx<'_>, delivery: &ClaimedDelivery, attempt: &Att
     sql.sql(", attempts = attempts + 1, log = log || jsonb_build_object((attempts + 1)::text, ");
     // A response may repeat what was sent, and the person it was about may have been erased meanwhile.
     sql.bind(attempt.log.clone());
-    sql.sql(" - CASE WHEN EXISTS (SELECT FROM audit_log a WHERE a.action = 'erased' AND a.business_id = ");
+    sql.sql(" - CASE WHEN EXISTS (SELECT FROM audit_entries a WHERE a.action = 'erased' AND a.business_id = ");
     sql.bind(business).sql(" AND a.row_id = ").bind(delivery.row);
     sql.sql(") THEN ARRAY['answer'] ELSE ARRAY[]::text[] END) WHERE business_id = ").bind(business);
     sql.sql(" AND id = ").bind(delivery.id).sql(" AND status = 'pending' AND claim = ");

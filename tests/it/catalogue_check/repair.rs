@@ -11,7 +11,7 @@ type Damage = (&'static str, &'static [&'static str]);
 
 const REPAIRED: &[Damage] = &[
     ("DROP TRIGGER log_change ON leads", &["trigger leads.log_change is missing"]),
-    ("ALTER TABLE leads DISABLE TRIGGER audit_update", &["trigger leads.audit_update is disabled"]),
+    ("ALTER TABLE leads DISABLE TRIGGER log_truncate", &["trigger leads.log_truncate is disabled"]),
     // The state that `pg_restore --disable-triggers` leaves.
     (
         "ALTER TABLE tasks DISABLE TRIGGER ALL; ALTER TABLE tasks ENABLE TRIGGER ALL",
@@ -41,22 +41,14 @@ const REPAIRED: &[Damage] = &[
         "DROP FUNCTION rapport_log_users() CASCADE",
         &["function rapport_log_users() is missing", "execute rapport_log_users() is missing", "trigger users.log_change is missing"],
     ),
-    ("ALTER FUNCTION rapport_audit_trigger() RESET search_path", &["function rapport_audit_trigger() is not as"]),
+    ("ALTER FUNCTION rapport_log_truncate() RESET search_path", &["function rapport_log_truncate() is not as"]),
     ("ALTER VIEW business_users RESET (security_invoker)", &["view business_users is not as"]),
     ("ALTER TABLE leads ALTER COLUMN version DROP DEFAULT", &["default leads.version is missing"]),
     ("DROP EXTENSION pg_trgm CASCADE", &["extension pg_trgm is missing"]),
     (
-        "ALTER SEQUENCE event_outbox_place_seq AS integer INCREMENT 5 MINVALUE -10 MAXVALUE 99 CACHE 7 CYCLE",
-        &["sequence event_outbox_place_seq is `integer by 5 from -10 to 99 cache 7 cycle`, and must be `bigint by 1 from 1 to"],
-    ),
-    (
-        "ALTER SEQUENCE change_log_place_seq SET UNLOGGED; ALTER SEQUENCE change_log_place_seq OWNED BY notes.id",
-        &["sequence change_log_place_seq is `bigint by 1 from 1 to 9223372036854775807 cache 1 unlogged owned by notes`"],
-    ),
-    // As after a restore of the table alone, with the sequence at its start.
-    (
-        "INSERT INTO event_outbox (place, business_id, id) VALUES (77, gen_random_uuid(), gen_random_uuid())",
-        &["sequence event_outbox_place_seq is at 0, and must be at 77, the highest event_outbox.place"],
+        "ALTER SEQUENCE change_log_place_seq AS integer INCREMENT 5 MINVALUE -10 MAXVALUE 99 CACHE 7 CYCLE;
+         ALTER SEQUENCE change_log_place_seq SET UNLOGGED; ALTER SEQUENCE change_log_place_seq OWNED BY notes.id",
+        &["sequence change_log_place_seq is `integer by 5 from -10 to 99 cache 7 cycle unlogged owned by notes`, and must be `bigint by 1"],
     ),
 ];
 
@@ -89,8 +81,8 @@ const NAMED: &[Damage] = &[
         &["policy contacts.hide is not Rapport's, and hides rows from the service"],
     ),
     (
-        "ALTER TABLE change_log ENABLE ROW LEVEL SECURITY",
-        &["row level security change_log is not Rapport's, and hides rows from the service"],
+        "ALTER TABLE change_log_position ENABLE ROW LEVEL SECURITY",
+        &["row level security change_log_position is not Rapport's, and hides rows from the service"],
     ),
     ("ALTER TABLE cache_epoch SET LOGGED", &["table cache_epoch is `logged`, and must be `unlogged`"]),
     (
@@ -239,8 +231,8 @@ fn migrate_repair_of_one_fault_starts_new_cache_epoch() {
     for (sql, sentence) in [
         ("REVOKE INSERT ON leads FROM rapport_tenant", "grant leads INSERT is missing"),
         ("DROP POLICY tenant_isolation ON contacts", "policy contacts.tenant_isolation is missing"),
-        ("SELECT nextval('event_outbox_place_seq')", ""),
-        ("ALTER SEQUENCE event_outbox_place_seq INCREMENT 2", "sequence event_outbox_place_seq is `bigint by 2"),
+        ("SELECT nextval('change_log_place_seq')", ""),
+        ("ALTER SEQUENCE change_log_place_seq INCREMENT 2", "sequence change_log_place_seq is `bigint by 2"),
     ] {
         let before = epoch(&database);
         database.run(sql);
@@ -294,8 +286,8 @@ fn missing_index_is_advice_and_serve_starts() {
 #[test]
 fn missing_table_reported_with_pointer_to_backup_docs() {
     let database = Database::create();
-    database.run("DROP TABLE notes; DROP TABLE event_outbox");
+    database.run("DROP TABLE notes; DROP TABLE webhook_backlogs");
     let said = migrate::run(&database.url).expect_err("only a backup has it").to_string();
     assert!(said.contains("table notes is missing") && !said.contains("column notes."), "{said}");
-    assert!(said.contains("table event_outbox is missing") && said.contains("docs/BACKUP.md"), "{said}");
+    assert!(said.contains("table webhook_backlogs is missing") && said.contains("docs/BACKUP.md"), "{said}");
 }

@@ -162,8 +162,8 @@ fn revoked_privileges_are_repaired(server: &OwnServer, owned: &Database) {
     for (damage, sentence) in [
         ("REVOKE INSERT ON audit_log FROM crm", "privileges audit_log are revoked from the owner crm: INSERT"),
         (
-            "REVOKE SELECT, USAGE ON event_outbox_place_seq FROM crm",
-            "privileges event_outbox_place_seq are revoked from the owner crm: SELECT, USAGE",
+            "REVOKE SELECT, USAGE ON change_log_place_seq FROM crm",
+            "privileges change_log_place_seq are revoked from the owner crm: SELECT, USAGE",
         ),
         (
             "REVOKE ALL ON passwords FROM crm",

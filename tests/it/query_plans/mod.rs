@@ -23,8 +23,12 @@ use serde_json::Value as Json;
 use crate::support::{Database, open_db};
 use questions::Question;
 
+/// In a plan's shape: the page walks the index, and what is not in the audit log yet is sorted.
+const MERGED_TAIL: &str = " Merge Append Index Scan:audit_log_created_at_idx";
+
 /// Indexes that no read of the API uses, with the reason.
-const FOR_WRITES: [(&str, &str); 22] = [
+const FOR_WRITES: [(&str, &str); 23] = [
+    ("change_log_place_idx", "the sequencer walks it where there is more than one pass enters"),
     ("change_log_xid_idx", "validation rounds find by it what became visible"),
     ("idempotency_keys_created_at_idx", "those whose time is over are cleared away"),
     ("imports_job_id_idx", "a job that fails or is cancelled lets its import know"),
@@ -127,7 +131,7 @@ fn every_api_query_uses_an_index_and_none_is_unused() {
         .collect();
     let sorted: Vec<&str> = explained
         .iter()
-        .filter(|plan| plan.plain && plan.shape.contains(" Sort"))
+        .filter(|plan| plan.plain && plan.shape.contains(" Sort") && !plan.shape.contains(MERGED_TAIL))
         .map(|plan| plan.name.as_str())
         .collect();
     assert!(walked.is_empty(), "lookups that walk another index: {walked:#?}");

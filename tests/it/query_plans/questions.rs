@@ -35,8 +35,9 @@ pub fn all(conn: &mut PgConnection) -> Vec<Question> {
     for resource in RESOURCES {
         let mut ask = |name: String, statement: Statement| {
             let whole = name.contains("?&sort=") || name.contains("?sort=");
-            let plain = whole && !UNINDEXED_SORTS.iter().any(|(table, _)| *table == resource.table);
-            questions.push(Question { name, plain, statement });
+            let is_sorted =
+                resource.table == "audit_entries" || !UNINDEXED_SORTS.iter().any(|(table, _)| *table == resource.table);
+            questions.push(Question { name, plain: whole && is_sorted, statement });
         };
         let parse = |query: &str| {
             List::parse(resource, query, &business)
