@@ -57,7 +57,7 @@ impl History {
             Some("horizon-by-time") => "SELECT rapport_trim_change_log('0', 100000)",
             _ => TRIM,
         };
-        let _ = self.world.database.connect().batch_execute(sql);
+        let _ = self.world.connect().map(|mut conn| conn.batch_execute(sql));
     }
 
     /// A change after many others of the same transaction.
@@ -85,7 +85,7 @@ impl History {
         let Some(known) = self.known(lead) else { return };
         known.most.fetch_add(1, Ordering::SeqCst);
         let sql = sql(format!("UPDATE leads SET version = version + 1, title = 'Roof' WHERE id = '{lead}'"));
-        let mut conn = self.world.database.connect();
+        let Some(mut conn) = self.world.connect() else { return };
         if conn.batch_execute(&sql).is_ok() && !sql.ends_with("ROLLBACK") {
             // The resulting version is unknown; it is at least one more than the last known.
             let row =

@@ -1,14 +1,16 @@
 //! Tests the cache's consistency under fault injection: a read that began after a write was acknowledged never shows
-//! older data, on any replica, whatever happens to Redis, the processes and the database's connections.
+//! older data, on any replica, whatever happens to Redis, to the processes, and to PostgreSQL and the connections to it.
 //!
 //! Writers, readers and faults run at random for a while. Rows carry their version, so every response is checked on
 //! arrival:
 //! - no row is older than its newest write that was acknowledged before the read began, nor than what any read that
 //!   ended before showed;
 //! - no row is newer than any attempted write;
-//! - a row that was created and acknowledged before a list was requested is in it, and counted.
+//! - a row that was created and acknowledged before a list was requested is in it, and counted;
+//! - a response that is confirmed (304) is judged as if it had been sent again;
+//! - a key that was deleted, acknowledged, is refused.
 //!
-//! `RAPPORT_HISTORY_SECONDS` sets the duration (8). `make prove-cache` runs it for minutes, and against deliberate bugs
+//! `RAPPORT_HISTORY_SECONDS` sets the duration (8), `RAPPORT_HISTORY_READS` how many reads there are at least (0). `make prove-cache` runs it for minutes, and against deliberate bugs
 //! in the protocol, each of which must be caught.
 
 mod by_hand;
@@ -50,17 +52,23 @@ struct History {
     companies: Vec<String>,
     /// The number of rows created and acknowledged.
     made: AtomicU64,
+    /// The ETag and the content of the last response to some requests.
+    seen: Mutex<HashMap<String, (String, Value)>>,
     until: Instant,
+    least_reads: u64,
     over: AtomicBool,
     violations: Mutex<Vec<String>>,
     reads: AtomicU64,
     hits: AtomicU64,
+    confirmed: AtomicU64,
+    revoked: AtomicU64,
     writes: AtomicU64,
     refused: AtomicU64,
+    faults: AtomicU64,
 }
 
 impl History {
-    fn begin(mutant: Option<&'static str>, seconds: u64) -> Self {
+    fn begin(mutant: Option<&'static str>, seconds: u64, least_reads: u64) -> Self {
         let world = World::begin(mutant);
         let api = &world.replicas[0].client;
         let companies: Vec<String> =
@@ -76,18 +84,24 @@ impl History {
             made: (leads.len() as u64).into(),
             leads,
             companies,
+            seen: Mutex::default(),
             until: Instant::now() + Duration::from_secs(seconds),
+            least_reads,
             over: AtomicBool::new(false),
             violations: Mutex::default(),
             reads: AtomicU64::new(0),
             hits: AtomicU64::new(0),
+            confirmed: AtomicU64::new(0),
+            revoked: AtomicU64::new(0),
             writes: AtomicU64::new(0),
             refused: AtomicU64::new(0),
+            faults: AtomicU64::new(0),
         }
     }
 
     fn goes_on(&self) -> bool {
-        Instant::now() < self.until && !self.over.load(Ordering::Relaxed)
+        let is_long_enough = Instant::now() >= self.until && self.reads.load(Ordering::Relaxed) >= self.least_reads;
+        !is_long_enough && !self.over.load(Ordering::Relaxed)
     }
 
     fn violated(&self, text: String) {
@@ -112,7 +126,8 @@ impl History {
     /// Checks the rows of a response, and the rows included with them.
     fn judge<'a>(&self, what: &str, floors: &HashMap<String, i64>, rows: impl Iterator<Item = &'a Value>) {
         for row in rows {
-            for row in [row, &row["company"]].into_iter().filter(|row| row.is_object()) {
+            let included = row["leads"].as_array().into_iter().flatten();
+            for row in [row, &row["company"]].into_iter().chain(included).filter(|row| row.is_object()) {
                 let (Some(id), Some(version)) = (row["id"].as_str(), row["version"].as_i64()) else {
                     return self.violated(format!("{what}: not a row: {row}"));
                 };
@@ -148,7 +163,7 @@ impl History {
 
     fn read_something(&self) {
         let replica = self.any_replica();
-        let (lead, kind) = (self.leads.choose(&mut rand::rng()).expect("leads"), rand::rng().random_range(0..8));
+        let (lead, kind) = (self.leads.choose(&mut rand::rng()).expect("leads"), rand::rng().random_range(0..10));
         let company = self.companies.choose(&mut rand::rng()).expect("companies");
         let path = match kind {
             0 => format!("leads/{lead}"),
@@ -157,12 +172,25 @@ impl History {
             3 => "leads?include=company&limit=500".to_owned(),
             4 => format!("companies/{company}"),
             5 | 6 => format!("leads?company_id={company}&limit=500"),
+            7 | 8 => format!("companies/{company}?include=leads"),
             _ => "leads?q=roof&limit=500".to_owned(),
         };
         let (floors, made) = (self.floors(), self.made.load(Ordering::SeqCst));
-        let Some(answer) = self.taken(&path, replica.client.try_get(&path)) else { return };
-        if answer.status != 200 {
-            return self.violated(format!("{path}: {} {}", answer.status, answer.text));
+        let seen = self.seen.lock().get(&path).filter(|_| rand::rng().random_bool(0.3)).cloned();
+        let mut request = replica.client.request("GET", &path);
+        if let Some((etag, _)) = &seen {
+            request = request.header("If-None-Match", etag);
+        }
+        let Some(mut answer) = self.taken(&path, replica.client.attempt(request)) else { return };
+        match (answer.status, seen) {
+            (200, _) => {
+                drop(self.seen.lock().insert(path.clone(), (answer.header("etag").to_owned(), answer.json.clone())))
+            }
+            (304, Some((_, content))) => {
+                self.confirmed.fetch_add(1, Ordering::Relaxed);
+                answer.json = content;
+            }
+            _ => return self.violated(format!("{path}: {} {}", answer.status, answer.text)),
         }
         self.reads.fetch_add(1, Ordering::Relaxed);
         self.hits.fetch_add(u64::from(answer.header("cache-status").contains("hit")), Ordering::Relaxed);
@@ -222,11 +250,40 @@ impl History {
         }
     }
 
+    /// Makes a key, reads with it, deletes it: no replica accepts it after that.
+    fn revoke_key(&self) {
+        let body = json!({ "name": "Spare", "role": "viewer" });
+        let made = self.any_replica().client.try_post("api-keys", body);
+        let Some(made) = self.taken("POST api-keys", made).filter(|made| made.status == 201) else { return };
+        let (id, key) = (made.json["id"].as_str().expect("an id"), made.json["key"].as_str().expect("a key"));
+        let read = |replica: &world::Replica| {
+            self.taken("a read with a key", replica.client_with(key).try_get("leads?limit=1"))
+                .map(|answer| answer.status)
+        };
+        for replica in &self.world.replicas {
+            if let Some(status @ ..=199 | status @ 201..) = read(replica) {
+                return self.violated(format!("a key was made, and is answered {status}"));
+            }
+        }
+        let client = &self.any_replica().client;
+        let gone = client.attempt(client.request("DELETE", &format!("api-keys/{id}")));
+        if self.taken("DELETE api-keys", gone).is_none_or(|answer| answer.status != 204) {
+            return;
+        }
+        for replica in &self.world.replicas {
+            if let Some(status @ ..=400 | status @ 402..) = read(replica) {
+                return self.violated(format!("a key was deleted, and is answered {status}"));
+            }
+        }
+        self.revoked.fetch_add(1, Ordering::Relaxed);
+    }
+
     fn do_harm(&self) {
         let World { database, redis, replicas, mutant, .. } = &self.world;
         let replica = self.any_replica();
         let pause = |millis| std::thread::sleep(Duration::from_millis(millis));
-        match rand::rng().random_range(0..9) {
+        self.faults.fetch_add(1, Ordering::Relaxed);
+        match rand::rng().random_range(0..13) {
             0 => redis.restart(false),
             1 => {
                 redis.signal(libc::SIGSTOP);
@@ -252,14 +309,29 @@ impl History {
             }
             7 => {
                 // Occupies every connection for a while.
-                let mut conn = database.connect();
-                let _ = conn
-                    .batch_execute("BEGIN; LOCK TABLE leads IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep(0.3); COMMIT");
+                let locked = "BEGIN; LOCK TABLE leads IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep(0.3); COMMIT";
+                let _ = self.world.connect().map(|mut conn| conn.batch_execute(locked));
+            }
+            8 => {
+                replica.database.set(Mode::Hole);
+                pause(700);
+                replica.database.set(Mode::Pass);
+            }
+            9 => {
+                replica.database.set(Mode::Cut);
+                pause(400);
+                replica.database.set(Mode::Pass);
+            }
+            10 | 11 => {
+                if !(rand::rng().random_bool(0.5) && world::restart_server()) {
+                    self.world.connect().iter_mut().for_each(world::crash_server);
+                }
+                pause(300);
             }
             _ => {
                 let ended = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
                              WHERE datname = current_database() AND application_name LIKE 'rapport%'";
-                let _ = database.connect().batch_execute(ended);
+                let _ = self.world.connect().map(|mut conn| conn.batch_execute(ended));
             }
         }
         let _ = replicas;
@@ -280,6 +352,7 @@ impl History {
             (0..READERS).for_each(|_| again(Self::read_something, 0));
             (0..WRITERS).for_each(|_| again(Self::write_something, 10));
             again(Self::write_by_hand, 60);
+            again(Self::revoke_key, 300);
             again(Self::do_harm, 500);
         });
         // Sampled hits were recomputed in the background: none may be inconsistent.
@@ -291,11 +364,15 @@ impl History {
         }
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         println!(
-            "history{}: {} reads judged ({} hits), {} writes, {} refusals, {} rows made; {} violations",
+            "history{}: {} reads judged ({} hits, {} confirmed), {} writes, {} keys revoked, {} faults, {} refusals, {} rows made; \
+             {} violations",
             self.world.mutant.map(|mutant| format!(" of {mutant}")).unwrap_or_default(),
             count(&self.reads),
             count(&self.hits),
+            count(&self.confirmed),
             count(&self.writes),
+            count(&self.revoked),
+            count(&self.faults),
             count(&self.refused),
             count(&self.made),
             self.violations.lock().len(),
@@ -310,7 +387,8 @@ fn seconds(default: u64) -> u64 {
 
 #[test]
 fn read_during_faults_never_older_than_acknowledged_write() {
-    let history = History::begin(None, seconds(8));
+    let least_reads = std::env::var("RAPPORT_HISTORY_READS").ok().and_then(|text| text.parse().ok()).unwrap_or(0);
+    let history = History::begin(None, seconds(8), least_reads);
     let (reads, violations) = (history.until, history.run());
     assert!(violations.is_empty(), "{reads:?}:\n{}", violations.join("\n"));
 }
@@ -323,7 +401,7 @@ fn each_cache_protocol_mutant_is_detected() {
         if only.as_deref().is_some_and(|only| only != name) {
             continue;
         }
-        let violations = History::begin(Some(name), 60).run();
+        let violations = History::begin(Some(name), 60, 0).run();
         println!("{name}: {}", violations.first().map_or("NOT CAUGHT", String::as_str));
         assert!(!violations.is_empty(), "{name} was not caught within a minute");
     }

@@ -1,16 +1,20 @@
-//! The environment of the consistency test: PostgreSQL, a Redis that can be killed and rolled back, three replicas that
-//! can be killed.
+//! The environment of the consistency test: a PostgreSQL that can crash, restart and become unreachable, a Redis that can be
+//! killed and rolled back, three replicas that can be killed.
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use diesel::{Connection, PgConnection};
 use parking_lot::Mutex;
 use rapport::auth::Role;
+use rapport::db::migrate;
 
 use crate::support::proxy::Proxy;
-use crate::support::{Client, Database, make_business, make_key};
+use crate::support::{Client, Database, OwnServer, make_business, make_key};
 
 pub const REPLICAS: usize = 3;
 
@@ -120,8 +124,11 @@ impl Drop for Redis {
 /// One replica: its own process with its own Redis connection.
 pub struct Replica {
     pub client: Client,
+    /// To Redis.
     pub proxy: Proxy,
-    port: u16,
+    /// To PostgreSQL.
+    pub database: Proxy,
+    pub port: u16,
     child: Mutex<Option<Child>>,
 }
 
@@ -133,13 +140,18 @@ impl Replica {
         }
     }
 
+    /// The same replica with another credential.
+    pub fn client_with(&self, key: &str) -> Client {
+        Client::new(([127, 0, 0, 1], self.port).into(), key)
+    }
+
     pub fn up(&self, database: &Database, mutant: Option<&str>) {
         let mut command = Command::new(env!("CARGO_BIN_EXE_rapport"));
         command
             .arg("serve")
             .env_clear()
             .envs(mutant.map(|name| ("RAPPORT_MUTANT", name)))
-            .env("DATABASE_URL", &database.url)
+            .env("DATABASE_URL", self.database.url(&database.url))
             .env("REDIS_URL", format!("redis://127.0.0.1:{}", self.proxy.port))
             .env("RAPPORT_BIND", format!("127.0.0.1:{}", self.port))
             .env("RAPPORT_METRICS_BIND", "off")
@@ -151,7 +163,16 @@ impl Replica {
             .stdout(Stdio::null())
             .stderr(Stdio::null());
         *self.child.lock() = Some(command.spawn().expect("a replica"));
-        until("a replica", || self.client.try_get("/health/readiness").is_some_and(|answer| answer.status == 200));
+        let command = Mutex::new(command);
+        until("a replica", || {
+            // Without its database it ends, as while that is started again.
+            let mut child = self.child.lock();
+            if child.as_mut().is_some_and(|child| child.try_wait().is_ok_and(|ended| ended.is_some())) {
+                *child = Some(command.lock().spawn().expect("a replica"));
+            }
+            drop(child);
+            self.client.try_get("/health/readiness").is_some_and(|answer| answer.status == 200)
+        });
     }
 }
 
@@ -159,6 +180,49 @@ impl Drop for Replica {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// The server of all histories of this process, since some faults are the whole server's.
+static SERVER: LazyLock<OwnServer> = LazyLock::new(|| OwnServer::start_restarting("history"));
+
+/// A new database, whose acknowledged commits survive a crash of the server.
+fn create_database() -> Database {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let name = format!("history_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
+    let admin = SERVER.database("postgres");
+    until("the server", || PgConnection::establish(&admin.url).is_ok());
+    let database = SERVER.create(&name, "TEMPLATE template0 ENCODING 'UTF8'");
+    database.run(&format!("ALTER DATABASE {name} SET synchronous_commit = on"));
+    migrate::run(&database.url).expect("migrations");
+    database
+}
+
+/// Kills a backend, so that the server recovers from a crash.
+pub fn crash_server(conn: &mut PgConnection) {
+    let pid = crate::support::statement("SELECT pg_backend_pid()").row(conn).ok().flatten().and_then(|row| row.int(0));
+    if let Some(pid) = pid {
+        // SAFETY: a process of our server.
+        unsafe { libc::kill(pid as i32, libc::SIGKILL) };
+    }
+}
+
+/// Ends the server as in an emergency; what started it starts it again. Returns whether it did: a server that ends more often
+/// than once a minute is given up.
+pub fn restart_server() -> bool {
+    static LAST: Mutex<Option<Instant>> = Mutex::new(None);
+    let mut last = LAST.lock();
+    if last.is_some_and(|at| at.elapsed() < Duration::from_secs(65)) {
+        return false;
+    }
+    *last = Some(Instant::now());
+    let folders = std::fs::read_dir(&SERVER.state).into_iter().flatten().flatten();
+    let files = folders.filter_map(|folder| std::fs::read_to_string(folder.path().join("postmaster.pid")).ok());
+    let pids = files.filter_map(|text| text.lines().next()?.trim().parse::<i32>().ok());
+    for pid in pids {
+        // SAFETY: the server is ours.
+        unsafe { libc::kill(pid, libc::SIGQUIT) };
+    }
+    true
 }
 
 pub struct World {
@@ -170,7 +234,8 @@ pub struct World {
 
 impl World {
     pub fn begin(mutant: Option<&'static str>) -> Self {
-        let database = Database::create();
+        rapport::app::registry::install();
+        let database = create_database();
         let business = make_business(&database, "acme");
         let key = make_key(&database, business, Role::Owner);
         let redis = Redis::start();
@@ -181,6 +246,7 @@ impl World {
                 Replica {
                     client: Client::new(([127, 0, 0, 1], port).into(), &key),
                     proxy,
+                    database: Proxy::to_postgres(&database.url),
                     port,
                     child: Mutex::new(None),
                 }
@@ -188,5 +254,10 @@ impl World {
             .collect();
         replicas.iter().for_each(|replica| replica.up(&database, mutant));
         Self { database, redis, replicas, mutant }
+    }
+
+    /// A connection past the service, unless the server is away.
+    pub fn connect(&self) -> Option<PgConnection> {
+        PgConnection::establish(&self.database.url).ok()
     }
 }

@@ -50,7 +50,7 @@ impl Client {
     }
 
     /// Sends a request; `None` if the connection is closed meanwhile.
-    fn attempt(&self, request: RequestBuilder) -> Option<Answer> {
+    pub fn attempt(&self, request: RequestBuilder) -> Option<Answer> {
         let response = request.timeout(std::time::Duration::from_secs(20)).send().ok()?;
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let text = response.text().ok()?;

@@ -247,6 +247,15 @@ pub struct OwnServer {
 
 impl OwnServer {
     pub fn start(name: &str) -> Self {
+        Self::begin(name, false)
+    }
+
+    /// As [`OwnServer::start`]; a server that ends is started again.
+    pub fn start_restarting(name: &str) -> Self {
+        Self::begin(name, true)
+    }
+
+    fn begin(name: &str, restarts: bool) -> Self {
         let state = folder().join(name);
         let (send, receive) = mpsc::channel();
         let (stop, stopped) = mpsc::channel::<()>();
@@ -255,6 +264,7 @@ impl OwnServer {
         let thread = std::thread::spawn(move || {
             let server = Embedded::start(&folder, postgres_bin().as_deref(), Durability::None, Absent::Create);
             let server = server.unwrap_or_else(|error| panic!("{error}"));
+            let _restarts = restarts.then(|| server.serve(Arc::default()));
             send.send(server.url("")).expect("the test waits");
             let _ = stopped.recv();
             drop(server);
