@@ -291,14 +291,21 @@ CREATE FUNCTION rapport_this_server() RETURNS text LANGUAGE sql STABLE SET searc
     SELECT concat_ws('/', s.system_identifier, d.oid) FROM pg_control_system() s, pg_database d WHERE d.datname = current_database()
 $$;
 
--- Whether the sequencer has something to do.
-CREATE FUNCTION rapport_is_sequencer_behind() RETURNS boolean LANGUAGE sql STABLE SET search_path = public, pg_temp AS $$
-    SELECT coalesce((SELECT p.server <> rapport_this_server()
-        OR EXISTS (SELECT FROM change_log c WHERE c.xid >= pg_snapshot_xmax(p.seen) AND c.xid < pg_snapshot_xmax(pg_current_snapshot()))
-        OR EXISTS (SELECT FROM change_log c WHERE c.xid = ANY (ARRAY(
-            SELECT x FROM pg_snapshot_xip(p.seen) x WHERE pg_visible_in_snapshot(x, pg_current_snapshot()))))
-        FROM change_log_now p), true) OR EXISTS (SELECT FROM webhook_backlogs)
-$$;
+-- Whether the sequencer has something to do. (The planner does not know that few transactions were open.)
+CREATE FUNCTION rapport_is_sequencer_behind() RETURNS boolean LANGUAGE plpgsql STABLE
+SET search_path = public, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off AS $$
+DECLARE
+    here change_log_position;
+    ended xid8[];
+BEGIN
+    SELECT * INTO here FROM change_log_now;
+    IF here.number IS NULL OR here.server <> rapport_this_server() OR EXISTS (SELECT FROM webhook_backlogs) OR EXISTS (
+        SELECT FROM change_log c WHERE c.xid >= pg_snapshot_xmax(here.seen) AND c.xid < pg_snapshot_xmax(pg_current_snapshot())) THEN
+        RETURN true;
+    END IF;
+    ended := ARRAY(SELECT x FROM pg_snapshot_xip(here.seen) x WHERE pg_visible_in_snapshot(x, pg_current_snapshot()));
+    RETURN ended <> '{}' AND EXISTS (SELECT FROM change_log c WHERE c.xid = ANY (ended));
+END $$;
 
 -- Compares the position with the server, with each `migrate` and by each sequencer. Where a dump was restored, the numbers of its
 -- transactions are another server's: what the audit log does not have yet becomes a change of this transaction.

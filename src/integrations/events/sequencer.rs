@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use diesel::QueryableByName;
 use diesel::sql_types::{BigInt, Bool};
@@ -17,9 +17,13 @@ use crate::db::{Db, Statement, Tx};
 const MAX_ENTERED: i64 = 5_000;
 /// Deliveries to webhooks made in one transaction, likewise.
 const MAX_DELIVERIES: i64 = 5_000;
-/// Pause after each poll, unless there is more to do: changes gather, and polling and numbering cost a process at most
-/// a hundred transactions a second each.
+/// Pause after each pass, unless there is more to do: changes gather, and passes cost a process at most a hundred transactions
+/// a second.
 const GATHERING: Duration = Duration::from_millis(10);
+/// How much longer than the pass the pause is, so that passes take at most a ninth of a core, however slow the database is.
+const PAUSE_FACTOR: u32 = 8;
+/// The longest pause, which delays events.
+const MAX_GATHERING: Duration = Duration::from_millis(200);
 
 /// The task that enters committed changes; afterwards it wakes those who follow new events.
 pub fn task(db: Db, registry: EventRegistry, followers: Vec<Waker>) -> BackgroundTask {
@@ -51,10 +55,12 @@ struct Pass {
 
 impl Sequencer {
     async fn run(&self) -> Result<TaskOutcome> {
+        let began = Instant::now();
+        let rest = || tokio::time::sleep((began.elapsed() * PAUSE_FACTOR).clamp(GATHERING, MAX_GATHERING));
         let db = || self.db.unscoped();
         let is_behind = Statement::new("SELECT rapport_is_sequencer_behind()");
         if db().read("events_wait", move |conn| Ok(is_behind.scalar::<bool>(conn)?)).await? != Some(true) {
-            tokio::time::sleep(GATHERING).await;
+            rest().await;
             return Ok(TaskOutcome::Rest);
         }
         let most = self.most.get();
@@ -71,7 +77,7 @@ impl Sequencer {
         if entered.has_more || added.has_more {
             return Ok(TaskOutcome::Again);
         }
-        tokio::time::sleep(GATHERING).await;
+        rest().await;
         Ok(TaskOutcome::Rest)
     }
 }
