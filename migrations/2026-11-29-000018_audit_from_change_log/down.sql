@@ -1,9 +1,5 @@
--- What the sequencer has not entered yet.
-SELECT rapport_check_sequencer();
-DO $$
-BEGIN
-    WHILE (SELECT has_more FROM rapport_sequence_changes(100000)) LOOP END LOOP;
-END $$;
+-- No sequencer works from here on, and no writer when the triggers are gone.
+SELECT pg_advisory_xact_lock(rapport_sequencer_lock());
 
 DO $$
 DECLARE
@@ -14,6 +10,28 @@ BEGIN
         EXECUTE format('DROP TRIGGER log_change ON %1$s; DROP TRIGGER log_truncate ON %1$s; DROP FUNCTION %2$I()', tracked, 'rapport_log_' || name);
     END LOOP;
 END $$;
+CREATE SEQUENCE event_outbox_place_seq CACHE 1 NO CYCLE;
+CREATE TABLE event_outbox (
+    place bigint PRIMARY KEY DEFAULT nextval('event_outbox_place_seq'),
+    business_id uuid NOT NULL,
+    id uuid NOT NULL
+) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000, autovacuum_analyze_threshold = 1000000000);
+
+-- What the sequencer has not entered goes into the audit log and the outbox; events without deliveries go back into the outbox.
+SELECT rapport_check_sequencer();
+CREATE TEMP TABLE left_over ON COMMIT DROP AS
+    SELECT place, business_id, rapport_entry_id(entry, changed_at) AS id, changed_at, replace(changed, '_', '-') AS resource, touched[1] AS row_id, action,
+        rapport_actor_kind(actor) AS actor_kind, rapport_actor_id(actor) AS actor_id, request_id, coalesce(changes, '{}') AS changes
+    FROM change_log_tail;
+INSERT INTO audit_log (business_id, id, created_at, resource, row_id, action, actor_kind, actor_id, request_id, changes)
+    SELECT business_id, id, changed_at, resource, row_id, action, actor_kind, actor_id, request_id, changes FROM left_over;
+WITH undelivered AS (
+    DELETE FROM events e USING webhook_backlogs b WHERE e.business_id = b.business_id AND e.sequence > b.after RETURNING e.*
+)
+INSERT INTO event_outbox (business_id, id) SELECT business_id, id FROM (
+    SELECT 0 AS part, sequence AS place, business_id, id FROM undelivered
+    UNION ALL SELECT 1, place, business_id, id FROM left_over WHERE resource <> 'sessions') o ORDER BY part, place;
+
 DROP FUNCTION rapport_log_changes(regclass, text, text, boolean), rapport_is_sequencer_behind(), rapport_check_sequencer(),
     rapport_sequence_changes(integer), rapport_add_deliveries(integer, jsonb);
 DROP VIEW audit_entries, change_log_tail, change_log_now;
@@ -130,13 +148,6 @@ SELECT rapport_log_changes('notes');
 SELECT rapport_log_changes('decisions');
 SELECT rapport_log_changes('merges');
 SELECT rapport_log_changes('webhooks');
-
-CREATE SEQUENCE event_outbox_place_seq CACHE 1 NO CYCLE;
-CREATE TABLE event_outbox (
-    place bigint PRIMARY KEY DEFAULT nextval('event_outbox_place_seq'),
-    business_id uuid NOT NULL,
-    id uuid NOT NULL
-) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000, autovacuum_analyze_threshold = 1000000000);
 
 CREATE FUNCTION rapport_audit_trigger() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = public, pg_temp SET enable_nestloop = off SET jit = off AS $$

@@ -258,7 +258,8 @@ CREATE TABLE webhook_backlogs (
     after bigint NOT NULL
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000, autovacuum_analyze_threshold = 1000000000);
 
--- Numbers what is queued for the event log of before.
+-- Numbers what is queued for the event log of before, which no sequencer does meanwhile.
+SELECT pg_advisory_xact_lock(hashtextextended('rapport events', 0));
 WITH heads AS MATERIALIZED (
     SELECT b.business_id, coalesce((SELECT max(sequence) FROM events e WHERE e.business_id = b.business_id), 0) AS last
     FROM (SELECT DISTINCT business_id FROM event_outbox) b
@@ -299,8 +300,9 @@ DECLARE
     ended xid8[];
 BEGIN
     SELECT * INTO here FROM change_log_now;
-    IF here.number IS NULL OR here.server <> rapport_this_server() OR EXISTS (SELECT FROM webhook_backlogs) OR EXISTS (
-        SELECT FROM change_log c WHERE c.xid >= pg_snapshot_xmax(here.seen) AND c.xid < pg_snapshot_xmax(pg_current_snapshot())) THEN
+    IF here.number IS NULL OR here.server <> rapport_this_server() OR pg_snapshot_xmax(here.seen) > pg_snapshot_xmax(pg_current_snapshot())
+        OR EXISTS (SELECT FROM webhook_backlogs) OR EXISTS (
+            SELECT FROM change_log c WHERE c.xid >= pg_snapshot_xmax(here.seen) AND c.xid < pg_snapshot_xmax(pg_current_snapshot())) THEN
         RETURN true;
     END IF;
     ended := ARRAY(SELECT x FROM pg_snapshot_xip(here.seen) x WHERE pg_visible_in_snapshot(x, pg_current_snapshot()));
@@ -313,21 +315,30 @@ CREATE FUNCTION rapport_check_sequencer() RETURNS void LANGUAGE plpgsql SET sear
 DECLARE
     here constant text := rapport_this_server();
 BEGIN
-    IF EXISTS (SELECT FROM change_log_now p WHERE p.server = here AND pg_snapshot_xmax(p.seen) <= pg_snapshot_xmax(pg_current_snapshot())) THEN
-        RETURN;
-    END IF;
-    PERFORM pg_advisory_xact_lock(rapport_sequencer_lock());
-    PERFORM pg_advisory_xact_lock(rapport_entries_lock());
-    -- Nobody is writing, so that what is in the log is committed.
+    FOR locked IN 0..1 LOOP
+        IF EXISTS (SELECT FROM change_log_now p WHERE p.server = here AND pg_snapshot_xmax(p.seen) <= pg_snapshot_xmax(pg_current_snapshot())) THEN
+            RETURN;
+        END IF;
+        -- Another one may check meanwhile.
+        PERFORM pg_advisory_xact_lock(rapport_sequencer_lock());
+    END LOOP;
+    -- Nobody is writing, so that what is in the log is committed. (Erasures have written before they take the lock of entries, so
+    -- this waits for the table and not for that.)
     LOCK TABLE change_log IN SHARE ROW EXCLUSIVE MODE;
-    UPDATE change_log c SET entry = NULL WHERE c.entry IS NOT NULL AND EXISTS (
-        SELECT FROM audit_log a WHERE a.business_id = c.business_id AND a.id = rapport_entry_id(c.entry, c.changed_at));
+    -- One look-up for each, however long the audit log is.
+    UPDATE change_log SET entry = NULL WHERE ctid = ANY (ARRAY(
+        SELECT c.ctid FROM change_log c CROSS JOIN LATERAL (
+            SELECT FROM audit_log a WHERE a.business_id = c.business_id AND a.id = rapport_entry_id(c.entry, c.changed_at) OFFSET 0) a
+        WHERE c.entry IS NOT NULL));
     UPDATE change_log SET xid = pg_current_xact_id() WHERE entry IS NOT NULL OR xid >= pg_snapshot_xmax(pg_current_snapshot());
     DELETE FROM change_log_position;
     -- It saw nothing. (A snapshot of now would count this transaction as over where others have ended since it began.)
     INSERT INTO change_log_position (number, server, seen, place) VALUES (1, here, '1:1:', 0);
 END $$;
 REVOKE EXECUTE ON FUNCTION rapport_check_sequencer() FROM PUBLIC;
+
+-- No change has an entry yet, and nobody can write one before this is committed.
+INSERT INTO change_log_position (number, server, seen, place) VALUES (1, rapport_this_server(), '1:1:', 0);
 
 -- Enters up to `most` changes, of 16 MB unless one is larger, into the audit log, and gives them the next numbers of their
 -- businesses. Returns how many, and whether there are more; none while another sequencer works. (A change that is in the audit log
@@ -337,7 +348,7 @@ REVOKE EXECUTE ON FUNCTION rapport_check_sequencer() FROM PUBLIC;
 -- the greater place, independent of clocks, and is visible only where the earlier one is. So the changes that one snapshot sees
 -- and the last did not are entered before those of the next.
 --
--- It waits a moment (lock_timeout) for erasures.
+-- It waits a moment (lock_timeout) for erasures, and for writers if it has to check a dump.
 CREATE FUNCTION rapport_sequence_changes(most integer, OUT entered integer, OUT has_more boolean) LANGUAGE plpgsql
 SET search_path = public, pg_temp SET enable_seqscan = off SET enable_nestloop = off SET jit = off SET lock_timeout = '200ms' AS $$
 DECLARE
@@ -355,11 +366,11 @@ BEGIN
         RETURN;
     END IF;
     BEGIN
+        PERFORM rapport_check_sequencer();
         PERFORM pg_advisory_xact_lock(rapport_entries_lock());
     EXCEPTION WHEN lock_not_available THEN
         RETURN;
     END;
-    PERFORM rapport_check_sequencer();
     SELECT * INTO here FROM change_log_now;
     IF here.target IS NULL THEN
         -- Later statements see at least what this snapshot does.
@@ -481,9 +492,10 @@ BEGIN
                 SELECT FROM webhook_deliveries o WHERE o.business_id = e.business_id AND o.webhook_id = w.id
                   AND o.row_id = e.row_id AND o.status IN ('waiting', 'pending')) THEN 'waiting' ELSE 'pending' END
         FROM due e JOIN webhooks w ON w.business_id = e.business_id AND rapport_webhook_wants(w.types, e.name, e.action)
-        WHERE e.name IS NOT NULL
+        -- A replay may have been faster. (What it has delivered holds back no other: nobody would wake that.)
+        WHERE e.name IS NOT NULL AND NOT EXISTS (SELECT FROM webhook_deliveries o
+            WHERE o.business_id = e.business_id AND o.webhook_id = w.id AND o.event_id = e.id)
         ORDER BY e.business_id, e.sequence
-        -- a replay was faster
         ON CONFLICT ON CONSTRAINT webhook_deliveries_event_id_key DO NOTHING
     ), moved AS (
         UPDATE webhook_backlogs b SET after = r.last FROM reached r WHERE b.business_id = r.business_id AND r.found = r.share
@@ -502,7 +514,7 @@ DECLARE
     at constant timestamptz := clock_timestamp();
     oldest timestamptz;
     horizon pg_snapshot;
-    entered constant pg_snapshot := (SELECT p.seen FROM change_log_now p);
+    entered constant pg_snapshot := (SELECT p.seen FROM change_log_now p WHERE p.server = rapport_this_server());
     removed integer;
 BEGIN
     IF NOT pg_try_advisory_xact_lock(hashtextextended('rapport change log', 0)) THEN

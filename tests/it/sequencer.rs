@@ -218,6 +218,28 @@ fn erasure_beside_the_sequencer_leaves_no_value() {
 }
 
 #[test]
+fn delivery_after_one_that_a_replay_made_is_pending() {
+    let database = Database::create();
+    let leads = counted_leads(&database);
+    enter_all(&database).expect("an end");
+    database.run("INSERT INTO webhooks (business_id, url, types) SELECT id, 'https://example.com', '{lead.updated}' FROM businesses");
+    let change = format!("UPDATE leads SET value_minor = value_minor + 1 WHERE id = '{}'", leads[0]);
+    database.run(&change);
+    database.run("SELECT rapport_sequence_changes(100)");
+    // A replay held the lock of the business, and made this delivery, which has arrived.
+    database.run(
+        "INSERT INTO webhook_deliveries (business_id, webhook_id, event_id, sequence, event_type, row_id, status)
+         SELECT e.business_id, w.id, e.id, e.sequence, 'lead.updated', e.row_id, 'delivered' FROM events e, webhooks w WHERE e.action = 'updated'",
+    );
+    database.run(&change);
+    database.run("SELECT rapport_sequence_changes(100)");
+    database.run("SELECT rapport_add_deliveries(100, '{\"leads\": \"lead\"}')");
+    let deliveries = database.ask("SELECT string_agg(status, ',' ORDER BY sequence) FROM webhook_deliveries");
+    assert_eq!(deliveries, "delivered,pending");
+    assert_eq!(database.ask("SELECT rapport_is_sequencer_behind()::text"), "false");
+}
+
+#[test]
 fn sequencer_survives_whatever_sessions_set_and_write() {
     let database = Database::create();
     let leads = counted_leads(&database);
