@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::isolation::checksum;
 use crate::sign_in::{admit, client, sign_in};
-use crate::support::{Answer, Client, Program, Service};
+use crate::support::{Answer, Client, Program, Service, until};
 
 fn text(value: &Value) -> &str {
     value.as_str().expect("a text")
@@ -266,7 +266,7 @@ fn convert_lead_finds_or_creates_company_and_contact() {
 
 #[test]
 fn process_or_convert_failing_statement_rolls_back_all() {
-    // A check of the catalogue would find the triggers: there is none within the hour, nor after a new connection.
+    // A check of the catalogue would find the triggers: there is none within the hour without a reason.
     let service = Service::with(&["--catalogue-check-seconds", "3600", "--db-connections", "1"]);
     let api = &service.client;
     let lead = api.make("leads", json!({ "title": "Roof" }));
@@ -289,11 +289,23 @@ fn process_or_convert_failing_statement_rolls_back_all() {
     ] {
         for when in ["BEFORE", "AFTER"] {
             let before = checksum(&service.database, service.business);
-            service
-                .database
-                .run(&format!("CREATE TRIGGER broken {when} {verb} ON {table} FOR EACH ROW EXECUTE FUNCTION broken()"));
-            let answer = api.post(&format!("leads/{lead}/{path}"), body.clone());
-            service.database.run(&format!("DROP TRIGGER broken ON {table}"));
+            let attempt = || {
+                service.database.run(&format!(
+                    "CREATE TRIGGER broken {when} {verb} ON {table} FOR EACH ROW EXECUTE FUNCTION broken()"
+                ));
+                let answer = api.post(&format!("leads/{lead}/{path}"), body.clone());
+                service.database.run(&format!("DROP TRIGGER broken ON {table}"));
+                answer
+            };
+            let mut answer = attempt();
+            // An error has the catalogue checked a second later, which may find the trigger of a later case: then errors have this
+            // for a reason until it is checked again.
+            for _ in 0..5 {
+                if answer.code() == "database_damaged" {
+                    until("the catalogue is whole", || service.stranger().get("/health/readiness").status == 200);
+                    answer = attempt();
+                }
+            }
             assert_eq!(answer.status, 500, "{table} {verb} {when}: {}", answer.text);
             assert!(!answer.text.contains("broken"), "{}", answer.text);
             assert_eq!(checksum(&service.database, service.business), before, "{table} {verb} {when}");
