@@ -279,7 +279,7 @@ impl History {
     }
 
     fn do_harm(&self) {
-        let World { database, redis, replicas, mutant, .. } = &self.world;
+        let World { database, redis, mutant, .. } = &self.world;
         let replica = self.any_replica();
         let pause = |millis| std::thread::sleep(Duration::from_millis(millis));
         self.faults.fetch_add(1, Ordering::Relaxed);
@@ -334,7 +334,6 @@ impl History {
                 let _ = self.world.connect().map(|mut conn| conn.batch_execute(ended));
             }
         }
-        let _ = replicas;
     }
 
     /// Runs to the end and returns the violations.

@@ -128,7 +128,7 @@ pub struct Replica {
     pub proxy: Proxy,
     /// To PostgreSQL.
     pub database: Proxy,
-    pub port: u16,
+    port: u16,
     child: Mutex<Option<Child>>,
 }
 
