@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use diesel::connection::SimpleConnection;
 use diesel::{Connection, PgConnection};
-use rapport::db::embedded::{Absent, Durability, Embedded};
+use rapport::db::embedded::{self, Absent, Durability, Embedded};
 use rapport::db::{RawRow, migrate};
 
 /// Databases are copied from this one, which is migrated once.
@@ -262,8 +262,7 @@ impl OwnServer {
         let folder = state.clone();
         // On Linux the server stops with the thread that started it, so the thread waits as long as it is needed.
         let thread = std::thread::spawn(move || {
-            let server = Embedded::start(&folder, postgres_bin().as_deref(), Durability::None, Absent::Create);
-            let server = server.unwrap_or_else(|error| panic!("{error}"));
+            let server = start_when_free(&folder);
             let _restarts = restarts.then(|| server.serve(Arc::default()));
             send.send(server.url("")).expect("the test waits");
             let _ = stopped.recv();
@@ -282,6 +281,21 @@ impl OwnServer {
     pub fn create(&self, name: &str, options: &str) -> Database {
         self.database("postgres").run(&format!("CREATE DATABASE {name} {options}"));
         self.database(name)
+    }
+}
+
+/// Starts a server in `folder`. A program that another test starts has the files of this process open, and so the lock of a
+/// server that ended just now, until it executes.
+fn start_when_free(folder: &Path) -> Embedded {
+    let began = Instant::now();
+    loop {
+        match Embedded::start(folder, postgres_bin().as_deref(), Durability::None, Absent::Create) {
+            Ok(server) => return server,
+            Err(embedded::Error::InUse(_)) if began.elapsed() < Duration::from_secs(2) => {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            Err(error) => panic!("{error}"),
+        }
     }
 }
 
