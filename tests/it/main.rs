@@ -59,6 +59,7 @@ mod resources;
 mod row_level_security;
 mod schema;
 mod secrets;
+mod seed;
 mod sequencer;
 mod sign_in;
 mod slow_clients;

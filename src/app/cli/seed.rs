@@ -10,13 +10,9 @@ use crate::db::{DatabaseArgs, migrate};
 pub fn run(database: &DatabaseArgs, scale: Option<f64>) -> Result<(), BoxError> {
     let target = DatabaseTarget::open_beside(database, Absent::Refuse)?;
     migrate::run(&target.url)?;
-    let mut conn = target.connect()?;
     let made = match scale {
-        Some(scale) if !(scale > 0.0 && scale <= 100.0) => {
-            return Err("--scale is a number above 0, at most 100".into());
-        }
-        Some(scale) => seed::scale(&mut conn, scale, |step| println!("{step}"))?,
-        None => seed::demo(&mut conn)?,
+        Some(scale) => seed::scale(|| target.connect(), scale, |business| println!("{business}"))?,
+        None => seed::demo(&mut target.connect()?)?,
     };
     println!("{}", if made { "Done." } else { "The data is there already; nothing was changed." });
     Ok(())

@@ -1,66 +1,117 @@
 //! The large data set for benchmarks.
 
+use std::thread;
+
 use diesel::connection::SimpleConnection;
 use diesel::pg::PgConnection;
-use diesel::result::Error;
-use diesel::{Connection, QueryResult};
+use parking_lot::Mutex;
 
-use crate::db::Statement;
+use crate::base::error::BoxError;
+use crate::db::{self, Statement};
 
 /// Helpers in the session's temporary schema.
 const FUNCTIONS: &str = include_str!("functions.sql");
 const SCALE: &str = include_str!("scale.sql");
 
-/// Begins a step of `scale.sql`; the rest of its line is the step's name.
-const STEP: &str = "-- step: ";
+/// Businesses at scale 1.
+const BUSINESSES: f64 = 50.0;
+/// A hundred million messages: more is a typing error.
+const MAX_SCALE: f64 = 100.0;
+/// Connections that create businesses side by side, at most: one for each processor, as the database does the work.
+const MAX_CONNECTIONS: usize = 8;
 
-/// A thousand million messages: more is a typing error.
-const MAX_SCALE: f64 = 1000.0;
+/// By name: the database may hold tables of other applications, which are not ours to vacuum.
+const TABLES: [&str; 12] = [
+    "messages",
+    "bookings",
+    "leads",
+    "contacts",
+    "conversations",
+    "companies",
+    "businesses",
+    "users",
+    "memberships",
+    "campaigns",
+    "services",
+    "staff",
+];
 
-/// Creates the load businesses (slugs `load-01`, `load-02`, …), or does nothing when they exist. Returns whether it
-/// did. At `scale` 1 there are 50 of them with a million messages in all; see `scale.sql`.
+/// Creates those of the load businesses (slugs `load-01`, `load-02`, …) that do not exist. Returns whether there were any.
+/// At `scale` 1 there are 50 of them with a million messages in all; see `scale.sql`.
 ///
-/// `progress` is called with the name of each step before it begins. Everything is one transaction, and a VACUUM
-/// follows, for index-only scans: so `conn` must not be inside a transaction.
-pub fn scale(conn: &mut PgConnection, scale: f64, progress: impl Fn(&str)) -> QueryResult<bool> {
+/// Each business is one transaction on one of several connections, and a VACUUM follows, for index-only scans. `progress` is
+/// called with what is done. Errors: a scale out of range, and those of the database; what was created until then stays,
+/// and another call creates the rest.
+pub fn scale(
+    connect: impl Fn() -> Result<PgConnection, BoxError> + Sync,
+    scale: f64,
+    progress: impl Fn(&str) + Sync,
+) -> Result<bool, BoxError> {
     if !(scale > 0.0 && scale <= MAX_SCALE) {
-        return Err(Error::QueryBuilderError(
-            format!("the scale must be above 0 and at most {MAX_SCALE}, not {scale}").into(),
-        ));
+        return Err(format!("--scale is a number above 0, at most {MAX_SCALE}").into());
     }
-    #[allow(clippy::disallowed_methods, reason = "a tool of the command line: it has no pool and nothing to retry")]
-    let created = conn.transaction::<_, Error, _>(|conn| {
-        // A second process waits here, and then finds what the first one created.
-        conn.batch_execute("SELECT pg_advisory_xact_lock(hashtext('rapport seed'))")?;
-        if exists(conn, "load-01")? {
-            return Ok(false);
-        }
-        conn.batch_execute(FUNCTIONS)?;
-        for (name, sql) in steps(SCALE) {
-            progress(name);
-            conn.batch_execute(&sql.replace(":scale", &scale.to_string()))?;
-        }
-        Ok(true)
-    })?;
+    // Rounded, as 50 · 1.1 is a little more than 55.
+    let businesses = ((BUSINESSES * scale * 1e6).round() / 1e6).ceil().max(1.0) as usize;
+    let mut conn = connect()?;
+    // This transaction lasts until all are created: a second process waits for it, and then finds them.
+    let created = db::in_transaction(&mut conn, |tx| {
+        tx.batch_execute(
+            "SET LOCAL idle_in_transaction_session_timeout = 0; SELECT pg_advisory_xact_lock(hashtext('rapport seed'))",
+        )?;
+        let slugs: Vec<String> = Statement::new("SELECT slug FROM businesses WHERE slug LIKE 'load-%'").scalars(tx)?;
+        let missing = (1..=businesses).filter(|number| !slugs.contains(&slug(*number)));
+        Ok(in_parallel(&connect, missing.collect(), |conn, number| {
+            let script = SCALE
+                .replace(":scale", &scale.to_string())
+                .replace(":businesses", &businesses.to_string())
+                .replace(":business", &number.to_string())
+                .replace(":slug", &slug(number));
+            db::in_transaction(conn, |tx| {
+                tx.batch_execute(FUNCTIONS)?;
+                Ok(tx.batch_execute(&script)?)
+            })?;
+            progress(&slug(number));
+            Ok(())
+        }))
+    })??;
     if created {
-        progress("vacuum");
-        conn.batch_execute(VACUUM)?;
-    } else {
-        progress("the business load-01 is there already: nothing was added");
+        in_parallel(&connect, TABLES.to_vec(), |conn, table| {
+            conn.batch_execute(&format!("VACUUM (ANALYZE) {table}"))?;
+            Ok(())
+        })?;
     }
     Ok(created)
 }
 
-/// By name: the database may hold tables of other applications, which are not ours to vacuum.
-const VACUUM: &str = "VACUUM businesses, users, memberships, companies, contacts, campaigns, leads, \
-                      conversations, messages, services, staff, bookings";
-
-fn exists(conn: &mut PgConnection, slug: &str) -> QueryResult<bool> {
-    let mut sql = Statement::new("SELECT EXISTS (SELECT FROM businesses WHERE slug = ");
-    Ok(sql.bind(slug).sql(")").scalar(conn)?.unwrap_or(false))
+fn slug(number: usize) -> String {
+    format!("load-{number:02}")
 }
 
-/// Returns the named steps of a script; what comes before the first is a comment.
-fn steps(script: &str) -> impl Iterator<Item = (&str, &str)> {
-    script.split(STEP).skip(1).map(|step| step.split_once('\n').unwrap_or((step, "")))
+/// Runs `work` on each of `jobs`, on several connections side by side. Returns whether there were any. After an error no
+/// further job begins, and the first error is returned.
+fn in_parallel<J: Send>(
+    connect: &(impl Fn() -> Result<PgConnection, BoxError> + Sync),
+    mut jobs: Vec<J>,
+    work: impl Fn(&mut PgConnection, J) -> Result<(), BoxError> + Sync,
+) -> Result<bool, BoxError> {
+    let connections = thread::available_parallelism().map_or(1, usize::from).min(MAX_CONNECTIONS).min(jobs.len());
+    jobs.reverse();
+    let (jobs, failed) = (Mutex::new(jobs), Mutex::new(None));
+    let next = || failed.lock().is_none().then(|| jobs.lock().pop()).flatten();
+    thread::scope(|scope| {
+        for _ in 0..connections {
+            scope.spawn(|| {
+                let outcome = connect().and_then(|mut conn| {
+                    while let Some(job) = next() {
+                        work(&mut conn, job)?;
+                    }
+                    Ok(())
+                });
+                if let Err(error) = outcome {
+                    failed.lock().get_or_insert(error);
+                }
+            });
+        }
+    });
+    failed.into_inner().map_or(Ok(connections > 0), Err)
 }

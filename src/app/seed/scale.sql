@@ -1,10 +1,10 @@
 -- The load data set. At scale 1: 50 businesses with 20,000 companies, 60,000 contacts, 100,000 leads, 20,000
 -- conversations of 50 messages each and 200,000 bookings, the same number for every business.
 --
--- Rows are inserted business by business and in the order of time, so that the upper levels of every index are hot and
--- its leaves are filled from left to right. Each step is prepared in a temporary table that the later ones join.
+-- This script creates one of them, :business of :businesses. Rows are inserted in the order of time, so that the upper levels
+-- of every index are hot and its leaves are filled from left to right. Each step is prepared in a temporary table that the
+-- later ones join.
 
--- step: settings
 -- Foreign keys stay on: they cost a fifth of the time, and data that proves speed must be valid. Insertion into GIN
 -- collects its entries and merges them in large batches; compiling expressions costs more than it saves.
 SET LOCAL jit = off;
@@ -16,12 +16,12 @@ CREATE TEMP TABLE load_size ON COMMIT DROP AS
 SELECT businesses, ceil(20000 * scale / businesses)::int AS companies, ceil(60000 * scale / businesses)::int AS contacts,
     ceil(100000 * scale / businesses)::int AS leads, ceil(20000 * scale / businesses)::int AS conversations, 50 AS messages,
     ceil(200000 * scale / businesses)::int AS bookings, 8 AS staff
-FROM (SELECT :scale::numeric AS scale, greatest(1, ceil(50 * :scale::numeric))::int AS businesses) AS asked;
+FROM (SELECT :scale::numeric AS scale, :businesses AS businesses) AS asked;
 
--- step: businesses
+-- businesses
 CREATE TEMP TABLE load_business ON COMMIT DROP AS
-SELECT b, 'load-' || lpad(b::text, greatest(2, length(b::text)), '0') AS slug, at, pg_temp.seed_id(at, 'load business ' || b) AS id, zone, currency, country
-FROM load_size, generate_series(1, businesses) AS b, LATERAL (SELECT now() - interval '800 days' + b % 400 * interval '1 hour' AS at) AS born,
+SELECT b, ':slug' AS slug, at, pg_temp.seed_id(at, 'load business ' || b) AS id, zone, currency, country
+FROM (SELECT :business AS b) AS asked, LATERAL (SELECT now() - interval '800 days' + b % 400 * interval '1 hour' AS at) AS born,
     LATERAL (SELECT (ARRAY['Europe/Berlin', 'America/New_York', 'Asia/Singapore', 'Europe/London', 'Australia/Sydney'])[1 + b % 5] AS zone,
         (ARRAY['EUR', 'USD', 'SGD', 'GBP', 'AUD'])[1 + b % 5] AS currency, (ARRAY['DE', 'US', 'SG', 'GB', 'AU'])[1 + b % 5] AS country) AS place;
 INSERT INTO businesses (id, name, slug, time_zone, currency, country, phone_number_id, created_at, updated_at)
@@ -57,7 +57,7 @@ SELECT b.id, c.id, (ARRAY['Reactivation', 'Search ads', 'Newsletter', 'Trade fai
     (ARRAY['active', 'active', 'paused', 'finished', 'draft'])[k], current_date - 100 * k::int, current_date + 20, 100000 * k, currency, at, at
 FROM load_business b, unnest(b.campaigns) WITH ORDINALITY AS c (id, k);
 
--- step: companies
+-- companies
 CREATE TEMP TABLE load_company ON COMMIT DROP AS
 SELECT b, k, n, born.at, pg_temp.seed_id(born.at, 'load company ' || n) AS id
 FROM load_size, load_business, generate_series(1, companies) AS k, LATERAL (SELECT b::bigint * 10000000 + k AS n) AS number,
@@ -75,7 +75,7 @@ FROM load_company c JOIN load_business b USING (b),
         'Networks', 'Optics', 'Partners'])[1 + pg_temp.seed_pick(n, 6, 16)] AS second) AS words
 ORDER BY c.b, c.k;
 
--- step: contacts
+-- contacts
 CREATE TEMP TABLE load_contact ON COMMIT DROP AS
 SELECT s.b, s.k, s.n, s.at, pg_temp.seed_id(s.at, 'load contact ' || s.n) AS id, c.id AS company_id, first, last,
     lower(first || '.' || last) || s.k || '@mail.example' AS email,
@@ -95,7 +95,7 @@ SELECT b.id, c.id, company_id, first, last, email, phone, (ARRAY['Director', 'Bu
     CASE WHEN c.k % 3 = 0 THEN '{"newsletter": true}' ELSE '{}' END::jsonb, c.at, c.at
 FROM load_contact c JOIN load_business b USING (b) ORDER BY c.b, c.k;
 
--- step: leads
+-- leads
 CREATE TEMP TABLE load_lead ON COMMIT DROP AS
 SELECT s.b, s.k, s.n, s.at, pg_temp.seed_id(s.at, 'load lead ' || s.n) AS id, c.k AS contact, c.id AS contact_id, c.company_id,
     (ARRAY['new', 'new', 'contacted', 'contacted', 'qualified', 'proposal', 'won', 'won', 'lost', 'lost'])[1 + pg_temp.seed_pick(s.n, 21, 10)] AS status
@@ -120,7 +120,7 @@ FROM load_lead l JOIN load_business b USING (b),
         CASE WHEN status IN ('won', 'lost') THEN l.at + (now() - l.at) * (10 + pg_temp.seed_pick(n, 33, 80)) / 100 END AS closed) AS times
 ORDER BY l.b, l.k;
 
--- step: conversations
+-- conversations
 -- The times of the messages follow from these four figures: the start, the pause between two messages, how many are
 -- unread at the end, and the number of the conversation. Every conversation has a contact of its own where there are
 -- enough, so that only one thread is open for an address.
@@ -140,7 +140,7 @@ SELECT b.id, c.id, contact_id, lead_id, channel, CASE channel WHEN 'email' THEN 
     CASE WHEN channel = 'whatsapp' THEN last - CASE WHEN unread = 0 THEN pause ELSE '0' END + interval '24 hours' END, c.at, last
 FROM load_conversation c JOIN load_business b USING (b), LATERAL (SELECT c.at + pause * (messages - 1) AS last) AS t ORDER BY c.b, c.k;
 
--- step: messages
+-- messages
 INSERT INTO messages (business_id, id, conversation_id, direction, author, author_id, body, external_id, status, sent_at, delivered_at, read_at, cost,
     cost_currency, model, input_tokens, output_tokens, ai_cost, created_at, updated_at)
 SELECT b.id, pg_temp.seed_id(sent, 'load message ' || number), c.id, CASE WHEN author = 'contact' THEN 'inbound' ELSE 'outbound' END, author,
@@ -170,7 +170,7 @@ FROM load_conversation c JOIN load_business b USING (b), generate_series(0, mess
         WHEN m < messages - unread - 1 AND word % 2 = 0 THEN 'contact' WHEN word % 3 = 0 THEN 'ai' ELSE 'user' END AS author) AS said
 ORDER BY c.b, c.k, m;
 
--- step: bookings
+-- bookings
 -- Every member of staff has a grid of an hour each, ten a day of which eight are taken, from Monday to Friday; no service
 -- is longer than an hour. Three quarters of the days are past.
 INSERT INTO bookings (business_id, id, code, service_id, staff_id, contact_id, lead_id, customer_name, customer_phone, customer_email, starts_at, ends_at,
@@ -193,6 +193,3 @@ FROM (SELECT s.*, weeks.first_monday, g FROM load_size s, LATERAL (SELECT date_t
     JOIN load_lead l ON true JOIN load_contact c ON true
 WHERE l.b = b.b AND l.k = 1 + g % s.leads AND c.b = b.b AND c.k = l.contact
 ORDER BY b.b, g;
-
--- step: statistics
-ANALYZE businesses, users, memberships, companies, contacts, campaigns, leads, conversations, messages, services, staff, bookings;
