@@ -1,7 +1,7 @@
 //! Tables as diesel sees them, written from the migrations: see tests/it/schema.rs.
 //!
 //! Generated columns (`search`, `sort_name`) are left out: PostgreSQL writes them, and nothing reads them by itself.
-//! So is the log of changes, whose types diesel lacks. Of a view PostgreSQL does not know which columns are never null.
+//! So are the log of changes and the cache's epoch, whose types diesel lacks. Of a view PostgreSQL does not know which columns are never null.
 
 diesel::table! {
     api_keys (business_id, id) {
@@ -112,13 +112,6 @@ diesel::table! {
         updated_at -> Timestamptz,
         agent_visibility -> Text,
         erasure -> Text,
-    }
-}
-
-diesel::table! {
-    cache_epoch (only_row) {
-        only_row -> Bool,
-        id -> Uuid,
     }
 }
 

@@ -144,6 +144,10 @@ fn direct_sql_write_invalidates_cached_reads() {
         database.run(&format!("BEGIN ISOLATION LEVEL {isolation}; UPDATE leads SET title = '{isolation}'; COMMIT"));
         assert_eq!(title(), isolation);
     }
+    // With the log emptied nobody can read the change there.
+    database.run("BEGIN; UPDATE leads SET title = 'Lost'; TRUNCATE change_log; COMMIT");
+    assert_eq!(title(), "Lost");
+    database.run("UPDATE leads SET title = 'SERIALIZABLE'");
     // Conversely, rows deleted by a cascade.
     let thread = api.make("conversations", json!({ "channel": "sms", "address": "+4915112345678" }));
     let message = json!({ "conversation_id": thread, "direction": "inbound", "body": "Hi" });

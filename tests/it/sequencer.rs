@@ -115,7 +115,7 @@ fn write_beside_sequencers(database: &Database) -> Result<(), String> {
     if seen <= 20 {
         return Err(format!("{seen} reads"));
     }
-    demand("trimmed", "SELECT (count(*) > 0)::text FROM change_log_horizons WHERE has_removed", "true")?;
+    demand("trimmed", "SELECT (count(*) > 0)::text FROM cache_epoch WHERE mark IS NOT NULL", "true")?;
     demand("a tail", "SELECT count(*)::text FROM change_log_tail", "0")?;
     demand("entries", &DIFFERING.replace("audit_entries", "audit_log"), "0")?;
     demand(

@@ -1,7 +1,7 @@
 //! The statements of a validation round: the snapshot, the database's epoch, and what has changed since the last round.
 
 use diesel::connection::SimpleConnection;
-use diesel::sql_types::{Array, BigInt, Nullable, Text, Uuid as SqlUuid};
+use diesel::sql_types::{Array, BigInt, Nullable, Oid, Text, Uuid as SqlUuid};
 use diesel::{PgConnection, QueryableByName};
 use uuid::Uuid;
 
@@ -16,13 +16,13 @@ pub(super) const MAX_GROUPED: u32 = 200_000;
 /// Changes that a process reads when it starts; if there are more, it cannot judge what other processes have stored before.
 pub(super) const MAX_RETAINED: u32 = 50_000;
 
-/// Identifies the database: differs for another cluster, a copy restored elsewhere, another database of the same name,
-/// or one whose triggers were recreated, so that changes may have been missed. What can change while a connection lives
-/// is read in each round, see `rapport_cache_epoch`.
+/// Identifies the database: differs for another cluster, a copy restored elsewhere, another database of the same name, after a
+/// start of the server (older files may have been restored), or if the triggers were recreated, so that changes may have been
+/// missed. What can change while a connection lives is read in each round.
 pub(super) fn database_identity(conn: &mut PgConnection) -> Result<u64, BoxError> {
     conn.batch_execute("INSERT INTO cache_epoch (id) VALUES (gen_random_uuid()) ON CONFLICT DO NOTHING")?;
     let name = Statement::new(
-        "SELECT concat_ws('/', s.system_identifier, d.oid) FROM pg_control_system() s, pg_database d \
+        "SELECT concat_ws('/', s.system_identifier, d.oid, pg_postmaster_start_time()) FROM pg_control_system() s, pg_database d \
          WHERE d.datname = current_database()",
     )
     .scalar::<String>(conn)?
@@ -34,9 +34,11 @@ pub(super) fn database_identity(conn: &mut PgConnection) -> Result<u64, BoxError
 /// What a round's statement saw.
 pub(super) struct Seen {
     pub snapshot: Snapshot,
-    pub epoch: String,
+    /// Differs when earlier snapshots say nothing any more: after crash recovery or promotion, which empty `cache_epoch`, and when
+    /// the log was recreated or emptied.
+    pub epoch: (Uuid, u32),
     /// Changes that this snapshot saw may have been removed from the log; `None`: none were.
-    pub horizon: Option<Snapshot>,
+    pub mark: Option<Snapshot>,
     pub changes: Vec<Change>,
     /// Whether there are more changes than these, of any table.
     pub is_partial: bool,
@@ -54,15 +56,18 @@ pub(super) struct Change {
     pub touched: Option<Vec<Uuid>>,
 }
 
-/// A row of a round's result. One has the snapshot, the epoch and the horizon, the others each a change.
+/// A row of a round's result: a change, and beside each the same head. Without changes there is one row.
 #[derive(QueryableByName)]
 struct RoundRow {
+    #[diesel(sql_type = Text)]
+    snapshot: String,
+    #[diesel(sql_type = SqlUuid)]
+    epoch: Uuid,
+    #[diesel(sql_type = Oid)]
+    log: u32,
     #[diesel(sql_type = Nullable<Text>)]
-    snapshot: Option<String>,
-    #[diesel(sql_type = Nullable<Text>)]
-    epoch: Option<String>,
-    #[diesel(sql_type = Nullable<Text>)]
-    horizon: Option<String>,
+    mark: Option<String>,
+    /// An `xid8`, which is sent as the eight bytes of its number.
     #[diesel(sql_type = Nullable<BigInt>)]
     xid: Option<i64>,
     #[diesel(sql_type = Nullable<SqlUuid>)]
@@ -71,7 +76,7 @@ struct RoundRow {
     changed: Option<String>,
     #[diesel(sql_type = Nullable<Array<SqlUuid>>)]
     touched: Option<Vec<Uuid>>,
-    /// Changes that the row stands for.
+    /// Changes that the row stands for. `None`: one.
     #[diesel(sql_type = Nullable<BigInt>)]
     counted: Option<i64>,
 }
@@ -81,9 +86,11 @@ struct RoundRow {
 /// concern.
 pub(super) fn changes_since(conn: &mut PgConnection, since: Option<&Snapshot>) -> Result<Seen, BoxError> {
     let most = if since.is_some() { MAX_CHANGES } else { MAX_RETAINED };
-    let mut sql = head();
-    sql.sql(" UNION ALL (SELECT NULL, NULL, NULL, xid::text::bigint, business_id, changed, touched, 1 FROM (");
-    sql.append(visible("xid, business_id, changed, touched", since)).sql(") c LIMIT ").number(most + 1).sql(")");
+    let mut sql = Statement::new("SELECT ");
+    sql.sql(HEAD).sql(
+        ", c.xid, c.business_id, c.changed, c.touched, NULL::bigint AS counted FROM cache_epoch e LEFT JOIN LATERAL (",
+    );
+    sql.append(visible("xid, business_id, changed, touched", since)).sql(") c ON true LIMIT ").number(most + 1);
     let seen = read(conn, &sql, false)?;
     #[cfg(feature = "mutants")]
     if crate::base::mutants::is(crate::base::mutants::Mutant::PartOfMany) {
@@ -92,24 +99,18 @@ pub(super) fn changes_since(conn: &mut PgConnection, since: Option<&Snapshot>) -
     if seen.changes.len() <= most as usize || since.is_none() {
         return Ok(seen);
     }
-    let mut sql = head();
-    sql.sql(" UNION ALL SELECT NULL, NULL, NULL, max(xid::text::bigint), business_id, changed, NULL::uuid[], count(*) FROM (SELECT * FROM (");
+    let mut sql = Statement::new("SELECT ");
+    sql.sql(HEAD).sql(
+        ", c.xid, c.business_id, c.changed, NULL::uuid[] AS touched, c.counted FROM cache_epoch e LEFT JOIN LATERAL (\
+         SELECT max(xid::text::bigint) AS xid, business_id, changed, count(*) AS counted FROM (SELECT * FROM (",
+    );
     sql.append(visible("xid, business_id, changed", since)).sql(") v LIMIT ").number(MAX_GROUPED + 1);
-    read(conn, sql.sql(") c GROUP BY business_id, changed"), true)
+    read(conn, sql.sql(") g GROUP BY business_id, changed) c ON true"), true)
 }
 
-/// Selects what each round reads. As a function, `rapport_cache_epoch` would take twice the time of the whole statement; `OFFSET
-/// 0` has its text made once.
-fn head() -> Statement {
-    Statement::new(
-        "SELECT pg_current_snapshot()::text AS snapshot, e.epoch, \
-             (SELECT h.snapshot::text FROM change_log_horizons h WHERE h.epoch = e.epoch AND h.has_removed ORDER BY h.taken_at DESC LIMIT 1) AS horizon, \
-             NULL::bigint AS xid, NULL::uuid AS business_id, NULL::text AS changed, NULL::uuid[] AS touched, \
-             NULL::bigint AS counted \
-         FROM (SELECT (SELECT pg_postmaster_start_time()::text || '/' || pg_relation_filenode('public.change_log') || '/' || i.id \
-                       FROM cache_epoch i) AS epoch OFFSET 0) e",
-    )
-}
+/// What each round reads besides the changes, of the only row of `cache_epoch e`. The number of the log costs nothing: it is part of
+/// the plan, which is made anew when the table is dropped.
+const HEAD: &str = "pg_current_snapshot()::text AS snapshot, e.id AS epoch, 'public.change_log'::regclass::oid AS log, e.mark::text AS mark";
 
 /// Selects the changes that became visible after `since`. Numbers that no transaction has had yet are of another server, whose
 /// log was restored here.
@@ -134,19 +135,16 @@ fn visible(columns: &'static str, since: Option<&Snapshot>) -> Statement {
 }
 
 fn read(conn: &mut PgConnection, sql: &Statement, is_several: bool) -> Result<Seen, BoxError> {
-    let (heads, rows): (Vec<RoundRow>, Vec<RoundRow>) =
-        sql.load::<RoundRow>(conn)?.into_iter().partition(|row| row.counted.is_none());
-    let first = heads.into_iter().next().ok_or("a round answered nothing")?;
-    let (Some(snapshot), Some(epoch)) = (first.snapshot, first.epoch) else {
-        return Err("the database has lost its epoch".into());
-    };
-    let horizon = first.horizon.map(|text| text.parse()).transpose()?;
-    let counted: i64 = rows.iter().filter_map(|row| row.counted).sum();
-    let is_partial = counted > i64::from(if is_several { MAX_GROUPED } else { MAX_RETAINED });
+    let rows = sql.load::<RoundRow>(conn)?;
+    // Without its row, since a crash or a promotion, a new connection begins another epoch.
+    let first = rows.first().ok_or("the database has lost its epoch")?;
+    let mark = first.mark.as_ref().map(|text| text.parse()).transpose()?;
+    let (snapshot, epoch) = (first.snapshot.parse()?, (first.epoch, first.log));
     let change = |row: RoundRow| {
         let (xid, business, table) = (row.xid?.unsigned_abs(), row.business_id?, row.changed?);
-        Some(Change { xid, is_several, business, table, touched: row.touched })
+        Some((Change { xid, is_several, business, table, touched: row.touched }, row.counted.unwrap_or(1)))
     };
-    let changes = rows.into_iter().filter_map(change).collect();
-    Ok(Seen { snapshot: snapshot.parse()?, epoch, horizon, changes, is_partial })
+    let (changes, counted): (Vec<_>, Vec<i64>) = rows.into_iter().filter_map(change).unzip();
+    let is_partial = counted.iter().sum::<i64>() > i64::from(if is_several { MAX_GROUPED } else { MAX_RETAINED });
+    Ok(Seen { snapshot, epoch, mark, changes, is_partial })
 }

@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Instant;
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use tokio::sync::oneshot;
 
+use super::pace::Gathering;
 use super::round::Round;
 use crate::base::telemetry::log_limiter::LogLimiter;
 use crate::db::{LastAnswer, ReplyBatcher};
@@ -20,10 +21,17 @@ pub(super) struct PendingValidation {
     pub(super) replies: ReplyBatcher<Reply>,
 }
 
-#[derive(Default)]
 pub(super) struct Queue {
     pub(super) waiting: Vec<PendingValidation>,
+    /// The thread is woken when so many wait.
+    pub(super) wanted: usize,
     pub(super) closed: bool,
+}
+
+impl Default for Queue {
+    fn default() -> Self {
+        Self { waiting: Vec::new(), wanted: 1, closed: false }
+    }
 }
 
 /// What readers and the thread share.
@@ -45,11 +53,14 @@ pub(super) struct Shared {
 impl Shared {
     /// Waits for readers and takes the next round; `None` when the service has stopped. The round is empty when its
     /// readers have all been cancelled.
-    pub(super) fn next_round(&self) -> Option<Vec<PendingValidation>> {
+    pub(super) fn next_round(&self, gathering: Option<Gathering>) -> Option<Vec<PendingValidation>> {
         let mut queue = self.queue.lock();
-        while queue.waiting.is_empty() && !queue.closed {
-            self.wake.wait(&mut queue);
+        if let Some(Gathering { until, returned: (readers, quickly) }) = gathering
+            && !self.wait_for(&mut queue, readers, Some(quickly))
+        {
+            self.wait_for(&mut queue, usize::MAX, Some(until));
         }
+        self.wait_for(&mut queue, 1, None);
         if queue.closed {
             return None;
         }
@@ -58,5 +69,18 @@ impl Shared {
         // Cancelled requests need no result.
         round.retain(|waiting| !waiting.reply.is_closed());
         Some(round)
+    }
+
+    /// Waits until `wanted` readers wait, or the queue is closed. Returns whether that was before `until`.
+    fn wait_for(&self, queue: &mut MutexGuard<'_, Queue>, wanted: usize, until: Option<Instant>) -> bool {
+        queue.wanted = wanted;
+        while queue.waiting.len() < wanted && !queue.closed {
+            match until {
+                Some(until) if self.wake.wait_until(queue, until).timed_out() => return false,
+                Some(_) => {}
+                None => self.wake.wait(queue),
+            }
+        }
+        true
     }
 }

@@ -63,7 +63,7 @@ impl RoundThread {
     pub(super) fn run(&mut self, pulse: &Pulse) {
         // After a panic the state of the session is unknown.
         self.session = None;
-        while let Some(round) = self.shared.next_round() {
+        while let Some(round) = self.shared.next_round(self.pace.gathering()) {
             if round.is_empty() {
                 continue;
             }
@@ -89,7 +89,6 @@ impl RoundThread {
                 }
             };
             ReplyBatcher::deliver(round.into_iter().map(|waiting| (waiting.replies, (waiting.reply, found.clone()))));
-            self.pace.gather();
         }
     }
 
@@ -154,14 +153,14 @@ impl RoundThread {
 
     /// Records the changes that a round found, before its readers get their reply.
     fn record(&mut self, epoch: u64, seen: Seen) -> Round {
-        let Seen { snapshot, horizon, changes, is_partial, .. } = seen;
+        let Seen { snapshot, mark, changes, is_partial, .. } = seen;
         self.numbered += 1;
         let number = self.numbered;
         // A change of all businesses has no tag of its own.
         let is_of_all =
             |change: &Change| change.touched.is_none() && change.business.is_nil() && change.table != "users";
         let is_of_all = is_partial || changes.iter().any(is_of_all);
-        let misses_some = |last: &Arc<Round>| horizon.as_ref().is_some_and(|horizon| !last.snapshot.includes(horizon));
+        let misses_some = |last: &Arc<Round>| mark.as_ref().is_some_and(|mark| !last.snapshot.includes(mark));
         let known_since = match &self.last {
             Some(last) if !is_of_all && !misses_some(last) => last.known_since.clone(),
             // Or changes since the last round were removed from the log before this one could read them.
@@ -171,7 +170,7 @@ impl RoundThread {
             }
             None => {
                 self.changes.clear(number);
-                Arc::new(if is_of_all { snapshot.clone() } else { horizon.unwrap_or_default() })
+                Arc::new(if is_of_all { snapshot.clone() } else { mark.unwrap_or_default() })
             }
         };
         changes.iter().for_each(|change| self.record_change(change, number));

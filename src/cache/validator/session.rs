@@ -33,7 +33,8 @@ impl Session {
     /// Asks what has changed since the snapshot `since`, and returns it with the database's epoch.
     pub(super) fn ask(&mut self, since: Option<&Snapshot>) -> Result<(u64, Seen), BoxError> {
         let seen = changes_since(&mut self.conn, since)?;
-        let epoch = xxhash_rust::xxh3::xxh3_64_with_seed(seen.epoch.as_bytes(), self.identity);
-        Ok((epoch, seen))
+        let (id, log) = seen.epoch;
+        let seed = xxhash_rust::xxh3::xxh3_64_with_seed(&log.to_le_bytes(), self.identity);
+        Ok((xxhash_rust::xxh3::xxh3_64_with_seed(id.as_bytes(), seed), seen))
     }
 }

@@ -70,16 +70,15 @@ impl Validator {
         self.guard.gate().pass()?;
         let (reply, replied) = oneshot::channel();
         let replies = REPLIES.with(ReplyBatcher::open);
-        let first = {
+        let is_due = {
             let mut queue = self.shared.queue.lock();
             if queue.waiting.len() >= MAX_WAITING {
                 return Err(Error::busy());
             }
             queue.waiting.push(PendingValidation { reply, replies });
-            queue.waiting.len() == 1
+            queue.waiting.len() == queue.wanted
         };
-        // The thread sleeps only while the queue is empty.
-        if first {
+        if is_due {
             self.shared.wake.notify_one();
         }
         match tokio::time::timeout(self.deadline, replied).await {
