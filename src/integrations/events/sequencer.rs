@@ -20,8 +20,9 @@ const MAX_DELIVERIES: i64 = 5_000;
 /// Pause after each pass, unless there is more to do: changes gather, and passes cost a process at most a hundred transactions
 /// a second.
 const GATHERING: Duration = Duration::from_millis(10);
-/// How much longer than the pass the pause is, so that passes take at most a ninth of a core, however slow the database is.
-const PAUSE_FACTOR: u32 = 8;
+/// How much longer than the pass the pause is, so that passes take at most a thirtieth of a core, however slow the database is: a
+/// pass costs about the same for one change as for twenty.
+const PAUSE_FACTOR: u32 = 30;
 /// The longest pause, which delays events.
 const MAX_GATHERING: Duration = Duration::from_millis(200);
 
