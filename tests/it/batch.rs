@@ -386,7 +386,8 @@ fn batch_statement_count_independent_of_row_count() {
                 let ids: Vec<&Value> = results(&made).iter().map(|result| &result["id"]).collect();
                 let changes = ids.iter().enumerate().map(|(n, id)| match (resource, n % 2) {
                     ("leads", 1) => json!({ "id": id, "version": 1, "score": 9 }),
-                    ("bookings", 1) => json!({ "id": id, "status": "pending" }),
+                    // What concerns its time takes a look at the calendar.
+                    ("bookings", 0) => json!({ "id": id, "status": "pending" }),
                     _ => json!({ "id": id, "metadata": { "n": n } }),
                 });
                 let changed = act(api, resource, BatchAction::Update, json!({ "items": changes.collect::<Vec<_>>() }));

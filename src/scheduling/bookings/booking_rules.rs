@@ -46,12 +46,13 @@ fn lasts(start: DateTime<Utc>, end: DateTime<Utc>) -> Result<(), &'static str> {
 /// Sets the day, and refuses a time that is taken. Concurrent bookings of one member of staff wait here for each other;
 /// the exclusion constraint covers writes that bypass this. In a batch the first item gets the time.
 pub fn before(tx: &mut Tx<'_>, tenant: &Tenant, drafts: &mut [PendingRow]) -> Result<()> {
+    let concerned = |draft: &PendingRow| draft.is_accepted() && concerns_time(&draft.changes);
     let known =
-        drafts.iter().filter(|draft| draft.is_accepted() && !draft.changes.creates).map(|draft| draft.id).collect();
+        drafts.iter().filter(|draft| concerned(draft) && !draft.changes.creates).map(|draft| draft.id).collect();
     let stored: HashMap<Uuid, StoredBooking> =
         load_for_update(tx, tenant, known)?.into_iter().map(|row| (row.id, row)).collect();
     let mut slots = HashMap::new();
-    for draft in drafts.iter_mut().filter(|draft| draft.is_accepted()) {
+    for draft in drafts.iter_mut().filter(|draft| concerned(draft)) {
         let stored = stored.get(&draft.id).filter(|stored| stored.deleted_at.is_none());
         match complete(&mut draft.changes, stored) {
             Ok(slot) => drop(slot.map(|slot| slots.insert(draft.id, slot))),
@@ -66,12 +67,22 @@ pub fn before(tx: &mut Tx<'_>, tenant: &Tenant, drafts: &mut [PendingRow]) -> Re
         }
     }
     let mut calendar = Calendar::read(tx, tenant, &slots, stored.values())?;
-    for draft in drafts.iter_mut().filter(|draft| draft.is_accepted()) {
+    for draft in drafts.iter_mut().filter(|draft| concerned(draft)) {
         if let Err(reason) = calendar.write(draft.id, slots.remove(&draft.id)) {
             draft.refuse(reason);
         }
     }
     Ok(())
+}
+
+/// Whether a booking may take another time by `change`: one that only changes, say, the notes needs no look at the calendar.
+fn concerns_time(change: &Changeset) -> bool {
+    change.creates
+        || change.get(bookings::staff_id).is_some()
+        || change.get(bookings::starts_at).is_some()
+        || change.get(bookings::ends_at).is_some()
+        || change.get(bookings::time_zone).is_some()
+        || change.get(bookings::status).is_some()
 }
 
 /// Sets the day of a booking. Returns the time that it takes of its staff, if any. Errors: 422.
