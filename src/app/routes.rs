@@ -1,19 +1,22 @@
 //! All paths of the service on one page; those of resources follow from [`crate::app::registry`].
 
+use std::sync::LazyLock;
+
 use actix_web::http::Method;
-use actix_web::web::{self, ServiceConfig};
+use actix_web::web::{self, Data, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 
 use crate::app::registry::{MODULES, RESOURCES};
 use crate::app::{explorer, openapi};
 use crate::base::error::Error;
+use crate::http::direct_routes::DirectRoutes;
 use crate::http::routing;
 use crate::identity;
 use crate::integrations::bulk;
 use crate::integrations::events;
 use crate::monitoring::{cache, health};
 use crate::resource;
-use crate::resource::http::API;
+use crate::resource::http::{API, ReadRouter};
 
 /// Registers the health probes.
 pub fn probes(config: &mut ServiceConfig) {
@@ -27,7 +30,14 @@ pub fn probes(config: &mut ServiceConfig) {
     }
 }
 
+/// Finds the reads of resources.
+pub const DIRECT: DirectRoutes = DirectRoutes(|request| {
+    static READS: LazyLock<ReadRouter> = LazyLock::new(|| ReadRouter::new(&RESOURCES));
+    READS.find(request)
+});
+
 pub fn configure(config: &mut ServiceConfig) {
+    config.app_data(Data::new(DIRECT));
     probes(config);
     routing::resource("/health/detailed").on(Method::GET, health::detailed).register(config);
     config.service(

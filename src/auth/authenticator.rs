@@ -101,7 +101,7 @@ impl Authenticator {
             self.note_use(claimed);
             return Ok(None);
         }
-        let found = look_up(self.db.clone(), claimed.credential(hash)).await?;
+        let found = Box::pin(look_up(self.db.clone(), claimed.credential(hash))).await?;
         let base = Some(round.clone());
         let identity = self.remembered(hash, found.map(|found| Identity { base, ..found }))?;
         self.note_use(&identity);

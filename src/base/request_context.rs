@@ -19,6 +19,8 @@ pub struct RequestContext {
     /// Time spent waiting for validation rounds.
     pub cache: Cell<Duration>,
     pub quota: Cell<Option<Quota>>,
+    /// The route, where it was found without the router.
+    pub route: Cell<Option<&'static str>>,
     /// Where this service may send requests.
     egress_policy: EgressPolicy,
     /// Number of unknown names that were compared with known ones.
@@ -66,6 +68,7 @@ impl RequestContext {
             statements: Cell::default(),
             cache: Cell::default(),
             quota: Cell::default(),
+            route: Cell::default(),
             egress_policy: EgressPolicy::default(),
             guesses: Cell::default(),
             unhurried: Cell::default(),

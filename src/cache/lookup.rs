@@ -48,7 +48,8 @@ impl Cache {
             }
             Counters::up(&counters.invalidations);
         }
-        self.fill(query, round, compute).await
+        // In a box, so that hits do not carry the space of a miss.
+        Box::pin(self.fill(query, round, compute)).await
     }
 
     /// Returns the entry of Redis for `key`, if it is a hit for a request that joined `round`, which becomes its base.

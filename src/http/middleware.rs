@@ -1,10 +1,12 @@
 //! The outermost middleware: assigns each request its id and time limit, catches panics, records metrics and the access
 //! log, and adds the headers that all responses have.
 
+use std::borrow::Cow;
 use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
 use std::time::Instant;
 
+use actix_web::HttpResponse;
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::error::InternalError;
@@ -17,6 +19,7 @@ use futures_util::FutureExt;
 use super::access_log;
 use super::connections::Activity;
 use super::cors;
+use super::direct_routes::DirectRoutes;
 use super::rate_limit::limiter::RateLimiter;
 use super::request_id::request_id;
 use super::request_timeout::within;
@@ -40,6 +43,11 @@ pub async fn handle(
     else {
         return Err(Error::Internal("the HTTP layer is not set up".into()).into());
     };
+    // The router's middleware adds the headers of CORS.
+    let direct = match settings.cors_origins.is_empty() {
+        true => shared::<DirectRoutes>(&request).and_then(|routes| (routes.0)(request.request())),
+        false => None,
+    };
     let in_flight = request.conn_data::<Rc<Activity>>().map(Activity::begin);
     let draining = lifecycle.is_draining();
     let context = RequestContext::new(request_id(&request)).with_egress_policy(&settings.egress_policy);
@@ -48,7 +56,14 @@ pub async fn handle(
             let outcome = match cors::refused(&request, &settings.cors_origins) {
                 Some(refusal) => Err(refusal.into()),
                 None => {
-                    let serving = within(settings.request_timeout, next.call(request));
+                    let serving = async move {
+                        let Some(direct) = direct else {
+                            return next.call(request).await.map(ServiceResponse::map_into_boxed_body);
+                        };
+                        let _ = CONTEXT.try_with(|context| context.route.set(Some(direct.route)));
+                        Ok(request.into_response(direct.response.await.unwrap_or_else(HttpResponse::from_error)))
+                    };
+                    let serving = within(settings.request_timeout, serving);
                     match AssertUnwindSafe(serving).catch_unwind().await {
                         Ok(Ok(served)) => served,
                         Ok(Err(timed_out)) => Err(timed_out.into()),
@@ -58,7 +73,7 @@ pub async fn handle(
             };
             match outcome {
                 Ok(response) => {
-                    let response = response.map_into_boxed_body().map_body(|_, body| match in_flight {
+                    let response = response.map_body(|_, body| match in_flight {
                         Some(in_flight) => in_flight.until_sent(body),
                         None => body,
                     });
@@ -88,7 +103,8 @@ fn finish(
     rate_limiter: &RateLimiter,
 ) -> ServiceResponse<BoxBody> {
     let status = response.status();
-    let route = response.request().match_pattern();
+    let found = CONTEXT.try_with(|context| context.route.get()).ok().flatten();
+    let route = found.map(Cow::Borrowed).or_else(|| response.request().match_pattern().map(Cow::Owned));
     record(method.as_str(), route.as_deref().unwrap_or("-"), status, began);
     let is_docs = route.as_deref().is_some_and(|route| route.starts_with("/docs"));
     let head = response.response_mut().head_mut();

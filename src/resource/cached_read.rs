@@ -29,11 +29,11 @@ pub async fn cached_read(
     ask: impl Fn(&TenantSettings) -> Result<Arc<ReadQuery>>,
 ) -> Result<HttpResponse> {
     let Some(cache) = reads.cache.as_ref().filter(|cache| !cache.is_bypassed()) else {
-        caller = caller.looked_up().await?;
+        caller = Box::pin(caller.looked_up()).await?;
         let tenant = caller.identity().require(resource.area, Action::Read)?;
         let query = ask(caller.business())?;
         may_include(&caller, query.resource, query.view())?;
-        let fresh = compute_read(query, reads.clone(), tenant).await?;
+        let fresh = Box::pin(compute_read(query, reads.clone(), tenant)).await?;
         return Ok(response::entry(request, &Entry::uncached(fresh), Source::Bypass, None));
     };
     let control = CacheControl::of(request);
@@ -52,7 +52,7 @@ pub async fn cached_read(
     may_include(&caller, query.resource, query.view())?;
     if control.no_store || !query.resource.cacheable {
         cache.count_bypass(resource.plural);
-        let fresh = compute_read(query, reads.clone(), tenant).await?;
+        let fresh = Box::pin(compute_read(query, reads.clone(), tenant)).await?;
         return Ok(response::entry(request, &Entry::uncached(fresh), Source::Bypass, None));
     }
     let key = query.key(caller.business(), role, restricted_to);

@@ -39,8 +39,19 @@ pub(super) async fn read(
     caller: UnverifiedCaller,
     request: HttpRequest,
 ) -> Result<HttpResponse> {
+    row(resource, request::id(resource, &request).ok(), reads, caller, request).await
+}
+
+/// Reads the row `id`; `None`: what the path has there is no id.
+pub(super) async fn row(
+    resource: &'static Resource,
+    id: Option<Uuid>,
+    reads: Data<ReadService>,
+    caller: UnverifiedCaller,
+    request: HttpRequest,
+) -> Result<HttpResponse> {
     let ask = |business: &TenantSettings| {
-        let id = request::id(resource, &request)?;
+        let id = id.ok_or_else(|| read_rows::not_found(resource))?;
         reads.parse_cached(resource, business, ReadRequest::One(id, request.query_string().to_owned()))
     };
     cached_read(reads.clone(), caller, &request, resource, ask).await
