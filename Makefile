@@ -42,7 +42,7 @@ test: features ## all tests, against a real PostgreSQL and Redis that the harnes
 	export RUST_TEST_THREADS=$${RUST_TEST_THREADS:-$$(( threads < 8 ? threads : 8 ))}; \
 	exec cargo test --locked $(FEATURES) $(ARGS)
 
-prove-cache: features ## test the cache under fault injection, and that tests catch every deliberate bug (5 minutes)
+prove-cache: features ## test the cache under fault injection, and that tests catch every deliberate bug (8 minutes)
 	@RAPPORT_TEST_POSTGRES_BIN=$$(scripts/postgres.sh) || exit 1; export RAPPORT_TEST_POSTGRES_BIN; \
 	RAPPORT_TEST_REDIS_SERVER=$$(scripts/redis.sh) || exit 1; export RAPPORT_TEST_REDIS_SERVER; \
 	export RAPPORT_HISTORY_SECONDS=$${RAPPORT_HISTORY_SECONDS:-120}; \

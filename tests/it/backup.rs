@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 use crate::lifecycle::{Process, State};
 use crate::support::receiver::Receiver;
 use crate::support::{
-    Client, Database, OwnServer, Program, Service, make_business, make_key, postgres_program, redis, scratch, until,
+    Client, Database, OwnServer, Program, Service, give_to_server, make_business, make_key, postgres_program, redis,
+    scratch, until,
 };
 
 /// The block of docs/BACKUP.md that is marked `<!-- tried: name -->`.
@@ -266,7 +267,7 @@ fn point_in_time_restore_ignores_newer_cache_in_redis() {
     until("the log is archived", || archived.exists());
 
     run("recover", &[("BASE", &base), ("WAL", &wal), ("TIME", &time)]).expect("the programs");
-    give_to_server(&server.state, &base);
+    give_to_server(&server.state, base.as_ref());
     let recovered = OwnServer::start("recovered");
     let database = recovered.database("crm");
     until("recovery has ended", || database.cell("SELECT pg_is_in_recovery()::text") == "false");
@@ -277,11 +278,4 @@ fn point_in_time_restore_ignores_newer_cache_in_redis() {
     restored.client.patch(&path, json!({ "title": "Window" })).expect(200);
     assert_eq!(restored.client.get(&path).expect(200).json["title"], "Window");
     assert_eq!(Client::new(service.address, &key).get(&path).expect(200).json["title"], "Too late");
-}
-
-/// Gives the files to the OS user that runs the test servers.
-fn give_to_server(like: &std::path::Path, folder: &str) {
-    let owner = format!("--reference={}", like.join("run").display());
-    let output = Command::new("chown").args(["-R", &owner, folder]).output().expect("chown");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }

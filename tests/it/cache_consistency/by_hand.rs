@@ -7,6 +7,7 @@ use rand::Rng;
 use rand::seq::IndexedRandom;
 
 use super::History;
+use super::primary::try_to_run;
 use super::world::World;
 
 /// More than a validation round reads one by one.
@@ -36,8 +37,8 @@ const TRIM_BY_TIME: &str =
 /// Breaks the rules that the database keeps.
 pub fn break_database(world: &World, mutant: Option<&'static str>) {
     match mutant {
-        Some("without-old-links") => world.database.run(NEW_LINKS),
-        Some("horizon-by-time") => world.database.run(TRIM_BY_TIME),
+        Some("without-old-links") => world.primary.database().run(NEW_LINKS),
+        Some("horizon-by-time") => world.primary.database().run(TRIM_BY_TIME),
         _ => {}
     }
 }
@@ -57,7 +58,7 @@ impl History {
             Some("horizon-by-time") => "SELECT rapport_trim_change_log('0', 100000)",
             _ => TRIM,
         };
-        let _ = self.world.connect().map(|mut conn| conn.batch_execute(sql));
+        try_to_run(&self.world.primary, sql);
     }
 
     /// A change after many others of the same transaction.
@@ -85,7 +86,7 @@ impl History {
         let Some(known) = self.known(lead) else { return };
         known.most.fetch_add(1, Ordering::SeqCst);
         let sql = sql(format!("UPDATE leads SET version = version + 1, title = 'Roof' WHERE id = '{lead}'"));
-        let Some(mut conn) = self.world.connect() else { return };
+        let Some(mut conn) = self.world.primary.connect() else { return };
         if conn.batch_execute(&sql).is_ok() && !sql.ends_with("ROLLBACK") {
             // The resulting version is unknown; it is at least one more than the last known.
             let row =

@@ -1,8 +1,8 @@
 //! Tests the cache's consistency under fault injection: a read that began after a write was acknowledged never shows
 //! older data, on any replica, whatever happens to Redis, to the processes, and to PostgreSQL and the connections to it.
 //!
-//! Writers, readers and faults run at random for a while. Rows carry their version, so every response is checked on
-//! arrival:
+//! Writers, readers and faults run at random for a while: in one history PostgreSQL crashes, in another its standby takes
+//! over. Rows carry their version, so every response is checked on arrival:
 //! - no row is older than its newest write that was acknowledged before the read began, nor than what any read that
 //!   ended before showed;
 //! - no row is newer than any attempted write;
@@ -10,22 +10,23 @@
 //! - a response that is confirmed (304) is judged as if it had been sent again;
 //! - a key that was deleted, acknowledged, is refused.
 //!
-//! `RAPPORT_HISTORY_SECONDS` sets the duration (8), `RAPPORT_HISTORY_READS` how many reads there are at least (0). `make prove-cache` runs it for minutes, and against deliberate bugs
-//! in the protocol, each of which must be caught.
+//! `RAPPORT_HISTORY_SECONDS` sets the duration (8), `RAPPORT_HISTORY_READS` how many reads there are at least (0). `make prove-cache` runs
+//! it for minutes, and against deliberate bugs in the protocol, each of which must be caught.
 
 mod by_hand;
+mod primary;
 mod world;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use diesel::connection::SimpleConnection;
 use parking_lot::{Mutex, RwLock};
 use rand::Rng;
 use rand::seq::IndexedRandom;
 use serde_json::{Value, json};
 
+use self::primary::{Primary, try_to_run};
 use self::world::World;
 use crate::support::Answer;
 use crate::support::proxy::Mode;
@@ -65,11 +66,12 @@ struct History {
     writes: AtomicU64,
     refused: AtomicU64,
     faults: AtomicU64,
+    failovers: AtomicU64,
 }
 
 impl History {
-    fn begin(mutant: Option<&'static str>, seconds: u64, least_reads: u64) -> Self {
-        let world = World::begin(mutant);
+    fn begin(mutant: Option<&'static str>, primary: Primary, seconds: u64, least_reads: u64) -> Self {
+        let world = World::begin(mutant, primary);
         let api = &world.replicas[0].client;
         let companies: Vec<String> =
             ["Brekke", "Klein"].map(|name| api.make("companies", json!({ "name": name }))).into();
@@ -96,6 +98,7 @@ impl History {
             writes: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             faults: AtomicU64::new(0),
+            failovers: AtomicU64::new(0),
         }
     }
 
@@ -279,7 +282,7 @@ impl History {
     }
 
     fn do_harm(&self) {
-        let World { database, redis, mutant, .. } = &self.world;
+        let World { primary, redis, mutant, .. } = &self.world;
         let replica = self.any_replica();
         let pause = |millis| std::thread::sleep(Duration::from_millis(millis));
         self.faults.fetch_add(1, Ordering::Relaxed);
@@ -305,12 +308,12 @@ impl History {
             6 => {
                 replica.kill();
                 pause(100);
-                replica.up(database, *mutant);
+                replica.up(&primary.database(), *mutant);
             }
             7 => {
                 // Occupies every connection for a while.
                 let locked = "BEGIN; LOCK TABLE leads IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep(0.3); COMMIT";
-                let _ = self.world.connect().map(|mut conn| conn.batch_execute(locked));
+                try_to_run(primary, locked);
             }
             8 => {
                 replica.database.set(Mode::Hole);
@@ -322,18 +325,22 @@ impl History {
                 pause(400);
                 replica.database.set(Mode::Pass);
             }
-            10 | 11 => {
-                if !(rand::rng().random_bool(0.5) && world::restart_server()) {
-                    self.world.connect().iter_mut().for_each(world::crash_server);
-                }
+            10 | 11 if primary.can_crash() => {
+                primary.crash(rand::rng().random_bool(0.5));
                 pause(300);
             }
-            _ => {
+            _ if primary.can_crash() => {
                 let ended = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
                              WHERE datname = current_database() AND application_name LIKE 'rapport%'";
-                let _ = self.world.connect().map(|mut conn| conn.batch_execute(ended));
+                try_to_run(primary, ended);
             }
+            _ => redis.restart(false),
         }
+    }
+
+    fn fail_over(&self) {
+        self.world.primary.fail_over();
+        self.failovers.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Runs to the end and returns the violations.
@@ -353,6 +360,9 @@ impl History {
             again(Self::write_by_hand, 60);
             again(Self::revoke_key, 300);
             again(Self::do_harm, 500);
+            if !self.world.primary.can_crash() {
+                again(Self::fail_over, 1_000);
+            }
         });
         // Sampled hits were recomputed in the background: none may be inconsistent.
         for replica in &self.world.replicas {
@@ -363,7 +373,7 @@ impl History {
         }
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         println!(
-            "history{}: {} reads judged ({} hits, {} confirmed), {} writes, {} keys revoked, {} faults, {} refusals, {} rows made; \
+            "history{}: {} reads judged ({} hits, {} confirmed), {} writes, {} keys revoked, {} faults, {} failovers, {} refusals, {} rows made; \
              {} violations",
             self.world.mutant.map(|mutant| format!(" of {mutant}")).unwrap_or_default(),
             count(&self.reads),
@@ -372,6 +382,7 @@ impl History {
             count(&self.writes),
             count(&self.revoked),
             count(&self.faults),
+            count(&self.failovers),
             count(&self.refused),
             count(&self.made),
             self.violations.lock().len(),
@@ -387,9 +398,15 @@ fn seconds(default: u64) -> u64 {
 #[test]
 fn read_during_faults_never_older_than_acknowledged_write() {
     let least_reads = std::env::var("RAPPORT_HISTORY_READS").ok().and_then(|text| text.parse().ok()).unwrap_or(0);
-    let history = History::begin(None, seconds(8), least_reads);
+    let history = History::begin(None, Primary::crashing(), seconds(8), least_reads);
     let (reads, violations) = (history.until, history.run());
     assert!(violations.is_empty(), "{reads:?}:\n{}", violations.join("\n"));
+}
+
+#[test]
+fn read_during_failovers_never_older_than_acknowledged_write() {
+    let violations = History::begin(None, Primary::failing_over(), seconds(8), 0).run();
+    assert!(violations.is_empty(), "{}", violations.join("\n"));
 }
 
 #[cfg(feature = "mutants")]
@@ -400,7 +417,7 @@ fn each_cache_protocol_mutant_is_detected() {
         if only.as_deref().is_some_and(|only| only != name) {
             continue;
         }
-        let violations = History::begin(Some(name), 60, 0).run();
+        let violations = History::begin(Some(name), Primary::crashing(), 60, 0).run();
         println!("{name}: {}", violations.first().map_or("NOT CAUGHT", String::as_str));
         assert!(!violations.is_empty(), "{name} was not caught within a minute");
     }

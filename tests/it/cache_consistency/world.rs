@@ -1,34 +1,22 @@
-//! The environment of the consistency test: a PostgreSQL that can crash, restart and become unreachable, a Redis that can be
+//! The environment of the consistency test: a PostgreSQL that can crash or fail over and become unreachable, a Redis that can be
 //! killed and rolled back, three replicas that can be killed.
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::LazyLock;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use diesel::{Connection, PgConnection};
 use parking_lot::Mutex;
 use rapport::auth::Role;
-use rapport::db::migrate;
 
+use super::primary::Primary;
 use crate::support::proxy::Proxy;
-use crate::support::{Client, Database, OwnServer, make_business, make_key};
+use crate::support::{Client, Database, make_business, make_key, until};
 
 pub const REPLICAS: usize = 3;
 
 fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port").port()
-}
-
-/// Waits until `ready` returns true.
-fn until(what: &str, ready: impl Fn() -> bool) {
-    let began = Instant::now();
-    while !ready() {
-        assert!(began.elapsed() < Duration::from_secs(20), "{what} does not come up");
-        std::thread::sleep(Duration::from_millis(10));
-    }
 }
 
 /// A Redis server of this test.
@@ -182,60 +170,17 @@ impl Drop for Replica {
     }
 }
 
-/// The server of all histories of this process, since some faults are the whole server's.
-static SERVER: LazyLock<OwnServer> = LazyLock::new(|| OwnServer::start_restarting("history"));
-
-/// A new database, whose acknowledged commits survive a crash of the server.
-fn create_database() -> Database {
-    static NUMBER: AtomicU32 = AtomicU32::new(0);
-    let name = format!("history_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
-    let admin = SERVER.database("postgres");
-    until("the server", || PgConnection::establish(&admin.url).is_ok());
-    let database = SERVER.create(&name, "TEMPLATE template0 ENCODING 'UTF8'");
-    database.run(&format!("ALTER DATABASE {name} SET synchronous_commit = on"));
-    migrate::run(&database.url).expect("migrations");
-    database
-}
-
-/// Kills a backend, so that the server recovers from a crash.
-pub fn crash_server(conn: &mut PgConnection) {
-    let pid = crate::support::statement("SELECT pg_backend_pid()").row(conn).ok().flatten().and_then(|row| row.int(0));
-    if let Some(pid) = pid {
-        // SAFETY: a process of our server.
-        unsafe { libc::kill(pid as i32, libc::SIGKILL) };
-    }
-}
-
-/// Ends the server as in an emergency; what started it starts it again. Returns whether it did: a server that ends more often
-/// than once a minute is given up.
-pub fn restart_server() -> bool {
-    static LAST: Mutex<Option<Instant>> = Mutex::new(None);
-    let mut last = LAST.lock();
-    if last.is_some_and(|at| at.elapsed() < Duration::from_secs(65)) {
-        return false;
-    }
-    *last = Some(Instant::now());
-    let folders = std::fs::read_dir(&SERVER.state).into_iter().flatten().flatten();
-    let files = folders.filter_map(|folder| std::fs::read_to_string(folder.path().join("postmaster.pid")).ok());
-    let pids = files.filter_map(|text| text.lines().next()?.trim().parse::<i32>().ok());
-    for pid in pids {
-        // SAFETY: the server is ours.
-        unsafe { libc::kill(pid, libc::SIGQUIT) };
-    }
-    true
-}
-
 pub struct World {
-    pub database: Database,
+    pub primary: Primary,
     pub redis: Redis,
     pub replicas: Vec<Replica>,
     pub mutant: Option<&'static str>,
 }
 
 impl World {
-    pub fn begin(mutant: Option<&'static str>) -> Self {
+    pub fn begin(mutant: Option<&'static str>, primary: Primary) -> Self {
         rapport::app::registry::install();
-        let database = create_database();
+        let database = primary.database();
         let business = make_business(&database, "acme");
         let key = make_key(&database, business, Role::Owner);
         let redis = Redis::start();
@@ -246,18 +191,13 @@ impl World {
                 Replica {
                     client: Client::new(([127, 0, 0, 1], port).into(), &key),
                     proxy,
-                    database: Proxy::to_postgres(&database.url),
+                    database: Proxy::to_primary(primary.url.clone()),
                     port,
                     child: Mutex::new(None),
                 }
             })
             .collect();
         replicas.iter().for_each(|replica| replica.up(&database, mutant));
-        Self { database, redis, replicas, mutant }
-    }
-
-    /// A connection past the service, unless the server is away.
-    pub fn connect(&self) -> Option<PgConnection> {
-        PgConnection::establish(&self.database.url).ok()
+        Self { primary, redis, replicas, mutant }
     }
 }

@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
+use parking_lot::Mutex;
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Mode {
@@ -31,9 +33,17 @@ impl Proxy {
 
     /// A proxy to the PostgreSQL that `url` names by the folder of its Unix socket.
     pub fn to_postgres(url: &str) -> Self {
-        let host = url.split(['@', '/']).nth(3).expect("a host");
-        let folder = percent_encoding::percent_decode_str(host).decode_utf8().expect("a path").into_owned();
-        Self::through(move || Ok(OwnedFd::from(UnixStream::connect(format!("{folder}/.s.PGSQL.5432"))?).into()))
+        Self::to_primary(Arc::new(Mutex::new(url.to_owned())))
+    }
+
+    /// As [`Proxy::to_postgres`], to the server that `url` names when a client connects.
+    pub fn to_primary(url: Arc<Mutex<String>>) -> Self {
+        Self::through(move || {
+            let url = url.lock().clone();
+            let host = url.split(['@', '/']).nth(3).expect("a host");
+            let folder = percent_encoding::percent_decode_str(host).decode_utf8().expect("a path");
+            Ok(OwnedFd::from(UnixStream::connect(format!("{folder}/.s.PGSQL.5432"))?).into())
+        })
     }
 
     /// The URL of the same database as `url`, through the proxy.

@@ -332,3 +332,10 @@ pub fn scratch(name: &str) -> PathBuf {
     std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o777)).expect("a folder for all");
     path
 }
+
+/// Gives the files to the OS user that runs the test servers.
+pub fn give_to_server(like: &Path, folder: &Path) {
+    let owner = format!("--reference={}", like.join("run").display());
+    let output = Command::new("chown").args(["-R", &owner]).arg(folder).output().expect("chown");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
