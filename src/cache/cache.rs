@@ -34,18 +34,18 @@ pub struct Cache {
 
 impl Cache {
     /// Opens the cache. `shape` identifies the response format of this binary: entries of another format are never
-    /// read. `guard` is notified when the validator connects.
+    /// read. `nodes` are the URLs of the database's nodes. `guard` is notified when the validator connects.
     /// Errors: 500 when threads cannot be started or the URL of Redis is invalid.
     pub fn open(
         args: &CacheArgs,
         redis: &RedisArgs,
-        url: &str,
+        nodes: &[String],
         shape: u64,
         supervisor: &Supervisor,
         guard: Arc<DatabaseGate>,
     ) -> Result<Self> {
         let timeout = Duration::from_millis(args.cache_validation_timeout_ms);
-        let validator = Validator::start(url, timeout, supervisor, guard)?;
+        let validator = Validator::start(nodes, timeout, supervisor, guard)?;
         let counters = Arc::new(CounterRegistry::default());
         let prefix = format!("{}{shape:016x}:", redis.cache_prefix);
         Ok(Self {

@@ -6,24 +6,27 @@ use super::snapshot::Snapshot;
 use super::tags::CacheTag;
 
 /// Version of the encoding. A process reads only its own.
-const FORM: &[u8; 8] = b"rapport2";
+const FORM: &[u8; 8] = b"rapport3";
 
-/// An entry of Redis: what another process computed, and the snapshot and the epoch of the round after which it did.
+/// An entry of Redis: what another process computed, and for each database node the epoch and the snapshot of the round after which
+/// it did.
 pub struct StoredEntry {
-    pub epoch: u64,
-    pub snapshot: Snapshot,
+    pub nodes: Vec<(u64, Snapshot)>,
     pub tags: Vec<CacheTag>,
     pub response: ComputedResponse,
 }
 
-/// Layout: `form, checksum, epoch, snapshot, tags, query, etag, body`. Integers are little-endian; every part of varying
+/// Layout: `form, checksum, nodes, tags, query, etag, body`; a node is `epoch, snapshot`. Integers are little-endian; every part of varying
 /// length is preceded by its length as `u32`.
 pub fn encode(key: &Key, entry: &Entry) -> Vec<u8> {
     let mut out = Vec::with_capacity(entry.body.len() + key.query.len() + 128);
     out.extend_from_slice(FORM);
     out.extend_from_slice(&[0; 8]);
-    out.extend_from_slice(&entry.base.epoch.to_le_bytes());
-    put(&mut out, entry.base.snapshot.to_string().as_bytes());
+    out.extend_from_slice(&(entry.base.nodes.len() as u32).to_le_bytes());
+    for node in &entry.base.nodes {
+        out.extend_from_slice(&node.epoch.to_le_bytes());
+        put(&mut out, node.snapshot.to_string().as_bytes());
+    }
     put(&mut out, &entry.tags.iter().flat_map(|tag| tag.key().to_le_bytes()).collect::<Vec<u8>>());
     put(&mut out, key.query.as_bytes());
     put(&mut out, entry.etag.as_bytes());
@@ -40,8 +43,12 @@ pub fn decode(key: &Key, bytes: &[u8]) -> Option<StoredEntry> {
     if u64::from_le_bytes(*sum) != checksum(key, rest) {
         return None;
     }
-    let epoch = u64::from_le_bytes(*take::<8>(&mut rest)?);
-    let snapshot = std::str::from_utf8(part(&mut rest)?).ok()?.parse().ok()?;
+    let count = u32::from_le_bytes(*take::<4>(&mut rest)?);
+    let mut node = || {
+        let epoch = u64::from_le_bytes(*take::<8>(&mut rest)?);
+        Some((epoch, std::str::from_utf8(part(&mut rest)?).ok()?.parse().ok()?))
+    };
+    let nodes = (0..count).map(|_| node()).collect::<Option<Vec<(u64, Snapshot)>>>()?;
     let tags = part(&mut rest)?.chunks_exact(8).map(|tag| u64::from_le_bytes(tag.try_into().unwrap_or_default()));
     let tags: Vec<CacheTag> = tags.map(CacheTag::of_key).collect();
     if part(&mut rest)? != key.query.as_bytes() {
@@ -50,7 +57,7 @@ pub fn decode(key: &Key, bytes: &[u8]) -> Option<StoredEntry> {
     let etag = std::str::from_utf8(part(&mut rest)?).ok()?.to_owned();
     let body = part(&mut rest)?.to_vec();
     let response = ComputedResponse { body, etag, tags: Vec::new() };
-    rest.is_empty().then_some(StoredEntry { epoch, snapshot, tags, response })
+    rest.is_empty().then_some(StoredEntry { nodes, tags, response })
 }
 
 /// The checksum covers the key's owner too, so that an entry copied to another owner's key is rejected.
@@ -89,7 +96,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::cache::validator::Round;
+    use crate::cache::validator::{NodeRound, Round};
 
     fn key(business: u128, question: &str) -> Key {
         Key {
@@ -107,13 +114,14 @@ mod tests {
             body: Vec<u8>, epoch: u64, tags: Vec<u64>, question: String, other: String, flip: proptest::sample::Index,
         ) {
             let snapshot: Snapshot = "10:15:10,12".parse().expect("a snapshot");
-            let base = Arc::new(Round { epoch, snapshot: snapshot.clone(), ..Round::default() });
+            let node = |epoch| NodeRound { epoch, snapshot: snapshot.clone(), ..NodeRound::default() };
+            let base = Arc::new(Round { number: 1, nodes: [epoch, 7].map(node).into() });
             let tags: Vec<CacheTag> = tags.into_iter().map(CacheTag::of_key).collect();
             let response = ComputedResponse { body, etag: "\"1\"".into(), tags: Vec::new() };
             let entry = Entry::new(&tags, base, response, Duration::from_secs(1));
             let mut bytes = encode(&key(1, &question), &entry);
             let back = decode(&key(1, &question), &bytes).expect("the entry");
-            prop_assert_eq!((back.epoch, back.snapshot, back.tags), (epoch, snapshot, tags));
+            prop_assert_eq!((back.nodes, back.tags), (vec![(epoch, snapshot.clone()), (7, snapshot)], tags));
             prop_assert_eq!((&back.response.body[..], &*back.response.etag), (&entry.body[..], "\"1\""));
             prop_assert!(decode(&key(2, &question), &bytes).is_none());
             prop_assert!(other == question || decode(&key(1, &other), &bytes).is_none());

@@ -1,5 +1,7 @@
-//! When what a tag stands for changed last: the memory that entries and credentials are compared with.
+//! When what a tag stands for changed last: the memory that entries and credentials are compared with. Each database node has its
+//! own, since numbers of transactions are a server's.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::snapshot::Snapshot;
@@ -87,6 +89,21 @@ impl LastChanges {
             if xid & SEVERAL == 0 { snapshot.sees(xid) } else { snapshot.sees_up_to(xid & !SEVERAL) }
         };
         tags.iter().all(|tag| self.slots(*tag).iter().any(is_seen))
+    }
+}
+
+/// The last changes of every database node.
+pub struct ChangesOfNodes(pub Vec<Arc<LastChanges>>);
+
+impl ChangesOfNodes {
+    /// As [`LastChanges::is_current`], on all nodes.
+    pub fn is_current(&self, tags: &[CacheTag], base: u64) -> bool {
+        self.0.iter().all(|changes| changes.is_current(tags, base))
+    }
+
+    /// As [`LastChanges::all_seen_by`], with a snapshot of each node.
+    pub fn all_seen_by<'s>(&self, tags: &[CacheTag], snapshots: impl Iterator<Item = &'s Snapshot>) -> bool {
+        self.0.iter().zip(snapshots).all(|(changes, snapshot)| changes.all_seen_by(tags, snapshot))
     }
 }
 

@@ -54,12 +54,17 @@ impl Cache {
 
     /// Returns the entry of Redis for `key`, if it is a hit for a request that joined `round`, which becomes its base.
     pub(super) async fn look_up_in_redis(&self, key: &Key, ttl: Duration, round: &Arc<Round>) -> Option<Arc<Entry>> {
-        let StoredEntry { epoch, snapshot, tags, response } = self.redis.as_ref()?.get(key).await?;
+        let StoredEntry { nodes, tags, response } = self.redis.as_ref()?.get(key).await?;
         let counters = self.counters.of(key.resource);
         let changes = self.validator.changes();
-        let is_known = epoch == round.epoch && snapshot.includes(&round.known_since);
+        let is_known = nodes.len() == round.nodes.len()
+            && nodes
+                .iter()
+                .zip(&round.nodes)
+                .all(|((epoch, snapshot), now)| *epoch == now.epoch && snapshot.includes(&now.known_since));
+        let snapshots = nodes.iter().map(|(_, snapshot)| snapshot);
         // Compared last: a round of another epoch raises the floor before it empties the slots.
-        if is_known && changes.all_seen_by(&tags, &snapshot) && changes.is_current(&[], round.number) {
+        if is_known && changes.all_seen_by(&tags, snapshots) && changes.is_current(&[], round.number) {
             Counters::up(&counters.hits_redis);
             return Some(Arc::new(Entry::new(&tags, round.clone(), response, ttl)));
         }

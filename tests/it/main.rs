@@ -16,6 +16,7 @@ mod cache;
 mod cache_consistency;
 mod cache_dependencies;
 mod cache_model;
+mod cache_nodes;
 mod catalogue;
 mod catalogue_check;
 mod configuration;

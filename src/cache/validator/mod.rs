@@ -7,10 +7,11 @@
 //! A round reads the changes that its snapshot sees and that of the round before did not, records them
 //! ([`LastChanges`](super::last_changes::LastChanges)), and then replies to its readers.
 //!
-//! `validator` is what readers call, `queue` holds them, `round_thread` sends their rounds, when `pace` says; `session` is
-//! its connection, `changes` has the statements, `round` is what the readers get.
+//! `validator` is what readers call, `queue` holds them, `round_thread` sends their rounds, when `pace` says, to each `node` of
+//! the database; `session` is the connection to it, `changes` has the statements, `round` is what the readers get.
 
 mod changes;
+mod node;
 mod pace;
 mod queue;
 mod round;
@@ -18,5 +19,7 @@ mod round_thread;
 mod session;
 mod validator;
 
+#[cfg(test)]
+pub use self::round::NodeRound;
 pub use self::round::Round;
 pub use self::validator::{Validator, ValidatorStats};

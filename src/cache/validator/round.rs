@@ -8,8 +8,15 @@ use crate::cache::snapshot::Snapshot;
 /// as new.
 #[derive(Clone, Debug, Default)]
 pub struct Round {
-    /// 1, 2, 3, … in this process; 0 is before all.
+    /// Greater than that of every round before it in this process; 0 is before all.
     pub number: u64,
+    /// What each database node answered.
+    pub nodes: Box<[NodeRound]>,
+}
+
+/// What a round found out on one database node.
+#[derive(Clone, Debug, Default)]
+pub struct NodeRound {
     /// Identifies the database and its epoch: snapshots of different epochs cannot be compared.
     pub epoch: u64,
     pub snapshot: Snapshot,

@@ -2,67 +2,35 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use super::changes::{Change, Seen};
+use super::node::Node;
 use super::pace::Pace;
 use super::queue::Shared;
 use super::round::Round;
-use super::session::Session;
 use crate::base::error::BoxError;
 use crate::base::supervisor::Pulse;
 use crate::base::telemetry::metrics;
-use crate::cache::last_changes::LastChanges;
-use crate::cache::tags::CacheTag;
-use crate::db::backend_id::is_of_another_backend;
-use crate::db::{DatabaseGate, ReplyBatcher, connect, pooler};
+use crate::db::ReplyBatcher;
 
-/// Minimum time between attempts to connect. Rounds that are due before that fail at once.
-const RECONNECT: Duration = Duration::from_millis(100);
-
-/// Sends one round after the other on a connection of its own.
+/// Sends one round after the other to the database nodes.
 pub(super) struct RoundThread {
     shared: Arc<Shared>,
-    changes: Arc<LastChanges>,
-    url: String,
-    guard: Arc<DatabaseGate>,
-    timeout: Duration,
-    session: Option<Session>,
-    connected_at: Option<Instant>,
-    /// The last round that succeeded, on whichever connection.
-    last: Option<Arc<Round>>,
-    /// How many rounds have succeeded.
-    numbered: u64,
+    nodes: Vec<Node>,
+    /// Of the last round that was tried.
+    number: u64,
     pace: Pace,
 }
 
 impl RoundThread {
-    /// Does not connect yet. `timeout` bounds each round.
-    pub(super) fn new(
-        shared: Arc<Shared>,
-        changes: Arc<LastChanges>,
-        url: &str,
-        guard: Arc<DatabaseGate>,
-        timeout: Duration,
-    ) -> Self {
-        Self {
-            shared,
-            changes,
-            url: url.to_owned(),
-            guard,
-            timeout,
-            session: None,
-            connected_at: None,
-            last: None,
-            numbered: 0,
-            pace: Pace::default(),
-        }
+    pub(super) fn new(shared: Arc<Shared>, nodes: Vec<Node>) -> Self {
+        Self { shared, nodes, number: 0, pace: Pace::default() }
     }
 
     /// Sends rounds until the service stops.
     pub(super) fn run(&mut self, pulse: &Pulse) {
-        // After a panic the state of the session is unknown.
-        self.session = None;
+        // After a panic the state of the sessions is unknown.
+        self.nodes.iter_mut().for_each(Node::disconnect);
         while let Some(round) = self.shared.next_round(self.pace.gathering()) {
             if round.is_empty() {
                 continue;
@@ -120,87 +88,13 @@ impl RoundThread {
         round
     }
 
+    /// Asks each node, one after the other. Where one fails, the round does: what the others found stays recorded.
     fn ask(&mut self) -> Result<Arc<Round>, BoxError> {
-        let asked = self.try_to_ask();
-        if let Err(error) = &asked
-            && (error.is::<pooler::PoolerSharesConnections>()
-                || error.downcast_ref().is_some_and(is_of_another_backend))
-        {
-            self.guard.gate().close();
+        if self.shared.reconnect.swap(false, Ordering::AcqRel) {
+            self.nodes.iter_mut().for_each(Node::disconnect);
         }
-        asked
-    }
-
-    fn try_to_ask(&mut self) -> Result<Arc<Round>, BoxError> {
-        let session = self.session.take().filter(|_| !self.shared.reconnect.swap(false, Ordering::AcqRel));
-        let session = session.filter(|session| session.gate_epoch == self.guard.gate().epoch());
-        let mut session = match session {
-            Some(session) => session,
-            None => self.connect()?,
-        };
-        let (mut epoch, mut seen) = session.ask(self.last.as_ref().map(|last| &last.snapshot))?;
-        if self.last.as_ref().is_some_and(|last| last.epoch != epoch) {
-            // Another history: what is known of the one before says nothing.
-            self.last = None;
-            (epoch, seen) = session.ask(None)?;
-        }
-        // Stored only on success: a session that failed is dropped.
-        self.session = Some(session);
-        let round = Arc::new(self.record(epoch, seen));
-        self.last = Some(round.clone());
-        Ok(round)
-    }
-
-    /// Records the changes that a round found, before its readers get their reply.
-    fn record(&mut self, epoch: u64, seen: Seen) -> Round {
-        let Seen { snapshot, mark, changes, is_partial, .. } = seen;
-        self.numbered += 1;
-        let number = self.numbered;
-        // A change of all businesses has no tag of its own.
-        let is_of_all =
-            |change: &Change| change.touched.is_none() && change.business.is_nil() && change.table != "users";
-        let is_of_all = is_partial || changes.iter().any(is_of_all);
-        let misses_some = |last: &Arc<Round>| mark.as_ref().is_some_and(|mark| !last.snapshot.includes(mark));
-        let known_since = match &self.last {
-            Some(last) if !is_of_all && !misses_some(last) => last.known_since.clone(),
-            // Or changes since the last round were removed from the log before this one could read them.
-            Some(_) => {
-                self.changes.forget_before(number);
-                Arc::new(snapshot.clone())
-            }
-            None => {
-                self.changes.clear(number);
-                Arc::new(if is_of_all { snapshot.clone() } else { mark.unwrap_or_default() })
-            }
-        };
-        changes.iter().for_each(|change| self.record_change(change, number));
-        Round { number, epoch, snapshot, known_since }
-    }
-
-    fn record_change(&self, change: &Change, number: u64) {
-        let Change { xid, is_several, business, table, touched } = change;
-        let record = |tag| self.changes.record(tag, number, *xid, *is_several);
-        match touched {
-            Some(ids) => ids.iter().for_each(|id| record(CacheTag::row(*business, table, *id))),
-            None => record(CacheTag::whole(*business, table)),
-        }
-        record(CacheTag::table(*business, table));
-    }
-
-    fn connect(&mut self) -> Result<Session, BoxError> {
-        if self.connected_at.is_some_and(|at| at.elapsed() < RECONNECT) {
-            return Err("the connection was lost a moment ago".into());
-        }
-        self.connected_at = Some(Instant::now());
-        let epoch = self.guard.gate().epoch();
-        let conn = connect(&self.url)?;
-        // The first connection goes to the database that startup has checked.
-        if self.last.is_some() {
-            self.guard.suspect();
-        }
-        pooler::check(&self.url)?;
-        let session = Session::begin(conn, epoch, self.timeout)?;
-        self.connected_at = None;
-        Ok(session)
+        self.number += 1;
+        let nodes: Result<_, _> = self.nodes.iter_mut().map(|node| node.ask(self.number)).collect();
+        Ok(Arc::new(Round { number: self.number, nodes: nodes? }))
     }
 }

@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use super::node::Node;
 use super::queue::{PendingValidation, Reply, Shared};
 use super::round::Round;
 use super::round_thread::RoundThread;
 use crate::base::error::{Error, Result};
 use crate::base::supervisor::{Supervisor, Task};
-use crate::cache::last_changes::LastChanges;
+use crate::cache::last_changes::{ChangesOfNodes, LastChanges};
 use crate::db::{DatabaseGate, ReplyBatcher, pooler};
 
 /// Name of the thread that sends rounds, as a background task: without it no response can come from the cache.
@@ -37,7 +38,7 @@ pub struct ValidatorStats {
 /// Finds out what has changed: readers join its next round.
 pub struct Validator {
     shared: Arc<Shared>,
-    changes: Arc<LastChanges>,
+    changes: ChangesOfNodes,
     deadline: Duration,
     guard: Arc<DatabaseGate>,
 }
@@ -50,17 +51,25 @@ impl Drop for Validator {
 }
 
 impl Validator {
-    /// Starts the thread, which connects when the first reader joins. `deadline` bounds a reader's wait.
-    /// `guard` is notified of each new connection.
-    pub fn start(url: &str, deadline: Duration, supervisor: &Supervisor, guard: Arc<DatabaseGate>) -> Result<Self> {
+    /// Starts the thread, which connects when the first reader joins. `nodes` are the URLs of all database nodes that have rows:
+    /// each logs its own changes. `deadline` bounds a reader's wait. `guard` is notified of each new connection.
+    pub fn start(
+        nodes: &[String],
+        deadline: Duration,
+        supervisor: &Supervisor,
+        guard: Arc<DatabaseGate>,
+    ) -> Result<Self> {
         let shared = Arc::new(Shared::default());
-        let changes = Arc::new(LastChanges::default());
-        let mut thread = RoundThread::new(shared.clone(), changes.clone(), url, guard.clone(), deadline);
+        let changes: Vec<Arc<LastChanges>> = nodes.iter().map(|_| Arc::default()).collect();
+        let node = |(url, changes): (&String, &Arc<LastChanges>)| {
+            Node::new(url.clone(), changes.clone(), guard.clone(), deadline)
+        };
+        let mut thread = RoundThread::new(shared.clone(), nodes.iter().zip(&changes).map(node).collect());
         supervisor.spawn_thread(Task::required(VALIDATOR), "rounds", move |pulse| {
             thread.run(pulse);
             Ok(())
         })?;
-        Ok(Self { shared, changes, deadline, guard })
+        Ok(Self { shared, changes: ChangesOfNodes(changes), deadline, guard })
     }
 
     /// Returns the next round, whose statement is sent after this call began. What it has found is in
@@ -101,7 +110,7 @@ impl Validator {
     }
 
     /// What the rounds have found so far.
-    pub fn changes(&self) -> &LastChanges {
+    pub fn changes(&self) -> &ChangesOfNodes {
         &self.changes
     }
 

@@ -18,7 +18,7 @@ pub use post::Post;
 pub use program::Program;
 pub use samples::{Samples, link_target, module_of};
 pub use servers::{Database, OwnServer, folder, give_to_server, postgres_program, redis, scratch};
-pub use service::{Service, make_business, make_key, open_app, open_db};
+pub use service::{Service, configuration, make_business, make_key, open_app, open_db};
 
 /// Waits until `holds` is true, for a minute at most.
 #[track_caller]

@@ -126,7 +126,7 @@ impl Drop for Service {
 }
 
 /// The service's configuration in tests, changed by `settings`.
-fn configuration(settings: Settings) -> Config {
+pub fn configuration(settings: Settings) -> Config {
     let base = [
         "rapport",
         "--bind",
