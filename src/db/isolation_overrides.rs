@@ -4,8 +4,9 @@ use super::Isolation;
 use crate::base::suggest::did_you_mean;
 
 /// The transactions whose level can be set: those of a business that change its rows. Transactions that are correct at
-/// one level only (an export is a single snapshot) fix it in the code.
-pub const NAMED: [&str; 12] = [
+/// one level only (an export is a single snapshot; a merge must see the references that were made until it had its locks) fix it in the
+/// code.
+pub const NAMED: [&str; 10] = [
     "create",
     "update",
     "delete",
@@ -16,8 +17,6 @@ pub const NAMED: [&str; 12] = [
     "batch_delete",
     "processing",
     "conversion",
-    "merge",
-    "reversion",
 ];
 
 /// Attempts of a transaction above read committed: there all writers of the same rows but one fail and must retry, so
