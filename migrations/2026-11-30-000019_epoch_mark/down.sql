@@ -1,7 +1,8 @@
 -- A new epoch: what was removed in the last one has no horizon that says so.
 DELETE FROM cache_epoch;
 DROP TRIGGER log_emptied ON change_log;
-DROP FUNCTION rapport_log_emptied();
+DROP TRIGGER log_epoch ON cache_epoch;
+DROP FUNCTION rapport_log_emptied(), rapport_begin_epoch();
 ALTER TABLE change_log_horizons ADD COLUMN has_removed boolean NOT NULL DEFAULT false;
 ALTER TABLE cache_epoch DROP COLUMN mark;
 

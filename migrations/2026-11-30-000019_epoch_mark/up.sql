@@ -19,6 +19,17 @@ REVOKE EXECUTE ON FUNCTION rapport_log_emptied() FROM PUBLIC;
 CREATE TRIGGER log_emptied AFTER TRUNCATE ON change_log FOR EACH STATEMENT EXECUTE FUNCTION rapport_log_emptied();
 ALTER TABLE change_log ENABLE ALWAYS TRIGGER log_emptied;
 
+-- Each row begins an epoch of its own: a dump's would be one that has been, or that of another server.
+CREATE FUNCTION rapport_begin_epoch() RETURNS trigger LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
+BEGIN
+    NEW.id := gen_random_uuid();
+    NEW.mark := NULL;
+    RETURN NEW;
+END $$;
+REVOKE EXECUTE ON FUNCTION rapport_begin_epoch() FROM PUBLIC;
+CREATE TRIGGER log_epoch BEFORE INSERT ON cache_epoch FOR EACH ROW EXECUTE FUNCTION rapport_begin_epoch();
+ALTER TABLE cache_epoch ENABLE ALWAYS TRIGGER log_epoch;
+
 -- As before, but the mark is in cache_epoch. (If no row is visible there, an epoch begins later, whose snapshots see all that was
 -- removed.)
 CREATE OR REPLACE FUNCTION rapport_trim_change_log(keep interval, most integer) RETURNS integer LANGUAGE plpgsql

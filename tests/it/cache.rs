@@ -144,6 +144,16 @@ fn direct_sql_write_invalidates_cached_reads() {
         database.run(&format!("BEGIN ISOLATION LEVEL {isolation}; UPDATE leads SET title = '{isolation}'; COMMIT"));
         assert_eq!(title(), isolation);
     }
+    // A mark of another server, as a dump may bring it, does not keep entries from being used.
+    database.run("UPDATE cache_epoch SET mark = '9000000000:9000000000:'");
+    assert_eq!(title(), "SERIALIZABLE");
+    assert_eq!(api.get("leads").expect(200).header("cache-status"), "rapport; hit; detail=local");
+    // A restored epoch is a new one, whatever the log has lost.
+    let restore =
+        "UPDATE leads SET title = 'Found'; CREATE TEMP TABLE dump AS SELECT * FROM cache_epoch; TRUNCATE change_log;
+         INSERT INTO cache_epoch SELECT * FROM dump";
+    database.run(&format!("BEGIN; {restore}; COMMIT"));
+    assert_eq!(title(), "Found");
     // With the log emptied nobody can read the change there.
     database.run("BEGIN; UPDATE leads SET title = 'Lost'; TRUNCATE change_log; COMMIT");
     assert_eq!(title(), "Lost");
@@ -399,7 +409,13 @@ fn cache_validation_timeout_503_and_recovers() {
         assert!(began.elapsed() < Duration::from_secs(5), "it does not come back");
         std::thread::sleep(Duration::from_millis(20));
     }
-    // Closed connections are replaced transparently.
+}
+
+#[test]
+fn closed_connection_of_validation_rounds_is_replaced_unnoticed() {
+    let service = Service::start();
+    let api = &service.client;
+    api.get("leads").expect(200);
     service.database.run(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
          WHERE datname = current_database() AND application_name = 'rapport rounds'",

@@ -20,7 +20,11 @@ pub(super) const MAX_RETAINED: u32 = 50_000;
 /// start of the server (older files may have been restored), or if the triggers were recreated, so that changes may have been
 /// missed. What can change while a connection lives is read in each round.
 pub(super) fn database_identity(conn: &mut PgConnection) -> Result<u64, BoxError> {
-    conn.batch_execute("INSERT INTO cache_epoch (id) VALUES (gen_random_uuid()) ON CONFLICT DO NOTHING")?;
+    // A snapshot that this server has not reached is another's, whose dump was restored here.
+    conn.batch_execute(
+        "DELETE FROM cache_epoch WHERE pg_snapshot_xmax(mark) > pg_snapshot_xmax(pg_current_snapshot());
+         INSERT INTO cache_epoch (id) VALUES (gen_random_uuid()) ON CONFLICT DO NOTHING",
+    )?;
     let name = Statement::new(
         "SELECT concat_ws('/', s.system_identifier, d.oid, pg_postmaster_start_time()) FROM pg_control_system() s, pg_database d \
          WHERE d.datname = current_database()",
@@ -138,8 +142,11 @@ fn read(conn: &mut PgConnection, sql: &Statement, is_several: bool) -> Result<Se
     let rows = sql.load::<RoundRow>(conn)?;
     // Without its row, since a crash or a promotion, a new connection begins another epoch.
     let first = rows.first().ok_or("the database has lost its epoch")?;
-    let mark = first.mark.as_ref().map(|text| text.parse()).transpose()?;
-    let (snapshot, epoch) = (first.snapshot.parse()?, (first.epoch, first.log));
+    let mark: Option<Snapshot> = first.mark.as_ref().map(|text| text.parse()).transpose()?;
+    let (snapshot, epoch): (Snapshot, _) = (first.snapshot.parse()?, (first.epoch, first.log));
+    if mark.as_ref().is_some_and(|mark| mark.end() > snapshot.end()) {
+        return Err("the mark of the trimming is of another server".into());
+    }
     let change = |row: RoundRow| {
         let (xid, business, table) = (row.xid?.unsigned_abs(), row.business_id?, row.changed?);
         Some((Change { xid, is_several, business, table, touched: row.touched }, row.counted.unwrap_or(1)))

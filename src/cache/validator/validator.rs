@@ -52,13 +52,17 @@ impl Drop for Validator {
 
 impl Validator {
     /// Starts the thread, which connects when the first reader joins. `nodes` are the URLs of all database nodes that have rows:
-    /// each logs its own changes. `deadline` bounds a reader's wait. `guard` is notified of each new connection.
+    /// each logs its own changes. `deadline` bounds a reader's wait. `guard` is notified of each new connection. Errors: 500 without a node, or
+    /// when the thread cannot be started.
     pub fn start(
         nodes: &[String],
         deadline: Duration,
         supervisor: &Supervisor,
         guard: Arc<DatabaseGate>,
     ) -> Result<Self> {
+        if nodes.is_empty() {
+            return Err(Error::Internal("the cache has no database to ask".into()));
+        }
         let shared = Arc::new(Shared::default());
         let changes: Vec<Arc<LastChanges>> = nodes.iter().map(|_| Arc::default()).collect();
         let node = |(url, changes): (&String, &Arc<LastChanges>)| {

@@ -69,9 +69,11 @@ impl Primary {
     }
 
     /// Makes a standby that has all that is acknowledged from then on, ends the primary as in an emergency, and promotes the
-    /// standby.
-    pub fn fail_over(&self) {
-        let (Some(own), Some(base_backup)) = (&self.own, postgres_program("pg_basebackup")) else { return };
+    /// standby. Returns whether it did: not without `pg_basebackup`.
+    pub fn fail_over(&self) -> bool {
+        let (Some(own), Some(base_backup)) = (&self.own, postgres_program("pg_basebackup")) else {
+            return false;
+        };
         let mut primary = own.lock();
         let admin = primary.database("postgres");
         let (name, major) = (name(), Binaries::find(base_backup.parent()).expect("PostgreSQL").major);
@@ -99,6 +101,7 @@ impl Primary {
         let database = self.database();
         *self.url.lock() = standby.database(database.name()).url.clone();
         *primary = standby;
+        true
     }
 }
 
