@@ -38,14 +38,20 @@ impl Cache {
                 _ => Ok((Arc::new(Entry::new(tags, round, compute().await?, ttl)), Source::Miss)),
             },
             FlightRole::Lead(flight) => {
+                // Where the request is cancelled meanwhile, its followers compute by themselves.
+                if let Some(entry) = self.look_up_in_redis(key, ttl, &round).await {
+                    self.local.store(key, &entry);
+                    flight.complete(&entry);
+                    return Ok((entry, Source::Redis));
+                }
                 let (cache, key, tags, computing) = (self.clone(), key.clone(), tags.to_vec(), compute());
-                // In a detached task: the request may be cancelled, and its followers must not be.
+                // In a detached task: the request may be cancelled, and what takes longer must not be lost for its followers.
                 let own = RequestContext::new(request_context::request_id().into());
                 let led = detach(
                     "cache computation",
                     CONTEXT.scope(own, async move {
-                        let found = cache.fetch(CacheQuery { key: &key, tags: &tags, ttl }, round, computing).await;
-                        if let Ok((entry, _)) = &found {
+                        let found = cache.compute(CacheQuery { key: &key, tags: &tags, ttl }, round, computing).await;
+                        if let Ok(entry) = &found {
                             flight.complete(entry);
                         }
                         (found, request_context::spent())
@@ -53,7 +59,7 @@ impl Cache {
                 );
                 let (found, (time, statements)) = led.outcome().await?;
                 request_context::spent_in_database(time, statements);
-                found
+                Ok((found?, Source::Miss))
             }
         }
     }
@@ -65,17 +71,13 @@ impl Cache {
         may_look_away() || self.is_current(referred, &entry.base)
     }
 
-    /// Reads the entry from Redis or computes it, and stores it.
-    async fn fetch(
+    /// Computes the entry, and stores it.
+    async fn compute(
         &self,
         CacheQuery { key, tags, ttl }: CacheQuery<'_>,
         round: Arc<Round>,
         computing: impl Future<Output = Result<ComputedResponse>>,
-    ) -> Result<(Arc<Entry>, Source)> {
-        if let Some(entry) = self.look_up_in_redis(key, ttl, &round).await {
-            self.local.store(key, &entry);
-            return Ok((entry, Source::Redis));
-        }
+    ) -> Result<Arc<Entry>> {
         let fresh = computing.await?;
         #[cfg(feature = "mutants")]
         crate::base::mutants::delay().await;
@@ -88,7 +90,7 @@ impl Cache {
         let entry = Arc::new(Entry::new(tags, round, fresh, ttl));
         Counters::up(&self.counters.of(key.resource).misses);
         self.keep(key, &entry);
-        Ok((entry, Source::Miss))
+        Ok(entry)
     }
 
     /// Stores an entry in both tiers. Changes meanwhile do not matter: it is compared with them when it is looked up.
