@@ -31,7 +31,7 @@ pub fn probes(config: &mut ServiceConfig) {
 }
 
 /// Finds the reads of resources.
-pub const DIRECT: DirectRoutes = DirectRoutes(|request| {
+const DIRECT: DirectRoutes = DirectRoutes(|request| {
     static READS: LazyLock<ReadRouter> = LazyLock::new(|| ReadRouter::new(&RESOURCES));
     READS.find(request)
 });

@@ -37,10 +37,15 @@ impl Pace {
     /// ones. `None`: not at all.
     pub(super) fn gathering(&self) -> Option<Gathering> {
         let (sent, readers) = self.sent?;
-        let shared = GATHERING.as_secs_f64() * (1.0 - 1.0 / self.readers.max(1.0));
-        let until = sent + Duration::from_secs_f64(shared.min(ENOUGH / self.rate.max(1.0)));
+        let until = sent + self.window();
         let now = Instant::now();
         (until > now).then(|| Gathering { until, returned: (readers, until.min(now + RETURN)) })
+    }
+
+    /// Returns the time between the starts of two rounds, where readers wait.
+    fn window(&self) -> Duration {
+        let shared = GATHERING.as_secs_f64() * (1.0 - 1.0 / self.readers.max(1.0));
+        Duration::from_secs_f64(shared.min(ENOUGH / self.rate.max(1.0)))
     }
 
     /// Notes that a round is sent for `readers`.
@@ -60,15 +65,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn gathering_waits_only_where_readers_share_rounds() {
-        let until = |readers: f64, rate: f64| {
-            let pace = Pace { sent: Some((Instant::now(), 4)), readers, rate };
-            pace.gathering().map(|gathering| gathering.until.duration_since(Instant::now()))
-        };
-        assert!(until(1.0, 3_000.0).is_none(), "a single reader");
-        let shared = until(4.0, 4_000.0).expect("a delay");
-        assert!(shared > Duration::from_micros(500) && shared <= Duration::from_micros(750), "{shared:?}");
-        let fast = until(40.0, 100_000.0).expect("a delay");
-        assert!(fast <= Duration::from_micros(200), "{fast:?}");
+    fn window_is_open_only_where_readers_share_rounds() {
+        let window = |readers: f64, rate: f64| Pace { sent: None, readers, rate }.window();
+        assert_eq!(window(0.0, 0.0), Duration::ZERO, "no reader yet");
+        assert_eq!(window(1.0, 3_000.0), Duration::ZERO, "a single reader");
+        assert_eq!(window(4.0, 4_000.0), Duration::from_micros(750));
+        assert_eq!(window(40.0, 100_000.0), Duration::from_micros(200), "twenty readers are enough");
     }
 }
