@@ -7,7 +7,6 @@ use rand::Rng;
 use rand::seq::IndexedRandom;
 
 use super::History;
-use super::primary::try_to_run;
 use super::world::World;
 
 /// More than a validation round reads one by one.
@@ -58,7 +57,7 @@ impl History {
             Some("horizon-by-time") => "SELECT rapport_trim_change_log('0', 100000)",
             _ => TRIM,
         };
-        try_to_run(&self.world.primary, sql);
+        self.world.primary.try_to_run(sql);
     }
 
     /// A change after many others of the same transaction.

@@ -14,6 +14,7 @@
 //! it for minutes, and against deliberate bugs in the protocol, each of which must be caught.
 
 mod by_hand;
+mod faults;
 mod primary;
 mod world;
 
@@ -26,9 +27,8 @@ use rand::Rng;
 use rand::seq::IndexedRandom;
 use serde_json::{Value, json};
 
-use self::primary::{Primary, try_to_run};
+use self::primary::Primary;
 use self::world::World;
-use crate::support::proxy::Mode;
 use crate::support::{Answer, postgres_program};
 
 /// Few, so that readers and writers meet on the same rows.
@@ -279,68 +279,6 @@ impl History {
             }
         }
         self.revoked.fetch_add(1, Ordering::Relaxed);
-    }
-
-    fn do_harm(&self) {
-        let World { primary, redis, mutant, .. } = &self.world;
-        let replica = self.any_replica();
-        let pause = |millis| std::thread::sleep(Duration::from_millis(millis));
-        self.faults.fetch_add(1, Ordering::Relaxed);
-        match rand::rng().random_range(0..13) {
-            0 => redis.restart(false),
-            1 => {
-                redis.signal(libc::SIGSTOP);
-                pause(600);
-                redis.signal(libc::SIGCONT);
-            }
-            2 => {
-                replica.proxy.set(Mode::Hole);
-                pause(700);
-                replica.proxy.set(Mode::Pass);
-            }
-            3 => {
-                replica.proxy.set(Mode::Cut);
-                pause(500);
-                replica.proxy.set(Mode::Pass);
-            }
-            4 => redis.remember(),
-            5 => redis.restart(true),
-            6 => {
-                replica.kill();
-                pause(100);
-                replica.up(&primary.database(), *mutant);
-            }
-            7 => {
-                // Occupies every connection for a while.
-                let locked = "BEGIN; LOCK TABLE leads IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep(0.3); COMMIT";
-                try_to_run(primary, locked);
-            }
-            8 => {
-                replica.database.set(Mode::Hole);
-                pause(700);
-                replica.database.set(Mode::Pass);
-            }
-            9 => {
-                replica.database.set(Mode::Cut);
-                pause(400);
-                replica.database.set(Mode::Pass);
-            }
-            10 | 11 if primary.can_crash() => {
-                primary.crash(rand::rng().random_bool(0.5));
-                pause(300);
-            }
-            _ if primary.can_crash() => {
-                let ended = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-                             WHERE datname = current_database() AND application_name LIKE 'rapport%'";
-                try_to_run(primary, ended);
-            }
-            _ => redis.restart(false),
-        }
-    }
-
-    fn fail_over(&self) {
-        let does = self.world.primary.fail_over();
-        self.failovers.fetch_add(u64::from(does), Ordering::Relaxed);
     }
 
     /// Runs to the end and returns the violations.

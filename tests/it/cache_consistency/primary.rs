@@ -45,6 +45,11 @@ impl Primary {
         PgConnection::establish(&self.url.lock().clone()).ok()
     }
 
+    /// Runs `sql` past the service, unless the server is away. A failure of it does not matter.
+    pub fn try_to_run(&self, sql: &str) {
+        let _ = self.connect().map(|mut conn| conn.batch_execute(sql));
+    }
+
     /// Whether the server can crash, and sessions be ended: where commits wait for a standby, both would show changes that are
     /// lost with the server.
     pub fn can_crash(&self) -> bool {
@@ -131,9 +136,4 @@ fn end(server: &OwnServer) {
         // SAFETY: the server is ours.
         unsafe { libc::kill(pid, libc::SIGQUIT) };
     }
-}
-
-/// Runs `sql` past the service, unless the server is away.
-pub fn try_to_run(primary: &Primary, sql: &str) -> bool {
-    primary.connect().is_some_and(|mut conn| conn.batch_execute(sql).is_ok())
 }
