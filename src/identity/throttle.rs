@@ -9,6 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use quick_cache::sync::{Cache, EntryAction, EntryResult};
+
 use crate::base::error::{Error, Result};
 use crate::base::telemetry::metrics;
 use crate::http::client_ip;
@@ -16,11 +18,11 @@ use crate::http::client_ip;
 /// How long a failure counts.
 pub const WINDOW: Duration = Duration::from_secs(15 * 60);
 /// Accounts and addresses which are tracked; beyond it entries are evicted.
-const MAX_TRACKED: u64 = 100_000;
+const MAX_TRACKED: usize = 100_000;
 
 /// Failures by hash of the account or address, in this process.
 pub struct Throttle {
-    failures: moka::sync::Cache<u64, Arc<Failures>>,
+    failures: Cache<u64, Arc<Failures>>,
     max_failures: u32,
     /// Seeded per process, so that hash collisions cannot be searched for.
     hasher: RandomState,
@@ -54,15 +56,12 @@ impl Drop for Attempt {
 impl Throttle {
     /// Allows `max_failures` failures of one account or address; after them it has to wait until the window is over.
     pub fn new(max_failures: u32) -> Self {
-        let failures = moka::sync::Cache::builder().max_capacity(MAX_TRACKED).time_to_live(WINDOW).build();
-        Self { failures, max_failures, hasher: RandomState::new() }
+        Self { failures: Cache::new(MAX_TRACKED), max_failures, hasher: RandomState::new() }
     }
 
     /// Reserves an attempt of `of`. Errors: 429 after too many failures.
     pub fn reserve(&self, of: &str) -> Result<Attempt> {
-        let fresh = || Arc::new(Failures { since: Instant::now(), count: AtomicU32::new(0) });
-        // Not the name itself: what people enter is not kept in memory.
-        let known = self.failures.get_with(self.hasher.hash_one(of), fresh);
+        let known = self.recent_failures(of);
         let left = WINDOW.saturating_sub(known.since.elapsed()).as_secs().max(1);
         let before = known.count.fetch_add(1, Ordering::Relaxed);
         let attempt = Attempt(known);
@@ -77,9 +76,33 @@ impl Throttle {
         })
     }
 
+    /// Returns the failures of `of`, which begin anew after each window.
+    fn recent_failures(&self, of: &str) -> Arc<Failures> {
+        let fresh = || Arc::new(Failures { since: Instant::now(), count: AtomicU32::new(0) });
+        // Not the name itself: what people enter is not kept in memory.
+        let key = self.hasher.hash_one(of);
+        let found = self.failures.entry(&key, None, |_, known| {
+            if known.since.elapsed() >= WINDOW {
+                *known = fresh();
+            }
+            EntryAction::<Arc<Failures>>::Retain(known.clone())
+        });
+        match found {
+            EntryResult::Retained(known) => known,
+            EntryResult::Vacant(place) | EntryResult::Replaced(place, _) => {
+                let failures = fresh();
+                // Refused only where the place was cleared meanwhile: the attempt succeeded elsewhere.
+                let _ = place.insert(failures.clone());
+                failures
+            }
+            // The entry is never removed here, nor is a limit set for the wait.
+            EntryResult::Removed(..) | EntryResult::Timeout => fresh(),
+        }
+    }
+
     /// Clears the failures of `of`.
     pub fn succeeded(&self, of: &str) {
-        self.failures.invalidate(&self.hasher.hash_one(of));
+        self.failures.remove(&self.hasher.hash_one(of));
     }
 }
 

@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use quick_cache::Weighter;
+use quick_cache::sync::{Cache, DefaultLifecycle};
 use uuid::Uuid;
 
 use super::definition::Resource;
@@ -13,14 +15,27 @@ use super::read_request::ReadRequest;
 use super::row_loader::RowLoader;
 use crate::auth::TenantSettings;
 use crate::base::error::Result;
-use crate::cache::Cache;
+use crate::cache::Cache as ResponseCache;
 use crate::db::Db;
 
 /// Capacity of the cache of parsed queries, in bytes.
 const MAX_PARSED_BYTES: u64 = 8 * 1024 * 1024;
 
+/// What a parsed query takes besides its text, in bytes, roughly.
+const PARSED_BYTES: u64 = 1_000;
+
 /// Key of a parsed query: business, hash of its settings, resource, request.
 type ParsedKey = (Uuid, u64, &'static str, ReadRequest);
+
+/// The bytes of a parsed query: its text is in the key and, parsed, in the value.
+#[derive(Clone)]
+struct ParsedBytes;
+
+impl Weighter<ParsedKey, Arc<ReadQuery>> for ParsedBytes {
+    fn weight(&self, key: &ParsedKey, _: &Arc<ReadQuery>) -> u64 {
+        key.3.query().len() as u64 * 2 + PARSED_BYTES
+    }
+}
 
 /// How resources are read.
 #[derive(Clone, Debug)]
@@ -43,7 +58,7 @@ pub struct ReadOptions {
 pub struct ReadService {
     pub db: Db,
     pub row_loader: RowLoader,
-    pub cache: Option<Arc<Cache>>,
+    pub cache: Option<Arc<ResponseCache>>,
     pub hot_queries: HotQueries,
     /// Whether hot queries are refreshed ahead.
     pub refreshes: bool,
@@ -52,16 +67,19 @@ pub struct ReadService {
     /// Maximum nesting depth of a JSON body.
     pub body_depth: usize,
     ttl: Vec<(String, u64)>,
-    parsed: moka::sync::Cache<ParsedKey, Arc<ReadQuery>, xxhash_rust::xxh3::Xxh3DefaultBuilder>,
+    parsed: Cache<ParsedKey, Arc<ReadQuery>, ParsedBytes, xxhash_rust::xxh3::Xxh3DefaultBuilder>,
 }
 
 impl ReadService {
-    pub fn new(db: Db, cache: Option<Arc<Cache>>, options: ReadOptions) -> Self {
+    pub fn new(db: Db, cache: Option<Arc<ResponseCache>>, options: ReadOptions) -> Self {
         let row_loader = RowLoader::new(db.clone(), options.db_wait, options.max_pending_reads);
-        let parsed = moka::sync::Cache::builder()
-            .max_capacity(MAX_PARSED_BYTES)
-            .weigher(|key: &ParsedKey, _| (key.3.query().len() * 2 + 1_000).try_into().unwrap_or(u32::MAX))
-            .build_with_hasher(xxhash_rust::xxh3::Xxh3DefaultBuilder::new());
+        let parsed = Cache::with(
+            (MAX_PARSED_BYTES / PARSED_BYTES) as usize,
+            MAX_PARSED_BYTES,
+            ParsedBytes,
+            xxhash_rust::xxh3::Xxh3DefaultBuilder::new(),
+            DefaultLifecycle::default(),
+        );
         Self {
             db,
             row_loader,

@@ -125,7 +125,7 @@ impl Provider {
             "nonce": asked["nonce"], "email": "amina@example.com", "email_verified": true, "name": "Amina",
         });
         merge(&mut all, &claims);
-        let code = uuid::Uuid::new_v4().to_string();
+        let code = uuid::Uuid::now_v7().to_string();
         let consent = Consent { challenge: asked["code_challenge"].clone(), claims: all, signing };
         self.shared.codes.lock().insert(code.clone(), consent);
         (code, asked["state"].clone())
