@@ -87,7 +87,8 @@ impl Entry {
         Self {
             tags: tags.iter().chain(&fresh.tags).copied().collect(),
             base,
-            body: fresh.body.into(),
+            // Without the space in which it grew: up to as much again.
+            body: fresh.body.into_boxed_slice().into(),
             etag,
             ttl,
             packed: Default::default(),
@@ -129,7 +130,7 @@ impl Entry {
                 Coding::Gzip => gzip(&self.body),
             };
             let packed = packed.ok()?;
-            (packed.len() * 100 < self.body.len() * (100 - MIN_SAVING)).then(|| packed.into())
+            (packed.len() * 100 < self.body.len() * (100 - MIN_SAVING)).then(|| packed.into_boxed_slice().into())
         });
     }
 
@@ -147,7 +148,14 @@ pub fn gzip(body: &[u8]) -> std::io::Result<Vec<u8>> {
 }
 
 pub fn brotli(body: &[u8]) -> std::io::Result<Vec<u8>> {
-    let params = ::brotli::enc::BrotliEncoderParams { quality: BROTLI_QUALITY, ..Default::default() };
+    // A window as large as the body: the default takes several megabytes for each of them.
+    let window = body.len().next_power_of_two().ilog2().clamp(10, 22) as i32;
+    let params = ::brotli::enc::BrotliEncoderParams {
+        quality: BROTLI_QUALITY,
+        lgwin: window,
+        size_hint: body.len(),
+        ..Default::default()
+    };
     let mut packed = Vec::new();
     ::brotli::BrotliCompress(&mut &body[..], &mut packed, &params)?;
     Ok(packed)
