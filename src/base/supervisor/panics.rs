@@ -43,9 +43,11 @@ impl<T> Detached<T> {
 /// Runs `work`, which need not be awaited, on this thread's runtime. A panic is logged and counted under `name`; it
 /// ends the work, which is resumed by its lease or by the caller's retry.
 pub fn detach<T: 'static>(name: &'static str, work: impl Future<Output = T> + 'static) -> Detached<T> {
+    // In a box: a task is moved several times before it runs.
+    let work = Box::pin(caught(work));
     #[expect(clippy::disallowed_methods, reason = "what it spawns is watched here")]
     Detached(actix_web::rt::spawn(async move {
-        let done = caught(work).await;
+        let done = work.await;
         done.inspect_err(|reason| note(name, reason)).ok()
     }))
 }
