@@ -15,7 +15,8 @@ use crate::base::request_context::{self, CONTEXT, RequestContext};
 use crate::base::supervisor::detach;
 
 impl Cache {
-    /// Returns the response to `query`, for a request that joined `round` and missed the local tier.
+    /// Returns the response to `query` for a request that has missed the local tier, as of `round` or newer. If the request's own
+    /// round comes later, it judges by that what it has not computed.
     pub(super) async fn fill<F>(
         self: &Arc<Self>,
         query: CacheQuery<'_>,
@@ -26,7 +27,7 @@ impl Cache {
         F: Future<Output = Result<ComputedResponse>> + 'static,
     {
         let CacheQuery { key, tags, ttl } = query;
-        // After this request's own round: what its query says has not changed since the base of a computation that it joins.
+        // What its query says has not changed since the base of a computation that it joins.
         let is_current = |base| may_look_away() || self.validator.changes().is_current(tags, base);
         match self.single_flight.enter(key, round.number, is_current) {
             FlightRole::Follow(answered) => match answered.await {
@@ -106,7 +107,7 @@ impl Cache {
 }
 
 /// With the mutant, requests share a computation whatever has changed.
-fn may_look_away() -> bool {
+pub(super) fn may_look_away() -> bool {
     #[cfg(feature = "mutants")]
     return crate::base::mutants::is(crate::base::mutants::Mutant::FlightWithoutLook);
     #[cfg(not(feature = "mutants"))]

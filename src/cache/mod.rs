@@ -3,8 +3,8 @@
 //! Every entry carries tags (what it depends on, [`CacheTag`]) and its base: the validation round after which it was
 //! computed. A transaction that changes rows logs the change. A reader first joins the next validation round,
 //! which finds out what has changed since the last one. An entry is the response if no round after its base has found a change
-//! of its tags; otherwise the response is computed *after* the reader's round, which is its base. So a reader never gets a
-//! response older than its round, which began after the read did. It does not matter where the entry came from: this process,
+//! of its tags; otherwise the reader computes the response, beside its round or after it. So a reader never gets a
+//! response that is older than its beginning. It does not matter where the entry came from: this process,
 //! Redis or another reader's computation. docs/CACHE.md describes the protocol and proves it.
 //!
 //! `cache` is the cache itself, `lookup` judges hits, `fill` computes misses. `local_tier` and `redis_tier` hold entries

@@ -1,6 +1,5 @@
 //! Answers every read of a resource: validates the credential and serves the response from the cache or computes it.
 
-use std::borrow::Cow;
 use std::future::Future;
 use std::sync::Arc;
 
@@ -12,10 +11,10 @@ use super::definition::Resource;
 use super::list_query::Projection;
 use super::read_query::ReadQuery;
 use super::read_service::ReadService;
-use crate::auth::{Action, TenantSettings};
+use crate::auth::{Action, Tenant, TenantSettings};
 use crate::background::detach;
 use crate::base::error::Result;
-use crate::cache::{Cache, CacheQuery, ComputedResponse, Entry, Key, Source};
+use crate::cache::{Cache, CacheQuery, CacheTag, ComputedResponse, Entry, Key, Source};
 use crate::http::cache_control::CacheControl;
 use crate::http::caller::UnverifiedCaller;
 use crate::http::response;
@@ -30,45 +29,42 @@ pub async fn cached_read(
 ) -> Result<HttpResponse> {
     let Some(cache) = reads.cache.as_ref().filter(|cache| !cache.is_bypassed()) else {
         caller = Box::pin(caller.looked_up()).await?;
-        let tenant = caller.identity().require(resource.area, Action::Read)?;
-        let query = ask(caller.business())?;
-        may_include(&caller, query.resource, query.view())?;
+        let Asked { query, tenant, .. } = Asked::by(&caller, resource, &ask)?;
         let fresh = Box::pin(compute_read(query, reads.clone(), tenant)).await?;
         return Ok(response::entry(request, &Entry::uncached(fresh), Source::Bypass, None));
     };
     let control = CacheControl::of(request);
     let recent = control.accepted_age.and_then(|accepted| cache.recent_round(accepted));
-    let (round, age) = match recent {
-        Some((round, age)) => (round, Some(age)),
-        None => (cache.round().await?, None),
+    // With the identity as it was last confirmed: it says what to look for, but nothing is answered before this round.
+    let mut asked = Asked::by(&caller, resource, &ask);
+    let (round, age, mut found) = match (recent, &asked) {
+        (Some((round, age)), _) => (round, Some(age), None),
+        (None, Ok(asked)) if asked.uses_cache(&control) => {
+            let (round, found) = cache.look_up_beside_round(asked.lookup(&reads), || asked.compute(&reads)).await?;
+            (round, None, found)
+        }
+        (None, _) => (cache.round().await?, None, None),
     };
-    // Looked up again after the round, so it is good for it.
     if let Some(renewed) = caller.confirm(&round).await? {
+        // Looked up again after the round, so it is good for it.
         caller = renewed;
+        asked = Asked::by(&caller, resource, &ask);
+        found = None;
     }
-    let tenant = caller.identity().require(resource.area, Action::Read)?;
-    let (role, restricted_to) = (caller.identity().role, caller.identity().restricted_to_user);
-    let query = ask(caller.business())?;
-    may_include(&caller, query.resource, query.view())?;
-    if control.no_store || !query.resource.cacheable {
+    let asked = asked?;
+    if !asked.uses_cache(&control) {
         cache.count_bypass(resource.plural);
-        let fresh = Box::pin(compute_read(query, reads.clone(), tenant)).await?;
+        let fresh = Box::pin(asked.compute(&reads)).await?;
         return Ok(response::entry(request, &Entry::uncached(fresh), Source::Bypass, None));
     }
-    let key = query.key(caller.business(), role, restricted_to);
-    let mut tags = Cow::Borrowed(query.tags.as_slice());
-    if restricted_to.is_some() {
-        tags.to_mut().extend(query.visibility_tags(caller.business()));
-    }
-    let asked = CacheQuery { key: &key, tags: &tags, ttl: reads.ttl(resource) };
-    let compute = || compute_read(query.clone(), reads.clone(), tenant.clone());
-    let (entry, source) = cache.get_or_compute(asked, round, compute).await?;
+    let (entry, source) = cache.get_or_compute(asked.lookup(&reads), round, found, || asked.compute(&reads)).await?;
+    let Asked { query, tenant, key, .. } = asked;
     let hit = matches!(source, Source::Local | Source::Redis);
     if hit {
         reads.cache_parsed(caller.business(), &query);
     }
     // Responses restricted to one user are not refreshed ahead.
-    if reads.refreshes && restricted_to.is_none() {
+    if reads.refreshes && key.restricted_to.is_none() {
         reads.hot_queries.record(&key, &query, &tenant);
     }
     if hit && cache.should_sample() {
@@ -84,6 +80,46 @@ pub async fn cached_read(
         response::mark_age(&mut reply, source, age);
     }
     Ok(reply)
+}
+
+/// What a caller asks, and may.
+struct Asked {
+    query: Arc<ReadQuery>,
+    tenant: Tenant,
+    key: Key,
+    /// All tags of the response to a restricted caller, as far as the query says.
+    restricted_tags: Option<Vec<CacheTag>>,
+}
+
+impl Asked {
+    /// Parses the query with the caller's settings. Errors: 400; 403.
+    fn by(
+        caller: &UnverifiedCaller,
+        resource: &'static Resource,
+        ask: &impl Fn(&TenantSettings) -> Result<Arc<ReadQuery>>,
+    ) -> Result<Self> {
+        let (identity, business) = (caller.identity(), caller.business());
+        let tenant = identity.require(resource.area, Action::Read)?;
+        let query = ask(business)?;
+        may_include(caller, query.resource, query.view())?;
+        let key = query.key(business, identity.role, identity.restricted_to_user);
+        let tags = || query.tags.iter().copied().chain(query.visibility_tags(business)).collect();
+        let restricted_tags = key.restricted_to.map(|_| tags());
+        Ok(Self { query, tenant, key, restricted_tags })
+    }
+
+    fn uses_cache(&self, control: &CacheControl) -> bool {
+        !control.no_store && self.query.resource.cacheable
+    }
+
+    fn lookup(&self, reads: &ReadService) -> CacheQuery<'_> {
+        let tags = self.restricted_tags.as_deref().unwrap_or(&self.query.tags);
+        CacheQuery { key: &self.key, tags, ttl: reads.ttl(self.query.resource) }
+    }
+
+    fn compute(&self, reads: &Data<ReadService>) -> impl Future<Output = Result<ComputedResponse>> + use<> {
+        compute_read(self.query.clone(), reads.clone(), self.tenant.clone())
+    }
 }
 
 /// Requires read permission for every included relation. Errors: 403.

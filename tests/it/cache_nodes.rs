@@ -33,7 +33,7 @@ async fn read(cache: &Arc<Cache>, business: Uuid, value: u32) -> Result<(u32, &'
     let compute = || async move {
         Ok(ComputedResponse { body: value.to_string().into_bytes(), etag: "\"1\"".into(), tags: Vec::new() })
     };
-    let (entry, source) = cache.get_or_compute(query, round, compute).await?;
+    let (entry, source) = cache.get_or_compute(query, round, None, compute).await?;
     let source = match source {
         Source::Local => "local",
         Source::Redis => "redis",
@@ -45,19 +45,28 @@ async fn read(cache: &Arc<Cache>, business: Uuid, value: u32) -> Result<(u32, &'
 async fn outdates_entries_of_both_tiers() {
     let (one, other) = (Database::create(), Database::create());
     let (redis, business) = (redis(), Uuid::now_v7());
-    let process = || open(&[&one, &other], redis.as_deref());
+    let process = async || {
+        let cache = open(&[&one, &other], redis.as_deref());
+        let began = Instant::now();
+        while cache.redis().is_some_and(|redis| !redis.is_connected()) {
+            assert!(began.elapsed() < Duration::from_secs(20), "Redis is not connected");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        cache
+    };
     let read = async |cache: &Arc<Cache>, value| read(cache, business, value).await;
-    let cache = process();
+    let cache = process().await;
     assert_eq!(read(&cache, 1).await.expect("a response"), (1, "computed"));
     for (value, changed) in (1..).zip([&one, &other, &one, &other]) {
         assert_eq!(read(&cache, value).await.expect("a response"), (value, "local"));
         let began = Instant::now();
         // Entries are stored in Redis in the background.
-        while redis.is_some() && read(&process(), value).await.expect("a response") != (value, "redis") {
+        while redis.is_some() && read(&process().await, value).await.expect("a response") != (value, "redis") {
             assert!(began.elapsed() < Duration::from_secs(20), "no entry of Redis is used");
+            tokio::time::sleep(Duration::from_millis(50)).await;
         }
         changed.run(&format!("SELECT rapport_log_all('{business}', 'leads')"));
-        assert_eq!(read(&process(), value + 1).await.expect("a response"), (value + 1, "computed"));
+        assert_eq!(read(&process().await, value + 1).await.expect("a response"), (value + 1, "computed"));
         assert_eq!(read(&cache, value + 1).await.expect("a response").0, value + 1);
     }
     // Nothing is known of a node that does not answer.

@@ -60,6 +60,17 @@ pub(super) fn of(model: &Protocol) -> Vec<Property<Protocol>> {
             state.ready().any(|(reader, round)| others(round) && hits(reader))
         }));
     }
+    if model.ahead {
+        properties.push(Property::sometimes(
+            "what a reader has read ahead is outdated by its round",
+            |_, state: &State| {
+                let is_outdated = |reader: &Reader| {
+                    reader.ahead.is_some_and(|(base, _)| !state.replicas[reader.replica].is_current(base.number))
+                };
+                state.ready().any(|(reader, _)| is_outdated(reader))
+            },
+        ));
+    }
     if model.restarts > 0 {
         properties.push(Property::sometimes("a round is delivered after a restart", |_, state: &State| {
             state.replicas.iter().any(|replica| replica.sent.is_some_and(|round| round.epoch < state.epoch))

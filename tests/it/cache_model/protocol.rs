@@ -56,6 +56,8 @@ pub(super) struct Protocol {
     pub(super) restarts: Epoch,
     /// Besides moves and a list, what makes the states many: TRUNCATE, and responses that are a row.
     pub(super) all_kinds: bool,
+    /// Whether readers read ahead of their round.
+    pub(super) ahead: bool,
 }
 
 /// `whole`: there are more changes than are read, so the whole table counts as changed, or at the start as unknown.
@@ -73,6 +75,7 @@ pub(super) enum Action {
     Hit { reader: usize, entry: Writes },
     HitRedis { reader: usize, entry: Writes },
     Share { reader: usize, result: Writes },
+    ReadAhead { reader: usize },
     Compute { reader: usize },
     Land { reader: usize },
 }
@@ -244,6 +247,8 @@ impl Protocol {
                     actions.push(Action::Compute { reader });
                 }
                 Phase::Computed(..) => actions.push(Action::Land { reader }),
+                // After its round is sent, it could only show more on the same base.
+                Phase::Waiting if self.ahead && known.ahead.is_none() => actions.push(Action::ReadAhead { reader }),
                 _ => {}
             }
         }
@@ -309,7 +314,7 @@ impl Model for Protocol {
                 let late = self.breaks(Broken::JoinInFlight) && last.replicas[replica].sent.is_some();
                 let phase = if late { Phase::Aboard } else { Phase::Waiting };
                 let early = self.breaks(Broken::BaseAfterData).then(|| last.data());
-                state.readers[reader] = Reader { replica, required: last.data(), phase, early };
+                state.readers[reader] = Reader { replica, required: last.data(), phase, ahead: None, early };
             }
             Action::Send { replica, whole } => {
                 state.replicas[replica].sent = Some(self.round(last, last.replicas[replica].last, whole));
@@ -328,9 +333,15 @@ impl Model for Protocol {
                 state.readers[reader] = last.readers[reader].ended(entry);
                 self.store(&mut state.replicas[replica], base, entry);
             }
+            Action::ReadAhead { reader } => {
+                let base = last.replicas[last.readers[reader].replica].last?;
+                state.readers[reader].ahead = Some((base, last.data()));
+            }
             Action::Compute { reader } => {
-                let Reader { phase: Phase::Ready(base), early, .. } = last.readers[reader] else { return None };
-                state.readers[reader].phase = Phase::Computed(base, early.unwrap_or_else(|| last.data()));
+                let Reader { phase: Phase::Ready(round), ahead, early, .. } = last.readers[reader] else { return None };
+                let (base, result) = ahead.unwrap_or_else(|| (round, early.unwrap_or_else(|| last.data())));
+                state.readers[reader].phase = Phase::Computed(base, result);
+                state.readers[reader].ahead = None;
             }
             Action::Land { reader } => {
                 let Reader { replica, phase: Phase::Computed(base, result), .. } = last.readers[reader] else {

@@ -165,7 +165,8 @@ impl Replica {
 }
 
 /// A reader waits for the next round, is aboard when it is sent, and ready when it is delivered. Then it hits, or
-/// shares what another reader has computed, or computes: reads the data, and later stores and shows them.
+/// shares what another reader has computed, or computes: reads the data, and later stores and shows them. It may have read them
+/// ahead, after the last round and before its own.
 #[derive(Clone, Copy, Debug, Hash, PartialEq, Eq)]
 pub(super) enum Phase {
     Idle,
@@ -182,12 +183,14 @@ pub(super) struct Reader {
     /// What its response must show.
     pub(super) required: Writes,
     pub(super) phase: Phase,
+    /// What it has read ahead, with its base.
+    pub(super) ahead: Option<(Base, Writes)>,
     /// Data that was read too early, if that rule is broken.
     pub(super) early: Option<Writes>,
 }
 
 impl Reader {
-    pub(super) const IDLE: Self = Self { replica: 0, required: 0, phase: Phase::Idle, early: None };
+    pub(super) const IDLE: Self = Self { replica: 0, required: 0, phase: Phase::Idle, ahead: None, early: None };
 
     pub(super) fn ended(self, shown: Writes) -> Self {
         Self { phase: Phase::Ended { stale: self.required & !shown != 0 }, ..Self::IDLE }
@@ -257,9 +260,9 @@ impl State {
 
     /// The results of `replica` that its readers have computed and not stored.
     pub(super) fn in_flight(&self, replica: usize) -> impl Iterator<Item = (Base, Writes)> {
-        self.readers.iter().filter_map(move |reader| match reader.phase {
-            Phase::Computed(base, result) if reader.replica == replica => Some((base, result)),
-            _ => None,
+        self.readers.iter().filter(move |reader| reader.replica == replica).filter_map(|reader| match reader.phase {
+            Phase::Computed(base, result) => Some((base, result)),
+            _ => reader.ahead,
         })
     }
 
