@@ -8,7 +8,7 @@ use super::counters::Counters;
 use super::entry::{ComputedResponse, Entry, Key};
 use super::lookup::CacheQuery;
 use super::response_source::Source;
-use super::single_flight::FlightRole;
+use super::single_flight::{FlightRole, may_look_away};
 use super::validator::Round;
 use crate::base::error::Result;
 use crate::base::request_context::{self, CONTEXT, RequestContext};
@@ -104,12 +104,4 @@ impl Cache {
             redis.set(key.clone(), entry.clone());
         }
     }
-}
-
-/// With the mutant, requests share a computation whatever has changed.
-pub(super) fn may_look_away() -> bool {
-    #[cfg(feature = "mutants")]
-    return crate::base::mutants::is(crate::base::mutants::Mutant::FlightWithoutLook);
-    #[cfg(not(feature = "mutants"))]
-    false
 }

@@ -79,3 +79,11 @@ impl Drop for Flight {
         }
     }
 }
+
+/// With the mutant, requests share a computation whatever has changed.
+pub(super) fn may_look_away() -> bool {
+    #[cfg(feature = "mutants")]
+    return crate::base::mutants::is(crate::base::mutants::Mutant::FlightWithoutLook);
+    #[cfg(not(feature = "mutants"))]
+    false
+}
