@@ -13,3 +13,4 @@ pub mod suggest;
 pub mod supervisor;
 pub mod telemetry;
 pub mod timestamp;
+pub mod zones;

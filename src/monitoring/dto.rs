@@ -9,6 +9,7 @@ use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
 use utoipa::{PartialSchema, ToSchema};
 
 use crate::base::supervisor::{Panics, TaskState};
+use crate::base::zones::ZoneData;
 use crate::cache::{Counts, RedisState, ValidatorStats};
 use crate::db::PoolState;
 use crate::db::catalogue::CatalogueState;
@@ -47,6 +48,8 @@ pub struct HealthDetails {
     pub reasons: BTreeMap<&'static str, String>,
     pub version: &'static str,
     pub uptime_seconds: u64,
+    /// The data of time zones in use.
+    pub time_zones: ZoneData,
     pub database: DependencyState,
     /// What the last check of the database's catalogue found; null before the first.
     #[schema(required = true)]

@@ -12,6 +12,7 @@ use crate::auth::{Action, Area};
 use crate::background::{Lifecycle, Supervisor};
 use crate::base::error::Result;
 use crate::base::supervisor::panics;
+use crate::base::zones;
 use crate::cache::Cache;
 use crate::http::caller::Caller;
 use crate::http::openapi_problems::{CallerProblems, ServiceProblems};
@@ -148,6 +149,7 @@ pub async fn detailed(
         reasons,
         version: env!("CARGO_PKG_VERSION"),
         uptime_seconds: lifecycle.began.elapsed().as_secs(),
+        time_zones: zones::data(),
         database,
         catalogue: reads.db.guard().report().map(|report| report.state()),
         pool: reads.db.state(),

@@ -179,3 +179,27 @@ fn booking_of_inactive_staff_or_invalid_duration_422() {
     let body = json!({ "customer_name": "Bo", "starts_at": "2027-03-01T10:00:00Z", "ends_at": "3027-03-01T10:00:00Z" });
     assert_eq!(api.post("bookings", body).expect(422).faults(), ["/ends_at"]);
 }
+
+#[test]
+fn bookings_day_follows_the_bundled_zone_data() {
+    let service = Service::start();
+    let api = &service.client;
+    // In each of these zones, data of 2025 give the day before or the day after.
+    for (zone, start, day) in [
+        ("America/Vancouver", "2026-12-01T07:30:00Z", "2026-12-01"),
+        ("America/Winnipeg", "2026-12-01T05:30:00Z", "2026-12-01"),
+        ("America/Havana", "2026-12-01T04:30:00Z", "2026-12-01"),
+        ("Africa/Casablanca", "2026-11-30T23:30:00Z", "2026-11-30"),
+    ] {
+        let start: DateTime<Utc> = start.parse().expect("an instant");
+        let asked = json!({ "customer_name": "Anna", "time_zone": zone, "starts_at": start, "ends_at": start + Duration::hours(1) });
+        let booked = api.create("bookings", asked);
+        assert_eq!(booked["day"], day, "{zone}");
+    }
+    let wrong = json!({ "customer_name": "Anna", "time_zone": "europe/berlin",
+        "starts_at": "2026-12-01T08:00:00Z", "ends_at": "2026-12-01T09:00:00Z" });
+    assert_eq!(api.post("bookings", wrong).expect(422).faults(), ["/time_zone"]);
+    let zones = api.get("/health/detailed").expect(200).json["time_zones"].clone();
+    assert_eq!(zones["source"], "bundled");
+    assert!(zones["version"].as_str().is_some_and(|version| version >= "2026f"), "{zones}");
+}

@@ -13,6 +13,7 @@ fn serve_misspelt_variables_refused_with_nearest_names() {
                 ("RAPPORT_RATELIMIT", "60"),
                 ("RAPPORT_TOKEN_SECRET_FIEL", "/run/secrets/token"),
                 ("RAPPORT_DB_QUEUE", "many"),
+                ("RAPPORT_TZDIR", "/nonexistent"),
                 ("RAPPORT_LOG", "inof,rapport=debg"),
             ],
         );
@@ -22,6 +23,7 @@ fn serve_misspelt_variables_refused_with_nearest_names() {
             "RAPPORT_RATELIMIT: there is no such option. Did you mean RAPPORT_RATE_LIMIT?",
             "RAPPORT_TOKEN_SECRET_FIEL: there is no such option. Did you mean RAPPORT_TOKEN_SECRET_FILE?",
             "RAPPORT_DB_QUEUE",
+            "RAPPORT_TZDIR: /nonexistent: ",
             "`inof` is no level. Did you mean `info`?",
             "`debg` is no level. Did you mean `debug`?",
         ] {

@@ -10,6 +10,7 @@ use super::{api_key, health, migrate, seed, serve, user};
 use crate::app::config::{environment_faults, read_secret_files, unknown_variables, unset_empty};
 use crate::app::openapi;
 use crate::app::registry;
+use crate::base::zones;
 use crate::db::pg_error;
 use crate::integrations::import;
 
@@ -39,6 +40,7 @@ pub fn run() -> ExitCode {
     }
     if let Command::Serve(config) | Command::Worker(config) = &cli.command {
         faults.extend(config.errors());
+        faults.extend(zones::install(config.server.tzdir.as_deref()).err());
     }
     if !faults.is_empty() {
         return refuse(&faults);

@@ -1,6 +1,7 @@
 //! Options of the process as a whole: where it listens, how it starts and stops.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use clap::Args;
 
@@ -24,6 +25,9 @@ pub struct ServerArgs {
     /// After SIGTERM: how long readiness fails while requests are still served, in seconds
     #[arg(long, env = "RAPPORT_SHUTDOWN_DRAIN_SECONDS", default_value_t = 5)]
     pub shutdown_drain_seconds: u64,
+    /// Directory of compiled time zones that replaces the data in the program, such as /usr/share/zoneinfo
+    #[arg(long, env = "RAPPORT_TZDIR")]
+    pub tzdir: Option<PathBuf>,
 }
 
 impl ServerArgs {

@@ -10,6 +10,7 @@ use crate::auth::TenantSettings;
 use crate::base::error::MAX_OBJECT_BYTES;
 use crate::base::phone;
 use crate::base::suggest::nearest;
+use crate::base::zones;
 use crate::db::SqlValue;
 use crate::resource::field::FieldType;
 use crate::resource::{clean_text, instant, iso_codes};
@@ -106,7 +107,7 @@ pub fn scalar(kind: FieldType, text: &str, business: &TenantSettings) -> Result<
             Some(date) => Ok(SqlValue::Date(Some(date))),
             None => wrong("format"),
         },
-        FieldType::Zone if text.parse::<chrono_tz::Tz>().is_ok() => Ok(SqlValue::Text(Some(text.to_owned()))),
+        FieldType::Zone if zones::get(text).is_some() => Ok(SqlValue::Text(Some(text.to_owned()))),
         FieldType::Currency if iso_codes::minor_units(text).is_some() => Ok(SqlValue::Text(Some(text.to_owned()))),
         FieldType::Country if iso_codes::is_country(text) => Ok(SqlValue::Text(Some(text.to_owned()))),
         FieldType::Currency | FieldType::Country => {

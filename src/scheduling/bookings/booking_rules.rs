@@ -13,6 +13,7 @@ use super::stored_booking::{StoredBooking, load_for_update};
 use super::time_slot::{BLOCKING_STATUSES, TimeSlot};
 use crate::auth::{Tenant, TenantSettings};
 use crate::base::error::{Error, FieldError, Result};
+use crate::base::zones;
 use crate::crm::reminders;
 use crate::db::Tx;
 use crate::db::schema::bookings;
@@ -96,12 +97,14 @@ fn complete(change: &mut Changeset, stored: Option<&StoredBooking>) -> Result<Op
         return Err(Error::Invalid(vec![FieldError::new("/ends_at", "out_of_range", detail)]));
     }
     let zone = change.text(bookings::time_zone).or(stored.map(|s| s.time_zone.as_str())).unwrap_or("UTC");
-    let zone: chrono_tz::Tz = zone.parse().unwrap_or(chrono_tz::UTC);
-    let day = start.with_timezone(&zone).date_naive();
-    if !(1..=9999).contains(&day.year()) {
+    let known = zones::get(zone).unwrap_or_else(|| {
+        tracing::warn!(zone, "a booking has a time zone that is not in the data in use; its day is that of UTC");
+        zones::utc()
+    });
+    let Some(day) = known.day(start).filter(|day| (1..=9999).contains(&day.year())) else {
         let detail = "`starts_at` must be in the years 1 to 9999 in the booking's own zone too.";
         return Err(Error::Invalid(vec![FieldError::new("/starts_at", "out_of_range", detail)]));
-    }
+    };
     change.set(bookings::day, day);
     let status = change.text(bookings::status).or(stored.map(|s| s.status.as_str())).unwrap_or("confirmed");
     let staff = match change.get(bookings::staff_id) {
