@@ -31,10 +31,7 @@ impl Cache {
         let is_current = |base| may_look_away() || self.validator.changes().is_current(tags, base);
         match self.single_flight.enter(key, round.number, is_current) {
             FlightRole::Follow(answered) => match answered.await {
-                Ok(Some(entry)) if self.may_share(&entry, tags.len()) => {
-                    Counters::up(&self.counters.of(key.resource).collapsed);
-                    Ok((entry, Source::Collapsed))
-                }
+                Ok(Some(entry)) if self.may_share(&entry, tags.len()) => Ok((entry, Source::Collapsed)),
                 // The leader failed (this request may succeed, and otherwise reports its own error), or its entry is outdated.
                 _ => Ok((Arc::new(Entry::new(tags, round, compute().await?, ttl)), Source::Miss)),
             },

@@ -2,7 +2,7 @@
 //! with a reason that a client can act on. Holds the last catalogue check's report and triggers the next check.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::RwLock;
 use tokio::sync::Notify;
@@ -58,6 +58,7 @@ pub struct DatabaseGate {
     report: RwLock<Option<Arc<Report>>>,
     suspicion: Notify,
     gate: PoolerGate,
+    commits: AtomicU64,
 }
 
 impl DatabaseGate {
@@ -70,6 +71,16 @@ impl DatabaseGate {
     /// Returns the gate that closes while a pooler shares connections.
     pub fn gate(&self) -> &PoolerGate {
         &self.gate
+    }
+
+    /// Returns how many transactions of businesses this process has committed.
+    pub fn commits(&self) -> u64 {
+        self.commits.load(Ordering::Acquire)
+    }
+
+    /// Counts a transaction that was committed.
+    pub(super) fn count_commit(&self) {
+        self.commits.fetch_add(1, Ordering::Release);
     }
 
     /// Errors: 503, with the reason and the remedy.

@@ -154,6 +154,7 @@ impl ScopedDb {
         };
         let done = retry::retry_write(&self.db.locks, name, business, options, attempt).await;
         if done.is_ok() && business.is_some() {
+            self.db.guard.count_commit();
             self.db.committed.notify_one();
         }
         done.map_err(|error| self.db.guard.explain(error))

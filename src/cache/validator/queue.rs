@@ -21,6 +21,14 @@ pub(super) struct PendingValidation {
     pub(super) replies: ReplyBatcher<Reply>,
 }
 
+/// The last round that succeeded.
+pub(super) struct LatestRound {
+    pub(super) sent: Instant,
+    /// How many transactions this process had committed before that.
+    pub(super) commits: u64,
+    pub(super) round: Arc<Round>,
+}
+
 pub(super) struct Queue {
     pub(super) waiting: Vec<PendingValidation>,
     /// The thread is woken when so many wait.
@@ -46,8 +54,8 @@ pub(super) struct Shared {
     pub(super) failures: LogLimiter,
     /// The next round reconnects and identifies the database again.
     pub(super) reconnect: AtomicBool,
-    /// The last round that succeeded, and when it was sent.
-    pub(super) latest: Mutex<Option<(Instant, Arc<Round>)>>,
+    /// The last round that succeeded.
+    pub(super) latest: Mutex<Option<LatestRound>>,
 }
 
 impl Shared {

@@ -6,25 +6,26 @@ use std::time::Instant;
 
 use super::node::Node;
 use super::pace::Pace;
-use super::queue::Shared;
+use super::queue::{LatestRound, Shared};
 use super::round::Round;
 use crate::base::error::BoxError;
 use crate::base::supervisor::Pulse;
 use crate::base::telemetry::metrics;
-use crate::db::ReplyBatcher;
+use crate::db::{DatabaseGate, ReplyBatcher};
 
 /// Sends one round after the other to the database nodes.
 pub(super) struct RoundThread {
     shared: Arc<Shared>,
     nodes: Vec<Node>,
+    guard: Arc<DatabaseGate>,
     /// Of the last round that was tried.
     number: u64,
     pace: Pace,
 }
 
 impl RoundThread {
-    pub(super) fn new(shared: Arc<Shared>, nodes: Vec<Node>) -> Self {
-        Self { shared, nodes, number: 0, pace: Pace::default() }
+    pub(super) fn new(shared: Arc<Shared>, nodes: Vec<Node>, guard: Arc<DatabaseGate>) -> Self {
+        Self { shared, nodes, guard, number: 0, pace: Pace::default() }
     }
 
     /// Sends rounds until the service stops.
@@ -36,7 +37,7 @@ impl RoundThread {
                 continue;
             }
             self.pace.sends(round.len());
-            let began = Instant::now();
+            let (began, commits) = (Instant::now(), self.guard.commits());
             // A broken connection says nothing about the versions: the round is tried once more on a new one.
             let asked = self.ask().or_else(|_| self.ask());
             #[cfg(feature = "mutants")]
@@ -47,7 +48,7 @@ impl RoundThread {
             metrics::validated(took);
             let found = match asked {
                 Ok(found) => {
-                    *self.shared.latest.lock() = Some((began, found.clone()));
+                    *self.shared.latest.lock() = Some(LatestRound { sent: began, commits, round: found.clone() });
                     self.succeeded(pulse);
                     Some(found)
                 }

@@ -68,7 +68,8 @@ impl Validator {
         let node = |(url, changes): (&String, &Arc<LastChanges>)| {
             Node::new(url.clone(), changes.clone(), guard.clone(), deadline)
         };
-        let mut thread = RoundThread::new(shared.clone(), nodes.iter().zip(&changes).map(node).collect());
+        let mut thread =
+            RoundThread::new(shared.clone(), nodes.iter().zip(&changes).map(node).collect(), guard.clone());
         supervisor.spawn_thread(Task::required(VALIDATOR), "rounds", move |pulse| {
             thread.run(pulse);
             Ok(())
@@ -108,9 +109,17 @@ impl Validator {
     /// Returns the last round, if it was sent within `age`, and how long ago that was.
     pub fn recent_round(&self, age: Duration) -> Option<(Arc<Round>, Duration)> {
         let latest = self.shared.latest.lock();
-        let (sent, round) = latest.as_ref()?;
-        let ago = sent.elapsed();
-        (ago <= age).then(|| (round.clone(), ago))
+        let latest = latest.as_ref()?;
+        let ago = latest.sent.elapsed();
+        (ago <= age).then(|| (latest.round.clone(), ago))
+    }
+
+    /// Returns the last round as the base of a computation that begins now: if it was sent within `age`, and this process has
+    /// committed nothing since. Changes after it that the computation sees would still outdate what it computes.
+    pub fn recent_base(&self, age: Duration) -> Option<Arc<Round>> {
+        let latest = self.shared.latest.lock();
+        let latest = latest.as_ref()?;
+        (latest.sent.elapsed() <= age && latest.commits == self.guard.commits()).then(|| latest.round.clone())
     }
 
     /// What the rounds have found so far.
