@@ -29,9 +29,7 @@ pub async fn cached_read(
 ) -> Result<HttpResponse> {
     let Some(cache) = reads.cache.as_ref().filter(|cache| !cache.is_bypassed()) else {
         caller = Box::pin(caller.looked_up()).await?;
-        let Asked { query, tenant, .. } = Asked::by(&caller, resource, &ask)?;
-        let fresh = Box::pin(compute_read(query, reads.clone(), tenant)).await?;
-        return Ok(response::entry(request, &Entry::uncached(fresh), Source::Bypass, None));
+        return Asked::by(&caller, resource, &ask)?.uncached(request, &reads).await;
     };
     let control = CacheControl::of(request);
     let recent = control.accepted_age.and_then(|accepted| cache.recent_round(accepted));
@@ -57,8 +55,7 @@ pub async fn cached_read(
     let asked = asked?;
     if !asked.uses_cache(&control) {
         cache.count_bypass(resource.plural);
-        let fresh = Box::pin(asked.compute(&reads)).await?;
-        return Ok(response::entry(request, &Entry::uncached(fresh), Source::Bypass, None));
+        return asked.uncached(request, &reads).await;
     }
     let (entry, source) = cache.get_or_compute(asked.lookup(&reads), round, ahead, || asked.compute(&reads)).await?;
     let Asked { query, tenant, key, .. } = asked;
@@ -126,6 +123,13 @@ impl Asked {
 
     fn compute(&self, reads: &Data<ReadService>) -> impl Future<Output = Result<ComputedResponse>> + use<> {
         compute_read(self.query.clone(), reads.clone(), self.tenant.clone())
+    }
+
+    /// Computes the response beside the cache.
+    async fn uncached(&self, request: &HttpRequest, reads: &Data<ReadService>) -> Result<HttpResponse> {
+        // In a box, so that hits do not carry the space of a computation.
+        let fresh = Box::pin(self.compute(reads)).await?;
+        Ok(response::entry(request, &Entry::uncached(fresh), Source::Bypass, None))
     }
 }
 
