@@ -134,7 +134,12 @@ impl Cache {
     pub fn compare_sample(&self, key: &Key, entry: &Entry, again: &ComputedResponse) {
         let counters = self.counters.of(key.resource);
         Counters::up(&counters.sampled);
-        if entry.body[..] != again.body[..] {
+        // A weak ETag names what is the same but for when it was computed (RFC 9110, section 8.8.1).
+        let is_same = match again.etag.starts_with("W/") {
+            true => entry.etag == again.etag,
+            false => entry.body[..] == again.body[..],
+        };
+        if !is_same {
             Counters::up(&counters.inconsistent);
             self.local.invalidate(key);
             // Only a hash of the query, which may contain personal data.

@@ -73,14 +73,23 @@ pub fn is_known(request: &HttpRequest, etag: &str) -> bool {
     let known = combined(request.headers(), &header::IF_NONE_MATCH).flatten();
     match known.as_deref().and_then(EntityTags::parse) {
         Some(EntityTags::Any) => true,
-        Some(EntityTags::List(tags)) => tags.iter().any(|tag| etag.trim_matches('"') == uncoded(tag.opaque)),
+        Some(EntityTags::List(tags)) => tags.iter().any(|tag| opaque(etag) == uncoded(tag.opaque)),
         None => false,
     }
 }
 
-/// Returns the tag of `etag`'s response in `coding`: a strong tag, because the bytes differ (section 8.8.3.3).
+/// Returns the tag of `etag`'s response in `coding`: another tag, because the bytes differ (section 8.8.3.3).
 pub fn coded(etag: &str, coding: Coding) -> String {
-    format!("\"{}-{}\"", etag.trim_matches('"'), coding.name())
+    let weak = if etag.starts_with(WEAK) { WEAK } else { "" };
+    format!("{weak}\"{}-{}\"", opaque(etag), coding.name())
+}
+
+/// Marks a tag as weak.
+const WEAK: &str = "W/";
+
+/// Returns what is between the quotation marks of a tag.
+fn opaque(etag: &str) -> &str {
+    etag.strip_prefix(WEAK).unwrap_or(etag).trim_matches('"')
 }
 
 /// Removes the coding suffix from a tag.

@@ -46,6 +46,13 @@ pub async fn compute_read(query: Arc<ReadQuery>, reads: Data<ReadService>, tenan
             });
             Ok(hashed(body.await?))
         }
+        ReadTarget::Computed(_) => {
+            let response = reads.db.for_tenant(&tenant).read(resource.plural, move |conn| {
+                let ReadTarget::Computed(read) = &query.target else { return Err(not_asked()) };
+                read.compute(conn, &tenant)
+            });
+            response.await
+        }
         ReadTarget::Batch(..) => {
             let body = reads.db.for_tenant(&tenant).read("batch_read", move |conn| {
                 let ReadTarget::Batch(ids, view) = &query.target else { return Err(not_asked()) };

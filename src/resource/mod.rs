@@ -15,7 +15,7 @@
 //! | `module`, `write_ops` | what a resource has beside its definition |
 //! | `list_query`, `cursor`, `select`, `row_json` | from a query to SQL and JSON |
 //! | `read_request`, `read_query`, `read_service`, `cached_read` | reads, from the cache |
-//! | `compute_read`, `read_rows`, `row_loader` | reads, from the database |
+//! | `compute_read`, `read_rows`, `row_loader`, `computed_read` | reads, from the database |
 //! | `hot_queries`, `cache_refresh` | which queries are refreshed ahead |
 //! | `body`, `pending_row`, `references`, `batch` | writes |
 //! | `row`, `row_type` | rows in responses |
@@ -31,6 +31,7 @@ pub mod cached_read;
 pub mod clean_text;
 mod column_type;
 mod compute_read;
+pub mod computed_read;
 pub mod crud;
 mod cursor;
 mod definition;

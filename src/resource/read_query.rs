@@ -1,11 +1,12 @@
 //! A read query: what it reads, its cache key, and the cache tags that its response depends on.
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, LazyLock};
 
 use uuid::Uuid;
 
+use super::computed_read::ComputedRead;
 use super::definition::Resource;
 use super::field::FieldType;
 use super::list_query::{List, Projection};
@@ -23,7 +24,12 @@ pub enum ReadTarget {
     Batch(Vec<Uuid>, Projection),
     /// The history of a resource's row: a list of the audit log.
     History(&'static Resource, Uuid, List),
+    /// No rows.
+    Computed(Arc<dyn ComputedRead>),
 }
+
+/// The projection of a read without rows.
+static NO_ROWS: LazyLock<Projection> = LazyLock::new(Projection::default);
 
 impl ReadTarget {
     /// Parses the query string of a request. Errors: 400.
@@ -38,6 +44,7 @@ impl ReadTarget {
         match self {
             ReadTarget::List(list) | ReadTarget::History(_, _, list) => &list.projection,
             ReadTarget::One(_, view) | ReadTarget::Batch(_, view) => view,
+            ReadTarget::Computed(_) => &NO_ROWS,
         }
     }
 }
@@ -71,6 +78,7 @@ impl fmt::Display for ReadTarget {
             // Never cached.
             ReadTarget::History(resource, id, _) => write!(f, "history {} {id}", resource.plural),
             ReadTarget::Batch(ids, _) => write!(f, "batch {ids:?}"),
+            ReadTarget::Computed(read) => write!(f, "computed {}", read.canonical()),
         }
     }
 }
@@ -110,6 +118,18 @@ impl ReadQuery {
             ReadTarget::List(list) if resource.source_tables.is_empty() => list.linked_ids(),
             _ => None,
         };
+        let tags = match &target {
+            ReadTarget::Computed(read) => {
+                read.tables().into_iter().map(|table| CacheTag::table(business.id, table)).collect()
+            }
+            _ => Self::row_tags(resource, business, ids),
+        };
+        let canonical = target.to_string().into();
+        Self { resource, target, tags, request, canonical, is_cached: AtomicBool::new(false) }
+    }
+
+    /// Returns the tags of rows of `resource`: all of them, or those with `ids`.
+    fn row_tags(resource: &'static Resource, business: &TenantSettings, ids: Option<Vec<Uuid>>) -> Vec<CacheTag> {
         let mut tags = Vec::new();
         for (place, table) in resource.tables().iter().enumerate() {
             match &ids {
@@ -118,8 +138,7 @@ impl ReadQuery {
                 _ => tags.push(CacheTag::table(business.id, table)),
             }
         }
-        let canonical = target.to_string().into();
-        Self { resource, target, tags, request, canonical, is_cached: AtomicBool::new(false) }
+        tags
     }
 
     /// Returns the projection of its rows.
@@ -147,7 +166,7 @@ impl ReadQuery {
                     && list.filters.iter().all(|filter| closed(filter.field.field_type))
             }
             ReadTarget::One(..) => true,
-            ReadTarget::Batch(..) | ReadTarget::History(..) => false,
+            ReadTarget::Batch(..) | ReadTarget::History(..) | ReadTarget::Computed(_) => false,
         }
     }
 

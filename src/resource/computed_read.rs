@@ -1,0 +1,22 @@
+//! A read that is computed from several tables, such as a statistic: no rows of a resource, but cached and validated like them.
+
+use std::fmt;
+
+use diesel::pg::PgConnection;
+
+use crate::auth::Tenant;
+use crate::base::error::Result;
+use crate::cache::ComputedResponse;
+
+/// What such a read needs. An implementation holds absolute times only: `last_30_days` would be another answer tomorrow.
+pub trait ComputedRead: fmt::Debug + Send + Sync {
+    /// Returns a text that is equal for reads that ask for the same. Text of clients in it must be escaped.
+    fn canonical(&self) -> String;
+
+    /// Returns the tables that the response depends on.
+    fn tables(&self) -> Vec<&'static str>;
+
+    /// Computes the response from the database. A response that says when it was computed has a weak ETag, of all but
+    /// that. Errors: 403, and those of the database.
+    fn compute(&self, conn: &mut PgConnection, tenant: &Tenant) -> Result<ComputedResponse>;
+}
