@@ -18,6 +18,8 @@ refuse "SQL is static text: write it with .sql(), .ident(), .number() and .bind(
   'push\(&format!\(|Statement::new\(format!\(' 'src/*.rs'
 refuse "cells are read by name: load a struct, or a scalar" \
   '\.(text|int|uuid|get)\([0-9]+\)' 'src/*.rs' ':!src/resource/row_json.rs' ':!src/db/raw_row.rs'
+refuse "days are those of src/base/zones.rs: PostgreSQL's data of time zones may be years old" \
+  "AT TIME ZONE ([^'U]|'[^U])|\\btimezone\(|date_trunc\(|current_date|localtimestamp" 'src/*.rs' 'src/*.sql' 'migrations/*/up.sql'
 refuse "operations are described on their handlers, with utoipa" \
   '(struct|enum) (Act|Gives|Part|Shape)\b' 'src/*.rs'
 exit $failed

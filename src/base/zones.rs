@@ -3,11 +3,13 @@
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::OnceLock;
+use std::sync::{Arc, LazyLock, OnceLock};
 
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::{DateTime, Datelike, NaiveDate, Utc};
 use jiff::Timestamp;
+use jiff::civil::Date;
 use jiff::tz::{TimeZone, TimeZoneDatabase};
+use parking_lot::RwLock;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -101,6 +103,15 @@ pub fn utc() -> Zone {
     Zone(TimeZone::UTC)
 }
 
+/// Returns the names of all zones that [`get`] knows.
+pub fn names() -> impl Iterator<Item = String> {
+    let names: Vec<String> = match &zones().0 {
+        Zones::Bundled(database) => database.available().map(|name| name.as_str().to_owned()).collect(),
+        Zones::Directory(known) => known.keys().cloned().collect(),
+    };
+    names.into_iter().filter(|name| get(name).is_some())
+}
+
 impl Zone {
     /// Returns the date there at an instant; `None` outside of the years -9999 to 9999.
     pub fn day(&self, at: DateTime<Utc>) -> Option<NaiveDate> {
@@ -109,7 +120,63 @@ impl Zone {
         let (month, day_of_month) = (u32::try_from(day.month()).ok()?, u32::try_from(day.day()).ok()?);
         NaiveDate::from_ymd_opt(day.year().into(), month, day_of_month)
     }
+
+    /// Returns the first instant of a day there: midnight, or the first one after it where clocks skip midnight. `None` outside
+    /// of the years -9999 to 9999.
+    pub fn day_start(&self, day: NaiveDate) -> Option<DateTime<Utc>> {
+        let (year, month) = (i16::try_from(day.year()).ok()?, i8::try_from(day.month()).ok()?);
+        let date = Date::new(year, month, i8::try_from(day.day()).ok()?).ok()?;
+        let start = self.0.to_timestamp(date.to_datetime(jiff::civil::Time::midnight())).ok()?;
+        DateTime::from_timestamp_micros(start.as_microsecond())
+    }
+
+    /// Returns the last day that has begun at an instant. That is [`Zone::day`], except where clocks are set back over midnight:
+    /// a day that has begun goes on. So the days are intervals, each from its start to the next one's.
+    pub fn begun_day(&self, at: DateTime<Utc>) -> Option<NaiveDate> {
+        let mut day = self.day(at)?.succ_opt()?;
+        while self.day_start(day)? > at {
+            day = day.pred_opt()?;
+        }
+        Some(day)
+    }
+
+    /// Returns its offset at `from`, and each later one with the instant from which it holds, until `to`. In seconds east of UTC.
+    pub fn offsets(&self, from: DateTime<Utc>, to: DateTime<Utc>) -> Vec<(DateTime<Utc>, i32)> {
+        let Ok(first) = Timestamp::from_microsecond(from.timestamp_micros()) else { return Vec::new() };
+        let later = self.0.following(first).filter_map(|change| {
+            Some((DateTime::from_timestamp(change.timestamp().as_second(), 0)?, change.offset().seconds()))
+        });
+        let later = later.take_while(|(since, _)| *since < to);
+        std::iter::once((from, self.0.to_offset(first).seconds())).chain(later).collect()
+    }
+
+    /// Returns a hash of its offsets from 1970 to 2100: equal for data of different releases that agree on it.
+    pub fn rules(&self) -> Arc<str> {
+        static KNOWN: LazyLock<RwLock<HashMap<String, Arc<str>>>> = LazyLock::new(RwLock::default);
+        let name = self.0.iana_name().unwrap_or("UTC");
+        if let Some(rules) = KNOWN.read().get(name) {
+            return rules.clone();
+        }
+        let rules: Arc<str> = self.hashed_offsets().into();
+        KNOWN.write().insert(name.to_owned(), rules.clone());
+        rules
+    }
+
+    fn hashed_offsets(&self) -> String {
+        let mut hash = xxhash_rust::xxh3::Xxh3::new();
+        hash.update(&self.0.to_offset(Timestamp::UNIX_EPOCH).seconds().to_le_bytes());
+        let until = |second: i64| second < RULES_END;
+        for change in self.0.following(Timestamp::UNIX_EPOCH).take_while(|change| until(change.timestamp().as_second()))
+        {
+            hash.update(&change.timestamp().as_second().to_le_bytes());
+            hash.update(&change.offset().seconds().to_le_bytes());
+        }
+        format!("{:016x}", hash.digest())
+    }
 }
+
+/// 2100-01-01, in seconds.
+const RULES_END: i64 = 4_102_444_800;
 
 #[cfg(test)]
 mod tests {
@@ -157,6 +224,44 @@ mod tests {
             assert!(get(name).is_some(), "{name}");
         }
         assert!(data().version.as_str() >= "2026f", "{}", data().version);
+    }
+
+    #[test]
+    fn days_are_intervals_in_every_zone() {
+        let day = |text: &str| text.parse::<NaiveDate>().expect("a date");
+        for name in names() {
+            let zone = get(&name).expect("a zone");
+            // A leap day, and the nights in which clocks of 2026 change most often.
+            for around in ["2024-02-29", "2026-03-08", "2026-03-29", "2026-10-25", "2026-11-01"] {
+                let (start, next) =
+                    (zone.day_start(day(around)), day(around).succ_opt().and_then(|d| zone.day_start(d)));
+                let (start, next) = (start.expect("a start"), next.expect("a start"));
+                assert_eq!(zone.begun_day(start), Some(day(around)), "{name}");
+                assert_eq!(zone.begun_day(next - chrono::TimeDelta::microseconds(1)), Some(day(around)), "{name}");
+                assert_eq!(start.timestamp() % 900, 0, "{name}: a day begins within a quarter of an hour");
+            }
+        }
+        // Clocks go from 23:59 to 1:00, from 1:00 to 0:00, from 0:01 to 23:01, and over a whole day.
+        for (name, around, start, hours) in [
+            ("America/Sao_Paulo", "2015-10-18", "2015-10-18T03:00:00Z", 23),
+            ("America/Havana", "2025-11-02", "2025-11-02T04:00:00Z", 25),
+            ("America/St_Johns", "2010-11-07", "2010-11-07T02:30:00Z", 25),
+            ("Pacific/Apia", "2011-12-30", "2011-12-30T10:00:00Z", 0),
+        ] {
+            let zone = get(name).expect("a zone");
+            assert_eq!(zone.day_start(day(around)), Some(instant(start)), "{name}");
+            let next = zone.day_start(day(around).succ_opt().expect("a date")).expect("a start");
+            assert_eq!((next - instant(start)).num_hours(), hours, "{name}");
+        }
+    }
+
+    #[test]
+    fn rules_differ_where_offsets_do() {
+        let rules = |name: &str| get(name).expect("a zone").rules();
+        assert_eq!(rules("Europe/Berlin"), rules("Europe/Berlin"));
+        assert_eq!(rules("Asia/Kolkata"), rules("Asia/Calcutta"));
+        assert_ne!(rules("Europe/Berlin"), rules("Europe/Zurich"));
+        assert_ne!(rules("UTC"), rules("Europe/London"));
     }
 
     #[test]

@@ -24,6 +24,7 @@ pub enum SqlValue {
     Texts(Vec<String>),
     Uuids(Vec<Uuid>),
     Dates(Vec<NaiveDate>),
+    Times(Vec<DateTime<Utc>>),
 }
 
 impl SqlValue {
@@ -76,6 +77,7 @@ impl SqlValue {
             SqlValue::Texts(v) => json!(v),
             SqlValue::Uuids(v) => json!(v),
             SqlValue::Dates(v) => json!(v),
+            SqlValue::Times(v) => json!(v),
         }
     }
 
@@ -99,6 +101,7 @@ impl SqlValue {
             SqlValue::Texts(v) => out.push_bind_param::<sql::Array<sql::Text>, _>(v),
             SqlValue::Uuids(v) => out.push_bind_param::<sql::Array<sql::Uuid>, _>(v),
             SqlValue::Dates(v) => out.push_bind_param::<sql::Array<sql::Date>, _>(v),
+            SqlValue::Times(v) => out.push_bind_param::<sql::Array<sql::Timestamptz>, _>(v),
         }
     }
 }
@@ -177,4 +180,5 @@ sql_lists! {
     Texts(Vec<String>),
     Uuids(Vec<Uuid>),
     Dates(Vec<NaiveDate>),
+    Times(Vec<DateTime<Utc>>),
 }

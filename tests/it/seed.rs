@@ -27,6 +27,16 @@ fn seed_scale_creates_the_businesses_that_are_missing() {
         (SELECT FROM change_log c WHERE c.business_id = m.business_id AND c.changed = 'messages' AND c.touched[1] = m.id)";
     assert_eq!(database.cell(unlogged), "0");
     let first = "SELECT md5(string_agg(l::text, '' ORDER BY l.id)) FROM leads l JOIN businesses b ON b.id = l.business_id WHERE slug = 'load-01'";
+    // Local times by the program's rules: from 8 to 18 on the day that is stored.
+    let stored = database.rows::<3>("SELECT time_zone, starts_at::text, day::text FROM bookings");
+    assert!(stored.len() > 4_000, "{} bookings", stored.len());
+    for [zone, at, day] in &stored {
+        let at: chrono::DateTime<chrono::Utc> = format!("{at}:00").parse().expect("an instant");
+        let known = rapport::base::zones::get(zone).expect("a zone");
+        assert_eq!(known.day(at).map(|day| day.to_string()).as_ref(), Some(day), "{at} in {zone}");
+        let hour = (at - known.day_start(day.parse().expect("a date")).expect("a start")).num_hours();
+        assert!((7..19).contains(&hour), "{at} in {zone} is at {hour}");
+    }
     let before = database.cell(first);
     // As after a seed that was interrupted.
     database.run("DELETE FROM businesses WHERE slug = 'load-02'");

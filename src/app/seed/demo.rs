@@ -4,6 +4,7 @@ use diesel::QueryResult;
 use diesel::connection::SimpleConnection;
 use diesel::pg::PgConnection;
 
+use super::local_time;
 use crate::db::Statement;
 
 /// Helpers in the session's temporary schema.
@@ -14,6 +15,7 @@ const DEMO: &str = include_str!("demo.sql");
 /// Atomic, and safe when several processes do it at once.
 pub fn demo(conn: &mut PgConnection) -> QueryResult<bool> {
     conn.batch_execute(FUNCTIONS)?;
+    local_time::prepare(conn, &["America/Vancouver"])?;
     conn.batch_execute(DEMO)?;
     // Only the script knows: a query before or after it may see another process's business.
     let seeded = Statement::new("SELECT current_setting('rapport.seeded') = 'yes'").scalar(conn)?;

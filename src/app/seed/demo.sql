@@ -6,7 +6,7 @@
 DO $demo$
 DECLARE
     home constant text := 'America/Vancouver';
-    today constant date := (now() AT TIME ZONE 'America/Vancouver')::date;
+    today constant date := pg_temp.seed_today('America/Vancouver');
     demo uuid;
     people uuid[];
 BEGIN
@@ -96,8 +96,8 @@ SELECT * FROM (VALUES
 
 -- Leads first, because a company and a contact are at least as old as their oldest lead. Number 1 is the newest.
 CREATE TEMP TABLE demo_lead ON COMMIT DROP AS
-SELECT k, 1 + (k - 1) * 7 % 120 AS contact, least(now() - k * interval '9 minutes', (today - (90 * (k / 150.0) ^ 1.15)::int
-        + interval '8 hours' + pg_temp.seed_pick(k, 1, 640) * interval '61 seconds') AT TIME ZONE home) AS entered,
+SELECT k, 1 + (k - 1) * 7 % 120 AS contact, least(now() - k * interval '9 minutes', pg_temp.seed_instant(home, today - (90 * (k / 150.0) ^ 1.15)::int
+        + interval '8 hours' + pg_temp.seed_pick(k, 1, 640) * interval '61 seconds')) AS entered,
     CASE WHEN k <= 8 THEN 'new'
         WHEN k <= 25 THEN (ARRAY['new', 'contacted', 'contacted', 'qualified', 'new'])[1 + k % 5]
         WHEN k <= 70 THEN (ARRAY['contacted', 'qualified', 'proposal', 'won', 'proposal', 'lost', 'qualified'])[1 + k % 7]
@@ -353,8 +353,8 @@ FROM (SELECT w.*, row_number() OVER (PARTITION BY topic ORDER BY k) - 1 AS turn 
         FROM generate_series(1, 40) AS j JOIN demo_lead l ON l.k = j + j * j / 24 JOIN demo_offer o ON o.k = l.offer
         UNION ALL
         (SELECT 40 + row_number() OVER (ORDER BY p.k * 37 % 121), NULL, p.k, 'shop', greatest(p.at + interval '1 day',
-            least(now() - q.k * interval '23 minutes', (today - q.k * q.k / 6 + interval '8 hours 35 minutes'
-                + pg_temp.seed_pick(p.k, 21, 500) * interval '63 seconds') AT TIME ZONE home))
+            least(now() - q.k * interval '23 minutes', pg_temp.seed_instant(home, today - q.k * q.k / 6 + interval '8 hours 35 minutes'
+                + pg_temp.seed_pick(p.k, 21, 500) * interval '63 seconds')))
         FROM (SELECT *, row_number() OVER (ORDER BY x.k * 37 % 121) AS k2 FROM demo_contact x WHERE x.at < now() - interval '75 days' AND x.k NOT IN
             (SELECT l.contact FROM generate_series(1, 40) AS j JOIN demo_lead l ON l.k = j + j * j / 24)) AS p
         JOIN generate_series(1, 20) AS q (k) ON q.k = p.k2)) AS w) AS t
@@ -464,7 +464,7 @@ FROM (SELECT lead, min(sent) FILTER (WHERE who = '>') AS touched, max(sent) AS l
 -- than that, so nobody is booked twice. Days closer to today are fuller.
 CREATE TEMP TABLE demo_booking ON COMMIT DROP AS
 WITH slots AS (
-    SELECT s.id AS staff, s.name, d AS day, (d + hour) AT TIME ZONE home AS opens, row_number() OVER (ORDER BY d, hour, s.name) AS seed
+    SELECT s.id AS staff, s.name, d AS day, pg_temp.seed_instant(home, d + hour) AS opens, row_number() OVER (ORDER BY d, hour, s.name) AS seed
     FROM staff s, generate_series(-60, 28) AS ahead, LATERAL (SELECT today + ahead AS d) AS days,
         unnest(ARRAY['8:30', '10:30', '13:00', '15:00', '9:00', '11:00']::interval[]) WITH ORDINALITY AS h (hour, nth)
     WHERE s.business_id = demo AND CASE extract(isodow FROM d) WHEN 7 THEN false WHEN 6 THEN nth > 4 AND s.name > 'I' ELSE nth <= 4 END
@@ -502,7 +502,7 @@ INSERT INTO tasks (business_id, id, title, description, status, priority, due_at
     created_at, updated_at)
 SELECT demo, pg_temp.seed_id(made, 'demo task ' || l.k), w.title || ' – ' || coalesce(f.name, p.first || ' ' || p.last), w.description,
     CASE WHEN finished IS NULL THEN 'open' ELSE 'done' END, (ARRAY['normal', 'high', 'normal', 'low', 'normal', 'urgent'])[1 + l.k % 6],
-    CASE WHEN finished IS NULL THEN (today - 2 + l.k % 13 + interval '9 hours' + l.k % 8 * interval '1 hour') AT TIME ZONE home
+    CASE WHEN finished IS NULL THEN pg_temp.seed_instant(home, today - 2 + l.k % 13 + interval '9 hours' + l.k % 8 * interval '1 hour')
         ELSE made + (2 + l.k % 9) * interval '20 hours' END, finished, l.assignee, x.id, x.contact_id, x.company_id, made, coalesce(finished, made)
 FROM demo_lead l JOIN leads x ON x.business_id = demo AND x.id = l.id JOIN demo_contact p ON p.k = l.contact LEFT JOIN demo_company f ON f.k = p.company
     JOIN (VALUES ('contacted', 'Call back', 'Ask how many bikes they have and who decides.'), ('qualified', 'Send the offer', NULL),

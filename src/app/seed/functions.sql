@@ -21,3 +21,19 @@ CREATE OR REPLACE FUNCTION pg_temp.seed_code(k bigint) RETURNS text LANGUAGE sql
     FROM (SELECT (k * 709601640911 + 463850172349) & 1099511627775 AS v) AS spread,
         LATERAL (SELECT spread.v # (spread.v >> 20) AS v) AS folded, generate_series(0, 35, 5) AS shift
 $$;
+
+-- Offsets of time zones, each from an instant on, from the program's data (local_time.rs).
+CREATE TEMP TABLE IF NOT EXISTS seed_offsets (zone text, since timestamptz, utc_offset interval);
+TRUNCATE pg_temp.seed_offsets;
+
+-- The instant at which clocks of a zone show `local`.
+CREATE OR REPLACE FUNCTION pg_temp.seed_instant(zone text, local timestamp) RETURNS timestamptz LANGUAGE sql STABLE AS $$
+    SELECT (local - (SELECT o.utc_offset FROM pg_temp.seed_offsets o WHERE o.zone = $1 AND o.since AT TIME ZONE 'UTC' + o.utc_offset <= local
+        ORDER BY o.since DESC LIMIT 1)) AT TIME ZONE 'UTC'
+$$;
+
+-- The date in a zone.
+CREATE OR REPLACE FUNCTION pg_temp.seed_today(zone text) RETURNS date LANGUAGE sql STABLE AS $$
+    SELECT (now() AT TIME ZONE 'UTC' + o.utc_offset)::date FROM pg_temp.seed_offsets o WHERE o.zone = $1 AND o.since <= now()
+    ORDER BY o.since DESC LIMIT 1
+$$;

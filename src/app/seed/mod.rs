@@ -4,6 +4,7 @@
 //! numbers, so everything but the clock is the same at every run; all dates are relative to now.
 
 mod demo;
+mod local_time;
 mod scale;
 
 pub use self::demo::demo;

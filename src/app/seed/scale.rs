@@ -6,6 +6,7 @@ use diesel::connection::SimpleConnection;
 use diesel::pg::PgConnection;
 use parking_lot::Mutex;
 
+use super::local_time;
 use crate::base::error::BoxError;
 use crate::db::{self, Statement};
 
@@ -13,6 +14,8 @@ use crate::db::{self, Statement};
 const FUNCTIONS: &str = include_str!("functions.sql");
 const SCALE: &str = include_str!("scale.sql");
 
+/// The time zones of the businesses, as in scale.sql.
+const ZONES: [&str; 5] = ["Europe/Berlin", "America/New_York", "Asia/Singapore", "Europe/London", "Australia/Sydney"];
 /// Businesses at scale 1.
 const BUSINESSES: f64 = 50.0;
 /// A hundred million messages: more is a typing error.
@@ -68,6 +71,7 @@ pub fn scale(
                 .replace(":slug", &slug(number));
             db::in_transaction(conn, |tx| {
                 tx.batch_execute(FUNCTIONS)?;
+                local_time::prepare(tx, &ZONES)?;
                 Ok(tx.batch_execute(&script)?)
             })?;
             progress(&slug(number));

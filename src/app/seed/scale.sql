@@ -54,7 +54,7 @@ SELECT b.id, s.id, people[k], (ARRAY['Ada', 'Bruno', 'Chen', 'Dara', 'Elif', 'Fe
 FROM load_business b, unnest(b.staff) WITH ORDINALITY AS s (id, k);
 INSERT INTO campaigns (business_id, id, name, channel, status, starts_on, ends_on, budget_minor, currency, created_at, updated_at)
 SELECT b.id, c.id, (ARRAY['Reactivation', 'Search ads', 'Newsletter', 'Trade fair', 'Referral bonus'])[k], (ARRAY['whatsapp', 'ads', 'email', 'event', 'referral'])[k],
-    (ARRAY['active', 'active', 'paused', 'finished', 'draft'])[k], current_date - 100 * k::int, current_date + 20, 100000 * k, currency, at, at
+    (ARRAY['active', 'active', 'paused', 'finished', 'draft'])[k], pg_temp.seed_today(zone) - 100 * k::int, pg_temp.seed_today(zone) + 20, 100000 * k, currency, at, at
 FROM load_business b, unnest(b.campaigns) WITH ORDINALITY AS c (id, k);
 
 -- companies
@@ -178,12 +178,13 @@ INSERT INTO bookings (business_id, id, code, service_id, staff_id, contact_id, l
 SELECT b.id, pg_temp.seed_id(made, 'load booking ' || number), pg_temp.seed_code(g), b.services[service], b.staff[1 + g % s.staff], c.id,
     CASE WHEN g % 4 = 0 THEN l.id END, first || ' ' || last, c.phone, c.email, starts, ends, zone, day, t3.status, (ARRAY[4000, 9500, 6000, 18000, 3000, 12500])[service],
     currency, made, least(now(), greatest(made, ends))
-FROM (SELECT s.*, weeks.first_monday, g FROM load_size s, LATERAL (SELECT date_trunc('week', current_date)::date - 7 * (bookings * 3 / (4 * s.staff * 40)) AS first_monday) AS weeks,
+FROM (SELECT s.*, weeks.first_monday, g FROM load_size s, LATERAL (SELECT today - extract(isodow FROM today)::int + 1 - 7 * (bookings * 3 / (4 * s.staff * 40)) AS first_monday
+            FROM (SELECT pg_temp.seed_today(zone) AS today FROM load_business) t) AS weeks,
         generate_series(0, bookings - 1) AS g) AS s, load_business b,
     LATERAL (SELECT b.b::bigint * 10000000 + g AS number, g / s.staff AS place) AS numbered,
     LATERAL (SELECT first_monday + place / 40 * 7 + place / 8 % 5 AS day, 1 + pg_temp.seed_pick(number, 61, 6) AS service,
         8 + place % 8 + CASE WHEN place % 8 >= 4 THEN 1 ELSE 0 END AS hour) AS planned,
-    LATERAL (SELECT (day + hour * interval '1 hour') AT TIME ZONE zone AS starts) AS t1,
+    LATERAL (SELECT pg_temp.seed_instant(zone, day + hour * interval '1 hour') AS starts) AS t1,
     LATERAL (SELECT starts + (ARRAY[30, 45, 30, 60, 15, 45])[service] * interval '1 minute' AS ends,
         least(starts, now()) - (3600 + pg_temp.seed_pick(number, 63, 1200000)) * interval '1 second' AS made) AS t2,
     LATERAL (SELECT CASE WHEN ends < now() THEN (ARRAY['completed', 'completed', 'completed', 'completed', 'completed', 'completed', 'completed', 'cancelled',

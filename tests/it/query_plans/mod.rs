@@ -27,8 +27,12 @@ use questions::Question;
 const MERGED_TAIL: &str = " Merge Append Index Scan:audit_log_created_at_idx";
 
 /// Indexes that no read of the API uses, with the reason.
-const FOR_WRITES: [(&str, &str); 23] = [
+const FOR_WRITES: [(&str, &str); 24] = [
     ("change_log_place_idx", "the sequencer walks it where there is more than one pass enters"),
+    (
+        "conversation_closings_conversation_id_idx",
+        "turns of a conversation are read again, and it is deleted with them",
+    ),
     ("change_log_xid_idx", "validation rounds find by it what became visible"),
     ("idempotency_keys_created_at_idx", "those whose time is over are cleared away"),
     ("imports_job_id_idx", "a job that fails or is cancelled lets its import know"),
@@ -220,6 +224,7 @@ pub fn sql_type(value: &SqlValue) -> &'static str {
         SqlValue::Texts(_) => "text[]",
         SqlValue::Uuids(_) => "uuid[]",
         SqlValue::Dates(_) => "date[]",
+        SqlValue::Times(_) => "timestamptz[]",
     }
 }
 
@@ -239,6 +244,7 @@ pub fn literal(value: &SqlValue) -> String {
         SqlValue::Texts(v) => list(v),
         SqlValue::Uuids(v) => list(v),
         SqlValue::Dates(v) => list(v),
+        SqlValue::Times(v) => list(&v.iter().map(|time| time.to_rfc3339()).collect::<Vec<_>>()),
         SqlValue::Bool(None) | SqlValue::Int(None) | SqlValue::Text(None) | SqlValue::Uuid(None) => "NULL".into(),
         other => panic!("{other:?} is asked by nobody"),
     }
