@@ -1,6 +1,6 @@
 # `make` lists the targets. CONTRIBUTING.md describes the rest.
 .DEFAULT_GOAL := help
-.PHONY: help run test prove-cache test-rls prove-plans prove-operations check contract fmt lint openapi bench deny deploy features
+.PHONY: help run test prove-cache prove-statistics test-rls prove-plans prove-operations check contract fmt lint openapi bench deny deploy features
 
 # Options for the program behind `run`, `test`, `bench` and `contract`: make run ARGS="--bind 127.0.0.1:9000"
 ARGS ?=
@@ -48,6 +48,11 @@ prove-cache: features ## test the cache under fault injection, and that tests ca
 	export RAPPORT_HISTORY_SECONDS=$${RAPPORT_HISTORY_SECONDS:-120}; \
 	export RAPPORT_TEST_MODEL_READERS=3 RAPPORT_TEST_MODEL_AHEAD=1; \
 	exec cargo test --locked $(FEATURES) --features mutants --test it $(ARGS) -- cache_consistency:: cache_model:: sequencer:: --nocapture --test-threads 1
+
+prove-statistics: features ## compare statistics with recounts at every moment, and that tests catch every deliberate bug (some minutes after the build)
+	@RAPPORT_TEST_POSTGRES_BIN=$$(scripts/postgres.sh) || exit 1; export RAPPORT_TEST_POSTGRES_BIN; \
+	export RAPPORT_STATISTICS_COMPARISONS=$${RAPPORT_STATISTICS_COMPARISONS:-100000}; \
+	exec cargo test --locked $(FEATURES) --features mutants --test it $(ARGS) -- statistics_consistency:: --nocapture --test-threads 1
 
 test-rls: features ## test row-level security with a build without tenant predicates (a minute after the build)
 	@RAPPORT_TEST_POSTGRES_BIN=$$(scripts/postgres.sh) || exit 1; export RAPPORT_TEST_POSTGRES_BIN; \

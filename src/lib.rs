@@ -4,6 +4,7 @@
 //! ```text
 //! app            the binary's work: command line, server, routes, the registry of all resources, configuration
 //! monitoring     health probes, checks of the database, endpoints for operators
+//! analytics      statistics, and the sums that they are read from
 //! integrations   events, webhooks, imports, bulk operations, and the jobs that these start
 //! channels       conversations and their messages
 //! scheduling     services, staff, bookings, reminders
@@ -18,6 +19,7 @@
 //! base           errors, telemetry, supervision, e-mail, egress, and what else needs no other room
 //! ```
 
+pub mod analytics;
 pub mod app;
 pub mod auth;
 pub mod background;

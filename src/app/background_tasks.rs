@@ -1,5 +1,6 @@
 //! Every background task and every job type of a process, on one page.
 
+use crate::analytics;
 use crate::app::registry::RESOURCES;
 use crate::app::state::AppState;
 use crate::background::{BackgroundTask, JobType, LeaseConfig, Worker, analyze_tables, purge_jobs, trim_change_log};
@@ -25,7 +26,7 @@ pub fn spawn_all(app: &AppState) {
     tasks(app).into_iter().for_each(|task| task.spawn(&app.supervisor, &app.lifecycle));
 }
 
-fn tasks(app: &AppState) -> [BackgroundTask; 11] {
+fn tasks(app: &AppState) -> [BackgroundTask; 13] {
     let (config, db) = (&app.config, || app.db.clone());
     let event_registry = EventRegistry::from_resources(&RESOURCES);
     let new_events = vec![app.event_waker.clone(), app.delivery_waker.0.clone()];
@@ -60,5 +61,7 @@ fn tasks(app: &AppState) -> [BackgroundTask; 11] {
         analyze_tables::task(db()),
         trim_change_log::task(db()),
         reminders::task(db(), &REMINDERS),
+        analytics::fold_task(db()),
+        bookings::booking_days_task(db()),
     ]
 }

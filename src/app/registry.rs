@@ -1,5 +1,6 @@
 //! The registry: every resource of the API, with the write operations, checks and HTTP operations of its own.
 
+use crate::analytics;
 use crate::channels::conversations::CONVERSATIONS;
 use crate::channels::lead_processing;
 use crate::channels::messages::MESSAGES;
@@ -57,7 +58,7 @@ pub static MODULES: &[ResourceModule] = &[
     },
     ResourceModule::new(&SERVICES),
     ResourceModule::new(&STAFF),
-    ResourceModule::new(&CAMPAIGNS),
+    ResourceModule { routes: &[analytics::of_campaigns], ..ResourceModule::new(&CAMPAIGNS) },
     ResourceModule::new(&TASKS),
     ResourceModule::new(&NOTES),
     ResourceModule {

@@ -6,6 +6,7 @@ use actix_web::http::Method;
 use actix_web::web::{self, Data, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 
+use crate::analytics;
 use crate::app::registry::{MODULES, RESOURCES};
 use crate::app::{explorer, openapi};
 use crate::base::error::Error;
@@ -54,6 +55,7 @@ pub fn configure(config: &mut ServiceConfig) {
         MODULES.iter().for_each(|module| resource::http::routes(module, api));
         identity::routes::routes(api);
         events::http::routes(api);
+        analytics::routes(api);
         routing::resource("/ops/cache").on(Method::GET, cache::statistics).register(api);
         routing::resource("/ops/cache/purge").on(Method::POST, cache::purge).register(api);
     }));

@@ -11,6 +11,7 @@ use actix_web::web::{self, Data};
 use actix_web::{HttpResponse, HttpServer};
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::analytics;
 use crate::app::app_data::AppData;
 use crate::app::background_tasks;
 use crate::app::config::Metrics;
@@ -97,6 +98,7 @@ fn spawn_common_tasks(app: &Arc<AppState>) {
         statement_timeout: Duration::from_millis(app.config.pool.statement_timeout_ms),
     };
     app.supervisor.spawn(Task::named("database heartbeat"), move |pulse| heartbeat.clone().run(pulse));
+    analytics::delta_age_task(app.db.clone()).spawn(&app.supervisor, &app.lifecycle);
     if let Some(cache) = &app.cache {
         cache.keep_connected(&app.supervisor);
     }

@@ -1,4 +1,4 @@
-//! Deliberate bugs for the tests that must catch them (`make prove-cache`, `make test-rls`); compiled only with the
+//! Deliberate bugs for the tests that must catch them (`make prove-cache`, `make test-rls`, `make prove-statistics`); compiled only with the
 //! feature `mutants`.
 //!
 //! With that feature, even without a mutant selected, steps of the cache protocol are delayed at random to expose
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rand::Rng;
 
-/// One violated rule each; all but the last belong to the cache protocol.
+/// One violated rule each: of the cache protocol, of tenants, of the statistics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mutant {
     /// Readers join a validation round whose statement has been sent.
@@ -30,6 +30,20 @@ pub enum Mutant {
     PartOfMany,
     /// Statements omit the tenant predicate.
     WithoutTenant,
+    /// Sums and what is not folded are read by two statements.
+    TwoStatements,
+    /// The fold goes by the greatest place that it has seen: what commits later with a smaller one is forgotten.
+    WatermarkBySequence,
+    /// What a change counts is written in a transaction after its own.
+    DeltaAfterCommit,
+    /// The fold takes no lock, so days are made anew beside another one.
+    FoldWithoutLock,
+    /// The fold adds numbers and forgets amounts.
+    AmountForgotten,
+    /// A change counts what a row is, and does not take away what it was.
+    BeforeForgotten,
+    /// Days are used though they are of another zone.
+    StaleRules,
 }
 
 /// The mutants of the cache protocol.
@@ -47,14 +61,31 @@ pub const ALL: [(&str, Mutant); 8] = [
 /// The mutants that row-level security must contain.
 pub const TENANT_MUTANTS: [(&str, Mutant); 1] = [("without-tenant", Mutant::WithoutTenant)];
 
+/// The mutants of the statistics.
+pub const STATISTICS_MUTANTS: [(&str, Mutant); 7] = [
+    ("two-statements", Mutant::TwoStatements),
+    ("watermark-by-sequence", Mutant::WatermarkBySequence),
+    ("delta-after-commit", Mutant::DeltaAfterCommit),
+    ("fold-without-lock", Mutant::FoldWithoutLock),
+    ("amount-forgotten", Mutant::AmountForgotten),
+    ("before-forgotten", Mutant::BeforeForgotten),
+    ("stale-rules", Mutant::StaleRules),
+];
+
 /// Whether the tests change what the database does, which the catalogue check must not report.
 pub fn changes_database() -> bool {
-    is(Mutant::WithoutOldLinks) || is(Mutant::HorizonByTime)
+    [Mutant::WithoutOldLinks, Mutant::HorizonByTime, Mutant::DeltaAfterCommit, Mutant::BeforeForgotten]
+        .into_iter()
+        .any(is)
 }
 
 static CHOSEN: LazyLock<Option<Mutant>> = LazyLock::new(|| {
     let name = std::env::var("RAPPORT_MUTANT").ok()?;
-    ALL.iter().chain(&TENANT_MUTANTS).find(|(known, _)| *known == name).map(|(_, mutant)| *mutant)
+    ALL.iter()
+        .chain(&TENANT_MUTANTS)
+        .chain(&STATISTICS_MUTANTS)
+        .find(|(known, _)| *known == name)
+        .map(|(_, mutant)| *mutant)
 });
 
 pub fn is(mutant: Mutant) -> bool {

@@ -1,7 +1,7 @@
 //! Tables as diesel sees them, written from the migrations: see tests/it/schema.rs.
 //!
 //! Generated columns (`search`, `sort_name`) are left out: PostgreSQL writes them, and nothing reads them by itself.
-//! So are the log of changes and the cache's epoch, whose types diesel lacks. Of a view PostgreSQL does not know which columns are never null.
+//! So are the log of changes and the cache's epoch, whose types diesel lacks, and the statistics, whose statements are fixed. Of a view PostgreSQL does not know which columns are never null.
 
 diesel::table! {
     api_keys (business_id, id) {
@@ -49,6 +49,13 @@ diesel::table! {
         actor_id -> Nullable<Uuid>,
         request_id -> Nullable<Text>,
         changes -> Jsonb,
+    }
+}
+
+diesel::table! {
+    booking_day_checks (release) {
+        release -> Text,
+        checked_at -> Timestamptz,
     }
 }
 
@@ -184,6 +191,15 @@ diesel::table! {
         created_at -> Timestamptz,
         updated_at -> Timestamptz,
         deleted_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    conversation_closings (business_id, id) {
+        business_id -> Uuid,
+        id -> Uuid,
+        conversation_id -> Uuid,
+        closed_at -> Timestamptz,
     }
 }
 

@@ -8,6 +8,7 @@ use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
 use utoipa::{PartialSchema, ToSchema};
 
+use crate::analytics::StatisticsBacklog;
 use crate::base::supervisor::{Panics, TaskState};
 use crate::base::zones::ZoneData;
 use crate::cache::{Counts, RedisState, ValidatorStats};
@@ -55,6 +56,9 @@ pub struct HealthDetails {
     #[schema(required = true)]
     pub catalogue: Option<CatalogueState>,
     pub pool: PoolState,
+    /// What is not folded into the statistics yet; null before this process looked.
+    #[schema(required = true)]
+    pub statistics: Option<StatisticsBacklog>,
     pub redis: DependencyState,
     /// By name.
     #[schema(value_type = BTreeMap<String, TaskState>)]

@@ -8,6 +8,7 @@ use actix_web::web::{Bytes, Data};
 use actix_web::{HttpRequest, HttpResponse};
 
 use super::dto::{DependencyState, DependencyStatus, Health, HealthDetails, HealthStatus, ServiceStatus};
+use crate::analytics;
 use crate::auth::{Action, Area};
 use crate::background::{Lifecycle, Supervisor};
 use crate::base::error::Result;
@@ -153,6 +154,7 @@ pub async fn detailed(
         database,
         catalogue: reads.db.guard().report().map(|report| report.state()),
         pool: reads.db.state(),
+        statistics: analytics::backlog(),
         redis,
         background_tasks,
         background_panics: panics(),

@@ -36,7 +36,7 @@ enum Needs {
 }
 
 /// Operations that not every resource has.
-const OTHERS: [(&str, Needs); 21] = [
+const OTHERS: [(&str, Needs); 31] = [
     ("POST /api/v1/imports/{id}/reversion", Needs::Permission(Area::Crm, Action::Delete)),
     ("POST /api/v1/ops/jobs/{id}/cancellation", Needs::Permission(Area::Operations, Action::Write)),
     ("GET /api/v1/webhooks/{id}/deliveries", Needs::Permission(Area::Webhooks, Action::Read)),
@@ -55,6 +55,16 @@ const OTHERS: [(&str, Needs); 21] = [
     ("GET /api/v1/ops/cache", Needs::Permission(Area::Operations, Action::Read)),
     ("POST /api/v1/ops/cache/purge", Needs::Permission(Area::Operations, Action::Write)),
     ("POST /api/v1/api-keys/{id}/rotation", Needs::Permission(Area::Keys, Action::Write)),
+    ("GET /api/v1/stats/overview", Needs::Permission(Area::Crm, Action::Read)),
+    ("GET /api/v1/stats/bookings", Needs::Permission(Area::Crm, Action::Read)),
+    ("GET /api/v1/stats/messages", Needs::Permission(Area::Crm, Action::Read)),
+    ("GET /api/v1/stats/conversations", Needs::Permission(Area::Crm, Action::Read)),
+    ("GET /api/v1/stats/leads", Needs::Permission(Area::Crm, Action::Read)),
+    ("GET /api/v1/stats/campaigns", Needs::Permission(Area::Crm, Action::Read)),
+    ("GET /api/v1/stats/ai", Needs::Permission(Area::Crm, Action::Read)),
+    ("GET /api/v1/stats/revenue", Needs::Permission(Area::Crm, Action::Read)),
+    ("GET /api/v1/stats/response-times", Needs::Permission(Area::Crm, Action::Read)),
+    ("GET /api/v1/campaigns/{id}/statistics", Needs::Permission(Area::Crm, Action::Read)),
     ("GET /api/v1/me", Needs::Nothing),
     ("GET /api/v1/auth/sessions", Needs::Person),
     ("DELETE /api/v1/auth/sessions/{id}", Needs::Person),

@@ -65,6 +65,8 @@ mod sequencer;
 mod sign_in;
 mod slow_clients;
 mod statements;
+mod statistics;
+mod statistics_consistency;
 mod supervisor;
 #[cfg(feature = "tls")]
 mod tls;

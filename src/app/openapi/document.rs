@@ -7,6 +7,7 @@ use utoipa::openapi::{ComponentsBuilder, InfoBuilder, LicenseBuilder, OpenApi, O
 
 use super::named_schemas::name_schemas;
 use super::{default_error, shared_parameters};
+use crate::analytics;
 use crate::app::registry::{self, MODULES, RESOURCES};
 use crate::http::{openapi_responses, problem_schema};
 use crate::identity;
@@ -70,11 +71,13 @@ pub fn build() -> OpenApi {
     let health = TagBuilder::new().name("health").description(Some("Probes for orchestrators and people.")).build();
     let auth = TagBuilder::new().name("auth").description(Some("How people come in, and who is calling.")).build();
     let events = TagBuilder::new().name("events").description(Some("What happened, in order.")).build();
+    let about = "What the rows of a business add up to.";
+    let statistics = TagBuilder::new().name("statistics").description(Some(about)).build();
     let ops = TagBuilder::new().name("ops").description(Some("For operators of the service.")).build();
     let mut api = OpenApiBuilder::new()
         .info(info)
         .servers(Some([ServerBuilder::new().url("/").build()]))
-        .tags(Some(tags.chain([auth, events, health, ops]).collect::<Vec<_>>()))
+        .tags(Some(tags.chain([auth, events, statistics, health, ops]).collect::<Vec<_>>()))
         .security(Some([SecurityRequirement::new("key", Vec::<String>::new())]))
         .components(Some(components().build()))
         .paths(Paths::new())
@@ -85,6 +88,7 @@ pub fn build() -> OpenApi {
     identity::openapi::describe(&mut api);
     bulk::openapi::describe(&RESOURCES, &mut api);
     events::openapi::describe(&mut api);
+    analytics::describe(&mut api);
     monitoring::openapi::describe(&mut api);
     openapi_responses::idempotency_key_header(&mut api, |path| DONE_ANYHOW.iter().any(|end| path.ends_with(end)));
     shared_parameters::share(&mut api);

@@ -27,7 +27,7 @@ pub use self::history::describe_history;
 pub use self::if_match::IfMatchHeader;
 pub use self::merge::merge;
 pub use self::names::pascal;
-pub use self::parameters::{limit, separated};
+pub use self::parameters::{limit, query, separated};
 pub use self::path_item::insert;
 pub use self::row_parts::{change, creation, known_or_new, row};
 pub use self::values::{JsonObject, choice, or_null, value};

@@ -112,7 +112,7 @@ pub(super) fn allow_duplicate() -> Parameter {
     query("allow_duplicate", flag, "Creates the row although another one looks the same (409 `possible_duplicate`).")
 }
 
-pub(super) fn query(name: &str, schema: impl Into<RefOr<Schema>>, about: &str) -> Parameter {
+pub fn query(name: &str, schema: impl Into<RefOr<Schema>>, about: &str) -> Parameter {
     ParameterBuilder::new()
         .name(name)
         .parameter_in(ParameterIn::Query)

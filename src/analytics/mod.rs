@@ -1,0 +1,35 @@
+//! Statistics of a business: what the rows of other rooms add up to, by day, week or month of a time zone.
+//!
+//! Triggers count each change in its transaction (`stat_deltas`), `fold` adds what they counted to the sums per quarter of an hour
+//! and per day, `roll_up` reads sums and what is not folded in one statement. So a statistic is equal to a recount of the rows
+//! at every moment. docs/STATISTICS.md defines the figures.
+//!
+//! | files | subject |
+//! |---|---|
+//! | `statistic`, `figures`, `amounts`, `responses`, `report` | which statistics there are, what their figures are made of, how a response is computed |
+//! | `parameters`, `period` | what a request asks for |
+//! | `roll_up`, `fold`, `delta_age` | reading and keeping the sums |
+//! | `http`, `dto`, `csv`, `openapi`, `openapi_parameters` | the endpoints |
+
+mod amounts;
+mod csv;
+mod delta_age;
+mod dto;
+mod figures;
+mod fold;
+mod http;
+mod openapi;
+mod openapi_parameters;
+mod parameters;
+mod period;
+mod report;
+mod responses;
+mod roll_up;
+mod statistic;
+
+pub use self::delta_age::{StatisticsBacklog, backlog, task as delta_age_task};
+pub use self::fold::task as fold_task;
+pub use self::http::{of_campaigns, routes};
+pub use self::openapi::describe;
+pub use self::period::{Buckets, Interval, Period};
+pub use self::roll_up::{Question, Sum, recount, sums};

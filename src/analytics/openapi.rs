@@ -1,0 +1,40 @@
+//! OpenAPI description of the statistics.
+
+use utoipa::OpenApi as _;
+use utoipa::openapi::OpenApi;
+
+use super::{http, openapi_parameters};
+use crate::resource::openapi;
+
+#[derive(utoipa::OpenApi)]
+#[openapi(paths(
+    http::overview,
+    http::bookings,
+    http::messages,
+    http::conversations,
+    http::leads,
+    http::campaigns,
+    http::ai,
+    http::revenue,
+    http::response_times,
+    http::campaign,
+))]
+struct AnalyticsApi;
+
+/// Adds the operations to the OpenAPI document.
+pub fn describe(api: &mut OpenApi) {
+    let schemas = openapi_parameters::schemas().map(|(name, schema)| (name.to_owned(), schema.into()));
+    api.components.get_or_insert_default().schemas.extend(schemas);
+    openapi::merge(api, named(AnalyticsApi::openapi()));
+}
+
+/// Names the schemas that are of figures by them, as in other resources: `Series_BookingFigures` becomes `BookingSeries`.
+fn named(api: OpenApi) -> OpenApi {
+    let Ok(mut text) = serde_json::to_string(&api) else { return api };
+    for figures in ["Ai", "Booking", "Conversation", "Lead", "Message", "Response", "Revenue"] {
+        for of in ["PreviousSeries", "Series", "Bucket"] {
+            text = text.replace(&format!("{of}_{figures}Figures\""), &format!("{figures}{of}\""));
+        }
+    }
+    serde_json::from_str(&text).unwrap_or(api)
+}

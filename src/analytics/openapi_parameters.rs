@@ -1,0 +1,71 @@
+//! OpenAPI description of the parameters of statistics.
+
+use utoipa::IntoParams;
+use utoipa::openapi::path::{Parameter, ParameterIn};
+use utoipa::openapi::schema::{KnownFormat, ObjectBuilder, Schema, SchemaFormat, Type};
+
+use super::parameters::{DEFAULT_PERIOD, FORMATS};
+use super::period::RELATIVE;
+use super::statistic::Statistic;
+use crate::http::openapi_responses::reference;
+use crate::resource::openapi::query;
+
+/// The names of the parameters' schemas.
+const PERIOD: &str = "StatisticsPeriod";
+const INTERVAL: &str = "StatisticsInterval";
+const FORMAT: &str = "StatisticsFormat";
+const COMPARISON: &str = "StatisticsComparison";
+
+/// Returns the schemas that the parameters refer to, with their names, but for that of the interval, which responses have, too.
+pub fn schemas() -> [(&'static str, Schema); 3] {
+    [
+        (PERIOD, choice(RELATIVE, "A period that depends on the day.")),
+        (FORMAT, choice(FORMATS, "How a statistic is written.")),
+        (COMPARISON, choice(["previous"], "With what a period is compared.")),
+    ]
+}
+
+/// The parameters of the overview.
+pub struct OverviewParameters;
+
+impl IntoParams for OverviewParameters {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let zone = "A name of the IANA database, such as `Europe/Berlin`; that of the business, when left out.";
+        let period = format!(
+            "Instead of `from` and `to`; `{DEFAULT_PERIOD}` when all are left out. The last days end with today."
+        );
+        vec![
+            query("from", date(), "The first day of the period, in the time zone."),
+            query("to", date(), "The last day of the period; today, when left out."),
+            query("period", reference(PERIOD), &period),
+            query("time_zone", Schema::from(ObjectBuilder::new().schema_type(Type::String).build()), zone),
+            query("compare", reference(COMPARISON), "`previous` adds the same number of days before."),
+            query("format", reference(FORMAT), "How it is written; `json` when left out."),
+        ]
+    }
+}
+
+/// The parameters of a statistic by day, week or month; `STATISTIC` is its number.
+pub struct SeriesParameters<const STATISTIC: u8>;
+
+impl<const STATISTIC: u8> IntoParams for SeriesParameters<STATISTIC> {
+    fn into_params(place: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let statistic = Statistic::SERIES.into_iter().find(|statistic| *statistic as u8 == STATISTIC);
+        let groupings = statistic.map_or(&[][..], Statistic::groupings);
+        let group_by = choice(groupings.iter().map(|grouping| grouping.name), "By what the buckets are divided.");
+        let mut parameters = OverviewParameters::into_params(place);
+        let interval = "How long a bucket is; a `day` when left out. Weeks begin on Monday.";
+        parameters.push(query("interval", reference(INTERVAL), interval));
+        parameters.push(query("group_by", group_by, "Divides the buckets."));
+        parameters
+    }
+}
+
+fn date() -> Schema {
+    let format = SchemaFormat::KnownFormat(KnownFormat::Date);
+    ObjectBuilder::new().schema_type(Type::String).format(Some(format)).build().into()
+}
+
+fn choice(names: impl IntoIterator<Item = &'static str>, about: &str) -> Schema {
+    ObjectBuilder::new().schema_type(Type::String).enum_values(Some(names)).description(Some(about)).build().into()
+}

@@ -1,0 +1,232 @@
+//! Which statistics there are: what each is summed from, by what it can be grouped, and which tables it depends on.
+
+/// A statistic of the API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Statistic {
+    Overview,
+    Bookings,
+    Messages,
+    Conversations,
+    Leads,
+    Campaigns,
+    Ai,
+    Revenue,
+    ResponseTimes,
+}
+
+/// A metric that a statistic is summed from, and how its dimension is read: `parts` values joined by `/`, after the group if it
+/// has one in front, which may be any text.
+#[derive(Clone, Copy, Debug)]
+pub struct Source {
+    pub metric: &'static str,
+    parts: usize,
+    group: Group,
+}
+
+/// What of a sum's dimension is its group.
+#[derive(Clone, Copy, Debug)]
+enum Group {
+    /// Nothing: the sum is of all groups together, and what the groups leave of it is that of rows without one.
+    All,
+    /// What is in front of the parts.
+    Front,
+    /// This part.
+    Part(usize),
+    /// Nothing, and there are no groups.
+    None,
+}
+
+/// Something that a statistic can be grouped by.
+#[derive(Clone, Copy, Debug)]
+pub struct Grouping {
+    /// Its name in `group_by`.
+    pub name: &'static str,
+    pub sources: &'static [Source],
+}
+
+const fn all(metric: &'static str, parts: usize) -> Source {
+    Source { metric, parts, group: Group::All }
+}
+
+const fn front(metric: &'static str, parts: usize) -> Source {
+    Source { metric, parts, group: Group::Front }
+}
+
+const fn part(metric: &'static str, parts: usize, place: usize) -> Source {
+    Source { metric, parts, group: Group::Part(place) }
+}
+
+const fn plain(metric: &'static str, parts: usize) -> Source {
+    Source { metric, parts, group: Group::None }
+}
+
+const fn by(name: &'static str, sources: &'static [Source]) -> Grouping {
+    Grouping { name, sources }
+}
+
+static OVERVIEW: [Source; 10] = [
+    plain("bookings", 2),
+    plain("messages", 3),
+    plain("messages.cost", 1),
+    plain("conversations", 2),
+    plain("leads", 1),
+    plain("closed", 2),
+    plain("ai.input", 1),
+    plain("ai.output", 1),
+    plain("ai.cost", 1),
+    plain("responses", 1),
+];
+
+static BOOKINGS: [Grouping; 3] = [
+    by("status", &const { [part("bookings", 2, 0)] }),
+    by("service", &const { [all("bookings", 2), front("bookings.service", 2)] }),
+    by("staff", &const { [all("bookings", 2), front("bookings.staff", 2)] }),
+];
+
+static MESSAGES: [Grouping; 4] = [
+    by("direction", &const { [part("messages", 3, 0)] }),
+    by("author", &const { [part("messages", 3, 1)] }),
+    by("status", &const { [part("messages", 3, 2)] }),
+    by("member", &const { [all("messages", 3), front("messages.member", 1)] }),
+];
+
+static CONVERSATIONS: [Grouping; 3] = [
+    by("channel", &const { [part("conversations", 2, 0)] }),
+    by("status", &const { [part("conversations", 2, 1)] }),
+    by("assignee", &const { [all("conversations", 2), front("conversations.assignee", 1)] }),
+];
+
+static LEADS: [Grouping; 4] = [
+    by("status", &const { [part("leads", 1, 0), part("closed", 2, 0)] }),
+    by("source", &const { [all("leads", 1), all("closed", 2), front("leads.source", 1), front("closed.source", 2)] }),
+    by(
+        "campaign",
+        &const { [all("leads", 1), all("closed", 2), front("leads.campaign", 1), front("closed.campaign", 2)] },
+    ),
+    by(
+        "assignee",
+        &const { [all("leads", 1), all("closed", 2), front("leads.assignee", 1), front("closed.assignee", 2)] },
+    ),
+];
+
+/// Campaigns are always told apart.
+static CAMPAIGNS: [Grouping; 1] =
+    [by("campaign", &const { [front("leads.campaign", 1), front("closed.campaign", 2)] })];
+
+static AI: [Grouping; 1] =
+    [by("model", &const { [part("ai.input", 1, 0), part("ai.output", 1, 0), part("ai.cost", 1, 0)] })];
+
+static RESPONSES: [Grouping; 1] = [by("member", &const { [all("responses", 1), front("responses.member", 1)] })];
+
+impl Statistic {
+    /// Those by day, week or month.
+    pub const SERIES: [Self; 8] = [
+        Self::Bookings,
+        Self::Messages,
+        Self::Conversations,
+        Self::Leads,
+        Self::Campaigns,
+        Self::Ai,
+        Self::Revenue,
+        Self::ResponseTimes,
+    ];
+
+    /// Returns its sources where nothing is grouped.
+    pub fn sources(self) -> &'static [Source] {
+        match self {
+            Self::Overview => &OVERVIEW,
+            Self::Bookings | Self::Revenue => const { &[plain("bookings", 2)] },
+            Self::Messages => const { &[plain("messages", 3)] },
+            Self::Conversations => const { &[plain("conversations", 2)] },
+            Self::Leads => const { &[plain("leads", 1), plain("closed", 2)] },
+            Self::Campaigns => const { &[front("leads.campaign", 1), front("closed.campaign", 2)] },
+            Self::Ai => const { &[plain("ai.input", 1), plain("ai.output", 1), plain("ai.cost", 1)] },
+            Self::ResponseTimes => const { &[plain("responses", 1)] },
+        }
+    }
+
+    /// Returns what it can be grouped by.
+    pub fn groupings(self) -> &'static [Grouping] {
+        match self {
+            Self::Overview => &[],
+            Self::Bookings => &BOOKINGS,
+            // Of bookings, without their status.
+            Self::Revenue => &BOOKINGS[1..],
+            Self::Messages => &MESSAGES,
+            Self::Conversations => &CONVERSATIONS,
+            Self::Leads => &LEADS,
+            Self::Campaigns => &CAMPAIGNS,
+            Self::Ai => &AI,
+            Self::ResponseTimes => &RESPONSES,
+        }
+    }
+
+    /// Returns the tables of the rows that it counts.
+    pub fn tables(self) -> &'static [&'static str] {
+        match self {
+            Self::Overview => &["bookings", "messages", "conversations", "leads"],
+            Self::Bookings | Self::Revenue => &["bookings"],
+            Self::Messages | Self::Ai => &["messages"],
+            Self::Conversations => &["conversations"],
+            Self::Leads | Self::Campaigns => &["leads"],
+            Self::ResponseTimes => &["messages", "conversations"],
+        }
+    }
+
+    /// Returns its name in paths.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Overview => "overview",
+            Self::Bookings => "bookings",
+            Self::Messages => "messages",
+            Self::Conversations => "conversations",
+            Self::Leads => "leads",
+            Self::Campaigns => "campaigns",
+            Self::Ai => "ai",
+            Self::Revenue => "revenue",
+            Self::ResponseTimes => "response-times",
+        }
+    }
+}
+
+/// A dimension, taken apart.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Parts<'d> {
+    pub group: Option<&'d str>,
+    pub values: Vec<&'d str>,
+    /// Whether it is of rows of all groups, of which the groups have to be taken away.
+    pub is_of_all: bool,
+}
+
+impl Source {
+    /// Takes `dim` apart.
+    pub fn split(self, dim: &str) -> Parts<'_> {
+        let is_of_all = matches!(self.group, Group::All);
+        // From the end: the group in front may be any text.
+        let pieces = if matches!(self.group, Group::Front) { self.parts + 1 } else { self.parts };
+        let mut values: Vec<&str> = dim.rsplitn(pieces, '/').collect();
+        values.reverse();
+        let group = match self.group {
+            Group::All | Group::None => None,
+            Group::Front => Some(values.remove(0)),
+            Group::Part(place) => values.get(place).copied(),
+        };
+        Parts { group, values, is_of_all }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn split_takes_the_group_from_the_front() {
+        let source = front("closed.source", 2);
+        let parts = source.split("trade/fair/won/EUR");
+        assert_eq!(parts, Parts { group: Some("trade/fair"), values: vec!["won", "EUR"], is_of_all: false });
+        assert_eq!(source.split("/lost/").group, Some(""));
+        assert_eq!(part("messages", 3, 1).split("outbound/user/sent").group, Some("user"));
+        assert_eq!(part("ai.input", 1, 0).split("a/b").group, Some("a/b"));
+        assert!(all("leads", 1).split("won").is_of_all);
+    }
+}
