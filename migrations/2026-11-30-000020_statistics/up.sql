@@ -292,10 +292,12 @@ SET search_path = public, pg_temp AS $$
     ), current AS MATERIALIZED (
         SELECT w.* FROM changed c CROSS JOIN LATERAL (
             SELECT * FROM stat_turns_now w WHERE w.business_id = c.business_id AND w.conversation_id = c.conversation_id OFFSET 0) w
+    ), gone AS (
+        SELECT t.business_id, t.conversation_id, t.message_id
+        FROM (SELECT 1 AS sign, * FROM current UNION ALL SELECT -1, * FROM counted) t GROUP BY 1, 2, 3 HAVING max(t.sign) = -1
     ), removed AS (
-        DELETE FROM stat_turns s USING counted o
-        WHERE s.business_id = o.business_id AND s.conversation_id = o.conversation_id AND s.message_id = o.message_id
-            AND NOT EXISTS (SELECT FROM current w WHERE w.business_id = o.business_id AND w.conversation_id = o.conversation_id AND w.message_id = o.message_id)
+        DELETE FROM stat_turns s USING gone g
+        WHERE s.business_id = g.business_id AND s.conversation_id = g.conversation_id AND s.message_id = g.message_id
     ), added AS (
         INSERT INTO stat_turns AS s (business_id, conversation_id, message_id, answered_at, author_id, seconds)
         SELECT w.business_id, w.conversation_id, w.message_id, w.answered_at, w.author_id, w.seconds FROM current w

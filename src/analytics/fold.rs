@@ -4,10 +4,11 @@
 //! a reader sees each change once, whenever it reads. A process that ends within a pass leaves everything as it was.
 
 use std::cell::Cell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use chrono::{DateTime, Days, NaiveDate, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use diesel::QueryableByName;
 use diesel::sql_types::{Array, BigInt, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use uuid::Uuid;
@@ -15,7 +16,7 @@ use uuid::Uuid;
 use super::period::zone_or_utc;
 use crate::background::{BackgroundTask, TaskOutcome};
 use crate::base::error::Result;
-use crate::base::zones;
+use crate::base::zones::{self, Zone};
 use crate::db::{Db, Statement, Tx};
 
 /// Pause between passes: what is not folded is about this old, and readers add it up.
@@ -33,7 +34,7 @@ const NEWER_SECONDS: i64 = 60;
 
 /// The task that folds.
 pub fn task(db: Db) -> BackgroundTask {
-    let fold = Rc::new(Fold { db, zones_checked: Cell::new(None) });
+    let fold = Rc::new(Fold { db, most: Cell::new(MAX_FOLDED), zones_checked: Cell::new(None) });
     BackgroundTask::new("statistics", PAUSE, move || {
         let fold = fold.clone();
         async move { fold.run().await }
@@ -42,12 +43,17 @@ pub fn task(db: Db) -> BackgroundTask {
 
 struct Fold {
     db: Db,
+    /// Changes that the next pass folds: fewer after one that failed, as when it took too long.
+    most: Cell<i64>,
     zones_checked: Cell<Option<Instant>>,
 }
 
 impl Fold {
     async fn run(&self) -> Result<TaskOutcome> {
-        let has_more = self.db.unscoped().write("statistics_fold", fold).await?;
+        let most = self.most.get();
+        self.most.set((most / 2).max(1));
+        let has_more = self.db.unscoped().write("statistics_fold", move |tx| fold(tx, most)).await?;
+        self.most.set((most * 2).min(MAX_FOLDED));
         if has_more {
             return Ok(TaskOutcome::Again);
         }
@@ -77,9 +83,9 @@ struct Business {
     rules: Option<String>,
     #[diesel(sql_type = Nullable<Text>)]
     release: Option<String>,
-    /// The last change to be folded, and how many seconds ago the first was made; `None`: there is none.
-    #[diesel(sql_type = Nullable<BigInt>)]
-    last: Option<i64>,
+    /// The changes to be folded, and how many seconds ago the first was made; `None`: there is none.
+    #[diesel(sql_type = Nullable<Array<BigInt>>)]
+    places: Option<Vec<i64>>,
     #[diesel(sql_type = Nullable<BigInt>)]
     age: Option<i64>,
     /// The quarters in which they count.
@@ -101,24 +107,24 @@ impl Business {
     }
 }
 
-/// Folds changes of some businesses. Returns whether there are more of either than one pass takes. Queries: three, and a few for each whose days have to be made anew.
-fn fold(tx: &mut Tx<'_>) -> Result<bool> {
+/// Folds changes of some businesses, at most about `most`. Returns whether there is more to do. Queries: four, one for each zone, and a
+/// few for each business whose days have to be made anew.
+fn fold(tx: &mut Tx<'_>, most: i64) -> Result<bool> {
     let found = locked(tx, BEHIND)?;
     #[cfg(feature = "mutants")]
     forget_below_watermark(tx, &found)?;
     if found.is_empty() {
         return Ok(false);
     }
-    let share = MAX_FOLDED / (found.len() as i64);
+    let share = (most / (found.len() as i64)).max(1);
     // In statements of their own: the snapshot of the one that locks may be older than what the last holder has committed.
     let turns = fold_turns(tx, &found, share)?;
-    let businesses = described(tx, &found)?;
-    let (mut ids, mut quarters, mut days, mut lasts, mut folded_ids) = (vec![], vec![], vec![], vec![], vec![]);
-    for business in businesses {
-        if business.time_zone.is_none() {
+    let (mut zones, mut folded): (BTreeMap<String, ZoneChanges>, usize) = Default::default();
+    for business in described(tx, &found, share)? {
+        let Some(time_zone) = business.time_zone.clone() else {
             forget(tx, business.id)?;
             continue;
-        }
+        };
         let is_current = business.is_current();
         if !is_current && business.is_of_newer() {
             continue;
@@ -126,22 +132,41 @@ fn fold(tx: &mut Tx<'_>) -> Result<bool> {
         if !is_current {
             rebuild(tx, &business)?;
         }
-        let zone = zone_or_utc(business.time_zone.as_deref().unwrap_or_default());
-        for quarter in business.quarters.into_iter().flatten() {
-            ids.push(business.id);
-            quarters.push(quarter);
-            days.push(zone.begun_day(quarter).unwrap_or(quarter.date_naive()));
+        let changes = zones.entry(time_zone).or_default();
+        for place in business.places.into_iter().flatten() {
+            #[cfg(feature = "mutants")]
+            WATERMARKS.lock().insert(business.id, place);
+            changes.businesses.push(business.id);
+            changes.places.push(place);
+            folded += 1;
         }
-        folded_ids.push(business.id);
-        lasts.push(business.last.unwrap_or_default());
-        #[cfg(feature = "mutants")]
-        WATERMARKS.lock().insert(business.id, business.last.unwrap_or_default());
+        changes.quarters.extend(business.quarters.into_iter().flatten());
     }
-    let mut sql = Statement::new(FOLD_KNOWN);
-    sql.bind(ids).sql(", ").bind(quarters).sql(", ").bind(days).sql(FOLD_BOUNDS);
-    sql.bind(folded_ids).sql(", ").bind(lasts).sql(fold_statement());
-    let folded = sql.scalar::<i64>(tx)?.unwrap_or_default();
-    Ok(folded.max(turns) >= share || folded > 0 && found.len() >= MAX_BUSINESSES as usize)
+    for (zone, ZoneChanges { businesses, places, quarters }) in zones {
+        let (days, starts) = boundaries(&zone_or_utc(&zone), quarters.iter().map(DateTime::date_naive));
+        let mut sql = Statement::new(FOLD_TAKEN);
+        sql.bind(businesses).sql(", ").bind(places).sql(FOLD_DAY).bind(days).sql(")[width_bucket(d.at, ").bind(starts);
+        sql.sql(fold_statement()).run(tx)?;
+    }
+    let is_full = |count: i64| count >= share;
+    Ok(is_full(turns) || is_full(folded as i64) || folded > 0 && found.len() >= MAX_BUSINESSES as usize)
+}
+
+/// What is to be folded of the businesses in a zone: changes, and the quarters in which they count.
+#[derive(Default)]
+struct ZoneChanges {
+    businesses: Vec<Uuid>,
+    places: Vec<i64>,
+    quarters: Vec<DateTime<Utc>>,
+}
+
+/// Returns the days about these dates (UTC), in order, and when they begin in the zone: a quarter of one of the dates is in the last
+/// day that begins before its end. (The program's data, and not the server's, say when a day begins.)
+fn boundaries(zone: &Zone, dates: impl Iterator<Item = NaiveDate>) -> (Vec<NaiveDate>, Vec<DateTime<Utc>>) {
+    let dates: BTreeSet<NaiveDate> = dates.collect();
+    let around = dates.into_iter().flat_map(|date| [date.pred_opt(), Some(date), date.succ_opt()]);
+    let days: BTreeSet<NaiveDate> = around.flatten().collect();
+    days.into_iter().filter_map(|day| Some((day, zone.day_start(day)?))).unzip()
 }
 
 /// The greatest place of each business that this process has folded.
@@ -194,7 +219,7 @@ fn rebuild_outdated(tx: &mut Tx<'_>) -> Result<i64> {
         }
     }
     found.truncate(MAX_REBUILT as usize);
-    let outdated: Vec<Business> = described(tx, &found)?.into_iter().filter(|b| !b.is_current()).collect();
+    let outdated: Vec<Business> = described(tx, &found, 0)?.into_iter().filter(|b| !b.is_current()).collect();
     for business in &outdated {
         rebuild(tx, business)?;
     }
@@ -235,28 +260,20 @@ fn fold_turns(tx: &mut Tx<'_>, businesses: &[Uuid], most: i64) -> Result<i64> {
 }
 
 /// Reads what a pass has to know of businesses whose locks it holds.
-fn described(tx: &mut Tx<'_>, businesses: &[Uuid]) -> Result<Vec<Business>> {
-    let share = MAX_FOLDED / (businesses.len().max(1) as i64);
+fn described(tx: &mut Tx<'_>, businesses: &[Uuid], share: i64) -> Result<Vec<Business>> {
     let mut sql = Statement::new(DESCRIBED);
     sql.bind(businesses.to_vec()).sql(DESCRIBED_DELTAS).bind(share).sql(") d) d");
     Ok(sql.load::<Business>(tx)?)
 }
 
-/// Makes the days of a business from its quarters. (Their data, and not the server's, say when a day begins.)
+/// Makes the days of a business from its quarters.
 fn rebuild(tx: &mut Tx<'_>, business: &Business) -> Result<()> {
     let name = business.time_zone.as_deref().unwrap_or_default();
     let zone = zone_or_utc(name);
     let mut sql =
         Statement::new("SELECT DISTINCT (quarter AT TIME ZONE 'UTC')::date FROM stat_quarters WHERE business_id = ");
     let dates = sql.bind(business.id).scalars::<NaiveDate>(tx)?;
-    // A quarter is in the day of this date there, or in one beside it.
-    let around = dates.into_iter().flat_map(|date| [date.checked_sub_days(Days::new(1)), Some(date), date.succ_opt()]);
-    let mut days: Vec<NaiveDate> = around.flatten().collect();
-    days.sort_unstable();
-    days.dedup();
-    let starts: Vec<(NaiveDate, DateTime<Utc>)> =
-        days.into_iter().filter_map(|day| Some((day, zone.day_start(day)?))).collect();
-    let (days, starts): (Vec<NaiveDate>, Vec<DateTime<Utc>>) = starts.into_iter().unzip();
+    let (days, starts) = boundaries(&zone, dates.into_iter());
     let mut sql = Statement::new("DELETE FROM stat_days WHERE business_id = ");
     sql.bind(business.id).run(tx)?;
     #[cfg(feature = "mutants")]
@@ -264,11 +281,9 @@ fn rebuild(tx: &mut Tx<'_>, business: &Business) -> Result<()> {
     let mut sql = Statement::new(
         "INSERT INTO stat_days (business_id, metric, day, dim, n, amount) SELECT business_id, metric, (",
     );
-    sql.bind(days)
-        .sql(")[width_bucket(quarter, ")
-        .bind(starts)
-        .sql(")], dim, sum(n), sum(amount) FROM stat_quarters WHERE business_id = ");
-    sql.bind(business.id).sql(" GROUP BY 1, 2, 3, 4").run(tx)?;
+    sql.bind(days).sql(")[width_bucket(quarter, ").bind(starts);
+    sql.sql(")], dim, sum(n), sum(amount) FROM stat_quarters WHERE business_id = ").bind(business.id);
+    sql.sql(" GROUP BY 1, 2, 3, 4").run(tx)?;
     let mut sql = Statement::new("INSERT INTO stat_zones (business_id, zone, rules, release) VALUES (");
     sql.bind(business.id).sql(", ").bind(name).sql(", ").bind(&*zone.rules()).sql(", ").bind(zones::data().version);
     sql.sql(") ON CONFLICT (business_id) DO UPDATE SET zone = excluded.zone, rules = excluded.rules, release = excluded.release, rebuilt_at = now()");
@@ -308,22 +323,19 @@ const ELSEWHERE: &str = "WITH found AS MATERIALIZED (
 const TRY_LOCK: &str =
     ") SELECT business_id FROM found WHERE pg_try_advisory_xact_lock(rapport_statistics_lock(business_id))";
 
-const DESCRIBED: &str = "SELECT k.id, b.time_zone, z.zone, z.rules, z.release, d.last, d.age, d.quarters FROM unnest(";
+const DESCRIBED: &str =
+    "SELECT k.id, b.time_zone, z.zone, z.rules, z.release, d.places, d.age, d.quarters FROM unnest(";
 const DESCRIBED_DELTAS: &str = "::uuid[]) k (id)
     LEFT JOIN businesses b ON b.id = k.id LEFT JOIN stat_zones z ON z.business_id = k.id
     CROSS JOIN LATERAL (
-        SELECT max(place) AS last, extract(epoch FROM now() - min(added_at))::bigint AS age, array_agg(DISTINCT at) AS quarters
+        SELECT array_agg(place) AS places, extract(epoch FROM now() - min(added_at))::bigint AS age, array_agg(DISTINCT at) AS quarters
         FROM (SELECT place, at, added_at FROM stat_deltas WHERE business_id = k.id ORDER BY place LIMIT ";
 
-/// The day of each quarter.
-const FOLD_KNOWN: &str = "WITH known AS MATERIALIZED (SELECT * FROM unnest(";
-/// How far each business is folded. What is added to the sums is what is removed here: a change that commits later, with a smaller
-/// place, is taken by a later pass.
-const FOLD_BOUNDS: &str = ") k (business_id, at, day)), bounds AS MATERIALIZED (SELECT * FROM unnest(";
-const FOLD: &str = ") b (business_id, last)), taken AS (
-        DELETE FROM stat_deltas d USING bounds b, known k
-        WHERE d.business_id = b.business_id AND d.place <= b.last AND k.business_id = d.business_id AND k.at = d.at
-        RETURNING d.business_id, d.metric, d.at, k.day, d.dim, d.n, d.amount
+/// What is added to the sums is what is removed here: a change that commits later, with a smaller place, is taken by a later pass.
+const FOLD_TAKEN: &str = "WITH taken AS (DELETE FROM stat_deltas d USING unnest(";
+const FOLD_DAY: &str = ") k (business_id, place) WHERE d.business_id = k.business_id AND d.place = k.place
+        RETURNING d.business_id, d.metric, d.at, (";
+const FOLD: &str = ")] AS day, d.dim, d.n, d.amount
     ), summed AS MATERIALIZED (
         SELECT business_id, metric, at, day, dim, sum(n) AS n, sum(amount) AS amount FROM taken
         GROUP BY 1, 2, 3, 4, 5 HAVING sum(n) <> 0 OR sum(amount) <> 0
@@ -331,19 +343,14 @@ const FOLD: &str = ") b (business_id, last)), taken AS (
         INSERT INTO stat_quarters AS q (business_id, metric, quarter, dim, n, amount)
         SELECT business_id, metric, at, dim, n, amount FROM summed
         ON CONFLICT (business_id, metric, quarter, dim) DO UPDATE SET n = q.n + excluded.n, amount = q.amount + excluded.amount
-    ), days AS (
-        INSERT INTO stat_days AS d (business_id, metric, day, dim, n, amount)
-        SELECT business_id, metric, day, dim, sum(n), sum(amount) FROM summed GROUP BY 1, 2, 3, 4
-        ON CONFLICT (business_id, metric, day, dim) DO UPDATE SET n = d.n + excluded.n, amount = d.amount + excluded.amount
     )
-    SELECT count(*) FROM taken";
+    INSERT INTO stat_days AS d (business_id, metric, day, dim, n, amount)
+    SELECT business_id, metric, day, dim, sum(n), sum(amount) FROM summed GROUP BY 1, 2, 3, 4
+    ON CONFLICT (business_id, metric, day, dim) DO UPDATE SET n = d.n + excluded.n, amount = d.amount + excluded.amount";
 
 /// A mutant: sums whose amount stays what it was.
 #[cfg(feature = "mutants")]
-const FOLD_WITHOUT_AMOUNT: &str = ") b (business_id, last)), taken AS (
-        DELETE FROM stat_deltas d USING bounds b, known k
-        WHERE d.business_id = b.business_id AND d.place <= b.last AND k.business_id = d.business_id AND k.at = d.at
-        RETURNING d.business_id, d.metric, d.at, k.day, d.dim, d.n, d.amount
+const FOLD_WITHOUT_AMOUNT: &str = ")] AS day, d.dim, d.n, d.amount
     ), summed AS MATERIALIZED (
         SELECT business_id, metric, at, day, dim, sum(n) AS n, sum(amount) AS amount FROM taken
         GROUP BY 1, 2, 3, 4, 5 HAVING sum(n) <> 0 OR sum(amount) <> 0
@@ -351,9 +358,7 @@ const FOLD_WITHOUT_AMOUNT: &str = ") b (business_id, last)), taken AS (
         INSERT INTO stat_quarters AS q (business_id, metric, quarter, dim, n, amount)
         SELECT business_id, metric, at, dim, n, amount FROM summed
         ON CONFLICT (business_id, metric, quarter, dim) DO UPDATE SET n = q.n + excluded.n
-    ), days AS (
-        INSERT INTO stat_days AS d (business_id, metric, day, dim, n, amount)
-        SELECT business_id, metric, day, dim, sum(n), sum(amount) FROM summed GROUP BY 1, 2, 3, 4
-        ON CONFLICT (business_id, metric, day, dim) DO UPDATE SET n = d.n + excluded.n
     )
-    SELECT count(*) FROM taken";
+    INSERT INTO stat_days AS d (business_id, metric, day, dim, n, amount)
+    SELECT business_id, metric, day, dim, sum(n), sum(amount) FROM summed GROUP BY 1, 2, 3, 4
+    ON CONFLICT (business_id, metric, day, dim) DO UPDATE SET n = d.n + excluded.n";

@@ -76,23 +76,23 @@ pub async fn overview(reads: State, caller: UnverifiedCaller, request: HttpReque
 macro_rules! series {
     ($name:ident, $statistic:ident, $figures:ty, $path:literal, $id:literal, $summary:literal, $about:literal) => {
         #[utoipa::path(
-                                            get,
-                                            path = $path,
-                                            tag = "statistics",
-                                            operation_id = $id,
-                                            summary = $summary,
-                                            description = $about,
-                                            params(SeriesParameters<{ Statistic::$statistic as u8 }>),
-                                            responses(
-                                                (status = 200, description = "The buckets.", content(
-                                                    (Series<$figures> = "application/json"),
-                                                    (String = "text/csv"),
-                                                )),
-                                                (status = 400, response = BadRequest),
-                                                CallerProblems,
-                                                ServiceProblems,
-                                            )
-                                        )]
+                                                    get,
+                                                    path = $path,
+                                                    tag = "statistics",
+                                                    operation_id = $id,
+                                                    summary = $summary,
+                                                    description = $about,
+                                                    params(SeriesParameters<{ Statistic::$statistic as u8 }>),
+                                                    responses(
+                                                        (status = 200, description = "The buckets.", content(
+                                                            (Series<$figures> = "application/json"),
+                                                            (String = "text/csv"),
+                                                        )),
+                                                        (status = 400, response = BadRequest),
+                                                        CallerProblems,
+                                                        ServiceProblems,
+                                                    )
+                                                )]
         pub async fn $name(
             reads: State,
             caller: UnverifiedCaller,

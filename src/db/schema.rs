@@ -262,6 +262,25 @@ diesel::table! {
 }
 
 diesel::table! {
+    external_users (business_id, id) {
+        business_id -> Uuid,
+        id -> Uuid,
+        external_id -> Text,
+        source -> Nullable<Text>,
+        name -> Text,
+        email -> Nullable<Text>,
+        title -> Nullable<Text>,
+        active -> Bool,
+        user_id -> Nullable<Uuid>,
+        metadata -> Jsonb,
+        version -> BigInt,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+        deleted_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
     idempotency_keys (business_id, id) {
         business_id -> Uuid,
         id -> Uuid,

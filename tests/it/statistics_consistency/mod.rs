@@ -129,7 +129,6 @@ impl History {
         while self.goes_on() {
             let pause = Duration::from_millis(rand::rng().random_range(0..50));
             std::thread::sleep(pause);
-            self.total_is_constant(&mut conn);
             // TRUNCATE is not of a snapshot: it waits for the end of this one.
             conn.batch_execute(
                 "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY; LOCK TABLE messages IN ACCESS SHARE MODE",
@@ -139,6 +138,15 @@ impl History {
                 self.compare(&mut conn);
             }
             conn.batch_execute("COMMIT").expect("the end of the snapshot");
+        }
+    }
+
+    fn read_alone(&self) {
+        let mut conn = self.database.connect();
+        conn.batch_execute("SET plan_cache_mode = force_generic_plan; SET jit = off").expect("settings");
+        while self.goes_on() {
+            self.total_is_constant(&mut conn);
+            std::thread::sleep(Duration::from_millis(rand::rng().random_range(0..5)));
         }
     }
 
@@ -191,6 +199,7 @@ impl History {
                 scope.spawn(move || Writer::new(history, seed).run());
             }
             (0..READERS).for_each(|_| drop(scope.spawn(|| self.read())));
+            scope.spawn(|| self.read_alone());
             (0..2).for_each(|_| drop(scope.spawn(|| self.fold())));
         });
         if self.violations.lock().is_empty() {
