@@ -19,6 +19,7 @@ use crate::identity::invitations::{self, INVITATIONS};
 use crate::identity::memberships::{self, MEMBERSHIPS};
 use crate::identity::send_invitation;
 use crate::identity::users::{self, USERS};
+use crate::integrations::external_users::EXTERNAL_USERS;
 use crate::integrations::import::{self, IMPORTS};
 use crate::integrations::jobs::{self, JOBS};
 use crate::integrations::webhooks::{self, WEBHOOKS};
@@ -74,6 +75,7 @@ pub static MODULES: &[ResourceModule] = &[
         custom_create: Some(send_invitation::routes),
         ..ResourceModule::new(&INVITATIONS)
     },
+    ResourceModule::new(&EXTERNAL_USERS),
     ResourceModule { writes: api_keys::WRITES, routes: &[api_keys::routes], ..ResourceModule::new(&API_KEYS) },
     ResourceModule {
         writes: webhooks::WRITES,

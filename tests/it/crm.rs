@@ -1,6 +1,6 @@
 //! Tests of the rules of CRM resources.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::Service;
 
@@ -149,4 +149,30 @@ fn row_sent_back_keeps_reference_to_deleted_row() {
         api.patch(&format!("leads/{next}"), json!({ "contact_id": contact })).expect(422).faults(),
         ["/contact_id"]
     );
+}
+
+/// People of another system are kept by batches, however often these are sent, and found by part of their name.
+#[test]
+fn external_users_are_upserted_and_found_by_name() {
+    let service = Service::start();
+    let api = &service.client;
+    let people = |title: &str| -> Vec<Value> {
+        let person = |n: usize| json!({ "external_id": format!("{n}"), "source": "monday", "name": format!("Amina {n}"), "title": title });
+        (0..100).map(person).collect()
+    };
+    let upsert = |title: &str| {
+        let body = json!({ "id_property": "external_id", "items": people(title) });
+        api.post("external-users/batch/upsert", body).expect(200)
+    };
+    let first = upsert("Agent");
+    assert_eq!(first.json["results"].as_array().map(Vec::len), Some(100));
+    // However many rows there are: what 100 rows cost does not depend on them.
+    assert!(first.queries() <= 8, "{} queries", first.queries());
+    upsert("Manager");
+    let found = api.get("external-users?q=mina 4&count=true&limit=20").expect(200);
+    assert_eq!(found.json["page"]["total"], json!(11));
+    assert!(found.rows().iter().all(|row| row["title"] == json!("Manager") && row["version"] == json!(2)));
+    let id = found.rows()[0]["id"].as_str().expect("an id").to_owned();
+    api.patch(&format!("external-users/{id}"), json!({ "active": false })).expect(200);
+    assert_eq!(api.get("external-users?external_id=4").expect(200).rows().len(), 1);
 }
