@@ -1,4 +1,4 @@
-DROP VIEW stat_facts, stat_facts_bookings, stat_facts_messages, stat_facts_conversations, stat_facts_leads, stat_facts_responses, stat_unfolded, stat_turns_now;
+DROP VIEW stat_differences, stat_facts, stat_facts_bookings, stat_facts_messages, stat_facts_conversations, stat_facts_leads, stat_facts_responses, stat_unfolded, stat_turns_now;
 DO $$
 DECLARE
     counted regclass;
@@ -13,7 +13,7 @@ DROP TRIGGER mark_update ON messages;
 DROP TRIGGER count_closing ON conversations;
 DROP TABLE conversation_closings, stat_changed_conversations, stat_turns, stat_zones, stat_days, stat_quarters, stat_deltas;
 DROP FUNCTION rapport_count_bookings(), rapport_count_messages(), rapport_count_conversations(), rapport_count_leads(), rapport_count_truncate(),
-    rapport_correct_statistics(uuid), rapport_statistics_differences(uuid), rapport_fold_turns(uuid[], bigint, boolean),
+    rapport_correct_all_statistics(), rapport_correct_statistics(uuid), rapport_fold_turns(uuid[], bigint, boolean),
     rapport_turn_facts(timestamptz, uuid, numeric), rapport_mark_conversation(), rapport_log_closing(), rapport_count_rows(regclass, text),
-    rapport_duration_bucket(numeric), rapport_quarter(timestamptz), rapport_statistics_lock(uuid);
+    rapport_duration_bucket(numeric), rapport_is_counted(timestamptz), rapport_quarter(timestamptz), rapport_statistics_lock(uuid);
 DROP SEQUENCE stat_deltas_place_seq, stat_changed_conversations_place_seq;

@@ -58,7 +58,8 @@ CREATE TABLE stat_zones (
 );
 SELECT rapport_enable_tenant_rls(t, 'SELECT') FROM unnest('{stat_deltas,stat_quarters,stat_days,stat_zones}'::regclass[]) t;
 
--- The lock that a fold, and a correction, of a business holds.
+-- The lock that a fold, and a correction, of a business holds; they share that of the nil UUID, which a correction of all holds alone.
+-- Before it they lock the tables that they read: TRUNCATE locks its table first, too.
 CREATE FUNCTION rapport_statistics_lock(business uuid) RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT hashtextextended('rapport statistics ' || business, 0)
 $$;
@@ -67,6 +68,11 @@ $$;
 -- PostgreSQL round exact multiples down once more.)
 CREATE FUNCTION rapport_quarter(at timestamptz) RETURNS timestamptz LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT date_bin('15 minutes', at, '0001-01-01 00:00:00+00')
+$$;
+
+-- Whether something at this time is counted: in the years 1 to 9999, which every calendar here has.
+CREATE FUNCTION rapport_is_counted(at timestamptz) RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT at >= '0001-01-01 00:00:00+00'::timestamptz AND at < '10000-01-01 00:00:00+00'::timestamptz
 $$;
 
 -- The bucket of a duration, for percentiles: eight to each doubling, from a second on, so that the middle of a bucket is wrong
@@ -84,8 +90,8 @@ $$;
 CREATE FUNCTION rapport_count_rows(counted regclass, facts text) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     name constant text := (SELECT relname FROM pg_class WHERE oid = counted);
-    shown constant text := 'SELECT %1$s AS business_id, f.metric, f.dim, rapport_quarter(f.at) AS at, %2$sf.n AS n, %2$sf.amount AS amount'
-        || ' FROM (' || facts || ') f (metric, dim, at, n, amount) WHERE f.metric IS NOT NULL AND isfinite(f.at)';
+    shown constant text := 'SELECT %1$s AS business_id, f.metric, left(f.dim, 400) AS dim, rapport_quarter(f.at) AS at, %2$sf.n AS n, %2$sf.amount AS amount'
+        || ' FROM (' || facts || ') f (metric, dim, at, n, amount) WHERE f.metric IS NOT NULL AND rapport_is_counted(f.at)';
     of_new constant text := regexp_replace(format(shown, 'r.business_id', '') || ' AND r.deleted_at IS NULL', '\mr\.', 'NEW.', 'g');
     of_old constant text := regexp_replace(format(shown, 'r.business_id', '-') || ' AND r.deleted_at IS NULL', '\mr\.', 'OLD.', 'g');
     -- what decides how a row counts
@@ -122,8 +128,7 @@ END $$;
 -- TRUNCATE has no rows: it is corrected afterwards. It holds a lock that no writer shares, so their deltas can all be seen.
 CREATE FUNCTION rapport_count_truncate() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 BEGIN
-    PERFORM rapport_correct_statistics(c.business_id)
-    FROM (SELECT business_id FROM stat_quarters UNION SELECT business_id FROM stat_deltas ORDER BY 1) c;
+    PERFORM rapport_correct_all_statistics();
     RETURN NULL;
 END $$;
 REVOKE EXECUTE ON FUNCTION rapport_count_truncate() FROM PUBLIC;
@@ -212,8 +217,9 @@ CREATE TRIGGER mark_update AFTER UPDATE ON messages FOR EACH ROW
         OR OLD.sent_at IS DISTINCT FROM NEW.sent_at OR OLD.deleted_at IS DISTINCT FROM NEW.deleted_at)
     EXECUTE FUNCTION rapport_mark_conversation();
 CREATE TRIGGER mark_change AFTER INSERT OR UPDATE OR DELETE ON conversation_closings FOR EACH ROW EXECUTE FUNCTION rapport_mark_conversation();
+CREATE TRIGGER count_truncate AFTER TRUNCATE ON conversation_closings FOR EACH STATEMENT EXECUTE FUNCTION rapport_count_truncate();
 ALTER TABLE messages ENABLE ALWAYS TRIGGER mark_insert, ENABLE ALWAYS TRIGGER mark_delete, ENABLE ALWAYS TRIGGER mark_update;
-ALTER TABLE conversation_closings ENABLE ALWAYS TRIGGER mark_change;
+ALTER TABLE conversation_closings ENABLE ALWAYS TRIGGER mark_change, ENABLE ALWAYS TRIGGER count_truncate;
 
 CREATE FUNCTION rapport_log_closing() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 BEGIN
@@ -236,7 +242,7 @@ CREATE VIEW stat_turns_now WITH (security_invoker = true) AS
                 OVER (PARTITION BY e.business_id, e.conversation_id ORDER BY e.at, e.id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS turn
             FROM (
                 SELECT m.business_id, m.conversation_id, m.id, m.sent_at AS at, m.author AS kind, m.author_id FROM messages m
-                WHERE m.author IN ('contact', 'user') AND m.deleted_at IS NULL AND isfinite(m.sent_at)
+                WHERE m.author IN ('contact', 'user') AND m.deleted_at IS NULL AND rapport_is_counted(m.sent_at)
                 UNION ALL
                 SELECT c.business_id, c.conversation_id, c.id, c.closed_at AS at, 'closing'::text AS kind, NULL::uuid AS author_id FROM conversation_closings c
             ) e
@@ -320,33 +326,59 @@ CREATE VIEW stat_facts WITH (security_invoker = true) AS
     SELECT * FROM stat_facts_bookings UNION ALL SELECT * FROM stat_facts_messages
     UNION ALL SELECT * FROM stat_facts_conversations UNION ALL SELECT * FROM stat_facts_leads UNION ALL SELECT * FROM stat_facts_responses;
 
--- How the sums of a business, with what is not folded, differ from the recount: what is missing from them. Nothing, as long as
--- the triggers have counted every change. It is one statement, and so one snapshot.
-CREATE FUNCTION rapport_statistics_differences(business uuid)
-RETURNS TABLE (metric text, dim text, at timestamptz, n bigint, amount numeric) LANGUAGE sql STABLE SET search_path = public, pg_temp AS $$
-    SELECT d.metric, d.dim, d.at, sum(d.n)::bigint, sum(d.amount) FROM (
-        SELECT metric, dim, at, n, amount FROM stat_facts WHERE business_id = business
-        UNION ALL SELECT metric, dim, quarter, -n, -amount FROM stat_quarters WHERE business_id = business
-        UNION ALL SELECT metric, dim, at, -n, -amount FROM stat_unfolded WHERE business_id = business) d
-    GROUP BY 1, 2, 3 HAVING sum(d.n) <> 0 OR sum(d.amount) <> 0
-$$;
-REVOKE EXECUTE ON FUNCTION rapport_statistics_differences(uuid) FROM PUBLIC;
+-- How the sums, with what is not folded, differ from the recount: what is missing from them. Nothing, as long as the triggers have
+-- counted every change. Ask for it in one statement, and so in one snapshot.
+CREATE VIEW stat_differences WITH (security_invoker = true) AS
+    SELECT d.business_id, d.metric, d.dim, d.at, sum(d.n)::bigint AS n, sum(d.amount) AS amount FROM (
+        SELECT f.business_id, f.metric, f.dim, f.at, f.n, f.amount FROM stat_facts f
+        UNION ALL SELECT q.business_id, q.metric, q.dim, q.quarter AS at, -q.n AS n, -q.amount AS amount FROM stat_quarters q
+        UNION ALL SELECT u.business_id, u.metric, u.dim, u.at, -u.n AS n, -u.amount AS amount FROM stat_unfolded u) d
+    GROUP BY d.business_id, d.metric, d.dim, d.at HAVING sum(d.n) <> 0 OR sum(d.amount) <> 0;
 
 -- Appends what is missing, so that the sums are equal to the recount again. Writers go on meanwhile: of one that the statement
 -- does not see, neither rows nor deltas are seen. Returns how many sums were wrong.
 CREATE FUNCTION rapport_correct_statistics(business uuid) RETURNS bigint LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
 DECLARE
     corrected bigint;
+    counted text;
 BEGIN
-    -- Two corrections at once would both be added.
-    PERFORM pg_advisory_xact_lock(rapport_statistics_lock(business));
-    PERFORM rapport_fold_turns(ARRAY[business], 9223372036854775807, true);
-    INSERT INTO stat_deltas (business_id, metric, dim, at, n, amount)
-    SELECT business, d.metric, d.dim, d.at, d.n, d.amount FROM rapport_statistics_differences(business) d;
+    -- The snapshot would be older than the lock: what the last correction has added would be added again.
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+        RAISE EXCEPTION 'statistics are corrected at the isolation level read committed' USING HINT = 'SET TRANSACTION ISOLATION LEVEL READ COMMITTED';
+    END IF;
+    LOCK TABLE bookings, messages, conversations, leads, conversation_closings IN ACCESS SHARE MODE;
+    IF business IS NULL THEN
+        PERFORM pg_advisory_xact_lock(rapport_statistics_lock('00000000-0000-0000-0000-000000000000'));
+        PERFORM rapport_fold_turns(ARRAY(SELECT id FROM businesses UNION SELECT business_id FROM stat_turns UNION SELECT business_id FROM stat_changed_conversations),
+            9223372036854775807, true);
+    ELSE
+        PERFORM pg_advisory_xact_lock_shared(rapport_statistics_lock('00000000-0000-0000-0000-000000000000'));
+        PERFORM pg_advisory_xact_lock(rapport_statistics_lock(business));
+        PERFORM rapport_fold_turns(ARRAY[business], 9223372036854775807, true);
+    END IF;
+    IF business IS NULL THEN
+        INSERT INTO stat_deltas (business_id, metric, dim, at, n, amount)
+        SELECT d.business_id, d.metric, d.dim, d.at, d.n, d.amount FROM stat_differences d;
+    ELSE
+        INSERT INTO stat_deltas (business_id, metric, dim, at, n, amount)
+        SELECT d.business_id, d.metric, d.dim, d.at, d.n, d.amount FROM stat_differences d WHERE d.business_id = business;
+    END IF;
     GET DIAGNOSTICS corrected = ROW_COUNT;
+    IF corrected > 0 THEN
+        -- Answers that were computed from them are cached by these tables.
+        FOREACH counted IN ARRAY '{bookings,messages,conversations,leads}'::text[] LOOP
+            PERFORM rapport_log_all(coalesce(business, '00000000-0000-0000-0000-000000000000'), counted);
+        END LOOP;
+    END IF;
     RETURN corrected;
 END $$;
 REVOKE EXECUTE ON FUNCTION rapport_correct_statistics(uuid) FROM PUBLIC;
+
+-- The same for all businesses. While it runs, nothing is folded.
+CREATE FUNCTION rapport_correct_all_statistics() RETURNS bigint LANGUAGE sql VOLATILE SET search_path = public, pg_temp AS $$
+    SELECT rapport_correct_statistics(NULL)
+$$;
+REVOKE EXECUTE ON FUNCTION rapport_correct_all_statistics() FROM PUBLIC;
 
 -- What has been before. (The triggers lock out writers until this migration is committed, so nothing is counted twice.)
 INSERT INTO stat_turns (business_id, conversation_id, message_id, answered_at, author_id, seconds)

@@ -12,7 +12,12 @@ pub fn write(response: &Json) -> Result<Vec<u8>> {
         Some(data) => data.iter().map(cells).collect(),
         None => vec![cells(response)],
     };
-    let mut columns: Vec<&str> = Vec::new();
+    // The columns of no lines are those of a line of nothing.
+    let (first, nothing) = (["bucket", "group"], response.get("total").map(cells).unwrap_or_default());
+    let mut columns: Vec<&str> = match lines.is_empty() {
+        true => first.into_iter().chain(nothing.iter().map(|(name, _)| name.as_str())).collect(),
+        false => Vec::new(),
+    };
     for (name, _) in lines.iter().flatten() {
         if !columns.contains(&name.as_str()) {
             columns.push(name);

@@ -13,9 +13,10 @@ use diesel::QueryableByName;
 use diesel::sql_types::{Array, BigInt, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use uuid::Uuid;
 
+use super::fold_sql::{BEHIND, DESCRIBED, DESCRIBED_DELTAS, ELSEWHERE, FOLD, FOLD_DAY, FOLD_TAKEN, GONE, TRY_LOCK};
 use super::period::zone_or_utc;
 use crate::background::{BackgroundTask, TaskOutcome};
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 use crate::base::zones::{self, Zone};
 use crate::db::{Db, Statement, Tx};
 
@@ -25,6 +26,10 @@ const PAUSE: Duration = Duration::from_millis(400);
 const MAX_BUSINESSES: u32 = 100;
 /// Changes folded in one pass: a fraction of a second's work.
 const MAX_FOLDED: i64 = 20_000;
+/// Conversations that are read again in one pass.
+const MAX_CONVERSATIONS: i64 = 2_000;
+/// Rows of a business that is gone, removed in one pass.
+const MAX_FORGOTTEN: u32 = 20_000;
 /// How often it looks for businesses whose days are of another zone or of other rules than they should be.
 const ZONE_CHECK: Duration = Duration::from_secs(10);
 /// Businesses whose days are made anew in one transaction.
@@ -52,14 +57,19 @@ impl Fold {
     async fn run(&self) -> Result<TaskOutcome> {
         let most = self.most.get();
         self.most.set((most / 2).max(1));
-        let has_more = self.db.unscoped().write("statistics_fold", move |tx| fold(tx, most)).await?;
-        self.most.set((most * 2).min(MAX_FOLDED));
-        if has_more {
+        // After a pass that failed, one business after the other: a failing one does not keep the others.
+        let is_alone = most < MAX_FOLDED;
+        let pass = self.db.unscoped().write("statistics_fold", move |tx| fold(tx, most, is_alone)).await?;
+        // Slowly back to where it failed.
+        self.most.set((most + most / 8 + 1).min(MAX_FOLDED));
+        if let Some(error) = pass.failed {
+            return Err(error);
+        }
+        if pass.has_more {
             return Ok(TaskOutcome::Again);
         }
         if self.zones_checked.get().is_none_or(|checked| checked.elapsed() >= ZONE_CHECK) {
-            let rebuilt = self.db.unscoped().write("statistics_zones", rebuild_outdated).await?;
-            if rebuilt >= i64::from(MAX_REBUILT) {
+            if self.db.unscoped().write("statistics_zones", rebuild_outdated).await? {
                 return Ok(TaskOutcome::Again);
             }
             self.zones_checked.set(Some(Instant::now()));
@@ -107,22 +117,49 @@ impl Business {
     }
 }
 
-/// Folds changes of some businesses, at most about `most`. Returns whether there is more to do. Queries: four, one for each zone, and a
-/// few for each business whose days have to be made anew.
-fn fold(tx: &mut Tx<'_>, most: i64) -> Result<bool> {
+/// What a pass has done.
+#[derive(Default)]
+struct Pass {
+    has_more: bool,
+    /// The error of a business that was left out.
+    failed: Option<Error>,
+}
+
+/// Folds changes of some businesses, at most about `most`; `is_alone`: each within a savepoint of its own.
+fn fold(tx: &mut Tx<'_>, most: i64, is_alone: bool) -> Result<Pass> {
+    // As TRUNCATE: the tables before the advisory locks.
+    Statement::new("LOCK TABLE messages, conversation_closings IN ACCESS SHARE MODE").run(tx)?;
     let found = locked(tx, BEHIND)?;
-    #[cfg(feature = "mutants")]
-    forget_below_watermark(tx, &found)?;
-    if found.is_empty() {
-        return Ok(false);
+    let share = (most / (found.len().max(1) as i64)).max(1);
+    let mut pass = Pass::default();
+    if !is_alone {
+        pass.has_more = !found.is_empty() && fold_businesses(tx, &found, share)?;
+        return Ok(pass);
     }
-    let share = (most / (found.len() as i64)).max(1);
+    for business in found {
+        match tx.savepoint(|tx| fold_businesses(tx, &[business], share)) {
+            Ok(has_more) => pass.has_more |= has_more,
+            Err(error) => {
+                tracing::warn!(%business, %error, "the statistics of a business cannot be folded");
+                pass.failed = Some(error);
+            }
+        }
+    }
+    Ok(pass)
+}
+
+/// Folds changes of businesses whose locks are held, `share` of each. Returns whether there is more to do. Queries: three, one for each
+/// zone, and a few for each business whose days have to be made anew.
+fn fold_businesses(tx: &mut Tx<'_>, found: &[Uuid], share: i64) -> Result<bool> {
+    #[cfg(feature = "mutants")]
+    forget_below_watermark(tx, found)?;
     // In statements of their own: the snapshot of the one that locks may be older than what the last holder has committed.
-    let turns = fold_turns(tx, &found, share)?;
-    let (mut zones, mut folded): (BTreeMap<String, ZoneChanges>, usize) = Default::default();
-    for business in described(tx, &found, share)? {
+    let turns = fold_turns(tx, found, share.min(MAX_CONVERSATIONS))?;
+    let mut has_more = turns >= share.min(MAX_CONVERSATIONS);
+    let mut zones: BTreeMap<String, ZoneChanges> = BTreeMap::new();
+    for business in described(tx, found, share)? {
         let Some(time_zone) = business.time_zone.clone() else {
-            forget(tx, business.id)?;
+            has_more |= forget(tx, &business)?;
             continue;
         };
         let is_current = business.is_current();
@@ -132,14 +169,13 @@ fn fold(tx: &mut Tx<'_>, most: i64) -> Result<bool> {
         if !is_current {
             rebuild(tx, &business)?;
         }
+        let places = business.places.unwrap_or_default();
+        has_more |= places.len() as i64 >= share;
+        #[cfg(feature = "mutants")]
+        places.iter().for_each(|place| drop(WATERMARKS.lock().insert(business.id, *place)));
         let changes = zones.entry(time_zone).or_default();
-        for place in business.places.into_iter().flatten() {
-            #[cfg(feature = "mutants")]
-            WATERMARKS.lock().insert(business.id, place);
-            changes.businesses.push(business.id);
-            changes.places.push(place);
-            folded += 1;
-        }
+        changes.businesses.extend(places.iter().map(|_| business.id));
+        changes.places.extend(places);
         changes.quarters.extend(business.quarters.into_iter().flatten());
     }
     for (zone, ZoneChanges { businesses, places, quarters }) in zones {
@@ -148,8 +184,7 @@ fn fold(tx: &mut Tx<'_>, most: i64) -> Result<bool> {
         sql.bind(businesses).sql(", ").bind(places).sql(FOLD_DAY).bind(days).sql(")[width_bucket(d.at, ").bind(starts);
         sql.sql(fold_statement()).run(tx)?;
     }
-    let is_full = |count: i64| count >= share;
-    Ok(is_full(turns) || is_full(folded as i64) || folded > 0 && found.len() >= MAX_BUSINESSES as usize)
+    Ok(has_more || found.len() >= MAX_BUSINESSES as usize)
 }
 
 /// What is to be folded of the businesses in a zone: changes, and the quarters in which they count.
@@ -194,15 +229,15 @@ fn fold_statement() -> &'static str {
         use crate::base::mutants::{Mutant, is, stall};
         stall();
         if is(Mutant::AmountForgotten) {
-            return FOLD_WITHOUT_AMOUNT;
+            return super::fold_sql::FOLD_WITHOUT_AMOUNT;
         }
     }
     FOLD
 }
 
 /// Makes the days anew of businesses that have changed their zone, or whose zone has other rules in the data of this process. Until
-/// then readers use the quarters. Returns how many.
-fn rebuild_outdated(tx: &mut Tx<'_>) -> Result<i64> {
+/// then readers use the quarters. Removes what is left of businesses that are gone, too. Returns whether there is more.
+fn rebuild_outdated(tx: &mut Tx<'_>) -> Result<bool> {
     let mut found = locked(tx, ELSEWHERE)?;
     for known in Statement::new("SELECT DISTINCT zone, rules, release FROM stat_zones").load::<Rules>(tx)? {
         let is_newer = known.release.as_str() > zones::data().version.as_str();
@@ -219,11 +254,19 @@ fn rebuild_outdated(tx: &mut Tx<'_>) -> Result<i64> {
         }
     }
     found.truncate(MAX_REBUILT as usize);
-    let outdated: Vec<Business> = described(tx, &found, 0)?.into_iter().filter(|b| !b.is_current()).collect();
+    // Some that are gone have no changes left by which the fold would find them.
+    found.extend(locked(tx, GONE)?);
+    let (known, gone): (Vec<Business>, Vec<Business>) =
+        described(tx, &found, 0)?.into_iter().partition(|business| business.time_zone.is_some());
+    let mut has_more = false;
+    for business in &gone {
+        has_more |= forget(tx, business)?;
+    }
+    let outdated: Vec<Business> = known.into_iter().filter(|business| !business.is_current()).collect();
     for business in &outdated {
         rebuild(tx, business)?;
     }
-    Ok(outdated.len() as i64)
+    Ok(has_more || outdated.len() >= MAX_REBUILT as usize)
 }
 
 /// By which rules of a zone there are days.
@@ -291,74 +334,18 @@ fn rebuild(tx: &mut Tx<'_>, business: &Business) -> Result<()> {
     Ok(())
 }
 
-/// Removes what is kept of a business that is gone.
-fn forget(tx: &mut Tx<'_>, business: Uuid) -> Result<()> {
-    for table in ["stat_changed_conversations", "stat_turns", "stat_deltas", "stat_quarters", "stat_days", "stat_zones"]
-    {
+/// Removes some of what is kept of a business that is gone: first the sums, at last the changes by which it is found. Returns whether there
+/// is more.
+fn forget(tx: &mut Tx<'_>, business: &Business) -> Result<bool> {
+    for table in ["stat_changed_conversations", "stat_turns", "stat_quarters", "stat_days", "stat_zones"] {
         let mut sql = Statement::new("DELETE FROM ");
-        sql.ident(table).sql(" WHERE business_id = ").bind(business).run(tx)?;
+        sql.ident(table).sql(" WHERE ctid = ANY (ARRAY(SELECT ctid FROM ").ident(table).sql(" WHERE business_id = ");
+        if sql.bind(business.id).sql(" LIMIT ").number(MAX_FORGOTTEN).sql("))").run(tx)? > 0 {
+            return Ok(true);
+        }
     }
-    Ok(())
+    // Those that were seen: should a business of this id be made again, its changes are others.
+    let mut sql = Statement::new("DELETE FROM stat_deltas WHERE business_id = ");
+    sql.bind(business.id).sql(" AND place = ANY (").bind(business.places.clone().unwrap_or_default()).sql(")");
+    Ok(sql.run(tx)? > 0)
 }
-
-/// Businesses with changes to be folded: one look into the index for each, however many changes they have.
-const BEHIND: &str = "WITH RECURSIVE counted AS (
-        (SELECT business_id FROM stat_deltas ORDER BY business_id LIMIT 1)
-        UNION ALL
-        SELECT (SELECT d.business_id FROM stat_deltas d WHERE d.business_id > b.business_id ORDER BY d.business_id LIMIT 1)
-        FROM counted b WHERE b.business_id IS NOT NULL
-    ), changed AS (
-        (SELECT business_id FROM stat_changed_conversations ORDER BY business_id LIMIT 1)
-        UNION ALL
-        SELECT (SELECT d.business_id FROM stat_changed_conversations d WHERE d.business_id > b.business_id ORDER BY d.business_id LIMIT 1)
-        FROM changed b WHERE b.business_id IS NOT NULL
-    ), found AS MATERIALIZED (
-        SELECT business_id FROM (SELECT business_id FROM counted UNION SELECT business_id FROM changed) b WHERE business_id IS NOT NULL";
-
-/// Businesses whose days are of another zone than theirs.
-const ELSEWHERE: &str = "WITH found AS MATERIALIZED (
-        SELECT b.id AS business_id FROM businesses b LEFT JOIN stat_zones z ON z.business_id = b.id
-        WHERE z.zone IS DISTINCT FROM b.time_zone";
-
-const TRY_LOCK: &str =
-    ") SELECT business_id FROM found WHERE pg_try_advisory_xact_lock(rapport_statistics_lock(business_id))";
-
-const DESCRIBED: &str =
-    "SELECT k.id, b.time_zone, z.zone, z.rules, z.release, d.places, d.age, d.quarters FROM unnest(";
-const DESCRIBED_DELTAS: &str = "::uuid[]) k (id)
-    LEFT JOIN businesses b ON b.id = k.id LEFT JOIN stat_zones z ON z.business_id = k.id
-    CROSS JOIN LATERAL (
-        SELECT array_agg(place) AS places, extract(epoch FROM now() - min(added_at))::bigint AS age, array_agg(DISTINCT at) AS quarters
-        FROM (SELECT place, at, added_at FROM stat_deltas WHERE business_id = k.id ORDER BY place LIMIT ";
-
-/// What is added to the sums is what is removed here: a change that commits later, with a smaller place, is taken by a later pass.
-const FOLD_TAKEN: &str = "WITH taken AS (DELETE FROM stat_deltas d USING unnest(";
-const FOLD_DAY: &str = ") k (business_id, place) WHERE d.business_id = k.business_id AND d.place = k.place
-        RETURNING d.business_id, d.metric, d.at, (";
-const FOLD: &str = ")] AS day, d.dim, d.n, d.amount
-    ), summed AS MATERIALIZED (
-        SELECT business_id, metric, at, day, dim, sum(n) AS n, sum(amount) AS amount FROM taken
-        GROUP BY 1, 2, 3, 4, 5 HAVING sum(n) <> 0 OR sum(amount) <> 0
-    ), quarters AS (
-        INSERT INTO stat_quarters AS q (business_id, metric, quarter, dim, n, amount)
-        SELECT business_id, metric, at, dim, n, amount FROM summed
-        ON CONFLICT (business_id, metric, quarter, dim) DO UPDATE SET n = q.n + excluded.n, amount = q.amount + excluded.amount
-    )
-    INSERT INTO stat_days AS d (business_id, metric, day, dim, n, amount)
-    SELECT business_id, metric, day, dim, sum(n), sum(amount) FROM summed GROUP BY 1, 2, 3, 4
-    ON CONFLICT (business_id, metric, day, dim) DO UPDATE SET n = d.n + excluded.n, amount = d.amount + excluded.amount";
-
-/// A mutant: sums whose amount stays what it was.
-#[cfg(feature = "mutants")]
-const FOLD_WITHOUT_AMOUNT: &str = ")] AS day, d.dim, d.n, d.amount
-    ), summed AS MATERIALIZED (
-        SELECT business_id, metric, at, day, dim, sum(n) AS n, sum(amount) AS amount FROM taken
-        GROUP BY 1, 2, 3, 4, 5 HAVING sum(n) <> 0 OR sum(amount) <> 0
-    ), quarters AS (
-        INSERT INTO stat_quarters AS q (business_id, metric, quarter, dim, n, amount)
-        SELECT business_id, metric, at, dim, n, amount FROM summed
-        ON CONFLICT (business_id, metric, quarter, dim) DO UPDATE SET n = q.n + excluded.n
-    )
-    INSERT INTO stat_days AS d (business_id, metric, day, dim, n, amount)
-    SELECT business_id, metric, day, dim, sum(n), sum(amount) FROM summed GROUP BY 1, 2, 3, 4
-    ON CONFLICT (business_id, metric, day, dim) DO UPDATE SET n = d.n + excluded.n";

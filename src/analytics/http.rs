@@ -14,20 +14,17 @@ use super::figures::{AiFigures, BookingFigures, ConversationFigures, LeadFigures
 use super::openapi_parameters::{OverviewParameters, SeriesParameters};
 use super::parameters::Parameters;
 use super::report::{self, Report};
+use super::resource::STATISTICS;
 use super::responses::ResponseFigures;
 use super::statistic::Statistic;
-use crate::auth::{Action, Area, TenantSettings};
+use crate::auth::{Action, TenantSettings};
 use crate::base::error::{Error, Result};
 use crate::http::caller::UnverifiedCaller;
 use crate::http::openapi_problems::{BadRequest, CallerProblems, NotFound, ServiceProblems};
 use crate::http::routing;
+use crate::resource::ReadService;
 use crate::resource::cached_read::cached_read;
 use crate::resource::read_query::{ReadQuery, ReadTarget};
-use crate::resource::{ReadService, Resource};
-
-/// What the cache and the permissions know of statistics: they are read as rows are, and are none.
-static STATISTICS: Resource =
-    Resource { name: "statistic", plural: "statistics", area: Area::Crm, audited: false, ..Resource::BASE };
 
 type State = Data<ReadService>;
 
@@ -76,23 +73,23 @@ pub async fn overview(reads: State, caller: UnverifiedCaller, request: HttpReque
 macro_rules! series {
     ($name:ident, $statistic:ident, $figures:ty, $path:literal, $id:literal, $summary:literal, $about:literal) => {
         #[utoipa::path(
-                                                    get,
-                                                    path = $path,
-                                                    tag = "statistics",
-                                                    operation_id = $id,
-                                                    summary = $summary,
-                                                    description = $about,
-                                                    params(SeriesParameters<{ Statistic::$statistic as u8 }>),
-                                                    responses(
-                                                        (status = 200, description = "The buckets.", content(
-                                                            (Series<$figures> = "application/json"),
-                                                            (String = "text/csv"),
-                                                        )),
-                                                        (status = 400, response = BadRequest),
-                                                        CallerProblems,
-                                                        ServiceProblems,
-                                                    )
-                                                )]
+                                                            get,
+                                                            path = $path,
+                                                            tag = "statistics",
+                                                            operation_id = $id,
+                                                            summary = $summary,
+                                                            description = $about,
+                                                            params(SeriesParameters<{ Statistic::$statistic as u8 }>),
+                                                            responses(
+                                                                (status = 200, description = "The buckets.", content(
+                                                                    (Series<$figures> = "application/json"),
+                                                                    (String = "text/csv"),
+                                                                )),
+                                                                (status = 400, response = BadRequest),
+                                                                CallerProblems,
+                                                                ServiceProblems,
+                                                            )
+                                                        )]
         pub async fn $name(
             reads: State,
             caller: UnverifiedCaller,
@@ -231,7 +228,7 @@ async fn answer(
 /// Whether the response is a file, as far as the parameter is valid.
 fn wants_csv(request: &HttpRequest) -> bool {
     let mut pairs = url::form_urlencoded::parse(request.query_string().as_bytes());
-    pairs.any(|(name, value)| name == "format" && value == "csv")
+    pairs.any(|(name, value)| name == "format" && value.trim() == "csv")
 }
 
 /// Answers with a file, beside the cache.

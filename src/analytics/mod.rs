@@ -8,25 +8,33 @@
 //! |---|---|
 //! | `statistic`, `figures`, `amounts`, `responses`, `report` | which statistics there are, what their figures are made of, how a response is computed |
 //! | `parameters`, `period` | what a request asks for |
-//! | `roll_up`, `fold`, `delta_age` | reading and keeping the sums |
-//! | `http`, `dto`, `csv`, `openapi`, `openapi_parameters` | the endpoints |
+//! | `roll_up`, `fold`, `fold_sql`, `delta_age` | reading and keeping the sums |
+//! | `agent_metrics`, `agent_snapshots`, `agents_http` | what each member did, live and as of last night |
+//! | `http`, `dto`, `csv`, `resource`, `openapi`, `openapi_parameters` | the endpoints |
 
+mod agent_metrics;
+mod agent_snapshots;
+mod agents_http;
 mod amounts;
 mod csv;
 mod delta_age;
 mod dto;
 mod figures;
 mod fold;
+mod fold_sql;
 mod http;
 mod openapi;
 mod openapi_parameters;
 mod parameters;
 mod period;
 mod report;
+mod resource;
 mod responses;
 mod roll_up;
 mod statistic;
 
+pub use self::agent_snapshots::task as agent_snapshots_task;
+pub use self::agents_http::routes as agent_routes;
 pub use self::delta_age::{StatisticsBacklog, backlog, task as delta_age_task};
 pub use self::fold::task as fold_task;
 pub use self::http::{of_campaigns, routes};

@@ -3,7 +3,7 @@
 use utoipa::OpenApi as _;
 use utoipa::openapi::OpenApi;
 
-use super::{http, openapi_parameters};
+use super::{agents_http, http, openapi_parameters};
 use crate::resource::openapi;
 
 #[derive(utoipa::OpenApi)]
@@ -18,6 +18,7 @@ use crate::resource::openapi;
     http::revenue,
     http::response_times,
     http::campaign,
+    agents_http::agents,
 ))]
 struct AnalyticsApi;
 

@@ -4,6 +4,7 @@ use utoipa::IntoParams;
 use utoipa::openapi::path::{Parameter, ParameterIn};
 use utoipa::openapi::schema::{KnownFormat, ObjectBuilder, Schema, SchemaFormat, Type};
 
+use super::agent_metrics::WINDOWS;
 use super::parameters::{DEFAULT_PERIOD, FORMATS};
 use super::period::RELATIVE;
 use super::statistic::Statistic;
@@ -68,4 +69,23 @@ fn date() -> Schema {
 
 fn choice(names: impl IntoIterator<Item = &'static str>, about: &str) -> Schema {
     ObjectBuilder::new().schema_type(Type::String).enum_values(Some(names)).description(Some(about)).build().into()
+}
+
+/// The parameters of the figures of members.
+pub struct AgentParameters;
+
+impl IntoParams for AgentParameters {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let days =
+            ObjectBuilder::new().schema_type(Type::Integer).format(Some(SchemaFormat::KnownFormat(KnownFormat::Int32)));
+        let flag = ObjectBuilder::new().schema_type(Type::Boolean);
+        vec![
+            query(
+                "window_days",
+                Schema::from(days.enum_values(Some(WINDOWS)).build()),
+                "How many days; 30 when left out.",
+            ),
+            query("snapshot", Schema::from(flag.build()), "As it was on the last night."),
+        ]
+    }
 }

@@ -8,7 +8,7 @@ use super::period::{Interval, Period, RELATIVE, relative, zone_or_utc};
 use super::statistic::{Grouping, Statistic};
 use crate::auth::TenantSettings;
 use crate::base::error::{Error, FieldError, Result};
-use crate::base::suggest::{did_you_mean, shown};
+use crate::base::suggest::{did_you_mean, shown, suggestion};
 use crate::base::zones;
 
 /// The longest period, in days: ten years, whose days are read within a fraction of a second.
@@ -91,8 +91,7 @@ impl Asked {
                     self.time_zone = Some(zone);
                 } else {
                     let known: Vec<String> = zones::names().collect();
-                    let near =
-                        crate::base::suggest::nearest(&zone, &known.iter().map(String::as_str).collect::<Vec<_>>());
+                    let near = suggestion(&zone, &known.iter().map(String::as_str).collect::<Vec<_>>());
                     let hint = near.map(|name| format!(" Did you mean `{name}`?")).unwrap_or_default();
                     let detail = format!("`time_zone` is a name of the IANA database, such as `Europe/Berlin`.{hint}");
                     self.fault(name, "not_a_choice", detail);

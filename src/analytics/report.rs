@@ -18,7 +18,7 @@ use super::responses::ResponseFigures;
 use super::roll_up::{self, Question, Sum};
 use super::statistic::{Parts, Source, Statistic};
 use crate::auth::Tenant;
-use crate::base::error::{Error, Result};
+use crate::base::error::{Error, FieldError, Result};
 use crate::cache::ComputedResponse;
 use crate::db::Statement;
 use crate::resource::computed_read::ComputedRead;
@@ -57,14 +57,20 @@ impl ComputedRead for Report {
     }
 
     fn compute(&self, conn: &mut PgConnection, tenant: &Tenant) -> Result<ComputedResponse> {
-        let mut body = self.render(conn, tenant, "")?;
-        // Of everything but the time: the same figures have the same tag, a weak one.
-        let etag = format!("W/\"{:016x}\"", xxhash_rust::xxh3::xxh3_64(body.to_string().as_bytes()));
-        if let Some(as_of) = body.get_mut("as_of") {
-            *as_of = now().into();
-        }
-        Ok(ComputedResponse { body: body.to_string().into_bytes(), etag, tags: Vec::new() })
+        // Before the figures are read: what is committed later is not in them.
+        let as_of = now();
+        tagged(&self.render(conn, tenant, "")?, &as_of)
     }
+}
+
+/// Returns the response whose `as_of` is filled in. Its tag is of everything but that, and so a weak one: the same figures have the same tag.
+pub fn tagged(response: &impl Serialize, as_of: &str) -> Result<ComputedResponse> {
+    let mut body = json(response)?;
+    let etag = format!("W/\"{:016x}\"", xxhash_rust::xxh3::xxh3_64(body.to_string().as_bytes()));
+    if let Some(member) = body.get_mut("as_of") {
+        *member = as_of.into();
+    }
+    Ok(ComputedResponse { body: body.to_string().into_bytes(), etag, tags: Vec::new() })
 }
 
 /// Returns the current time as in `as_of`.
@@ -116,7 +122,12 @@ impl Report {
         };
         let question =
             Question { business: tenant.id(), metrics: &metrics, period: &self.parameters.period, buckets: &buckets };
-        roll_up::sums(conn, &question)
+        let sums = roll_up::sums(conn, &question)?;
+        if sums.len() > roll_up::MAX_SUMS {
+            let detail = "There are too many groups in too many buckets. Ask for a shorter period, a longer `interval`, or no `group_by`.";
+            return Err(Error::parameters(vec![FieldError::new("/query/group_by", "out_of_range", detail)]));
+        }
+        Ok(sums)
     }
 
     fn overview(&self, sums: &[Sum], as_of: &str) -> Overview {
@@ -173,7 +184,7 @@ impl Report {
         let (previous, current) = self.buckets();
         let before = previous.as_ref().map_or(0, |previous| previous.labels.len());
         let buckets = before + current.labels.len();
-        let mut groups = self.groups::<F>(sums, buckets);
+        let mut groups = self.groups::<F>(sums);
         let shown = (MAX_CELLS / buckets).clamp(1, MAX_GROUPS);
         let groups_left_out = groups.len().saturating_sub(shown);
         groups.truncate(shown);
@@ -229,17 +240,17 @@ impl Report {
         self.sources().iter().any(|source| source.split("").is_of_all)
     }
 
-    /// Returns the figures of each group in each of `buckets`, the largest group first; of one group without a name where nothing
-    /// is grouped.
-    fn groups<F: Figures>(&self, sums: &[Sum], buckets: usize) -> Vec<Group<F>> {
+    /// Returns the figures of each group by bucket, the largest group first; of one group without a name where nothing is grouped.
+    fn groups<F: Figures>(&self, sums: &[Sum]) -> Vec<Group<F>> {
         let has_all = self.has_all();
-        let mut groups: BTreeMap<Option<String>, Vec<F>> = BTreeMap::new();
+        let mut groups: BTreeMap<Option<String>, BTreeMap<usize, F>> = BTreeMap::new();
+        if self.parameters.grouping.is_none() {
+            groups.insert(None, BTreeMap::new());
+        }
         self.each_sum(sums, |source, sum, parts| {
             let mut add = |group: Option<&str>, sign: i64| {
-                let figures = groups.entry(group.map(str::to_owned)).or_insert_with(|| vec![F::default(); buckets]);
-                if let Some(figures) = figures.get_mut(sum.bucket) {
-                    figures.add(source.metric, &parts.values, sign * sum.n, roll_up::Micros::from(sign) * sum.amount);
-                }
+                let figures = groups.entry(group.map(str::to_owned)).or_default().entry(sum.bucket).or_default();
+                figures.add(source.metric, &parts.values, sign * sum.n, roll_up::Micros::from(sign) * sum.amount);
             };
             add(parts.group, 1);
             if has_all && !parts.is_of_all {
@@ -247,15 +258,9 @@ impl Report {
                 add(None, -1);
             }
         });
+        let groups = groups.into_iter().map(|(name, figures)| Group::settled(name, figures));
         let mut groups: Vec<Group<F>> =
-            groups.into_iter().map(|(name, figures)| Group::settled(name, figures)).collect();
-        if self.parameters.grouping.is_none() {
-            return match groups.pop() {
-                Some(all) => vec![all],
-                None => vec![Group::settled(None, vec![F::default(); buckets])],
-            };
-        }
-        groups.retain(|group| group.count != 0);
+            groups.filter(|group| group.count != 0 || self.parameters.grouping.is_none()).collect();
         groups.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.name.cmp(&b.name)));
         groups
     }
@@ -265,7 +270,7 @@ impl Report {
         let mut data = Vec::with_capacity(buckets.labels.len() * groups.len());
         for (place, label) in buckets.labels.iter().enumerate() {
             for group in groups {
-                let figures = group.figures.get(first + place).cloned().unwrap_or_default();
+                let figures = group.figures.get(&(first + place)).cloned().unwrap_or_default();
                 let name = self.parameters.grouping.map(|_| group.name.clone());
                 data.push(Bucket { bucket: *label, group: name, figures });
             }
@@ -274,17 +279,17 @@ impl Report {
     }
 }
 
-/// The figures of a group, by bucket.
+/// The figures of a group, by bucket; of buckets without any, they are those of nothing.
 struct Group<F> {
     name: Option<String>,
-    figures: Vec<F>,
+    figures: BTreeMap<usize, F>,
     count: i64,
 }
 
 impl<F: Figures> Group<F> {
-    fn settled(name: Option<String>, mut figures: Vec<F>) -> Self {
-        figures.iter_mut().for_each(Figures::settle);
-        let count = figures.iter().map(Figures::count).sum();
+    fn settled(name: Option<String>, mut figures: BTreeMap<usize, F>) -> Self {
+        figures.values_mut().for_each(Figures::settle);
+        let count = figures.values().map(Figures::count).sum();
         Self { name, figures, count }
     }
 }

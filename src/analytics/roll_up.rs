@@ -107,7 +107,9 @@ impl Question<'_> {
 }
 
 const HEAD: &str = "SELECT metric, dim, bucket - 1 AS bucket, sum(n)::bigint AS n, trunc(sum(amount) * 1000000)::text AS amount FROM (";
-const TAIL: &str = ") s GROUP BY metric, dim, bucket HAVING sum(n) <> 0 OR sum(amount) <> 0";
+const TAIL: &str = ") s GROUP BY metric, dim, bucket HAVING sum(n) <> 0 OR sum(amount) <> 0 LIMIT 200001";
+/// Sums of a response at most: some tens of megabytes. One more is read, by which it is known that there are more ([`TAIL`]).
+pub const MAX_SUMS: usize = 200_000;
 
 /// Returns the sums that are not 0. Queries: one.
 pub fn sums(conn: &mut PgConnection, question: &Question<'_>) -> Result<Vec<Sum>> {

@@ -64,6 +64,15 @@ const fn by(name: &'static str, sources: &'static [Source]) -> Grouping {
     Grouping { name, sources }
 }
 
+/// What members did.
+pub static AGENTS: [Source; 5] = [
+    front("messages.member", 1),
+    front("responses.member", 1),
+    front("conversations.assignee", 1),
+    front("leads.assignee", 1),
+    front("closed.assignee", 2),
+];
+
 static OVERVIEW: [Source; 10] = [
     plain("bookings", 2),
     plain("messages", 3),

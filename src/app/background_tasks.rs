@@ -26,7 +26,7 @@ pub fn spawn_all(app: &AppState) {
     tasks(app).into_iter().for_each(|task| task.spawn(&app.supervisor, &app.lifecycle));
 }
 
-fn tasks(app: &AppState) -> [BackgroundTask; 13] {
+fn tasks(app: &AppState) -> [BackgroundTask; 14] {
     let (config, db) = (&app.config, || app.db.clone());
     let event_registry = EventRegistry::from_resources(&RESOURCES);
     let new_events = vec![app.event_waker.clone(), app.delivery_waker.0.clone()];
@@ -62,6 +62,7 @@ fn tasks(app: &AppState) -> [BackgroundTask; 13] {
         trim_change_log::task(db()),
         reminders::task(db(), &REMINDERS),
         analytics::fold_task(db()),
+        analytics::agent_snapshots_task(db()),
         bookings::booking_days_task(db()),
     ]
 }

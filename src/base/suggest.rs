@@ -19,6 +19,13 @@ pub fn did_you_mean<'a>(asked: &str, known: impl IntoIterator<Item = &'a str>) -
     }
 }
 
+/// Returns the name in `known` that is most similar to `asked`, if one is; `None` for long names and once a request has had many.
+/// For lists of names that are too long to be named all.
+pub fn suggestion<'a>(asked: &str, known: &[&'a str]) -> Option<&'a str> {
+    let is_too_long = asked.chars().nth(MAX_NAME_LEN).is_some();
+    if is_too_long || !request_context::may_guess() { None } else { nearest(asked, known) }
+}
+
 /// Returns an unknown name for an error message, truncated when it is long.
 pub fn shown(name: &str) -> std::borrow::Cow<'_, str> {
     match name.char_indices().nth(MAX_NAME_LEN) {

@@ -23,6 +23,9 @@ pub enum ZoneSource {
     Directory,
 }
 
+/// The release of a directory that does not say which it is.
+pub const UNKNOWN: &str = "unknown";
+
 /// The data of time zones that are in use.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 #[schema(as = TimeZoneData)]
@@ -78,7 +81,7 @@ fn of_directory(directory: &Path) -> Result<(Zones, ZoneData), String> {
         let text = std::fs::read_to_string(directory.join(file)).ok()?;
         text.lines().next().map(|line| line.trim_start_matches("# version ").to_owned())
     };
-    let version = first_line("tzdata.zi").or_else(|| first_line("+VERSION")).unwrap_or_else(|| "unknown".to_owned());
+    let version = first_line("tzdata.zi").or_else(|| first_line("+VERSION")).unwrap_or_else(|| UNKNOWN.to_owned());
     Ok((Zones::Directory(zones), ZoneData { source: ZoneSource::Directory, version }))
 }
 

@@ -4,6 +4,18 @@
 //! So are the log of changes and the cache's epoch, whose types diesel lacks, and the statistics, whose statements are fixed. Of a view PostgreSQL does not know which columns are never null.
 
 diesel::table! {
+    agent_metrics (business_id, id) {
+        business_id -> Uuid,
+        id -> Uuid,
+        user_id -> Uuid,
+        window_days -> Integer,
+        ends_on -> Date,
+        figures -> Jsonb,
+        computed_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
     api_keys (business_id, id) {
         business_id -> Uuid,
         id -> Uuid,

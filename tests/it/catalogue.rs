@@ -62,7 +62,7 @@ const RECOUNT: &str = "the recount, which corrections, tests and benchmarks read
 
 /// Privileges of the role of row-level security (docs/SECURITY.md) on tables where they are not all of select, insert,
 /// update and delete, with the reason. Tables that are neither here nor of a tenant: none.
-const GRANTED: [(&str, &[&str], &str); 29] = [
+const GRANTED: [(&str, &[&str], &str); 31] = [
     ("change_log_now", &["SELECT"], "a view of the position, with the caller's privileges"),
     ("audit_entries", &["SELECT"], "a view of both, with the caller's privileges"),
     ("change_log_tail", &["SELECT"], "a view of the log, with the caller's privileges"),
@@ -80,6 +80,8 @@ const GRANTED: [(&str, &[&str], &str); 29] = [
     ("stat_changed_conversations", &["SELECT"], "written by triggers as their owner, and emptied by the fold"),
     ("conversation_closings", &["SELECT"], "written by a trigger as its owner"),
     ("stat_turns_now", &["SELECT"], "a view of messages, with the caller's privileges"),
+    ("agent_metrics", &["SELECT"], "made on each night, for all businesses"),
+    ("stat_differences", &[], RECOUNT),
     ("stat_facts", &[], RECOUNT),
     ("stat_facts_bookings", &[], RECOUNT),
     ("stat_facts_conversations", &[], RECOUNT),
@@ -590,7 +592,12 @@ fn tenant_role_limited_to_granted_statements_and_own_tenant() {
         let once = client.request("POST", "campaigns").header("Idempotency-Key", "once");
         client.send(once.json(&serde_json::json!({ "name": "Once" }))).expect(201);
     }
-    service.database.run("UPDATE conversations SET status = 'closed'");
+    // What only triggers and nights write.
+    service.database.run(
+        "UPDATE conversations SET status = 'closed';
+         INSERT INTO agent_metrics (business_id, user_id, window_days, ends_on, figures)
+             SELECT business_id, user_id, 7, '2026-11-01', '{}' FROM memberships",
+    );
     crate::sign_in::admit(&service, "acme", "amina@example.com", "agent");
     crate::sign_in::sign_in(&service, "amina@example.com").expect(201);
     // The database is a copy of another, which the first pass finds out.

@@ -36,7 +36,7 @@ enum Needs {
 }
 
 /// Operations that not every resource has.
-const OTHERS: [(&str, Needs); 31] = [
+const OTHERS: [(&str, Needs); 32] = [
     ("POST /api/v1/imports/{id}/reversion", Needs::Permission(Area::Crm, Action::Delete)),
     ("POST /api/v1/ops/jobs/{id}/cancellation", Needs::Permission(Area::Operations, Action::Write)),
     ("GET /api/v1/webhooks/{id}/deliveries", Needs::Permission(Area::Webhooks, Action::Read)),
@@ -64,6 +64,7 @@ const OTHERS: [(&str, Needs); 31] = [
     ("GET /api/v1/stats/ai", Needs::Permission(Area::Crm, Action::Read)),
     ("GET /api/v1/stats/revenue", Needs::Permission(Area::Crm, Action::Read)),
     ("GET /api/v1/stats/response-times", Needs::Permission(Area::Crm, Action::Read)),
+    ("GET /api/v1/agent-metrics", Needs::Permission(Area::Crm, Action::Read)),
     ("GET /api/v1/campaigns/{id}/statistics", Needs::Permission(Area::Crm, Action::Read)),
     ("GET /api/v1/me", Needs::Nothing),
     ("GET /api/v1/auth/sessions", Needs::Person),

@@ -3,6 +3,7 @@
 use rapport::auth::Role;
 use serde_json::{Value, json};
 
+use crate::sign_in::{admit, sign_in};
 use crate::support::{Client, Service, until};
 
 /// A booking of the business, whose staff is free.
@@ -233,8 +234,59 @@ fn answers_need_permission_and_valid_parameters() {
     assert_eq!(stats(&neighbour, "overview?from=2026-11-01&to=2026-11-30")["bookings"]["total"], json!(0));
     // Who sees their own rows only learns nothing of the others.
     api.patch(&format!("businesses/{}", service.business), json!({ "agent_visibility": "assigned" })).expect(200);
-    let refused = service.client_as(Role::Agent).get("stats/overview");
-    assert!(refused.status == 403 || refused.status == 200, "{}", refused.text);
+    admit(&service, "acme", "amina@example.com", "agent");
+    let session = sign_in(&service, "amina@example.com").expect(201).json;
+    let agent = crate::sign_in::client(&service, &session);
+    agent.get("stats/overview").expect(403);
+    agent.get("stats/overview?format=csv").expect(403);
+    let own = agent.get("agent-metrics").expect(200).json;
+    assert_eq!(own["data"].as_array().map(Vec::len), Some(1));
+}
+
+/// What a trigger missed while it was gone is counted when it is repaired; and one business that cannot be folded keeps no other.
+#[test]
+fn repaired_trigger_counts_what_it_missed() {
+    let service = Service::start();
+    let api = &service.client;
+    let differences = || service.database.ask("SELECT count(*)::text FROM stat_differences");
+    api.make("leads", json!({ "title": "Roof", "entered_at": "2026-11-03T08:00:00Z" }));
+    let business = service.business;
+    service.database.run("DROP TRIGGER count_rows ON leads");
+    service.database.run(&format!(
+        "INSERT INTO leads (business_id, title, status, entered_at) VALUES ('{business}', 'Wall', 'new', '2026-11-04T08:00:00Z')"
+    ));
+    assert_eq!(differences(), "1");
+    let (well, said) = crate::support::Program::run(&["migrate"], &[("DATABASE_URL", &service.database.url)]);
+    assert!(well && said.contains("count_rows"), "{said}");
+    assert_eq!(differences(), "0");
+    assert_eq!(stats(api, "leads?from=2026-11-01&to=2026-11-30")["total"]["entered"], json!(2));
+    // Nothing is corrected twice, and not by an older snapshot.
+    service.database.run("SELECT rapport_correct_all_statistics()");
+    let older = "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT rapport_correct_all_statistics()";
+    assert!(service.database.fails(older).contains("read committed"));
+    // TRUNCATE has no rows, and corrects itself; so does the deletion of a business, once it is folded.
+    service.database.run("TRUNCATE messages, leads CASCADE");
+    assert_eq!(differences(), "0");
+    let (other, neighbour) = service.neighbour();
+    neighbour.make("leads", json!({ "title": "Roof" }));
+    api.make("leads", json!({ "title": "Floor" }));
+    // A sum that cannot be written, as after a defect of the disk.
+    let broken = format!("ALTER TABLE stat_quarters ADD CONSTRAINT broken CHECK (business_id <> '{other}')");
+    service.database.run(&broken);
+    let key = crate::support::make_key(&service.database, business, Role::Owner);
+    let working = Service::on(service.database.clone(), business, &key, &["--background-tasks", "on"]);
+    let left = |table: &str, business: uuid::Uuid| {
+        service.database.ask(&format!("SELECT count(*)::text FROM {table} WHERE business_id = '{business}'"))
+    };
+    until("the others are folded", || left("stat_deltas", business) == "0");
+    assert_ne!(left("stat_deltas", other), "0");
+    service
+        .database
+        .run(&format!("ALTER TABLE stat_quarters DROP CONSTRAINT broken; DELETE FROM businesses WHERE id = '{other}'"));
+    until("nothing is left of it", || {
+        ["stat_deltas", "stat_quarters", "stat_days", "stat_zones"].iter().all(|table| left(table, other) == "0")
+    });
+    drop(working);
 }
 
 #[test]
@@ -319,4 +371,65 @@ fn response_times_are_of_turns() {
     assert_eq!(times("")[0].1, json!(3));
     service.database.run("DELETE FROM conversations");
     assert_eq!(times("")[0].1, json!(0));
+}
+
+/// What members did, live and as of last night.
+#[test]
+fn agent_metrics_are_of_every_member() {
+    let service = Service::start();
+    let api = &service.client;
+    let member = |name: &str| {
+        service.database.ask(&format!(
+            "WITH made AS (INSERT INTO users (id, email, name) VALUES (gen_random_uuid(), '{name}@example.com', '{name}') RETURNING id)
+             INSERT INTO memberships (business_id, user_id, role) SELECT '{}', id, 'agent' FROM made RETURNING user_id::text", service.business))
+    };
+    let [anna, ben] = ["anna", "ben"].map(member);
+    let thread = api.make("conversations", json!({ "channel": "web", "address": "x", "assignee_id": ben }));
+    let at = |minutes: i64| {
+        (chrono::Utc::now() - chrono::TimeDelta::days(3) + chrono::TimeDelta::minutes(minutes)).to_rfc3339()
+    };
+    api.make("messages", json!({ "conversation_id": thread, "direction": "inbound", "body": "?", "sent_at": at(0) }));
+    api.make("messages", json!({ "conversation_id": thread, "direction": "outbound", "author": "user", "author_id": anna, "body": "!", "sent_at": at(2) }));
+    api.make(
+        "leads",
+        json!({ "title": "Roof", "assignee_id": ben, "status": "won", "value_minor": 500, "currency": "EUR" }),
+    );
+    let metrics = |query: &str| api.get(&format!("agent-metrics?{query}")).expect(200).json;
+    let of = |answer: &Value, user: &str| {
+        let rows = answer["data"].as_array().expect("members");
+        assert_eq!(rows.len(), 2);
+        rows.iter().find(|row| row["user_id"] == json!(user)).expect("the member").clone()
+    };
+    let live = metrics("window_days=7");
+    let [a, b] = [of(&live, &anna), of(&live, &ben)];
+    assert_eq!(
+        (&a["messages"]["outbound"], &a["responses"]["count"], &a["conversations"]["started"]),
+        (&json!(1), &json!(1), &json!(0))
+    );
+    assert_eq!(
+        (&b["messages"]["outbound"], &b["conversations"]["started"], &b["leads"]["closed_won"]),
+        (&json!(0), &json!(1), &json!(1))
+    );
+    assert_eq!(
+        api.get("agent-metrics?window_days=8&snap=true").expect(400).faults(),
+        ["/query/snap", "/query/window_days"]
+    );
+    // Of the night: yesterday is its last day, so what is of today is not in it.
+    api.get("agent-metrics?snapshot=true").expect(404);
+    let key = crate::support::make_key(&service.database, service.business, Role::Owner);
+    let working = Service::on(service.database.clone(), service.business, &key, &["--background-tasks", "on"]);
+    let rows = "SELECT count(*)::text FROM agent_metrics";
+    until("the snapshots are made", || working.database.ask(rows) == "6");
+    let nightly = metrics("window_days=7&snapshot=true");
+    let [a, b] = [of(&nightly, &anna), of(&nightly, &ben)];
+    assert_eq!((&a["messages"]["outbound"], &b["leads"]["closed_won"]), (&json!(1), &json!(0)));
+    assert_eq!(nightly["data"][0].as_object().map(|row| row.len()), live["data"][0].as_object().map(|row| row.len()));
+    // One row of a member and window, however often: the next night replaces it.
+    service.database.run("UPDATE agent_metrics SET ends_on = ends_on - 1, figures = '{}'");
+    drop(working);
+    let _working = Service::on(service.database.clone(), service.business, &key, &["--background-tasks", "on"]);
+    until("they are made anew", || {
+        service.database.ask("SELECT count(*)::text FROM agent_metrics WHERE figures = '{}'") == "0"
+    });
+    assert_eq!(service.database.ask(rows), "6");
 }

@@ -9,7 +9,7 @@ use crate::support::Database;
 
 /// Tables of a business with an INSERT of their own, and the files that send it. Rows of resources that clients create are
 /// written by batches, of one row or of many; these have parts that no client sets, or no client at all.
-const OWN_INSERTS: [(&str, &[&str]); 18] = [
+const OWN_INSERTS: [(&str, &[&str]); 19] = [
     // Resources whose rows hold a secret, or whose row is another one's doing.
     ("api_keys", &["identity/api_keys/store.rs"]),
     ("invitations", &["identity/send_invitation.rs"]),
@@ -29,8 +29,9 @@ const OWN_INSERTS: [(&str, &[&str]); 18] = [
     // The preview of a row is kept beside the results of rows.
     ("import_row_results", &["integrations/import/preview.rs", "integrations/import/row_results.rs"]),
     ("businesses", &["app/cli/api_key.rs"]),
-    ("stat_quarters", &["analytics/fold.rs"]),
-    ("stat_days", &["analytics/fold.rs"]),
+    ("agent_metrics", &["analytics/agent_snapshots.rs"]),
+    ("stat_quarters", &["analytics/fold_sql.rs"]),
+    ("stat_days", &["analytics/fold.rs", "analytics/fold_sql.rs"]),
     ("stat_zones", &["analytics/fold.rs"]),
 ];
 

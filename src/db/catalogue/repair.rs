@@ -77,14 +77,29 @@ fn attempt(
             "SET LOCAL statement_timeout = DEFAULT; SET LOCAL lock_timeout = '{REMEDY_LOCK_TIMEOUT}'"
         ))?;
         let mut done = Vec::new();
-        for fault in faults {
-            match tx.savepoint(|tx| Ok(tx.batch_execute(&fault.remedy)?)) {
-                Ok(()) => done.push(fault.sentence()),
-                Err(error) if waits::is_wait(&error) => return Err(error),
-                Err(error) => tell(&format!("cannot repair that {}: {error}", fault.sentence())),
+        let mut left: Vec<&CatalogueFault> = faults.to_vec();
+        // A view needs those that it reads: as long as something can be repaired, the others may be next.
+        loop {
+            let mut failed = Vec::new();
+            for fault in &left {
+                match tx.savepoint(|tx| Ok(tx.batch_execute(&fault.remedy)?)) {
+                    Ok(()) => done.push(fault.sentence()),
+                    Err(error) if waits::is_wait(&error) => return Err(error),
+                    Err(error) => failed.push((*fault, error)),
+                }
             }
+            if failed.is_empty() || failed.len() == left.len() {
+                for (fault, error) in failed {
+                    tell(&format!("cannot repair that {}: {error}", fault.sentence()));
+                }
+                break;
+            }
+            left = failed.into_iter().map(|(fault, _)| fault).collect();
         }
         renew_cache_epoch(tx)?;
+        if faults.iter().any(|fault| counts_rows(fault)) {
+            correct_statistics(tx)?;
+        }
         Ok(done)
     })
 }
@@ -148,6 +163,21 @@ fn stop_writers(tx: &mut Tx<'_>, until: Instant) -> Result<()> {
     if let Some(tables) = sql.bind(tables).sql(")").scalar::<Option<String>>(tx)?.flatten() {
         bound(tx, until)?;
         tx.batch_execute(&format!("LOCK TABLE {tables} IN SHARE ROW EXCLUSIVE MODE"))?;
+    }
+    Ok(())
+}
+
+/// Whether it counts rows for the statistics: those that were written without it are missing from them.
+fn counts_rows(fault: &CatalogueFault) -> bool {
+    let marks = [".count_", ".mark_", "rapport_count_", "rapport_mark_", "rapport_log_closing"];
+    matches!(fault.kind, "trigger" | "function") && marks.iter().any(|mark| fault.name.contains(mark))
+}
+
+/// Adds what is missing from the statistics.
+fn correct_statistics(tx: &mut Tx<'_>) -> Result<()> {
+    let there = Statement::new("SELECT to_regprocedure('public.rapport_correct_all_statistics()') IS NOT NULL");
+    if there.scalar::<bool>(tx)? == Some(true) {
+        tx.batch_execute("SET LOCAL statement_timeout = 0; SELECT public.rapport_correct_all_statistics()")?;
     }
     Ok(())
 }
