@@ -21,7 +21,11 @@ use crate::base::zones::{self, Zone};
 use crate::db::{Db, Statement, Tx};
 
 /// Pause between passes: what is not folded is about this old, and readers add it up.
+#[cfg(not(feature = "mutants"))]
 const PAUSE: Duration = Duration::from_millis(400);
+/// Passes of several processes meet more often.
+#[cfg(feature = "mutants")]
+const PAUSE: Duration = Duration::from_millis(20);
 /// Businesses of one pass, whose locks it holds.
 const MAX_BUSINESSES: u32 = 100;
 /// Changes folded in one pass: a fraction of a second's work.

@@ -47,6 +47,10 @@ pub fn fill(database: &Database, businesses: &[Uuid; 3], constant: i64) {
         ));
     }
     database.run(&booking(businesses[2], constant, "NULL"));
+    database.run(&format!(
+        "INSERT INTO conversations (business_id, id, channel, address) VALUES ('{}', '{BUSY}', 'web', 'busy')",
+        businesses[0]
+    ));
 }
 
 /// Has the triggers count wrongly.
@@ -63,9 +67,17 @@ pub fn break_triggers(database: &Database, mutant: Option<&str>) {
                 ));
             }
         }
+        // Two passes overlap more often when each takes longer.
+        Some("fold-without-lock") => database.run(
+            "DO $do$ BEGIN EXECUTE replace(pg_get_functiondef('rapport_fold_turns'::regproc), 'FROM unnest(businesses) b (id)',
+                'FROM unnest(businesses) b (id) CROSS JOIN (SELECT pg_sleep(0.05) OFFSET 0) p'); END $do$",
+        ),
         _ => {}
     }
 }
+
+/// A conversation in which much is written.
+const BUSY: &str = "01939d5e-0000-7000-8000-00000000b005";
 
 fn booking(business: Uuid, count: i64, staff: &str) -> String {
     format!(
@@ -145,7 +157,7 @@ impl<'h> Writer<'h> {
     fn change(&mut self) -> String {
         let business = self.history.businesses[self.random.random_range(0..2)];
         let count = self.random.random_range(1..15);
-        match self.random.random_range(0..24) {
+        match self.random.random_range(0..26) {
             0 | 1 => self.constant(),
             2 | 3 => self.messages(business, count),
             4 => format!("UPDATE messages SET status = CASE direction WHEN 'inbound' THEN 'read' ELSE (ARRAY['sent', 'delivered', 'read', 'failed'])[1 + (random() * 3)::int] END WHERE {}", few(business, "messages", count)),
@@ -157,7 +169,7 @@ impl<'h> Writer<'h> {
                  SELECT '{business}', (ARRAY['whatsapp', 'sms', 'email', 'web'])[1 + (random() * 3)::int], gen_random_uuid()::text, {INSTANT}, 'active', {}
                  FROM generate_series(1, {count})", some(business, "memberships")),
             9 => format!("UPDATE conversations SET status = (ARRAY['active', 'pending', 'closed'])[1 + (random() * 2)::int], started_at = {INSTANT}, assignee_id = {} WHERE {}", some(business, "memberships"), few(business, "conversations", count)),
-            10 => format!("DELETE FROM conversations WHERE {}", few(business, "conversations", 2)),
+            10 => format!("DELETE FROM conversations WHERE {}", few(business, "conversations", 2) + &format!(" AND id <> '{BUSY}'")),
             11 | 12 => booking(business, i64::from(count), &some(business, "staff")),
             13 => format!("UPDATE bookings SET status = (ARRAY['confirmed', 'completed', 'cancelled', 'no_show'])[1 + (random() * 3)::int] WHERE {}", few(business, "bookings", count)),
             14 => format!("UPDATE bookings SET starts_at = s.at, ends_at = s.at + interval '1 hour', price_minor = (random() * 9999)::int, deleted_at = CASE WHEN random() < 0.3 THEN now() END
@@ -174,9 +186,26 @@ impl<'h> Writer<'h> {
             20 => format!("DELETE FROM campaigns WHERE {}; INSERT INTO campaigns (business_id, name, channel) VALUES ('{business}', 'Autumn', 'sms')", few(business, "campaigns", 1)),
             21 => format!("UPDATE businesses SET time_zone = '{}' WHERE id = '{business}'", ZONES.choose(&mut self.random).expect("zones")),
             22 => self.brief_business(),
+            23 => self.busy_conversation(),
             _ if self.random.random_bool(0.1) => "TRUNCATE messages".to_owned(),
             _ => format!("UPDATE leads SET title = title || '!' WHERE {}", few(business, "leads", count)),
         }
+    }
+
+    /// A question and an answer, in place of older ones.
+    fn busy_conversation(&mut self) -> String {
+        let business = self.history.businesses[0];
+        let message = |direction: &str, author: &str, status: &str| {
+            format!(
+                "INSERT INTO messages (business_id, conversation_id, direction, author, status, sent_at)
+                 SELECT '{business}', '{BUSY}', '{direction}', '{author}', '{status}', {INSTANT} WHERE EXISTS (SELECT FROM conversations WHERE id = '{BUSY}')"
+            )
+        };
+        format!(
+            "{}; {}; DELETE FROM messages WHERE business_id = '{business}' AND id IN (SELECT id FROM messages WHERE conversation_id = '{BUSY}' ORDER BY id DESC OFFSET 20)",
+            message("inbound", "contact", "received"),
+            message("outbound", "user", "sent")
+        )
     }
 
     /// Bookings change their status, and stay as many.
