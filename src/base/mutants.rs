@@ -74,9 +74,15 @@ pub const STATISTICS_MUTANTS: [(&str, Mutant); 7] = [
 
 /// Whether the tests change what the database does, which the catalogue check must not report.
 pub fn changes_database() -> bool {
-    [Mutant::WithoutOldLinks, Mutant::HorizonByTime, Mutant::DeltaAfterCommit, Mutant::BeforeForgotten]
-        .into_iter()
-        .any(is)
+    [
+        Mutant::WithoutOldLinks,
+        Mutant::HorizonByTime,
+        Mutant::DeltaAfterCommit,
+        Mutant::BeforeForgotten,
+        Mutant::FoldWithoutLock,
+    ]
+    .into_iter()
+    .any(is)
 }
 
 static CHOSEN: LazyLock<Option<Mutant>> = LazyLock::new(|| {

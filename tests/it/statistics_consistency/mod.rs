@@ -198,6 +198,8 @@ impl History {
                 let history = &self;
                 scope.spawn(move || Writer::new(history, seed).run());
             }
+            let history = &self;
+            scope.spawn(move || Writer::new(history, WRITERS).run_in_one_conversation());
             (0..READERS).for_each(|_| drop(scope.spawn(|| self.read())));
             scope.spawn(|| self.read_alone());
             (0..2).for_each(|_| drop(scope.spawn(|| self.fold())));
