@@ -158,7 +158,7 @@ SELECT rapport_count_rows('leads', $$ VALUES
     (CASE WHEN r.status IN ('won', 'lost') AND r.assignee_id IS NOT NULL THEN 'closed.assignee' END, concat(r.assignee_id, '/', r.status, '/', r.currency), r.closed_at, 1, coalesce(r.value_minor, 0)) $$);
 
 -- Response times are of several rows: a turn begins with the first message of a contact that is not answered, and ends with the
--- next one that a member writes. (Models and automatic messages answer nobody.) Closing the conversation ends it, too, without an
+-- next one that a member writes. (Models, automatic messages and those that failed answer nobody.) Closing the conversation ends it, too, without an
 -- answer: what comes after that is a new turn.
 
 -- When conversations were closed.
@@ -214,7 +214,8 @@ CREATE TRIGGER mark_delete AFTER DELETE ON messages FOR EACH ROW WHEN (OLD.autho
 CREATE TRIGGER mark_update AFTER UPDATE ON messages FOR EACH ROW
     WHEN (OLD.business_id IS DISTINCT FROM NEW.business_id OR OLD.conversation_id IS DISTINCT FROM NEW.conversation_id
         OR OLD.id IS DISTINCT FROM NEW.id OR OLD.author IS DISTINCT FROM NEW.author OR OLD.author_id IS DISTINCT FROM NEW.author_id
-        OR OLD.sent_at IS DISTINCT FROM NEW.sent_at OR OLD.deleted_at IS DISTINCT FROM NEW.deleted_at)
+        OR OLD.sent_at IS DISTINCT FROM NEW.sent_at OR OLD.deleted_at IS DISTINCT FROM NEW.deleted_at
+        OR (OLD.status = 'failed') IS DISTINCT FROM (NEW.status = 'failed'))
     EXECUTE FUNCTION rapport_mark_conversation();
 CREATE TRIGGER mark_change AFTER INSERT OR UPDATE OR DELETE ON conversation_closings FOR EACH ROW EXECUTE FUNCTION rapport_mark_conversation();
 CREATE TRIGGER count_truncate AFTER TRUNCATE ON conversation_closings FOR EACH STATEMENT EXECUTE FUNCTION rapport_count_truncate();
@@ -242,7 +243,7 @@ CREATE VIEW stat_turns_now WITH (security_invoker = true) AS
                 OVER (PARTITION BY e.business_id, e.conversation_id ORDER BY e.at, e.id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS turn
             FROM (
                 SELECT m.business_id, m.conversation_id, m.id, m.sent_at AS at, m.author AS kind, m.author_id FROM messages m
-                WHERE m.author IN ('contact', 'user') AND m.deleted_at IS NULL AND rapport_is_counted(m.sent_at)
+                WHERE m.author IN ('contact', 'user') AND m.status <> 'failed' AND m.deleted_at IS NULL AND rapport_is_counted(m.sent_at)
                 UNION ALL
                 SELECT c.business_id, c.conversation_id, c.id, c.closed_at AS at, 'closing'::text AS kind, NULL::uuid AS author_id FROM conversation_closings c
             ) e

@@ -4,8 +4,9 @@ CREATE TABLE agent_metrics (
     id uuid NOT NULL DEFAULT rapport_uuid_v7(),
     user_id uuid NOT NULL,
     window_days integer NOT NULL,
-    -- the last day of the window, in the time zone of the business
+    -- the last day of the window, and of which zone the days are
     ends_on date NOT NULL,
+    time_zone text NOT NULL,
     figures jsonb NOT NULL,
     computed_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (business_id, id),

@@ -43,7 +43,7 @@ fn make_due(tx: &mut Tx<'_>, now: DateTime<Utc>) -> Result<usize> {
         let mut sql = Statement::new("SELECT b.id FROM businesses b WHERE b.time_zone = ");
         sql.bind(zone.as_str())
             .sql(" AND EXISTS (SELECT FROM memberships m WHERE m.business_id = b.id AND NOT EXISTS (");
-        sql.sql("SELECT FROM agent_metrics a WHERE a.business_id = b.id AND a.user_id = m.user_id AND a.ends_on >= ");
+        sql.sql("SELECT FROM agent_metrics a WHERE a.business_id = b.id AND a.user_id = m.user_id AND a.time_zone = b.time_zone AND a.ends_on >= ");
         sql.bind(yesterday)
             .sql(")) ORDER BY b.id LIMIT ")
             .number(MAX_BUSINESSES)
@@ -62,17 +62,19 @@ fn make(tx: &mut Tx<'_>, business: Uuid, last: NaiveDate, zone: &str) -> Result<
         let figures = json_of(&members)?;
         let nothing = json_of(&nothing())?;
         let mut sql = Statement::new(
-            "INSERT INTO agent_metrics (business_id, user_id, window_days, ends_on, figures) SELECT m.business_id, m.user_id, ",
+            "INSERT INTO agent_metrics (business_id, user_id, window_days, ends_on, time_zone, figures) SELECT m.business_id, m.user_id, ",
         );
         sql.number(days)
             .sql(", ")
             .bind(last)
+            .sql(", ")
+            .bind(zone)
             .sql(", coalesce(")
             .bind(figures)
             .sql(" -> m.user_id::text, ")
             .bind(nothing);
         sql.sql(") FROM memberships m WHERE m.business_id = ").bind(business);
-        sql.sql(" ON CONFLICT (business_id, user_id, window_days) DO UPDATE SET ends_on = excluded.ends_on, figures = excluded.figures, computed_at = now()");
+        sql.sql(" ON CONFLICT (business_id, user_id, window_days) DO UPDATE SET ends_on = excluded.ends_on, time_zone = excluded.time_zone, figures = excluded.figures, computed_at = now()");
         sql.run(tx)?;
     }
     Ok(())
@@ -90,6 +92,8 @@ struct Stored {
     name: Option<String>,
     #[diesel(sql_type = Date)]
     ends_on: NaiveDate,
+    #[diesel(sql_type = Text)]
+    time_zone: String,
     #[diesel(sql_type = Jsonb)]
     figures: Json,
     #[diesel(sql_type = Timestamptz)]
@@ -97,9 +101,9 @@ struct Stored {
 }
 
 /// Returns the snapshots of a window, in the form of live figures. Queries: one. Errors: 404 before the first.
-pub fn read(conn: &mut PgConnection, tenant: &Tenant, window_days: i32, zone: &str) -> Result<Json> {
+pub fn read(conn: &mut PgConnection, tenant: &Tenant, window_days: i32) -> Result<Json> {
     let mut sql = Statement::new(
-        "SELECT a.user_id, u.name, a.ends_on, a.figures, a.computed_at FROM agent_metrics a \
+        "SELECT a.user_id, u.name, a.ends_on, a.time_zone, a.figures, a.computed_at FROM agent_metrics a \
          JOIN business_users u ON u.business_id = a.business_id AND u.id = a.user_id WHERE a.business_id = ",
     );
     sql.bind(tenant.id()).sql(" AND a.window_days = ").number(window_days);
@@ -107,7 +111,8 @@ pub fn read(conn: &mut PgConnection, tenant: &Tenant, window_days: i32, zone: &s
         sql.sql(" AND a.user_id = ").bind(user);
     }
     let rows: Vec<Stored> = sql.sql(" ORDER BY u.created_at, u.id").load(conn)?;
-    let Some(last) = rows.iter().map(|row| row.ends_on).max() else {
+    let newest = rows.iter().max_by_key(|row| row.computed_at).map(|row| (row.ends_on, row.time_zone.clone()));
+    let Some((last, zone)) = newest else {
         return Err(Error::NotFound(
             "There is no snapshot yet: it is made after midnight. Leave `snapshot` out.".into(),
         ));

@@ -56,8 +56,8 @@ pub async fn agents(
     if is_snapshot {
         let caller = caller.revalidate().await?;
         let tenant = caller.identity().require(STATISTICS.area, Action::Read)?;
-        let (db, zone) = (reads.db.for_tenant(&tenant), caller.business().time_zone.clone());
-        let read = db.read("agent_metrics", move |conn| agent_snapshots::read(conn, &tenant, window_days, &zone));
+        let db = reads.db.for_tenant(&tenant);
+        let read = db.read("agent_metrics", move |conn| agent_snapshots::read(conn, &tenant, window_days));
         return Ok(HttpResponse::Ok().json(read.await?));
     }
     let ask = |business: &TenantSettings| {

@@ -26,7 +26,9 @@ struct AnalyticsApi;
 pub fn describe(api: &mut OpenApi) {
     let schemas = openapi_parameters::schemas().map(|(name, schema)| (name.to_owned(), schema.into()));
     api.components.get_or_insert_default().schemas.extend(schemas);
-    openapi::merge(api, named(AnalyticsApi::openapi()));
+    let mut own = named(AnalyticsApi::openapi());
+    openapi::conditional(&mut own);
+    openapi::merge(api, own);
 }
 
 /// Names the schemas that are of figures by them, as in other resources: `Series_BookingFigures` becomes `BookingSeries`.

@@ -159,7 +159,15 @@ impl Asked {
                 );
                 (today, today)
             }
-            (Some(from), to, None) => (from, to.unwrap_or(today.max(from))),
+            (Some(from), None, None) if from > today => {
+                self.fault(
+                    "to",
+                    "required",
+                    format!("The period begins after today, {today}: it needs `to`, its last day."),
+                );
+                (from, from)
+            }
+            (Some(from), to, None) => (from, to.unwrap_or(today)),
             (None, Some(to), None) => {
                 if !is_faulty {
                     self.fault("from", "required", "`to` needs `from`, the first day of the period.");
@@ -217,7 +225,6 @@ mod tests {
             ("period=today&time_zone=Pacific/Honolulu", "2026-11-30 2026-11-30"),
             ("period=yesterday&time_zone=Etc/GMT+12", "2026-11-28 2026-11-28"),
             ("from=2026-11-10", "2026-11-10 2026-12-01"),
-            ("from=2027-01-10", "2027-01-10 2027-01-10"),
             ("from=2026-11-01&to=2026-11-30", "2026-11-01 2026-11-30"),
         ] {
             assert_eq!(days(query), expected, "{query}");
@@ -230,6 +237,7 @@ mod tests {
             ("from=2026-11-01T00:00:00Z", vec!["from"]),
             ("from=2026-11-01%2B02:00&to=yesterday", vec!["from", "to"]),
             ("to=2026-11-01", vec!["from"]),
+            ("from=2027-01-10", vec!["to"]),
             ("from=2026-11-02&to=2026-11-01", vec!["to"]),
             ("from=1969-12-31&to=2026-11-01", vec!["from"]),
             ("from=2000-01-01&to=2026-11-01", vec!["to"]),

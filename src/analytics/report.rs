@@ -200,7 +200,7 @@ impl Report {
             time_zone: zone_name.clone(),
             as_of: as_of.to_owned(),
             interval: self.parameters.interval,
-            group_by: self.parameters.grouping.map(|grouping| grouping.name),
+            group_by: self.parameters.grouping.filter(|_| self.is_grouped()).map(|grouping| grouping.name),
             data: self.data(&current, &groups, before),
             total: self.total(sums, |bucket| bucket >= before),
             groups_left_out: u32::try_from(groups_left_out).unwrap_or(u32::MAX),
@@ -240,11 +240,16 @@ impl Report {
         self.sources().iter().any(|source| source.split("").is_of_all)
     }
 
+    /// Whether the buckets are divided: those of one campaign are not.
+    fn is_grouped(&self) -> bool {
+        self.parameters.grouping.is_some() && self.campaign.is_none()
+    }
+
     /// Returns the figures of each group by bucket, the largest group first; of one group without a name where nothing is grouped.
     fn groups<F: Figures>(&self, sums: &[Sum]) -> Vec<Group<F>> {
         let has_all = self.has_all();
         let mut groups: BTreeMap<Option<String>, BTreeMap<usize, F>> = BTreeMap::new();
-        if self.parameters.grouping.is_none() {
+        if !self.is_grouped() {
             groups.insert(None, BTreeMap::new());
         }
         self.each_sum(sums, |source, sum, parts| {
@@ -252,15 +257,14 @@ impl Report {
                 let figures = groups.entry(group.map(str::to_owned)).or_default().entry(sum.bucket).or_default();
                 figures.add(source.metric, &parts.values, sign * sum.n, roll_up::Micros::from(sign) * sum.amount);
             };
-            add(parts.group, 1);
+            add(parts.group.filter(|_| self.is_grouped()), 1);
             if has_all && !parts.is_of_all {
                 // What the groups leave of all is that of rows without one.
                 add(None, -1);
             }
         });
         let groups = groups.into_iter().map(|(name, figures)| Group::settled(name, figures));
-        let mut groups: Vec<Group<F>> =
-            groups.filter(|group| group.count != 0 || self.parameters.grouping.is_none()).collect();
+        let mut groups: Vec<Group<F>> = groups.filter(|group| group.count != 0 || !self.is_grouped()).collect();
         groups.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.name.cmp(&b.name)));
         groups
     }
@@ -271,7 +275,7 @@ impl Report {
         for (place, label) in buckets.labels.iter().enumerate() {
             for group in groups {
                 let figures = group.figures.get(&(first + place)).cloned().unwrap_or_default();
-                let name = self.parameters.grouping.map(|_| group.name.clone());
+                let name = self.is_grouped().then(|| group.name.clone());
                 data.push(Bucket { bucket: *label, group: name, figures });
             }
         }

@@ -10,6 +10,7 @@ diesel::table! {
         user_id -> Uuid,
         window_days -> Integer,
         ends_on -> Date,
+        time_zone -> Text,
         figures -> Jsonb,
         computed_at -> Timestamptz,
     }

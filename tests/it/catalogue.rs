@@ -595,8 +595,8 @@ fn tenant_role_limited_to_granted_statements_and_own_tenant() {
     // What only triggers and nights write.
     service.database.run(
         "UPDATE conversations SET status = 'closed';
-         INSERT INTO agent_metrics (business_id, user_id, window_days, ends_on, figures)
-             SELECT business_id, user_id, 7, '2026-11-01', '{}' FROM memberships",
+         INSERT INTO agent_metrics (business_id, user_id, window_days, ends_on, time_zone, figures)
+             SELECT business_id, user_id, 7, '2026-11-01', 'UTC', '{}' FROM memberships",
     );
     crate::sign_in::admit(&service, "acme", "amina@example.com", "agent");
     crate::sign_in::sign_in(&service, "amina@example.com").expect(201);

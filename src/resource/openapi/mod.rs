@@ -6,6 +6,7 @@
 //! `field_schema.rs` has the schemas of fields, `names.rs` the names of all schemas, `examples.rs` examples and words.
 
 mod batches;
+mod conditional;
 mod describe;
 mod examples;
 mod field_schema;
@@ -21,6 +22,7 @@ mod schemas;
 mod values;
 
 pub use self::batches::shared_response;
+pub use self::conditional::conditional;
 pub use self::describe::{describe, listed_below, shared};
 pub use self::examples::{example, row_example};
 pub use self::history::describe_history;
