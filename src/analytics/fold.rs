@@ -13,7 +13,10 @@ use diesel::QueryableByName;
 use diesel::sql_types::{Array, BigInt, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use uuid::Uuid;
 
-use super::fold_sql::{BEHIND, DESCRIBED, DESCRIBED_DELTAS, ELSEWHERE, FOLD, FOLD_DAY, FOLD_TAKEN, GONE, TRY_LOCK};
+use super::fold_sql::{
+    BEHIND, DESCRIBED, DESCRIBED_DELTAS, ELSEWHERE, FOLD, FOLD_AMOUNT, FOLD_CHANGE, FOLD_DAY, FOLD_TAKEN, GONE,
+    TRY_LOCK,
+};
 use super::period::zone_or_utc;
 use crate::background::{BackgroundTask, TaskOutcome};
 use crate::base::error::{Error, Result};
@@ -186,7 +189,7 @@ fn fold_businesses(tx: &mut Tx<'_>, found: &[Uuid], share: i64) -> Result<bool> 
         let (days, starts) = boundaries(&zone_or_utc(&zone), quarters.iter().map(DateTime::date_naive));
         let mut sql = Statement::new(FOLD_TAKEN);
         sql.bind(businesses).sql(", ").bind(places).sql(FOLD_DAY).bind(days).sql(")[width_bucket(d.at, ").bind(starts);
-        sql.sql(fold_statement()).run(tx)?;
+        sql.sql(FOLD_CHANGE).sql(amount()).sql(FOLD).run(tx)?;
     }
     Ok(has_more || found.len() >= MAX_BUSINESSES as usize)
 }
@@ -226,17 +229,17 @@ fn forget_below_watermark(tx: &mut Tx<'_>, businesses: &[Uuid]) -> Result<()> {
     Ok(())
 }
 
-/// Returns [`FOLD`], or one with a deliberate bug.
-fn fold_statement() -> &'static str {
+/// Returns the amount of a change, or a deliberate bug.
+fn amount() -> &'static str {
     #[cfg(feature = "mutants")]
     {
         use crate::base::mutants::{Mutant, is, stall};
         stall();
         if is(Mutant::AmountForgotten) {
-            return super::fold_sql::FOLD_WITHOUT_AMOUNT;
+            return "0::numeric AS amount";
         }
     }
-    FOLD
+    FOLD_AMOUNT
 }
 
 /// Makes the days anew of businesses that have changed their zone, or whose zone has other rules in the data of this process. Until

@@ -43,7 +43,10 @@ pub const DESCRIBED_DELTAS: &str = "::uuid[]) k (id)
 pub const FOLD_TAKEN: &str = "WITH taken AS (DELETE FROM stat_deltas d USING unnest(";
 pub const FOLD_DAY: &str = ") k (business_id, place) WHERE d.business_id = k.business_id AND d.place = k.place
         RETURNING d.business_id, d.metric, d.at, (";
-pub const FOLD: &str = ")] AS day, d.dim, d.n, d.amount
+pub const FOLD_CHANGE: &str = ")] AS day, d.dim, d.n, ";
+/// A mutant forgets it.
+pub const FOLD_AMOUNT: &str = "d.amount";
+pub const FOLD: &str = "
     ), summed AS MATERIALIZED (
         SELECT business_id, metric, at, day, dim, sum(n) AS n, sum(amount) AS amount FROM taken
         GROUP BY 1, 2, 3, 4, 5 HAVING sum(n) <> 0 OR sum(amount) <> 0
@@ -55,18 +58,3 @@ pub const FOLD: &str = ")] AS day, d.dim, d.n, d.amount
     INSERT INTO stat_days AS d (business_id, metric, day, dim, n, amount)
     SELECT business_id, metric, day, dim, sum(n), sum(amount) FROM summed GROUP BY 1, 2, 3, 4
     ON CONFLICT (business_id, metric, day, dim) DO UPDATE SET n = d.n + excluded.n, amount = d.amount + excluded.amount";
-
-/// A mutant: sums whose amount stays what it was.
-#[cfg(feature = "mutants")]
-pub const FOLD_WITHOUT_AMOUNT: &str = ")] AS day, d.dim, d.n, d.amount
-    ), summed AS MATERIALIZED (
-        SELECT business_id, metric, at, day, dim, sum(n) AS n, sum(amount) AS amount FROM taken
-        GROUP BY 1, 2, 3, 4, 5 HAVING sum(n) <> 0 OR sum(amount) <> 0
-    ), quarters AS (
-        INSERT INTO stat_quarters AS q (business_id, metric, quarter, dim, n, amount)
-        SELECT business_id, metric, at, dim, n, amount FROM summed
-        ON CONFLICT (business_id, metric, quarter, dim) DO UPDATE SET n = q.n + excluded.n
-    )
-    INSERT INTO stat_days AS d (business_id, metric, day, dim, n, amount)
-    SELECT business_id, metric, day, dim, sum(n), sum(amount) FROM summed GROUP BY 1, 2, 3, 4
-    ON CONFLICT (business_id, metric, day, dim) DO UPDATE SET n = d.n + excluded.n";
