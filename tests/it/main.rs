@@ -67,6 +67,7 @@ mod slow_clients;
 mod statements;
 mod statistics;
 mod statistics_consistency;
+mod statistics_members;
 mod supervisor;
 #[cfg(feature = "tls")]
 mod tls;
