@@ -6,6 +6,7 @@ pub mod email;
 pub mod error;
 #[cfg(feature = "mutants")]
 pub mod mutants;
+pub mod opening_hours;
 pub mod options;
 pub mod phone;
 pub mod request_context;

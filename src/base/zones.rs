@@ -127,10 +127,17 @@ impl Zone {
     /// Returns the first instant of a day there: midnight, or the first one after it where clocks skip midnight. `None` outside
     /// of the years -9999 to 9999.
     pub fn day_start(&self, day: NaiveDate) -> Option<DateTime<Utc>> {
+        self.instant(day, 0)
+    }
+
+    /// Returns when clocks there show the `minute` (0 to 1439) of a day: the first time if they do twice, and as much later as they
+    /// are set forward if they never do. `None` outside of the years -9999 to 9999.
+    pub fn instant(&self, day: NaiveDate, minute: u16) -> Option<DateTime<Utc>> {
         let (year, month) = (i16::try_from(day.year()).ok()?, i8::try_from(day.month()).ok()?);
         let date = Date::new(year, month, i8::try_from(day.day()).ok()?).ok()?;
-        let start = self.0.to_timestamp(date.to_datetime(jiff::civil::Time::midnight())).ok()?;
-        DateTime::from_timestamp_micros(start.as_microsecond())
+        let time = date.at(i8::try_from(minute / 60).ok()?, (minute % 60) as i8, 0, 0);
+        let at = self.0.to_timestamp(time).ok()?;
+        DateTime::from_timestamp_micros(at.as_microsecond())
     }
 
     /// Returns the last day that has begun at an instant. That is [`Zone::day`], except where clocks are set back over midnight:
