@@ -19,7 +19,7 @@ pub trait Figures: Clone + Default + Serialize {
 }
 
 /// Returns the share `part` of `whole`, to four decimal places; `None` of nothing.
-fn share(part: i64, whole: i64) -> Option<f64> {
+pub fn share(part: i64, whole: i64) -> Option<f64> {
     (whole != 0).then(|| (part as f64 / whole as f64 * 1e4).round() / 1e4)
 }
 

@@ -14,8 +14,8 @@ use diesel::sql_types::{Array, BigInt, Nullable, Text, Timestamptz, Uuid as SqlU
 use uuid::Uuid;
 
 use super::fold_sql::{
-    BEHIND, DESCRIBED, DESCRIBED_DELTAS, ELSEWHERE, FOLD, FOLD_AMOUNT, FOLD_CHANGE, FOLD_DAY, FOLD_TAKEN, GONE,
-    TRY_LOCK,
+    BEHIND, DESCRIBED, DESCRIBED_DELTAS, DESCRIBED_FACTS, ELSEWHERE, FOLD, FOLD_AMOUNT, FOLD_DAY, FOLD_FACT,
+    FOLD_TAKEN, GONE, TRY_LOCK,
 };
 use super::period::zone_or_utc;
 use crate::background::{BackgroundTask, TaskOutcome};
@@ -31,10 +31,8 @@ const PAUSE: Duration = Duration::from_millis(400);
 const PAUSE: Duration = Duration::from_millis(20);
 /// Businesses of one pass, whose locks it holds.
 const MAX_BUSINESSES: u32 = 100;
-/// Changes folded in one pass: a fraction of a second's work.
-const MAX_FOLDED: i64 = 20_000;
-/// Conversations that are read again in one pass.
-const MAX_CONVERSATIONS: i64 = 2_000;
+/// Changes folded in one pass: a fraction of a second's work, also where each is of another conversation, which is read again.
+const MAX_FOLDED: i64 = 4_000;
 /// Rows of a business that is gone, removed in one pass.
 const MAX_FORGOTTEN: u32 = 20_000;
 /// How often it looks for businesses whose days are of another zone or of other rules than they should be.
@@ -155,15 +153,15 @@ fn fold(tx: &mut Tx<'_>, most: i64, is_alone: bool) -> Result<Pass> {
     Ok(pass)
 }
 
-/// Folds changes of businesses whose locks are held, `share` of each. Returns whether there is more to do. Queries: three, one for each
+/// Folds changes of businesses whose locks are held, `share` of each. Returns whether there is more to do. Queries: two, one for each
 /// zone, and a few for each business whose days have to be made anew.
 fn fold_businesses(tx: &mut Tx<'_>, found: &[Uuid], share: i64) -> Result<bool> {
     #[cfg(feature = "mutants")]
     forget_below_watermark(tx, found)?;
-    // In statements of their own: the snapshot of the one that locks may be older than what the last holder has committed.
-    let turns = fold_turns(tx, found, share.min(MAX_CONVERSATIONS))?;
-    let mut has_more = turns >= share.min(MAX_CONVERSATIONS);
+    let mut has_more = false;
     let mut zones: BTreeMap<String, ZoneChanges> = BTreeMap::new();
+    let mut zone_of: BTreeMap<Uuid, String> = BTreeMap::new();
+    // In a statement of its own: the snapshot of the one that locks may be older than what the last holder has committed.
     for business in described(tx, found, share)? {
         let Some(time_zone) = business.time_zone.clone() else {
             has_more |= forget(tx, &business)?;
@@ -180,16 +178,19 @@ fn fold_businesses(tx: &mut Tx<'_>, found: &[Uuid], share: i64) -> Result<bool> 
         has_more |= places.len() as i64 >= share;
         #[cfg(feature = "mutants")]
         places.iter().for_each(|place| drop(WATERMARKS.lock().insert(business.id, *place)));
-        let changes = zones.entry(time_zone).or_default();
-        changes.businesses.extend(places.iter().map(|_| business.id));
-        changes.places.extend(places);
-        changes.quarters.extend(business.quarters.into_iter().flatten());
+        zones.entry(time_zone.clone()).or_default().add(business.id, places, business.quarters.unwrap_or_default());
+        zone_of.insert(business.id, time_zone);
+    }
+    for TurnChange { business_id, place, quarters } in fold_turns(tx, zones.values())? {
+        if let Some(changes) = zone_of.get(&business_id).and_then(|zone| zones.get_mut(zone)) {
+            changes.add(business_id, vec![place], quarters);
+        }
     }
     for (zone, ZoneChanges { businesses, places, quarters }) in zones {
         let (days, starts) = boundaries(&zone_or_utc(&zone), quarters.iter().map(DateTime::date_naive));
         let mut sql = Statement::new(FOLD_TAKEN);
-        sql.bind(businesses).sql(", ").bind(places).sql(FOLD_DAY).bind(days).sql(")[width_bucket(d.at, ").bind(starts);
-        sql.sql(FOLD_CHANGE).sql(amount()).sql(FOLD).run(tx)?;
+        sql.bind(businesses).sql(", ").bind(places).sql(FOLD_DAY).bind(days).sql(")[width_bucket(f.at, ").bind(starts);
+        sql.sql(FOLD_FACT).sql(amount()).sql(FOLD).run(tx)?;
     }
     Ok(has_more || found.len() >= MAX_BUSINESSES as usize)
 }
@@ -199,6 +200,25 @@ fn fold_businesses(tx: &mut Tx<'_>, found: &[Uuid], share: i64) -> Result<bool> 
 struct ZoneChanges {
     businesses: Vec<Uuid>,
     places: Vec<i64>,
+    quarters: Vec<DateTime<Utc>>,
+}
+
+impl ZoneChanges {
+    fn add(&mut self, business: Uuid, places: Vec<i64>, quarters: Vec<DateTime<Utc>>) {
+        self.businesses.extend(places.iter().map(|_| business));
+        self.places.extend(places);
+        self.quarters.extend(quarters);
+    }
+}
+
+/// How turns differ from those that are counted, appended as a change; and the quarters in which it counts.
+#[derive(QueryableByName)]
+struct TurnChange {
+    #[diesel(sql_type = SqlUuid)]
+    business_id: Uuid,
+    #[diesel(sql_type = BigInt)]
+    place: i64,
+    #[diesel(sql_type = Array<Timestamptz>)]
     quarters: Vec<DateTime<Utc>>,
 }
 
@@ -301,18 +321,25 @@ fn locked(tx: &mut Tx<'_>, sql: &'static str) -> Result<Vec<Uuid>> {
     Ok(statement.scalars::<Uuid>(tx)?)
 }
 
-/// Looks at the conversations again in which messages have changed, and appends how their turns differ. Returns how many changes
-/// that were.
-fn fold_turns(tx: &mut Tx<'_>, businesses: &[Uuid], most: i64) -> Result<i64> {
-    let mut sql = Statement::new("SELECT rapport_fold_turns(");
-    sql.bind(businesses.to_vec()).sql(", ").bind(most).sql(")");
-    Ok(sql.scalar::<i64>(tx)?.unwrap_or_default())
+/// Looks at the conversations again that changes are of, and appends how their turns differ.
+fn fold_turns<'c>(tx: &mut Tx<'_>, changes: impl Iterator<Item = &'c ZoneChanges>) -> Result<Vec<TurnChange>> {
+    let (mut businesses, mut places) = (Vec::<Uuid>::new(), Vec::<i64>::new());
+    for change in changes {
+        businesses.extend(&change.businesses);
+        places.extend(&change.places);
+    }
+    if places.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut sql = Statement::new("SELECT business_id, place, quarters FROM rapport_fold_turns(");
+    sql.bind(businesses).sql(", ").bind(places).sql(")");
+    Ok(sql.load::<TurnChange>(tx)?)
 }
 
 /// Reads what a pass has to know of businesses whose locks it holds.
 fn described(tx: &mut Tx<'_>, businesses: &[Uuid], share: i64) -> Result<Vec<Business>> {
     let mut sql = Statement::new(DESCRIBED);
-    sql.bind(businesses.to_vec()).sql(DESCRIBED_DELTAS).bind(share).sql(") d) d");
+    sql.bind(businesses.to_vec()).sql(DESCRIBED_DELTAS).bind(share).sql(DESCRIBED_FACTS);
     Ok(sql.load::<Business>(tx)?)
 }
 
@@ -344,7 +371,7 @@ fn rebuild(tx: &mut Tx<'_>, business: &Business) -> Result<()> {
 /// Removes some of what is kept of a business that is gone: first the sums, at last the changes by which it is found. Returns whether there
 /// is more.
 fn forget(tx: &mut Tx<'_>, business: &Business) -> Result<bool> {
-    for table in ["stat_changed_conversations", "stat_turns", "stat_quarters", "stat_days", "stat_zones"] {
+    for table in ["stat_turns", "stat_quarters", "stat_days", "stat_zones"] {
         let mut sql = Statement::new("DELETE FROM ");
         sql.ident(table).sql(" WHERE ctid = ANY (ARRAY(SELECT ctid FROM ").ident(table).sql(" WHERE business_id = ");
         if sql.bind(business.id).sql(" LIMIT ").number(MAX_FORGOTTEN).sql("))").run(tx)? > 0 {

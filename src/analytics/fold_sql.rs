@@ -2,19 +2,13 @@
 
 /// Businesses with changes to be folded: one look into the index for each, however many changes they have. In random order, so that
 /// none waits for the others.
-pub const BEHIND: &str = "WITH RECURSIVE counted AS (
+pub const BEHIND: &str = "WITH RECURSIVE behind AS (
         (SELECT business_id FROM stat_deltas ORDER BY business_id LIMIT 1)
         UNION ALL
         SELECT (SELECT d.business_id FROM stat_deltas d WHERE d.business_id > b.business_id ORDER BY d.business_id LIMIT 1)
-        FROM counted b WHERE b.business_id IS NOT NULL
-    ), changed AS (
-        (SELECT business_id FROM stat_changed_conversations ORDER BY business_id LIMIT 1)
-        UNION ALL
-        SELECT (SELECT d.business_id FROM stat_changed_conversations d WHERE d.business_id > b.business_id ORDER BY d.business_id LIMIT 1)
-        FROM changed b WHERE b.business_id IS NOT NULL
+        FROM behind b WHERE b.business_id IS NOT NULL
     ), found AS MATERIALIZED (
-        SELECT business_id FROM (SELECT business_id FROM counted UNION SELECT business_id FROM changed) b WHERE business_id IS NOT NULL
-        ORDER BY random()";
+        SELECT business_id FROM behind WHERE business_id IS NOT NULL ORDER BY random()";
 
 /// Businesses whose days are of another zone than theirs.
 pub const ELSEWHERE: &str = "WITH found AS MATERIALIZED (
@@ -36,19 +30,23 @@ pub const DESCRIBED: &str =
 pub const DESCRIBED_DELTAS: &str = "::uuid[]) k (id)
     LEFT JOIN businesses b ON b.id = k.id LEFT JOIN stat_zones z ON z.business_id = k.id
     CROSS JOIN LATERAL (
-        SELECT array_agg(place) AS places, extract(epoch FROM now() - min(added_at))::bigint AS age, array_agg(DISTINCT at) AS quarters
-        FROM (SELECT place, at, added_at FROM stat_deltas WHERE business_id = k.id ORDER BY place LIMIT ";
+        WITH first AS MATERIALIZED (SELECT place, facts, added_at FROM stat_deltas WHERE business_id = k.id ORDER BY place LIMIT ";
+pub const DESCRIBED_FACTS: &str = ")
+        SELECT (SELECT array_agg(place) FROM first) AS places, (SELECT extract(epoch FROM now() - min(added_at))::bigint FROM first) AS age,
+            (SELECT array_agg(DISTINCT f.at) FROM first CROSS JOIN LATERAL unnest(facts) f) AS quarters) d";
 
 /// What is added to the sums is what is removed here: a change that commits later, with a smaller place, is taken by a later pass.
 pub const FOLD_TAKEN: &str = "WITH taken AS (DELETE FROM stat_deltas d USING unnest(";
 pub const FOLD_DAY: &str = ") k (business_id, place) WHERE d.business_id = k.business_id AND d.place = k.place
-        RETURNING d.business_id, d.metric, d.at, (";
-pub const FOLD_CHANGE: &str = ")] AS day, d.dim, d.n, ";
+        RETURNING d.business_id, d.facts
+    ), counted AS (
+        SELECT t.business_id, f.metric, f.at, (";
+pub const FOLD_FACT: &str = ")] AS day, f.dim, f.n, ";
 /// A mutant forgets it.
-pub const FOLD_AMOUNT: &str = "d.amount";
-pub const FOLD: &str = "
+pub const FOLD_AMOUNT: &str = "f.amount";
+pub const FOLD: &str = " FROM taken t CROSS JOIN LATERAL unnest(t.facts) f
     ), summed AS MATERIALIZED (
-        SELECT business_id, metric, at, day, dim, sum(n) AS n, sum(amount) AS amount FROM taken
+        SELECT business_id, metric, at, day, dim, sum(n) AS n, sum(amount) AS amount FROM counted
         GROUP BY 1, 2, 3, 4, 5 HAVING sum(n) <> 0 OR sum(amount) <> 0
     ), quarters AS (
         INSERT INTO stat_quarters AS q (business_id, metric, quarter, dim, n, amount)

@@ -11,7 +11,8 @@ use uuid::Uuid;
 use super::csv;
 use super::dto::{Overview, Series};
 use super::figures::{AiFigures, BookingFigures, ConversationFigures, LeadFigures, MessageFigures, RevenueFigures};
-use super::openapi_parameters::{OverviewParameters, SeriesParameters};
+use super::funnel::Funnel;
+use super::openapi_parameters::{FunnelParameters, OverviewParameters, SeriesParameters};
 use super::parameters::Parameters;
 use super::report::{self, Report};
 use super::resource::STATISTICS;
@@ -34,6 +35,7 @@ pub fn routes(api: &mut ServiceConfig) {
     routing::resource("/stats/messages").reads(Method::GET, messages).register(api);
     routing::resource("/stats/conversations").reads(Method::GET, conversations).register(api);
     routing::resource("/stats/leads").reads(Method::GET, leads).register(api);
+    routing::resource("/stats/leads/funnel").reads(Method::GET, funnel).register(api);
     routing::resource("/stats/campaigns").reads(Method::GET, campaigns).register(api);
     routing::resource("/stats/ai").reads(Method::GET, ai).register(api);
     routing::resource("/stats/revenue").reads(Method::GET, revenue).register(api);
@@ -67,6 +69,29 @@ pub fn of_campaigns(scope: &mut ServiceConfig) {
 )]
 pub async fn overview(reads: State, caller: UnverifiedCaller, request: HttpRequest, _: Bytes) -> Result<HttpResponse> {
     answer(Statistic::Overview, None, reads, caller, request).await
+}
+
+#[utoipa::path(
+    get,
+    path = "/api/v1/stats/leads/funnel",
+    tag = "statistics",
+    operation_id = "getFunnel",
+    summary = "How far the leads of a period have come",
+    description = "Of the leads that entered in the period: how many have ever reached each stage, also those that were lost since or \
+                   set back; how many are there now; and how many were lost there. A lead that is won has passed every stage.",
+    params(FunnelParameters),
+    responses(
+        (status = 200, description = "The stages.", content(
+            (Funnel = "application/json"),
+            (String = "text/csv"),
+        )),
+        (status = 400, response = BadRequest),
+        CallerProblems,
+        ServiceProblems,
+    )
+)]
+pub async fn funnel(reads: State, caller: UnverifiedCaller, request: HttpRequest, _: Bytes) -> Result<HttpResponse> {
+    answer(Statistic::Funnel, None, reads, caller, request).await
 }
 
 /// Declares the handler of a statistic by day, week or month.
@@ -173,7 +198,7 @@ series!(
     "How long people took to answer, by day, week or month",
     "Each time that a contact writes and a member answers: from the first message that was not answered to the answer. Messages of \
      models and automatic ones are no answers, and a conversation that is closed is not waiting. An answer counts when it was \
-     given, and is credited to who gave it."
+     given, and is credited to who gave it. `hours=business` counts only the time within the `opening_hours` of the business."
 );
 
 #[utoipa::path(
@@ -203,7 +228,7 @@ pub async fn campaign(reads: State, caller: UnverifiedCaller, request: HttpReque
     answer(Statistic::Campaigns, Some(id), reads, caller, request).await
 }
 
-async fn answer(
+pub async fn answer(
     statistic: Statistic,
     campaign: Option<Uuid>,
     reads: State,
@@ -214,7 +239,7 @@ async fn answer(
         let parameters = Parameters::parse(statistic, request.query_string(), business, Utc::now())?;
         Ok(Report { statistic, parameters, campaign })
     };
-    if wants_csv(&request) {
+    if !statistic.is_dashboard() && wants_csv(&request) {
         return file(parse, reads, caller).await;
     }
     // Not kept by its text: `period=today` is another query tomorrow.

@@ -6,9 +6,10 @@
 //!
 //! | files | subject |
 //! |---|---|
-//! | `statistic`, `figures`, `amounts`, `responses`, `report` | which statistics there are, what their figures are made of, how a response is computed |
+//! | `statistic`, `figures`, `amounts`, `responses`, `business_hours`, `funnel`, `report` | which statistics there are, what their figures are made of, how a response is computed |
 //! | `parameters`, `period` | what a request asks for |
 //! | `roll_up`, `fold`, `fold_sql`, `delta_age` | reading and keeping the sums |
+//! | `dashboards`, `dashboard_rows`, `dashboards_http` | what a screen shows, in one request |
 //! | `agent_metrics`, `agent_snapshots`, `agents_http` | what each member did, live and as of last night |
 //! | `http`, `dto`, `csv`, `resource`, `openapi`, `openapi_parameters` | the endpoints |
 
@@ -16,12 +17,17 @@ mod agent_metrics;
 mod agent_snapshots;
 mod agents_http;
 mod amounts;
+mod business_hours;
 mod csv;
+mod dashboard_rows;
+mod dashboards;
+mod dashboards_http;
 mod delta_age;
 mod dto;
 mod figures;
 mod fold;
 mod fold_sql;
+mod funnel;
 mod http;
 mod openapi;
 mod openapi_parameters;
@@ -35,6 +41,9 @@ mod statistic;
 
 pub use self::agent_snapshots::task as agent_snapshots_task;
 pub use self::agents_http::routes as agent_routes;
+pub use self::business_hours::turns;
+pub use self::dashboard_rows::statements as dashboard_statements;
+pub use self::dashboards_http::routes as dashboard_routes;
 pub use self::delta_age::{StatisticsBacklog, backlog, task as delta_age_task};
 pub use self::fold::task as fold_task;
 pub use self::http::{of_campaigns, routes};

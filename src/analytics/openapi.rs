@@ -3,7 +3,7 @@
 use utoipa::OpenApi as _;
 use utoipa::openapi::OpenApi;
 
-use super::{agents_http, http, openapi_parameters};
+use super::{agents_http, dashboards_http, http, openapi_parameters};
 use crate::resource::openapi;
 
 #[derive(utoipa::OpenApi)]
@@ -13,12 +13,16 @@ use crate::resource::openapi;
     http::messages,
     http::conversations,
     http::leads,
+    http::funnel,
     http::campaigns,
     http::ai,
     http::revenue,
     http::response_times,
     http::campaign,
     agents_http::agents,
+    dashboards_http::sales,
+    dashboards_http::inbox,
+    dashboards_http::bookings,
 ))]
 struct AnalyticsApi;
 
@@ -35,7 +39,7 @@ pub fn describe(api: &mut OpenApi) {
 fn named(api: OpenApi) -> OpenApi {
     let Ok(mut text) = serde_json::to_string(&api) else { return api };
     for figures in ["Ai", "Booking", "Conversation", "Lead", "Message", "Response", "Revenue"] {
-        for of in ["PreviousSeries", "Series", "Bucket"] {
+        for of in ["PreviousSeries", "Series", "Bucket", "Ranked"] {
             text = text.replace(&format!("{of}_{figures}Figures\""), &format!("{figures}{of}\""));
         }
     }

@@ -5,7 +5,7 @@ use utoipa::openapi::path::{Parameter, ParameterIn};
 use utoipa::openapi::schema::{KnownFormat, ObjectBuilder, Schema, SchemaFormat, Type};
 
 use super::agent_metrics::WINDOWS;
-use super::parameters::{DEFAULT_PERIOD, FORMATS};
+use super::parameters::{DEFAULT_PERIOD, FORMATS, HOURS};
 use super::period::RELATIVE;
 use super::statistic::Statistic;
 use crate::http::openapi_responses::reference;
@@ -26,10 +26,10 @@ pub fn schemas() -> [(&'static str, Schema); 3] {
     ]
 }
 
-/// The parameters of the overview.
-pub struct OverviewParameters;
+/// The parameters of a period.
+pub struct PeriodParameters;
 
-impl IntoParams for OverviewParameters {
+impl IntoParams for PeriodParameters {
     fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
         let zone = "A name of the IANA database, such as `Europe/Berlin`; that of the business, when left out.";
         let period = format!(
@@ -40,10 +40,37 @@ impl IntoParams for OverviewParameters {
             query("to", date(), "The last day of the period; today, when left out."),
             query("period", reference(PERIOD), &period),
             query("time_zone", Schema::from(ObjectBuilder::new().schema_type(Type::String).build()), zone),
-            query("compare", reference(COMPARISON), "`previous` adds the same number of days before."),
-            query("format", reference(FORMAT), "How it is written; `json` when left out."),
         ]
     }
+}
+
+/// The parameters of the overview.
+pub struct OverviewParameters;
+
+impl IntoParams for OverviewParameters {
+    fn into_params(place: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let mut parameters = PeriodParameters::into_params(place);
+        parameters.extend([
+            query("compare", reference(COMPARISON), "`previous` adds the same number of days before."),
+            query("format", reference(FORMAT), "How it is written; `json` when left out."),
+        ]);
+        parameters
+    }
+}
+
+/// The parameters of the funnel.
+pub struct FunnelParameters;
+
+impl IntoParams for FunnelParameters {
+    fn into_params(place: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let mut parameters = OverviewParameters::into_params(place);
+        parameters.push(grouping(Statistic::Funnel, "By what the leads are divided.", "Divides the leads."));
+        parameters
+    }
+}
+
+fn grouping(statistic: Statistic, about: &str, use_of: &str) -> Parameter {
+    query("group_by", choice(statistic.groupings().iter().map(|grouping| grouping.name), about), use_of)
 }
 
 /// The parameters of a statistic by day, week or month; `STATISTIC` is its number.
@@ -52,12 +79,15 @@ pub struct SeriesParameters<const STATISTIC: u8>;
 impl<const STATISTIC: u8> IntoParams for SeriesParameters<STATISTIC> {
     fn into_params(place: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
         let statistic = Statistic::SERIES.into_iter().find(|statistic| *statistic as u8 == STATISTIC);
-        let groupings = statistic.map_or(&[][..], Statistic::groupings);
-        let group_by = choice(groupings.iter().map(|grouping| grouping.name), "By what the buckets are divided.");
         let mut parameters = OverviewParameters::into_params(place);
         let interval = "How long a bucket is; a `day` when left out. Weeks begin on Monday.";
         parameters.push(query("interval", reference(INTERVAL), interval));
-        parameters.push(query("group_by", group_by, "Divides the buckets."));
+        parameters.extend(statistic.map(|of| grouping(of, "By what the buckets are divided.", "Divides the buckets.")));
+        if statistic == Some(Statistic::ResponseTimes) {
+            let hours =
+                "`business` counts only the time within the opening hours of the business; `all` when left out.";
+            parameters.push(query("hours", choice(HOURS, "Which time counts as waiting."), hours));
+        }
         parameters
     }
 }

@@ -19,12 +19,20 @@ pub const MAX_BUCKETS: i64 = 1_100;
 const FIRST_DAY: NaiveDate = NaiveDate::from_ymd_opt(1970, 1, 1).expect("a date");
 /// The last one.
 const LAST_DAY: NaiveDate = NaiveDate::from_ymd_opt(2999, 12, 31).expect("a date");
+/// Days of a dashboard with a bucket for each; of longer periods they are months.
+const MAX_DASHBOARD_DAYS: i64 = 92;
 /// The period of a request that names none.
 pub const DEFAULT_PERIOD: &str = "last_30_days";
 pub const FORMATS: [&str; 2] = ["json", "csv"];
 
 const OVERVIEW: [&str; 6] = ["from", "to", "period", "time_zone", "compare", "format"];
+const DASHBOARD: [&str; 4] = ["from", "to", "period", "time_zone"];
+const FUNNEL: [&str; 7] = ["from", "to", "period", "time_zone", "compare", "format", "group_by"];
 const SERIES: [&str; 8] = ["from", "to", "period", "time_zone", "compare", "format", "interval", "group_by"];
+const RESPONSES: [&str; 9] =
+    ["from", "to", "period", "time_zone", "compare", "format", "interval", "group_by", "hours"];
+/// The values of `hours`.
+pub const HOURS: [&str; 2] = ["all", "business"];
 
 /// A parsed request.
 #[derive(Clone, Debug)]
@@ -34,12 +42,22 @@ pub struct Parameters {
     pub grouping: Option<&'static Grouping>,
     /// Whether the same number of days before is answered, too.
     pub compares: bool,
+    /// Whether only the opening hours of the business count as waiting.
+    pub in_business_hours: bool,
+    /// The day that has begun in the time zone.
+    pub today: NaiveDate,
 }
 
 impl Parameters {
     /// Parses a query string, at `now`. Errors: 400 with every fault.
     pub fn parse(statistic: Statistic, query: &str, business: &TenantSettings, now: DateTime<Utc>) -> Result<Self> {
-        let names: &[&str] = if statistic == Statistic::Overview { &OVERVIEW } else { &SERIES };
+        let names: &[&str] = match statistic {
+            Statistic::Overview => &OVERVIEW,
+            Statistic::Funnel => &FUNNEL,
+            Statistic::ResponseTimes => &RESPONSES,
+            dashboard if dashboard.is_dashboard() => &DASHBOARD,
+            _ => &SERIES,
+        };
         let mut asked = Asked { faults: Vec::new(), ..Asked::default() };
         let mut seen = Vec::new();
         for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
@@ -70,6 +88,7 @@ struct Asked {
     interval: Option<Interval>,
     grouping: Option<&'static Grouping>,
     compares: bool,
+    in_business_hours: bool,
     faults: Vec<FieldError>,
 }
 
@@ -110,6 +129,7 @@ impl Asked {
                     self.fault(name, "not_a_choice", detail);
                 }
             }
+            "hours" => self.in_business_hours = self.choice(name, value, HOURS) == Some("business"),
             "compare" => self.compares = self.choice(name, value, ["previous"]).is_some(),
             // It decides how the response is written, and is only checked here.
             _ => drop(self.choice(name, value, FORMATS)),
@@ -180,11 +200,12 @@ impl Asked {
             return Err(Error::parameters(self.faults));
         }
         let period = Period::new(from, to, zone_name);
-        let interval = self.interval.unwrap_or(Interval::Day);
+        let by_month = statistic.is_dashboard() && period.days() > MAX_DASHBOARD_DAYS;
+        let interval = self.interval.unwrap_or(if by_month { Interval::Month } else { Interval::Day });
         if period.days() > MAX_DAYS {
             let detail = format!("A period has {MAX_DAYS} days at most; this one has {}.", period.days());
             self.fault("to", "out_of_range", detail);
-        } else if statistic != Statistic::Overview && interval == Interval::Day && period.days() > MAX_BUCKETS {
+        } else if statistic.is_series() && interval == Interval::Day && period.days() > MAX_BUCKETS {
             let detail = format!(
                 "{} days are too many: at most {MAX_BUCKETS}. Ask for `interval=week` or `month`.",
                 period.days()
@@ -194,10 +215,11 @@ impl Asked {
         if !self.faults.is_empty() {
             return Err(Error::parameters(self.faults));
         }
-        let Asked { grouping, compares, .. } = self;
+        let Asked { grouping, compares, in_business_hours, .. } = self;
         // The campaigns are always told apart.
         let grouping = grouping.or_else(|| statistic.groupings().first().filter(|_| statistic == Statistic::Campaigns));
-        Ok(Parameters { period, interval, grouping, compares })
+        let compares = compares || statistic.is_dashboard();
+        Ok(Parameters { period, interval, grouping, compares, in_business_hours, today })
     }
 }
 

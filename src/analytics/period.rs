@@ -164,7 +164,8 @@ impl Period {
         buckets
     }
 
-    fn start(&self, day: NaiveDate) -> DateTime<Utc> {
+    /// Returns when a day begins.
+    pub fn start(&self, day: NaiveDate) -> DateTime<Utc> {
         self.zone.day_start(day).unwrap_or(DateTime::<Utc>::MAX_UTC)
     }
 }

@@ -2,16 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{SecondsFormat, Utc};
+use chrono::{Days, SecondsFormat, Utc};
 use diesel::pg::PgConnection;
 use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use super::business_hours;
+use super::dashboards::{self, DashboardPeriod, Figured};
 use super::dto::{Bucket, Overview, OverviewFigures, PreviousOverview, PreviousSeries, Series};
 use super::figures::{
     AiFigures, BookingFigures, ConversationFigures, CostFigures, Figures, LeadFigures, MessageFigures, RevenueFigures,
 };
+use super::funnel::{Funnel, FunnelFigures, PreviousFunnel};
 use super::parameters::Parameters;
 use super::period::{Buckets, Period};
 use super::responses::ResponseFigures;
@@ -42,17 +45,21 @@ type Rendered = Result<serde_json::Value>;
 
 impl ComputedRead for Report {
     fn canonical(&self) -> String {
-        let Parameters { period, interval, grouping, compares } = &self.parameters;
+        let Parameters { period, interval, grouping, compares, in_business_hours, today } = &self.parameters;
         let (group, campaign) = (grouping.map(|grouping| grouping.name), self.campaign);
         // Replicas whose data of a zone differ answer differently.
         let Period { from, to, zone_name, .. } = period;
         let (statistic, rules) = (self.statistic, period.rules());
-        format!("{statistic:?} {from} {to} {zone_name:?} {rules} {interval:?} {group:?} {campaign:?} {compares}")
+        let today = Some(today).filter(|_| statistic == Statistic::BookingsDashboard);
+        format!(
+            "{statistic:?} {from} {to} {zone_name:?} {rules} {interval:?} {group:?} {campaign:?} {compares} {in_business_hours} {today:?}"
+        )
     }
 
     fn tables(&self) -> Vec<&'static str> {
         let mut tables = self.statistic.tables().to_vec();
         tables.extend(self.campaign.map(|_| "campaigns"));
+        tables.extend(self.parameters.in_business_hours.then_some("businesses"));
         tables
     }
 
@@ -79,7 +86,7 @@ pub fn now() -> String {
 }
 
 impl Report {
-    /// Computes the response as JSON. Queries: one, and one for the campaign. Errors: 403; 404 when there is no such campaign.
+    /// Computes the response as JSON. Queries: one, one for the campaign, and those of dashboards. Errors: 403; 404 when there is no such campaign.
     pub fn render(&self, conn: &mut PgConnection, tenant: &Tenant, as_of: &str) -> Rendered {
         if tenant.restricted_to_user().is_some() {
             let detail = "Statistics count all rows of the business; you may read those that are assigned to you only.";
@@ -94,11 +101,27 @@ impl Report {
             Statistic::Bookings => json(&self.series::<BookingFigures>(&sums, as_of)),
             Statistic::Messages => json(&self.series::<MessageFigures>(&sums, as_of)),
             Statistic::Conversations => json(&self.series::<ConversationFigures>(&sums, as_of)),
+            Statistic::Funnel => json(&self.funnel(&sums, as_of)),
             Statistic::Leads | Statistic::Campaigns => json(&self.series::<LeadFigures>(&sums, as_of)),
             Statistic::Ai => json(&self.series::<AiFigures>(&sums, as_of)),
             Statistic::Revenue => json(&self.series::<RevenueFigures>(&sums, as_of)),
             Statistic::ResponseTimes => json(&self.series::<ResponseFigures>(&sums, as_of)),
+            Statistic::SalesDashboard => json(&dashboards::sales(conn, tenant, self.figured(&sums, as_of))?),
+            Statistic::InboxDashboard => json(&dashboards::inbox(conn, tenant, self.figured(&sums, as_of))?),
+            Statistic::BookingsDashboard => {
+                let Parameters { period, today, .. } = &self.parameters;
+                let day = (*today, period.start(*today), period.start(*today + Days::new(1)));
+                json(&dashboards::bookings(conn, tenant, self.figured(&sums, as_of), day)?)
+            }
         }
+    }
+
+    fn figured<'s>(&self, sums: &'s [Sum], as_of: &str) -> Figured<'s> {
+        let Parameters { period: Period { from, to, zone_name, .. }, interval, .. } = &self.parameters;
+        let (previous, buckets) = self.buckets();
+        let (time_zone, as_of) = (zone_name.clone(), as_of.to_owned());
+        let period = DashboardPeriod { from: *from, to: *to, time_zone, as_of, interval: *interval };
+        Figured { sums, before: previous.map_or(0, |previous| previous.labels.len()), buckets, period }
     }
 
     fn sources(&self) -> &'static [Source] {
@@ -107,7 +130,7 @@ impl Report {
 
     /// Returns the buckets of the period, after those of the previous one if it is compared with.
     fn buckets(&self) -> (Option<Buckets>, Buckets) {
-        let interval = Some(self.parameters.interval).filter(|_| self.statistic != Statistic::Overview);
+        let interval = Some(self.parameters.interval).filter(|_| self.statistic.is_series());
         let period = &self.parameters.period;
         let previous = self.parameters.compares.then(|| period.previous().buckets(interval));
         (previous, period.buckets(interval))
@@ -122,7 +145,10 @@ impl Report {
         };
         let question =
             Question { business: tenant.id(), metrics: &metrics, period: &self.parameters.period, buckets: &buckets };
-        let sums = roll_up::sums(conn, &question)?;
+        let sums = match self.parameters.in_business_hours {
+            true => business_hours::sums(conn, &question)?,
+            false => roll_up::sums(conn, &question)?,
+        };
         if sums.len() > roll_up::MAX_SUMS {
             let detail = "There are too many groups in too many buckets. Ask for a shorter period, a longer `interval`, or no `group_by`.";
             return Err(Error::parameters(vec![FieldError::new("/query/group_by", "out_of_range", detail)]));
@@ -161,6 +187,36 @@ impl Report {
             revenue: revenue.revenue,
             ai: self.figures_of(sums, bucket, &["ai.input", "ai.output", "ai.cost"]),
             first_response: self.figures(sums, bucket, "responses"),
+        }
+    }
+
+    fn funnel(&self, sums: &[Sum], as_of: &str) -> Funnel {
+        let Period { from, to, zone_name, .. } = &self.parameters.period;
+        let groups = self.groups::<FunnelFigures>(sums);
+        let (shown, left_out) = groups.split_at(groups.len().min(MAX_GROUPS));
+        let current = usize::from(self.parameters.compares);
+        let stages = |bucket: usize| {
+            let of_group = |group: &Group<FunnelFigures>| {
+                let figures = group.figures.get(&bucket).cloned().unwrap_or_default();
+                figures.stages(self.is_grouped().then_some(&group.name))
+            };
+            shown.iter().flat_map(of_group).collect()
+        };
+        let first_touch = |bucket: usize| self.total::<FunnelFigures>(sums, |of| of == bucket).first_touch;
+        let previous = self.parameters.compares.then(|| {
+            let Period { from, to, .. } = self.parameters.period.previous();
+            PreviousFunnel { from, to, data: stages(0), first_touch: first_touch(0) }
+        });
+        Funnel {
+            from: *from,
+            to: *to,
+            time_zone: zone_name.clone(),
+            as_of: as_of.to_owned(),
+            group_by: self.parameters.grouping.map(|grouping| grouping.name),
+            data: stages(current),
+            first_touch: first_touch(current),
+            groups_left_out: u32::try_from(left_out.len()).unwrap_or(u32::MAX),
+            previous,
         }
     }
 

@@ -63,6 +63,12 @@ impl ResponseFigures {
     }
 }
 
+/// Returns the bucket of a duration: that of `rapport_duration_bucket`.
+pub fn duration_bucket(seconds: f64) -> i32 {
+    // (Of a second or more it is a number between 0 and the last bucket.)
+    (8.0 * seconds.max(1.0).ln() / std::f64::consts::LN_2).floor().min(200.0) as i32
+}
+
 fn rounded(seconds: f64) -> f64 {
     (seconds * 1e3).round() / 1e3
 }
@@ -72,17 +78,12 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// The bucket of `rapport_duration_bucket`.
-    fn bucket(seconds: f64) -> String {
-        ((8.0 * seconds.max(1.0).ln() / 2f64.ln()).floor().min(200.0) as i32).to_string()
-    }
-
     proptest! {
         #[test]
         fn percentiles_are_within_their_error(mut seconds in prop::collection::vec(1.0f64..30_000_000.0, 1..80)) {
             let mut figures = ResponseFigures::default();
             for second in &seconds {
-                figures.add("responses", &[&bucket(*second)], 1, (*second * 1e6) as Micros);
+                figures.add("responses", &[&duration_bucket(*second).to_string()], 1, (*second * 1e6) as Micros);
             }
             figures.settle();
             seconds.sort_by(f64::total_cmp);

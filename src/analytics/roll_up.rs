@@ -65,7 +65,7 @@ impl Question<'_> {
         self.has_days(&mut sql).sql(" UNION ALL ");
         // Turns are read again in conversations that have changed, unless nobody asks for them.
         let has_turns = self.metrics.iter().any(|metric| metric.starts_with("responses"));
-        self.instants(&mut sql, "at", if has_turns { "stat_unfolded" } else { "stat_deltas" }).sql(TAIL);
+        self.instants(&mut sql, "at", if has_turns { "stat_unfolded" } else { "stat_delta_facts" }).sql(TAIL);
         sql
     }
 

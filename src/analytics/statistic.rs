@@ -8,10 +8,14 @@ pub enum Statistic {
     Messages,
     Conversations,
     Leads,
+    Funnel,
     Campaigns,
     Ai,
     Revenue,
     ResponseTimes,
+    SalesDashboard,
+    InboxDashboard,
+    BookingsDashboard,
 }
 
 /// A metric that a statistic is summed from, and how its dimension is read: `parts` values joined by `/`, after the group if it
@@ -69,7 +73,7 @@ pub static AGENTS: [Source; 5] = [
     front("messages.member", 1),
     front("responses.member", 1),
     front("conversations.assignee", 1),
-    front("leads.assignee", 1),
+    front("leads.assignee", 2),
     front("closed.assignee", 2),
 ];
 
@@ -78,7 +82,7 @@ static OVERVIEW: [Source; 10] = [
     plain("messages", 3),
     plain("messages.cost", 1),
     plain("conversations", 2),
-    plain("leads", 1),
+    plain("leads", 2),
     plain("closed", 2),
     plain("ai.input", 1),
     plain("ai.output", 1),
@@ -106,26 +110,56 @@ static CONVERSATIONS: [Grouping; 3] = [
 ];
 
 static LEADS: [Grouping; 4] = [
-    by("status", &const { [part("leads", 1, 0), part("closed", 2, 0)] }),
-    by("source", &const { [all("leads", 1), all("closed", 2), front("leads.source", 1), front("closed.source", 2)] }),
+    by("status", &const { [part("leads", 2, 0), part("closed", 2, 0)] }),
+    by("source", &const { [all("leads", 2), all("closed", 2), front("leads.source", 2), front("closed.source", 2)] }),
     by(
         "campaign",
-        &const { [all("leads", 1), all("closed", 2), front("leads.campaign", 1), front("closed.campaign", 2)] },
+        &const { [all("leads", 2), all("closed", 2), front("leads.campaign", 2), front("closed.campaign", 2)] },
     ),
     by(
         "assignee",
-        &const { [all("leads", 1), all("closed", 2), front("leads.assignee", 1), front("closed.assignee", 2)] },
+        &const { [all("leads", 2), all("closed", 2), front("leads.assignee", 2), front("closed.assignee", 2)] },
     ),
+];
+
+static FUNNEL: [Grouping; 3] = [
+    by("source", &const { [all("leads", 2), all("leads.first_touch", 1), front("leads.source", 2)] }),
+    by("campaign", &const { [all("leads", 2), all("leads.first_touch", 1), front("leads.campaign", 2)] }),
+    by("assignee", &const { [all("leads", 2), all("leads.first_touch", 1), front("leads.assignee", 2)] }),
 ];
 
 /// Campaigns are always told apart.
 static CAMPAIGNS: [Grouping; 1] =
-    [by("campaign", &const { [front("leads.campaign", 1), front("closed.campaign", 2)] })];
+    [by("campaign", &const { [front("leads.campaign", 2), front("closed.campaign", 2)] })];
 
 static AI: [Grouping; 1] =
     [by("model", &const { [part("ai.input", 1, 0), part("ai.output", 1, 0), part("ai.cost", 1, 0)] })];
 
 static RESPONSES: [Grouping; 1] = [by("member", &const { [all("responses", 1), front("responses.member", 1)] })];
+
+/// The sources of the parts of dashboards.
+pub mod dashboard {
+    use super::{Source, front, plain};
+
+    pub static LEADS: [Source; 2] = [plain("leads", 2), plain("closed", 2)];
+    pub static FUNNEL: [Source; 2] = [plain("leads", 2), plain("leads.first_touch", 1)];
+    pub static SOURCES: [Source; 2] = [front("leads.source", 2), front("closed.source", 2)];
+    pub static CAMPAIGNS: [Source; 2] = [front("leads.campaign", 2), front("closed.campaign", 2)];
+    pub static ASSIGNEES: [Source; 2] = [front("leads.assignee", 2), front("closed.assignee", 2)];
+    pub static SALES: [Source; 9] =
+        [LEADS[0], LEADS[1], FUNNEL[1], SOURCES[0], SOURCES[1], CAMPAIGNS[0], CAMPAIGNS[1], ASSIGNEES[0], ASSIGNEES[1]];
+
+    pub static MESSAGES: [Source; 1] = [plain("messages", 3)];
+    pub static CONVERSATIONS: [Source; 1] = [plain("conversations", 2)];
+    pub static RESPONSES: [Source; 1] = [plain("responses", 1)];
+    pub static RESPONDERS: [Source; 1] = [front("responses.member", 1)];
+    pub static INBOX: [Source; 4] = [MESSAGES[0], CONVERSATIONS[0], RESPONSES[0], RESPONDERS[0]];
+
+    pub static BOOKINGS: [Source; 1] = [plain("bookings", 2)];
+    pub static SERVICES: [Source; 1] = [front("bookings.service", 2)];
+    pub static STAFF: [Source; 1] = [front("bookings.staff", 2)];
+    pub static CALENDAR: [Source; 3] = [BOOKINGS[0], SERVICES[0], STAFF[0]];
+}
 
 impl Statistic {
     /// Those by day, week or month.
@@ -147,27 +181,42 @@ impl Statistic {
             Self::Bookings | Self::Revenue => const { &[plain("bookings", 2)] },
             Self::Messages => const { &[plain("messages", 3)] },
             Self::Conversations => const { &[plain("conversations", 2)] },
-            Self::Leads => const { &[plain("leads", 1), plain("closed", 2)] },
-            Self::Campaigns => const { &[front("leads.campaign", 1), front("closed.campaign", 2)] },
+            Self::Leads => const { &[plain("leads", 2), plain("closed", 2)] },
+            Self::Funnel => const { &[plain("leads", 2), plain("leads.first_touch", 1)] },
+            Self::Campaigns => const { &[front("leads.campaign", 2), front("closed.campaign", 2)] },
             Self::Ai => const { &[plain("ai.input", 1), plain("ai.output", 1), plain("ai.cost", 1)] },
             Self::ResponseTimes => const { &[plain("responses", 1)] },
+            Self::SalesDashboard => &dashboard::SALES,
+            Self::InboxDashboard => &dashboard::INBOX,
+            Self::BookingsDashboard => &dashboard::CALENDAR,
         }
     }
 
     /// Returns what it can be grouped by.
     pub fn groupings(self) -> &'static [Grouping] {
         match self {
-            Self::Overview => &[],
+            Self::Overview | Self::SalesDashboard | Self::InboxDashboard | Self::BookingsDashboard => &[],
             Self::Bookings => &BOOKINGS,
             // Of bookings, without their status.
             Self::Revenue => &BOOKINGS[1..],
             Self::Messages => &MESSAGES,
             Self::Conversations => &CONVERSATIONS,
             Self::Leads => &LEADS,
+            Self::Funnel => &FUNNEL,
             Self::Campaigns => &CAMPAIGNS,
             Self::Ai => &AI,
             Self::ResponseTimes => &RESPONSES,
         }
+    }
+
+    /// Whether it is divided by day, week or month.
+    pub fn is_series(self) -> bool {
+        !matches!(self, Self::Overview | Self::Funnel)
+    }
+
+    /// Whether it is what a screen shows, which is always compared with the period before.
+    pub fn is_dashboard(self) -> bool {
+        matches!(self, Self::SalesDashboard | Self::InboxDashboard | Self::BookingsDashboard)
     }
 
     /// Returns the tables of the rows that it counts.
@@ -177,8 +226,11 @@ impl Statistic {
             Self::Bookings | Self::Revenue => &["bookings"],
             Self::Messages | Self::Ai => &["messages"],
             Self::Conversations => &["conversations"],
-            Self::Leads | Self::Campaigns => &["leads"],
+            Self::Leads | Self::Funnel | Self::Campaigns => &["leads"],
             Self::ResponseTimes => &["messages", "conversations"],
+            Self::SalesDashboard => &["leads", "campaigns", "memberships", "users"],
+            Self::InboxDashboard => &["messages", "conversations", "memberships", "users"],
+            Self::BookingsDashboard => &["bookings", "services", "staff"],
         }
     }
 
@@ -190,10 +242,14 @@ impl Statistic {
             Self::Messages => "messages",
             Self::Conversations => "conversations",
             Self::Leads => "leads",
+            Self::Funnel => "funnel",
             Self::Campaigns => "campaigns",
             Self::Ai => "ai",
             Self::Revenue => "revenue",
             Self::ResponseTimes => "response-times",
+            Self::SalesDashboard => "sales",
+            Self::InboxDashboard => "inbox",
+            Self::BookingsDashboard => "bookings",
         }
     }
 }
@@ -236,6 +292,6 @@ mod tests {
         assert_eq!(source.split("/lost/").group, Some(""));
         assert_eq!(part("messages", 3, 1).split("outbound/user/sent").group, Some("user"));
         assert_eq!(part("ai.input", 1, 0).split("a/b").group, Some("a/b"));
-        assert!(all("leads", 1).split("won").is_of_all);
+        assert!(all("leads", 2).split("won").is_of_all);
     }
 }

@@ -57,6 +57,7 @@ pub fn configure(config: &mut ServiceConfig) {
         events::http::routes(api);
         analytics::routes(api);
         analytics::agent_routes(api);
+        analytics::dashboard_routes(api);
         routing::resource("/ops/cache").on(Method::GET, cache::statistics).register(api);
         routing::resource("/ops/cache/purge").on(Method::POST, cache::purge).register(api);
     }));

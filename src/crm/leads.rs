@@ -15,6 +15,9 @@ use crate::resource::{
 
 const STATUSES: &[&str] = &["new", "contacted", "qualified", "proposal", "won", "lost"];
 
+/// Those before a lead is won or lost, in order.
+pub const STAGES: &[&str] = &["new", "contacted", "qualified", "proposal"];
+
 pub static LEADS: Resource = Resource {
     name: "lead",
     plural: "leads",
@@ -30,6 +33,17 @@ pub static LEADS: Resource = Resource {
         Field::text(leads::title, 200, r#""New office, 40 desks""#, "What it is about.").required(),
         Field::choice(leads::status, STATUSES, r#""lost""#, "How far it is. `won` and `lost` close it.")
             .default(r#""new""#),
+        Field {
+            filter: false,
+            ..Field::choice(
+                leads::furthest_stage,
+                STAGES,
+                r#""proposal""#,
+                "How far it ever was, also once it is lost.",
+            )
+        }
+        .read_only()
+        .not_null(),
         Field::int(leads::score, 0, 100, "70", "How promising it is.").default("0").filter(),
         Field::text(leads::source, 100, r#""website""#, "Where it came from.").filter().impersonal(),
         Field::money(leads::value_minor, leads::currency, "1250000", "What it is worth, in minor units.").filter(),

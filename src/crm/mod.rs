@@ -12,3 +12,5 @@ pub mod notes;
 pub mod privacy;
 pub mod reminders;
 pub mod tasks;
+
+pub use self::leads::STAGES;

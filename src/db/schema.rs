@@ -1,7 +1,7 @@
 //! Tables as diesel sees them, written from the migrations: see tests/it/schema.rs.
 //!
 //! Generated columns (`search`, `sort_name`) are left out: PostgreSQL writes them, and nothing reads them by itself.
-//! So are the log of changes and the cache's epoch, whose types diesel lacks, and the statistics, whose statements are fixed. Of a view PostgreSQL does not know which columns are never null.
+//! So are the log of changes and the cache's epoch, whose types diesel lacks, and the statistics with the facts of leads, whose statements are fixed. Of a view PostgreSQL does not know which columns are never null.
 
 diesel::table! {
     agent_metrics (business_id, id) {
@@ -132,6 +132,7 @@ diesel::table! {
         updated_at -> Timestamptz,
         agent_visibility -> Text,
         erasure -> Text,
+        opening_hours -> Nullable<Text>,
     }
 }
 
@@ -460,6 +461,7 @@ diesel::table! {
         updated_at -> Timestamptz,
         deleted_at -> Nullable<Timestamptz>,
         external_id -> Nullable<Text>,
+        furthest_stage -> Text,
     }
 }
 

@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
-use crate::auth::{Action, Area, Tenant};
+use crate::auth::{Action, Area, Tenant, TenantSettings};
 use crate::base::error::{Error, Result};
+use crate::base::opening_hours::{MAX_CHARACTERS, OpeningHours};
 use crate::db::Tx;
 use crate::db::schema::businesses;
-use crate::resource::{Field, FieldType, Hooks, Operations, PendingRow, Resource, Search, Sort};
+use crate::resource::{
+    Changeset, Field, FieldType, Hooks, Operations, PendingRow, Resource, Search, Sort, ValidationErrors,
+};
 
 /// What can become of the rows about a contact who is erased; the first is the default.
 pub const ERASURE_MODES: &[&str] = &["anonymise", "delete"];
@@ -34,6 +37,15 @@ pub static BUSINESSES: Resource = Resource {
         Field::new(businesses::currency, FieldType::Currency, r#""EUR""#, "Of prices without one.").default(r#""EUR""#),
         Field::new(businesses::country, FieldType::Country, r#""DE""#, "How phone numbers without a country code are read.")
             .default(r#""US""#),
+        Field {
+            filter: false,
+            ..Field::text(
+                businesses::opening_hours,
+                MAX_CHARACTERS,
+                r#""Mo-Fr 09:00-17:30; Sa 10:00-14:00""#,
+                "When it is open, in its time zone, as in OpenStreetMap: what response times within them are measured by.",
+            )
+        },
         Field::text(businesses::phone_number_id, 64, r#""106540352242922""#, "WhatsApp's id of its phone number."),
         Field {
             filter: false,
@@ -63,10 +75,18 @@ pub static BUSINESSES: Resource = Resource {
     sorts: &[Sort::column(businesses::created_at)],
     search: Search::None,
     operations: Operations { update: true, ..Operations::NONE },
-    hooks: Hooks { before, ..Hooks::NONE },
+    hooks: Hooks { prepare, before, ..Hooks::NONE },
     cache_ttl: Duration::from_secs(1800),
     ..Resource::BASE
 };
+
+fn prepare(change: &mut Changeset, _: &TenantSettings, faults: &mut ValidationErrors) {
+    if let Some(text) = change.text(businesses::opening_hours)
+        && let Err(detail) = OpeningHours::parse(text)
+    {
+        faults.field("opening_hours", "format", detail);
+    }
+}
 
 /// Only a caller who may erase contacts may set how it is done. Errors: 403.
 fn before(_: &mut Tx<'_>, tenant: &Tenant, drafts: &mut [PendingRow]) -> Result<()> {

@@ -13,7 +13,7 @@ use uuid::Uuid;
 use crate::support::{Database, Samples, Service};
 
 /// Tables without a tenant, with the reason.
-const GLOBAL: [(&str, &str); 21] = [
+const GLOBAL: [(&str, &str); 20] = [
     ("webhook_backlogs", "what the sequencer has to do, whosever it is"),
     ("identities", "a person's, with their identity provider"),
     ("oidc_login_attempts", "before it is known who comes back"),
@@ -32,7 +32,6 @@ const GLOBAL: [(&str, &str); 21] = [
     ("stat_days", "a sum is known by what it is of"),
     ("stat_zones", "a business has one"),
     ("stat_turns", "the answer identifies a turn, and the conversation comes before it"),
-    ("stat_changed_conversations", "the place within the changes is no id"),
     ("change_log_horizons", "what was visible when, in the whole database"),
     ("cache_epoch", "it identifies the database itself"),
     ("__diesel_schema_migrations", "diesel's own"),
@@ -62,7 +61,7 @@ const RECOUNT: &str = "the recount, which corrections, tests and benchmarks read
 
 /// Privileges of the role of row-level security (docs/SECURITY.md) on tables where they are not all of select, insert,
 /// update and delete, with the reason. Tables that are neither here nor of a tenant: none.
-const GRANTED: [(&str, &[&str], &str); 31] = [
+const GRANTED: [(&str, &[&str], &str); 32] = [
     ("change_log_now", &["SELECT"], "a view of the position, with the caller's privileges"),
     ("audit_entries", &["SELECT"], "a view of both, with the caller's privileges"),
     ("change_log_tail", &["SELECT"], "a view of the log, with the caller's privileges"),
@@ -77,7 +76,6 @@ const GRANTED: [(&str, &[&str], &str); 31] = [
     ("stat_days", &["SELECT"], "sums, which the fold keeps"),
     ("stat_zones", &["SELECT"], "of which zone the days are"),
     ("stat_turns", &["SELECT"], "written by the fold"),
-    ("stat_changed_conversations", &["SELECT"], "written by triggers as their owner, and emptied by the fold"),
     ("conversation_closings", &["SELECT"], "written by a trigger as its owner"),
     ("stat_turns_now", &["SELECT"], "a view of messages, with the caller's privileges"),
     ("agent_metrics", &["SELECT"], "made on each night, for all businesses"),
@@ -88,6 +86,8 @@ const GRANTED: [(&str, &[&str], &str); 31] = [
     ("stat_facts_leads", &[], RECOUNT),
     ("stat_facts_messages", &[], RECOUNT),
     ("stat_facts_responses", &[], RECOUNT),
+    ("stat_delta_facts", &["SELECT"], "a view of what is not folded, with the caller's privileges"),
+    ("lead_facts", &["SELECT"], "a view of leads, with the caller's privileges"),
     ("stat_unfolded", &["SELECT"], "a view of what is not folded, with the caller's privileges"),
     ("idempotency_keys", &["SELECT", "INSERT", "UPDATE"], "their time is over for all businesses at once"),
     ("webhook_deliveries", &["SELECT", "INSERT", "UPDATE"], "swept by the service itself when their webhook is gone"),
@@ -541,7 +541,6 @@ fn tenant_tables_have_row_level_security_and_minimal_grants() {
         "stat_days",
         "stat_zones",
         "stat_turns",
-        "stat_changed_conversations",
     ]) {
         if secured.get(table).map(String::as_str) != Some("true") {
             faults.push(format!(
@@ -651,10 +650,9 @@ fn tenant_role_limited_to_granted_statements_and_own_tenant() {
             }
         }
         if !columns.contains_key(key)
-            || GLOBAL.iter().any(|(name, _)| {
-                *name == table
-                    && !matches!(table, "businesses" | "change_log" | "stat_deltas" | "stat_changed_conversations")
-            })
+            || GLOBAL
+                .iter()
+                .any(|(name, _)| *name == table && !matches!(table, "businesses" | "change_log" | "stat_deltas"))
         {
             continue;
         }

@@ -36,7 +36,7 @@ enum Needs {
 }
 
 /// Operations that not every resource has.
-const OTHERS: [(&str, Needs); 32] = [
+const OTHERS: [(&str, Needs); 36] = [
     ("POST /api/v1/imports/{id}/reversion", Needs::Permission(Area::Crm, Action::Delete)),
     ("POST /api/v1/ops/jobs/{id}/cancellation", Needs::Permission(Area::Operations, Action::Write)),
     ("GET /api/v1/webhooks/{id}/deliveries", Needs::Permission(Area::Webhooks, Action::Read)),
@@ -60,6 +60,10 @@ const OTHERS: [(&str, Needs); 32] = [
     ("GET /api/v1/stats/messages", Needs::Permission(Area::Crm, Action::Read)),
     ("GET /api/v1/stats/conversations", Needs::Permission(Area::Crm, Action::Read)),
     ("GET /api/v1/stats/leads", Needs::Permission(Area::Crm, Action::Read)),
+    ("GET /api/v1/stats/leads/funnel", Needs::Permission(Area::Crm, Action::Read)),
+    ("GET /api/v1/dashboards/sales", Needs::Permission(Area::Crm, Action::Read)),
+    ("GET /api/v1/dashboards/inbox", Needs::Permission(Area::Crm, Action::Read)),
+    ("GET /api/v1/dashboards/bookings", Needs::Permission(Area::Crm, Action::Read)),
     ("GET /api/v1/stats/campaigns", Needs::Permission(Area::Crm, Action::Read)),
     ("GET /api/v1/stats/ai", Needs::Permission(Area::Crm, Action::Read)),
     ("GET /api/v1/stats/revenue", Needs::Permission(Area::Crm, Action::Read)),

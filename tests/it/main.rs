@@ -25,6 +25,7 @@ mod conversation_counters;
 mod conversations;
 mod cors;
 mod crm;
+mod dashboards;
 mod database_outage;
 mod document;
 mod duplicates;

@@ -21,7 +21,7 @@ fn business_columns(database: &Database) -> String {
                                   table_name, table_name), ' UNION ALL ')
          FROM information_schema.columns JOIN information_schema.tables USING (table_schema, table_name)
          WHERE table_schema = 'public' AND table_type = 'BASE TABLE' AND column_name = 'business_id'
-           AND table_name NOT IN ('audit_log', 'events', 'merges', 'change_log', 'change_log_horizons', 'stat_deltas', 'stat_quarters', 'stat_days', 'stat_zones', 'stat_turns', 'stat_changed_conversations', 'webhook_backlogs', 'cache_warmup_queries', 'api_keys')",
+           AND table_name NOT IN ('audit_log', 'events', 'merges', 'change_log', 'change_log_horizons', 'stat_deltas', 'stat_quarters', 'stat_days', 'stat_zones', 'stat_turns', 'webhook_backlogs', 'cache_warmup_queries', 'api_keys')",
     );
     database.ask(&format!(
         "SELECT count(*) || ' rows ' || coalesce(md5(string_agg(line, ',' ORDER BY line)), '') FROM ({union}) lines"

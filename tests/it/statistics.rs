@@ -263,6 +263,27 @@ fn repaired_trigger_counts_what_it_missed() {
     assert!(well && said.contains("count_rows"), "{said}");
     assert_eq!(differences(), "0");
     assert_eq!(stats(api, "leads?from=2026-11-01&to=2026-11-30")["total"]["entered"], json!(2));
+    // Without the repair of a trigger, the command finds it, and corrects it when it is asked to.
+    service.database.run(&format!(
+        "ALTER TABLE leads DISABLE TRIGGER count_rows; INSERT INTO leads (business_id, title, entered_at) VALUES ('{business}', 'Gate', '2026-11-04T08:00:00Z');
+         ALTER TABLE leads ENABLE ALWAYS TRIGGER count_rows"
+    ));
+    let check = |more: &[&str]| {
+        let arguments = [&["statistics", "check"], more].concat();
+        crate::support::Program::run(&arguments, &[("DATABASE_URL", &service.database.url)])
+    };
+    let (well, said) = check(&["--business", "acme"]);
+    assert!(
+        !well
+            && said.contains("acme leads new/new 2026-11-04T08:00:00+00:00: 1 rows missing")
+            && said.contains("--repair"),
+        "{said}"
+    );
+    assert!(check(&["--repair"]).1.contains("1 sums corrected"));
+    let (well, said) = check(&[]);
+    assert!(well && said.contains("equal to the recount"), "{said}");
+    assert!(!check(&["--business", "nobody"]).0);
+    service.database.run("DELETE FROM leads WHERE title = 'Gate'");
     // Nothing is corrected twice, and not by an older snapshot.
     service.database.run("SELECT rapport_correct_all_statistics()");
     let older = "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT rapport_correct_all_statistics()";

@@ -78,7 +78,7 @@ fn response_times_are_of_turns() {
     assert_eq!((&overview["count"], &overview["mean_seconds"]), (&json!(3), &json!(156.667)));
     // The greatest is 360 s, in the bucket from 332.0 to 362.0.
     assert_eq!(overview["p90_seconds"], json!(346.689));
-    until("it is folded", || service.database.ask("SELECT count(*)::text FROM stat_changed_conversations") == "0");
+    until("it is folded", || service.database.ask("SELECT count(*)::text FROM stat_deltas") == "0");
     assert_eq!(times("")[0].1, json!(3));
     service.database.run("DELETE FROM conversations");
     assert_eq!(times("")[0].1, json!(0));

@@ -47,6 +47,9 @@ pub enum Command {
     /// Manages users
     #[command(subcommand)]
     User(UserCommand),
+    /// Looks after the statistics
+    #[command(subcommand)]
+    Statistics(StatisticsCommand),
     /// Exits 0 if the service at RAPPORT_BIND is ready; for container health checks
     Health {
         /// Address of the API
@@ -100,5 +103,20 @@ pub enum UserCommand {
         /// Makes the business if there is none of that slug
         #[arg(long)]
         create_business: bool,
+    },
+}
+
+#[derive(Subcommand, Debug)]
+pub enum StatisticsCommand {
+    /// Compares every sum with a recount of the rows, in one snapshot; exits 1 if any differs. The service may run meanwhile
+    Check {
+        #[command(flatten)]
+        database: DatabaseArgs,
+        /// Slug of the business; all, when left out
+        #[arg(long)]
+        business: Option<String>,
+        /// Corrects the sums that differ
+        #[arg(long)]
+        repair: bool,
     },
 }

@@ -9,6 +9,7 @@ mod migrate;
 mod run;
 mod seed;
 mod serve;
+mod statistics;
 mod user;
 
 pub use self::run::run;

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches};
 
-use super::args::{ApiKeyCommand, Cli, Command, UserCommand};
-use super::{api_key, health, migrate, seed, serve, user};
+use super::args::{ApiKeyCommand, Cli, Command, StatisticsCommand, UserCommand};
+use super::{api_key, health, migrate, seed, serve, statistics, user};
 use crate::app::config::{environment_faults, read_secret_files, unknown_variables, unset_empty};
 use crate::app::openapi;
 use crate::app::registry;
@@ -68,6 +68,9 @@ pub fn run() -> ExitCode {
             password_stdin,
             create_business,
         }) => user::create(&database, &business, &user::Person { email, name, role }, password_stdin, create_business),
+        Command::Statistics(StatisticsCommand::Check { database, business, repair }) => {
+            statistics::check(&database, business.as_deref(), repair)
+        }
         Command::Health { bind } => health::check(bind),
     };
     match done {

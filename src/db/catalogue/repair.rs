@@ -169,7 +169,7 @@ fn stop_writers(tx: &mut Tx<'_>, until: Instant) -> Result<()> {
 
 /// Whether it counts rows for the statistics: those that were written without it are missing from them.
 fn counts_rows(fault: &CatalogueFault) -> bool {
-    let marks = [".count_", ".mark_", "rapport_count_", "rapport_mark_", "rapport_log_closing"];
+    let marks = [".count_", ".mark_", "rapport_count_", "rapport_mark_"];
     matches!(fault.kind, "trigger" | "function") && marks.iter().any(|mark| fault.name.contains(mark))
 }
 

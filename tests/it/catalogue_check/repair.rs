@@ -66,7 +66,7 @@ const NAMED: &[Damage] = &[
          CREATE UNIQUE INDEX leads_external_id_key ON leads (business_id, external_id) WHERE score > 1000",
         &["index leads.leads_external_id_key is `unique"],
     ),
-    ("ALTER TABLE leads DROP COLUMN lost_reason", &["column leads.lost_reason is missing"]),
+    ("ALTER TABLE companies DROP COLUMN address", &["column companies.address is missing"]),
     (
         "ALTER TABLE leads ALTER COLUMN title DROP NOT NULL",
         &["column leads.title is `text`, and must be `text NOT NULL`"],

@@ -2,6 +2,7 @@
 //! paged, with its relations, by id and in batches.
 
 use diesel::pg::PgConnection;
+use rapport::analytics::{self, Period};
 use rapport::app::registry::RESOURCES;
 use rapport::auth::{Tenant, TenantSettings};
 use rapport::crm::companies::COMPANIES;
@@ -27,11 +28,23 @@ pub struct Question {
 /// The business that has most of the rows.
 pub const BUSY: &str = "01939d5e-0000-7000-8000-000000000000";
 
+/// What dashboards list and count, and the answers of a period.
+fn statistics(business: Uuid) -> Vec<Question> {
+    let day = |text: &str| text.parse().expect("a date");
+    let period = Period::new(day("2026-11-01"), day("2026-11-30"), "UTC");
+    let buckets = period.buckets(None);
+    let asked = analytics::Question { business, metrics: &["responses"], period: &period, buckets: &buckets };
+    let mut statements = analytics::dashboard_statements(business, buckets.starts[0], buckets.starts[1]);
+    statements.push(("answers of a period", analytics::turns(&asked)));
+    let question = |(name, statement): (&str, Statement)| Question { name: name.into(), plain: false, statement };
+    statements.into_iter().map(question).collect()
+}
+
 pub fn all(conn: &mut PgConnection) -> Vec<Question> {
     let id: Uuid = BUSY.parse().expect("a UUID");
     let business = TenantSettings { id, country: "US".into(), time_zone: "UTC".into(), currency: "EUR".into() };
     let tenant = Tenant::for_operator(id);
-    let mut questions = Vec::new();
+    let mut questions = statistics(id);
     for resource in RESOURCES {
         let mut ask = |name: String, statement: Statement| {
             let whole = name.contains("?&sort=") || name.contains("?sort=");

@@ -27,7 +27,7 @@ const WRITERS: usize = 4;
 const READERS: usize = 2;
 
 /// All metrics.
-const METRICS: [&str; 21] = [
+const METRICS: [&str; 22] = [
     "bookings",
     "bookings.service",
     "bookings.staff",
@@ -43,6 +43,7 @@ const METRICS: [&str; 21] = [
     "leads.source",
     "leads.campaign",
     "leads.assignee",
+    "leads.first_touch",
     "closed",
     "closed.source",
     "closed.campaign",
@@ -221,7 +222,7 @@ impl History {
         settings.extend(self.mutant.as_deref().map(|mutant| ("RAPPORT_MUTANT", mutant)));
         let worker = Program::work(&settings);
         until("everything is folded", || {
-            let missing = "SELECT (SELECT count(*) FROM stat_deltas) + (SELECT count(*) FROM stat_changed_conversations) + (SELECT count(*) FROM businesses b
+            let missing = "SELECT (SELECT count(*) FROM stat_deltas) + (SELECT count(*) FROM businesses b
                 WHERE NOT EXISTS (SELECT FROM stat_zones z WHERE z.business_id = b.id AND z.zone = b.time_zone))";
             self.database.ask(&format!("SELECT ({missing})::text")) == "0"
         });

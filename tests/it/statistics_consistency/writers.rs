@@ -69,8 +69,8 @@ pub fn break_triggers(database: &Database, mutant: Option<&str>) {
         }
         // Two passes overlap more often when each takes longer.
         Some("fold-without-lock") => database.run(
-            "DO $do$ BEGIN EXECUTE replace(pg_get_functiondef('rapport_fold_turns'::regproc), 'FROM unnest(businesses) b (id)',
-                'FROM unnest(businesses) b (id) CROSS JOIN (SELECT pg_sleep(0.05) OFFSET 0) p'); END $do$",
+            "DO $do$ BEGIN EXECUTE replace(pg_get_functiondef('rapport_fold_turns'::regproc), 'FROM unnest(businesses, places) k (business_id, place)',
+                'FROM unnest(businesses, places) k (business_id, place) CROSS JOIN (SELECT pg_sleep(0.05) OFFSET 0) p'); END $do$",
         ),
         _ => {}
     }
@@ -189,7 +189,7 @@ impl<'h> Writer<'h> {
                  SELECT '{business}', 'Roof', (ARRAY['new', 'contacted', 'qualified'])[1 + (random() * 2)::int], (ARRAY['web', 'trade/fair', NULL])[1 + (random() * 2)::int],
                      {}, {}, {INSTANT}, (random() * 100000)::int, 'EUR' FROM generate_series(1, {count})",
                 some(business, "campaigns"), some(business, "memberships")),
-            18 => format!("UPDATE leads SET status = (ARRAY['won', 'lost'])[1 + random()::int], closed_at = {INSTANT}, score = (random() * 100)::int WHERE {}", few(business, "leads", count)),
+            18 => format!("UPDATE leads SET status = (ARRAY['won', 'lost', 'proposal'])[1 + (random() * 2)::int], closed_at = {INSTANT}, first_touch_at = {INSTANT}, score = (random() * 100)::int WHERE {}", few(business, "leads", count)),
             19 => format!("UPDATE leads SET deleted_at = CASE WHEN deleted_at IS NULL THEN now() END, title = 'Wall' WHERE {}", few(business, "leads", count)),
             // Rows that refer to them are set to none.
             20 => format!("DELETE FROM campaigns WHERE {}; INSERT INTO campaigns (business_id, name, channel) VALUES ('{business}', 'Autumn', 'sms')", few(business, "campaigns", 1)),

@@ -1,0 +1,70 @@
+//! `rapport statistics check`: compares the statistics with the rows that they count.
+
+use diesel::QueryableByName;
+use diesel::connection::SimpleConnection;
+use diesel::pg::PgConnection;
+use diesel::sql_types::{BigInt, Text};
+
+use super::api_key;
+use crate::base::error::BoxError;
+use crate::db::database_target::DatabaseTarget;
+use crate::db::embedded::Absent;
+use crate::db::{DatabaseArgs, Statement};
+
+/// Differences that are printed.
+const PRINTED: i64 = 20;
+
+#[derive(QueryableByName)]
+struct Difference {
+    #[diesel(sql_type = Text)]
+    line: String,
+    #[diesel(sql_type = BigInt)]
+    count: i64,
+}
+
+/// Prints which sums differ from a recount, of the business `slug` or of all; `repair`: and corrects them. Writers go on meanwhile.
+/// Errors: explained; that sums differ, unless they are corrected.
+pub fn check(database: &DatabaseArgs, slug: Option<&str>, repair: bool) -> Result<(), BoxError> {
+    let mut conn = DatabaseTarget::open_beside(database, Absent::Refuse)?.connect_migrated()?;
+    let business = match slug {
+        Some(slug) => {
+            let known = api_key::business(&mut conn, slug)?;
+            Some(known.ok_or_else(|| format!("there is no business `{slug}`"))?)
+        }
+        None => None,
+    };
+    // A recount reads every row.
+    conn.batch_execute("SET statement_timeout = 0")?;
+    let mut sql = Statement::new(
+        "SELECT concat_ws(' ', coalesce(b.slug, d.business_id::text), d.metric, nullif(d.dim, ''), to_json(d.at)#>>'{}') || ': ' \
+         || concat_ws(', ', nullif(format('%s rows', d.n), '0 rows'), nullif(format('amount %s', trim_scale(d.amount)), 'amount 0')) || ' missing' AS line, \
+         count(*) OVER () AS count FROM stat_differences d LEFT JOIN businesses b ON b.id = d.business_id",
+    );
+    if let Some(business) = business {
+        sql.sql(" WHERE d.business_id = ").bind(business);
+    }
+    let found = sql.sql(" ORDER BY 1 LIMIT ").number(PRINTED).load::<Difference>(&mut conn)?;
+    let count = found.first().map_or(0, |difference| difference.count);
+    found.iter().for_each(|difference| println!("{}", difference.line));
+    if count > PRINTED {
+        println!("… and {} more", count - PRINTED);
+    }
+    match (count, repair) {
+        (0, _) => println!("The statistics are equal to the recount."),
+        (_, true) => println!("{} sums corrected.", correct(&mut conn, business)?),
+        (_, false) => {
+            let detail = "Rows were written without triggers; `--repair` adds what is missing";
+            return Err(format!("{count} sums differ from the recount. {detail}").into());
+        }
+    }
+    Ok(())
+}
+
+fn correct(conn: &mut PgConnection, business: Option<uuid::Uuid>) -> Result<i64, BoxError> {
+    let mut sql = Statement::new("SELECT rapport_correct_");
+    match business {
+        Some(business) => sql.sql("statistics(").bind(business).sql(")"),
+        None => sql.sql("all_statistics()"),
+    };
+    Ok(sql.scalar::<i64>(conn)?.unwrap_or_default())
+}
