@@ -135,6 +135,8 @@ fn fold(tx: &mut Tx<'_>, most: i64, is_alone: bool) -> Result<Pass> {
     // As TRUNCATE: the tables before the advisory locks.
     Statement::new("LOCK TABLE messages, conversation_closings IN ACCESS SHARE MODE").run(tx)?;
     let found = locked(tx, BEHIND)?;
+    #[cfg(feature = "mutants")]
+    crate::base::mutants::stall();
     let share = (most / (found.len().max(1) as i64)).max(1);
     let mut pass = Pass::default();
     if !is_alone {
@@ -177,10 +179,12 @@ fn fold_businesses(tx: &mut Tx<'_>, found: &[Uuid], share: i64) -> Result<bool> 
         let places = business.places.unwrap_or_default();
         has_more |= places.len() as i64 >= share;
         #[cfg(feature = "mutants")]
-        places.iter().for_each(|place| drop(WATERMARKS.lock().insert(business.id, *place)));
+        WATERMARKS.lock().extend(places.iter().map(|place| (business.id, *place)));
         zones.entry(time_zone.clone()).or_default().add(business.id, places, business.quarters.unwrap_or_default());
         zone_of.insert(business.id, time_zone);
     }
+    #[cfg(feature = "mutants")]
+    crate::base::mutants::stall();
     for TurnChange { business_id, place, quarters } in fold_turns(tx, zones.values())? {
         if let Some(changes) = zone_of.get(&business_id).and_then(|zone| zones.get_mut(zone)) {
             changes.add(business_id, vec![place], quarters);

@@ -1,12 +1,16 @@
 //! Tests that statistics are equal to a recount of the rows at every moment, in every time zone: while rows are written, moved,
-//! deleted and truncated in transactions of all kinds, businesses change their zone, and the processes that fold are killed.
+//! deleted and truncated in transactions of all kinds, businesses change their zone, and the processes that fold are killed; and
+//! while passes of the fold, corrections and reads meet each other by plan.
 //!
 //! Readers take a snapshot and compare what the service's statement says with what the rows say, for every metric, in random zones,
 //! periods and intervals. `RAPPORT_STATISTICS_SECONDS` sets the duration (8); with `RAPPORT_STATISTICS_COMPARISONS` histories follow each other
 //! until there are as many comparisons. `make prove-statistics` runs it for minutes, and against deliberate bugs, each of which must be found.
 
+mod overlaps;
 mod writers;
 
+use std::path::PathBuf;
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -18,10 +22,12 @@ use rand::Rng;
 use rand::seq::IndexedRandom;
 use rapport::analytics::{Interval, Period, Question, Sum, recount, sums};
 use rapport::base::zones;
+use rapport::db::{ScalarType, Statement, migrate};
 use uuid::Uuid;
 
+use self::overlaps::Tide;
 use self::writers::Writer;
-use crate::support::{Database, Program, make_business, until};
+use crate::support::{Database, OwnServer, Program, make_business, scratch, until};
 
 const WRITERS: usize = 4;
 const READERS: usize = 2;
@@ -55,8 +61,9 @@ const METRICS: [&str; 22] = [
 /// The businesses and the state of a run.
 pub struct History {
     database: Database,
-    /// Rows of all kinds are written in the first two; of the third, bookings change their status only.
-    businesses: [Uuid; 3],
+    /// Rows of all kinds are written in the first two; of the third, bookings change their status only; of the fourth, they are
+    /// made and deleted.
+    businesses: [Uuid; 4],
     zones: Vec<String>,
     mutant: Option<String>,
     until: Instant,
@@ -66,6 +73,13 @@ pub struct History {
     sums: AtomicU64,
     writes: AtomicU64,
     kills: AtomicU64,
+    tide: Tide,
+    /// How often passes were made to begin at once, or held in their midst, and how many corrections there were beside them.
+    gathered: AtomicU64,
+    held: AtomicU64,
+    corrected: AtomicU64,
+    /// Where the server keeps what writers copy.
+    copies: PathBuf,
 }
 
 /// The number of bookings of the third business.
@@ -73,8 +87,8 @@ const CONSTANT: i64 = 40;
 
 impl History {
     fn begin() -> Self {
-        let database = Database::create();
-        let businesses = ["first", "second", "constant"].map(|slug| make_business(&database, slug));
+        let database = create_database();
+        let businesses = ["first", "second", "constant", "tide"].map(|slug| make_business(&database, slug));
         let history = Self {
             businesses,
             zones: zones::names().collect(),
@@ -86,6 +100,11 @@ impl History {
             sums: AtomicU64::new(0),
             writes: AtomicU64::new(0),
             kills: AtomicU64::new(0),
+            tide: Tide::default(),
+            gathered: AtomicU64::new(0),
+            held: AtomicU64::new(0),
+            corrected: AtomicU64::new(0),
+            copies: scratch("statistics-copies"),
             database,
         };
         writers::fill(&history.database, &businesses, CONSTANT);
@@ -103,20 +122,11 @@ impl History {
         self.over.store(true, Ordering::Relaxed);
     }
 
-    /// Folds in a process of its own, which is killed at any moment and replaced.
-    fn fold(&self) {
+    /// The settings of processes that fold.
+    fn of_workers(&self) -> Vec<(&str, &str)> {
         let mut settings = vec![("DATABASE_URL", self.database.url.as_str()), ("RAPPORT_LOG", "off")];
         settings.extend(self.mutant.as_deref().map(|mutant| ("RAPPORT_MUTANT", mutant)));
-        while self.goes_on() {
-            let worker = Program::work(&settings);
-            let life = Duration::from_millis(rand::rng().random_range(300..3_000));
-            let began = Instant::now();
-            while self.goes_on() && began.elapsed() < life {
-                std::thread::sleep(Duration::from_millis(20));
-            }
-            drop(worker);
-            self.kills.fetch_add(1, Ordering::Relaxed);
-        }
+        settings
     }
 
     fn read(&self) {
@@ -142,7 +152,7 @@ impl History {
         let mut conn = self.database.connect();
         conn.batch_execute("SET plan_cache_mode = force_generic_plan; SET jit = off").expect("settings");
         while self.goes_on() {
-            self.total_is_constant(&mut conn);
+            self.total_is_possible(&mut conn);
             std::thread::sleep(Duration::from_millis(rand::rng().random_range(0..5)));
         }
     }
@@ -150,8 +160,9 @@ impl History {
     /// Compares all metrics of a business, in a snapshot.
     fn compare(&self, conn: &mut PgConnection) {
         let mut random = rand::rng();
-        let business = *self.businesses[..2].choose(&mut random).expect("a business");
-        let own = conn_cell(conn, &format!("SELECT time_zone FROM businesses WHERE id = '{business}'"));
+        let business = *self.businesses.choose(&mut random).expect("a business");
+        let own = format!("SELECT time_zone FROM businesses WHERE id = '{business}'");
+        let own = scalar::<String>(conn, crate::support::statement(own));
         let zone = if random.random_bool(0.5) { own } else { self.zones.choose(&mut random).expect("zones").clone() };
         let first = writers::today() - Days::new(random.random_range(0..60));
         let period = Period::new(first, first + Days::new(random.random_range(0..90)), zone);
@@ -175,16 +186,25 @@ impl History {
         }
     }
 
-    /// A statement alone sees each change once: a total that no change changes is the same at every moment.
-    fn total_is_constant(&self, conn: &mut PgConnection) {
-        let period = Period::new(writers::today() - Days::new(200), writers::today() + Days::new(200), "UTC");
+    /// A statement alone sees each change once: a total that no change changes is the same at every moment, and one that
+    /// changes is one of those that there have been while the statement ran, in the zones of days and of quarters.
+    fn total_is_possible(&self, conn: &mut PgConnection) {
+        let mut random = rand::rng();
+        let zone = *writers::ZONES.choose(&mut random).expect("zones");
+        let period = Period::new(writers::today() - Days::new(200), writers::today() + Days::new(200), zone);
         let buckets = period.buckets(None);
-        let question =
-            Question { business: self.businesses[2], metrics: &["bookings"], period: &period, buckets: &buckets };
-        let total: i64 = sums(conn, &question).expect("sums").iter().map(|sum| sum.n).sum();
+        let mut total = |business| -> i64 {
+            let question = Question { business, metrics: &["bookings"], period: &period, buckets: &buckets };
+            sums(conn, &question).expect("sums").iter().map(|sum| sum.n).sum()
+        };
+        let [.., constant, tide] = self.businesses;
+        let (total, possible) = match random.random_bool(0.3) {
+            true => (total(constant), vec![CONSTANT]),
+            false => self.tide.around(|| total(tide)),
+        };
         self.comparisons.fetch_add(1, Ordering::Relaxed);
-        if total != CONSTANT {
-            self.violated(format!("{total} bookings of {CONSTANT}"));
+        if !possible.contains(&total) {
+            self.violated(format!("{total} bookings instead of {possible:?}, in {zone}"));
         }
     }
 
@@ -198,13 +218,30 @@ impl History {
             let history = &self;
             scope.spawn(move || Writer::new(history, WRITERS).run_in_one_conversation());
             (0..READERS).for_each(|_| drop(scope.spawn(|| self.read())));
-            scope.spawn(|| self.read_alone());
-            (0..2).for_each(|_| drop(scope.spawn(|| self.fold())));
+            (0..READERS).for_each(|_| drop(scope.spawn(|| self.read_alone())));
+            scope.spawn(|| self.turn_the_tide());
+            scope.spawn(|| self.correct());
+            scope.spawn(|| self.gather());
+            scope.spawn(|| self.hold());
+            scope.spawn(|| self.fold(&[], 300..3_000));
+            // A process needs a second until it folds, so these live longer. They wait for a lock as long as it takes, and go on with what
+            // they have seen before, where the others give up and begin anew.
+            (0..2).for_each(|_| drop(scope.spawn(|| self.fold(&[("RAPPORT_LOCK_WAIT_MS", "0")], 4_000..20_000))));
         });
         if self.violations.lock().is_empty() {
             self.folds_to_the_end();
         }
         let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        println!(
+            "passes gathered {} times and held {} times, {} corrections",
+            count(&self.gathered),
+            count(&self.held),
+            count(&self.corrected)
+        );
+        // Of a short history, or one that has ended early, none may have been planned yet.
+        let is_long = self.violations.lock().is_empty() && number("RAPPORT_STATISTICS_SECONDS", 8) >= 20;
+        let overlaps = count(&self.gathered).min(count(&self.held)).min(count(&self.corrected));
+        assert!(overlaps > 0 || !is_long, "no pass has overlapped by plan");
         println!(
             "{} comparisons with {} sums, {} writes, {} processes killed: {} differences",
             count(&self.comparisons),
@@ -213,14 +250,14 @@ impl History {
             count(&self.kills),
             self.violations.lock().len()
         );
+        let drop = format!("DROP DATABASE {} WITH (FORCE)", self.database.name());
+        SERVER.database("postgres").run(&drop);
         (count(&self.comparisons), self.violations.into_inner())
     }
 
     /// Once nobody writes, everything is folded, into the right days.
     fn folds_to_the_end(&self) {
-        let mut settings = vec![("DATABASE_URL", self.database.url.as_str())];
-        settings.extend(self.mutant.as_deref().map(|mutant| ("RAPPORT_MUTANT", mutant)));
-        let worker = Program::work(&settings);
+        let worker = Program::work(&self.of_workers());
         until("everything is folded", || {
             let missing = "SELECT (SELECT count(*) FROM stat_deltas) + (SELECT count(*) FROM businesses b
                 WHERE NOT EXISTS (SELECT FROM stat_zones z WHERE z.business_id = b.id AND z.zone = b.time_zone))";
@@ -252,8 +289,23 @@ fn number(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|number| number.parse().ok()).unwrap_or(default)
 }
 
-fn conn_cell(conn: &mut PgConnection, sql: &str) -> String {
-    crate::support::statement(sql).scalar::<String>(conn).expect("a cell").expect("a row")
+/// The only cell of the only row.
+fn scalar<T: ScalarType>(conn: &mut PgConnection, sql: Statement) -> T {
+    sql.scalar::<T>(conn).expect("a cell").expect("a row")
+}
+
+/// The server of all histories of this process: one that has prepared transactions.
+static SERVER: LazyLock<OwnServer> = LazyLock::new(|| {
+    OwnServer::start("statistics").database("postgres").run("ALTER SYSTEM SET max_prepared_transactions = 16");
+    OwnServer::start("statistics")
+});
+
+fn create_database() -> Database {
+    static NUMBER: AtomicU64 = AtomicU64::new(0);
+    let name = format!("history_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
+    let database = SERVER.create(&name, "TEMPLATE template0 ENCODING 'UTF8'");
+    migrate::run(&database.url).expect("migrations");
+    database
 }
 
 /// A day within the rows of the writers.
@@ -275,7 +327,8 @@ fn sums_equal_the_recount_at_every_moment() {
     }
 }
 
-/// Runs the history in a process of its own for each deliberate bug, which must be found within a minute.
+/// Runs the history in a process of its own for each deliberate bug, which must be found within half a minute: it takes
+/// some seconds.
 #[cfg(feature = "mutants")]
 #[test]
 fn each_mutant_of_the_statistics_is_detected() {
@@ -284,7 +337,7 @@ fn each_mutant_of_the_statistics_is_detected() {
         let output = std::process::Command::new(test)
             .args(["statistics_consistency::sums_equal_the_recount_at_every_moment", "--exact", "--nocapture"])
             .env("RAPPORT_MUTANT", name)
-            .env("RAPPORT_STATISTICS_SECONDS", "60")
+            .env("RAPPORT_STATISTICS_SECONDS", "30")
             .output()
             .expect("the tests");
         let said = String::from_utf8_lossy(&output.stdout);

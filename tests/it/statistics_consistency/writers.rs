@@ -1,9 +1,12 @@
 //! What writers do: rows of every kind that is counted, by every way of writing, in transactions of every kind.
 
+use std::fmt::Display;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use chrono::NaiveDate;
+use diesel::QueryResult;
 use diesel::connection::SimpleConnection;
 use diesel::pg::PgConnection;
 use rand::rngs::StdRng;
@@ -15,7 +18,7 @@ use super::History;
 use crate::support::Database;
 
 /// Zones with offsets of 15, 30 and 45 minutes, and with days of 23, 24.5 and 25 hours about [`today`].
-const ZONES: [&str; 8] = [
+pub const ZONES: [&str; 8] = [
     "Europe/Berlin",
     "America/Havana",
     "Asia/Kathmandu",
@@ -36,7 +39,7 @@ const INSTANT: &str = "(timestamptz '2026-11-01 00:00:00+00' + (random() * 100 -
     + (random() * 3 - 1) * interval '1 second')";
 
 /// Makes members, and what rows refer to.
-pub fn fill(database: &Database, businesses: &[Uuid; 3], constant: i64) {
+pub fn fill(database: &Database, businesses: &[Uuid; 4], constant: i64) {
     for business in businesses {
         database.run(&format!(
             "WITH made AS (INSERT INTO users (id, email, name) SELECT gen_random_uuid(), gen_random_uuid() || '@example.com', 'Anna' FROM generate_series(1, 3) RETURNING id)
@@ -67,11 +70,6 @@ pub fn break_triggers(database: &Database, mutant: Option<&str>) {
                 ));
             }
         }
-        // Two passes overlap more often when each takes longer.
-        Some("fold-without-lock") => database.run(
-            "DO $do$ BEGIN EXECUTE replace(pg_get_functiondef('rapport_fold_turns'::regproc), 'FROM unnest(businesses, places) k (business_id, place)',
-                'FROM unnest(businesses, places) k (business_id, place) CROSS JOIN (SELECT pg_sleep(0.05) OFFSET 0) p'); END $do$",
-        ),
         _ => {}
     }
 }
@@ -79,7 +77,7 @@ pub fn break_triggers(database: &Database, mutant: Option<&str>) {
 /// A conversation in which much is written.
 const BUSY: &str = "01939d5e-0000-7000-8000-00000000b005";
 
-fn booking(business: Uuid, count: i64, staff: &str) -> String {
+pub fn booking(business: Uuid, count: i64, staff: &str) -> String {
     format!(
         "INSERT INTO bookings (business_id, code, service_id, staff_id, customer_name, starts_at, ends_at, time_zone, day, status, price_minor, currency)
          SELECT '{business}', left(gen_random_uuid()::text, 13), {service}, {staff}, 'Ola', s.at, s.at + interval '30 minutes', 'UTC', '2026-11-01',
@@ -90,6 +88,27 @@ fn booking(business: Uuid, count: i64, staff: &str) -> String {
     )
 }
 
+/// Has the days of a business be of another zone.
+pub fn turned(business: Uuid) -> String {
+    let zone = ZONES.choose(&mut rand::rng()).expect("zones");
+    format!("UPDATE businesses SET time_zone = '{zone}' WHERE id = '{business}'; {}", shuffled(business))
+}
+
+/// Bookings change their status, and stay as many.
+fn shuffled(business: Uuid) -> String {
+    format!(
+        "UPDATE bookings SET status = (ARRAY['confirmed', 'completed', 'cancelled'])[1 + (random() * 2)::int] WHERE {}",
+        few(business, "bookings", 10)
+    )
+}
+
+/// The same rows by COPY, over a file of the server.
+fn copied(insert: &str, file: &Path) -> String {
+    let (table, rows) = insert.strip_prefix("INSERT INTO ").and_then(|rest| rest.split_once("SELECT ")).expect("rows");
+    let file = file.display();
+    format!("COPY (SELECT {rows}) TO '{file}'; COPY {table} FROM '{file}'")
+}
+
 /// The id of a random row, or none.
 fn some(business: Uuid, table: &str) -> String {
     let id = if table == "memberships" { "user_id" } else { "id" };
@@ -97,7 +116,7 @@ fn some(business: Uuid, table: &str) -> String {
 }
 
 /// A condition for a few random rows of a table.
-fn few(business: Uuid, table: &str, count: u32) -> String {
+pub fn few(business: Uuid, table: &str, count: impl Display) -> String {
     format!(
         "business_id = '{business}' AND id IN (SELECT id FROM {table} WHERE business_id = '{business}' ORDER BY random() LIMIT {count})"
     )
@@ -107,6 +126,8 @@ pub struct Writer<'h> {
     history: &'h History,
     random: StdRng,
     conn: PgConnection,
+    /// The file by which it copies rows.
+    copy: PathBuf,
 }
 
 impl<'h> Writer<'h> {
@@ -114,14 +135,15 @@ impl<'h> Writer<'h> {
         let mut conn = history.database.connect();
         // A conflict of two writers is no subject here.
         conn.batch_execute("SET lock_timeout = '500ms'; SET deadlock_timeout = '50ms'").expect("settings");
-        Self { history, random: StdRng::seed_from_u64(seed as u64), conn }
+        let copy = history.copies.join(seed.to_string());
+        Self { history, random: StdRng::seed_from_u64(seed as u64), conn, copy }
     }
 
     pub fn run(mut self) {
         while self.history.goes_on() {
-            let changes = self.transaction();
+            let done = if self.random.random_bool(0.1) { self.in_two_phases() } else { self.in_one() };
             // Some fail: two bookings at the same time, a deadlock.
-            if self.conn.batch_execute(&changes).is_err() {
+            if done.is_err() {
                 let _ = self.conn.batch_execute("ROLLBACK; RESET session_replication_role");
             }
             self.history.writes.fetch_add(1, Ordering::Relaxed);
@@ -141,6 +163,22 @@ impl<'h> Writer<'h> {
             let _ = self.conn.batch_execute(&changes);
             std::thread::sleep(Duration::from_millis(self.random.random_range(0..15)));
         }
+    }
+
+    fn in_one(&mut self) -> QueryResult<()> {
+        let changes = self.transaction();
+        self.conn.batch_execute(&changes)
+    }
+
+    /// A transaction that belongs to no session for a while, and is ended by another one.
+    fn in_two_phases(&mut self) -> QueryResult<()> {
+        let name = Uuid::now_v7();
+        let changes = format!("BEGIN; {}; {}; PREPARE TRANSACTION '{name}'", self.change(), self.change());
+        self.conn.batch_execute(&changes)?;
+        std::thread::sleep(Duration::from_millis(self.random.random_range(0..300)));
+        let end = if self.random.random_bool(0.8) { "COMMIT" } else { "ROLLBACK" };
+        self.history.database.run(&format!("{end} PREPARED '{name}'"));
+        Ok(())
     }
 
     /// A transaction: one statement, several, with a savepoint, open for a while, rolled back.
@@ -164,6 +202,12 @@ impl<'h> Writer<'h> {
     }
 
     fn change(&mut self) -> String {
+        let change = self.any_change();
+        let is_insert = change.starts_with("INSERT INTO") && !change.contains(';');
+        if is_insert && self.random.random_bool(0.3) { copied(&change, &self.copy) } else { change }
+    }
+
+    fn any_change(&mut self) -> String {
         let business = self.history.businesses[self.random.random_range(0..2)];
         let count = self.random.random_range(1..15);
         match self.random.random_range(0..24) {
@@ -216,19 +260,9 @@ impl<'h> Writer<'h> {
         )
     }
 
-    /// Bookings change their status, and stay as many.
     fn constant(&mut self) -> String {
         let business = self.history.businesses[2];
-        let changed = format!(
-            "UPDATE bookings SET status = (ARRAY['confirmed', 'completed', 'cancelled'])[1 + (random() * 2)::int] WHERE {}",
-            few(business, "bookings", 10)
-        );
-        let zone = ZONES.choose(&mut self.random).expect("zones");
-        if self.random.random_bool(0.2) {
-            format!("{changed}; UPDATE businesses SET time_zone = '{zone}' WHERE id = '{business}'")
-        } else {
-            changed
-        }
+        if self.random.random_bool(0.2) { turned(business) } else { shuffled(business) }
     }
 
     fn messages(&mut self, business: Uuid, count: u32) -> String {
