@@ -69,6 +69,7 @@ mod statements;
 mod statistics;
 mod statistics_consistency;
 mod statistics_members;
+mod statistics_peers;
 mod supervisor;
 #[cfg(feature = "tls")]
 mod tls;
