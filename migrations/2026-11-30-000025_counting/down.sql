@@ -1,5 +1,5 @@
+LOCK TABLE bookings, messages, conversations, leads, conversation_closings IN ACCESS EXCLUSIVE MODE;
 SELECT pg_advisory_xact_lock(rapport_statistics_lock('00000000-0000-0000-0000-000000000000'));
-LOCK TABLE bookings, messages, conversations, leads, conversation_closings IN SHARE ROW EXCLUSIVE MODE;
 
 SELECT rapport_fold_turns(array_agg(business_id), array_agg(place)) FROM stat_deltas WHERE conversation_id IS NOT NULL HAVING count(*) > 0;
 DELETE FROM stat_quarters WHERE metric ~ '^leads';
@@ -226,3 +226,13 @@ END $$;
 
 INSERT INTO stat_quarters (business_id, metric, quarter, dim, n, amount)
 SELECT business_id, metric, at, dim, sum(n), sum(amount) FROM stat_facts_leads WHERE metric ~ '^leads' GROUP BY 1, 2, 3, 4;
+
+-- Long texts are cut where they were not, or elsewhere: those sums are counted anew, too.
+DO $$
+BEGIN
+    IF EXISTS (SELECT FROM stat_quarters WHERE length(dim) >= 300 AND metric !~ '^leads') THEN
+        DELETE FROM stat_quarters WHERE length(dim) >= 300 AND metric !~ '^leads';
+        INSERT INTO stat_quarters (business_id, metric, quarter, dim, n, amount)
+        SELECT business_id, metric, at, dim, sum(n), sum(amount) FROM stat_facts WHERE length(dim) >= 300 AND metric !~ '^leads' GROUP BY 1, 2, 3, 4;
+    END IF;
+END $$;

@@ -5,9 +5,9 @@
 --
 -- Leads are counted by how far they have come, too, and by how long they waited for a first answer.
 
--- No fold, and no correction, meanwhile, and no writer.
+-- No fold, and no correction, meanwhile; neither readers nor writers, since triggers are dropped.
+LOCK TABLE bookings, messages, conversations, leads, conversation_closings IN ACCESS EXCLUSIVE MODE;
 SELECT pg_advisory_xact_lock(rapport_statistics_lock('00000000-0000-0000-0000-000000000000'));
-LOCK TABLE bookings, messages, conversations, leads, conversation_closings IN SHARE ROW EXCLUSIVE MODE;
 
 -- What is counted: of each row `r` of a table that is not deleted, where the condition holds, one of `metric` for `dim` at a time,
 -- with an amount. (Texts that may be long are cut: a dimension is part of a key.)
@@ -30,7 +30,7 @@ CREATE FUNCTION rapport_facts() RETURNS TABLE (counted text, metric text, condit
     ('leads', 'leads.source', 'r.source IS NOT NULL', $$concat(left(r.source, 300), '/', r.status, '/', r.furthest_stage)$$, 'r.entered_at', '0'),
     ('leads', 'leads.campaign', 'r.campaign_id IS NOT NULL', $$concat(r.campaign_id, '/', r.status, '/', r.furthest_stage)$$, 'r.entered_at', '0'),
     ('leads', 'leads.assignee', 'r.assignee_id IS NOT NULL', $$concat(r.assignee_id, '/', r.status, '/', r.furthest_stage)$$, 'r.entered_at', '0'),
-    ('leads', 'leads.first_touch', 'rapport_is_counted(r.entered_at) AND r.first_touch_at >= r.entered_at AND isfinite(r.first_touch_at)',
+    ('leads', 'leads.first_touch', 'rapport_is_counted(r.entered_at) AND rapport_is_counted(r.first_touch_at) AND r.first_touch_at >= r.entered_at',
         'rapport_duration_bucket(extract(epoch FROM r.first_touch_at - r.entered_at))', 'r.entered_at', 'extract(epoch FROM r.first_touch_at - r.entered_at)'),
     ('leads', 'closed', $$r.status IN ('won', 'lost')$$, $$concat(r.status, '/', left(r.currency, 300))$$, 'r.closed_at', 'coalesce(r.value_minor, 0)'),
     ('leads', 'closed.source', $$r.status IN ('won', 'lost') AND r.source IS NOT NULL$$,
@@ -52,6 +52,10 @@ SELECT business_id, metric, at, dim, sum(n), sum(amount) FROM stat_deltas WHERE 
 ON CONFLICT (business_id, metric, quarter, dim) DO UPDATE SET n = q.n + excluded.n, amount = q.amount + excluded.amount;
 DELETE FROM stat_deltas;
 DELETE FROM stat_zones;
+-- Of businesses that are gone, which the fold would have found by their changes.
+DELETE FROM stat_quarters q WHERE NOT EXISTS (SELECT FROM businesses b WHERE b.id = q.business_id);
+DELETE FROM stat_days d WHERE NOT EXISTS (SELECT FROM businesses b WHERE b.id = d.business_id);
+DELETE FROM stat_turns t WHERE NOT EXISTS (SELECT FROM businesses b WHERE b.id = t.business_id);
 
 -- squawk-ignore ban-drop-view
 DROP VIEW stat_differences, stat_unfolded;
@@ -135,7 +139,7 @@ SET search_path = public, pg_temp SET enable_seqscan = off SET enable_bitmapscan
         CROSS JOIN LATERAL rapport_turn_facts(t.answered_at, t.author_id, t.seconds) f
         GROUP BY 1, 2, 3, 4 HAVING sum(t.sign * f.n) <> 0 OR sum(t.sign * f.amount) <> 0
     ), parts AS (
-        SELECT d.business_id, row_number() OVER (PARTITION BY d.business_id) / 1000 AS part, (d.metric, d.dim, d.at, d.n, d.amount)::stat_fact AS fact
+        SELECT d.business_id, row_number() OVER (PARTITION BY d.business_id) / 20 AS part, (d.metric, d.dim, d.at, d.n, d.amount)::stat_fact AS fact
         FROM differences d
     ), appended AS (
         INSERT INTO stat_deltas AS d (business_id, facts) SELECT p.business_id, array_agg(p.fact) FROM parts p GROUP BY p.business_id, p.part
@@ -150,7 +154,9 @@ REVOKE EXECUTE ON FUNCTION rapport_fold_turns(uuid[], bigint[], uuid[]) FROM PUB
 CREATE OR REPLACE FUNCTION rapport_correct_statistics(business uuid) RETURNS bigint LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
 DECLARE
     corrected bigint;
+    turns bigint;
     counted text;
+    businesses uuid[];
 BEGIN
     -- The snapshot would be older than the lock: what the last correction has added would be added again.
     IF current_setting('transaction_isolation') <> 'read committed' THEN
@@ -159,15 +165,26 @@ BEGIN
     LOCK TABLE bookings, messages, conversations, leads, conversation_closings IN ACCESS SHARE MODE;
     IF business IS NULL THEN
         PERFORM pg_advisory_xact_lock(rapport_statistics_lock('00000000-0000-0000-0000-000000000000'));
-        PERFORM rapport_fold_turns('{}', '{}', ARRAY(SELECT id FROM businesses UNION SELECT business_id FROM stat_turns UNION SELECT business_id FROM stat_deltas));
+        businesses := ARRAY(SELECT b.id FROM public.businesses b UNION SELECT business_id FROM stat_turns UNION SELECT business_id FROM stat_deltas);
     ELSE
         PERFORM pg_advisory_xact_lock_shared(rapport_statistics_lock('00000000-0000-0000-0000-000000000000'));
         PERFORM pg_advisory_xact_lock(rapport_statistics_lock(business));
-        PERFORM rapport_fold_turns('{}', '{}', ARRAY[business]);
+        businesses := ARRAY[business];
     END IF;
+    -- Turns that are counted wrongly, but for conversations that the fold would look at anyway.
+    SELECT count(*) INTO turns FROM (
+        (SELECT w.business_id, w.conversation_id, w.message_id, w.answered_at, w.author_id, w.seconds FROM stat_turns_now w WHERE w.business_id = ANY (businesses)
+         EXCEPT SELECT s.business_id, s.conversation_id, s.message_id, s.answered_at, s.author_id, s.seconds FROM stat_turns s WHERE s.business_id = ANY (businesses))
+        UNION ALL
+        (SELECT s.business_id, s.conversation_id, s.message_id, s.answered_at, s.author_id, s.seconds FROM stat_turns s WHERE s.business_id = ANY (businesses)
+         EXCEPT SELECT w.business_id, w.conversation_id, w.message_id, w.answered_at, w.author_id, w.seconds FROM stat_turns_now w WHERE w.business_id = ANY (businesses))) t
+    LEFT JOIN (SELECT DISTINCT business_id, conversation_id FROM stat_deltas WHERE conversation_id IS NOT NULL) c
+        ON c.business_id = t.business_id AND c.conversation_id = t.conversation_id
+    WHERE c.conversation_id IS NULL;
+    PERFORM rapport_fold_turns('{}', '{}', businesses);
     IF business IS NULL THEN
         WITH parts AS (
-            SELECT d.business_id, row_number() OVER (PARTITION BY d.business_id) / 1000 AS part, (d.metric, d.dim, d.at, d.n, d.amount)::stat_fact AS fact
+            SELECT d.business_id, row_number() OVER (PARTITION BY d.business_id) / 20 AS part, (d.metric, d.dim, d.at, d.n, d.amount)::stat_fact AS fact
             FROM stat_differences d
         ), appended AS (
             INSERT INTO stat_deltas AS a (business_id, facts) SELECT p.business_id, array_agg(p.fact) FROM parts p GROUP BY p.business_id, p.part RETURNING a.facts
@@ -175,13 +192,14 @@ BEGIN
         SELECT coalesce(sum(cardinality(a.facts)), 0) INTO corrected FROM appended a;
     ELSE
         WITH parts AS (
-            SELECT row_number() OVER () / 1000 AS part, (d.metric, d.dim, d.at, d.n, d.amount)::stat_fact AS fact
+            SELECT row_number() OVER () / 20 AS part, (d.metric, d.dim, d.at, d.n, d.amount)::stat_fact AS fact
             FROM stat_differences d WHERE d.business_id = business
         ), appended AS (
             INSERT INTO stat_deltas AS a (business_id, facts) SELECT business, array_agg(p.fact) FROM parts p GROUP BY p.part RETURNING a.facts
         )
         SELECT coalesce(sum(cardinality(a.facts)), 0) INTO corrected FROM appended a;
     END IF;
+    corrected := corrected + turns;
     IF corrected > 0 THEN
         -- Answers that were computed from them are cached by these tables.
         FOREACH counted IN ARRAY '{bookings,messages,conversations,leads}'::text[] LOOP
@@ -193,11 +211,14 @@ END $$;
 
 CREATE OR REPLACE FUNCTION rapport_mark_conversation() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 BEGIN
+    -- (Cached answers that depend on closings depend on conversations.)
     IF TG_OP <> 'INSERT' THEN
         INSERT INTO stat_deltas (business_id, facts, conversation_id) VALUES (OLD.business_id, '{}', OLD.conversation_id);
+        INSERT INTO change_log (business_id, xid, changed, touched) VALUES (OLD.business_id, pg_current_xact_id(), 'conversations', ARRAY[OLD.conversation_id]);
     END IF;
     IF TG_OP <> 'DELETE' THEN
         INSERT INTO stat_deltas (business_id, facts, conversation_id) VALUES (NEW.business_id, '{}', NEW.conversation_id);
+        INSERT INTO change_log (business_id, xid, changed, touched) VALUES (NEW.business_id, pg_current_xact_id(), 'conversations', ARRAY[NEW.conversation_id]);
     END IF;
     RETURN NULL;
 END $$;
@@ -319,3 +340,13 @@ SELECT rapport_count_rows(t) FROM unnest('{bookings,messages,conversations,leads
 
 INSERT INTO stat_quarters (business_id, metric, quarter, dim, n, amount)
 SELECT business_id, metric, at, dim, sum(n), sum(amount) FROM stat_facts_leads WHERE metric ~ '^leads' GROUP BY 1, 2, 3, 4;
+
+-- Long texts are cut where they were not, or elsewhere: those sums are counted anew, too.
+DO $$
+BEGIN
+    IF EXISTS (SELECT FROM stat_quarters WHERE length(dim) >= 300 AND metric !~ '^leads') THEN
+        DELETE FROM stat_quarters WHERE length(dim) >= 300 AND metric !~ '^leads';
+        INSERT INTO stat_quarters (business_id, metric, quarter, dim, n, amount)
+        SELECT business_id, metric, at, dim, sum(n), sum(amount) FROM stat_facts WHERE length(dim) >= 300 AND metric !~ '^leads' GROUP BY 1, 2, 3, 4;
+    END IF;
+END $$;

@@ -35,11 +35,14 @@ struct Turn {
 pub fn sums(conn: &mut PgConnection, question: &Question<'_>) -> Result<Vec<Sum>> {
     let mut sql = Statement::new("SELECT concat_ws('|', time_zone, opening_hours) FROM businesses WHERE id = ");
     let business = sql.bind(question.business).scalar::<String>(conn)?.unwrap_or_default();
-    let hours = business.split_once('|').and_then(|(zone, text)| Some((zone, OpeningHours::parse(text).ok()?)));
-    let Some((zone, hours)) = hours else {
+    let Some((zone, text)) = business.split_once('|') else {
         let detail = "The business has no `opening_hours`. Set them first, such as `Mo-Fr 09:00-17:30`.";
         return Err(refused("hours", "required", detail));
     };
+    // Written past the API.
+    let hours = OpeningHours::parse(text).map_err(|detail| {
+        refused("hours", "format", &format!("The `opening_hours` of the business are wrong: {detail}"))
+    })?;
     let turns = turns(question).load::<Turn>(conn)?;
     if turns.len() > MAX_TURNS {
         let detail = format!("There are more than {MAX_TURNS} answers in the period. Ask for a shorter one.");
@@ -90,7 +93,7 @@ pub fn turns(question: &Question<'_>) -> Statement {
     );
     sql.bind(question.business).sql(
         ") SELECT answered_at, (seconds * 1000000)::bigint AS microseconds, author_id FROM stat_turns \
-         WHERE conversation_id NOT IN (SELECT conversation_id FROM changed) AND business_id = ",
+         WHERE NOT EXISTS (SELECT FROM changed c WHERE c.conversation_id = stat_turns.conversation_id) AND business_id = ",
     );
     sql.bind(question.business).sql(" AND answered_at >= ").bind(first).sql(" AND answered_at < ").bind(last);
     sql.sql(

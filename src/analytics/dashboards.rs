@@ -52,7 +52,7 @@ pub struct SalesDashboard {
     pub period: DashboardPeriod,
     pub leads: LeadFigures,
     /// Of as many days before.
-    pub previous: LeadFigures,
+    pub previous: PreviousLeads,
     pub data: Vec<Bucket<LeadFigures>>,
     /// How far the leads have come that entered.
     pub funnel: Vec<FunnelStage>,
@@ -72,6 +72,15 @@ pub struct SalesDashboard {
     pub won: Vec<ListedLead>,
 }
 
+/// The leads of as many days before.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct PreviousLeads {
+    pub from: NaiveDate,
+    pub to: NaiveDate,
+    #[serde(flatten)]
+    pub leads: LeadFigures,
+}
+
 /// What those who answer look at.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct InboxDashboard {
@@ -81,7 +90,7 @@ pub struct InboxDashboard {
     pub conversations: ConversationFigures,
     pub first_response: ResponseFigures,
     /// Of as many days before.
-    pub previous: InboxFigures,
+    pub previous: PreviousInbox,
     pub data: Vec<Bucket<MessageFigures>>,
     /// The members who answered most.
     pub members: Vec<Ranked<ResponseFigures>>,
@@ -91,9 +100,11 @@ pub struct InboxDashboard {
     pub waiting: Vec<ListedConversation>,
 }
 
-/// The figures of an inbox.
+/// The figures of an inbox, of as many days before.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct InboxFigures {
+pub struct PreviousInbox {
+    pub from: NaiveDate,
+    pub to: NaiveDate,
     pub messages: MessageFigures,
     pub conversations: ConversationFigures,
     pub first_response: ResponseFigures,
@@ -107,7 +118,7 @@ pub struct BookingsDashboard {
     pub bookings: BookingFigures,
     pub revenue: RevenueFigures,
     /// Of as many days before.
-    pub previous: CalendarFigures,
+    pub previous: PreviousCalendar,
     pub data: Vec<Bucket<BookingFigures>>,
     /// The services that are booked most.
     pub services: Vec<Ranked<BookingFigures>>,
@@ -121,9 +132,11 @@ pub struct BookingsDashboard {
     pub to_confirm: i64,
 }
 
-/// The figures of a calendar.
+/// The figures of a calendar, of as many days before.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct CalendarFigures {
+pub struct PreviousCalendar {
+    pub from: NaiveDate,
+    pub to: NaiveDate,
     pub bookings: BookingFigures,
     pub revenue: RevenueFigures,
 }
@@ -143,10 +156,14 @@ pub struct Ranked<F: ToSchema> {
 /// The sums of a dashboard, in the buckets of the previous period and then of its own.
 pub struct Figured<'s> {
     pub sums: &'s [Sum],
+    /// Those of the rankings, of the whole period.
+    pub ranked: Vec<Sum>,
     /// How many buckets are of the previous period.
     pub before: usize,
     pub buckets: Buckets,
     pub period: DashboardPeriod,
+    /// The first and the last day of the previous period.
+    pub previous: (NaiveDate, NaiveDate),
 }
 
 impl Figured<'_> {
@@ -165,7 +182,7 @@ impl Figured<'_> {
         self.figures(sources, |bucket| bucket >= self.before)
     }
 
-    fn previous<F: Figures>(&self, sources: &[Source]) -> F {
+    fn earlier<F: Figures>(&self, sources: &[Source]) -> F {
         self.figures(sources, |bucket| bucket < self.before)
     }
 
@@ -183,7 +200,7 @@ impl Figured<'_> {
     fn ranking<F: Figures + ToSchema>(&self, sources: &[Source]) -> Vec<Ranked<F>> {
         let mut groups: BTreeMap<&str, F> = BTreeMap::new();
         for source in sources {
-            for sum in self.sums.iter().filter(|sum| sum.metric == source.metric && sum.bucket >= self.before) {
+            for sum in self.ranked.iter().filter(|sum| sum.metric == source.metric) {
                 let parts = source.split(&sum.dim);
                 if let Some(group) = parts.group {
                     groups.entry(group).or_default().add(source.metric, &parts.values, sum.n, sum.amount);
@@ -236,9 +253,10 @@ pub fn sales(conn: &mut PgConnection, tenant: &Tenant, figured: Figured<'_>) -> 
     let funnel: FunnelFigures = figured.total(&dashboard::FUNNEL);
     let mut sources: Vec<Ranked<LeadFigures>> = figured.ranking(&dashboard::SOURCES);
     sources.iter_mut().for_each(|source| source.name = Some(source.group.clone()));
+    let (from, to) = figured.previous;
     Ok(SalesDashboard {
         leads: figured.total(&dashboard::LEADS),
-        previous: figured.previous(&dashboard::LEADS),
+        previous: PreviousLeads { from, to, leads: figured.earlier(&dashboard::LEADS) },
         data: figured.data(&dashboard::LEADS),
         funnel: funnel.stages(None),
         first_touch: funnel.first_touch,
@@ -258,14 +276,17 @@ pub fn inbox(conn: &mut PgConnection, tenant: &Tenant, figured: Figured<'_>) -> 
     name(conn, tenant, "business_users", &mut members)?;
     let open = open_conversations(tenant.id()).first::<OpenConversations>(conn)?.unwrap_or_default();
     let waiting = waiting_conversations(tenant.id()).load::<ListedConversation>(conn)?;
+    let (from, to) = figured.previous;
     Ok(InboxDashboard {
         messages: figured.total(&dashboard::MESSAGES),
         conversations: figured.total(&dashboard::CONVERSATIONS),
         first_response: figured.total(&dashboard::RESPONSES),
-        previous: InboxFigures {
-            messages: figured.previous(&dashboard::MESSAGES),
-            conversations: figured.previous(&dashboard::CONVERSATIONS),
-            first_response: figured.previous(&dashboard::RESPONSES),
+        previous: PreviousInbox {
+            from,
+            to,
+            messages: figured.earlier(&dashboard::MESSAGES),
+            conversations: figured.earlier(&dashboard::CONVERSATIONS),
+            first_response: figured.earlier(&dashboard::RESPONSES),
         },
         data: figured.data(&dashboard::MESSAGES),
         members,
@@ -287,12 +308,15 @@ pub fn bookings(
     name(conn, tenant, "staff", &mut staff)?;
     let bookings_today = bookings_within(tenant.id(), begins, ends).load::<ListedBooking>(conn)?;
     let to_confirm = count_to_confirm(tenant.id(), begins).scalar::<i64>(conn)?.unwrap_or_default();
+    let (from, to) = figured.previous;
     Ok(BookingsDashboard {
         bookings: figured.total(&dashboard::BOOKINGS),
         revenue: figured.total(&dashboard::BOOKINGS),
-        previous: CalendarFigures {
-            bookings: figured.previous(&dashboard::BOOKINGS),
-            revenue: figured.previous(&dashboard::BOOKINGS),
+        previous: PreviousCalendar {
+            from,
+            to,
+            bookings: figured.earlier(&dashboard::BOOKINGS),
+            revenue: figured.earlier(&dashboard::BOOKINGS),
         },
         data: figured.data(&dashboard::BOOKINGS),
         services,

@@ -4,15 +4,18 @@
 //! a reader sees each change once, whenever it reads. A process that ends within a pass leaves everything as it was.
 
 use std::cell::Cell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::{DateTime, Utc};
 use diesel::QueryableByName;
 use diesel::sql_types::{Array, BigInt, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use parking_lot::Mutex;
 use uuid::Uuid;
 
+use super::fold_days::{boundaries, forget, rebuild};
 use super::fold_sql::{
     BEHIND, DESCRIBED, DESCRIBED_DELTAS, DESCRIBED_FACTS, ELSEWHERE, FOLD, FOLD_AMOUNT, FOLD_DAY, FOLD_FACT,
     FOLD_TAKEN, GONE, TRY_LOCK,
@@ -20,7 +23,7 @@ use super::fold_sql::{
 use super::period::zone_or_utc;
 use crate::background::{BackgroundTask, TaskOutcome};
 use crate::base::error::{Error, Result};
-use crate::base::zones::{self, Zone};
+use crate::base::zones;
 use crate::db::{Db, Statement, Tx};
 
 /// Pause between passes: what is not folded is about this old, and readers add it up.
@@ -31,10 +34,9 @@ const PAUSE: Duration = Duration::from_millis(400);
 const PAUSE: Duration = Duration::from_millis(20);
 /// Businesses of one pass, whose locks it holds.
 const MAX_BUSINESSES: u32 = 100;
-/// Changes folded in one pass: a fraction of a second's work, also where each is of another conversation, which is read again.
-const MAX_FOLDED: i64 = 4_000;
-/// Rows of a business that is gone, removed in one pass.
-const MAX_FORGOTTEN: u32 = 20_000;
+/// Changes folded in one pass: a fraction of a second's work, also where each is of another conversation, which is read again, or has
+/// as many facts as one may have (20).
+const MAX_FOLDED: i64 = 2_000;
 /// How often it looks for businesses whose days are of another zone or of other rules than they should be.
 const ZONE_CHECK: Duration = Duration::from_secs(10);
 /// Businesses whose days are made anew in one transaction.
@@ -44,7 +46,8 @@ const NEWER_SECONDS: i64 = 60;
 
 /// The task that folds.
 pub fn task(db: Db) -> BackgroundTask {
-    let fold = Rc::new(Fold { db, most: Cell::new(MAX_FOLDED), zones_checked: Cell::new(None) });
+    let fold =
+        Rc::new(Fold { db, is_careful: Cell::new(false), limits: Arc::default(), zones_checked: Cell::new(None) });
     BackgroundTask::new("statistics", PAUSE, move || {
         let fold = fold.clone();
         async move { fold.run().await }
@@ -53,33 +56,33 @@ pub fn task(db: Db) -> BackgroundTask {
 
 struct Fold {
     db: Db,
-    /// Changes that the next pass folds: fewer after one that failed, as when it took too long.
-    most: Cell<i64>,
+    /// Whether the next pass folds one business after the other: after one that failed, so that a failing business does not keep the
+    /// others.
+    is_careful: Cell<bool>,
+    /// How many changes are folded at once of businesses that have failed: half as many each time, as when it took too long.
+    limits: Arc<Limits>,
     zones_checked: Cell<Option<Instant>>,
 }
 
+type Limits = Mutex<HashMap<Uuid, i64>>;
+
 impl Fold {
     async fn run(&self) -> Result<TaskOutcome> {
-        let most = self.most.get();
-        self.most.set((most / 2).max(1));
-        // After a pass that failed, one business after the other: a failing one does not keep the others.
-        let is_alone = most < MAX_FOLDED;
-        let pass = self.db.unscoped().write("statistics_fold", move |tx| fold(tx, most, is_alone)).await?;
-        // Slowly back to where it failed.
-        self.most.set((most + most / 8 + 1).min(MAX_FOLDED));
-        if let Some(error) = pass.failed {
-            return Err(error);
-        }
-        if pass.has_more {
+        // Unless this pass succeeds.
+        let (is_careful, limits) = (self.is_careful.replace(true), self.limits.clone());
+        let limited = move |tx: &mut Tx<'_>| fold(tx, is_careful.then_some(&*limits));
+        let pass = self.db.unscoped().write("statistics_fold", limited).await?;
+        self.is_careful.set(!self.limits.lock().is_empty());
+        if pass.has_more && pass.failed.is_none() {
             return Ok(TaskOutcome::Again);
         }
         if self.zones_checked.get().is_none_or(|checked| checked.elapsed() >= ZONE_CHECK) {
-            if self.db.unscoped().write("statistics_zones", rebuild_outdated).await? {
+            if self.db.unscoped().write("statistics_zones", rebuild_outdated).await? && pass.failed.is_none() {
                 return Ok(TaskOutcome::Again);
             }
             self.zones_checked.set(Some(Instant::now()));
         }
-        Ok(TaskOutcome::Rest)
+        pass.failed.map_or(Ok(TaskOutcome::Rest), Err)
     }
 }
 
@@ -130,24 +133,34 @@ struct Pass {
     failed: Option<Error>,
 }
 
-/// Folds changes of some businesses, at most about `most`; `is_alone`: each within a savepoint of its own.
-fn fold(tx: &mut Tx<'_>, most: i64, is_alone: bool) -> Result<Pass> {
+/// Folds changes of some businesses; with `limits`, each within a savepoint of its own.
+fn fold(tx: &mut Tx<'_>, limits: Option<&Limits>) -> Result<Pass> {
     // As TRUNCATE: the tables before the advisory locks.
     Statement::new("LOCK TABLE messages, conversation_closings IN ACCESS SHARE MODE").run(tx)?;
     let found = locked(tx, BEHIND)?;
     #[cfg(feature = "mutants")]
     crate::base::mutants::stall();
-    let share = (most / (found.len().max(1) as i64)).max(1);
+    let share = (MAX_FOLDED / (found.len().max(1) as i64)).max(1);
     let mut pass = Pass::default();
-    if !is_alone {
+    let Some(limits) = limits else {
         pass.has_more = !found.is_empty() && fold_businesses(tx, &found, share)?;
         return Ok(pass);
-    }
+    };
     for business in found {
-        match tx.savepoint(|tx| fold_businesses(tx, &[business], share)) {
-            Ok(has_more) => pass.has_more |= has_more,
+        let limit = limits.lock().get(&business).copied().unwrap_or(share).min(share);
+        match tx.savepoint(|tx| fold_businesses(tx, &[business], limit)) {
+            Ok(has_more) => {
+                pass.has_more |= has_more;
+                let mut limits = limits.lock();
+                // Slowly back to where it failed.
+                match limit + limit / 8 + 1 {
+                    whole if whole >= share => drop(limits.remove(&business)),
+                    more => drop(limits.get_mut(&business).map(|limit| *limit = more)),
+                }
+            }
             Err(error) => {
                 tracing::warn!(%business, %error, "the statistics of a business cannot be folded");
+                limits.lock().insert(business, (limit / 2).max(1));
                 pass.failed = Some(error);
             }
         }
@@ -155,8 +168,8 @@ fn fold(tx: &mut Tx<'_>, most: i64, is_alone: bool) -> Result<Pass> {
     Ok(pass)
 }
 
-/// Folds changes of businesses whose locks are held, `share` of each. Returns whether there is more to do. Queries: two, one for each
-/// zone, and a few for each business whose days have to be made anew.
+/// Folds changes of businesses whose locks are held, `share` of each. Returns whether there is more to do. Queries: two, up to three for
+/// each zone, and a few for each business whose days have to be made anew.
 fn fold_businesses(tx: &mut Tx<'_>, found: &[Uuid], share: i64) -> Result<bool> {
     #[cfg(feature = "mutants")]
     forget_below_watermark(tx, found)?;
@@ -166,7 +179,7 @@ fn fold_businesses(tx: &mut Tx<'_>, found: &[Uuid], share: i64) -> Result<bool> 
     // In a statement of its own: the snapshot of the one that locks may be older than what the last holder has committed.
     for business in described(tx, found, share)? {
         let Some(time_zone) = business.time_zone.clone() else {
-            has_more |= forget(tx, &business)?;
+            has_more |= forget(tx, business.id, business.places.unwrap_or_default())?;
             continue;
         };
         let is_current = business.is_current();
@@ -174,7 +187,7 @@ fn fold_businesses(tx: &mut Tx<'_>, found: &[Uuid], share: i64) -> Result<bool> 
             continue;
         }
         if !is_current {
-            rebuild(tx, &business)?;
+            rebuild(tx, business.id, &time_zone)?;
         }
         let places = business.places.unwrap_or_default();
         has_more |= places.len() as i64 >= share;
@@ -194,9 +207,31 @@ fn fold_businesses(tx: &mut Tx<'_>, found: &[Uuid], share: i64) -> Result<bool> 
         let (days, starts) = boundaries(&zone_or_utc(&zone), quarters.iter().map(DateTime::date_naive));
         let mut sql = Statement::new(FOLD_TAKEN);
         sql.bind(businesses).sql(", ").bind(places).sql(FOLD_DAY).bind(days).sql(")[width_bucket(f.at, ").bind(starts);
-        sql.sql(FOLD_FACT).sql(amount()).sql(FOLD).run(tx)?;
+        if let Some(zeros) = sql.sql(FOLD_FACT).sql(amount()).sql(FOLD).first::<Zeros>(tx)? {
+            remove_zeros(tx, "stat_quarters", zeros.quarters)?;
+            remove_zeros(tx, "stat_days", zeros.days)?;
+        }
     }
     Ok(has_more || found.len() >= MAX_BUSINESSES as usize)
+}
+
+/// Where the sums are that have become 0, such as that of messages which are sent, once all are read.
+#[derive(QueryableByName)]
+struct Zeros {
+    #[diesel(sql_type = Array<Text>)]
+    quarters: Vec<String>,
+    #[diesel(sql_type = Array<Text>)]
+    days: Vec<String>,
+}
+
+/// Removes rows that this transaction has written, and nobody else may write: it holds the locks of their businesses.
+fn remove_zeros(tx: &mut Tx<'_>, table: &'static str, rows: Vec<String>) -> Result<()> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let mut sql = Statement::new("DELETE FROM ");
+    sql.ident(table).sql(" WHERE ctid = ANY (").bind(rows).sql("::text[]::tid[]) AND n = 0 AND amount = 0").run(tx)?;
+    Ok(())
 }
 
 /// What is to be folded of the businesses in a zone: changes, and the quarters in which they count.
@@ -224,15 +259,6 @@ struct TurnChange {
     place: i64,
     #[diesel(sql_type = Array<Timestamptz>)]
     quarters: Vec<DateTime<Utc>>,
-}
-
-/// Returns the days about these dates (UTC), in order, and when they begin in the zone: a quarter of one of the dates is in the last
-/// day that begins before its end. (The program's data, and not the server's, say when a day begins.)
-fn boundaries(zone: &Zone, dates: impl Iterator<Item = NaiveDate>) -> (Vec<NaiveDate>, Vec<DateTime<Utc>>) {
-    let dates: BTreeSet<NaiveDate> = dates.collect();
-    let around = dates.into_iter().flat_map(|date| [date.pred_opt(), Some(date), date.succ_opt()]);
-    let days: BTreeSet<NaiveDate> = around.flatten().collect();
-    days.into_iter().filter_map(|day| Some((day, zone.day_start(day)?))).unzip()
 }
 
 /// The greatest place of each business that this process has folded.
@@ -290,12 +316,12 @@ fn rebuild_outdated(tx: &mut Tx<'_>) -> Result<bool> {
     let (known, gone): (Vec<Business>, Vec<Business>) =
         described(tx, &found, 0)?.into_iter().partition(|business| business.time_zone.is_some());
     let mut has_more = false;
-    for business in &gone {
-        has_more |= forget(tx, business)?;
+    for business in gone {
+        has_more |= forget(tx, business.id, business.places.unwrap_or_default())?;
     }
     let outdated: Vec<Business> = known.into_iter().filter(|business| !business.is_current()).collect();
     for business in &outdated {
-        rebuild(tx, business)?;
+        rebuild(tx, business.id, business.time_zone.as_deref().unwrap_or_default())?;
     }
     Ok(has_more || outdated.len() >= MAX_REBUILT as usize)
 }
@@ -345,45 +371,4 @@ fn described(tx: &mut Tx<'_>, businesses: &[Uuid], share: i64) -> Result<Vec<Bus
     let mut sql = Statement::new(DESCRIBED);
     sql.bind(businesses.to_vec()).sql(DESCRIBED_DELTAS).bind(share).sql(DESCRIBED_FACTS);
     Ok(sql.load::<Business>(tx)?)
-}
-
-/// Makes the days of a business from its quarters.
-fn rebuild(tx: &mut Tx<'_>, business: &Business) -> Result<()> {
-    let name = business.time_zone.as_deref().unwrap_or_default();
-    let zone = zone_or_utc(name);
-    let mut sql =
-        Statement::new("SELECT DISTINCT (quarter AT TIME ZONE 'UTC')::date FROM stat_quarters WHERE business_id = ");
-    let dates = sql.bind(business.id).scalars::<NaiveDate>(tx)?;
-    let (days, starts) = boundaries(&zone, dates.into_iter());
-    let mut sql = Statement::new("DELETE FROM stat_days WHERE business_id = ");
-    sql.bind(business.id).run(tx)?;
-    #[cfg(feature = "mutants")]
-    crate::base::mutants::stall();
-    let mut sql = Statement::new(
-        "INSERT INTO stat_days (business_id, metric, day, dim, n, amount) SELECT business_id, metric, (",
-    );
-    sql.bind(days).sql(")[width_bucket(quarter, ").bind(starts);
-    sql.sql(")], dim, sum(n), sum(amount) FROM stat_quarters WHERE business_id = ").bind(business.id);
-    sql.sql(" GROUP BY 1, 2, 3, 4").run(tx)?;
-    let mut sql = Statement::new("INSERT INTO stat_zones (business_id, zone, rules, release) VALUES (");
-    sql.bind(business.id).sql(", ").bind(name).sql(", ").bind(&*zone.rules()).sql(", ").bind(zones::data().version);
-    sql.sql(") ON CONFLICT (business_id) DO UPDATE SET zone = excluded.zone, rules = excluded.rules, release = excluded.release, rebuilt_at = now()");
-    sql.run(tx)?;
-    Ok(())
-}
-
-/// Removes some of what is kept of a business that is gone: first the sums, at last the changes by which it is found. Returns whether there
-/// is more.
-fn forget(tx: &mut Tx<'_>, business: &Business) -> Result<bool> {
-    for table in ["stat_turns", "stat_quarters", "stat_days", "stat_zones"] {
-        let mut sql = Statement::new("DELETE FROM ");
-        sql.ident(table).sql(" WHERE ctid = ANY (ARRAY(SELECT ctid FROM ").ident(table).sql(" WHERE business_id = ");
-        if sql.bind(business.id).sql(" LIMIT ").number(MAX_FORGOTTEN).sql("))").run(tx)? > 0 {
-            return Ok(true);
-        }
-    }
-    // Those that were seen: should a business of this id be made again, its changes are others.
-    let mut sql = Statement::new("DELETE FROM stat_deltas WHERE business_id = ");
-    sql.bind(business.id).sql(" AND place = ANY (").bind(business.places.clone().unwrap_or_default()).sql(")");
-    Ok(sql.run(tx)? > 0)
 }

@@ -44,6 +44,7 @@ pub const FOLD_DAY: &str = ") k (business_id, place) WHERE d.business_id = k.bus
 pub const FOLD_FACT: &str = ")] AS day, f.dim, f.n, ";
 /// A mutant forgets it.
 pub const FOLD_AMOUNT: &str = "f.amount";
+/// Returns the rows whose sums have become 0.
 pub const FOLD: &str = " FROM taken t CROSS JOIN LATERAL unnest(t.facts) f
     ), summed AS MATERIALIZED (
         SELECT business_id, metric, at, day, dim, sum(n) AS n, sum(amount) AS amount FROM counted
@@ -52,7 +53,12 @@ pub const FOLD: &str = " FROM taken t CROSS JOIN LATERAL unnest(t.facts) f
         INSERT INTO stat_quarters AS q (business_id, metric, quarter, dim, n, amount)
         SELECT business_id, metric, at, dim, n, amount FROM summed
         ON CONFLICT (business_id, metric, quarter, dim) DO UPDATE SET n = q.n + excluded.n, amount = q.amount + excluded.amount
+        RETURNING q.ctid, q.n, q.amount
+    ), days AS (
+        INSERT INTO stat_days AS d (business_id, metric, day, dim, n, amount)
+        SELECT business_id, metric, day, dim, sum(n), sum(amount) FROM summed GROUP BY 1, 2, 3, 4
+        ON CONFLICT (business_id, metric, day, dim) DO UPDATE SET n = d.n + excluded.n, amount = d.amount + excluded.amount
+        RETURNING d.ctid, d.n, d.amount
     )
-    INSERT INTO stat_days AS d (business_id, metric, day, dim, n, amount)
-    SELECT business_id, metric, day, dim, sum(n), sum(amount) FROM summed GROUP BY 1, 2, 3, 4
-    ON CONFLICT (business_id, metric, day, dim) DO UPDATE SET n = d.n + excluded.n, amount = d.amount + excluded.amount";
+    SELECT ARRAY(SELECT ctid::text FROM quarters WHERE n = 0 AND amount = 0) AS quarters,
+        ARRAY(SELECT ctid::text FROM days WHERE n = 0 AND amount = 0) AS days";

@@ -8,7 +8,7 @@
 //! |---|---|
 //! | `statistic`, `figures`, `amounts`, `responses`, `business_hours`, `funnel`, `report` | which statistics there are, what their figures are made of, how a response is computed |
 //! | `parameters`, `period` | what a request asks for |
-//! | `roll_up`, `fold`, `fold_sql`, `delta_age` | reading and keeping the sums |
+//! | `roll_up`, `fold`, `fold_days`, `fold_sql`, `delta_age` | reading and keeping the sums |
 //! | `dashboards`, `dashboard_rows`, `dashboards_http` | what a screen shows, in one request |
 //! | `agent_metrics`, `agent_snapshots`, `agents_http` | what each member did, live and as of last night |
 //! | `http`, `dto`, `csv`, `resource`, `openapi`, `openapi_parameters` | the endpoints |
@@ -26,6 +26,7 @@ mod delta_age;
 mod dto;
 mod figures;
 mod fold;
+mod fold_days;
 mod fold_sql;
 mod funnel;
 mod http;
@@ -46,6 +47,7 @@ pub use self::dashboard_rows::statements as dashboard_statements;
 pub use self::dashboards_http::routes as dashboard_routes;
 pub use self::delta_age::{StatisticsBacklog, backlog, task as delta_age_task};
 pub use self::fold::task as fold_task;
+pub use self::fold_days::wrong_days;
 pub use self::http::{of_campaigns, routes};
 pub use self::openapi::describe;
 pub use self::period::{Buckets, Interval, Period};

@@ -1,6 +1,7 @@
 //! What a request for a statistic asks for: period, interval, grouping, comparison and format.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use chrono::{DateTime, NaiveDate, Utc};
 
@@ -44,6 +45,8 @@ pub struct Parameters {
     pub compares: bool,
     /// Whether only the opening hours of the business count as waiting.
     pub in_business_hours: bool,
+    /// The rules of the business' own zone, of which opening hours are.
+    pub business_rules: Arc<str>,
     /// The day that has begun in the time zone.
     pub today: NaiveDate,
 }
@@ -219,7 +222,8 @@ impl Asked {
         // The campaigns are always told apart.
         let grouping = grouping.or_else(|| statistic.groupings().first().filter(|_| statistic == Statistic::Campaigns));
         let compares = compares || statistic.is_dashboard();
-        Ok(Parameters { period, interval, grouping, compares, in_business_hours, today })
+        let business_rules = zone_or_utc(&business.time_zone).rules();
+        Ok(Parameters { period, interval, grouping, compares, in_business_hours, business_rules, today })
     }
 }
 

@@ -45,14 +45,16 @@ type Rendered = Result<serde_json::Value>;
 
 impl ComputedRead for Report {
     fn canonical(&self) -> String {
-        let Parameters { period, interval, grouping, compares, in_business_hours, today } = &self.parameters;
+        let Parameters { period, interval, grouping, compares, in_business_hours, business_rules, today } =
+            &self.parameters;
         let (group, campaign) = (grouping.map(|grouping| grouping.name), self.campaign);
         // Replicas whose data of a zone differ answer differently.
         let Period { from, to, zone_name, .. } = period;
         let (statistic, rules) = (self.statistic, period.rules());
+        let hours = in_business_hours.then_some(business_rules);
         let today = Some(today).filter(|_| statistic == Statistic::BookingsDashboard);
         format!(
-            "{statistic:?} {from} {to} {zone_name:?} {rules} {interval:?} {group:?} {campaign:?} {compares} {in_business_hours} {today:?}"
+            "{statistic:?} {from} {to} {zone_name:?} {rules} {interval:?} {group:?} {campaign:?} {compares} {hours:?} {today:?}"
         )
     }
 
@@ -106,22 +108,41 @@ impl Report {
             Statistic::Ai => json(&self.series::<AiFigures>(&sums, as_of)),
             Statistic::Revenue => json(&self.series::<RevenueFigures>(&sums, as_of)),
             Statistic::ResponseTimes => json(&self.series::<ResponseFigures>(&sums, as_of)),
-            Statistic::SalesDashboard => json(&dashboards::sales(conn, tenant, self.figured(&sums, as_of))?),
-            Statistic::InboxDashboard => json(&dashboards::inbox(conn, tenant, self.figured(&sums, as_of))?),
+            Statistic::SalesDashboard => {
+                let figured = self.figured(conn, tenant, &sums, as_of)?;
+                json(&dashboards::sales(conn, tenant, figured)?)
+            }
+            Statistic::InboxDashboard => {
+                let figured = self.figured(conn, tenant, &sums, as_of)?;
+                json(&dashboards::inbox(conn, tenant, figured)?)
+            }
             Statistic::BookingsDashboard => {
                 let Parameters { period, today, .. } = &self.parameters;
                 let day = (*today, period.start(*today), period.start(*today + Days::new(1)));
-                json(&dashboards::bookings(conn, tenant, self.figured(&sums, as_of), day)?)
+                let figured = self.figured(conn, tenant, &sums, as_of)?;
+                json(&dashboards::bookings(conn, tenant, figured, day)?)
             }
         }
     }
 
-    fn figured<'s>(&self, sums: &'s [Sum], as_of: &str) -> Figured<'s> {
+    /// Returns the sums of a dashboard by bucket, with those of its rankings, which are of the whole period. Queries: one.
+    fn figured<'s>(
+        &self,
+        conn: &mut PgConnection,
+        tenant: &Tenant,
+        sums: &'s [Sum],
+        as_of: &str,
+    ) -> Result<Figured<'s>> {
+        let metrics: Vec<&'static str> = self.statistic.ranked().iter().map(|source| source.metric).collect();
+        let whole = self.parameters.period.buckets(None);
+        let ranked = self.asked(conn, tenant, &metrics, &whole)?;
         let Parameters { period: Period { from, to, zone_name, .. }, interval, .. } = &self.parameters;
         let (previous, buckets) = self.buckets();
         let (time_zone, as_of) = (zone_name.clone(), as_of.to_owned());
         let period = DashboardPeriod { from: *from, to: *to, time_zone, as_of, interval: *interval };
-        Figured { sums, before: previous.map_or(0, |previous| previous.labels.len()), buckets, period }
+        let before = previous.as_ref().map_or(0, |previous| previous.labels.len());
+        let previous = self.parameters.period.previous();
+        Ok(Figured { sums, ranked, before, buckets, period, previous: (previous.from, previous.to) })
     }
 
     fn sources(&self) -> &'static [Source] {
@@ -143,8 +164,17 @@ impl Report {
             Some(previous) => previous.followed_by(current),
             None => current,
         };
-        let question =
-            Question { business: tenant.id(), metrics: &metrics, period: &self.parameters.period, buckets: &buckets };
+        self.asked(conn, tenant, &metrics, &buckets)
+    }
+
+    fn asked(
+        &self,
+        conn: &mut PgConnection,
+        tenant: &Tenant,
+        metrics: &[&'static str],
+        buckets: &Buckets,
+    ) -> Result<Vec<Sum>> {
+        let question = Question { business: tenant.id(), metrics, period: &self.parameters.period, buckets };
         let sums = match self.parameters.in_business_hours {
             true => business_hours::sums(conn, &question)?,
             false => roll_up::sums(conn, &question)?,

@@ -146,19 +146,20 @@ pub mod dashboard {
     pub static SOURCES: [Source; 2] = [front("leads.source", 2), front("closed.source", 2)];
     pub static CAMPAIGNS: [Source; 2] = [front("leads.campaign", 2), front("closed.campaign", 2)];
     pub static ASSIGNEES: [Source; 2] = [front("leads.assignee", 2), front("closed.assignee", 2)];
-    pub static SALES: [Source; 9] =
-        [LEADS[0], LEADS[1], FUNNEL[1], SOURCES[0], SOURCES[1], CAMPAIGNS[0], CAMPAIGNS[1], ASSIGNEES[0], ASSIGNEES[1]];
+    pub static SALES: [Source; 3] = [LEADS[0], LEADS[1], FUNNEL[1]];
+    pub static SALES_RANKED: [Source; 6] =
+        [SOURCES[0], SOURCES[1], CAMPAIGNS[0], CAMPAIGNS[1], ASSIGNEES[0], ASSIGNEES[1]];
 
     pub static MESSAGES: [Source; 1] = [plain("messages", 3)];
     pub static CONVERSATIONS: [Source; 1] = [plain("conversations", 2)];
     pub static RESPONSES: [Source; 1] = [plain("responses", 1)];
     pub static RESPONDERS: [Source; 1] = [front("responses.member", 1)];
-    pub static INBOX: [Source; 4] = [MESSAGES[0], CONVERSATIONS[0], RESPONSES[0], RESPONDERS[0]];
+    pub static INBOX: [Source; 3] = [MESSAGES[0], CONVERSATIONS[0], RESPONSES[0]];
 
     pub static BOOKINGS: [Source; 1] = [plain("bookings", 2)];
     pub static SERVICES: [Source; 1] = [front("bookings.service", 2)];
     pub static STAFF: [Source; 1] = [front("bookings.staff", 2)];
-    pub static CALENDAR: [Source; 3] = [BOOKINGS[0], SERVICES[0], STAFF[0]];
+    pub static CALENDAR_RANKED: [Source; 2] = [SERVICES[0], STAFF[0]];
 }
 
 impl Statistic {
@@ -188,7 +189,7 @@ impl Statistic {
             Self::ResponseTimes => const { &[plain("responses", 1)] },
             Self::SalesDashboard => &dashboard::SALES,
             Self::InboxDashboard => &dashboard::INBOX,
-            Self::BookingsDashboard => &dashboard::CALENDAR,
+            Self::BookingsDashboard => &dashboard::BOOKINGS,
         }
     }
 
@@ -206,6 +207,16 @@ impl Statistic {
             Self::Campaigns => &CAMPAIGNS,
             Self::Ai => &AI,
             Self::ResponseTimes => &RESPONSES,
+        }
+    }
+
+    /// Returns the sources of the rankings of a dashboard.
+    pub fn ranked(self) -> &'static [Source] {
+        match self {
+            Self::SalesDashboard => &dashboard::SALES_RANKED,
+            Self::InboxDashboard => &dashboard::RESPONDERS,
+            Self::BookingsDashboard => &dashboard::CALENDAR_RANKED,
+            _ => &[],
         }
     }
 

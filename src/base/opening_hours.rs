@@ -10,6 +10,10 @@ use super::zones::Zone;
 
 /// Characters of a text at most: a rule for each day, with three times.
 pub const MAX_CHARACTERS: usize = 400;
+/// Times of a day at most.
+const MAX_TIMES: usize = 6;
+/// The longest time that is looked at, in days: ten years. Of anything longer, its last ten years are.
+pub const MAX_DAYS: u64 = 3_660;
 const DAYS: [&str; 7] = ["Mo", "Tu", "We", "Th", "Fr", "Sa", "Su"];
 /// The minutes of a day.
 const DAY: u16 = 24 * 60;
@@ -50,9 +54,10 @@ impl OpeningHours {
         Ok(hours)
     }
 
-    /// Returns when it is open between the days of two instants there.
+    /// Returns when it is open between the days of two instants there, and within [`MAX_DAYS`] before the second one.
     pub fn open_times(&self, zone: &Zone, from: DateTime<Utc>, to: DateTime<Utc>) -> OpenTimes {
         let mut open = OpenTimes::default();
+        let from = from.max(to.checked_sub_days(Days::new(MAX_DAYS)).unwrap_or(to));
         let (Some(mut day), Some(last)) = (zone.day(from), zone.day(to)) else { return open };
         // Clocks that are set back may have been a day ahead.
         day = day.pred_opt().unwrap_or(day);
@@ -86,9 +91,11 @@ impl OpenTimes {
             Some((start, end, before)) => (*end, before + (*end - *start).num_microseconds().unwrap_or(0)),
             None => (opens, 0),
         };
-        // Times that clocks skip are no times.
+        // Times that clocks skip are no times; those that follow each other are one.
         let opens = opens.max(end);
-        if opens < closes {
+        if let Some((_, last, _)) = self.intervals.last_mut().filter(|(_, last, _)| *last == opens) {
+            *last = closes.max(opens);
+        } else if opens < closes {
             self.intervals.push((opens, closes, before));
         }
     }
@@ -143,6 +150,9 @@ fn parse_times(text: &str) -> Result<Vec<(u16, u16)>, String> {
             ));
         }
         times.push((opens, closes));
+    }
+    if times.len() > MAX_TIMES {
+        return Err(format!("A day has {MAX_TIMES} times at most; `{text}` has {}.", times.len()));
     }
     times.sort_unstable();
     if times.windows(2).any(|two| two[0].1 > two[1].0) {
@@ -221,6 +231,17 @@ mod tests {
         let night = OpeningHours::parse("02:00-03:00").expect("hours");
         let (from, to) = (at("2026-03-28T23:00:00Z"), at("2026-03-29T22:00:00Z"));
         assert_eq!(night.open_times(&berlin, from, to).microseconds(from, to), 0);
+    }
+
+    #[test]
+    fn open_times_are_bounded() {
+        let berlin = zones::get("Europe/Berlin").expect("a zone");
+        let hours = OpeningHours::parse("24/7").expect("hours");
+        let (from, to) = (at("0001-01-01T00:00:00Z"), at("2999-12-31T00:00:00Z"));
+        let open = hours.open_times(&berlin, from, to);
+        assert_eq!(open.intervals.len(), 1);
+        let days = open.microseconds(from, to) / 86_400_000_000;
+        assert!((3_660..=3_663).contains(&days), "{days}");
     }
 
     proptest! {

@@ -283,6 +283,27 @@ fn repaired_trigger_counts_what_it_missed() {
     let (well, said) = check(&[]);
     assert!(well && said.contains("equal to the recount"), "{said}");
     assert!(!check(&["--business", "nobody"]).0);
+    // Turns, too; and cached answers learn of the correction.
+    let thread = api.make("conversations", json!({ "channel": "web", "address": "x" }));
+    let times = || stats(api, "response-times?from=2026-11-05&to=2026-11-05")["total"]["mean_seconds"].clone();
+    for (author, direction, minute) in [("contact", "inbound", 0), ("user", "outbound", 5)] {
+        let sent_at = format!("2026-11-05T08:0{minute}:00Z");
+        api.make("messages", json!({ "conversation_id": thread, "author": author, "direction": direction, "body": "x", "sent_at": sent_at }));
+    }
+    service
+        .database
+        .run("SELECT rapport_correct_all_statistics(); DELETE FROM stat_deltas WHERE conversation_id IS NOT NULL");
+    check(&["--repair"]);
+    assert_eq!(times(), json!(300.0));
+    service.database.run(
+        "ALTER TABLE messages DISABLE TRIGGER count_rows; UPDATE messages SET sent_at = sent_at - interval '1 minute' WHERE author = 'contact';
+         ALTER TABLE messages ENABLE ALWAYS TRIGGER count_rows",
+    );
+    assert!(!check(&[]).0);
+    let (well, said) = check(&["--repair"]);
+    assert!(well && said.contains("sums corrected") && !said.contains("0 sums corrected"), "{said}");
+    assert_eq!(times(), json!(360.0));
+    service.database.run("DELETE FROM messages; DELETE FROM conversations");
     service.database.run("DELETE FROM leads WHERE title = 'Gate'");
     // Nothing is corrected twice, and not by an older snapshot.
     service.database.run("SELECT rapport_correct_all_statistics()");
@@ -304,6 +325,14 @@ fn repaired_trigger_counts_what_it_missed() {
     };
     until("the others are folded", || left("stat_deltas", business) == "0");
     assert_ne!(left("stat_deltas", other), "0");
+    // Days that were changed by hand.
+    let spoiled = service.database.ask(&format!("WITH s AS (UPDATE stat_days SET n = n + 7 WHERE business_id = '{business}' RETURNING 1) SELECT count(*)::text FROM s"));
+    assert_ne!(spoiled, "0");
+    let (well, said) = check(&["--business", "acme"]);
+    assert!(!well && said.contains("differ from their quarters"), "{said}");
+    check(&["--business", "acme", "--repair"]);
+    until("its days are made anew", || left("stat_zones", business) == "1");
+    assert!(check(&["--business", "acme"]).0);
     service
         .database
         .run(&format!("ALTER TABLE stat_quarters DROP CONSTRAINT broken; DELETE FROM businesses WHERE id = '{other}'"));

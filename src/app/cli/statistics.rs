@@ -4,8 +4,10 @@ use diesel::QueryableByName;
 use diesel::connection::SimpleConnection;
 use diesel::pg::PgConnection;
 use diesel::sql_types::{BigInt, Text};
+use uuid::Uuid;
 
 use super::api_key;
+use crate::analytics;
 use crate::base::error::BoxError;
 use crate::db::database_target::DatabaseTarget;
 use crate::db::embedded::Absent;
@@ -33,8 +35,39 @@ pub fn check(database: &DatabaseArgs, slug: Option<&str>, repair: bool) -> Resul
         }
         None => None,
     };
-    // A recount reads every row.
-    conn.batch_execute("SET statement_timeout = 0")?;
+    // A recount reads every row, in one snapshot.
+    conn.batch_execute("SET statement_timeout = 0; BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")?;
+    let (found, days) = (differences(&mut conn, business)?, wrong_days(&mut conn, business)?);
+    conn.batch_execute("COMMIT")?;
+    let count = found.first().map_or(0, |difference| difference.count);
+    found.iter().for_each(|difference| println!("{}", difference.line));
+    if count > PRINTED {
+        println!("… and {} more", count - PRINTED);
+    }
+    for (business, wrong) in &days {
+        println!("business {business}: {wrong} days differ from their quarters of an hour");
+    }
+    if count == 0 && days.is_empty() {
+        println!("The statistics are equal to the recount.");
+        return Ok(());
+    }
+    if !repair {
+        let detail = "`--repair` corrects them";
+        return Err(
+            format!("{count} sums differ from the recount, and days of {} businesses. {detail}", days.len()).into()
+        );
+    }
+    println!("{} sums corrected.", correct(&mut conn, business)?);
+    let businesses: Vec<Uuid> = days.into_iter().map(|(business, _)| business).collect();
+    if !businesses.is_empty() {
+        // Read from the quarters until a process that folds has made them anew, in a moment.
+        let mut sql = Statement::new("DELETE FROM stat_zones WHERE business_id = ANY (");
+        println!("The days of {} businesses are made anew.", sql.bind(businesses).sql(")").run(&mut conn)?);
+    }
+    Ok(())
+}
+
+fn differences(conn: &mut PgConnection, business: Option<Uuid>) -> Result<Vec<Difference>, BoxError> {
     let mut sql = Statement::new(
         "SELECT concat_ws(' ', coalesce(b.slug, d.business_id::text), d.metric, nullif(d.dim, ''), to_json(d.at)#>>'{}') || ': ' \
          || concat_ws(', ', nullif(format('%s rows', d.n), '0 rows'), nullif(format('amount %s', trim_scale(d.amount)), 'amount 0')) || ' missing' AS line, \
@@ -43,24 +76,24 @@ pub fn check(database: &DatabaseArgs, slug: Option<&str>, repair: bool) -> Resul
     if let Some(business) = business {
         sql.sql(" WHERE d.business_id = ").bind(business);
     }
-    let found = sql.sql(" ORDER BY 1 LIMIT ").number(PRINTED).load::<Difference>(&mut conn)?;
-    let count = found.first().map_or(0, |difference| difference.count);
-    found.iter().for_each(|difference| println!("{}", difference.line));
-    if count > PRINTED {
-        println!("… and {} more", count - PRINTED);
-    }
-    match (count, repair) {
-        (0, _) => println!("The statistics are equal to the recount."),
-        (_, true) => println!("{} sums corrected.", correct(&mut conn, business)?),
-        (_, false) => {
-            let detail = "Rows were written without triggers; `--repair` adds what is missing";
-            return Err(format!("{count} sums differ from the recount. {detail}").into());
-        }
-    }
-    Ok(())
+    Ok(sql.sql(" ORDER BY 1 LIMIT ").number(PRINTED).load::<Difference>(conn)?)
 }
 
-fn correct(conn: &mut PgConnection, business: Option<uuid::Uuid>) -> Result<i64, BoxError> {
+/// Returns the businesses whose days differ from their quarters, and in how many sums.
+fn wrong_days(conn: &mut PgConnection, business: Option<Uuid>) -> Result<Vec<(Uuid, i64)>, BoxError> {
+    let businesses = match business {
+        Some(business) => vec![business],
+        None => Statement::new("SELECT business_id FROM stat_zones ORDER BY 1").scalars::<Uuid>(conn)?,
+    };
+    let mut wrong = Vec::new();
+    for business in businesses {
+        let count = analytics::wrong_days(conn, business)?.unwrap_or_default();
+        wrong.extend((count > 0).then_some((business, count)));
+    }
+    Ok(wrong)
+}
+
+fn correct(conn: &mut PgConnection, business: Option<Uuid>) -> Result<i64, BoxError> {
     let mut sql = Statement::new("SELECT rapport_correct_");
     match business {
         Some(business) => sql.sql("statistics(").bind(business).sql(")"),

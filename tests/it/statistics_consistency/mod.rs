@@ -276,6 +276,11 @@ impl History {
                 self.violated(format!("{wrong} sums differ in the end: {} of {known:?}", self.database.ask(some)));
             }
         }
+        let zeros = "SELECT ((SELECT count(*) FROM stat_quarters WHERE n = 0 AND amount = 0) + (SELECT count(*) FROM stat_days WHERE n = 0 AND amount = 0))::text";
+        match self.database.ask(zeros).as_str() {
+            "0" => {}
+            zeros => self.violated(format!("{zeros} sums are nothing, and still there")),
+        }
         let orphans = "SELECT count(*)::text FROM stat_quarters q WHERE NOT EXISTS (SELECT FROM businesses b WHERE b.id = q.business_id)";
         match self.database.ask(orphans).as_str() {
             "0" => {}
