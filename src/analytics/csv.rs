@@ -6,16 +6,16 @@ use crate::base::error::{Error, Result};
 use crate::resource::export::escape_formula;
 
 /// Writes a response as CSV: the lines are its `data`, or it is one line itself. Members of objects become columns with a dot, as
-/// do amounts by currency: `revenue.EUR`.
-pub fn write(response: &Json) -> Result<Vec<u8>> {
+/// do amounts by currency: `revenue.EUR`. `first` are the columns of a file without lines, before those of `total`.
+pub fn write(response: &Json, first: &[&str]) -> Result<Vec<u8>> {
     let lines: Vec<Vec<(String, String)>> = match response.get("data").and_then(Json::as_array) {
         Some(data) => data.iter().map(cells).collect(),
         None => vec![cells(response)],
     };
     // The columns of no lines are those of a line of nothing.
-    let (first, nothing) = (["bucket", "group"], response.get("total").map(cells).unwrap_or_default());
+    let nothing = response.get("total").map(cells).unwrap_or_default();
     let mut columns: Vec<&str> = match lines.is_empty() {
-        true => first.into_iter().chain(nothing.iter().map(|(name, _)| name.as_str())).collect(),
+        true => first.iter().copied().chain(nothing.iter().map(|(name, _)| name.as_str())).collect(),
         false => Vec::new(),
     };
     for (name, _) in lines.iter().flatten() {
@@ -83,7 +83,7 @@ mod tests {
             { "bucket": "2026-11-01", "group": "=1+1", "bookings": 2, "revenue": [money("EUR", 5)] },
             { "bucket": "2026-11-02", "group": null, "bookings": 1, "revenue": [money("EUR", -6), money("USD", 7)] },
         ] });
-        let csv = String::from_utf8(write(&response).expect("CSV")).expect("text");
+        let csv = String::from_utf8(write(&response, &[]).expect("CSV")).expect("text");
         let expected =
             "bucket,group,bookings,revenue.EUR,revenue.USD\\r\\n2026-11-01,'=1+1,2,5,\\r\\n2026-11-02,,1,-6,7\\r\\n";
         assert_eq!(csv, expected.replace("\\r\\n", "\r\n"));

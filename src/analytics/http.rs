@@ -265,7 +265,7 @@ async fn file(
     let caller = caller.revalidate().await?;
     let tenant = caller.identity().require(STATISTICS.area, Action::Read)?;
     let report = parse(caller.business())?;
-    let (name, period) = (report.statistic.name(), &report.parameters.period);
+    let (name, columns, period) = (report.statistic.name(), report.statistic.columns(), &report.parameters.period);
     let name = format!("attachment; filename=\"{name}-{}-{}.csv\"", period.from, period.to);
     let scoped = reads.db.for_tenant(&tenant);
     let response = scoped.read("statistics_file", move |conn| report.render(conn, &tenant, &report::now())).await?;
@@ -273,5 +273,5 @@ async fn file(
         .insert_header((header::CONTENT_TYPE, "text/csv; charset=utf-8"))
         .insert_header((header::CONTENT_DISPOSITION, name))
         .insert_header((header::CACHE_CONTROL, "no-store"))
-        .body(csv::write(&response)?))
+        .body(csv::write(&response, columns)?))
 }

@@ -245,6 +245,14 @@ impl Statistic {
         }
     }
 
+    /// Returns the first columns of its file, where it is divided by groups and has none.
+    pub fn columns(self) -> &'static [&'static str] {
+        match self {
+            Self::Funnel => &["stage", "group", "reached", "current", "lost", "conversion", "from_previous"],
+            _ => &["bucket", "group"],
+        }
+    }
+
     /// Returns its name in paths.
     pub fn name(self) -> &'static str {
         match self {

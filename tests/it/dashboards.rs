@@ -80,6 +80,8 @@ fn funnel_knows_how_far_leads_ever_came() {
     assert_eq!(by_source["first_touch"]["count"], json!(2));
     let csv = api.get(&format!("stats/leads/funnel?{NOVEMBER}&format=csv")).expect(200).text;
     assert!(csv.starts_with("stage,reached,current,lost,conversion,from_previous\r\nnew,6,1,1,1.0,\r\n"), "{csv}");
+    let nothing = "stats/leads/funnel?from=2020-01-01&to=2020-01-31&group_by=source&format=csv";
+    assert_eq!(api.get(nothing).expect(200).text, "stage,group,reached,current,lost,conversion,from_previous\r\n");
     api.get("stats/leads/funnel?interval=day").expect(400);
     let differences = database.ask("SELECT count(*)::text FROM stat_differences");
     assert_eq!(differences, "0");
