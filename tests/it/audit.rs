@@ -50,7 +50,7 @@ fn row_history_lists_action_actor_and_old_and_new_values() {
     assert_eq!(won["actor_id"], session["user"]["id"]);
     assert_eq!(won["request_id"], "quote-me");
     let changes = won["changes"].as_object().expect("changes");
-    assert_eq!(changes.keys().collect::<Vec<_>>(), ["status", "metadata", "closed_at"]);
+    assert_eq!(changes.keys().collect::<Vec<_>>(), ["status", "metadata", "closed_at", "furthest_stage"]);
     assert_eq!(changes["status"], json!({ "old": "new", "new": "won" }));
     assert_eq!(changes["metadata"], json!({ "old": {}, "new": { "plan": "gold" } }));
     assert_eq!(changes["closed_at"]["old"], Value::Null);

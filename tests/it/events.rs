@@ -217,7 +217,7 @@ fn list_events_shows_changes_and_applies_filters() {
     let won = &all(api, "&type=lead.updated")[0];
     assert_eq!(
         (&won["resource"], &won["row_id"], &won["changed"]),
-        (&json!("leads"), &json!(lead), &json!(["status", "closed_at"]))
+        (&json!("leads"), &json!(lead), &json!(["status", "closed_at", "furthest_stage"]))
     );
     assert_eq!(won["changes"]["status"], json!({ "old": "new", "new": "won" }));
     assert_eq!((&won["actor"]["kind"], &won["request_id"]), (&json!("api_key"), &json!("quote-me")));

@@ -31,8 +31,8 @@ const OWN_INSERTS: [(&str, &[&str]); 19] = [
     ("businesses", &["app/cli/api_key.rs"]),
     ("agent_metrics", &["analytics/agent_snapshots.rs"]),
     ("stat_quarters", &["analytics/fold_sql.rs"]),
-    ("stat_days", &["analytics/fold.rs", "analytics/fold_sql.rs"]),
-    ("stat_zones", &["analytics/fold.rs"]),
+    ("stat_days", &["analytics/fold_days.rs", "analytics/fold_sql.rs"]),
+    ("stat_zones", &["analytics/fold_days.rs"]),
 ];
 
 #[test]

@@ -143,7 +143,7 @@ pub const KINDS: [ObjectKind; 15] = [
                 CASE WHEN x.indpred IS NULL THEN NULL WHEN x.indisunique THEN 'WHERE ' || pg_get_expr(x.indpred, x.indrelid)
                      ELSE 'partial' END, CASE WHEN NOT x.indisvalid THEN 'invalid' END)",
         make: "format('DROP INDEX CONCURRENTLY IF EXISTS %I; %s', i.relname,
-               regexp_replace(pg_get_indexdef(i.oid), 'INDEX', 'INDEX CONCURRENTLY'))",
+               regexp_replace(regexp_replace(pg_get_indexdef(i.oid), 'INDEX', 'INDEX CONCURRENTLY'), E'\\n *', ' ', 'g'))",
         from: "own o JOIN pg_index x ON x.indrelid = o.oid JOIN pg_class i ON i.oid = x.indexrelid JOIN pg_am m ON m.oid = i.relam
                WHERE NOT EXISTS (SELECT FROM pg_constraint k WHERE k.conindid = i.oid AND k.contype IN ('p', 'u', 'x'))",
         repairable: false,
