@@ -13,10 +13,9 @@ BEGIN
 PERFORM set_config('rapport.seeded', 'no', false);
 -- the plans look expensive, the rows are few: compiling them took most of the time
 SET LOCAL jit = off;
-INSERT INTO businesses (id, name, slug, time_zone, currency, country, phone_number_id, metadata, created_at, updated_at)
-VALUES (pg_temp.seed_id(now() - interval '900 days', 'demo'), 'Harbour & Spoke', 'demo', home, 'CAD', 'CA', '104215550100417',
-    '{"about": "Bicycle workshop, cargo bikes and company fleets", "website": "https://harbourandspoke.example",
-      "opening_hours": {"mon-fri": "08:30-17:30", "sat": "09:00-13:30"}}',
+INSERT INTO businesses (id, name, slug, time_zone, currency, country, phone_number_id, opening_hours, metadata, created_at, updated_at)
+VALUES (pg_temp.seed_id(now() - interval '900 days', 'demo'), 'Harbour & Spoke', 'demo', home, 'CAD', 'CA', '104215550100417', 'Mo-Fr 08:30-17:30; Sa 09:00-13:30',
+    '{"about": "Bicycle workshop, cargo bikes and company fleets", "website": "https://harbourandspoke.example"}',
     now() - interval '900 days', now() - interval '900 days')
 ON CONFLICT (slug) DO NOTHING RETURNING id INTO demo;
 IF demo IS NULL THEN
@@ -196,9 +195,11 @@ UPDATE demo_lead l SET id = pg_temp.seed_id(entered, 'demo lead ' || l.k), offer
     closed = CASE WHEN status IN ('won', 'lost') THEN entered + (now() - entered) * (20 + pg_temp.seed_pick(l.k, 7, 60)) / 100 END,
     reason = CASE WHEN status = 'lost' THEN (ARRAY['Over budget', 'Chose another supplier', 'Postponed', 'No answer'])[1 + pg_temp.seed_pick(l.k, 8, 4)] END
 FROM demo_offer o WHERE o.k = CASE WHEN l.contact <= 100 THEN 1 + pg_temp.seed_pick(l.k, 9, 12) ELSE 13 + pg_temp.seed_pick(l.k, 9, 4) END;
-INSERT INTO leads (business_id, id, company_id, contact_id, campaign_id, assignee_id, title, status, score, source, value_minor, currency, tags,
+INSERT INTO leads (business_id, id, company_id, contact_id, campaign_id, assignee_id, title, status, furthest_stage, score, source, value_minor, currency, tags,
     entered_at, first_touch_at, closed_at, lost_reason, metadata, created_at, updated_at)
 SELECT demo, l.id, c.company_id, c.id, m.id, CASE WHEN l.status <> 'new' OR l.k % 3 = 0 THEN l.assignee END, format(o.title, l.n), l.status,
+    -- what is lost had come some way
+    CASE l.status WHEN 'lost' THEN (ARRAY['new', 'contacted', 'contacted', 'qualified', 'proposal'])[1 + pg_temp.seed_pick(l.k, 14, 5)] ELSE 'new' END,
     CASE l.status WHEN 'new' THEN 10 WHEN 'contacted' THEN 25 WHEN 'qualified' THEN 50 WHEN 'proposal' THEN 65 WHEN 'won' THEN 80 ELSE 5 END
         + pg_temp.seed_pick(l.k, 10, 20),
     coalesce(d.source, (ARRAY['website', 'walk-in', 'phone', 'website', 'whatsapp', 'referral'])[1 + pg_temp.seed_pick(l.k, 11, 6)]),
