@@ -16,7 +16,9 @@ use super::dashboard_rows::{
     count_to_confirm, open_conversations, waiting_conversations, waiting_leads, won_leads,
 };
 use super::dto::Bucket;
-use super::figures::{BookingFigures, ConversationFigures, Figures, LeadFigures, MessageFigures, RevenueFigures};
+use super::figures::{
+    BookingFigures, ConversationFigures, Figures, LeadFigures, MessageFigures, RevenueFigures, figures_of,
+};
 use super::funnel::{FunnelFigures, FunnelStage};
 use super::period::{Buckets, Interval};
 use super::responses::ResponseFigures;
@@ -167,23 +169,12 @@ pub struct Figured<'s> {
 }
 
 impl Figured<'_> {
-    fn figures<F: Figures>(&self, sources: &[Source], is_in: impl Fn(usize) -> bool) -> F {
-        let mut figures = F::default();
-        for source in sources {
-            for sum in self.sums.iter().filter(|sum| sum.metric == source.metric && is_in(sum.bucket)) {
-                figures.add(source.metric, &source.split(&sum.dim).values, sum.n, sum.amount);
-            }
-        }
-        figures.settle();
-        figures
-    }
-
     fn total<F: Figures>(&self, sources: &[Source]) -> F {
-        self.figures(sources, |bucket| bucket >= self.before)
+        figures_of(sources, self.sums, |bucket| bucket >= self.before)
     }
 
     fn earlier<F: Figures>(&self, sources: &[Source]) -> F {
-        self.figures(sources, |bucket| bucket < self.before)
+        figures_of(sources, self.sums, |bucket| bucket < self.before)
     }
 
     fn data<F: Figures + ToSchema>(&self, sources: &[Source]) -> Vec<Bucket<F>> {
@@ -191,7 +182,7 @@ impl Figured<'_> {
         let bucket = |(place, label): (usize, &NaiveDate)| Bucket {
             bucket: *label,
             group: None,
-            figures: self.figures(sources, |bucket| bucket == self.before + place),
+            figures: figures_of(sources, self.sums, |bucket| bucket == self.before + place),
         };
         labels.map(bucket).collect()
     }

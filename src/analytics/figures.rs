@@ -4,7 +4,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::amounts::{Amounts, Cost, Money, decimal};
-use super::roll_up::{Micros, ONE};
+use super::roll_up::{Micros, ONE, Sum};
+use super::statistic::Source;
 
 /// Figures that sums are added to, with their sign: `n` and `amount` are negative where they are taken away.
 pub trait Figures: Clone + Default + Serialize {
@@ -16,6 +17,22 @@ pub trait Figures: Clone + Default + Serialize {
 
     /// Returns how many rows are counted, by which groups are ordered.
     fn count(&self) -> i64;
+}
+
+/// Returns the figures of `sources` in the buckets that `is_in` accepts.
+pub fn figures_of<'s, F: Figures>(
+    sources: impl IntoIterator<Item = &'s Source>,
+    sums: &[Sum],
+    is_in: impl Fn(usize) -> bool,
+) -> F {
+    let mut figures = F::default();
+    for source in sources {
+        for sum in sums.iter().filter(|sum| sum.metric == source.metric && is_in(sum.bucket)) {
+            figures.add(source.metric, &source.split(&sum.dim).values, sum.n, sum.amount);
+        }
+    }
+    figures.settle();
+    figures
 }
 
 /// Returns the share `part` of `whole`, to four decimal places; `None` of nothing.

@@ -13,6 +13,7 @@ use super::dashboards::{self, DashboardPeriod, Figured};
 use super::dto::{Bucket, Overview, OverviewFigures, PreviousOverview, PreviousSeries, Series};
 use super::figures::{
     AiFigures, BookingFigures, ConversationFigures, CostFigures, Figures, LeadFigures, MessageFigures, RevenueFigures,
+    figures_of,
 };
 use super::funnel::{Funnel, FunnelFigures, PreviousFunnel};
 use super::parameters::Parameters;
@@ -255,15 +256,8 @@ impl Report {
     }
 
     fn figures_of<F: Figures>(&self, sums: &[Sum], bucket: usize, metrics: &[&'static str]) -> F {
-        let mut figures = F::default();
-        let of_metrics = |source: &&Source| metrics.contains(&source.metric);
-        for source in self.sources().iter().filter(of_metrics) {
-            for sum in sums.iter().filter(|sum| sum.bucket == bucket && sum.metric == source.metric) {
-                figures.add(source.metric, &source.split(&sum.dim).values, sum.n, sum.amount);
-            }
-        }
-        figures.settle();
-        figures
+        let sources = self.sources().iter().filter(|source| metrics.contains(&source.metric));
+        figures_of(sources, sums, |of| of == bucket)
     }
 
     fn series<F: Figures + ToSchema>(&self, sums: &[Sum], as_of: &str) -> Series<F> {

@@ -137,7 +137,7 @@ static AI: [Grouping; 1] =
 
 static RESPONSES: [Grouping; 1] = [by("member", &const { [all("responses", 1), front("responses.member", 1)] })];
 
-/// The sources of the parts of dashboards.
+/// The sources of the parts of dashboards, some of which are statistics by themselves.
 pub mod dashboard {
     use super::{Source, front, plain};
 
@@ -182,9 +182,9 @@ impl Statistic {
             Self::Bookings | Self::Revenue => const { &[plain("bookings", 2)] },
             Self::Messages => const { &[plain("messages", 3)] },
             Self::Conversations => const { &[plain("conversations", 2)] },
-            Self::Leads => const { &[plain("leads", 2), plain("closed", 2)] },
-            Self::Funnel => const { &[plain("leads", 2), plain("leads.first_touch", 1)] },
-            Self::Campaigns => const { &[front("leads.campaign", 2), front("closed.campaign", 2)] },
+            Self::Leads => &dashboard::LEADS,
+            Self::Funnel => &dashboard::FUNNEL,
+            Self::Campaigns => &dashboard::CAMPAIGNS,
             Self::Ai => const { &[plain("ai.input", 1), plain("ai.output", 1), plain("ai.cost", 1)] },
             Self::ResponseTimes => const { &[plain("responses", 1)] },
             Self::SalesDashboard => &dashboard::SALES,
