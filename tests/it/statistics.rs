@@ -191,6 +191,8 @@ fn cached_until_what_it_counts_changes() {
     assert!(status().contains("hit"));
     let id = booking(api, "2026-11-10T10:00:00Z", "confirmed", json!({}));
     assert_eq!(total(), json!(1));
+    // The base of that answer may be a round shortly before the booking; then this one is computed once more.
+    assert_eq!(total(), json!(1));
     // Folding changes no answer.
     until("it is folded", || service.database.ask("SELECT count(*)::text FROM stat_deltas") == "0");
     until("it is in a day", || service.database.ask("SELECT count(*)::text FROM stat_days") != "0");
