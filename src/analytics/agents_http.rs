@@ -11,7 +11,7 @@ use super::agent_metrics::{AgentMetrics, AgentReport, WINDOWS};
 use super::agent_snapshots;
 use super::openapi_parameters::AgentParameters;
 use super::resource::STATISTICS;
-use crate::auth::{Action, TenantSettings};
+use crate::auth::{Action, Area, TenantSettings};
 use crate::base::error::{Error, FieldError, Result};
 use crate::base::suggest::{did_you_mean, shown};
 use crate::http::caller::UnverifiedCaller;
@@ -56,6 +56,8 @@ pub async fn agents(
     if is_snapshot {
         let caller = caller.revalidate().await?;
         let tenant = caller.identity().require(STATISTICS.area, Action::Read)?;
+        // It has their names.
+        caller.identity().require(Area::People, Action::Read)?;
         let db = reads.db.for_tenant(&tenant);
         let read = db.read("agent_metrics", move |conn| agent_snapshots::read(conn, &tenant, window_days));
         return Ok(HttpResponse::Ok().json(read.await?));

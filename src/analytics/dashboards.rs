@@ -203,7 +203,7 @@ impl Figured<'_> {
             .filter(|(_, figures)| figures.count() != 0)
             .map(|(group, figures)| Ranked { group: group.to_owned(), name: None, figures })
             .collect();
-        groups.sort_by(|a, b| b.figures.count().cmp(&a.figures.count()).then_with(|| a.group.cmp(&b.group)));
+        groups.sort_by(|a, b| b.figures.rank().cmp(&a.figures.rank()).then_with(|| a.group.cmp(&b.group)));
         groups.truncate(RANKED);
         groups.iter_mut().for_each(|group| group.figures.settle());
         groups

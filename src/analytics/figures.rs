@@ -15,8 +15,13 @@ pub trait Figures: Clone + Default + Serialize {
     /// Computes what is not additive, once all is added.
     fn settle(&mut self) {}
 
-    /// Returns how many rows are counted, by which groups are ordered.
+    /// Returns how many rows are counted; a group without any is left out.
     fn count(&self) -> i64;
+
+    /// Returns what groups are ordered by, and where that is equal, what else.
+    fn rank(&self) -> (i64, i64) {
+        (self.count(), 0)
+    }
 }
 
 /// Returns the figures of `sources` in the buckets that `is_in` accepts.
@@ -241,6 +246,10 @@ impl Figures for LeadFigures {
 
     fn count(&self) -> i64 {
         self.entered + self.closed_won + self.closed_lost
+    }
+
+    fn rank(&self) -> (i64, i64) {
+        (self.entered, self.closed_won + self.closed_lost)
     }
 }
 

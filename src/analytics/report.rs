@@ -345,7 +345,7 @@ impl Report {
         });
         let groups = groups.into_iter().map(|(name, figures)| Group::settled(name, figures));
         let mut groups: Vec<Group<F>> = groups.filter(|group| group.count != 0 || !self.is_grouped()).collect();
-        groups.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.name.cmp(&b.name)));
+        groups.sort_by(|a, b| b.rank.cmp(&a.rank).then_with(|| a.name.cmp(&b.name)));
         groups
     }
 
@@ -368,13 +368,15 @@ struct Group<F> {
     name: Option<String>,
     figures: BTreeMap<usize, F>,
     count: i64,
+    rank: (i64, i64),
 }
 
 impl<F: Figures> Group<F> {
     fn settled(name: Option<String>, mut figures: BTreeMap<usize, F>) -> Self {
         figures.values_mut().for_each(Figures::settle);
         let count = figures.values().map(Figures::count).sum();
-        Self { name, figures, count }
+        let rank = figures.values().map(Figures::rank).fold((0, 0), |all, one| (all.0 + one.0, all.1 + one.1));
+        Self { name, figures, count, rank }
     }
 }
 

@@ -67,6 +67,7 @@ pub fn configure(config: &mut ServiceConfig) {
 async fn nowhere(request: HttpRequest) -> Result<HttpResponse, Error> {
     let path = request.path();
     let asked = path.trim_start_matches(API).trim_matches('/');
-    let hint = resource::did_you_mean(asked, RESOURCES.iter().map(|resource| resource.path()));
+    let computed = ["stats", "dashboards", "agent-metrics", "events"];
+    let hint = resource::did_you_mean(asked, RESOURCES.iter().map(|resource| resource.path()).chain(computed));
     Err(Error::NotFound(format!("There is nothing at this path.{hint} Every path is listed under /docs.")))
 }

@@ -9,8 +9,9 @@ use actix_web::{HttpRequest, HttpResponse};
 use super::compute_read::compute_read;
 use super::definition::Resource;
 use super::list_query::Projection;
-use super::read_query::ReadQuery;
+use super::read_query::{ReadQuery, ReadTarget};
 use super::read_service::ReadService;
+use super::registry;
 use crate::auth::{Action, Tenant, TenantSettings};
 use crate::background::detach;
 use crate::base::error::Result;
@@ -102,6 +103,7 @@ impl Asked {
         let tenant = identity.require(resource.area, Action::Read)?;
         let query = ask(business)?;
         may_include(caller, query.resource, query.view())?;
+        may_compute(caller, &query)?;
         let key = query.key(business, identity.role, identity.restricted_to_user);
         let tags = || query.tags.iter().copied().chain(query.visibility_tags(business)).collect();
         let restricted_tags = key.restricted_to.map(|_| tags());
@@ -139,6 +141,17 @@ pub(super) fn may_include(caller: &UnverifiedCaller, resource: &Resource, view: 
     areas
         .filter(|area| *area != resource.area)
         .try_for_each(|area| caller.identity().require(area, Action::Read).map(drop))
+}
+
+/// Requires read permission for every resource that a computed response is made of: it may show names of their rows.
+/// Errors: 403.
+fn may_compute(caller: &UnverifiedCaller, query: &ReadQuery) -> Result<()> {
+    let ReadTarget::Computed(read) = &query.target else { return Ok(()) };
+    let tables = read.tables();
+    let shown = registry::all().iter().filter(|resource| resource.tables().iter().any(|table| tables.contains(table)));
+    shown
+        .filter(|resource| resource.area != query.resource.area)
+        .try_for_each(|resource| caller.identity().require(resource.area, Action::Read).map(drop))
 }
 
 /// Recomputes a hit and compares it. Counts only if the entry is still valid in a round afterwards: then nothing changed

@@ -211,3 +211,45 @@ fn dashboards_answer_a_screen_in_one_request() {
     let (_, neighbour) = service.neighbour();
     assert_eq!(neighbour.get(&format!("dashboards/sales?{NOVEMBER}")).expect(200).json["leads"]["entered"], json!(0));
 }
+
+/// What has names of members, campaigns and the like needs the permissions to read those.
+#[test]
+fn dashboards_need_permission_for_every_name_they_show() {
+    let service = Service::start();
+    let api = &service.client;
+    let key = |permissions: &[&str]| {
+        let body = json!({ "name": "Narrow", "role": "viewer", "permissions": permissions });
+        Client::new(service.address, api.create("api-keys", body)["key"].as_str().expect("a key"))
+    };
+    let narrow = key(&["crm:read"]);
+    narrow.get("stats/overview").expect(200);
+    for path in
+        ["dashboards/sales", "dashboards/inbox", "dashboards/bookings", "agent-metrics", "agent-metrics?snapshot=true"]
+    {
+        assert_ne!(api.get(path).status, 403, "{path}");
+        assert_eq!(narrow.get(path).expect(403).code(), "forbidden", "{path}");
+    }
+    key(&["crm:read", "people:read"]).get("dashboards/inbox").expect(200);
+    key(&["crm:read", "business:read"]).get("dashboards/bookings").expect(200);
+}
+
+/// A lead that entered and was won is one lead of its campaign.
+#[test]
+fn ranking_is_by_leads_that_entered() {
+    let service = Service::start();
+    let api = &service.client;
+    let enter = |source: &str, status: &str, entered: &str| {
+        let lead = json!({ "title": "Bicycle", "source": source, "status": status, "entered_at": entered });
+        api.make("leads", lead);
+    };
+    let now = chrono::Utc::now().to_rfc3339();
+    for (source, won) in [("a", 2), ("b", 2), ("c", 2), ("d", 2), ("e", 2)] {
+        enter(source, "new", &now);
+        (0..won).for_each(|_| enter(source, "won", "2020-01-01T00:00:00Z"));
+    }
+    (0..2).for_each(|_| enter("f", "new", &now));
+    let sales = api.get("dashboards/sales?period=today").expect(200).json;
+    let sources: Vec<&str> =
+        sales["sources"].as_array().expect("a list").iter().filter_map(|row| row["group"].as_str()).collect();
+    assert_eq!(sources, ["f", "a", "b", "c", "d"]);
+}

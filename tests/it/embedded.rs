@@ -242,8 +242,12 @@ fn cli_commands_use_the_running_embedded_server() {
     assert_eq!(found.rows().len(), 1, "{}", found.text);
 
     assert!(beside(&["migrate"]).contains("up to date"));
+    assert!(beside(&["statistics", "check"]).contains("equal to the recount"));
     assert_eq!(state.postgres(), postgres, "the same server");
     assert_eq!(service.probe("/health/readiness"), 200);
+    // Without a service they start the server themselves, for as long as they take.
+    drop(service);
+    assert!(beside(&["statistics", "check"]).contains("equal to the recount"));
 }
 
 /// PostgreSQL's data directory.

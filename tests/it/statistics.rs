@@ -187,11 +187,11 @@ fn cached_until_what_it_counts_changes() {
     let path = "stats/overview?from=2026-11-01&to=2026-11-30";
     let status = || api.get(path).expect(200).header("cache-status").to_owned();
     let total = || api.get(path).expect(200).json["bookings"]["total"].clone();
+    // The sequencer's first pass over a copied database gives all changes another transaction: they outdate what they concern once more.
+    until("the sequencer has begun", || service.database.ask("SELECT count(*)::text FROM audit_log") != "0");
     assert!(status().contains("fwd=miss"));
     assert!(status().contains("hit"));
     let id = booking(api, "2026-11-10T10:00:00Z", "confirmed", json!({}));
-    assert_eq!(total(), json!(1));
-    // The base of that answer may be a round shortly before the booking; then this one is computed once more.
     assert_eq!(total(), json!(1));
     // Folding changes no answer.
     until("it is folded", || service.database.ask("SELECT count(*)::text FROM stat_deltas") == "0");
@@ -277,11 +277,11 @@ fn repaired_trigger_counts_what_it_missed() {
     let (well, said) = check(&["--business", "acme"]);
     assert!(
         !well
-            && said.contains("acme leads new/new 2026-11-04T08:00:00+00:00: 1 rows missing")
+            && said.contains("acme leads new/new 2026-11-04T08:00:00+00:00: 1 too few")
             && said.contains("--repair"),
         "{said}"
     );
-    assert!(check(&["--repair"]).1.contains("1 sums corrected"));
+    assert!(check(&["--repair"]).1.contains("Sums corrected: 1."));
     let (well, said) = check(&[]);
     assert!(well && said.contains("equal to the recount"), "{said}");
     assert!(!check(&["--business", "nobody"]).0);
@@ -303,7 +303,7 @@ fn repaired_trigger_counts_what_it_missed() {
     );
     assert!(!check(&[]).0);
     let (well, said) = check(&["--repair"]);
-    assert!(well && said.contains("sums corrected") && !said.contains("0 sums corrected"), "{said}");
+    assert!(well && said.contains("Sums corrected: ") && !said.contains("Sums corrected: 0."), "{said}");
     assert_eq!(times(), json!(360.0));
     service.database.run("DELETE FROM messages; DELETE FROM conversations");
     service.database.run("DELETE FROM leads WHERE title = 'Gate'");

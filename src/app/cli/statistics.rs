@@ -27,7 +27,9 @@ struct Difference {
 /// Prints which sums differ from a recount, of the business `slug` or of all; `repair`: and corrects them. Writers go on meanwhile.
 /// Errors: explained; that sums differ, unless they are corrected.
 pub fn check(database: &DatabaseArgs, slug: Option<&str>, repair: bool) -> Result<(), BoxError> {
-    let mut conn = DatabaseTarget::open_beside(database, Absent::Refuse)?.connect_migrated()?;
+    // Kept to the end: where it has started the private server, that stops with it.
+    let target = DatabaseTarget::open_beside(database, Absent::Refuse)?;
+    let mut conn = target.connect_migrated()?;
     let business = match slug {
         Some(slug) => {
             let known = api_key::business(&mut conn, slug)?;
@@ -45,7 +47,9 @@ pub fn check(database: &DatabaseArgs, slug: Option<&str>, repair: bool) -> Resul
         println!("… and {} more", count - PRINTED);
     }
     for (business, wrong) in &days {
-        println!("business {business}: {wrong} days differ from their quarters of an hour");
+        let mut sql = Statement::new("SELECT slug FROM businesses WHERE id = ");
+        let slug = sql.bind(*business).scalar::<String>(&mut conn)?.unwrap_or_else(|| business.to_string());
+        println!("{slug}: {wrong} sums of days differ from their quarters of an hour");
     }
     if count == 0 && days.is_empty() {
         println!("The statistics are equal to the recount.");
@@ -53,16 +57,18 @@ pub fn check(database: &DatabaseArgs, slug: Option<&str>, repair: bool) -> Resul
     }
     if !repair {
         let detail = "`--repair` corrects them";
-        return Err(
-            format!("{count} sums differ from the recount, and days of {} businesses. {detail}", days.len()).into()
-        );
+        return Err(format!(
+            "sums that differ from the recount: {count}; businesses with days that differ: {}. {detail}",
+            days.len()
+        )
+        .into());
     }
-    println!("{} sums corrected.", correct(&mut conn, business)?);
+    println!("Sums corrected: {}.", correct(&mut conn, business)?);
     let businesses: Vec<Uuid> = days.into_iter().map(|(business, _)| business).collect();
     if !businesses.is_empty() {
         // Read from the quarters until a process that folds has made them anew, in a moment.
         let mut sql = Statement::new("DELETE FROM stat_zones WHERE business_id = ANY (");
-        println!("The days of {} businesses are made anew.", sql.bind(businesses).sql(")").run(&mut conn)?);
+        println!("Businesses whose days are made anew: {}.", sql.bind(businesses).sql(")").run(&mut conn)?);
     }
     Ok(())
 }
@@ -70,7 +76,7 @@ pub fn check(database: &DatabaseArgs, slug: Option<&str>, repair: bool) -> Resul
 fn differences(conn: &mut PgConnection, business: Option<Uuid>) -> Result<Vec<Difference>, BoxError> {
     let mut sql = Statement::new(
         "SELECT concat_ws(' ', coalesce(b.slug, d.business_id::text), d.metric, nullif(d.dim, ''), to_json(d.at)#>>'{}') || ': ' \
-         || concat_ws(', ', nullif(format('%s rows', d.n), '0 rows'), nullif(format('amount %s', trim_scale(d.amount)), 'amount 0')) || ' missing' AS line, \
+         || concat_ws(', ', nullif(format('%s too few', d.n), '0 too few'), nullif(format('amount %s too little', trim_scale(d.amount)), 'amount 0 too little')) AS line, \
          count(*) OVER () AS count FROM stat_differences d LEFT JOIN businesses b ON b.id = d.business_id",
     );
     if let Some(business) = business {
