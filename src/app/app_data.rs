@@ -11,6 +11,9 @@ use crate::auth::Authenticator;
 use crate::background::{JobWaker, Lifecycle, Supervisor};
 use crate::base::email::Mailer;
 use crate::base::error::Result;
+use crate::channels::inbound::receiver::InboundReceiver;
+use crate::channels::secrets::SecretStore;
+use crate::channels::whatsapp::webhook::WhatsAppSecrets;
 use crate::crm::privacy::PrivacySettings;
 use crate::db::Db;
 use crate::http::payload::BodyLimits;
@@ -42,6 +45,9 @@ pub struct AppData {
     pub cache_settings: Data<CacheSettings>,
     pub import_settings: Data<ImportSettings>,
     pub privacy_settings: Data<PrivacySettings>,
+    pub channel_secrets: Data<SecretStore>,
+    pub whatsapp_secrets: Data<WhatsAppSecrets>,
+    pub inbound: Data<InboundReceiver>,
 }
 
 impl AppData {
@@ -73,6 +79,12 @@ impl AppData {
                 retention_days: config.imports.import_retention_days,
             }),
             privacy_settings: Data::new(privacy_settings(config)),
+            channel_secrets: Data::new(app.channel_secrets.clone()),
+            whatsapp_secrets: Data::new(WhatsAppSecrets {
+                app_secrets: config.channels.whatsapp_app_secret.clone(),
+                verify_tokens: config.channels.whatsapp_verify_token.clone(),
+            }),
+            inbound: Data::from(app.inbound.clone()),
         })
     }
 
@@ -94,7 +106,10 @@ impl AppData {
             .app_data(self.body_limits.clone())
             .app_data(self.cache_settings.clone())
             .app_data(self.import_settings.clone())
-            .app_data(self.privacy_settings.clone());
+            .app_data(self.privacy_settings.clone())
+            .app_data(self.channel_secrets.clone())
+            .app_data(self.whatsapp_secrets.clone())
+            .app_data(self.inbound.clone());
     }
 }
 

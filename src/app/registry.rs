@@ -1,13 +1,20 @@
 //! The registry: every resource of the API, with the write operations, checks and HTTP operations of its own.
 
 use crate::analytics;
+use crate::channels::channels::CHANNELS;
 use crate::channels::conversations::CONVERSATIONS;
+use crate::channels::inbound;
+use crate::channels::inbound_updates::INBOUND_UPDATES;
 use crate::channels::lead_processing;
+use crate::channels::message_reactions::MESSAGE_REACTIONS;
 use crate::channels::messages::MESSAGES;
+use crate::channels::secrets;
 use crate::crm::campaigns::CAMPAIGNS;
 use crate::crm::companies::COMPANIES;
+use crate::crm::contact_identities::CONTACT_IDENTITIES;
 use crate::crm::contacts::CONTACTS;
 use crate::crm::decisions::DECISIONS;
+use crate::crm::duplicate_proposals::DUPLICATE_PROPOSALS;
 use crate::crm::leads::{self, LEADS};
 use crate::crm::merges::{self, MERGES};
 use crate::crm::notes::NOTES;
@@ -50,8 +57,17 @@ pub static MODULES: &[ResourceModule] = &[
         describe: &[privacy::http::describe, duplicates::http::describe],
         ..ResourceModule::new(&CONTACTS)
     },
+    ResourceModule {
+        routes: &[secrets::http::routes, inbound::http::of_channels],
+        describe: &[secrets::http::describe, inbound::http::describe],
+        ..ResourceModule::new(&CHANNELS)
+    },
     ResourceModule::new(&CONVERSATIONS),
     ResourceModule::new(&MESSAGES),
+    ResourceModule::new(&MESSAGE_REACTIONS),
+    ResourceModule { routes: &[inbound::http::of_updates], ..ResourceModule::new(&INBOUND_UPDATES) },
+    ResourceModule::new(&CONTACT_IDENTITIES),
+    ResourceModule::new(&DUPLICATE_PROPOSALS),
     ResourceModule::new(&DECISIONS),
     ResourceModule {
         writes: WriteOps { restore: bookings::restore, ..WriteOps::PLAIN },
@@ -152,6 +168,9 @@ mod tests {
             "leads",
             "conversations",
             "messages",
+            "message-reactions",
+            "contact-identities",
+            "duplicate-proposals",
             "decisions",
             "bookings",
             "tasks",

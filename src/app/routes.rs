@@ -10,6 +10,7 @@ use crate::analytics;
 use crate::app::registry::{MODULES, RESOURCES};
 use crate::app::{explorer, openapi};
 use crate::base::error::Error;
+use crate::channels::whatsapp;
 use crate::http::direct_routes::DirectRoutes;
 use crate::http::routing;
 use crate::identity;
@@ -47,6 +48,7 @@ pub fn configure(config: &mut ServiceConfig) {
             .route(web::head().to(openapi::document))
             .default_service(routing::refuse(&[Method::GET, Method::HEAD])),
     );
+    whatsapp::webhook::routes(config);
     config.service(web::redirect("/docs", "/docs/"));
     config.service(explorer::explorer());
     config.route("/", web::get().to(openapi::welcome));

@@ -6,9 +6,12 @@ use std::time::Duration;
 use crate::app::config::Config;
 use crate::background::{JobWaker, Lifecycle, Supervisor, Waker};
 use crate::base::egress::{self, EgressClient, EgressPolicy};
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 use crate::base::telemetry::metrics;
 use crate::cache::Cache;
+use crate::channels::directory::ChannelDirectory;
+use crate::channels::inbound::receiver::InboundReceiver;
+use crate::channels::secrets::{SealingKeys, SecretStore};
 use crate::db::{Db, connection_options};
 use crate::http::rate_limit::limiter::RateLimiter;
 use crate::integrations::webhooks::DeliveryWaker;
@@ -28,6 +31,8 @@ pub struct AppState {
     pub delivery_waker: DeliveryWaker,
     /// Wakes the reader for event streams: events were sequenced.
     pub event_waker: Waker,
+    pub channel_secrets: SecretStore,
+    pub inbound: Arc<InboundReceiver>,
 }
 
 impl AppState {
@@ -56,6 +61,14 @@ impl AppState {
         let egress_policy = EgressPolicy::new(&config.webhooks.webhook_allowed_networks);
         let timeout = Duration::from_secs(config.webhooks.webhook_timeout_seconds);
         let egress = Arc::new(EgressClient::new(egress_policy, timeout, egress::system()));
+        let sealing_keys =
+            config.channels.sealing_key.as_ref().map(|keys| SealingKeys::parse(keys.expose())).transpose();
+        let sealing_keys = sealing_keys.map_err(Error::Internal)?;
+        let channel_secrets = SecretStore::new(sealing_keys, config.channels.secrets_dir.clone());
+        let trust = Duration::from_millis(config.credentials.credential_cache_ms);
+        let channel_directory =
+            Arc::new(ChannelDirectory::new(db.clone(), cache.clone(), channel_secrets.clone(), trust));
+        let inbound = Arc::new(InboundReceiver::new(db.clone(), channel_directory));
         Ok(Self {
             config,
             db,
@@ -67,6 +80,8 @@ impl AppState {
             job_waker: JobWaker::default(),
             delivery_waker: DeliveryWaker::default(),
             event_waker: Waker::default(),
+            channel_secrets,
+            inbound,
         })
     }
 }

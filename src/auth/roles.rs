@@ -25,6 +25,8 @@ pub enum Area {
     Operations,
     /// Webhooks, which events are sent to.
     Webhooks,
+    /// Channels: through what customers are reached, with their secrets.
+    Channels,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,14 +60,15 @@ impl Role {
     /// | privacy | – | – | read | read, delete | read, delete |
     /// | operations | – | – | read | all | all |
     /// | webhooks | – | – | – | all | all |
+    /// | channels | read | read | read | all | all |
     pub fn may(self, area: Area, action: Action) -> bool {
         use Action::*;
         let least = match (area, action) {
-            (Area::Crm | Area::Business | Area::People, Read) => Role::Viewer,
+            (Area::Crm | Area::Business | Area::People | Area::Channels, Read) => Role::Viewer,
             (Area::Crm, Write) => Role::Agent,
             (Area::Crm, Delete) | (Area::Business, Write) | (Area::Operations | Area::Privacy, Read) => Role::Manager,
             (Area::Business | Area::Operations, _)
-            | (Area::People, Write | Delete)
+            | (Area::People | Area::Channels, Write | Delete)
             | (Area::Keys | Area::Webhooks, _) => Role::Admin,
             (Area::Audit, Read) | (Area::Privacy, Delete) => Role::Admin,
             // The service itself writes the audit log; privacy has no rows to write.
@@ -183,7 +186,7 @@ fn bit(area: Area, action: Action) -> u32 {
 }
 
 impl Area {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Crm,
         Self::Business,
         Self::People,
@@ -192,6 +195,7 @@ impl Area {
         Self::Privacy,
         Self::Operations,
         Self::Webhooks,
+        Self::Channels,
     ];
 
     /// Returns the name in permissions.
@@ -205,6 +209,7 @@ impl Area {
             Area::Privacy => "privacy",
             Area::Operations => "operations",
             Area::Webhooks => "webhooks",
+            Area::Channels => "channels",
         }
     }
 }
@@ -239,6 +244,7 @@ impl fmt::Display for Area {
             Area::Privacy => "everything about a person",
             Area::Operations => "the state of the service",
             Area::Webhooks => "webhooks",
+            Area::Channels => "channels",
         })
     }
 }

@@ -71,6 +71,11 @@ impl Tenant {
         Self::unlimited(business, Role::Owner)
     }
 
+    /// Creates the tenant of a channel, whose updates are applied as they come.
+    pub fn for_channel(business: Uuid) -> Self {
+        Self::unlimited(business, Role::Owner)
+    }
+
     fn unlimited(id: Uuid, role: Role) -> Self {
         Self { id, role, permissions: role.permissions(), restricted_to_user: None, actor: None }
     }

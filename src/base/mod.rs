@@ -9,6 +9,7 @@ pub mod mutants;
 pub mod opening_hours;
 pub mod options;
 pub mod phone;
+pub mod phone_variants;
 pub mod request_context;
 pub mod suggest;
 pub mod supervisor;

@@ -5,12 +5,19 @@ pub(super) mod totals;
 
 use std::time::Duration;
 
-use crate::auth::TenantSettings;
+use uuid::Uuid;
+
+use super::channels::WHATSAPP;
+use crate::auth::{Tenant, TenantSettings};
+use crate::base::error::Result;
 use crate::base::phone;
 use crate::db::schema::{conversations, messages};
-use crate::resource::{Changeset, Field, Hooks, Relation, Resource, RowVisibility, Sort, ValidationErrors, row_type};
+use crate::db::{SqlValue, Statement, Tx};
+use crate::resource::{
+    Changeset, Field, Hooks, PendingRow, Relation, Resource, RowVisibility, Sort, ValidationErrors, row_type,
+};
 
-pub const CHANNELS: &[&str] = &["whatsapp", "sms", "email", "web"];
+const CHANNELS: &[&str] = &[WHATSAPP, "sms", "email", "web"];
 const STATUSES: &[&str] = &["active", "pending", "closed"];
 
 pub static CONVERSATIONS: Resource = Resource {
@@ -23,6 +30,11 @@ pub static CONVERSATIONS: Resource = Resource {
         Field::id(conversations::id),
         Field::link(conversations::contact_id, "The person it is with."),
         Field::link(conversations::lead_id, "The lead it is about."),
+        Field::link(
+            conversations::channel_id,
+            "The channel that it runs through; the oldest active one when left out, for `whatsapp`.",
+        )
+        .once(),
         Field::choice(conversations::channel, CHANNELS, r#""whatsapp""#, "How it is held.").required().once(),
         Field::text(
             conversations::address,
@@ -70,6 +82,8 @@ pub static CONVERSATIONS: Resource = Resource {
     relations: &[
         Relation::one("contact", "contacts", conversations::contact_id, "The person it is with."),
         Relation::one("lead", "leads", conversations::lead_id, "The lead it is about."),
+        // Not `channel`, which is the field with the kind of channel.
+        Relation::one("through", "channels", conversations::channel_id, "The channel that it runs through."),
         Relation::one("assignee", "users", conversations::assignee_id, "The member who answers."),
         Relation::first("last_message", "messages", messages::conversation_id, "-sent_at", "The last message."),
         Relation::many(
@@ -83,7 +97,7 @@ pub static CONVERSATIONS: Resource = Resource {
     sorts: &[Sort::column(conversations::last_message_at), Sort::column(conversations::created_at)],
     default_sort: "-last_message_at",
     visibility: RowVisibility::assigned(conversations::assignee_id),
-    hooks: Hooks { prepare, ..Hooks::NONE },
+    hooks: Hooks { prepare, before, ..Hooks::NONE },
     cache_ttl: Duration::from_secs(300),
     ..Resource::BASE
 };
@@ -101,4 +115,26 @@ fn prepare(change: &mut Changeset, business: &TenantSettings, _: &mut Validation
         };
         change.set(conversations::address, address);
     }
+}
+
+/// Gives new conversations of WhatsApp that name no channel the oldest active one, or else the loopback. Queries: one,
+/// if there are any.
+fn before(tx: &mut Tx<'_>, tenant: &Tenant, drafts: &mut [PendingRow]) -> Result<()> {
+    let lacks_channel = |draft: &&mut PendingRow| {
+        draft.changes.creates
+            && draft.changes.text(conversations::channel) == Some(WHATSAPP)
+            && draft.changes.get(conversations::channel_id).is_none_or(SqlValue::is_null)
+    };
+    let mut drafts = drafts.iter_mut().filter(lacks_channel).peekable();
+    if drafts.peek().is_none() {
+        return Ok(());
+    }
+    let mut sql = Statement::new("SELECT id FROM channels WHERE business_id = ");
+    sql.bind(tenant.id()).sql(" AND state = 'active' AND deleted_at IS NULL ORDER BY kind <> ").bind(WHATSAPP);
+    if let Some(channel) = sql.sql(", created_at, id LIMIT 1").scalars::<Uuid>(tx)?.first() {
+        drafts.for_each(|draft| {
+            draft.changes.set(conversations::channel_id, *channel);
+        });
+    }
+    Ok(())
 }

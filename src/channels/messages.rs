@@ -5,9 +5,11 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::conversations::totals;
+use super::inbound::waiting;
+use super::limits::MAX_BODY_LEN;
 use crate::auth::{Tenant, TenantSettings};
 use crate::base::error::Result;
-use crate::db::schema::messages;
+use crate::db::schema::{message_reactions, messages};
 use crate::db::{SqlValue, Tx};
 use crate::resource::{
     Changeset, Field, FieldType, Hooks, PendingRow, Relation, Resource, RowVisibility, Search, Sort, ValidationErrors,
@@ -33,6 +35,8 @@ const KINDS: &[&str] = &[
     "unknown",
 ];
 const STATUSES: &[&str] = &["received", "queued", "sent", "delivered", "read", "failed"];
+const ORIGINS: &[&str] = &["api", "channel", "phone_app", "history"];
+const MEDIA_STATES: &[&str] = &["pending", "stored", "gone", "refused"];
 const MAX_TOKENS: i64 = 2_147_483_647;
 
 pub static MESSAGES: Resource = Resource {
@@ -59,7 +63,7 @@ pub static MESSAGES: Resource = Resource {
         Field::choice(messages::kind, KINDS, r#""text""#, "What it is.").default(r#""text""#).once(),
         Field::text(
             messages::body,
-            16_384,
+            MAX_BODY_LEN,
             r#""See you on Friday at ten.""#,
             "Its text, or the caption of what it carries.",
         ),
@@ -98,6 +102,46 @@ pub static MESSAGES: Resource = Resource {
             r#""EUR""#,
             "Of the cost; the business' own when left out.",
         ),
+        Field::choice(
+            messages::origin,
+            ORIGINS,
+            r#""channel""#,
+            "How it came here: through the API, from the channel, from the app on the business' phone, or from the channel's past.",
+        )
+        .default(r#""api""#)
+        .read_only(),
+        Field::link(messages::reply_to_id, "The message that it answers.").read_only(),
+        Field::link(messages::author_contact_id, "Who of a group wrote it.").read_only(),
+        Field::new(
+            messages::payload,
+            FieldType::Object,
+            r#"{"type":"list_reply","id":"slot:1","title":"Mon 09:00"}"#,
+            "What a program can read of it: the choice of a list, the data of a form, a place; of an unknown kind, all of it.",
+        )
+        .read_only(),
+        Field::new(
+            messages::error,
+            FieldType::Object,
+            r#"{"code":131047,"title":"Re-engagement message","details":"More than 24 hours have passed.","retry":"as_template"}"#,
+            "Why the channel did not deliver it; `retry` says how it may be sent again.",
+        )
+        .read_only(),
+        Field::new(
+            messages::pricing,
+            FieldType::Object,
+            r#"{"billable":true,"pricing_model":"PMP","category":"service","type":"regular"}"#,
+            "What the channel says of its price.",
+        )
+        .read_only(),
+        Field::time(messages::edited_at, "When its author last changed it; earlier texts are in its history.").read_only(),
+        Field::time(messages::revoked_at, "When its author deleted it; then it is empty.").read_only(),
+        Field::choice(
+            messages::media_state,
+            MEDIA_STATES,
+            r#""pending""#,
+            "Of its file: `pending` is to be fetched, `gone` is not to be had any more, `refused` is too large or of a wrong type.",
+        )
+        .read_only(),
         Field::text(messages::model, 100, r#""gpt-5-mini""#, "Which model wrote it, if one did.").impersonal(),
         Field::int(messages::input_tokens, 0, MAX_TOKENS, "812", "What the model read."),
         Field::int(messages::output_tokens, 0, MAX_TOKENS, "64", "What the model wrote."),
@@ -112,12 +156,15 @@ pub static MESSAGES: Resource = Resource {
         Relation::one("conversation", "conversations", messages::conversation_id, "The conversation it belongs to."),
         // Not `author`, which is the field with the kind of author.
         Relation::one("author_user", "users", messages::author_id, "The member who wrote it."),
+        Relation::one("author_contact", "contacts", messages::author_contact_id, "Who of a group wrote it."),
+        Relation::one("reply_to", "messages", messages::reply_to_id, "The message that it answers."),
+        Relation::many("reactions", "message-reactions", message_reactions::message_id, "-reacted_at", "The reactions to it."),
     ],
     sorts: &[Sort::column(messages::sent_at)],
     default_sort: "-sent_at",
     search: Search::Words,
     visibility: RowVisibility::linked(&[VisibilityLink::new(messages::conversation_id, "conversations")]),
-    hooks: Hooks { prepare, after, removed_or_restored: totals::recount_of, ..Hooks::NONE },
+    hooks: Hooks { prepare, before, after, removed_or_restored: totals::recount_of },
     cache_ttl: Duration::from_secs(180),
     ..Resource::BASE
 };
@@ -148,10 +195,19 @@ fn prepare(change: &mut Changeset, _: &TenantSettings, faults: &mut ValidationEr
     }
 }
 
-/// Updates the totals of the messages' conversations.
+/// Locks the messages that channels may be telling of at this moment, before any row is locked. (What a channel delivers has locked its own.)
+fn before(tx: &mut Tx<'_>, tenant: &Tenant, drafts: &mut [PendingRow]) -> Result<()> {
+    let from_api = drafts.iter().filter(|draft| draft.changes.creates && draft.changes.get(messages::origin).is_none());
+    waiting::lock(tx, tenant, from_api.filter_map(|draft| draft.changes.text(messages::external_id)))
+}
+
+/// Updates the totals of the messages' conversations, and applies what channels have told of the messages before they were here.
 fn after(tx: &mut Tx<'_>, tenant: &Tenant, drafts: &[&PendingRow]) -> Result<()> {
     let new = drafts.iter().filter(|draft| draft.changes.creates).map(|draft| draft.id).collect();
     totals::add(tx, tenant, new)?;
+    let created = drafts.iter().filter(|draft| draft.changes.creates);
+    let known: Vec<&str> = created.filter_map(|draft| draft.changes.text(messages::external_id)).collect();
+    waiting::apply(tx, tenant, &known)?;
     let changed = |draft: &&&PendingRow| !draft.changes.creates && draft.changes.get(messages::status).is_some();
     let read: Vec<Uuid> = drafts.iter().filter(changed).map(|draft| draft.id).collect();
     totals::recount_of(tx, tenant, &read)

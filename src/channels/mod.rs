@@ -1,6 +1,16 @@
-//! Conversations with customers, and their messages: the resources `conversations.rs` and `messages.rs`, and the
-//! processing of leads (`lead_processing/`), which writes both.
+//! Conversations with customers and the channels that they run through. `secrets/` keeps the secrets of channels, `directory`
+//! finds a channel by what names it from outside, `whatsapp/` reads what WhatsApp delivers and `inbound/` applies it. The resources `channels.rs`, `conversations.rs` and `messages.rs`, and the processing of
+//! leads (`lead_processing/`), which writes conversations and messages.
 
+pub mod args;
+pub mod channels;
 pub mod conversations;
+pub mod directory;
+pub mod inbound;
+pub mod inbound_updates;
 pub mod lead_processing;
+mod limits;
+pub mod message_reactions;
 pub mod messages;
+pub mod secrets;
+pub mod whatsapp;

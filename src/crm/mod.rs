@@ -3,8 +3,10 @@
 
 pub mod campaigns;
 pub mod companies;
+pub mod contact_identities;
 pub mod contacts;
 pub mod decisions;
+pub mod duplicate_proposals;
 pub mod duplicates;
 pub mod leads;
 pub mod merges;

@@ -125,7 +125,6 @@ diesel::table! {
         time_zone -> Text,
         currency -> Text,
         country -> Text,
-        phone_number_id -> Nullable<Text>,
         metadata -> Jsonb,
         version -> BigInt,
         created_at -> Timestamptz,
@@ -166,6 +165,42 @@ diesel::table! {
 }
 
 diesel::table! {
+    channel_secrets (business_id, id) {
+        business_id -> Uuid,
+        id -> Uuid,
+        channel_id -> Uuid,
+        kind -> Text,
+        file_name -> Nullable<Text>,
+        sealed -> Nullable<Binary>,
+        digest -> Nullable<Binary>,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    channels (business_id, id) {
+        business_id -> Uuid,
+        id -> Uuid,
+        kind -> Text,
+        name -> Text,
+        phone_number_id -> Nullable<Text>,
+        account_id -> Nullable<Text>,
+        portfolio_id -> Nullable<Text>,
+        display_number -> Nullable<Text>,
+        state -> Text,
+        state_reason -> Nullable<Text>,
+        quality -> Text,
+        messages_per_second -> Integer,
+        creates_leads -> Bool,
+        metadata -> Jsonb,
+        version -> BigInt,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+        deleted_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
     companies (business_id, id) {
         business_id -> Uuid,
         id -> Uuid,
@@ -183,6 +218,28 @@ diesel::table! {
         created_at -> Timestamptz,
         updated_at -> Timestamptz,
         deleted_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    contact_identities (business_id, id) {
+        business_id -> Uuid,
+        id -> Uuid,
+        contact_id -> Nullable<Uuid>,
+        peer_id -> Uuid,
+        kind -> Text,
+        scope -> Text,
+        value -> Text,
+        match_key -> Nullable<Text>,
+        trust -> Text,
+        superseded_at -> Nullable<Timestamptz>,
+        profile_name -> Nullable<Text>,
+        profile_name_at -> Nullable<Timestamptz>,
+        profile_name_by -> Nullable<Text>,
+        names_contact -> Bool,
+        version -> BigInt,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
     }
 }
 
@@ -240,6 +297,9 @@ diesel::table! {
         external_id -> Nullable<Text>,
         unread_new -> Integer,
         unread_since -> Timestamptz,
+        channel_id -> Nullable<Uuid>,
+        peer_id -> Nullable<Uuid>,
+        window_closed_at -> Nullable<Timestamptz>,
     }
 }
 
@@ -257,6 +317,20 @@ diesel::table! {
         model -> Nullable<Text>,
         confidence -> Nullable<Numeric>,
         payload -> Jsonb,
+        version -> BigInt,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    duplicate_proposals (business_id, id) {
+        business_id -> Uuid,
+        id -> Uuid,
+        contact_id -> Uuid,
+        other_id -> Uuid,
+        reason -> Text,
+        status -> Text,
         version -> BigInt,
         created_at -> Timestamptz,
         updated_at -> Timestamptz,
@@ -372,6 +446,41 @@ diesel::table! {
         emptied -> Bool,
         executed_at -> Nullable<Timestamptz>,
         finished_at -> Nullable<Timestamptz>,
+        version -> BigInt,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    inbound_bodies (id) {
+        id -> Uuid,
+        received_at -> Timestamptz,
+        body -> Binary,
+        signed_by -> Nullable<Uuid>,
+        state -> Text,
+        attempts -> Integer,
+        due_at -> Timestamptz,
+        error -> Nullable<Text>,
+        number_ids -> Array<Text>,
+        people -> Array<Text>,
+    }
+}
+
+diesel::table! {
+    inbound_updates (business_id, id) {
+        business_id -> Uuid,
+        id -> Uuid,
+        channel_id -> Uuid,
+        kind -> Text,
+        state -> Text,
+        waits_for -> Nullable<Text>,
+        digest -> Binary,
+        received_at -> Timestamptz,
+        payload -> Jsonb,
+        error -> Nullable<Text>,
+        attempts -> Integer,
+        expires_at -> Timestamptz,
         version -> BigInt,
         created_at -> Timestamptz,
         updated_at -> Timestamptz,
@@ -496,6 +605,23 @@ diesel::table! {
 }
 
 diesel::table! {
+    message_reactions (business_id, id) {
+        business_id -> Uuid,
+        id -> Uuid,
+        message_id -> Uuid,
+        reactor -> Text,
+        contact_id -> Nullable<Uuid>,
+        emoji -> Text,
+        external_id -> Text,
+        reacted_at -> Timestamptz,
+        version -> BigInt,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+        deleted_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
     messages (business_id, id) {
         business_id -> Uuid,
         id -> Uuid,
@@ -523,6 +649,16 @@ diesel::table! {
         created_at -> Timestamptz,
         updated_at -> Timestamptz,
         deleted_at -> Nullable<Timestamptz>,
+        origin -> Text,
+        reply_to_id -> Nullable<Uuid>,
+        author_contact_id -> Nullable<Uuid>,
+        payload -> Nullable<Jsonb>,
+        error -> Nullable<Jsonb>,
+        pricing -> Nullable<Jsonb>,
+        edited_at -> Nullable<Timestamptz>,
+        edited_by -> Nullable<Text>,
+        revoked_at -> Nullable<Timestamptz>,
+        media_state -> Nullable<Text>,
     }
 }
 

@@ -19,7 +19,7 @@ pub enum SqlValue {
     Json(Option<serde_json::Value>),
     /// A decimal number as text, so that money never passes through a float.
     Decimal(Option<String>),
-    Bytes(Vec<u8>),
+    Bytes(Option<Vec<u8>>),
     Ints(Vec<i64>),
     Texts(Vec<String>),
     Uuids(Vec<Uuid>),
@@ -37,7 +37,15 @@ impl SqlValue {
         use SqlValue::*;
         matches!(
             self,
-            Bool(None) | Int(None) | Text(None) | Uuid(None) | Time(None) | Date(None) | Json(None) | Decimal(None)
+            Bool(None)
+                | Int(None)
+                | Text(None)
+                | Uuid(None)
+                | Time(None)
+                | Date(None)
+                | Json(None)
+                | Decimal(None)
+                | Bytes(None)
         )
     }
 
@@ -96,7 +104,7 @@ impl SqlValue {
                 out.push_sql("::numeric");
                 Ok(())
             }
-            SqlValue::Bytes(v) => out.push_bind_param::<sql::Binary, _>(v),
+            SqlValue::Bytes(v) => out.push_bind_param::<N<sql::Binary>, _>(v),
             SqlValue::Ints(v) => out.push_bind_param::<sql::Array<sql::BigInt>, _>(v),
             SqlValue::Texts(v) => out.push_bind_param::<sql::Array<sql::Text>, _>(v),
             SqlValue::Uuids(v) => out.push_bind_param::<sql::Array<sql::Uuid>, _>(v),
@@ -132,6 +140,7 @@ sql_values! {
     Time(DateTime<Utc>),
     Date(NaiveDate),
     Json(serde_json::Value),
+    Bytes(Vec<u8>),
 }
 
 macro_rules! sql_numbers {
@@ -175,7 +184,6 @@ macro_rules! sql_lists {
 }
 
 sql_lists! {
-    Bytes(Vec<u8>),
     Ints(Vec<i64>),
     Texts(Vec<String>),
     Uuids(Vec<Uuid>),

@@ -62,4 +62,5 @@ problem_types! {
     Conflict;
     Gone;
     PreconditionFailed;
+    TooLarge;
 }

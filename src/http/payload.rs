@@ -45,6 +45,38 @@ impl FromRequest for Body {
     }
 }
 
+/// A whole body of any media type, as its bytes were sent: for a signature over them.
+pub struct RawBody(Bytes);
+
+/// Maximum size of a [`RawBody`] in bytes, of a route.
+#[derive(Clone, Copy, Debug)]
+pub struct RawLimit(pub usize);
+
+impl RawBody {
+    pub fn into_inner(self) -> Bytes {
+        self.0
+    }
+}
+
+impl FromRequest for RawBody {
+    type Error = Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Self>>>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let (limits, payload) = (limits(request), payload.take());
+        let max_bytes = request.app_data::<RawLimit>().map(|limit| limit.0);
+        let is_encoded = request.headers().contains_key(header::CONTENT_ENCODING);
+        Box::pin(async move {
+            if is_encoded {
+                return Err(Error::Unsupported("Send the body without Content-Encoding.".into()));
+            }
+            let max_bytes = max_bytes.ok_or_else(|| Error::Internal("no limit".into()))?;
+            let body = tokio::time::timeout(limits?.timeout, collect(payload, max_bytes)).await;
+            body.map_err(|_| Error::RequestTimeout)?.map(Self)
+        })
+    }
+}
+
 /// A large body, read chunk by chunk, each within the time limit, and never held in memory as a whole.
 pub struct BodyStream {
     payload: Payload,

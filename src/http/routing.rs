@@ -8,7 +8,7 @@ use actix_web::web::{self, Bytes, ServiceConfig};
 use actix_web::{FromRequest, Handler, HttpRequest, HttpResponse, Resource, Responder};
 
 use super::caller::{Caller, UnverifiedCaller};
-use super::payload::{Body, BodyStream, LargeBody};
+use super::payload::{Body, BodyStream, LargeBody, RawBody, RawLimit};
 use super::rate_limit::check::Anonymous;
 use crate::base::error::{Error, Result};
 use crate::base::request_context;
@@ -77,6 +77,20 @@ impl Routes {
         self.route(method, move |state: S, caller: Caller, request: HttpRequest, body: BodyStream| {
             request_context::no_timeout();
             handler(state, caller, request, body)
+        })
+    }
+
+    /// As [`Routes::open`], for a body of at most `max_bytes` of any type, which carries its own proof of where it comes from: requests are
+    /// not counted, unless the handler refuses them.
+    pub fn raw<S, H, F>(mut self, method: Method, max_bytes: usize, handler: H) -> Self
+    where
+        S: FromRequest + 'static,
+        H: Fn(S, HttpRequest, Bytes) -> F + Copy + 'static,
+        F: Future<Output = Result<HttpResponse>> + 'static,
+    {
+        self.resource = self.resource.app_data(RawLimit(max_bytes));
+        self.route(method, move |state: S, request: HttpRequest, body: RawBody| {
+            handler(state, request, body.into_inner())
         })
     }
 

@@ -46,7 +46,6 @@ pub static BUSINESSES: Resource = Resource {
                 "When it is open, in its time zone, as in OpenStreetMap: what response times within them are measured by.",
             )
         },
-        Field::text(businesses::phone_number_id, 64, r#""106540352242922""#, "WhatsApp's id of its phone number."),
         Field {
             filter: false,
             ..Field::choice(

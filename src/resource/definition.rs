@@ -56,6 +56,8 @@ pub struct Resource {
     pub visibility: RowVisibility,
     /// A field that only the response to its create shows.
     pub secret: Option<&'static Field>,
+    /// Whether rows that are gone stay, marked as deleted, although nobody can restore them.
+    pub keeps_deleted: bool,
     /// Whether its row is locked before the rows that it references: the lock order of operations that lock several
     /// resources.
     pub lock_before_references: bool,
@@ -95,6 +97,7 @@ impl Resource {
         cacheable: true,
         visibility: RowVisibility::All,
         secret: None,
+        keeps_deleted: false,
         lock_before_references: false,
         audited: true,
         compressible: true,
@@ -151,6 +154,6 @@ impl Resource {
 
     /// Whether rows are marked deleted rather than removed.
     pub fn soft_delete(&self) -> bool {
-        self.operations.restore
+        self.operations.restore || self.keeps_deleted
     }
 }

@@ -288,7 +288,10 @@ fn audit_entries_of_updates_equal_differences_of_row_json() {
     let database = &service.database;
     database.run(REFERENCE);
     // All tables with entries about updates.
-    let tables: Vec<String> = calls().into_keys().filter(|table| table != "sessions").collect();
+    let tables: Vec<String> = calls()
+        .into_keys()
+        .filter(|table| !["sessions", "channel_secrets", "inbound_updates"].contains(&table.as_str()))
+        .collect();
     for table in &tables {
         database.run(&format!(
             "CREATE TRIGGER refer AFTER UPDATE ON {table} REFERENCING OLD TABLE AS before NEW TABLE AS after

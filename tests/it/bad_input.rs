@@ -374,6 +374,8 @@ fn sql_and_markup_in_text_fields_stored_verbatim() {
                 .filter(|field| field.mutability != Mutability::ReadOnly && free(field.field_type))
                 // A URL is validated beyond plain text: tests/it/webhooks.rs.
                 .filter(|field| field.name != "url")
+                // Ids of Meta's are digits: tests/it/channels.rs.
+                .filter(|field| resource.plural != "channels" || !field.name.ends_with("_id"))
                 .map(|field| field.name)
                 .collect();
             for name in &names {
@@ -433,7 +435,9 @@ fn list_with_arbitrary_filter_text_200_or_400() {
         assert!(status == 200 || status == 400, "{} for {}={:?}", status, parameter, text);
         if parameter == "contacts?phone" {
             let made = api.post("contacts", json!({ "phone": text }));
-            assert!(made.status == 201 || made.status == 422, "{} for {:?}", made.status, text);
+            // The same text may be drawn twice.
+            let is_known = made.status == 409 && made.code() == "possible_duplicate";
+            assert!(made.status == 201 || made.status == 422 || is_known, "{} for {:?}", made.status, text);
         }
     });
 }

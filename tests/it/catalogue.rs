@@ -13,7 +13,8 @@ use uuid::Uuid;
 use crate::support::{Database, Samples, Service};
 
 /// Tables without a tenant, with the reason.
-const GLOBAL: [(&str, &str); 20] = [
+const GLOBAL: [(&str, &str); 21] = [
+    ("inbound_bodies", "one may concern several businesses, and whose it is is known once it was read"),
     ("webhook_backlogs", "what the sequencer has to do, whosever it is"),
     ("identities", "a person's, with their identity provider"),
     ("oidc_login_attempts", "before it is known who comes back"),
@@ -54,7 +55,7 @@ pub const UNINDEXED_SORTS: [(&str, &str); 3] = [
 ];
 
 /// Tables with `deleted_at` whose rows cannot be restored, with the reason.
-const NEVER_RESTORED: [(&str, &str); 0] = [];
+const NEVER_RESTORED: [(&str, &str); 1] = [("message_reactions", "the person who took it back can react again")];
 
 /// Why views of what rows count are granted to nobody.
 const RECOUNT: &str = "the recount, which corrections, tests and benchmarks read";
@@ -595,7 +596,8 @@ fn tenant_role_limited_to_granted_statements_and_own_tenant() {
     service.database.run(
         "UPDATE conversations SET status = 'closed';
          INSERT INTO agent_metrics (business_id, user_id, window_days, ends_on, time_zone, figures)
-             SELECT business_id, user_id, 7, '2026-11-01', 'UTC', '{}' FROM memberships",
+             SELECT business_id, user_id, 7, '2026-11-01', 'UTC', '{}' FROM memberships;
+         INSERT INTO channel_secrets (business_id, channel_id, kind, file_name) SELECT business_id, id, 'app_secret', 'x' FROM channels",
     );
     crate::sign_in::admit(&service, "acme", "amina@example.com", "agent");
     crate::sign_in::sign_in(&service, "amina@example.com").expect(201);

@@ -12,7 +12,9 @@ use crate::sign_in::{PASSWORD, admit, sign_in};
 use crate::support::{Client, Samples, Service};
 
 /// Operations that need no credential, with the reason.
-const OPEN: [(&str, &str); 11] = [
+const OPEN: [(&str, &str); 13] = [
+    ("GET /webhooks/whatsapp", "the verify token is the credential"),
+    ("POST /webhooks/whatsapp", "the signature is the credential"),
     ("POST /api/v1/auth/oidc/authorizations", "it is how people come in"),
     ("POST /api/v1/auth/oidc/sessions", "what the provider sent back is the credential"),
     ("GET /health", "probes come from machines that have no key"),
@@ -36,7 +38,12 @@ enum Needs {
 }
 
 /// Operations that not every resource has.
-const OTHERS: [(&str, Needs); 36] = [
+const OTHERS: [(&str, Needs); 41] = [
+    ("POST /api/v1/inbound-updates/{id}/application", Needs::Permission(Area::Channels, Action::Write)),
+    ("POST /api/v1/channels/{id}/inbound-replays", Needs::Permission(Area::Channels, Action::Write)),
+    ("GET /api/v1/channels/{id}/secrets", Needs::Permission(Area::Channels, Action::Read)),
+    ("POST /api/v1/channels/{id}/secrets", Needs::Permission(Area::Channels, Action::Write)),
+    ("DELETE /api/v1/channels/{id}/secrets/{secret}", Needs::Permission(Area::Channels, Action::Write)),
     ("POST /api/v1/imports/{id}/reversion", Needs::Permission(Area::Crm, Action::Delete)),
     ("POST /api/v1/ops/jobs/{id}/cancellation", Needs::Permission(Area::Operations, Action::Write)),
     ("GET /api/v1/webhooks/{id}/deliveries", Needs::Permission(Area::Webhooks, Action::Read)),
@@ -101,6 +108,8 @@ impl Operation {
             name if name.ends_with("/processing") => json!({ "decision": { "decision": "qualify" } }),
             name if name.ends_with("/batch/read") || name.ends_with("/batch/delete") => json!({ "ids": [self.victim] }),
             name if name.ends_with("/batch/update") => json!({ "items": [{ "id": self.victim, "metadata": {} }] }),
+            name if name.ends_with("/secrets") => json!({ "kind": "app_secret", "value": "12345678" }),
+            name if name.ends_with("/inbound-replays") => json!({ "after": "2026-11-20T09:30:00Z" }),
             name if name.ends_with("/replays") => json!({ "after": 0 }),
             name if name.ends_with("/password-changes") => {
                 json!({ "current_password": PASSWORD, "new_password": "another long password" })

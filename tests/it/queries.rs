@@ -75,9 +75,9 @@ fn fill(database: &Database) {
             "SELECT 'INSERT INTO {table} (' || string_agg(name, ', ') || ') SELECT ' || string_agg(value, ', ')
                  || ' FROM (SELECT * FROM {table} ORDER BY id DESC LIMIT 1) t, generate_series(1, 500) n'
              FROM (SELECT quote_ident(a.attname) AS name, CASE
-                 WHEN a.attname = 'id' THEN 'rapport_uuid_v7()'
+                 WHEN a.attname IN ('id', 'peer_id') THEN 'rapport_uuid_v7()'
                  WHEN a.atttypid = 'timestamptz'::regtype THEN 't.' || a.attname || ' + n * interval ''1 day'''
-                 WHEN a.attname NOT IN ('business_id', 'channel') AND EXISTS (SELECT FROM pg_index i
+                 WHEN a.attname NOT IN ('business_id', 'channel', 'kind', 'scope') AND a.atttypid <> 'uuid'::regtype AND EXISTS (SELECT FROM pg_index i
                      WHERE i.indrelid = a.attrelid AND i.indisunique
                      AND pg_get_indexdef(i.indexrelid) ~ ('[(, ]' || a.attname || '[),]')) THEN
                      CASE a.atttypid WHEN 'bytea'::regtype THEN 'sha256(n::text::bytea)'

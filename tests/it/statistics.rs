@@ -276,9 +276,7 @@ fn repaired_trigger_counts_what_it_missed() {
     };
     let (well, said) = check(&["--business", "acme"]);
     assert!(
-        !well
-            && said.contains("acme leads new/new 2026-11-04T08:00:00+00:00: 1 too few")
-            && said.contains("--repair"),
+        !well && said.contains("acme leads new/new 2026-11-04T08:00:00+00:00: 1 too few") && said.contains("--repair"),
         "{said}"
     );
     assert!(check(&["--repair"]).1.contains("Sums corrected: 1."));

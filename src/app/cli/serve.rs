@@ -9,6 +9,7 @@ use crate::app::state::AppState;
 use crate::app::{openapi, server};
 use crate::base::error::BoxError;
 use crate::base::telemetry::logging::{self, LogArgs, Logs};
+use crate::channels::secrets::key_of_state_folder;
 use crate::db::database_target::DatabaseTarget;
 use crate::db::embedded::Absent;
 use crate::db::migrate::Migrated;
@@ -16,7 +17,7 @@ use crate::db::{catalogue, connection_options, migrate, pooler};
 use crate::http::access_log;
 use crate::resource::did_you_mean;
 
-pub fn run(config: Config) -> Result<(), BoxError> {
+pub fn run(mut config: Config) -> Result<(), BoxError> {
     if let Some((resource, _)) =
         config.reads.cache_ttl.iter().find(|(resource, _)| RESOURCES.iter().all(|known| known.plural != resource))
     {
@@ -35,6 +36,12 @@ pub fn run(config: Config) -> Result<(), BoxError> {
         refuse_damaged(&target.url)?;
     }
     let demo = if on_embedded { Some(demo::open(&target, config.server.dev_api_key.as_ref())?) } else { None };
+    if on_embedded && config.channels.sealing_key.is_none() {
+        let key = key_of_state_folder(&target.state);
+        config.channels.sealing_key = Some(
+            key.map_err(|error| format!("the key that seals secrets of channels cannot be read or made: {error}"))?,
+        );
+    }
     let app = AppState::open(config, &target.url, openapi::shape())?;
     let given_up = target.embedded.as_ref().map(|server| server.serve(app.lifecycle.clone()));
     actix_web::rt::System::new().block_on(async move {

@@ -9,6 +9,7 @@ use crate::base::email::EmailArgs;
 use crate::base::options::OptionErrors;
 use crate::base::telemetry::logging::LogArgs;
 use crate::cache::{CacheArgs, RedisArgs};
+use crate::channels::args::ChannelArgs;
 use crate::crm::privacy::args::PrivacyArgs;
 use crate::db::{DatabaseArgs, PoolArgs};
 use crate::http::args::HttpArgs;
@@ -61,6 +62,8 @@ pub struct Config {
     pub webhooks: WebhookArgs,
     #[command(flatten)]
     pub imports: ImportArgs,
+    #[command(flatten)]
+    pub channels: ChannelArgs,
 }
 
 impl Config {
@@ -81,6 +84,7 @@ impl Config {
         self.email.validate(&mut errors);
         self.events.validate(&mut errors);
         self.webhooks.validate(&mut errors);
+        self.channels.validate(&mut errors);
         self.validate_together(&mut errors);
         errors.into_vec()
     }

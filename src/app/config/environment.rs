@@ -5,7 +5,10 @@ use std::path::PathBuf;
 use clap::Command;
 
 /// Options that are secrets. Container platforms may mount each as a file: `DATABASE_URL_FILE=/run/secrets/db`.
-pub(super) const SECRETS: [&str; 6] = [
+pub(super) const SECRETS: [&str; 9] = [
+    "RAPPORT_WHATSAPP_APP_SECRET",
+    "RAPPORT_WHATSAPP_VERIFY_TOKEN",
+    "RAPPORT_SEALING_KEY",
     "RAPPORT_OIDC_CLIENT_SECRET",
     "DATABASE_URL",
     "REDIS_URL",

@@ -9,6 +9,7 @@ use super::named_schemas::name_schemas;
 use super::{default_error, shared_parameters};
 use crate::analytics;
 use crate::app::registry::{self, MODULES, RESOURCES};
+use crate::channels::whatsapp;
 use crate::http::{openapi_responses, problem_schema};
 use crate::identity;
 use crate::integrations::bulk;
@@ -89,6 +90,7 @@ pub fn build() -> OpenApi {
     bulk::openapi::describe(&RESOURCES, &mut api);
     events::openapi::describe(&mut api);
     analytics::describe(&mut api);
+    whatsapp::webhook::describe(&mut api);
     monitoring::openapi::describe(&mut api);
     openapi_responses::idempotency_key_header(&mut api, |path| DONE_ANYHOW.iter().any(|end| path.ends_with(end)));
     shared_parameters::share(&mut api);

@@ -13,14 +13,17 @@ BEGIN
 PERFORM set_config('rapport.seeded', 'no', false);
 -- the plans look expensive, the rows are few: compiling them took most of the time
 SET LOCAL jit = off;
-INSERT INTO businesses (id, name, slug, time_zone, currency, country, phone_number_id, opening_hours, metadata, created_at, updated_at)
-VALUES (pg_temp.seed_id(now() - interval '900 days', 'demo'), 'Harbour & Spoke', 'demo', home, 'CAD', 'CA', '104215550100417', 'Mo-Fr 08:30-17:30; Sa 09:00-13:30',
+INSERT INTO businesses (id, name, slug, time_zone, currency, country, opening_hours, metadata, created_at, updated_at)
+VALUES (pg_temp.seed_id(now() - interval '900 days', 'demo'), 'Harbour & Spoke', 'demo', home, 'CAD', 'CA', 'Mo-Fr 08:30-17:30; Sa 09:00-13:30',
     '{"about": "Bicycle workshop, cargo bikes and company fleets", "website": "https://harbourandspoke.example"}',
     now() - interval '900 days', now() - interval '900 days')
 ON CONFLICT (slug) DO NOTHING RETURNING id INTO demo;
 IF demo IS NULL THEN
     RETURN;
 END IF;
+INSERT INTO channels (business_id, id, kind, name, phone_number_id, account_id, display_number, quality, created_at, updated_at)
+VALUES (demo, pg_temp.seed_id(now() - interval '899 days', 'demo channel'), 'whatsapp', 'Front desk', '104215550100417', '104215550100400',
+    '+1 604 555 0100', 'green', now() - interval '899 days', now() - interval '899 days');
 
 -- Users are global and outlive a business: a user that exists only becomes a member again.
 CREATE TEMP TABLE demo_user ON COMMIT DROP AS
@@ -419,9 +422,9 @@ UPDATE demo_talk t SET id = pg_temp.seed_id(t.started, 'demo conversation ' || t
 FROM (SELECT talk, max(sent) AS last, max(sent) FILTER (WHERE who = '<') AS heard, count(*) FILTER (WHERE unanswered) AS unread
     FROM demo_message GROUP BY talk) AS m, demo_talk x LEFT JOIN demo_lead l ON l.k = x.lead
 WHERE m.talk = t.k AND x.k = t.k;
-INSERT INTO conversations (business_id, id, contact_id, lead_id, channel, address, status, assignee_id, subject, started_at, last_message_at,
+INSERT INTO conversations (business_id, id, contact_id, lead_id, channel_id, channel, address, status, assignee_id, subject, started_at, last_message_at,
     unread_count, window_expires_at, created_at, updated_at)
-SELECT demo, t.id, p.id, l.id, channel, CASE channel WHEN 'email' THEN t.email WHEN 'web' THEN 'visitor-' || right(t.id::text, 10) ELSE t.phone END, t.status,
+SELECT demo, t.id, p.id, l.id, CASE channel WHEN 'whatsapp' THEN (SELECT id FROM channels WHERE business_id = demo) END, channel, CASE channel WHEN 'email' THEN t.email WHEN 'web' THEN 'visitor-' || right(t.id::text, 10) ELSE t.phone END, t.status,
     CASE WHEN l.status IS DISTINCT FROM 'new' THEN t.assignee END, CASE WHEN channel = 'email' THEN replace(t.subject, '{company}', coalesce(f.name, '')) END,
     t.started, t.last, CASE WHEN t.status = 'closed' THEN 0 ELSE t.unread END,
     CASE WHEN channel = 'whatsapp' THEN heard + interval '24 hours' END, t.started, t.last

@@ -24,8 +24,11 @@ SELECT b, ':slug' AS slug, at, pg_temp.seed_id(at, 'load business ' || b) AS id,
 FROM (SELECT :business AS b) AS asked, LATERAL (SELECT now() - interval '800 days' + b % 400 * interval '1 hour' AS at) AS born,
     LATERAL (SELECT (ARRAY['Europe/Berlin', 'America/New_York', 'Asia/Singapore', 'Europe/London', 'Australia/Sydney'])[1 + b % 5] AS zone,
         (ARRAY['EUR', 'USD', 'SGD', 'GBP', 'AUD'])[1 + b % 5] AS currency, (ARRAY['DE', 'US', 'SG', 'GB', 'AU'])[1 + b % 5] AS country) AS place;
-INSERT INTO businesses (id, name, slug, time_zone, currency, country, phone_number_id, created_at, updated_at)
-SELECT id, 'Load ' || b, slug, zone, currency, country, (300000000000000 + b)::text, at, at FROM load_business ORDER BY b;
+INSERT INTO businesses (id, name, slug, time_zone, currency, country, created_at, updated_at)
+SELECT id, 'Load ' || b, slug, zone, currency, country, at, at FROM load_business ORDER BY b;
+INSERT INTO channels (business_id, id, kind, name, phone_number_id, account_id, quality, created_at, updated_at)
+SELECT id, pg_temp.seed_id(at, 'load channel ' || b), 'whatsapp', 'Load ' || b, (300000000000000 + b)::text, (310000000000000 + b)::text, 'green', at, at
+FROM load_business ORDER BY b;
 
 -- People are global and outlive a business: those of an earlier load become members again.
 CREATE TEMP TABLE load_user ON COMMIT DROP AS
@@ -133,9 +136,10 @@ FROM (SELECT b, k, b::bigint * 10000000 + k AS n, now() - interval '360 days' + 
     JOIN load_lead l ON l.b = s.b AND l.k = s.k * (s.contacts / s.conversations) JOIN load_contact c ON c.b = s.b AND c.k = l.contact,
     LATERAL (SELECT (ARRAY['active', 'pending', 'closed', 'closed'])[1 + pg_temp.seed_pick(s.n, 42, 4)] AS status,
         interval '1 second' * (1800 + pg_temp.seed_pick(s.n, 44, 15000)) AS pause) AS t;
-INSERT INTO conversations (business_id, id, contact_id, lead_id, channel, address, status, assignee_id, subject, started_at, last_message_at, unread_count,
+INSERT INTO conversations (business_id, id, contact_id, lead_id, channel_id, channel, address, status, assignee_id, subject, started_at, last_message_at, unread_count,
     window_expires_at, created_at, updated_at)
-SELECT b.id, c.id, contact_id, lead_id, channel, CASE channel WHEN 'email' THEN email WHEN 'web' THEN 'visitor-' || right(c.id::text, 12) ELSE phone END, status,
+SELECT b.id, c.id, contact_id, lead_id,
+    CASE channel WHEN 'whatsapp' THEN pg_temp.seed_id(b.at, 'load channel ' || c.b) END, channel, CASE channel WHEN 'email' THEN email WHEN 'web' THEN 'visitor-' || right(c.id::text, 12) ELSE phone END, status,
     CASE WHEN c.k % 4 <> 0 THEN people[1 + c.k % 4] END, CASE WHEN channel = 'email' THEN 'Your request ' || c.k END, c.at, last, unread,
     CASE WHEN channel = 'whatsapp' THEN last - CASE WHEN unread = 0 THEN pause ELSE '0' END + interval '24 hours' END, c.at, last
 FROM load_conversation c JOIN load_business b USING (b), LATERAL (SELECT c.at + pause * (messages - 1) AS last) AS t ORDER BY c.b, c.k;

@@ -17,7 +17,9 @@ use crate::base::error::Result;
 use crate::db::{Statement, Tx};
 
 /// Condition for an unread message, if it came after its conversation was last marked.
-const UNREAD: &str = "direction = 'inbound' AND status <> 'read'";
+const UNREAD: &str = "direction = 'inbound' AND status <> 'read' AND kind <> 'system'";
+/// Condition for a message that opens WhatsApp's window: from the customer, and not of the channel's past.
+const OPENS: &str = "direction = 'inbound' AND kind <> 'system' AND origin <> 'history'";
 /// When a message was sent, as far as that is plausible: a clock that is ahead moves its conversation by a day at most.
 const SENT: &str = "least(sent_at, created_at + interval '1 day')";
 /// WhatsApp's customer service window after an inbound message.
@@ -47,9 +49,11 @@ pub fn add(tx: &mut Tx<'_>, tenant: &Tenant, new: Vec<Uuid>) -> Result<()> {
         "UPDATE conversations c SET version = c.version + 1, updated_at = now(), \
          last_message_at = greatest(c.last_message_at, m.sent), \
          unread_count = c.unread_count + m.unread, unread_new = c.unread_new + m.unread, window_expires_at = CASE \
-         WHEN c.channel = 'whatsapp' AND m.came IS NOT NULL THEN greatest(c.window_expires_at, m.came + ",
+         WHEN c.channel = 'whatsapp' AND m.came IS NOT NULL THEN greatest(c.window_expires_at, \
+         CASE WHEN c.window_closed_at >= m.came THEN least(c.window_closed_at, m.came + ",
     );
-    sql.sql(WINDOW).sql(") ELSE c.window_expires_at END FROM (").append(said(tenant, &new));
+    sql.sql(WINDOW).sql(") ELSE m.came + ").sql(WINDOW);
+    sql.sql(" END) ELSE c.window_expires_at END FROM (").append(said(tenant, &new));
     sql.sql(") m WHERE c.business_id = ").bind(tenant.id()).sql(
         " AND c.id = m.id RETURNING c.id, c.last_message_at <= c.started_at AS is_inexact, \
          m.unread > 0 AND c.unread_since >= m.first AS was_marked",
@@ -90,10 +94,11 @@ fn recount(tx: &mut Tx<'_>, tenant: &Tenant, conversations: Vec<Uuid>) -> Result
         "UPDATE conversations c SET version = c.version + 1, updated_at = now(), last_message_at = m.last, \
          unread_count = c.unread_count - c.unread_new + m.unread, unread_new = m.unread, window_expires_at = m.closes \
          FROM (SELECT o.id, coalesce(s.last, o.started_at) AS last, s.unread, \
-         CASE o.channel WHEN 'whatsapp' THEN s.came + ",
+         CASE WHEN o.channel <> 'whatsapp' THEN NULL WHEN o.window_closed_at >= s.came THEN least(o.window_closed_at, s.came + ",
     );
-    sql.sql(WINDOW).sql(" END AS closes FROM conversations o CROSS JOIN LATERAL (SELECT max(").sql(SENT);
-    sql.sql(") AS last, max(").sql(SENT).sql(") FILTER (WHERE direction = 'inbound') AS came, ");
+    sql.sql(WINDOW).sql(") ELSE s.came + ").sql(WINDOW);
+    sql.sql(" END AS closes FROM conversations o CROSS JOIN LATERAL (SELECT max(").sql(SENT);
+    sql.sql(") AS last, max(").sql(SENT).sql(") FILTER (WHERE ").sql(OPENS).sql(") AS came, ");
     sql.sql("(count(*) FILTER (WHERE ").sql(UNREAD).sql(" AND created_at > o.unread_since))::int AS unread ");
     sql.sql("FROM messages WHERE business_id = ").bind(tenant.id());
     sql.sql(" AND conversation_id = o.id AND deleted_at IS NULL) s WHERE o.business_id = ").bind(tenant.id());
@@ -110,16 +115,15 @@ fn said(tenant: &Tenant, new: &[Uuid]) -> Statement {
     let mut sql = Statement::default();
     if let [only] = new {
         sql.sql("SELECT conversation_id AS id, ").sql(SENT).sql(" AS sent, (").sql(UNREAD);
-        sql.sql(")::int AS unread, CASE direction WHEN 'inbound' THEN ").sql(SENT);
+        sql.sql(")::int AS unread, CASE WHEN ").sql(OPENS).sql(" THEN ").sql(SENT);
         sql.sql(" END AS came, created_at AS first FROM messages WHERE business_id = ").bind(tenant.id());
         sql.sql(" AND id = ").bind(*only);
         return sql;
     }
     sql.sql("WITH said AS MATERIALIZED (SELECT conversation_id AS id, max(").sql(SENT);
     sql.sql(") AS sent, (count(*) FILTER (WHERE ").sql(UNREAD).sql("))::int AS unread, max(").sql(SENT);
-    sql.sql(
-        ") FILTER (WHERE direction = 'inbound') AS came, min(created_at) AS first FROM messages WHERE business_id = ",
-    );
+    sql.sql(") FILTER (WHERE ").sql(OPENS);
+    sql.sql(") AS came, min(created_at) AS first FROM messages WHERE business_id = ");
     sql.bind(tenant.id()).sql(" AND id = ANY(").bind(new.to_vec());
     sql.sql(") GROUP BY 1), turns AS MATERIALIZED (SELECT id FROM conversations WHERE business_id = ");
     sql.bind(tenant.id());

@@ -13,7 +13,7 @@ use crate::resource::body::{BodyErrors, JsonObject};
 use crate::resource::openapi;
 
 /// Fields of a conversation that it accepts beside the message.
-pub const TALK: [&str; 4] = ["channel", "address", "contact_id", "subject"];
+pub const TALK: [&str; 5] = ["channel", "channel_id", "address", "contact_id", "subject"];
 
 /// What came of looking at a lead.
 #[derive(Deserr, ToSchema)]

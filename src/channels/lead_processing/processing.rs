@@ -149,7 +149,12 @@ fn thread(tx: &mut Tx<'_>, tenant: &Tenant, change: &Changeset, lead: Uuid, cont
     sql.bind(tenant.id());
     sql.sql(" AND t.channel = ").bind(change.text(conversations::channel));
     sql.sql(" AND t.address = ").bind(change.text(conversations::address));
-    sql.sql(" AND t.status <> 'closed' AND t.deleted_at IS NULL FOR NO KEY UPDATE");
+    if let Some(through) = change.get(conversations::channel_id).and_then(SqlValue::as_uuid) {
+        sql.sql(" AND t.channel_id = ").bind(through);
+    }
+    // A customer may write to two numbers: then the thread that was used last.
+    sql.sql(" AND t.status <> 'closed' AND t.deleted_at IS NULL ORDER BY t.last_message_at DESC, t.id LIMIT 1");
+    sql.sql(" FOR NO KEY UPDATE");
     let Some(open) = sql.first::<OpenConversation>(tx)? else {
         let mut change = change.clone();
         change.set(conversations::lead_id, lead);

@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::data_subject::DataSubject;
 use crate::auth::Tenant;
 use crate::base::error::Result;
+use crate::crm::contact_identities::{CONTACT_IDENTITIES, person_hash};
 use crate::crm::merges::{self, MERGES};
 use crate::db::{Statement, Tx};
 use crate::identity::businesses::ERASURE_MODES;
@@ -41,10 +42,14 @@ pub fn erase(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, mode: Option<&str>, don
     // Values that merges gave to other rows, and took from them again.
     let mut sql = Statement::new("SELECT rapport_erase_merged(");
     sql.bind(reach.of(&MERGES)).sql(")").run(tx)?;
+    // Before their names are gone.
+    erase_delivered(tx, tenant, &reach.of(&CONTACT_IDENTITIES))?;
     // Dependent rows first.
     for (resource, ids) in reach.0.iter().rev().filter(|(_, ids)| !ids.is_empty()) {
         let mut sql = match mode.as_str() {
             "delete" => deletion(resource),
+            // Nothing of it would be left.
+            _ if resource.plural == CONTACT_IDENTITIES.plural => deletion(resource),
             _ => emptied(resource),
         };
         sql.append(select::tenant_predicate(resource, tenant)).sql(" AND t.id = ANY(").bind(ids.clone()).sql(")");
@@ -54,6 +59,23 @@ pub fn erase(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, mode: Option<&str>, don
     Statement::new("SELECT rapport_erase_imports(").bind(reach.ids()).sql(")").run(tx)?;
     let rows = reach.0.iter().map(|(resource, ids)| (resource.plural.to_owned(), ids.len().into())).collect();
     Ok(Erased { mode, rows, ids: reach.ids().into_iter().collect() })
+}
+
+/// Deletes what channels have delivered about the person of these identities: as it came, and what is not applied.
+fn erase_delivered(tx: &mut Tx<'_>, tenant: &Tenant, identities: &[Uuid]) -> Result<()> {
+    if identities.is_empty() {
+        return Ok(());
+    }
+    let mut sql = Statement::new("SELECT value FROM contact_identities WHERE kind <> 'group' AND business_id = ");
+    sql.bind(tenant.id()).sql(" AND id = ANY(").bind(identities.to_vec()).sql(")");
+    let names = sql.scalars::<String>(tx)?;
+    let hashes: Vec<String> = names.iter().map(|name| person_hash(tenant.id(), name)).collect();
+    Statement::new("SELECT rapport_erase_inbound(").bind(hashes).sql(")").run(tx)?;
+    // They are few, and forgotten after days: each is looked through.
+    let mut sql = Statement::new("DELETE FROM inbound_updates WHERE business_id = ");
+    sql.bind(tenant.id()).sql(" AND EXISTS (SELECT FROM unnest(").bind(names);
+    sql.sql(") n WHERE position('\"' || n || '\"' IN payload::text) > 0)").run(tx)?;
+    Ok(())
 }
 
 fn deletion(resource: &Resource) -> Statement {
@@ -76,6 +98,8 @@ fn emptied(resource: &Resource) -> Statement {
         };
     }
     match resource.plural {
+        // Written by channels, with what the person sent.
+        "messages" => sql.sql(", payload = NULL, error = NULL"),
         "contacts" => sql.sql(", deleted_at = coalesce(deleted_at, now())"),
         // Erased conversations share one address, which only closed ones can.
         "conversations" => sql.sql(", status = 'closed'"),

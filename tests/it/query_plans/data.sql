@@ -50,9 +50,39 @@ SELECT pg_temp.business_id(i), pg_temp.row_id(7, i), pg_temp.other(4, i, 1000), 
     pg_temp.born(i, 100000), pg_temp.born(i, 100000) + i % 100 * interval '1 day', pg_temp.gone(i)
 FROM generate_series(0, 99999) AS i
 
+-- table: channels
+INSERT INTO channels (business_id, id, kind, name, phone_number_id, account_id, metadata, created_at, deleted_at)
+SELECT pg_temp.business_id(i), pg_temp.row_id(20, i), 'whatsapp', pg_temp.word(i) || ' ' || i, (300000000 + i)::text, (400000000 + i)::text, pg_temp.metadata(i),
+    pg_temp.born(i, 10000), pg_temp.gone(i)
+FROM generate_series(0, 9999) AS i
+
+-- table: contact_identities
+INSERT INTO contact_identities (business_id, id, contact_id, peer_id, kind, value, match_key, created_at)
+SELECT pg_temp.business_id(i), pg_temp.row_id(21, i), pg_temp.other(5, i, 1000), pg_temp.row_id(22, i), 'wa_id', (491500000000 + i)::text, (491500000000 + i)::text,
+    pg_temp.born(i, 10000)
+FROM generate_series(0, 9999) AS i
+
+-- table: duplicate_proposals
+INSERT INTO duplicate_proposals (business_id, id, contact_id, other_id, reason, status, created_at)
+SELECT pg_temp.business_id(i), pg_temp.row_id(23, i), pg_temp.other(5, i, 1000), pg_temp.other(5, i + 20, 1000), 'x', (ARRAY['open', 'dismissed', 'merged'])[1 + i / 20 % 3],
+    pg_temp.born(i, 10000)
+FROM generate_series(0, 9999) AS i
+
+-- table: inbound_updates
+INSERT INTO inbound_updates (business_id, id, channel_id, kind, state, waits_for, digest, received_at, payload, expires_at, created_at)
+SELECT pg_temp.business_id(i), pg_temp.row_id(24, i), pg_temp.other(20, i, 500), 'status', CASE WHEN i / 20 % 2 = 0 THEN 'waiting' ELSE 'failed' END,
+    CASE WHEN i / 20 % 2 = 0 THEN 'wamid.' || i END, sha256(i::text::bytea), pg_temp.born(i, 10000), '{}', pg_temp.born(i, 10000), pg_temp.born(i, 10000)
+FROM generate_series(0, 9999) AS i
+
+-- table: message_reactions
+INSERT INTO message_reactions (business_id, id, message_id, reactor, contact_id, emoji, external_id, reacted_at, created_at, deleted_at)
+SELECT pg_temp.business_id(i), pg_temp.row_id(25, i), pg_temp.other(14, i, 5000), 'x' || i, pg_temp.other(5, i, 1000), '👍', 'wamid.r' || i, pg_temp.born(i, 10000),
+    pg_temp.born(i, 10000), pg_temp.gone(i)
+FROM generate_series(0, 9999) AS i
+
 -- table: conversations
-INSERT INTO conversations (business_id, id, contact_id, lead_id, channel, address, status, assignee_id, subject, started_at, last_message_at, unread_count, external_id, metadata, created_at, updated_at, deleted_at)
-SELECT pg_temp.business_id(i), pg_temp.row_id(8, i), pg_temp.other(5, i, 3000), pg_temp.other(7, i, 5000), (ARRAY['whatsapp', 'sms', 'email', 'web'])[1 + i / 20 % 4], 'address-' || i,
+INSERT INTO conversations (business_id, id, contact_id, lead_id, channel_id, channel, address, status, assignee_id, subject, started_at, last_message_at, unread_count, external_id, metadata, created_at, updated_at, deleted_at)
+SELECT pg_temp.business_id(i), pg_temp.row_id(8, i), pg_temp.other(5, i, 3000), pg_temp.other(7, i, 5000), pg_temp.other(20, i, 500), (ARRAY['whatsapp', 'sms', 'email', 'web'])[1 + i / 20 % 4], 'address-' || i,
     (ARRAY['active', 'pending', 'closed', 'closed'])[1 + i / 80 % 4], pg_temp.other(1, i, 50), pg_temp.word(i / 3), pg_temp.born(i, 20000),
     pg_temp.born(i, 20000) + i % 90 * interval '1 day', i / 20 % 5, CASE WHEN i % 3 = 0 THEN 'ext-' || i END, pg_temp.metadata(i), pg_temp.born(i, 20000), pg_temp.born(i, 20000), pg_temp.gone(i)
 FROM generate_series(0, 19999) AS i

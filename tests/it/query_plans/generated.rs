@@ -8,7 +8,7 @@ use rapport::resource::{Cardinality, Field, FieldType, Resource};
 const ROWS: u32 = 10_000;
 
 /// The numbers that begin the ids of tables which `data.sql` fills or refers to, and how many times twenty rows they have.
-const NUMBERS: [(&str, u32, u32); 12] = [
+const NUMBERS: [(&str, u32, u32); 17] = [
     ("users", 1, 50),
     ("companies", 4, 1000),
     ("contacts", 5, 1000),
@@ -21,6 +21,11 @@ const NUMBERS: [(&str, u32, u32); 12] = [
     ("tasks", 12, 2500),
     ("notes", 13, 500),
     ("messages", 14, 5000),
+    ("channels", 20, 500),
+    ("contact_identities", 21, 500),
+    ("duplicate_proposals", 23, 500),
+    ("inbound_updates", 24, 500),
+    ("message_reactions", 25, 500),
 ];
 
 /// The first number for the ids of other tables.

@@ -27,7 +27,21 @@ use questions::Question;
 const MERGED_TAIL: &str = " Merge Append Index Scan:audit_log_created_at_idx";
 
 /// Indexes that no read of the API uses, with the reason.
-const FOR_WRITES: [(&str, &str); 24] = [
+const FOR_WRITES: [(&str, &str); 38] = [
+    ("inbound_bodies_number_ids_idx", "who connects a number gets what came for it"),
+    ("inbound_bodies_people_idx", "who is forgotten is forgotten here, too"),
+    ("inbound_updates_expires_at_idx", "those that have waited long enough are cleared away"),
+    ("contact_identities_value_idx", "a message finds by it who wrote it"),
+    ("contact_identities_match_key_idx", "the same, by another spelling of the number"),
+    ("contact_identities_peer_id_idx", "names of a peer are read, and move to another contact, together"),
+    ("messages_reply_to_id_idx", "a message that is deleted leaves its answers"),
+    ("message_reactions_contact_id_idx", "a contact that is deleted leaves them, and a merge moves them"),
+    ("channels_account_id_idx", "what an account delivers finds its channel by it"),
+    ("channel_secrets_channel_id_idx", "a channel is read with its secrets; their list is no resource's"),
+    ("channel_secrets_digest_idx", "a channel is found by its verify token"),
+    ("inbound_bodies_due_at_idx", "what is due is claimed by it"),
+    ("inbound_bodies_received_at_idx", "those whose time is over are cleared away"),
+    ("inbound_bodies_signed_by_idx", "a business that is deleted takes its bodies along"),
     ("change_log_place_idx", "the sequencer walks it where there is more than one pass enters"),
     (
         "conversation_closings_conversation_id_idx",

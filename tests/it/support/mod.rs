@@ -11,6 +11,7 @@ mod samples;
 mod servers;
 mod service;
 pub mod small_buffers;
+pub mod whatsapp;
 
 pub use cases::for_cases;
 pub use client::{Answer, Client};

@@ -8,7 +8,11 @@ use rapport::resource::{Cardinality, Field, FieldType, Mutability, Resource, Res
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use super::Client;
+use super::{Client, whatsapp};
+
+/// Resources whose rows only channels write.
+const WRITTEN_BY_CHANNELS: [&str; 4] =
+    ["message-reactions", "inbound-updates", "contact-identities", "duplicate-proposals"];
 
 pub struct Samples {
     client: Client,
@@ -51,6 +55,9 @@ impl Samples {
             let merged = self.client.post(&format!("contacts/{one}/merge"), json!({ "from": [other] })).expect(201);
             return merged.json["merge"].clone();
         }
+        if WRITTEN_BY_CHANNELS.contains(&resource.plural) {
+            self.receive();
+        }
         if resource.plural == "imports" {
             let file = format!("Vorname,E-Mail\nAnna,anna{}@example.com\n", Uuid::now_v7());
             return self
@@ -68,6 +75,33 @@ impl Samples {
         self.client.get(resource.path()).expect(200).rows()[0].clone()
     }
 
+    /// Has a number of WhatsApp receive what makes a row of each resource that channels write: a message with a reaction, a status of an
+    /// unknown message, and a change to the number of another contact.
+    fn receive(&mut self) {
+        let row = self.row(&rapport::channels::channels::CHANNELS);
+        let number = row["phone_number_id"].as_str().expect("a number");
+        self.number += 1;
+        let unique = self.people.as_u128() % 10_u128.pow(8) + self.number as u128;
+        let [from, to] = ["4915", "4916"].map(|area| format!("{area}{unique:09}"));
+        self.client.create("contacts", json!({ "first_name": "Same", "phone": format!("+{to}") }));
+        let id = |kind: &str| format!("wamid.{kind}{unique}");
+        let message = |kind: &str, more: Value| {
+            let mut message =
+                json!({ "id": id(kind), "from": from, "timestamp": whatsapp::AT.to_string(), "type": kind });
+            message.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+            message
+        };
+        let value = json!({
+            "messages": [
+                message("text", json!({ "text": { "body": "Hi" } })),
+                message("reaction", json!({ "reaction": { "message_id": id("text"), "emoji": "👍" } })),
+                message("system", json!({ "system": { "type": "user_changed_number", "wa_id": to, "body": "changed" } })),
+            ],
+            "statuses": [{ "id": id("unknown"), "status": "read", "timestamp": whatsapp::AT.to_string() }],
+        });
+        whatsapp::post(&self.client, &whatsapp::body(number, &value)).expect(200);
+    }
+
     /// A body with every field that a caller may set on create; references point to existing rows.
     pub fn body(&mut self, resource: &'static Resource) -> Map<String, Value> {
         self.number += 1;
@@ -83,6 +117,11 @@ impl Samples {
             FieldType::Email => json!(format!("sample{number}@{}.example", self.people)),
             FieldType::Phone => json!(format!("+1955371{number:04}")),
             FieldType::Domain => json!(format!("sample{number}.example")),
+            // An id of Meta's, of one business only.
+            FieldType::Text { .. } if field.name == "phone_number_id" => {
+                json!(format!("{}{number}", self.people.as_u128() % 10_u128.pow(15)))
+            }
+            FieldType::Text { .. } if field.name.ends_with("_id") && resource.plural == "channels" => example,
             // Unique where required, within the length limit.
             FieldType::Text { max, .. } if max > 60 || field.unique => {
                 json!(format!("{}{number}", example.as_str().expect("a text").replace(',', "")))

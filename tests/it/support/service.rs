@@ -15,7 +15,7 @@ use rapport::{auth::Role, identity::api_keys};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use super::{Client, Database};
+use super::{Client, Database, whatsapp};
 
 /// Options of the service, as on its command line: `&["--db-connections", "1"]`.
 pub type Settings<'s> = &'s [&'s str];
@@ -143,6 +143,10 @@ pub fn configuration(settings: Settings) -> Config {
         // Refreshed entries would turn a test's first read into a hit at random.
         "--cache-refresh-ms",
         "0",
+        "--whatsapp-app-secret",
+        whatsapp::APP_SECRET,
+        "--whatsapp-verify-token",
+        whatsapp::VERIFY_TOKEN,
     ];
     let options: Vec<&str> = settings.iter().step_by(2).copied().collect();
     let mut arguments = vec![base[0]];

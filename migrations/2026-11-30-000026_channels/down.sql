@@ -1,0 +1,15 @@
+ALTER TABLE businesses ADD COLUMN phone_number_id text;
+-- The oldest number of each business: it had one.
+UPDATE businesses b SET phone_number_id = c.phone_number_id
+FROM (SELECT DISTINCT ON (business_id) business_id, phone_number_id FROM channels
+    WHERE phone_number_id IS NOT NULL AND deleted_at IS NULL ORDER BY business_id, created_at, id) c
+WHERE c.business_id = b.id;
+ALTER TABLE businesses ADD CONSTRAINT businesses_phone_number_id_key UNIQUE (phone_number_id);
+SELECT rapport_log_changes('businesses', 'id');
+DROP INDEX conversations_address_key, conversations_channel_id_idx;
+ALTER TABLE conversations DROP COLUMN channel_id;
+CREATE UNIQUE INDEX conversations_address_key ON conversations (business_id, channel, address)
+    WHERE status <> 'closed' AND deleted_at IS NULL;
+SELECT rapport_log_changes('conversations');
+DROP TABLE channels;
+DROP FUNCTION rapport_log_channels();

@@ -1,0 +1,4 @@
+DROP FUNCTION rapport_claim_inbound(text[]);
+DROP FUNCTION rapport_erase_inbound(text[]);
+DROP FUNCTION rapport_replay_inbound(text[], timestamptz, timestamptz);
+DROP TABLE inbound_bodies;

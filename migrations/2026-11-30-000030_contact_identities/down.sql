@@ -1,0 +1,33 @@
+DROP TABLE duplicate_proposals, contact_identities;
+DROP FUNCTION rapport_log_duplicate_proposals(), rapport_log_contact_identities(), rapport_proposal_merged();
+DO $$ BEGIN
+    EXECUTE replace(pg_get_functiondef('rapport_log_changes(regclass, text, text, boolean)'::regprocedure),
+        $after$ OR current_setting('rapport.silent', true) = 'on' THEN$after$, ' THEN');
+END $$;
+SELECT rapport_log_changes('businesses', 'id');
+SELECT rapport_log_changes('users', NULL);
+SELECT rapport_log_changes('memberships');
+SELECT rapport_log_changes('api_keys');
+SELECT rapport_log_changes('sessions', 'business_id', 'INSERT DELETE');
+SELECT rapport_log_changes('invitations');
+SELECT rapport_log_changes('companies');
+SELECT rapport_log_changes('contacts');
+SELECT rapport_log_changes('campaigns');
+SELECT rapport_log_changes('leads');
+SELECT rapport_log_changes('conversations');
+SELECT rapport_log_changes('messages');
+SELECT rapport_log_changes('services');
+SELECT rapport_log_changes('staff');
+SELECT rapport_log_changes('bookings');
+SELECT rapport_log_changes('tasks');
+SELECT rapport_log_changes('notes');
+SELECT rapport_log_changes('decisions');
+SELECT rapport_log_changes('merges');
+SELECT rapport_log_changes('webhooks');
+SELECT rapport_log_changes('jobs', 'business_id', 'INSERT UPDATE', false);
+SELECT rapport_log_changes('imports', 'business_id', 'INSERT UPDATE', false);
+SELECT rapport_log_changes('external_users');
+SELECT rapport_log_changes('channels');
+SELECT rapport_log_changes('channel_secrets');
+SELECT rapport_log_changes('message_reactions');
+SELECT rapport_log_changes('inbound_updates', 'business_id', '');

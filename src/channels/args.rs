@@ -1,0 +1,47 @@
+//! Command-line options of channels.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::secrets::SealingKeys;
+use crate::base::options::{OptionErrors, Secret};
+
+/// Longest secret in characters: Meta's access tokens have some 200.
+pub const MAX_SECRET_LEN: usize = 1024;
+
+/// Options of channels and what they deliver.
+#[derive(Args, Clone, Debug)]
+pub struct ChannelArgs {
+    /// App secrets of WhatsApp that sign webhook requests, comma-separated: while one is rotated, the new and the old one
+    #[arg(long, env = "RAPPORT_WHATSAPP_APP_SECRET", hide_env_values = true, value_delimiter = ',')]
+    pub whatsapp_app_secret: Vec<Secret>,
+    /// What WhatsApp has to name when it verifies the webhook's address, comma-separated
+    #[arg(long, env = "RAPPORT_WHATSAPP_VERIFY_TOKEN", hide_env_values = true, value_delimiter = ',')]
+    pub whatsapp_verify_token: Vec<Secret>,
+    /// Folder with a folder for each business, named by its slug, whose files channels may take secrets from
+    #[arg(long, env = "RAPPORT_SECRETS_DIR")]
+    pub secrets_dir: Option<PathBuf>,
+    /// Keys that seal the secrets of channels, 32 bytes in base64 each, comma-separated: the first seals, all open
+    /// [default: made once, in the state folder, where the private server is used]
+    #[arg(long, env = "RAPPORT_SEALING_KEY", hide_env_values = true)]
+    pub sealing_key: Option<Secret>,
+    /// How long what channels delivered is kept as it came, in days
+    #[arg(long, env = "RAPPORT_INBOUND_RETENTION_DAYS", default_value_t = 30)]
+    pub inbound_retention_days: u32,
+}
+
+impl ChannelArgs {
+    pub fn validate(&self, errors: &mut OptionErrors) {
+        let secrets = self.whatsapp_app_secret.iter().chain(&self.whatsapp_verify_token);
+        errors.check(
+            secrets.into_iter().all(|secret| (8..=MAX_SECRET_LEN).contains(&secret.expose().chars().count())),
+            "RAPPORT_WHATSAPP_APP_SECRET and RAPPORT_WHATSAPP_VERIFY_TOKEN take secrets of 8 to 1024 characters",
+        );
+        if let Some(Err(detail)) = self.sealing_key.as_ref().map(|keys| SealingKeys::parse(keys.expose())) {
+            errors.push(format!("RAPPORT_SEALING_KEY: {detail}"));
+        }
+        errors
+            .check((1..=365).contains(&self.inbound_retention_days), "RAPPORT_INBOUND_RETENTION_DAYS must be 1 to 365");
+    }
+}

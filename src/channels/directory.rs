@@ -1,0 +1,212 @@
+//! The directory of channels: which channel, and so which business, something is for that came from outside. Looked up
+//! once, and trusted as long as validation rounds find it unchanged.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use diesel::QueryableByName;
+use diesel::pg::PgConnection;
+use diesel::sql_types::{Bool, Nullable, Text, Uuid as SqlUuid};
+use parking_lot::RwLock;
+use uuid::Uuid;
+
+use super::secrets::{SecretKind, SecretStore, StoredSecret};
+use crate::auth::TenantSettings;
+use crate::base::error::Result;
+use crate::base::options::Secret;
+use crate::cache::{Cache, CacheTag, Round};
+use crate::db::{Db, Statement};
+
+/// Maximum number of remembered channels, known and unknown. Beyond it all are looked up again.
+const MAX_ENTRIES: usize = 10_000;
+/// How long an id of no channel is not looked up again, so that guessing does not load the database; and how long a
+/// secret is not read again from its file.
+const TRUST: Duration = Duration::from_secs(5);
+
+/// What names a channel from outside.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum ChannelKey {
+    /// The id of its phone number.
+    Number(String),
+    /// The id of its account, for what concerns all of that: the oldest channel of the account's only business.
+    Account(String),
+}
+
+/// A channel as what it delivers is applied.
+pub struct ConnectedChannel {
+    pub id: Uuid,
+    pub business: TenantSettings,
+    pub portfolio_id: Option<String>,
+    pub creates_leads: bool,
+    /// Those that sign what it delivers.
+    pub app_secrets: Vec<Secret>,
+}
+
+#[derive(Clone)]
+struct Entry {
+    channel: Option<Arc<ConnectedChannel>>,
+    tags: Arc<[CacheTag]>,
+    /// The round before the lookup; `None` without a cache.
+    base: Option<Arc<Round>>,
+    /// Until when it is trusted without being validated.
+    until: Instant,
+    /// Whether a secret came from a file, which no round watches.
+    has_files: bool,
+}
+
+/// Finds channels; shared by the process.
+pub struct ChannelDirectory {
+    db: Db,
+    cache: Option<Arc<Cache>>,
+    secrets: SecretStore,
+    /// How long a channel is trusted where there is no cache.
+    trust: Duration,
+    known: RwLock<HashMap<ChannelKey, Entry>>,
+}
+
+impl ChannelDirectory {
+    pub fn new(db: Db, cache: Option<Arc<Cache>>, secrets: SecretStore, trust: Duration) -> Self {
+        Self { db, cache, secrets, trust, known: RwLock::default() }
+    }
+
+    /// Returns the channel of `key`, from memory where a validation round that began after this call finds it unchanged.
+    /// An id of no channel is remembered for 5 seconds. Errors: 503.
+    pub async fn find(&self, key: &ChannelKey) -> Result<Option<Arc<ConnectedChannel>>> {
+        let known = self.known.read().get(key).cloned();
+        let Some(entry) = known else { return self.look_up(key).await };
+        let is_recent = entry.until > Instant::now();
+        match (&self.cache, &entry.base) {
+            _ if entry.channel.is_none() && is_recent => Ok(None),
+            (Some(cache), Some(base))
+                if entry.channel.is_some() && (is_recent || !entry.has_files) && !cache.is_bypassed() =>
+            {
+                cache.round().await?;
+                match cache.is_current(&entry.tags, base) {
+                    true => Ok(entry.channel),
+                    false => self.look_up(key).await,
+                }
+            }
+            (None, _) if is_recent => Ok(entry.channel),
+            _ => self.look_up(key).await,
+        }
+    }
+
+    /// Looks the channel of `key` up in the database, whatever is remembered. Errors: 503.
+    pub async fn look_up(&self, key: &ChannelKey) -> Result<Option<Arc<ConnectedChannel>>> {
+        let base = match self.cache.as_ref().filter(|cache| !cache.is_bypassed()) {
+            Some(cache) => cache.round().await.ok(),
+            None => None,
+        };
+        let sql = of_key(key);
+        let found = self.db.unscoped().read("channel", move |conn| load(conn, &sql)).await?;
+        let trust = if found.is_some() && self.cache.is_none() { self.trust } else { TRUST };
+        let entry = self.entry(found, base, Instant::now() + trust);
+        let channel = entry.channel.clone();
+        let mut known = self.known.write();
+        if known.len() >= MAX_ENTRIES {
+            known.clear();
+        }
+        known.insert(key.clone(), entry);
+        Ok(channel)
+    }
+
+    fn entry(
+        &self,
+        found: Option<(FoundChannel, Vec<StoredSecret>)>,
+        base: Option<Arc<Round>>,
+        until: Instant,
+    ) -> Entry {
+        let Some((found, stored)) = found else {
+            return Entry { channel: None, tags: Arc::from([]), base, until, has_files: false };
+        };
+        let business = found.business_id;
+        let tags = [("channels", found.id), ("channel_secrets", found.id), ("businesses", business)];
+        let tags = tags.into_iter().flat_map(|(table, id)| CacheTag::rows(business, table, [id])).collect();
+        let app_secrets = stored.iter().filter(|secret| secret.kind == SecretKind::AppSecret.name());
+        let app_secrets = app_secrets.filter_map(|secret| self.secrets.value(business, &found.slug, found.id, secret));
+        let app_secrets = app_secrets.collect();
+        let channel = found.connected(app_secrets);
+        let has_files = stored.iter().any(StoredSecret::is_file);
+        Entry { channel: Some(Arc::new(channel)), tags, base, until, has_files }
+    }
+
+    /// Whether `token` is the verify token of a channel. Errors: 503.
+    pub async fn has_verify_token(&self, token: &str) -> Result<bool> {
+        let mut sql = Statement::new(
+            "SELECT EXISTS (SELECT FROM channel_secrets s JOIN channels c ON c.business_id = s.business_id \
+             AND c.id = s.channel_id WHERE c.deleted_at IS NULL AND s.digest = ",
+        );
+        sql.bind(super::secrets::digest(token)).sql(")");
+        self.db.unscoped().read("verify_token", move |conn| Ok(sql.scalar(conn)?.unwrap_or(false))).await
+    }
+}
+
+#[derive(QueryableByName)]
+struct FoundChannel {
+    #[diesel(sql_type = SqlUuid)]
+    business_id: Uuid,
+    #[diesel(sql_type = SqlUuid)]
+    id: Uuid,
+    #[diesel(sql_type = Nullable<Text>)]
+    portfolio_id: Option<String>,
+    #[diesel(sql_type = Bool)]
+    creates_leads: bool,
+    #[diesel(sql_type = Text)]
+    slug: String,
+    #[diesel(sql_type = Text)]
+    country: String,
+    #[diesel(sql_type = Text)]
+    time_zone: String,
+    #[diesel(sql_type = Text)]
+    currency: String,
+}
+
+/// The beginning of the statements that select a [`FoundChannel`].
+const FOUND: &str = "SELECT c.business_id, c.id, c.portfolio_id, c.creates_leads, b.slug, b.country, b.time_zone, b.currency \
+     FROM channels c JOIN businesses b ON b.id = c.business_id WHERE c.deleted_at IS NULL AND ";
+
+impl FoundChannel {
+    fn connected(self, app_secrets: Vec<Secret>) -> ConnectedChannel {
+        let business = TenantSettings {
+            id: self.business_id,
+            country: self.country,
+            time_zone: self.time_zone,
+            currency: self.currency,
+        };
+        let Self { id, portfolio_id, creates_leads, .. } = self;
+        ConnectedChannel { id, business, portfolio_id, creates_leads, app_secrets }
+    }
+}
+
+/// Returns a channel of a business by its id, without its secrets.
+pub fn connected(conn: &mut PgConnection, business: Uuid, id: Uuid) -> Result<Option<ConnectedChannel>> {
+    let mut sql = Statement::new(FOUND);
+    let found = sql.sql("c.business_id = ").bind(business).sql(" AND c.id = ").bind(id).first::<FoundChannel>(conn)?;
+    Ok(found.map(|found| found.connected(Vec::new())))
+}
+
+/// Selects the [`FoundChannel`] of a key. Without a tenant: the result determines the tenant.
+fn of_key(key: &ChannelKey) -> Statement {
+    let mut sql = Statement::new(FOUND);
+    match key {
+        ChannelKey::Number(number) => sql.sql("c.phone_number_id = ").bind(number),
+        // Of an account that several businesses name, nothing tells whose it is.
+        ChannelKey::Account(account) => {
+            sql.sql("c.account_id = ").bind(account);
+            sql.sql(
+                " AND NOT EXISTS (SELECT FROM channels o WHERE o.account_id = c.account_id AND o.deleted_at IS NULL \
+                 AND o.business_id <> c.business_id) ORDER BY c.created_at, c.id LIMIT 1",
+            )
+        }
+    };
+    sql
+}
+
+fn load(conn: &mut PgConnection, sql: &Statement) -> Result<Option<(FoundChannel, Vec<StoredSecret>)>> {
+    let Some(found) = sql.first::<FoundChannel>(conn)? else { return Ok(None) };
+    let mut secrets = Statement::new("SELECT kind, sealed, file_name FROM channel_secrets WHERE business_id = ");
+    secrets.bind(found.business_id).sql(" AND channel_id = ").bind(found.id).sql(" ORDER BY created_at DESC, id DESC");
+    let stored = secrets.load(conn)?;
+    Ok(Some((found, stored)))
+}

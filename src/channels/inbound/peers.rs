@@ -1,0 +1,314 @@
+//! Finds the person, or the group, that a channel speaks of; creates the contact of one who is new.
+//!
+//! Names of one account share a peer. The rule that finds a peer first wins: id of the user, id above it, number as written,
+//! a former id of the user, another national spelling of the number. A new peer's contact is who has the number as phone number, in
+//! any of its spellings, or a new one. Where names lead to several contacts nothing is moved: a duplicate is proposed.
+
+use chrono::{DateTime, Utc};
+use diesel::QueryableByName;
+use diesel::sql_types::{Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use uuid::Uuid;
+
+use super::names::{self, Shown};
+use super::update::Peer;
+use super::{locks, proposals};
+use crate::auth::Tenant;
+use crate::base::error::Result;
+use crate::base::phone_variants;
+use crate::crm::contacts::CONTACTS;
+use crate::db::schema::contacts;
+use crate::db::{SqlValue, Statement, Tx};
+use crate::resource::{Changeset, crud};
+
+/// In what a peer is looked for.
+pub struct PeerContext<'a> {
+    pub tenant: &'a Tenant,
+    /// Within what ids of users are unique: the business portfolio, or nothing.
+    pub scope: &'a str,
+    /// When the peer was seen.
+    pub at: DateTime<Utc>,
+}
+
+/// A peer and whose it is.
+#[derive(Clone, Debug)]
+pub struct ResolvedPeer {
+    pub peer_id: Uuid,
+    /// `None` for a group.
+    pub contact_id: Option<Uuid>,
+}
+
+/// A name of a peer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Key {
+    kind: &'static str,
+    scope: String,
+    value: String,
+}
+
+/// An identity that shares a value with the peer, with its contact if that is not deleted.
+#[derive(Clone, Debug, QueryableByName)]
+struct Known {
+    #[diesel(sql_type = SqlUuid)]
+    peer_id: Uuid,
+    #[diesel(sql_type = Text)]
+    kind: String,
+    #[diesel(sql_type = Text)]
+    scope: String,
+    #[diesel(sql_type = Text)]
+    value: String,
+    #[diesel(sql_type = Nullable<Timestamptz>)]
+    superseded_at: Option<DateTime<Utc>>,
+    #[diesel(sql_type = Nullable<SqlUuid>)]
+    contact_id: Option<Uuid>,
+}
+
+impl Known {
+    fn is(&self, key: &Key) -> bool {
+        self.kind == key.kind && self.scope == key.scope && self.value == key.value
+    }
+
+    fn is_superseded(&self) -> bool {
+        self.superseded_at.is_some()
+    }
+
+    /// Whether the name is taken, or the peer had given it up after it was seen: then a message of before comes late.
+    fn holds(&self, key: &Key, peer: Uuid, seen: DateTime<Utc>) -> bool {
+        self.is(key) && self.superseded_at.is_none_or(|superseded| self.peer_id == peer && superseded >= seen)
+    }
+}
+
+/// Finds a person by the names of `peer`, one of which identifies them, and adds those that are new. `shown`: the name that a message of
+/// theirs came with. Locks them until the transaction ends. Queries: two where nothing is new.
+pub fn resolve(
+    tx: &mut Tx<'_>,
+    context: &PeerContext<'_>,
+    peer: &Peer,
+    shown: Option<Shown<'_>>,
+) -> Result<ResolvedPeer> {
+    let (tenant, keys) = (context.tenant, keys(context, peer));
+    let line = peer.wa_id.as_deref().map(phone_variants::match_key);
+    let locked = keys.iter().map(|key| format!("{} {} {}", key.kind, key.scope, key.value));
+    let locked: Vec<String> = locked.chain(line.iter().map(|line| format!("line {line}"))).collect();
+    locks::people(tx, tenant, locked.iter().map(String::as_str))?;
+    let known = known(tx, tenant, &keys, line.as_deref())?;
+    let found = first(&known, &keys);
+    let peer_id = found.map_or_else(Uuid::now_v7, |found| found.peer_id);
+    let mut names_contact = false;
+    let contact_id = match found.and_then(|found| found.contact_id) {
+        Some(contact) => contact,
+        None => {
+            let (contact, is_new) = contact_of(tx, tenant, peer)?;
+            names_contact = is_new;
+            if found.is_some() {
+                adopt(tx, tenant, peer_id, contact)?;
+            }
+            contact
+        }
+    };
+    let missing: Vec<&Key> =
+        keys.iter().filter(|key| !known.iter().any(|known| known.holds(key, peer_id, context.at))).collect();
+    let is_new_line = missing.iter().any(|key| key.kind == "wa_id");
+    if !missing.is_empty() {
+        add(tx, tenant, peer_id, Some(contact_id), &missing, line.as_deref(), names_contact)?;
+    }
+    let others: Vec<Uuid> =
+        known.iter().filter(|known| !known.is_superseded()).filter_map(|known| known.contact_id).collect();
+    proposals::propose(tx, tenant, contact_id, &others, "Both are known by names of one account.")?;
+    if let (Some(number), true) = (&peer.wa_id, is_new_line && !names_contact) {
+        give_phone(tx, tenant, contact_id, number)?;
+    }
+    if let Some(shown) = shown {
+        names::show(tx, tenant, peer_id, contact_id, shown)?;
+    }
+    Ok(ResolvedPeer { peer_id, contact_id: Some(contact_id) })
+}
+
+/// Finds a group, or makes it known. Queries: two, or three.
+pub fn resolve_group(tx: &mut Tx<'_>, tenant: &Tenant, group: &str) -> Result<ResolvedPeer> {
+    let key = Key { kind: "group", scope: String::new(), value: group.to_owned() };
+    locks::people(tx, tenant, [format!("group {group}").as_str()])?;
+    let known = known(tx, tenant, std::slice::from_ref(&key), None)?;
+    let peer_id = known.iter().find(|known| known.is(&key)).map(|known| known.peer_id);
+    let peer_id = match peer_id {
+        Some(peer_id) => peer_id,
+        None => {
+            let peer_id = Uuid::now_v7();
+            add(tx, tenant, peer_id, None, &[&key], None, false)?;
+            peer_id
+        }
+    };
+    Ok(ResolvedPeer { peer_id, contact_id: None })
+}
+
+/// The names that identify a peer, the strongest first; and its username.
+fn keys(context: &PeerContext<'_>, peer: &Peer) -> Vec<Key> {
+    let key = |kind, scope: &str, value: &Option<String>| {
+        value.as_ref().map(|value| Key { kind, scope: scope.to_owned(), value: value.clone() })
+    };
+    let username =
+        peer.username.as_ref().map(|name| name.trim_start_matches('@').to_owned()).filter(|name| !name.is_empty());
+    [
+        key("user_id", context.scope, &peer.user_id),
+        key("parent_user_id", "", &peer.parent_user_id),
+        key("wa_id", "", &peer.wa_id),
+        key("username", "", &username),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+fn known(tx: &mut Tx<'_>, tenant: &Tenant, keys: &[Key], line: Option<&str>) -> Result<Vec<Known>> {
+    let mut sql = Statement::new(
+        "SELECT i.peer_id, i.kind, i.scope, i.value, i.superseded_at, c.id AS contact_id \
+         FROM contact_identities i LEFT JOIN contacts c ON c.business_id = i.business_id AND c.id = i.contact_id AND c.deleted_at IS NULL \
+         WHERE i.business_id = ",
+    );
+    sql.bind(tenant.id())
+        .sql(" AND (i.value = ANY(")
+        .bind(keys.iter().map(|key| key.value.clone()).collect::<Vec<_>>());
+    sql.sql(") OR i.match_key = ")
+        .bind(line.map(str::to_owned))
+        .sql(") ORDER BY i.superseded_at DESC NULLS FIRST, i.id");
+    Ok(sql.load(tx)?)
+}
+
+/// The identity that finds the peer, by the order of the rules. A username finds nobody: people give them up, and others take them.
+fn first<'k>(known: &'k [Known], keys: &[Key]) -> Option<&'k Known> {
+    let of_key = |is_superseded: bool, kinds: &[&str]| {
+        let keys = keys.iter().filter(|key| kinds.contains(&key.kind));
+        keys.flat_map(|key| known.iter().find(|known| known.is(key) && known.is_superseded() == is_superseded)).next()
+    };
+    of_key(false, &["user_id", "parent_user_id", "wa_id"])
+        .or_else(|| of_key(true, &["user_id"]))
+        .or_else(|| known.iter().find(|known| known.kind == "wa_id" && !known.is_superseded()))
+}
+
+/// Who has the peer's number, or a new contact, with whether it is new.
+fn contact_of(tx: &mut Tx<'_>, tenant: &Tenant, peer: &Peer) -> Result<(Uuid, bool)> {
+    if let Some(number) = &peer.wa_id
+        && let Some(contact) = with_phone(tx, tenant, number)?
+    {
+        return Ok((contact, false));
+    }
+    // A contact that was deleted is not brought back: the person writes again, and is there anew.
+    let mut change = Changeset::empty(CONTACTS.fields);
+    change.creates = true;
+    let name = names::split(peer.profile_name.as_deref().or(peer.username.as_deref()).unwrap_or_default());
+    change.set(contacts::first_name, name.first);
+    change.set(contacts::last_name, name.last);
+    change.set(contacts::phone, peer.wa_id.as_ref().map(|number| format!("+{number}")));
+    let (contact, _) = crud::create(tx, tenant, &CONTACTS, change)?;
+    Ok((contact, true))
+}
+
+/// The oldest contact with a number, as it is written if there is one.
+fn with_phone(tx: &mut Tx<'_>, tenant: &Tenant, number: &str) -> Result<Option<Uuid>> {
+    let phones: Vec<String> = phone_variants::variants(number).into_iter().map(|digits| format!("+{digits}")).collect();
+    let mut sql = Statement::new("SELECT id FROM contacts WHERE deleted_at IS NULL AND business_id = ");
+    sql.bind(tenant.id()).sql(" AND phone = ANY(").bind(phones).sql(") ORDER BY phone <> ").bind(format!("+{number}"));
+    Ok(sql.sql(", created_at, id LIMIT 1").scalar(tx)?)
+}
+
+/// Gives a contact without a phone number the peer's; one that another contact has is a sign that both are one person.
+fn give_phone(tx: &mut Tx<'_>, tenant: &Tenant, contact: Uuid, number: &str) -> Result<()> {
+    match with_phone(tx, tenant, number)? {
+        Some(other) => proposals::propose(tx, tenant, contact, &[other], "Both are reached at one number."),
+        None => {
+            let mut sql = Statement::new("UPDATE contacts SET version = version + 1, updated_at = now(), phone = ");
+            sql.bind(format!("+{number}")).sql(" WHERE phone IS NULL AND business_id = ").bind(tenant.id());
+            sql.sql(" AND id = ").bind(contact).run(tx)?;
+            Ok(())
+        }
+    }
+}
+
+/// Gives the names of a peer to a contact, where theirs is gone.
+fn adopt(tx: &mut Tx<'_>, tenant: &Tenant, peer: Uuid, contact: Uuid) -> Result<()> {
+    let mut sql =
+        Statement::new("UPDATE contact_identities SET version = version + 1, updated_at = now(), contact_id = ");
+    sql.bind(contact).sql(" WHERE business_id = ").bind(tenant.id()).sql(" AND peer_id = ").bind(peer).run(tx)?;
+    Ok(())
+}
+
+/// Adds names to a peer. One that another peer has meanwhile stays with that.
+fn add(
+    tx: &mut Tx<'_>,
+    tenant: &Tenant,
+    peer: Uuid,
+    contact: Option<Uuid>,
+    keys: &[&Key],
+    line: Option<&str>,
+    names_contact: bool,
+) -> Result<()> {
+    let mut sql = Statement::new(
+        "INSERT INTO contact_identities (business_id, id, peer_id, contact_id, kind, scope, value, match_key, names_contact) VALUES ",
+    );
+    for (place, key) in keys.iter().enumerate() {
+        sql.sql(if place == 0 { "(" } else { ", (" })
+            .bind(tenant.id())
+            .sql(", ")
+            .bind(Uuid::now_v7())
+            .sql(", ")
+            .bind(peer);
+        let match_key = line.filter(|_| key.kind == "wa_id").map(str::to_owned);
+        sql.sql(", ").bind(contact).sql(", ").bind(key.kind).sql(", ").bind(&key.scope).sql(", ").bind(&key.value);
+        sql.sql(", ").bind(match_key).sql(", ").bind(SqlValue::Bool(Some(names_contact && place == 0))).sql(")");
+    }
+    sql.sql(" ON CONFLICT (business_id, kind, scope, value) WHERE superseded_at IS NULL DO NOTHING").run(tx)?;
+    Ok(())
+}
+
+/// Moves a peer from former names to others: a person has another number, or another id. Names that another peer has stay with that;
+/// then both contacts may be one person. Queries: at most six.
+pub fn change(
+    tx: &mut Tx<'_>,
+    context: &PeerContext<'_>,
+    of: &ResolvedPeer,
+    previous: &Peer,
+    current: &Peer,
+) -> Result<()> {
+    let (tenant, Some(contact)) = (context.tenant, of.contact_id) else { return Ok(()) };
+    let former = keys(context, previous);
+    if !former.is_empty() {
+        let mut sql =
+            Statement::new("UPDATE contact_identities SET version = version + 1, updated_at = now(), superseded_at = ");
+        sql.bind(context.at)
+            .sql(" WHERE superseded_at IS NULL AND business_id = ")
+            .bind(tenant.id())
+            .sql(" AND peer_id = ")
+            .bind(of.peer_id);
+        sql.sql(" AND value = ANY(").bind(former.iter().map(|key| key.value.clone()).collect::<Vec<_>>());
+        sql.sql(") AND kind <> 'username'").run(tx)?;
+    }
+    let new = keys(context, current);
+    let line = current.wa_id.as_deref().map(phone_variants::match_key);
+    let known = known(tx, tenant, &new, line.as_deref())?;
+    let missing: Vec<&Key> =
+        new.iter().filter(|key| !known.iter().any(|known| known.is(key) && !known.is_superseded())).collect();
+    if !missing.is_empty() {
+        add(tx, tenant, of.peer_id, Some(contact), &missing, line.as_deref(), false)?;
+    }
+    let others: Vec<Uuid> =
+        known.iter().filter(|known| !known.is_superseded()).filter_map(|known| known.contact_id).collect();
+    proposals::propose(tx, tenant, contact, &others, "One has taken a number or an id that the other is known by.")?;
+    match (&previous.wa_id, &current.wa_id) {
+        (Some(before), Some(after)) => move_phone(tx, tenant, contact, before, after),
+        _ => Ok(()),
+    }
+}
+
+/// Replaces a contact's number by its new one, unless another contact has that.
+fn move_phone(tx: &mut Tx<'_>, tenant: &Tenant, contact: Uuid, before: &str, after: &str) -> Result<()> {
+    if let Some(other) = with_phone(tx, tenant, after)?.filter(|other| *other != contact) {
+        return proposals::propose(tx, tenant, contact, &[other], "Both are reached at one number.");
+    }
+    let phones: Vec<String> = phone_variants::variants(before).into_iter().map(|digits| format!("+{digits}")).collect();
+    let mut sql = Statement::new("UPDATE contacts SET version = version + 1, updated_at = now(), phone = ");
+    sql.bind(format!("+{after}"))
+        .sql(" WHERE (phone IS NULL OR phone = ANY(")
+        .bind(phones)
+        .sql(")) AND business_id = ");
+    sql.bind(tenant.id()).sql(" AND id = ").bind(contact).run(tx)?;
+    Ok(())
+}

@@ -1,0 +1,108 @@
+//! Applies again: an update that is parked, or the bodies that a channel delivered.
+
+use chrono::{DateTime, Utc};
+use diesel::QueryableByName;
+use diesel::sql_types::{Jsonb, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use serde_json::Value as Json;
+use uuid::Uuid;
+
+use super::apply::{self, Delivered};
+use super::{changes, locks};
+use crate::auth::Tenant;
+use crate::base::error::{Error, Result};
+use crate::channels::channels::CHANNELS;
+use crate::channels::directory::connected;
+use crate::channels::inbound_updates::INBOUND_UPDATES;
+use crate::channels::whatsapp::webhook_item;
+use crate::db::{Statement, Tx};
+use crate::resource::crud;
+
+/// A parked update.
+#[derive(QueryableByName)]
+struct ParkedUpdate {
+    #[diesel(sql_type = SqlUuid)]
+    channel_id: Uuid,
+    #[diesel(sql_type = Text)]
+    kind: String,
+    #[diesel(sql_type = Nullable<Text>)]
+    waits_for: Option<String>,
+    #[diesel(sql_type = Timestamptz)]
+    received_at: DateTime<Utc>,
+    #[diesel(sql_type = Jsonb)]
+    payload: Json,
+}
+
+/// Applies a parked update, and deletes it. Errors: 404; 409 when its message is still missing, or it fails again.
+pub fn apply(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid) -> Result<()> {
+    let parked = || {
+        let mut sql = Statement::new(
+            "SELECT channel_id, kind, waits_for, received_at, payload FROM inbound_updates WHERE business_id = ",
+        );
+        sql.bind(tenant.id()).sql(" AND id = ").bind(id);
+        sql
+    };
+    let found = parked().first::<ParkedUpdate>(tx)?.ok_or_else(|| crud::not_found(&INBOUND_UPDATES))?;
+    if let Some(awaited) = &found.waits_for {
+        locks::messages(tx, tenant, [awaited.as_str()])?;
+        if changes::find(tx, tenant, awaited)?.is_none() {
+            let detail = "The message that this update is about is not here yet; it is applied when that comes.";
+            return Err(Error::conflict("still_waiting", detail));
+        }
+    }
+    let mut sql = Statement::new("DELETE FROM inbound_updates WHERE business_id = ");
+    if sql.bind(tenant.id()).sql(" AND id = ").bind(id).run(tx)? == 0 {
+        // Its message has come meanwhile.
+        return Err(crud::not_found(&INBOUND_UPDATES));
+    }
+    let channel = connected(tx, tenant.id(), found.channel_id)?
+        .ok_or_else(|| Error::conflict("still_failing", "Its channel is deleted. Restore the channel first."))?;
+    let update = webhook_item::read(&found.payload, found.received_at);
+    let kind = kind_name(&found.kind);
+    let delivered =
+        Delivered { channel: &channel, kind, received_at: found.received_at, raw: &found.payload, update: &update };
+    match tx.savepoint(|tx| apply::apply(tx, tenant, &delivered)).map_err(Error::translated) {
+        Err(error @ Error::Unavailable { .. }) => Err(error),
+        Err(error) => {
+            Err(Error::conflict("still_failing", format!("It fails as before: {error}. Mend the cause first.")))
+        }
+        Ok(()) => Ok(()),
+    }
+}
+
+/// The kind of a parked update, as it is written.
+fn kind_name(kind: &str) -> &'static str {
+    ["message", "echo", "history", "status", "reaction", "edit", "revoke"]
+        .into_iter()
+        .find(|known| *known == kind)
+        .unwrap_or("account")
+}
+
+/// Has the bodies of a channel's number and account that came from `after` until `before` applied again. Returns how many. Errors: 404.
+pub fn replay(
+    tx: &mut Tx<'_>,
+    tenant: &Tenant,
+    channel: Uuid,
+    after: DateTime<Utc>,
+    before: DateTime<Utc>,
+) -> Result<i64> {
+    let mut sql = Statement::new(
+        "SELECT array_remove(ARRAY[phone_number_id, account_id], NULL) AS names FROM channels WHERE deleted_at IS NULL AND business_id = ",
+    );
+    let names = sql
+        .bind(tenant.id())
+        .sql(" AND id = ")
+        .bind(channel)
+        .first::<Names>(tx)?
+        .ok_or_else(|| crud::not_found(&CHANNELS))?;
+    // What PostgreSQL can store of a time.
+    let before = before.min(DateTime::from_timestamp(253_402_300_799, 0).unwrap_or(before));
+    let mut sql = Statement::new("SELECT rapport_replay_inbound(");
+    sql.bind(names.names).sql(", ").bind(after).sql(", ").bind(before).sql(")");
+    Ok(sql.scalar(tx)?.unwrap_or_default())
+}
+
+#[derive(QueryableByName)]
+struct Names {
+    #[diesel(sql_type = diesel::sql_types::Array<Text>)]
+    names: Vec<String>,
+}

@@ -1,0 +1,217 @@
+//! Applies statuses to messages. A message only climbs: in whatever order its statuses come, and however often, it ends the same.
+
+use chrono::{DateTime, Utc};
+use diesel::QueryableByName;
+use serde_json::{Value as Json, json};
+use uuid::Uuid;
+
+use super::update::StatusUpdate;
+use crate::auth::Tenant;
+use crate::base::error::Result;
+use crate::base::timestamp;
+use crate::channels::conversations::totals;
+use crate::db::schema::messages;
+use crate::db::{Statement, Tx};
+
+/// Longest reason of a failure in characters.
+const MAX_REASON_LEN: usize = 500;
+/// WhatsApp's code for a message outside of the customer service window.
+const WINDOW_CLOSED: i64 = 131_047;
+
+/// How far a message came, and how.
+#[derive(Clone, Debug, PartialEq, QueryableByName)]
+#[diesel(table_name = messages)]
+struct Delivery {
+    status: String,
+    sent_at: DateTime<Utc>,
+    delivered_at: Option<DateTime<Utc>>,
+    read_at: Option<DateTime<Utc>>,
+    failed_reason: Option<String>,
+    error: Option<Json>,
+    pricing: Option<Json>,
+}
+
+impl Delivery {
+    /// Returns it after `update`. The order of updates makes no difference.
+    fn after(mut self, update: &StatusUpdate) -> Self {
+        let at = update.occurred_at;
+        let earliest = |known: Option<DateTime<Utc>>| Some(known.map_or(at, |known| known.min(at)));
+        match update.status {
+            "sent" => self.sent_at = at,
+            "delivered" => self.delivered_at = earliest(self.delivered_at),
+            // Delivered is left out where a message is read at once.
+            "read" => (self.read_at, self.delivered_at) = (earliest(self.read_at), earliest(self.delivered_at)),
+            _ => {}
+        }
+        if rank(update.status) > rank(&self.status) {
+            self.status = update.status.to_owned();
+        }
+        if let Some(error) = &update.error {
+            self.keep_error(error, at);
+        }
+        self.pricing = self.pricing.or_else(|| update.pricing.clone());
+        self
+    }
+
+    /// Keeps the earliest error; a later failure, which may come without one, wipes nothing.
+    fn keep_error(&mut self, error: &Json, at: DateTime<Utc>) {
+        let at = timestamp::text(at);
+        let is_earlier = |known: &Json| known["at"].as_str().is_some_and(|known| known <= at.as_str());
+        if self.error.as_ref().is_some_and(is_earlier) {
+            return;
+        }
+        let text = |member: &str| error[member].as_str();
+        let reason = text("details").or_else(|| text("title")).unwrap_or("The channel gives no reason.");
+        self.failed_reason = Some(reason.chars().take(MAX_REASON_LEN).collect());
+        self.error = Some(json!({
+            "code": error["code"], "title": error["title"], "details": error["details"], "retry": retry(&error["code"]), "at": at,
+        }));
+    }
+}
+
+/// The place of a status. A failure counts only before the message has arrived somewhere.
+fn rank(status: &str) -> u8 {
+    match status {
+        "sent" => 1,
+        "failed" => 2,
+        "delivered" => 3,
+        "read" => 4,
+        _ => 0,
+    }
+}
+
+/// How a message that failed with this code of the Cloud API may be sent again (Meta, "Error codes").
+fn retry(code: &Json) -> &'static str {
+    match code.as_i64().unwrap_or_default() {
+        1 | 2 | 130_429 | 131_000 | 131_016 | 131_056 | 80_007 => "later",
+        WINDOW_CLOSED => "as_template",
+        131_049 => "after_a_day",
+        131_050 => "opted_out",
+        0 | 190 | 368 | 131_031 | 131_042 => "when_the_channel_works",
+        _ => "never",
+    }
+}
+
+/// Applies a status to the message with `id`. Queries: two; more where it moves the conversation's times.
+pub fn apply(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, update: &StatusUpdate) -> Result<()> {
+    // One participant of a group says nothing of the others; and what came in has no way to go.
+    let mut sql = Statement::new(
+        "SELECT status, sent_at, delivered_at, read_at, failed_reason, error, pricing FROM messages WHERE direction = 'outbound' AND business_id = ",
+    );
+    sql.bind(tenant.id()).sql(" AND id = ").bind(id).sql(" FOR NO KEY UPDATE");
+    let known = if update.is_of_group { None } else { sql.first::<Delivery>(tx)? };
+    let Some(before) = known else { return Ok(()) };
+    let after = before.clone().after(update);
+    if after != before {
+        let mut sql = Statement::new("UPDATE messages SET version = version + 1, updated_at = now(), status = ");
+        sql.bind(&after.status)
+            .sql(", sent_at = ")
+            .bind(after.sent_at)
+            .sql(", delivered_at = ")
+            .bind(after.delivered_at);
+        sql.sql(", read_at = ").bind(after.read_at).sql(", failed_reason = ").bind(after.failed_reason.clone());
+        sql.sql(", error = ").bind(after.error.clone()).sql(", pricing = ").bind(after.pricing.clone());
+        sql.sql(" WHERE business_id = ").bind(tenant.id()).sql(" AND id = ").bind(id).run(tx)?;
+    }
+    let closes = update.error.as_ref().is_some_and(|error| error["code"].as_i64() == Some(WINDOW_CLOSED));
+    if closes {
+        close_window(tx, tenant, id, update.occurred_at)?;
+    }
+    if closes || after.sent_at != before.sent_at {
+        totals::recount_of(tx, tenant, &[id])?;
+    }
+    Ok(())
+}
+
+/// Notes that no window was open at `at`, in the conversation of a message.
+fn close_window(tx: &mut Tx<'_>, tenant: &Tenant, message: Uuid, at: DateTime<Utc>) -> Result<()> {
+    let mut sql =
+        Statement::new("UPDATE conversations SET version = version + 1, updated_at = now(), window_closed_at = ");
+    sql.bind(at)
+        .sql(" WHERE business_id = ")
+        .bind(tenant.id())
+        .sql(" AND id = (SELECT conversation_id FROM messages WHERE business_id = ");
+    sql.bind(tenant.id())
+        .sql(" AND id = ")
+        .bind(message)
+        .sql(") AND (window_closed_at IS NULL OR window_closed_at < ")
+        .bind(at)
+        .sql(")");
+    sql.run(tx)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use proptest::sample::subsequence;
+
+    use super::*;
+    use crate::channels::inbound::update::Peer;
+
+    fn update(status: &'static str, second: i64, error: Option<Json>) -> StatusUpdate {
+        StatusUpdate {
+            target: String::new(),
+            status,
+            occurred_at: DateTime::from_timestamp(1_795_863_000 + second, 0).unwrap_or_default(),
+            recipient: Peer::default(),
+            is_of_group: false,
+            error,
+            pricing: (second % 2 == 0).then(|| json!({ "billable": true })),
+            callback_data: None,
+        }
+    }
+
+    fn all() -> Vec<StatusUpdate> {
+        let error = |code: i64| Some(json!({ "code": code, "title": "t", "details": null }));
+        vec![
+            update("sent", 0, None),
+            update("delivered", 1, None),
+            update("delivered", 3, None),
+            update("read", 2, None),
+            update("failed", 4, error(131_026)),
+            update("failed", 5, error(131_047)),
+            update("failed", 6, None),
+        ]
+    }
+
+    fn queued() -> Delivery {
+        let sent_at = DateTime::from_timestamp(1_795_862_000, 0).unwrap_or_default();
+        Delivery {
+            status: "queued".into(),
+            sent_at,
+            delivered_at: None,
+            read_at: None,
+            failed_reason: None,
+            error: None,
+            pricing: None,
+        }
+    }
+
+    fn end(updates: &[StatusUpdate]) -> Delivery {
+        updates.iter().fold(queued(), Delivery::after)
+    }
+
+    proptest! {
+        /// Any statuses, in any order and any of them twice, end as they do in their own order.
+        #[test]
+        fn statuses_in_any_order_end_the_same(some in subsequence(all(), 0..=7), seed in any::<u64>(), again in 0_usize..7) {
+            let mut shuffled = some.clone();
+            shuffled.extend(some.get(again).cloned());
+            shuffled.sort_by_key(|update| xxhash_rust::xxh3::xxh3_64_with_seed(format!("{update:?}").as_bytes(), seed));
+            prop_assert_eq!(end(&shuffled), end(&some));
+        }
+    }
+
+    #[test]
+    fn failure_counts_only_before_arrival() {
+        let all = all();
+        let [sent, delivered, _, read, failed, ..] = all.as_slice() else { panic!("seven") };
+        let (sent, delivered, read, failed) = (sent.clone(), delivered.clone(), read.clone(), failed.clone());
+        assert_eq!(end(&[sent.clone(), failed.clone()]).status, "failed");
+        let late = end(&[delivered.clone(), failed.clone()]);
+        assert_eq!((late.status.as_str(), &late.error.unwrap_or_default()["retry"]), ("delivered", &json!("never")));
+        let seen = end(&[sent, read.clone()]);
+        assert_eq!((seen.status.as_str(), seen.delivered_at), ("read", Some(read.occurred_at)));
+    }
+}

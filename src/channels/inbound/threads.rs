@@ -1,0 +1,228 @@
+//! Finds the conversation with a peer on a channel, or begins one. There is one open conversation for each channel and peer; the
+//! lock of the peer, which its finder holds, sees to it that two messages do not begin two.
+
+use chrono::{DateTime, Utc};
+use diesel::QueryableByName;
+use uuid::Uuid;
+
+use super::peers::ResolvedPeer;
+use super::update::Peer;
+use crate::auth::Tenant;
+use crate::base::error::{Error, Result};
+use crate::base::phone_variants;
+use crate::channels::channels::WHATSAPP;
+use crate::channels::conversations::{CONVERSATIONS, totals};
+use crate::db::schema::conversations;
+use crate::db::{Statement, Tx};
+use crate::resource::{Changeset, crud};
+
+/// Longest address in characters, as conversations have it.
+const MAX_ADDRESS_LEN: usize = 254;
+
+/// A conversation that messages go to.
+#[derive(Clone, Debug, QueryableByName)]
+#[diesel(table_name = conversations)]
+pub struct Thread {
+    pub id: Uuid,
+    contact_id: Option<Uuid>,
+    pub lead_id: Option<Uuid>,
+    address: String,
+    started_at: DateTime<Utc>,
+}
+
+/// What a conversation is looked for by.
+pub struct Sought<'a> {
+    pub channel: Uuid,
+    pub resolved: &'a ResolvedPeer,
+    pub peer: &'a Peer,
+    pub group_id: Option<&'a str>,
+    pub at: DateTime<Utc>,
+    /// Whether a closed one will do: what is past opens no conversation anew.
+    pub is_past: bool,
+}
+
+impl Sought<'_> {
+    /// Where messages to the peer are sent: the group, the number as the channel writes it, else the user's id.
+    fn address(&self) -> String {
+        let number = self.peer.wa_id.as_ref().map(|number| format!("+{number}"));
+        let id = || self.peer.user_id.clone().or_else(|| self.peer.parent_user_id.clone());
+        let address = self.group_id.map(str::to_owned).or(number).or_else(id);
+        address.unwrap_or_default().chars().take(MAX_ADDRESS_LEN).collect()
+    }
+
+    /// Whether the peer's number is known now, and was not when the conversation began.
+    fn knows_better(&self, thread: &Thread) -> bool {
+        self.peer.wa_id.is_some() && self.group_id.is_none() && !thread.address.starts_with('+')
+    }
+
+    /// The addresses that a conversation which people began may have.
+    fn spellings(&self) -> Vec<String> {
+        let numbers = self.peer.wa_id.iter().flat_map(|number| phone_variants::variants(number));
+        let mut spellings: Vec<String> = numbers.map(|digits| format!("+{digits}")).collect();
+        spellings.extend(self.peer.user_id.clone());
+        spellings.extend(self.group_id.map(str::to_owned));
+        spellings
+    }
+}
+
+/// Returns the conversation, locked. Queries: one where it is there; more where it begins or is found by its address. Errors: a conflict
+/// with a conversation that another transaction has begun meanwhile, after which the whole is tried again.
+pub fn find_or_begin(tx: &mut Tx<'_>, tenant: &Tenant, sought: &Sought<'_>) -> Result<Thread> {
+    if let Some(thread) = of_peer(tx, tenant, sought)? {
+        // The number of someone who was known by id only may be that of a conversation which people have begun.
+        if sought.knows_better(&thread)
+            && let Some(begun) = of_address(tx, tenant, sought)?
+        {
+            absorb(tx, tenant, &thread, &begun)?;
+            adopt(tx, tenant, sought, &begun)?;
+            return Ok(Thread { lead_id: begun.lead_id.or(thread.lead_id), ..begun });
+        }
+        keep_up(tx, tenant, sought, &thread)?;
+        return Ok(thread);
+    }
+    if let Some(thread) = of_address(tx, tenant, sought)? {
+        adopt(tx, tenant, sought, &thread)?;
+        return Ok(thread);
+    }
+    begin(tx, tenant, sought)
+}
+
+fn of_peer(tx: &mut Tx<'_>, tenant: &Tenant, sought: &Sought<'_>) -> Result<Option<Thread>> {
+    let mut sql = Statement::new(
+        "SELECT id, contact_id, lead_id, address, started_at FROM conversations WHERE deleted_at IS NULL AND business_id = ",
+    );
+    sql.bind(tenant.id())
+        .sql(" AND channel_id = ")
+        .bind(sought.channel)
+        .sql(" AND peer_id = ")
+        .bind(sought.resolved.peer_id);
+    sql.sql(match sought.is_past {
+        true => " ORDER BY status = 'closed', last_message_at DESC, id LIMIT 1 FOR NO KEY UPDATE",
+        false => " AND status <> 'closed' FOR NO KEY UPDATE",
+    });
+    Ok(sql.first(tx)?)
+}
+
+/// An open conversation that people began with an address of the peer, on this channel or on none.
+fn of_address(tx: &mut Tx<'_>, tenant: &Tenant, sought: &Sought<'_>) -> Result<Option<Thread>> {
+    let spellings = sought.spellings();
+    let mut sql = Statement::new(
+        "SELECT id, contact_id, lead_id, address, started_at FROM conversations WHERE status <> 'closed' AND deleted_at IS NULL \
+         AND peer_id IS NULL AND business_id = ",
+    );
+    sql.bind(tenant.id()).sql(" AND channel = ").bind(WHATSAPP).sql(" AND address = ANY(").bind(spellings);
+    sql.sql(") AND (channel_id = ")
+        .bind(sought.channel)
+        .sql(" OR channel_id IS NULL) ORDER BY channel_id IS NULL, address <> ");
+    sql.bind(sought.address()).sql(", last_message_at DESC, id LIMIT 1 FOR NO KEY UPDATE");
+    Ok(sql.first(tx)?)
+}
+
+/// Ties a conversation to the peer. Messages are sent to the number as the channel writes it.
+fn adopt(tx: &mut Tx<'_>, tenant: &Tenant, sought: &Sought<'_>, thread: &Thread) -> Result<()> {
+    let mut sql = Statement::new("UPDATE conversations c SET version = version + 1, updated_at = now(), peer_id = ");
+    sql.bind(sought.resolved.peer_id).sql(", channel_id = ").bind(sought.channel);
+    sql.sql(", contact_id = coalesce(contact_id, ").bind(sought.resolved.contact_id);
+    sql.sql("), started_at = least(started_at, ")
+        .bind(sought.at)
+        .sql("), address = ")
+        .append(free_address(tenant, sought));
+    sql.sql(" WHERE c.business_id = ").bind(tenant.id()).sql(" AND c.id = ").bind(thread.id).run(tx)?;
+    Ok(())
+}
+
+/// The address of the peer, unless another open conversation of the channel has it: then that of the conversation `c` stays.
+fn free_address(tenant: &Tenant, sought: &Sought<'_>) -> Statement {
+    let address = sought.address();
+    let mut sql = Statement::new("CASE WHEN EXISTS (SELECT FROM conversations o WHERE o.business_id = ");
+    sql.bind(tenant.id()).sql(" AND o.channel = ").bind(WHATSAPP).sql(" AND o.address = ").bind(&address);
+    sql.sql(" AND o.channel_id = ").bind(sought.channel);
+    sql.sql(" AND o.status <> 'closed' AND o.deleted_at IS NULL AND o.id <> c.id) THEN c.address ELSE ")
+        .bind(address)
+        .sql(" END");
+    sql
+}
+
+/// Moves what is in the conversation `from` to `into`, which is with the same peer, and deletes it.
+fn absorb(tx: &mut Tx<'_>, tenant: &Tenant, from: &Thread, into: &Thread) -> Result<()> {
+    let mut sql = Statement::new(
+        "UPDATE conversations SET version = version + 1, updated_at = now(), status = 'closed', peer_id = NULL, deleted_at = now() WHERE business_id = ",
+    );
+    sql.bind(tenant.id()).sql(" AND id = ").bind(from.id).run(tx)?;
+    let mut sql = Statement::new(
+        "WITH moved AS (UPDATE messages SET version = version + 1, updated_at = now(), conversation_id = ",
+    );
+    sql.bind(into.id).sql(" WHERE business_id = ").bind(tenant.id()).sql(" AND conversation_id = ").bind(from.id);
+    let moved = sql.sql(" RETURNING id, sent_at) SELECT id FROM moved ORDER BY sent_at, id").scalars::<Uuid>(tx)?;
+    for table in ["decisions", "notes"] {
+        let mut sql = Statement::new("UPDATE ");
+        sql.ident(table).sql(" SET version = version + 1, updated_at = now(), conversation_id = ").bind(into.id);
+        sql.sql(" WHERE business_id = ").bind(tenant.id()).sql(" AND conversation_id = ").bind(from.id).run(tx)?;
+    }
+    let mut sql = Statement::new(
+        "UPDATE conversations c SET lead_id = coalesce(c.lead_id, f.lead_id), assignee_id = coalesce(c.assignee_id, f.assignee_id), \
+         contact_id = coalesce(c.contact_id, f.contact_id), started_at = least(c.started_at, f.started_at), \
+         window_closed_at = greatest(c.window_closed_at, f.window_closed_at) \
+         FROM conversations f WHERE f.business_id = c.business_id AND c.business_id = ",
+    );
+    sql.bind(tenant.id()).sql(" AND c.id = ").bind(into.id).sql(" AND f.id = ").bind(from.id).run(tx)?;
+    totals::recount_of(tx, tenant, moved.first().map(std::slice::from_ref).unwrap_or_default())
+}
+
+/// Notes what a message tells of its conversation: that it began earlier, the number of one that was known by id only, the contact.
+fn keep_up(tx: &mut Tx<'_>, tenant: &Tenant, sought: &Sought<'_>, thread: &Thread) -> Result<()> {
+    let is_better = sought.knows_better(thread);
+    let lacks_contact = thread.contact_id.is_none() && sought.resolved.contact_id.is_some();
+    if !is_better && !lacks_contact && sought.at >= thread.started_at {
+        return Ok(());
+    }
+    let mut sql = Statement::new(
+        "UPDATE conversations c SET version = version + 1, updated_at = now(), started_at = least(started_at, ",
+    );
+    sql.bind(sought.at).sql("), contact_id = coalesce(contact_id, ").bind(sought.resolved.contact_id).sql(")");
+    if is_better {
+        sql.sql(", address = ").append(free_address(tenant, sought));
+    }
+    sql.sql(" WHERE c.business_id = ").bind(tenant.id()).sql(" AND c.id = ").bind(thread.id).run(tx)?;
+    Ok(())
+}
+
+/// Begins a conversation. Where another peer's has the address (both are known by one number, and people are to decide whether they are one
+/// person), it is addressed by the user's id. Errors: a conflict with one that has begun meanwhile.
+fn begin(tx: &mut Tx<'_>, tenant: &Tenant, sought: &Sought<'_>) -> Result<Thread> {
+    let address = match has_another_peer(tx, tenant, sought)? {
+        true => sought.peer.user_id.clone().unwrap_or_else(|| sought.resolved.peer_id.to_string()),
+        false => sought.address(),
+    };
+    let mut change = Changeset::empty(CONVERSATIONS.fields);
+    change.creates = true;
+    change.set(conversations::channel, WHATSAPP);
+    change.set(conversations::channel_id, sought.channel);
+    change.set(conversations::address, address.as_str());
+    change.set(conversations::contact_id, sought.resolved.contact_id);
+    change.set(conversations::started_at, sought.at);
+    // Replaced by the time of its messages, which may be older than now.
+    change.set(conversations::last_message_at, sought.at);
+    let (id, _) = match crud::create(tx, tenant, &CONVERSATIONS, change) {
+        Err(error) if error.is_taken("conversations_address_key") => return Err(Error::serialization_conflict()),
+        created => created?,
+    };
+    let mut sql = Statement::new("UPDATE conversations SET peer_id = ");
+    sql.bind(sought.resolved.peer_id)
+        .sql(" WHERE business_id = ")
+        .bind(tenant.id())
+        .sql(" AND id = ")
+        .bind(id)
+        .run(tx)?;
+    let contact_id = sought.resolved.contact_id;
+    Ok(Thread { id, contact_id, lead_id: None, address, started_at: sought.at })
+}
+
+/// Whether the open conversation with the address is another peer's.
+fn has_another_peer(tx: &mut Tx<'_>, tenant: &Tenant, sought: &Sought<'_>) -> Result<bool> {
+    let mut sql = Statement::new(
+        "SELECT EXISTS (SELECT FROM conversations WHERE status <> 'closed' AND deleted_at IS NULL AND peer_id IS NOT NULL AND business_id = ",
+    );
+    sql.bind(tenant.id()).sql(" AND channel = ").bind(WHATSAPP).sql(" AND address = ").bind(sought.address());
+    Ok(sql.sql(" AND channel_id = ").bind(sought.channel).sql(")").scalar(tx)?.unwrap_or(false))
+}

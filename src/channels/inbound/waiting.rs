@@ -1,0 +1,89 @@
+//! Applies the updates that waited for messages which are there now.
+//!
+//! A status locks its message before it looks for it, and who writes a message locks it before, and looks for what waits after. So each
+//! pair of them meets: one of the two sees the other. (With read committed, where each statement sees what was committed before it.)
+
+use serde_json::Value as Json;
+use uuid::Uuid;
+
+use super::changes::{self, Target};
+use super::parked;
+use super::peers::PeerContext;
+use super::update::{Direction, InboundUpdate, Peer};
+use super::{locks, peers, statuses};
+use crate::auth::Tenant;
+use crate::base::error::Result;
+use crate::channels::whatsapp::webhook_item;
+use crate::db::{Statement, Tx};
+
+/// What waits for a message that another one answers: `{"reply": id}`.
+pub const REPLY: &str = "reply";
+
+/// Locks messages of these ids on the channel, before they are written. Queries: one, if there are any.
+pub fn lock<'i>(tx: &mut Tx<'_>, tenant: &Tenant, external_ids: impl IntoIterator<Item = &'i str>) -> Result<()> {
+    locks::messages(tx, tenant, external_ids)
+}
+
+/// Applies what waits for messages of these ids, which this transaction has locked and written. Queries: one, and those of what is
+/// applied.
+pub fn apply(tx: &mut Tx<'_>, tenant: &Tenant, external_ids: &[&str]) -> Result<()> {
+    if external_ids.is_empty() {
+        return Ok(());
+    }
+    let ids = external_ids.iter().map(|id| (*id).to_owned()).collect();
+    for awaited in parked::take(tx, tenant, ids)? {
+        let Some(target) = changes::find(tx, tenant, &awaited.waits_for)? else { continue };
+        if awaited.kind == REPLY {
+            link_reply(tx, tenant, &awaited.payload, target.id)?;
+            continue;
+        }
+        let update = webhook_item::read(&awaited.payload, awaited.received_at);
+        let scope = awaited.payload["scope"].as_str().unwrap_or_default().to_owned();
+        let context = PeerContext { tenant, scope: &scope, at: awaited.received_at };
+        apply_to(tx, tenant, &target, &update, &context)?;
+    }
+    Ok(())
+}
+
+/// Applies a status or a change to its message.
+pub fn apply_to(
+    tx: &mut Tx<'_>,
+    tenant: &Tenant,
+    target: &Target,
+    update: &InboundUpdate,
+    context: &PeerContext<'_>,
+) -> Result<()> {
+    match update {
+        InboundUpdate::Status(status) => statuses::apply(tx, tenant, target.id, status),
+        InboundUpdate::Reaction(reaction) => {
+            let peer = match reaction.direction {
+                Direction::Inbound => peer_of(tx, context, &reaction.peer)?,
+                Direction::Outbound => None,
+            };
+            if reaction.direction == Direction::Inbound && peer.is_none() {
+                return Ok(());
+            }
+            changes::react(tx, tenant, target, reaction, peer.as_ref())
+        }
+        InboundUpdate::Edit(edit) => changes::edit(tx, tenant, target, edit),
+        InboundUpdate::Revocation(revocation) => changes::revoke(tx, tenant, target, revocation),
+        InboundUpdate::Message(_) | InboundUpdate::Ignored { .. } => Ok(()),
+    }
+}
+
+/// Who reacted; `None` for one whom nothing identifies.
+fn peer_of(tx: &mut Tx<'_>, context: &PeerContext<'_>, peer: &Peer) -> Result<Option<peers::ResolvedPeer>> {
+    if peer.is_anonymous() { Ok(None) } else { peers::resolve(tx, context, peer, None).map(Some) }
+}
+
+fn link_reply(tx: &mut Tx<'_>, tenant: &Tenant, payload: &Json, answered: Uuid) -> Result<()> {
+    let Some(id) = payload[REPLY].as_str().and_then(|id| Uuid::try_parse(id).ok()) else { return Ok(()) };
+    let mut sql = Statement::new("UPDATE messages SET version = version + 1, updated_at = now(), reply_to_id = ");
+    sql.bind(answered)
+        .sql(" WHERE reply_to_id IS NULL AND business_id = ")
+        .bind(tenant.id())
+        .sql(" AND id = ")
+        .bind(id);
+    sql.run(tx)?;
+    Ok(())
+}

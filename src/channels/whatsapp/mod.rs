@@ -1,0 +1,13 @@
+//! WhatsApp's Cloud API. `webhook` receives what it delivers, signed as `signature` verifies. `webhook_body` takes a body apart, and
+//! `webhook_item` reads each item (its `content`, the `webhook_peer`, JSON members by `webhook_members`) into what any channel reports.
+//! `lenient_json` parses what PostgreSQL could not store, `safe_file_name` makes names of files harmless.
+
+pub mod content;
+pub mod lenient_json;
+pub mod safe_file_name;
+mod signature;
+pub mod webhook;
+pub mod webhook_body;
+pub mod webhook_item;
+mod webhook_members;
+mod webhook_peer;
