@@ -1,6 +1,6 @@
 # `make` lists the targets. CONTRIBUTING.md describes the rest.
 .DEFAULT_GOAL := help
-.PHONY: help run test prove-cache prove-statistics test-rls prove-plans prove-operations check contract fmt lint openapi bench deny deploy features
+.PHONY: help run test prove-cache prove-statistics prove-channels test-rls prove-plans prove-operations check contract fmt lint openapi bench deny deploy features
 
 # Options for the program behind `run`, `test`, `bench` and `contract`: make run ARGS="--bind 127.0.0.1:9000"
 ARGS ?=
@@ -53,6 +53,11 @@ prove-statistics: features ## compare statistics with recounts at every moment, 
 	@RAPPORT_TEST_POSTGRES_BIN=$$(scripts/postgres.sh) || exit 1; export RAPPORT_TEST_POSTGRES_BIN; \
 	export RAPPORT_STATISTICS_COMPARISONS=$${RAPPORT_STATISTICS_COMPARISONS:-100000}; \
 	exec cargo test --locked $(FEATURES) --features mutants --test it $(ARGS) -- statistics_consistency:: --nocapture --test-threads 1
+
+prove-channels: features ## deliver what WhatsApp does in many orders and at once, and test that every deliberate bug is caught (some minutes after the build)
+	@RAPPORT_TEST_POSTGRES_BIN=$$(scripts/postgres.sh) || exit 1; export RAPPORT_TEST_POSTGRES_BIN; \
+	export RAPPORT_TEST_ORDERS=$${RAPPORT_TEST_ORDERS:-100} RAPPORT_TEST_RACES=$${RAPPORT_TEST_RACES:-300}; \
+	exec cargo test --locked $(FEATURES) --features mutants --test it $(ARGS) -- whatsapp:: --nocapture
 
 test-rls: features ## test row-level security with a build without tenant predicates (a minute after the build)
 	@RAPPORT_TEST_POSTGRES_BIN=$$(scripts/postgres.sh) || exit 1; export RAPPORT_TEST_POSTGRES_BIN; \

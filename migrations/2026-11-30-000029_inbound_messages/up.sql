@@ -58,6 +58,9 @@ ALTER TABLE conversations
 -- squawk-ignore require-concurrent-index-creation
 CREATE UNIQUE INDEX conversations_peer_id_key ON conversations (business_id, channel_id, peer_id)
     WHERE status <> 'closed' AND deleted_at IS NULL AND peer_id IS NOT NULL;
+-- and all of it, closed ones, too
+-- squawk-ignore require-concurrent-index-creation
+CREATE INDEX conversations_peer_id_idx ON conversations (business_id, channel_id, peer_id, last_message_at, id) WHERE peer_id IS NOT NULL AND deleted_at IS NULL;
 SELECT rapport_log_changes('conversations');
 
 CREATE TABLE message_reactions (
@@ -102,6 +105,8 @@ CREATE TABLE inbound_updates (
     digest bytea NOT NULL,
     received_at timestamptz NOT NULL,
     payload jsonb NOT NULL,
+    -- hashes of the people that it is about
+    people text[] NOT NULL DEFAULT '{}',
     error text,
     attempts integer NOT NULL DEFAULT 1,
     expires_at timestamptz NOT NULL,
@@ -118,6 +123,7 @@ CREATE UNIQUE INDEX inbound_updates_digest_key ON inbound_updates (business_id, 
 CREATE INDEX inbound_updates_waits_for_idx ON inbound_updates (business_id, waits_for) WHERE waits_for IS NOT NULL;
 CREATE INDEX inbound_updates_channel_id_idx ON inbound_updates (business_id, channel_id, created_at, id);
 CREATE INDEX inbound_updates_created_at_idx ON inbound_updates (business_id, created_at, id);
+CREATE INDEX inbound_updates_people_idx ON inbound_updates USING gin (business_id, people);
 CREATE INDEX inbound_updates_expires_at_idx ON inbound_updates (expires_at);
 SELECT rapport_log_changes('inbound_updates', 'business_id', '');
 SELECT rapport_enable_tenant_rls('inbound_updates');

@@ -4,6 +4,7 @@ use crate::analytics;
 use crate::app::registry::RESOURCES;
 use crate::app::state::AppState;
 use crate::background::{BackgroundTask, JobType, LeaseConfig, Worker, analyze_tables, purge_jobs, trim_change_log};
+use crate::channels::conversations;
 use crate::channels::inbound;
 use crate::crm::reminders::{self, Reminder};
 use crate::crm::tasks;
@@ -27,7 +28,7 @@ pub fn spawn_all(app: &AppState) {
     tasks(app).into_iter().for_each(|task| task.spawn(&app.supervisor, &app.lifecycle));
 }
 
-fn tasks(app: &AppState) -> [BackgroundTask; 16] {
+fn tasks(app: &AppState) -> [BackgroundTask; 17] {
     let (config, db) = (&app.config, || app.db.clone());
     let event_registry = EventRegistry::from_resources(&RESOURCES);
     let new_events = vec![app.event_waker.clone(), app.delivery_waker.0.clone()];
@@ -66,6 +67,7 @@ fn tasks(app: &AppState) -> [BackgroundTask; 16] {
         analytics::agent_snapshots_task(db()),
         bookings::booking_days_task(db()),
         app.inbound.clone().task(),
+        conversations::window::task(db()),
         inbound::purge::task(db(), config.channels.inbound_retention_days),
     ]
 }

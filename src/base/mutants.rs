@@ -1,4 +1,5 @@
-//! Deliberate bugs for the tests that must catch them (`make prove-cache`, `make test-rls`, `make prove-statistics`); compiled only with the
+//! Deliberate bugs for the tests that must catch them (`make prove-cache`, `make test-rls`, `make prove-statistics`,
+//! `make prove-channels`); compiled only with the
 //! feature `mutants`.
 //!
 //! With that feature, even without a mutant selected, steps of the cache protocol are delayed at random to expose
@@ -9,7 +10,7 @@ use std::time::Duration;
 
 use rand::Rng;
 
-/// One violated rule each: of the cache protocol, of tenants, of the statistics.
+/// One violated rule each: of the cache protocol, of tenants, of the statistics, of what channels deliver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mutant {
     /// Readers join a validation round whose statement has been sent.
@@ -44,6 +45,14 @@ pub enum Mutant {
     BeforeForgotten,
     /// Days are used though they are of another zone.
     StaleRules,
+    /// What channels tell of a message takes no lock of it.
+    MessageUnlocked,
+    /// People are looked for without their lock.
+    PersonUnlocked,
+    /// What waits for a message is not looked for when that comes.
+    WaitingForgotten,
+    /// A failure takes back that a message has arrived.
+    FailureFalls,
 }
 
 /// The mutants of the cache protocol.
@@ -72,6 +81,14 @@ pub const STATISTICS_MUTANTS: [(&str, Mutant); 7] = [
     ("stale-rules", Mutant::StaleRules),
 ];
 
+/// The mutants of what channels deliver.
+pub const CHANNEL_MUTANTS: [(&str, Mutant); 4] = [
+    ("message-unlocked", Mutant::MessageUnlocked),
+    ("person-unlocked", Mutant::PersonUnlocked),
+    ("waiting-forgotten", Mutant::WaitingForgotten),
+    ("failure-falls", Mutant::FailureFalls),
+];
+
 /// Whether the tests change what the database does, which the catalogue check must not report.
 pub fn changes_database() -> bool {
     [Mutant::WithoutOldLinks, Mutant::HorizonByTime, Mutant::DeltaAfterCommit, Mutant::BeforeForgotten]
@@ -84,6 +101,7 @@ static CHOSEN: LazyLock<Option<Mutant>> = LazyLock::new(|| {
     ALL.iter()
         .chain(&TENANT_MUTANTS)
         .chain(&STATISTICS_MUTANTS)
+        .chain(&CHANNEL_MUTANTS)
         .find(|(known, _)| *known == name)
         .map(|(_, mutant)| *mutant)
 });

@@ -14,10 +14,10 @@ pub const MAX_SECRET_LEN: usize = 1024;
 #[derive(Args, Clone, Debug)]
 pub struct ChannelArgs {
     /// App secrets of WhatsApp that sign webhook requests, comma-separated: while one is rotated, the new and the old one
-    #[arg(long, env = "RAPPORT_WHATSAPP_APP_SECRET", hide_env_values = true, value_delimiter = ',')]
+    #[arg(long, env = "RAPPORT_WHATSAPP_APP_SECRET", hide_env_values = true, value_delimiter = ',', value_parser = trimmed)]
     pub whatsapp_app_secret: Vec<Secret>,
     /// What WhatsApp has to name when it verifies the webhook's address, comma-separated
-    #[arg(long, env = "RAPPORT_WHATSAPP_VERIFY_TOKEN", hide_env_values = true, value_delimiter = ',')]
+    #[arg(long, env = "RAPPORT_WHATSAPP_VERIFY_TOKEN", hide_env_values = true, value_delimiter = ',', value_parser = trimmed)]
     pub whatsapp_verify_token: Vec<Secret>,
     /// Folder with a folder for each business, named by its slug, whose files channels may take secrets from
     #[arg(long, env = "RAPPORT_SECRETS_DIR")]
@@ -29,6 +29,11 @@ pub struct ChannelArgs {
     /// How long what channels delivered is kept as it came, in days
     #[arg(long, env = "RAPPORT_INBOUND_RETENTION_DAYS", default_value_t = 30)]
     pub inbound_retention_days: u32,
+}
+
+/// Parses a secret of a list: blanks beside the commas are none of it.
+fn trimmed(text: &str) -> Result<Secret, String> {
+    Ok(Secret::from(text.trim().to_owned()))
 }
 
 impl ChannelArgs {

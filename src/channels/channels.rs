@@ -74,7 +74,7 @@ pub static CHANNELS: Resource = Resource {
             channels::creates_leads,
             FieldType::Bool,
             "true",
-            "Whether a customer without an open lead becomes one by writing.",
+            "Whether a customer without an open lead becomes one by beginning a conversation.",
         )
         .default("true"),
         Field::metadata(channels::metadata),
@@ -112,7 +112,27 @@ fn prepare(change: &mut Changeset, _: &TenantSettings, faults: &mut ValidationEr
 }
 
 fn after(tx: &mut Tx<'_>, tenant: &Tenant, drafts: &[&PendingRow]) -> Result<()> {
-    claim(tx, tenant, &drafts.iter().map(|draft| draft.id).collect::<Vec<Uuid>>())
+    let is_connected =
+        |draft: &&&PendingRow| draft.changes.creates || draft.changes.get(channels::account_id).is_some();
+    let connected: Vec<Uuid> = drafts.iter().filter(is_connected).map(|draft| draft.id).collect();
+    if connected.is_empty() {
+        return Ok(());
+    }
+    adopt(tx, tenant)?;
+    claim(tx, tenant, &connected)
+}
+
+/// Has the open conversations of WhatsApp that ran through no channel run through the business' only number. Queries: one.
+fn adopt(tx: &mut Tx<'_>, tenant: &Tenant) -> Result<()> {
+    let mut sql = Statement::new(
+        "UPDATE conversations v SET version = v.version + 1, updated_at = now(), channel_id = c.id FROM (\
+         SELECT min(id::text)::uuid AS id FROM channels WHERE kind = 'whatsapp' AND deleted_at IS NULL AND business_id = ",
+    );
+    sql.bind(tenant.id()).sql(
+        " HAVING count(*) = 1) c WHERE v.channel = 'whatsapp' AND v.channel_id IS NULL AND v.status <> 'closed' AND v.business_id = ",
+    );
+    sql.bind(tenant.id()).run(tx)?;
+    Ok(())
 }
 
 /// Has applied what came for these channels' numbers and accounts while nobody had them. Queries: one.

@@ -2,6 +2,7 @@
 //! ([`totals`]).
 
 pub(super) mod totals;
+pub mod window;
 
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use crate::base::phone;
 use crate::db::schema::{conversations, messages};
 use crate::db::{SqlValue, Statement, Tx};
 use crate::resource::{
-    Changeset, Field, Hooks, PendingRow, Relation, Resource, RowVisibility, Sort, ValidationErrors, row_type,
+    Changeset, Field, FieldType, Hooks, PendingRow, Relation, Resource, RowVisibility, Sort, ValidationErrors, row_type,
 };
 
 const CHANNELS: &[&str] = &[WHATSAPP, "sms", "email", "web"];
@@ -73,6 +74,14 @@ pub static CONVERSATIONS: Resource = Resource {
             "Until when WhatsApp lets free text through: 24 hours after the last inbound message.",
         )
         .read_only(),
+        Field::new(
+            conversations::can_reply,
+            FieldType::Bool,
+            "true",
+            "Whether free text may be sent now; false for WhatsApp while no window is open: then only templates.",
+        )
+        .read_only()
+        .not_null(),
         Field::external_id(conversations::external_id),
         Field::metadata(conversations::metadata),
         Field::version(conversations::version),

@@ -18,7 +18,7 @@ use crate::base::options::Secret;
 use crate::cache::{Cache, CacheTag, Round};
 use crate::db::{Db, Statement};
 
-/// Maximum number of remembered channels, known and unknown. Beyond it all are looked up again.
+/// Maximum number of remembered channels, and of ids that are of none. Beyond it all are looked up again.
 const MAX_ENTRIES: usize = 10_000;
 /// How long an id of no channel is not looked up again, so that guessing does not load the database; and how long a
 /// secret is not read again from its file.
@@ -45,7 +45,7 @@ pub struct ConnectedChannel {
 
 #[derive(Clone)]
 struct Entry {
-    channel: Option<Arc<ConnectedChannel>>,
+    channel: Arc<ConnectedChannel>,
     tags: Arc<[CacheTag]>,
     /// The round before the lookup; `None` without a cache.
     base: Option<Arc<Round>>,
@@ -63,33 +63,45 @@ pub struct ChannelDirectory {
     /// How long a channel is trusted where there is no cache.
     trust: Duration,
     known: RwLock<HashMap<ChannelKey, Entry>>,
+    /// Ids of no channel: apart, so that made-up ones drive no channel out.
+    unknown: RwLock<HashMap<ChannelKey, Instant>>,
 }
 
 impl ChannelDirectory {
     pub fn new(db: Db, cache: Option<Arc<Cache>>, secrets: SecretStore, trust: Duration) -> Self {
-        Self { db, cache, secrets, trust, known: RwLock::default() }
+        Self { db, cache, secrets, trust, known: RwLock::default(), unknown: RwLock::default() }
     }
 
     /// Returns the channel of `key`, from memory where a validation round that began after this call finds it unchanged.
     /// An id of no channel is remembered for 5 seconds. Errors: 503.
     pub async fn find(&self, key: &ChannelKey) -> Result<Option<Arc<ConnectedChannel>>> {
+        if self.is_unknown(key) {
+            return Ok(None);
+        }
         let known = self.known.read().get(key).cloned();
         let Some(entry) = known else { return self.look_up(key).await };
         let is_recent = entry.until > Instant::now();
         match (&self.cache, &entry.base) {
-            _ if entry.channel.is_none() && is_recent => Ok(None),
-            (Some(cache), Some(base))
-                if entry.channel.is_some() && (is_recent || !entry.has_files) && !cache.is_bypassed() =>
-            {
+            (Some(cache), Some(base)) if (is_recent || !entry.has_files) && !cache.is_bypassed() => {
                 cache.round().await?;
                 match cache.is_current(&entry.tags, base) {
-                    true => Ok(entry.channel),
+                    true => Ok(Some(entry.channel)),
                     false => self.look_up(key).await,
                 }
             }
-            (None, _) if is_recent => Ok(entry.channel),
+            (None, _) if is_recent => Ok(Some(entry.channel)),
             _ => self.look_up(key).await,
         }
+    }
+
+    /// Whether `key` was found to be of no channel, within the last 5 seconds.
+    fn is_unknown(&self, key: &ChannelKey) -> bool {
+        self.unknown.read().get(key).is_some_and(|until| *until > Instant::now())
+    }
+
+    /// Whether finding `key` takes a question to the database.
+    pub fn is_new(&self, key: &ChannelKey) -> bool {
+        !self.is_unknown(key) && !self.known.read().contains_key(key)
     }
 
     /// Looks the channel of `key` up in the database, whatever is remembered. Errors: 503.
@@ -100,26 +112,25 @@ impl ChannelDirectory {
         };
         let sql = of_key(key);
         let found = self.db.unscoped().read("channel", move |conn| load(conn, &sql)).await?;
-        let trust = if found.is_some() && self.cache.is_none() { self.trust } else { TRUST };
+        let Some(found) = found else {
+            self.known.write().remove(key);
+            remember(&self.unknown, key, Instant::now() + TRUST);
+            return Ok(None);
+        };
+        let trust = if self.cache.is_none() { self.trust } else { TRUST };
         let entry = self.entry(found, base, Instant::now() + trust);
         let channel = entry.channel.clone();
-        let mut known = self.known.write();
-        if known.len() >= MAX_ENTRIES {
-            known.clear();
-        }
-        known.insert(key.clone(), entry);
-        Ok(channel)
+        remember(&self.known, key, entry);
+        self.unknown.write().remove(key);
+        Ok(Some(channel))
     }
 
     fn entry(
         &self,
-        found: Option<(FoundChannel, Vec<StoredSecret>)>,
+        (found, stored): (FoundChannel, Vec<StoredSecret>),
         base: Option<Arc<Round>>,
         until: Instant,
     ) -> Entry {
-        let Some((found, stored)) = found else {
-            return Entry { channel: None, tags: Arc::from([]), base, until, has_files: false };
-        };
         let business = found.business_id;
         let tags = [("channels", found.id), ("channel_secrets", found.id), ("businesses", business)];
         let tags = tags.into_iter().flat_map(|(table, id)| CacheTag::rows(business, table, [id])).collect();
@@ -128,7 +139,7 @@ impl ChannelDirectory {
         let app_secrets = app_secrets.collect();
         let channel = found.connected(app_secrets);
         let has_files = stored.iter().any(StoredSecret::is_file);
-        Entry { channel: Some(Arc::new(channel)), tags, base, until, has_files }
+        Entry { channel: Arc::new(channel), tags, base, until, has_files }
     }
 
     /// Whether `token` is the verify token of a channel. Errors: 503.
@@ -140,6 +151,15 @@ impl ChannelDirectory {
         sql.bind(super::secrets::digest(token)).sql(")");
         self.db.unscoped().read("verify_token", move |conn| Ok(sql.scalar(conn)?.unwrap_or(false))).await
     }
+}
+
+/// Remembers what `key` is; where too many are remembered, all are forgotten.
+fn remember<T>(memory: &RwLock<HashMap<ChannelKey, T>>, key: &ChannelKey, what: T) {
+    let mut memory = memory.write();
+    if memory.len() >= MAX_ENTRIES {
+        memory.clear();
+    }
+    memory.insert(key.clone(), what);
 }
 
 #[derive(QueryableByName)]
@@ -164,7 +184,7 @@ struct FoundChannel {
 
 /// The beginning of the statements that select a [`FoundChannel`].
 const FOUND: &str = "SELECT c.business_id, c.id, c.portfolio_id, c.creates_leads, b.slug, b.country, b.time_zone, b.currency \
-     FROM channels c JOIN businesses b ON b.id = c.business_id WHERE c.deleted_at IS NULL AND ";
+     FROM channels c JOIN businesses b ON b.id = c.business_id WHERE c.kind = 'whatsapp' AND c.deleted_at IS NULL AND ";
 
 impl FoundChannel {
     fn connected(self, app_secrets: Vec<Secret>) -> ConnectedChannel {
@@ -184,6 +204,11 @@ pub fn connected(conn: &mut PgConnection, business: Uuid, id: Uuid) -> Result<Op
     let mut sql = Statement::new(FOUND);
     let found = sql.sql("c.business_id = ").bind(business).sql(" AND c.id = ").bind(id).first::<FoundChannel>(conn)?;
     Ok(found.map(|found| found.connected(Vec::new())))
+}
+
+/// Whether something from outside names a channel.
+pub fn exists(conn: &mut PgConnection, key: &ChannelKey) -> Result<bool> {
+    Ok(of_key(key).first::<FoundChannel>(conn)?.is_some())
 }
 
 /// Selects the [`FoundChannel`] of a key. Without a tenant: the result determines the tenant.

@@ -300,6 +300,7 @@ diesel::table! {
         channel_id -> Nullable<Uuid>,
         peer_id -> Nullable<Uuid>,
         window_closed_at -> Nullable<Timestamptz>,
+        can_reply -> Bool,
     }
 }
 
@@ -459,7 +460,10 @@ diesel::table! {
         body -> Binary,
         signed_by -> Nullable<Uuid>,
         state -> Text,
+        claim -> Integer,
         attempts -> Integer,
+        failures -> Integer,
+        next_item -> Integer,
         due_at -> Timestamptz,
         error -> Nullable<Text>,
         number_ids -> Array<Text>,
@@ -478,6 +482,7 @@ diesel::table! {
         digest -> Binary,
         received_at -> Timestamptz,
         payload -> Jsonb,
+        people -> Array<Text>,
         error -> Nullable<Text>,
         attempts -> Integer,
         expires_at -> Timestamptz,

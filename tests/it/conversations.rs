@@ -203,3 +203,27 @@ fn whatsapp_address_formats_normalise_to_one_conversation() {
         );
     }
 }
+
+/// Whether free text may be sent is stored, and changes when the window does: without a change of the row no cached answer changes.
+#[test]
+fn can_reply_ends_with_the_window() {
+    let service = Service::with(&["--background-tasks", "on"]);
+    let api = &service.client;
+    let thread = api.make("conversations", json!({ "channel": "whatsapp", "address": "+4915112345678" }));
+    let mail = api.create("conversations", json!({ "channel": "email", "address": "isla@example.com" }));
+    let can_reply = || api.get(&format!("conversations/{thread}")).expect(200).json["can_reply"].clone();
+    assert_eq!((can_reply(), &mail["can_reply"]), (json!(false), &json!(true)), "nobody has written");
+    // A window that ends in a second.
+    let sent_at = (chrono::Utc::now() - chrono::Duration::hours(24) + chrono::Duration::seconds(2)).to_rfc3339();
+    api.make(
+        "messages",
+        json!({ "conversation_id": thread, "direction": "inbound", "body": "Hi", "sent_at": sent_at }),
+    );
+    assert_eq!(can_reply(), json!(true));
+    let version = || api.get(&format!("conversations/{thread}")).expect(200).json["version"].clone();
+    let before = version();
+    crate::support::until("the window ends", || can_reply() == json!(false));
+    assert_ne!(version(), before);
+    api.make("messages", json!({ "conversation_id": thread, "direction": "inbound", "body": "Hi again" }));
+    assert_eq!(can_reply(), json!(true));
+}

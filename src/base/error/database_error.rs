@@ -52,6 +52,12 @@ impl Error {
         is(self) || self.translate().is_some_and(|known| is(&known))
     }
 
+    /// Whether the same may succeed when it is tried again: after an outage, a conflict with another transaction, a lock, a time-out.
+    pub fn is_transient(&self) -> bool {
+        let is = |error: &Self| matches!(error, Self::Unavailable { .. });
+        is(self) || self.translate().is_some_and(|known| is(&known))
+    }
+
     /// Translates errors whose meaning for the client is known without another query.
     pub(super) fn translate(&self) -> Option<Error> {
         let Error::Database(error) = self else { return None };

@@ -6,9 +6,10 @@ use diesel::sql_types::{Nullable, Text, Uuid as SqlUuid};
 use uuid::Uuid;
 
 use super::peers::ResolvedPeer;
-use super::update::{Content, Direction, Edit, Reaction, Revocation};
+use super::update::{Content, Direction, Edit, InboundMessage, Origin, Reaction, Revocation};
 use crate::auth::Tenant;
 use crate::base::error::Result;
+use crate::channels::conversations::totals;
 use crate::channels::limits::MAX_BODY_LEN;
 use crate::db::{Statement, Tx};
 use crate::resource::clean_text;
@@ -23,15 +24,32 @@ const BUSINESS: &str = "business";
 pub struct Target {
     #[diesel(sql_type = SqlUuid)]
     pub id: Uuid,
+    #[diesel(sql_type = SqlUuid)]
+    pub conversation_id: Uuid,
     #[diesel(sql_type = Text)]
     direction: String,
+    #[diesel(sql_type = Text)]
+    origin: String,
+    #[diesel(sql_type = Text)]
+    kind: String,
     #[diesel(sql_type = Nullable<Text>)]
-    pub origin: Option<String>,
+    media_state: Option<String>,
+}
+
+impl Target {
+    /// Whether `message` is the same one, which came as the channel's past, and now as it is written.
+    pub fn is_past_of(&self, message: &InboundMessage) -> bool {
+        self.origin == Origin::History.as_str()
+            && message.origin == Origin::Channel
+            && self.direction == message.direction.as_str()
+    }
 }
 
 /// Finds a message by the channel's id, also a deleted one.
 pub fn find(tx: &mut Tx<'_>, tenant: &Tenant, external_id: &str) -> Result<Option<Target>> {
-    let mut sql = Statement::new("SELECT id, direction, origin FROM messages WHERE business_id = ");
+    let mut sql = Statement::new(
+        "SELECT id, conversation_id, direction, origin, kind, media_state FROM messages WHERE business_id = ",
+    );
     Ok(sql.bind(tenant.id()).sql(" AND external_id = ").bind(external_id).first(tx)?)
 }
 
@@ -89,10 +107,32 @@ pub fn revoke(tx: &mut Tx<'_>, tenant: &Tenant, target: &Target, revocation: &Re
     }
     let mut sql = Statement::new(
         "UPDATE messages SET version = version + 1, updated_at = now(), body = NULL, media = NULL, payload = NULL, media_state = NULL, \
-         revoked_at = ",
+         metadata = metadata - 'file_name', revoked_at = ",
     );
     sql.bind(revocation.revoked_at).sql(" WHERE revoked_at IS NULL AND business_id = ").bind(tenant.id());
     sql.sql(" AND id = ").bind(target.id).run(tx)?;
+    Ok(())
+}
+
+/// Adds to a message that is there what `message`, the same one, knows better: that it is new and not of the past, or what its file is.
+pub fn complete(tx: &mut Tx<'_>, tenant: &Tenant, target: &Target, message: &InboundMessage) -> Result<()> {
+    if target.is_past_of(message) {
+        let mut sql = Statement::new(
+            "UPDATE messages SET version = version + 1, updated_at = now(), status = 'received', origin = 'channel' WHERE business_id = ",
+        );
+        sql.bind(tenant.id()).sql(" AND id = ").bind(target.id).run(tx)?;
+        return totals::recount_of(tx, tenant, &[target.id]);
+    }
+    let is_placeholder = target.kind == "unknown"
+        && target.media_state.as_deref() == Some("pending")
+        && target.origin == Origin::History.as_str();
+    if is_placeholder && message.origin == Origin::History && message.content.media.is_some() {
+        let content = &message.content;
+        let mut sql = Statement::new("UPDATE messages SET version = version + 1, updated_at = now(), kind = ");
+        sql.bind(content.kind).sql(", body = ").bind(body(content)).sql(", media = ").bind(content.media.clone());
+        sql.sql(", payload = ").bind(content.payload.clone()).sql(" WHERE business_id = ").bind(tenant.id());
+        sql.sql(" AND id = ").bind(target.id).run(tx)?;
+    }
     Ok(())
 }
 

@@ -66,7 +66,8 @@ async fn apply(db: Data<Db>, caller: Caller, request: HttpRequest, body: Bytes) 
     tag = "channels",
     operation_id = "replayInboundBodies",
     summary = "Apply again what a channel delivered",
-    description = "Its bodies, unchanged, where they are still kept. What was applied before changes nothing.",
+    description = "Its bodies, unchanged, where they are still kept. What was applied before changes nothing. The 100,000 \
+                   oldest ones; go on with a later `after`.",
     params(("id" = Uuid, Path, description = "Id of the channel.")),
     request_body = ReplayBodiesRequest,
     responses(

@@ -4,7 +4,7 @@ use diesel::QueryableByName;
 use diesel::sql_types::{Nullable, Text};
 use uuid::Uuid;
 
-use super::names;
+use super::profile_names;
 use super::threads::Thread;
 use super::update::{InboundMessage, Referral};
 use crate::auth::Tenant;
@@ -18,7 +18,7 @@ use crate::resource::{Changeset, crud};
 const SOURCE: &str = "whatsapp";
 const AD: &str = "ad";
 
-/// Gives a conversation the newest open lead of its contact, or a new one. The advertisement of a message becomes the source. Queries: none
+/// Gives a conversation the newest open lead of its contact, or a new one. The advertisement of a message becomes the source. Queries: two
 /// where the conversation has a lead and the message no advertisement.
 pub fn attach(
     tx: &mut Tx<'_>,
@@ -27,7 +27,11 @@ pub fn attach(
     contact: Uuid,
     message: &InboundMessage,
 ) -> Result<()> {
-    let lead = match thread.lead_id {
+    let known = match thread.lead_id {
+        Some(lead) => kept(tx, tenant, lead)?,
+        None => None,
+    };
+    let lead = match known {
         Some(lead) => lead,
         None => {
             let lead = match newest_open(tx, tenant, contact)? {
@@ -54,6 +58,12 @@ pub fn attach(
     }
 }
 
+/// The lead of a conversation, unless it is deleted.
+fn kept(tx: &mut Tx<'_>, tenant: &Tenant, lead: Uuid) -> Result<Option<Uuid>> {
+    let mut sql = Statement::new("SELECT id FROM leads WHERE deleted_at IS NULL AND business_id = ");
+    Ok(sql.bind(tenant.id()).sql(" AND id = ").bind(lead).scalar(tx)?)
+}
+
 fn newest_open(tx: &mut Tx<'_>, tenant: &Tenant, contact: Uuid) -> Result<Option<Uuid>> {
     let mut sql = Statement::new(
         "SELECT id FROM leads WHERE status NOT IN ('won', 'lost') AND deleted_at IS NULL AND business_id = ",
@@ -64,7 +74,7 @@ fn newest_open(tx: &mut Tx<'_>, tenant: &Tenant, contact: Uuid) -> Result<Option
 
 /// How a contact is called.
 #[derive(QueryableByName)]
-struct Named {
+struct ContactName {
     #[diesel(sql_type = Nullable<Text>)]
     name: Option<String>,
 }
@@ -73,10 +83,10 @@ fn create(tx: &mut Tx<'_>, tenant: &Tenant, contact: Uuid, message: &InboundMess
     let mut sql = Statement::new(
         "SELECT nullif(concat_ws(' ', first_name, last_name), '') AS name FROM contacts WHERE business_id = ",
     );
-    let named = sql.bind(tenant.id()).sql(" AND id = ").bind(contact).first::<Named>(tx)?;
+    let named = sql.bind(tenant.id()).sql(" AND id = ").bind(contact).first::<ContactName>(tx)?;
     let mut change = Changeset::empty(LEADS.fields);
     change.creates = true;
-    change.set(leads::title, names::lead_title(named.and_then(|named| named.name).as_deref()));
+    change.set(leads::title, profile_names::lead_title(named.and_then(|named| named.name).as_deref()));
     change.set(leads::contact_id, contact);
     change.set(leads::source, SOURCE);
     change.set(leads::entered_at, message.sent_at);

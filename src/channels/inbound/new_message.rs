@@ -1,21 +1,19 @@
 //! Writes a message that a channel delivered: once, whatever comes twice.
 
-use diesel::QueryableByName;
-use diesel::sql_types::{Nullable, Text, Uuid as SqlUuid};
 use serde_json::{Value as Json, json};
 use uuid::Uuid;
 
-use super::changes::body;
-use super::names::Shown;
+use super::changes::{self, body};
+use super::delivered::Delivered;
 use super::parked::{self, Parked};
 use super::peers::{self, PeerContext, ResolvedPeer};
-use super::threads::{self, Sought, Thread};
+use super::profile_names::ProfileName;
+use super::threads::{self, Thread, ThreadLookup};
 use super::update::{Direction, InboundMessage, Origin};
 use super::waiting::REPLY;
 use super::{leads, locks};
 use crate::auth::Tenant;
 use crate::base::error::Result;
-use crate::channels::conversations::totals;
 use crate::channels::directory::ConnectedChannel;
 use crate::channels::messages::MESSAGES;
 use crate::db::schema::messages;
@@ -25,30 +23,15 @@ use crate::resource::{Changeset, clean_text, crud};
 /// Longest name of a file that is kept as it was sent, in characters.
 const MAX_FILE_NAME_LEN: usize = 500;
 
-/// A message that is there already.
-#[derive(QueryableByName)]
-struct Known {
-    #[diesel(sql_type = SqlUuid)]
-    id: Uuid,
-    #[diesel(sql_type = Text)]
-    origin: String,
-    #[diesel(sql_type = Text)]
-    direction: String,
-    #[diesel(sql_type = Text)]
-    kind: String,
-    #[diesel(sql_type = Nullable<Text>)]
-    media_state: Option<String>,
-}
-
-/// Writes `message` of `channel`, with the contact, the conversation and the lead that it brings; one that is there is left alone.
+/// Writes `message`, with the contact, the conversation and the lead that it brings; one that is there is left alone.
 /// Queries: about a dozen, whatever the conversation holds.
 pub fn write(
     tx: &mut Tx<'_>,
-    tenant: &Tenant,
-    channel: &ConnectedChannel,
     context: &PeerContext<'_>,
+    delivered: &Delivered<'_>,
     message: &InboundMessage,
 ) -> Result<()> {
+    let (tenant, channel) = (context.tenant, delivered.channel);
     if message.origin == Origin::History {
         // Old messages wake nobody: no entries of the audit log, so no events.
         Statement::new("SELECT set_config('rapport.silent', 'on', true)").run(tx)?;
@@ -56,24 +39,30 @@ pub fn write(
     let context = &PeerContext { at: message.sent_at, ..*context };
     let related = [Some(message.external_id.as_str()), message.reply_to.as_deref()];
     locks::messages(tx, tenant, related.into_iter().flatten())?;
-    if let Some(known) = find(tx, tenant, &message.external_id)? {
-        return complete(tx, tenant, &known, message);
+    if let Some(known) = changes::find(tx, tenant, &message.external_id)? {
+        changes::complete(tx, tenant, &known, message)?;
+        // It came as the channel's past: what a new message brings comes now.
+        if known.is_past_of(message) && message.group_id.is_none() && !message.peer.is_anonymous() {
+            let author = peers::resolve(tx, context, &message.peer, shown(message))?;
+            let thread = threads::of_id(tx, tenant, known.conversation_id)?;
+            return become_lead(tx, channel, context, thread.as_ref(), &author, message);
+        }
+        return Ok(());
     }
     if message.peer.is_anonymous() && message.group_id.is_none() {
-        // The file of an old message that never came.
-        return Ok(());
+        // The file of an old message that is yet to come.
+        return parked::wait(tx, tenant, &delivered.parked(), &message.external_id);
+    }
+    if let Some(change) = &message.identity_change {
+        peers::lock(tx, context, &[&message.peer, &change.previous, &change.current])?;
     }
     let author = match message.peer.is_anonymous() {
         true => None,
-        false => {
-            let name = message.peer.profile_name.as_deref().filter(|_| message.direction == Direction::Inbound);
-            let shown = name.map(|name| Shown { name, at: message.sent_at, by: &message.external_id });
-            Some(peers::resolve(tx, context, &message.peer, shown)?)
-        }
+        false => Some(peers::resolve(tx, context, &message.peer, shown(message))?),
     };
     let group = message.group_id.as_deref().map(|group| peers::resolve_group(tx, tenant, group)).transpose()?;
     let Some(resolved) = group.as_ref().or(author.as_ref()) else { return Ok(()) };
-    let sought = Sought {
+    let lookup = ThreadLookup {
         channel: channel.id,
         resolved,
         peer: &message.peer,
@@ -81,57 +70,42 @@ pub fn write(
         at: message.sent_at,
         is_past: message.origin == Origin::History,
     };
-    let thread = threads::find_or_begin(tx, tenant, &sought)?;
+    let thread = threads::find_or_begin(tx, tenant, &lookup)?;
     let author_contact = author.as_ref().filter(|_| group.is_some() && message.direction == Direction::Inbound);
     let id = insert(tx, tenant, &thread, author_contact, message)?;
     if let Some(answered) = &message.reply_to {
-        answer(tx, tenant, channel, context, id, answered)?;
+        answer(tx, tenant, delivered, id, answered)?;
     }
-    if let (Some(change), Some(author)) = (&message.identity_change, &author) {
-        peers::change(tx, context, author, &change.previous, &change.current)?;
+    let Some(author) = author else { return Ok(()) };
+    if let Some(change) = &message.identity_change {
+        peers::change(tx, context, &author, &change.previous, &change.current)?;
         move_address(tx, tenant, author.peer_id, change.previous.wa_id.as_deref(), change.current.wa_id.as_deref())?;
     }
-    let becomes_lead = channel.creates_leads
-        && group.is_none()
-        && message.origin == Origin::Channel
-        && message.content.kind != "system";
-    match author.and_then(|author| author.contact_id) {
-        Some(contact) if becomes_lead => leads::attach(tx, tenant, &thread, contact, message),
-        _ => Ok(()),
+    if group.is_some() {
+        return Ok(());
     }
+    become_lead(tx, channel, context, Some(&thread), &author, message)
 }
 
-fn find(tx: &mut Tx<'_>, tenant: &Tenant, external_id: &str) -> Result<Option<Known>> {
-    let mut sql = Statement::new("SELECT id, origin, direction, kind, media_state FROM messages WHERE business_id = ");
-    Ok(sql.bind(tenant.id()).sql(" AND external_id = ").bind(external_id).first(tx)?)
+/// The name that the author of a message shows.
+fn shown(message: &InboundMessage) -> Option<ProfileName<'_>> {
+    let name = message.peer.profile_name.as_deref().filter(|_| message.direction == Direction::Inbound);
+    name.map(|name| ProfileName { name, at: message.sent_at, by: &message.external_id })
 }
 
-/// Adds to a message that is there what this one knows better: that it is new and not of the past, or what its file is.
-fn complete(tx: &mut Tx<'_>, tenant: &Tenant, known: &Known, message: &InboundMessage) -> Result<()> {
-    let was_past = known.origin == Origin::History.as_str() && known.direction == message.direction.as_str();
-    match message.origin {
-        Origin::Channel if was_past => {
-            let mut sql = Statement::new(
-                "UPDATE messages SET version = version + 1, updated_at = now(), status = 'received', origin = 'channel' WHERE business_id = ",
-            );
-            sql.bind(tenant.id()).sql(" AND id = ").bind(known.id).run(tx)?;
-            totals::recount_of(tx, tenant, &[known.id])
-        }
-        Origin::History
-            if was_past
-                && known.kind == "unknown"
-                && known.media_state.as_deref() == Some("pending")
-                && message.content.media.is_some() =>
-        {
-            let mut sql = Statement::new("UPDATE messages SET version = version + 1, updated_at = now(), kind = ");
-            sql.bind(message.content.kind)
-                .sql(", body = ")
-                .bind(body(&message.content))
-                .sql(", media = ")
-                .bind(message.content.media.clone());
-            sql.sql(", payload = ").bind(message.content.payload.clone());
-            sql.sql(" WHERE business_id = ").bind(tenant.id()).sql(" AND id = ").bind(known.id).run(tx)?;
-            Ok(())
+/// Makes who wrote a new message a lead, where the channel does.
+fn become_lead(
+    tx: &mut Tx<'_>,
+    channel: &ConnectedChannel,
+    context: &PeerContext<'_>,
+    thread: Option<&Thread>,
+    author: &ResolvedPeer,
+    message: &InboundMessage,
+) -> Result<()> {
+    let is_new = message.origin == Origin::Channel && message.content.kind != "system";
+    match (thread, author.contact_id) {
+        (Some(thread), Some(contact)) if channel.creates_leads && is_new => {
+            leads::attach(tx, context.tenant, thread, contact, message)
         }
         _ => Ok(()),
     }
@@ -173,15 +147,8 @@ fn insert(
 }
 
 /// Links a message to the one that it answers, now or when that comes.
-fn answer(
-    tx: &mut Tx<'_>,
-    tenant: &Tenant,
-    channel: &ConnectedChannel,
-    context: &PeerContext<'_>,
-    id: Uuid,
-    answered: &str,
-) -> Result<()> {
-    match find(tx, tenant, answered)? {
+fn answer(tx: &mut Tx<'_>, tenant: &Tenant, delivered: &Delivered<'_>, id: Uuid, answered: &str) -> Result<()> {
+    match changes::find(tx, tenant, answered)? {
         Some(answered) => {
             let mut sql = Statement::new("UPDATE messages SET reply_to_id = ");
             sql.bind(answered.id).sql(" WHERE business_id = ").bind(tenant.id()).sql(" AND id = ").bind(id).run(tx)?;
@@ -189,8 +156,8 @@ fn answer(
         }
         None => {
             let payload: Json = json!({ REPLY: id });
-            let waiting = Parked { channel: channel.id, kind: REPLY, received_at: context.at, payload: &payload };
-            parked::wait(tx, tenant, &waiting, answered)
+            let reply = Parked { kind: REPLY, payload: &payload, ..delivered.parked() };
+            parked::wait(tx, tenant, &reply, answered)
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use diesel::QueryableByName;
-use diesel::sql_types::{Jsonb, Text, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{Array, Jsonb, Text, Timestamptz, Uuid as SqlUuid};
 use serde_json::Value as Json;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
@@ -26,6 +26,8 @@ pub struct Parked<'a> {
     pub received_at: DateTime<Utc>,
     /// All that is needed to apply it.
     pub payload: &'a Json,
+    /// Hashes of the people that it is about.
+    pub people: &'a [String],
 }
 
 /// Parks an update until the message of this id is there. One that waits already is left alone. Queries: one.
@@ -52,12 +54,21 @@ pub fn fail(tx: &mut Tx<'_>, tenant: &Tenant, update: &Parked<'_>, error: &str) 
     Ok(())
 }
 
+/// Forgets an update that failed before and is applied now. Queries: one.
+pub fn forget(tx: &mut Tx<'_>, tenant: &Tenant, channel: Uuid, payload: &Json) -> Result<()> {
+    let mut sql = Statement::new("DELETE FROM inbound_updates WHERE state = 'failed' AND business_id = ");
+    sql.bind(tenant.id()).sql(" AND digest = ").bind(digest(channel, payload)).run(tx)?;
+    Ok(())
+}
+
+fn digest(channel: Uuid, payload: &Json) -> Vec<u8> {
+    Sha256::new_with_prefix(channel.as_bytes()).chain_update(payload.to_string()).finalize().to_vec()
+}
+
 /// The beginning of the INSERT, up to `waits_for`, `error` and `expires_at`.
 fn insert(tenant: &Tenant, update: &Parked<'_>, state: &'static str) -> Statement {
-    let mut digest = Sha256::new_with_prefix(update.channel.as_bytes());
-    digest.update(update.payload.to_string());
     let mut sql = Statement::new(
-        "INSERT INTO inbound_updates (business_id, id, channel_id, kind, state, digest, received_at, payload, waits_for, error, expires_at) VALUES (",
+        "INSERT INTO inbound_updates (business_id, id, channel_id, kind, state, digest, received_at, payload, people, waits_for, error, expires_at) VALUES (",
     );
     sql.bind(tenant.id())
         .sql(", ")
@@ -67,8 +78,8 @@ fn insert(tenant: &Tenant, update: &Parked<'_>, state: &'static str) -> Statemen
         .sql(", ")
         .bind(update.kind)
         .sql(", ");
-    sql.bind(state).sql(", ").bind(digest.finalize().to_vec()).sql(", ").bind(update.received_at).sql(", ");
-    sql.bind(update.payload.clone()).sql(", ");
+    sql.bind(state).sql(", ").bind(digest(update.channel, update.payload)).sql(", ").bind(update.received_at).sql(", ");
+    sql.bind(update.payload.clone()).sql(", ").bind(update.people.to_vec()).sql(", ");
     sql
 }
 
@@ -85,6 +96,11 @@ pub struct Awaited {
     pub received_at: DateTime<Utc>,
     #[diesel(sql_type = Jsonb)]
     pub payload: Json,
+    #[diesel(sql_type = Array<Text>)]
+    pub people: Vec<String>,
+    /// The business portfolio of the channel, within which ids of users are unique.
+    #[diesel(sql_type = Text)]
+    pub scope: String,
 }
 
 /// Takes what waits for messages of these ids, the oldest first. Queries: one.
@@ -92,8 +108,10 @@ pub fn take(tx: &mut Tx<'_>, tenant: &Tenant, external_ids: Vec<String>) -> Resu
     let mut sql = Statement::new("WITH awaited AS (DELETE FROM inbound_updates WHERE business_id = ");
     sql.bind(tenant.id()).sql(" AND waits_for = ANY(").bind(external_ids);
     sql.sql(
-        ") RETURNING channel_id, kind, waits_for, received_at, payload, digest) \
-         SELECT channel_id, kind, waits_for, received_at, payload FROM awaited ORDER BY received_at, digest",
+        ") RETURNING channel_id, kind, waits_for, received_at, payload, people, digest) \
+         SELECT a.channel_id, a.kind, a.waits_for, a.received_at, a.payload, a.people, coalesce(c.portfolio_id, '') AS scope \
+         FROM awaited a JOIN channels c ON c.id = a.channel_id AND c.business_id = ",
     );
+    sql.bind(tenant.id()).sql(" ORDER BY a.received_at, a.digest");
     Ok(sql.load(tx)?)
 }

@@ -1,7 +1,7 @@
 //! Finds the person, or the group, that a channel speaks of; creates the contact of one who is new.
 //!
-//! Names of one account share a peer. The rule that finds a peer first wins: id of the user, id above it, number as written,
-//! a former id of the user, another national spelling of the number. A new peer's contact is who has the number as phone number, in
+//! Names of one account share a peer. The rule that finds a peer first wins: id of the user, id above it, a former id of the user, the
+//! number as written, another national spelling of the number. A new peer's contact is who has the number as phone number, in
 //! any of its spellings, or a new one. Where names lead to several contacts nothing is moved: a duplicate is proposed.
 
 use chrono::{DateTime, Utc};
@@ -9,7 +9,7 @@ use diesel::QueryableByName;
 use diesel::sql_types::{Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use uuid::Uuid;
 
-use super::names::{self, Shown};
+use super::profile_names::{self, ProfileName};
 use super::update::Peer;
 use super::{locks, proposals};
 use crate::auth::Tenant;
@@ -47,7 +47,7 @@ struct Key {
 
 /// An identity that shares a value with the peer, with its contact if that is not deleted.
 #[derive(Clone, Debug, QueryableByName)]
-struct Known {
+struct KnownIdentity {
     #[diesel(sql_type = SqlUuid)]
     peer_id: Uuid,
     #[diesel(sql_type = Text)]
@@ -62,7 +62,7 @@ struct Known {
     contact_id: Option<Uuid>,
 }
 
-impl Known {
+impl KnownIdentity {
     fn is(&self, key: &Key) -> bool {
         self.kind == key.kind && self.scope == key.scope && self.value == key.value
     }
@@ -83,15 +83,15 @@ pub fn resolve(
     tx: &mut Tx<'_>,
     context: &PeerContext<'_>,
     peer: &Peer,
-    shown: Option<Shown<'_>>,
+    shown: Option<ProfileName<'_>>,
 ) -> Result<ResolvedPeer> {
     let (tenant, keys) = (context.tenant, keys(context, peer));
     let line = peer.wa_id.as_deref().map(phone_variants::match_key);
-    let locked = keys.iter().map(|key| format!("{} {} {}", key.kind, key.scope, key.value));
-    let locked: Vec<String> = locked.chain(line.iter().map(|line| format!("line {line}"))).collect();
-    locks::people(tx, tenant, locked.iter().map(String::as_str))?;
+    lock(tx, context, &[peer])?;
     let known = known(tx, tenant, &keys, line.as_deref())?;
-    let found = first(&known, &keys);
+    let found = first(&known, &keys, context.at);
+    #[cfg(feature = "mutants")]
+    crate::base::mutants::stall();
     let peer_id = found.map_or_else(Uuid::now_v7, |found| found.peer_id);
     let mut names_contact = false;
     let contact_id = match found.and_then(|found| found.contact_id) {
@@ -118,9 +118,20 @@ pub fn resolve(
         give_phone(tx, tenant, contact_id, number)?;
     }
     if let Some(shown) = shown {
-        names::show(tx, tenant, peer_id, contact_id, shown)?;
+        profile_names::record(tx, tenant, peer_id, contact_id, shown)?;
     }
     Ok(ResolvedPeer { peer_id, contact_id: Some(contact_id) })
+}
+
+/// Locks people by all their names, until the transaction ends. Queries: one.
+pub fn lock(tx: &mut Tx<'_>, context: &PeerContext<'_>, peers: &[&Peer]) -> Result<()> {
+    let keys = peers.iter().flat_map(|peer| keys(context, peer));
+    let lines = peers
+        .iter()
+        .filter_map(|peer| peer.wa_id.as_deref())
+        .map(|number| format!("line {}", phone_variants::match_key(number)));
+    let names: Vec<String> = keys.map(|key| format!("{} {} {}", key.kind, key.scope, key.value)).chain(lines).collect();
+    locks::people(tx, context.tenant, names.iter().map(String::as_str))
 }
 
 /// Finds a group, or makes it known. Queries: two, or three.
@@ -158,7 +169,7 @@ fn keys(context: &PeerContext<'_>, peer: &Peer) -> Vec<Key> {
     .collect()
 }
 
-fn known(tx: &mut Tx<'_>, tenant: &Tenant, keys: &[Key], line: Option<&str>) -> Result<Vec<Known>> {
+fn known(tx: &mut Tx<'_>, tenant: &Tenant, keys: &[Key], line: Option<&str>) -> Result<Vec<KnownIdentity>> {
     let mut sql = Statement::new(
         "SELECT i.peer_id, i.kind, i.scope, i.value, i.superseded_at, c.id AS contact_id \
          FROM contact_identities i LEFT JOIN contacts c ON c.business_id = i.business_id AND c.id = i.contact_id AND c.deleted_at IS NULL \
@@ -173,14 +184,18 @@ fn known(tx: &mut Tx<'_>, tenant: &Tenant, keys: &[Key], line: Option<&str>) -> 
     Ok(sql.load(tx)?)
 }
 
-/// The identity that finds the peer, by the order of the rules. A username finds nobody: people give them up, and others take them.
-fn first<'k>(known: &'k [Known], keys: &[Key]) -> Option<&'k Known> {
-    let of_key = |is_superseded: bool, kinds: &[&str]| {
+/// The identity that finds the peer, by the order of the rules. A former number finds who had it when the message was written. A username
+/// finds nobody: people give them up, and others take them.
+fn first<'k>(known: &'k [KnownIdentity], keys: &[Key], seen: DateTime<Utc>) -> Option<&'k KnownIdentity> {
+    let of_key = |kinds: &[&str], is_good: &dyn Fn(&KnownIdentity) -> bool| {
         let keys = keys.iter().filter(|key| kinds.contains(&key.kind));
-        keys.flat_map(|key| known.iter().find(|known| known.is(key) && known.is_superseded() == is_superseded)).next()
+        keys.flat_map(|key| known.iter().find(|known| known.is(key) && is_good(known))).next()
     };
-    of_key(false, &["user_id", "parent_user_id", "wa_id"])
-        .or_else(|| of_key(true, &["user_id"]))
+    let had_it = |known: &KnownIdentity| known.superseded_at.is_some_and(|superseded| superseded >= seen);
+    of_key(&["user_id", "parent_user_id"], &|known| !known.is_superseded())
+        .or_else(|| of_key(&["user_id"], &KnownIdentity::is_superseded))
+        .or_else(|| of_key(&["wa_id"], &had_it))
+        .or_else(|| of_key(&["wa_id"], &|known| !known.is_superseded()))
         .or_else(|| known.iter().find(|known| known.kind == "wa_id" && !known.is_superseded()))
 }
 
@@ -194,7 +209,7 @@ fn contact_of(tx: &mut Tx<'_>, tenant: &Tenant, peer: &Peer) -> Result<(Uuid, bo
     // A contact that was deleted is not brought back: the person writes again, and is there anew.
     let mut change = Changeset::empty(CONTACTS.fields);
     change.creates = true;
-    let name = names::split(peer.profile_name.as_deref().or(peer.username.as_deref()).unwrap_or_default());
+    let name = profile_names::split(peer.profile_name.as_deref().or(peer.username.as_deref()).unwrap_or_default());
     change.set(contacts::first_name, name.first);
     change.set(contacts::last_name, name.last);
     change.set(contacts::phone, peer.wa_id.as_ref().map(|number| format!("+{number}")));

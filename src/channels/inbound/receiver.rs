@@ -1,31 +1,39 @@
 //! Receives what channels deliver: stores it, and applies it. What is stored is applied, in this process or another, at once or after
 //! an outage; what was acknowledged is never lost.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix_web::web::Bytes;
+use serde_json::Value as Json;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use uuid::Uuid;
 
-use super::apply::{self, Delivered};
+use super::apply;
 use super::bodies::{self, BodyOutcome, InboundBody, MAX_CLAIMS, Subjects};
+use super::delivered::Delivered;
 use super::parked::{self, Parked};
-use super::update::{InboundUpdate, Peer};
 use crate::auth::Tenant;
 use crate::background::{BackgroundTask, LogLimiter, TaskOutcome, Waker, detach};
 use crate::base::error::{Error, Result};
 use crate::channels::directory::{ChannelDirectory, ChannelKey, ConnectedChannel};
+use crate::channels::whatsapp::signature::{named_accounts, named_numbers};
 use crate::channels::whatsapp::webhook_body::{self, Item, ItemKind};
-use crate::channels::whatsapp::{lenient_json, webhook_item};
+use crate::channels::whatsapp::{lenient_json, webhook_item, webhook_peer};
 use crate::crm::contact_identities::person_hash;
-use crate::db::Db;
+use crate::db::{Db, Tx};
 
 /// Bodies that a process applies at once: enough for the connections of its pool, and few enough to leave some to requests.
 const MAX_AT_ONCE: usize = 8;
-/// Bodies that one look for due ones claims.
-const MAX_CLAIMED: u32 = 32;
+/// Of these, those that are due from before: the others are for what comes now.
+const MAX_DUE_AT_ONCE: usize = 4;
+/// Items that are applied under one claim, and for how long: then others have their turn.
+const MAX_ITEMS: usize = 200;
+const MAX_APPLYING: Duration = Duration::from_secs(5);
+/// Tries of an update that fails before it is parked: some failures pass, such as a merge of its contact.
+const MAX_TRIES: i32 = 3;
 /// How long an acknowledgement waits for its body to be applied: who reads after it then mostly sees it. WhatsApp waits for seconds.
 const ACKNOWLEDGED_WITHIN: Duration = Duration::from_millis(100);
 /// Acknowledgements that wait like this; under load they do not.
@@ -36,6 +44,7 @@ pub struct InboundReceiver {
     db: Db,
     directory: Arc<ChannelDirectory>,
     at_once: Arc<Semaphore>,
+    due_at_once: Arc<Semaphore>,
     waiting: AtomicUsize,
     waker: Waker,
 }
@@ -45,7 +54,8 @@ impl InboundReceiver {
         Self {
             db,
             directory,
-            at_once: Arc::new(Semaphore::new(MAX_AT_ONCE)),
+            at_once: Arc::new(Semaphore::new(MAX_AT_ONCE - MAX_DUE_AT_ONCE)),
+            due_at_once: Arc::new(Semaphore::new(MAX_DUE_AT_ONCE)),
             waiting: AtomicUsize::new(0),
             waker: Waker::default(),
         }
@@ -63,21 +73,42 @@ impl InboundReceiver {
     /// Stores `body`, and returns once it is committed and, where that takes a moment only, applied. `signed_by`: whose secret signed it;
     /// `None`: the operator's. Errors: 503 when it cannot be stored.
     pub async fn receive(self: &Arc<Self>, body: Bytes, signed_by: Option<Uuid>) -> Result<()> {
+        let subjects = self.subjects(&body).await?;
         let permit = self.at_once.clone().try_acquire_owned().ok();
-        let claimed = permit.is_some();
-        let stored =
-            self.db.unscoped().write("inbound_receive", move |tx| bodies::store(tx, &body, signed_by, claimed)).await?;
-        match (stored, permit) {
-            (Some(stored), Some(permit)) => {
-                let applying = detach("inbound body", self.clone().apply(stored, permit));
-                let turn = WaitingTurn::take(&self.waiting);
-                if turn.is_early {
-                    let _ = tokio::time::timeout(ACKNOWLEDGED_WITHIN, applying.outcome()).await;
-                }
-            }
-            _ => self.waker.wake(),
+        let is_claimed = permit.is_some();
+        let store = move |tx: &mut Tx<'_>| bodies::store(tx, &body, signed_by, &subjects, is_claimed);
+        let stored = self.db.unscoped().write("inbound_receive", store).await?;
+        let Some(permit) = permit else {
+            self.waker.wake();
+            return Ok(());
+        };
+        let applying = detach("inbound body", self.clone().apply(stored, permit));
+        let turn = WaitingTurn::take(&self.waiting);
+        if turn.is_early {
+            let _ = tokio::time::timeout(ACKNOWLEDGED_WITHIN, applying.outcome()).await;
         }
         Ok(())
+    }
+
+    /// Of whom a body speaks: kept with it from the beginning, so that it is found whatever becomes of it. Errors: 503.
+    async fn subjects(&self, body: &Bytes) -> Result<Subjects> {
+        let Ok(parsed) = lenient_json::parse(body) else {
+            let numbers = [named_numbers(body), named_accounts(body)].concat();
+            return Ok(Subjects { numbers, people: Vec::new() });
+        };
+        let (mut subjects, mut channels) = (Subjects::default(), KnownChannels::default());
+        for item in webhook_body::items(&parsed) {
+            let channel = self.channel(&item, &mut channels).await?;
+            subjects.numbers.extend(item.phone_number_id.iter().chain(&item.account_id).cloned());
+            if let Some(channel) = channel {
+                subjects.people.extend(people(channel.business.id, &item.raw));
+            }
+        }
+        for list in [&mut subjects.numbers, &mut subjects.people] {
+            list.sort_unstable();
+            list.dedup();
+        }
+        Ok(subjects)
     }
 
     /// The task that applies what was left: under load, by a process that died, after an outage.
@@ -91,33 +122,30 @@ impl InboundReceiver {
     }
 
     async fn apply_due(self: &Arc<Self>) -> Result<TaskOutcome> {
-        let claimed = self.db.unscoped().write("inbound_claim", |tx| bodies::claim(tx, MAX_CLAIMED)).await?;
-        let outcome = if claimed.is_empty() { TaskOutcome::Rest } else { TaskOutcome::Again };
-        let mut applying = Vec::with_capacity(claimed.len());
-        for body in claimed {
-            let permit = self.at_once.clone().acquire_owned().await;
-            let permit = permit.map_err(|_| Error::Internal("the receiver has ended".into()))?;
-            applying.push(detach("inbound body", self.clone().apply(body, permit)));
+        let mut permits: Vec<OwnedSemaphorePermit> = Vec::with_capacity(MAX_DUE_AT_ONCE);
+        while let Ok(permit) = self.due_at_once.clone().try_acquire_owned() {
+            permits.push(permit);
         }
-        for one in applying {
-            // What it could not do is due again; a panic is logged and counted.
-            let _ = one.outcome().await;
+        let Ok(limit @ 1..) = u32::try_from(permits.len()) else { return Ok(TaskOutcome::Rest) };
+        let claimed = self.db.unscoped().write("inbound_claim", move |tx| bodies::claim(tx, limit)).await?;
+        let outcome = if claimed.len() == permits.len() { TaskOutcome::Again } else { TaskOutcome::Rest };
+        for (body, permit) in claimed.into_iter().zip(permits) {
+            // What it cannot do is due again; a panic is logged and counted.
+            detach("inbound body", self.clone().apply(body, permit));
         }
         Ok(outcome)
     }
 
     async fn apply(self: Arc<Self>, body: InboundBody, permit: OwnedSemaphorePermit) {
-        let (id, attempts) = (body.id, body.attempts);
-        let mut subjects = Subjects::default();
-        let outcome = match attempts > MAX_CLAIMS {
+        let outcome = match body.attempts > MAX_CLAIMS {
             true => BodyOutcome::Failed("it was claimed several times, and no process has finished it".to_owned()),
-            false => self.outcome(&body, &mut subjects).await,
+            false => self.outcome(&body).await,
         };
+        let id = body.id;
         if let BodyOutcome::Failed(error) = &outcome {
             tracing::warn!(body = %id, error, "what a channel delivered cannot be applied");
         }
-        let recorded =
-            self.db.unscoped().write("inbound_record", move |tx| bodies::record(tx, id, &outcome, &subjects, attempts));
+        let recorded = self.db.unscoped().write("inbound_record", move |tx| bodies::record(tx, &body, &outcome));
         static FAILURES: LogLimiter = LogLimiter::new();
         // If it cannot be recorded, the body is applied again when its lease has ended, which changes nothing.
         if let Err(error) = recorded.await
@@ -126,91 +154,119 @@ impl InboundReceiver {
             tracing::warn!(body = %id, %error, suppressed, "what became of an inbound body could not be noted");
         }
         drop(permit);
+        // A permit is free.
+        self.waker.wake();
     }
 
     /// Applies the items of a body, each in a transaction of its own: one that fails keeps no other waiting.
-    async fn outcome(&self, body: &InboundBody, subjects: &mut Subjects) -> BodyOutcome {
+    async fn outcome(&self, body: &InboundBody) -> BodyOutcome {
         let parsed = match lenient_json::parse(&body.body) {
             Ok(parsed) => parsed,
             Err(error) => return BodyOutcome::Failed(format!("it is no JSON: {error}")),
         };
-        let (mut is_unclaimed, mut later) = (false, None);
-        for item in webhook_body::items(&parsed) {
-            subjects.numbers.extend(item.phone_number_id.iter().chain(&item.account_id).cloned());
-            let channel = match self.channel(&item).await {
+        let began = Instant::now();
+        let first = usize::try_from(body.next_item).unwrap_or_default();
+        let (mut unclaimed, mut later, mut channels) = (Vec::new(), None, KnownChannels::default());
+        for (place, item) in webhook_body::items(&parsed).into_iter().enumerate().skip(first) {
+            if place > first
+                && (place - first >= MAX_ITEMS || began.elapsed() > MAX_APPLYING)
+                && later.is_none()
+                && unclaimed.is_empty()
+            {
+                return BodyOutcome::Part { next_item: place };
+            }
+            let stops =
+                |error: Error| BodyOutcome::Later { error: error.to_string(), next_item: place, is_counted: false };
+            let channel = match self.channel(&item, &mut channels).await {
                 Ok(Some(channel)) => channel,
                 Ok(None) => {
-                    is_unclaimed = true;
+                    unclaimed.extend(key_of(&item));
                     continue;
                 }
-                Err(error) => return BodyOutcome::Later { error: error.to_string(), is_counted: false },
+                Err(error) => return later.unwrap_or_else(|| stops(error)),
             };
             if body.signed_by.is_some_and(|business| business != channel.business.id) {
                 // The secret of one business says nothing about another's channel.
                 tracing::warn!(body = %body.id, channel = %channel.id, "an update was signed by another business, and is left out");
                 continue;
             }
-            // The next ones do not wait for it.
-            if let Err(error) = self.apply_item(&channel, body, item, subjects).await {
-                let is_counted = is_own_fault(&error);
-                later = Some(BodyOutcome::Later { error: error.to_string(), is_counted });
-                if !is_counted {
-                    break;
+            if let Err(error) = self.apply_item(&channel, body, item).await {
+                if is_outage(&error) {
+                    return later.unwrap_or_else(|| stops(error));
                 }
+                // The next ones do not wait for it.
+                later.get_or_insert(BodyOutcome::Later {
+                    error: error.to_string(),
+                    next_item: place,
+                    is_counted: true,
+                });
             }
         }
-        subjects.numbers.sort_unstable();
-        subjects.numbers.dedup();
-        later.unwrap_or(if is_unclaimed { BodyOutcome::Unclaimed } else { BodyOutcome::Applied })
+        match later {
+            Some(later) => later,
+            None if unclaimed.is_empty() => BodyOutcome::Applied,
+            None => BodyOutcome::Unclaimed(unclaimed),
+        }
     }
 
     /// Finds the channel by the number; what names none concerns an account.
-    async fn channel(&self, item: &Item) -> Result<Option<Arc<ConnectedChannel>>> {
-        let number = item.phone_number_id.clone().map(ChannelKey::Number);
-        let Some(key) = number.or_else(|| item.account_id.clone().map(ChannelKey::Account)) else { return Ok(None) };
-        match self.directory.find(&key).await? {
-            Some(channel) => Ok(Some(channel)),
-            // It may have been connected a moment ago.
-            None => self.directory.look_up(&key).await,
+    async fn channel(&self, item: &Item, known: &mut KnownChannels) -> Result<Option<Arc<ConnectedChannel>>> {
+        let Some(key) = key_of(item) else { return Ok(None) };
+        if let Some(channel) = known.0.get(&key) {
+            return Ok(channel.clone());
         }
+        let channel = match self.directory.find(&key).await? {
+            Some(channel) => Some(channel),
+            // It may have been connected a moment ago.
+            None => self.directory.look_up(&key).await?,
+        };
+        known.0.insert(key, channel.clone());
+        Ok(channel)
     }
 
-    /// Applies an item, or parks it with its error. Errors: the service cannot do it now.
-    async fn apply_item(
-        &self,
-        channel: &Arc<ConnectedChannel>,
-        body: &InboundBody,
-        item: Item,
-        subjects: &mut Subjects,
-    ) -> Result<()> {
+    /// Applies an item; parks it with its error after some tries. Errors: those of a try that is not the last.
+    async fn apply_item(&self, channel: &Arc<ConnectedChannel>, body: &InboundBody, item: Item) -> Result<()> {
         let (kind, received_at) = (kind_name(item.kind), body.received_at);
         let update = Arc::new(webhook_item::read(&item.raw, received_at));
         let tenant = Tenant::for_channel(channel.business.id);
-        subjects.people.extend(people(&tenant, &update));
-        let raw = Arc::new(item.raw);
+        let people = Arc::new(people(channel.business.id, &item.raw));
+        let (raw, is_again) = (Arc::new(item.raw), body.claim > 1);
         let applied = {
-            let (tenant, channel, raw, update) = (tenant.clone(), channel.clone(), raw.clone(), update.clone());
+            let (tenant, channel, raw, update, people) =
+                (tenant.clone(), channel.clone(), raw.clone(), update.clone(), people.clone());
             self.db.for_tenant(&tenant.clone()).write("inbound_update", move |tx| {
-                let delivered = Delivered { channel: &channel, kind, received_at, raw: &raw, update: &update };
-                apply::apply(tx, &tenant, &delivered)
+                let delivered =
+                    Delivered { channel: &channel, kind, received_at, raw: &raw, update: &update, people: &people };
+                apply::apply(tx, &tenant, &delivered)?;
+                // It failed before.
+                if is_again { parked::forget(tx, &tenant, channel.id, &raw) } else { Ok(()) }
             })
         };
         let Err(error) = applied.await.map_err(Error::translated) else { return Ok(()) };
-        if matches!(error, Error::Unavailable { .. }) && !(is_own_fault(&error) && body.attempts >= MAX_CLAIMS) {
+        if is_outage(&error) || body.attempts < MAX_TRIES {
             return Err(error);
         }
         let (id, text) = (channel.id, error.to_string());
         tracing::error!(body = %body.id, channel = %id, kind, error = %text, "an inbound update could not be applied, and is parked");
         let parking = self.db.for_tenant(&tenant.clone()).write("inbound_park", move |tx| {
-            parked::fail(tx, &tenant, &Parked { channel: id, kind, received_at, payload: &raw }, &text)
+            parked::fail(tx, &tenant, &Parked { channel: id, kind, received_at, payload: &raw, people: &people }, &text)
         });
         parking.await
     }
 }
 
-/// Whether an update that the service could not apply may be what takes it too long: it is given up after some attempts.
-fn is_own_fault(error: &Error) -> bool {
-    matches!(error, Error::Unavailable { code: "statement_timeout" | "contended" | "locked", .. })
+/// The channels of a body, each looked up once.
+#[derive(Default)]
+struct KnownChannels(HashMap<ChannelKey, Option<Arc<ConnectedChannel>>>);
+
+fn key_of(item: &Item) -> Option<ChannelKey> {
+    let number = item.phone_number_id.clone().map(ChannelKey::Number);
+    number.or_else(|| item.account_id.clone().map(ChannelKey::Account))
+}
+
+/// Whether the service cannot do anything now, so that the update itself is not at fault.
+fn is_outage(error: &Error) -> bool {
+    matches!(error, Error::Unavailable { code, .. } if !["statement_timeout", "contended", "locked"].contains(code))
 }
 
 /// Counts an acknowledgement that waits, also where its request is dropped meanwhile.
@@ -244,19 +300,7 @@ fn kind_name(kind: ItemKind) -> &'static str {
     }
 }
 
-/// Hashes of the people that an update is about, by which bodies about someone who is erased are found.
-fn people(tenant: &Tenant, update: &InboundUpdate) -> Vec<String> {
-    let peers: Vec<&Peer> = match update {
-        InboundUpdate::Message(message) => {
-            let changed = message.identity_change.iter().flat_map(|change| [&change.previous, &change.current]);
-            [&message.peer].into_iter().chain(changed).collect()
-        }
-        InboundUpdate::Reaction(reaction) => vec![&reaction.peer],
-        InboundUpdate::Edit(edit) => vec![&edit.peer],
-        InboundUpdate::Revocation(revocation) => vec![&revocation.peer],
-        InboundUpdate::Status(status) => vec![&status.recipient],
-        InboundUpdate::Ignored { .. } => vec![],
-    };
-    let names = peers.into_iter().flat_map(|peer| [&peer.wa_id, &peer.user_id, &peer.parent_user_id]).flatten();
-    names.map(|name| person_hash(tenant.id(), name)).collect()
+/// Hashes of the people that an item names, by which what was delivered about someone who is erased is found.
+fn people(business: Uuid, raw: &Json) -> Vec<String> {
+    webhook_peer::people(raw).iter().map(|name| person_hash(business, name)).collect()
 }

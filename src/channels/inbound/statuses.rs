@@ -73,6 +73,8 @@ impl Delivery {
 fn rank(status: &str) -> u8 {
     match status {
         "sent" => 1,
+        #[cfg(feature = "mutants")]
+        "failed" if crate::base::mutants::is(crate::base::mutants::Mutant::FailureFalls) => 5,
         "failed" => 2,
         "delivered" => 3,
         "read" => 4,
@@ -83,11 +85,11 @@ fn rank(status: &str) -> u8 {
 /// How a message that failed with this code of the Cloud API may be sent again (Meta, "Error codes").
 fn retry(code: &Json) -> &'static str {
     match code.as_i64().unwrap_or_default() {
-        1 | 2 | 130_429 | 131_000 | 131_016 | 131_056 | 80_007 => "later",
-        WINDOW_CLOSED => "as_template",
+        1 | 2 | 4 | 80_007 | 130_429 | 131_000 | 131_016 | 131_048 | 131_056 | 131_057 | 133_004 => "later",
+        470 | WINDOW_CLOSED => "as_template",
         131_049 => "after_a_day",
         131_050 => "opted_out",
-        0 | 190 | 368 | 131_031 | 131_042 => "when_the_channel_works",
+        0 | 3 | 10 | 190 | 200 | 368 | 131_031 | 131_042 | 131_045 | 133_010 => "when_the_channel_works",
         _ => "never",
     }
 }

@@ -31,7 +31,7 @@ pub struct Thread {
 }
 
 /// What a conversation is looked for by.
-pub struct Sought<'a> {
+pub struct ThreadLookup<'a> {
     pub channel: Uuid,
     pub resolved: &'a ResolvedPeer,
     pub peer: &'a Peer,
@@ -41,7 +41,7 @@ pub struct Sought<'a> {
     pub is_past: bool,
 }
 
-impl Sought<'_> {
+impl ThreadLookup<'_> {
     /// Where messages to the peer are sent: the group, the number as the channel writes it, else the user's id.
     fn address(&self) -> String {
         let number = self.peer.wa_id.as_ref().map(|number| format!("+{number}"));
@@ -67,76 +67,81 @@ impl Sought<'_> {
 
 /// Returns the conversation, locked. Queries: one where it is there; more where it begins or is found by its address. Errors: a conflict
 /// with a conversation that another transaction has begun meanwhile, after which the whole is tried again.
-pub fn find_or_begin(tx: &mut Tx<'_>, tenant: &Tenant, sought: &Sought<'_>) -> Result<Thread> {
-    if let Some(thread) = of_peer(tx, tenant, sought)? {
+pub fn find_or_begin(tx: &mut Tx<'_>, tenant: &Tenant, lookup: &ThreadLookup<'_>) -> Result<Thread> {
+    if let Some(thread) = of_peer(tx, tenant, lookup)? {
         // The number of someone who was known by id only may be that of a conversation which people have begun.
-        if sought.knows_better(&thread)
-            && let Some(begun) = of_address(tx, tenant, sought)?
+        if lookup.knows_better(&thread)
+            && let Some(begun) = of_address(tx, tenant, lookup)?
         {
-            absorb(tx, tenant, &thread, &begun)?;
-            adopt(tx, tenant, sought, &begun)?;
+            merge_into(tx, tenant, &thread, &begun)?;
+            link_peer(tx, tenant, lookup, &begun)?;
             return Ok(Thread { lead_id: begun.lead_id.or(thread.lead_id), ..begun });
         }
-        keep_up(tx, tenant, sought, &thread)?;
+        refresh(tx, tenant, lookup, &thread)?;
         return Ok(thread);
     }
-    if let Some(thread) = of_address(tx, tenant, sought)? {
-        adopt(tx, tenant, sought, &thread)?;
+    if let Some(thread) = of_address(tx, tenant, lookup)? {
+        link_peer(tx, tenant, lookup, &thread)?;
         return Ok(thread);
     }
-    begin(tx, tenant, sought)
+    begin(tx, tenant, lookup)
 }
 
-fn of_peer(tx: &mut Tx<'_>, tenant: &Tenant, sought: &Sought<'_>) -> Result<Option<Thread>> {
-    let mut sql = Statement::new(
-        "SELECT id, contact_id, lead_id, address, started_at FROM conversations WHERE deleted_at IS NULL AND business_id = ",
-    );
-    sql.bind(tenant.id())
-        .sql(" AND channel_id = ")
-        .bind(sought.channel)
-        .sql(" AND peer_id = ")
-        .bind(sought.resolved.peer_id);
-    sql.sql(match sought.is_past {
-        true => " ORDER BY status = 'closed', last_message_at DESC, id LIMIT 1 FOR NO KEY UPDATE",
-        false => " AND status <> 'closed' FOR NO KEY UPDATE",
+/// The columns of a [`Thread`]; a contact that is deleted is none.
+const THREAD: &str = "SELECT v.id, (SELECT c.id FROM contacts c WHERE c.business_id = v.business_id AND c.id = v.contact_id AND c.deleted_at IS NULL) AS contact_id, \
+     v.lead_id, v.address, v.started_at FROM conversations v WHERE v.deleted_at IS NULL AND v.business_id = ";
+
+/// Returns a conversation by its id, locked.
+pub fn of_id(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid) -> Result<Option<Thread>> {
+    let mut sql = Statement::new(THREAD);
+    Ok(sql.bind(tenant.id()).sql(" AND v.id = ").bind(id).sql(" FOR NO KEY UPDATE OF v").first(tx)?)
+}
+
+fn of_peer(tx: &mut Tx<'_>, tenant: &Tenant, lookup: &ThreadLookup<'_>) -> Result<Option<Thread>> {
+    let mut sql = Statement::new(THREAD);
+    sql.bind(tenant.id()).sql(" AND v.channel_id = ").bind(lookup.channel);
+    sql.sql(" AND v.peer_id = ").bind(lookup.resolved.peer_id);
+    sql.sql(match lookup.is_past {
+        true => " ORDER BY v.status = 'closed', v.last_message_at DESC, v.id LIMIT 1 FOR NO KEY UPDATE OF v",
+        false => " AND v.status <> 'closed' FOR NO KEY UPDATE OF v",
     });
     Ok(sql.first(tx)?)
 }
 
 /// An open conversation that people began with an address of the peer, on this channel or on none.
-fn of_address(tx: &mut Tx<'_>, tenant: &Tenant, sought: &Sought<'_>) -> Result<Option<Thread>> {
-    let spellings = sought.spellings();
+fn of_address(tx: &mut Tx<'_>, tenant: &Tenant, lookup: &ThreadLookup<'_>) -> Result<Option<Thread>> {
+    let spellings = lookup.spellings();
     let mut sql = Statement::new(
         "SELECT id, contact_id, lead_id, address, started_at FROM conversations WHERE status <> 'closed' AND deleted_at IS NULL \
          AND peer_id IS NULL AND business_id = ",
     );
     sql.bind(tenant.id()).sql(" AND channel = ").bind(WHATSAPP).sql(" AND address = ANY(").bind(spellings);
     sql.sql(") AND (channel_id = ")
-        .bind(sought.channel)
+        .bind(lookup.channel)
         .sql(" OR channel_id IS NULL) ORDER BY channel_id IS NULL, address <> ");
-    sql.bind(sought.address()).sql(", last_message_at DESC, id LIMIT 1 FOR NO KEY UPDATE");
+    sql.bind(lookup.address()).sql(", last_message_at DESC, id LIMIT 1 FOR NO KEY UPDATE");
     Ok(sql.first(tx)?)
 }
 
 /// Ties a conversation to the peer. Messages are sent to the number as the channel writes it.
-fn adopt(tx: &mut Tx<'_>, tenant: &Tenant, sought: &Sought<'_>, thread: &Thread) -> Result<()> {
+fn link_peer(tx: &mut Tx<'_>, tenant: &Tenant, lookup: &ThreadLookup<'_>, thread: &Thread) -> Result<()> {
     let mut sql = Statement::new("UPDATE conversations c SET version = version + 1, updated_at = now(), peer_id = ");
-    sql.bind(sought.resolved.peer_id).sql(", channel_id = ").bind(sought.channel);
-    sql.sql(", contact_id = coalesce(contact_id, ").bind(sought.resolved.contact_id);
+    sql.bind(lookup.resolved.peer_id).sql(", channel_id = ").bind(lookup.channel);
+    sql.sql(", contact_id = coalesce(contact_id, ").bind(lookup.resolved.contact_id);
     sql.sql("), started_at = least(started_at, ")
-        .bind(sought.at)
+        .bind(lookup.at)
         .sql("), address = ")
-        .append(free_address(tenant, sought));
+        .append(free_address(tenant, lookup));
     sql.sql(" WHERE c.business_id = ").bind(tenant.id()).sql(" AND c.id = ").bind(thread.id).run(tx)?;
     Ok(())
 }
 
 /// The address of the peer, unless another open conversation of the channel has it: then that of the conversation `c` stays.
-fn free_address(tenant: &Tenant, sought: &Sought<'_>) -> Statement {
-    let address = sought.address();
+fn free_address(tenant: &Tenant, lookup: &ThreadLookup<'_>) -> Statement {
+    let address = lookup.address();
     let mut sql = Statement::new("CASE WHEN EXISTS (SELECT FROM conversations o WHERE o.business_id = ");
     sql.bind(tenant.id()).sql(" AND o.channel = ").bind(WHATSAPP).sql(" AND o.address = ").bind(&address);
-    sql.sql(" AND o.channel_id = ").bind(sought.channel);
+    sql.sql(" AND o.channel_id = ").bind(lookup.channel);
     sql.sql(" AND o.status <> 'closed' AND o.deleted_at IS NULL AND o.id <> c.id) THEN c.address ELSE ")
         .bind(address)
         .sql(" END");
@@ -144,7 +149,7 @@ fn free_address(tenant: &Tenant, sought: &Sought<'_>) -> Statement {
 }
 
 /// Moves what is in the conversation `from` to `into`, which is with the same peer, and deletes it.
-fn absorb(tx: &mut Tx<'_>, tenant: &Tenant, from: &Thread, into: &Thread) -> Result<()> {
+fn merge_into(tx: &mut Tx<'_>, tenant: &Tenant, from: &Thread, into: &Thread) -> Result<()> {
     let mut sql = Statement::new(
         "UPDATE conversations SET version = version + 1, updated_at = now(), status = 'closed', peer_id = NULL, deleted_at = now() WHERE business_id = ",
     );
@@ -170,18 +175,23 @@ fn absorb(tx: &mut Tx<'_>, tenant: &Tenant, from: &Thread, into: &Thread) -> Res
 }
 
 /// Notes what a message tells of its conversation: that it began earlier, the number of one that was known by id only, the contact.
-fn keep_up(tx: &mut Tx<'_>, tenant: &Tenant, sought: &Sought<'_>, thread: &Thread) -> Result<()> {
-    let is_better = sought.knows_better(thread);
-    let lacks_contact = thread.contact_id.is_none() && sought.resolved.contact_id.is_some();
-    if !is_better && !lacks_contact && sought.at >= thread.started_at {
+fn refresh(tx: &mut Tx<'_>, tenant: &Tenant, lookup: &ThreadLookup<'_>, thread: &Thread) -> Result<()> {
+    let is_better = lookup.knows_better(thread);
+    let lacks_contact = thread.contact_id.is_none() && lookup.resolved.contact_id.is_some();
+    if !is_better && !lacks_contact && lookup.at >= thread.started_at {
         return Ok(());
     }
     let mut sql = Statement::new(
         "UPDATE conversations c SET version = version + 1, updated_at = now(), started_at = least(started_at, ",
     );
-    sql.bind(sought.at).sql("), contact_id = coalesce(contact_id, ").bind(sought.resolved.contact_id).sql(")");
+    sql.bind(lookup.at).sql(")");
+    if lacks_contact {
+        // One that was deleted took its lead along.
+        sql.sql(", lead_id = CASE WHEN contact_id IS NULL THEN lead_id END, contact_id = ")
+            .bind(lookup.resolved.contact_id);
+    }
     if is_better {
-        sql.sql(", address = ").append(free_address(tenant, sought));
+        sql.sql(", address = ").append(free_address(tenant, lookup));
     }
     sql.sql(" WHERE c.business_id = ").bind(tenant.id()).sql(" AND c.id = ").bind(thread.id).run(tx)?;
     Ok(())
@@ -189,40 +199,40 @@ fn keep_up(tx: &mut Tx<'_>, tenant: &Tenant, sought: &Sought<'_>, thread: &Threa
 
 /// Begins a conversation. Where another peer's has the address (both are known by one number, and people are to decide whether they are one
 /// person), it is addressed by the user's id. Errors: a conflict with one that has begun meanwhile.
-fn begin(tx: &mut Tx<'_>, tenant: &Tenant, sought: &Sought<'_>) -> Result<Thread> {
-    let address = match has_another_peer(tx, tenant, sought)? {
-        true => sought.peer.user_id.clone().unwrap_or_else(|| sought.resolved.peer_id.to_string()),
-        false => sought.address(),
+fn begin(tx: &mut Tx<'_>, tenant: &Tenant, lookup: &ThreadLookup<'_>) -> Result<Thread> {
+    let address = match has_another_peer(tx, tenant, lookup)? {
+        true => lookup.peer.user_id.clone().unwrap_or_else(|| lookup.resolved.peer_id.to_string()),
+        false => lookup.address(),
     };
     let mut change = Changeset::empty(CONVERSATIONS.fields);
     change.creates = true;
     change.set(conversations::channel, WHATSAPP);
-    change.set(conversations::channel_id, sought.channel);
+    change.set(conversations::channel_id, lookup.channel);
     change.set(conversations::address, address.as_str());
-    change.set(conversations::contact_id, sought.resolved.contact_id);
-    change.set(conversations::started_at, sought.at);
+    change.set(conversations::contact_id, lookup.resolved.contact_id);
+    change.set(conversations::started_at, lookup.at);
     // Replaced by the time of its messages, which may be older than now.
-    change.set(conversations::last_message_at, sought.at);
+    change.set(conversations::last_message_at, lookup.at);
     let (id, _) = match crud::create(tx, tenant, &CONVERSATIONS, change) {
         Err(error) if error.is_taken("conversations_address_key") => return Err(Error::serialization_conflict()),
         created => created?,
     };
     let mut sql = Statement::new("UPDATE conversations SET peer_id = ");
-    sql.bind(sought.resolved.peer_id)
+    sql.bind(lookup.resolved.peer_id)
         .sql(" WHERE business_id = ")
         .bind(tenant.id())
         .sql(" AND id = ")
         .bind(id)
         .run(tx)?;
-    let contact_id = sought.resolved.contact_id;
-    Ok(Thread { id, contact_id, lead_id: None, address, started_at: sought.at })
+    let contact_id = lookup.resolved.contact_id;
+    Ok(Thread { id, contact_id, lead_id: None, address, started_at: lookup.at })
 }
 
 /// Whether the open conversation with the address is another peer's.
-fn has_another_peer(tx: &mut Tx<'_>, tenant: &Tenant, sought: &Sought<'_>) -> Result<bool> {
+fn has_another_peer(tx: &mut Tx<'_>, tenant: &Tenant, lookup: &ThreadLookup<'_>) -> Result<bool> {
     let mut sql = Statement::new(
         "SELECT EXISTS (SELECT FROM conversations WHERE status <> 'closed' AND deleted_at IS NULL AND peer_id IS NOT NULL AND business_id = ",
     );
-    sql.bind(tenant.id()).sql(" AND channel = ").bind(WHATSAPP).sql(" AND address = ").bind(sought.address());
-    Ok(sql.sql(" AND channel_id = ").bind(sought.channel).sql(")").scalar(tx)?.unwrap_or(false))
+    sql.bind(tenant.id()).sql(" AND channel = ").bind(WHATSAPP).sql(" AND address = ").bind(lookup.address());
+    Ok(sql.sql(" AND channel_id = ").bind(lookup.channel).sql(")").scalar(tx)?.unwrap_or(false))
 }

@@ -7,12 +7,12 @@ use serde_json::Value as Json;
 use uuid::Uuid;
 
 use super::changes::{self, Target};
-use super::parked;
+use super::parked::{self, Awaited, Parked};
 use super::peers::PeerContext;
 use super::update::{Direction, InboundUpdate, Peer};
 use super::{locks, peers, statuses};
 use crate::auth::Tenant;
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 use crate::channels::whatsapp::webhook_item;
 use crate::db::{Statement, Tx};
 
@@ -30,19 +30,39 @@ pub fn apply(tx: &mut Tx<'_>, tenant: &Tenant, external_ids: &[&str]) -> Result<
     if external_ids.is_empty() {
         return Ok(());
     }
+    #[cfg(feature = "mutants")]
+    if crate::base::mutants::is(crate::base::mutants::Mutant::WaitingForgotten) {
+        return Ok(());
+    }
     let ids = external_ids.iter().map(|id| (*id).to_owned()).collect();
     for awaited in parked::take(tx, tenant, ids)? {
         let Some(target) = changes::find(tx, tenant, &awaited.waits_for)? else { continue };
-        if awaited.kind == REPLY {
-            link_reply(tx, tenant, &awaited.payload, target.id)?;
-            continue;
+        // What waited and fails is no fault of the message.
+        if let Err(error) = tx.savepoint(|tx| apply_awaited(tx, tenant, &target, &awaited)) {
+            let Some(kind) = parked_kind(&awaited.kind).filter(|_| !error.is_transient()) else { return Err(error) };
+            let Awaited { channel_id: channel, received_at, payload, people, .. } = &awaited;
+            let parked = Parked { channel: *channel, kind, received_at: *received_at, payload, people };
+            parked::fail(tx, tenant, &parked, &error.translated().to_string())?;
         }
-        let update = webhook_item::read(&awaited.payload, awaited.received_at);
-        let scope = awaited.payload["scope"].as_str().unwrap_or_default().to_owned();
-        let context = PeerContext { tenant, scope: &scope, at: awaited.received_at };
-        apply_to(tx, tenant, &target, &update, &context)?;
     }
     Ok(())
+}
+
+/// Applies one update to the message that it waited for.
+pub fn apply_awaited(tx: &mut Tx<'_>, tenant: &Tenant, target: &Target, awaited: &Awaited) -> Result<()> {
+    if awaited.kind == REPLY {
+        return link_reply(tx, tenant, &awaited.payload, target.id);
+    }
+    let update = webhook_item::read(&awaited.payload, awaited.received_at);
+    let context = PeerContext { tenant, scope: &awaited.scope, at: awaited.received_at };
+    apply_to(tx, tenant, target, &update, &context)
+}
+
+/// The name of a kind of parked updates.
+pub fn parked_kind(kind: &str) -> Option<&'static str> {
+    ["message", "echo", "history", "status", "reaction", "edit", "revoke", REPLY, "account"]
+        .into_iter()
+        .find(|known| *known == kind)
 }
 
 /// Applies a status or a change to its message.
@@ -57,17 +77,22 @@ pub fn apply_to(
         InboundUpdate::Status(status) => statuses::apply(tx, tenant, target.id, status),
         InboundUpdate::Reaction(reaction) => {
             let peer = match reaction.direction {
-                Direction::Inbound => peer_of(tx, context, &reaction.peer)?,
+                Direction::Inbound => {
+                    let context = PeerContext { at: reaction.reacted_at, ..*context };
+                    peer_of(tx, &context, &reaction.peer)?
+                }
                 Direction::Outbound => None,
             };
             if reaction.direction == Direction::Inbound && peer.is_none() {
-                return Ok(());
+                return Err(Error::conflict("conflict", "Nothing says who reacted."));
             }
             changes::react(tx, tenant, target, reaction, peer.as_ref())
         }
         InboundUpdate::Edit(edit) => changes::edit(tx, tenant, target, edit),
         InboundUpdate::Revocation(revocation) => changes::revoke(tx, tenant, target, revocation),
-        InboundUpdate::Message(_) | InboundUpdate::Ignored { .. } => Ok(()),
+        // The file of an old message, which is known by its id.
+        InboundUpdate::Message(message) => changes::complete(tx, tenant, target, message),
+        InboundUpdate::Ignored { .. } => Ok(()),
     }
 }
 
@@ -76,14 +101,18 @@ fn peer_of(tx: &mut Tx<'_>, context: &PeerContext<'_>, peer: &Peer) -> Result<Op
     if peer.is_anonymous() { Ok(None) } else { peers::resolve(tx, context, peer, None).map(Some) }
 }
 
-fn link_reply(tx: &mut Tx<'_>, tenant: &Tenant, payload: &Json, answered: Uuid) -> Result<()> {
-    let Some(id) = payload[REPLY].as_str().and_then(|id| Uuid::try_parse(id).ok()) else { return Ok(()) };
+/// Links the message of a parked reply to the one that it answers.
+pub fn link_reply(tx: &mut Tx<'_>, tenant: &Tenant, payload: &Json, answered: Uuid) -> Result<()> {
+    match payload[REPLY].as_str().and_then(|id| Uuid::try_parse(id).ok()) {
+        Some(reply) => link(tx, tenant, reply, answered),
+        None => Ok(()),
+    }
+}
+
+/// Links a message to the one that it answers. Queries: one.
+fn link(tx: &mut Tx<'_>, tenant: &Tenant, reply: Uuid, answered: Uuid) -> Result<()> {
     let mut sql = Statement::new("UPDATE messages SET version = version + 1, updated_at = now(), reply_to_id = ");
-    sql.bind(answered)
-        .sql(" WHERE reply_to_id IS NULL AND business_id = ")
-        .bind(tenant.id())
-        .sql(" AND id = ")
-        .bind(id);
-    sql.run(tx)?;
+    sql.bind(answered).sql(" WHERE reply_to_id IS NULL AND business_id = ").bind(tenant.id());
+    sql.sql(" AND id = ").bind(reply).run(tx)?;
     Ok(())
 }

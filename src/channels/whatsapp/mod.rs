@@ -5,9 +5,9 @@
 pub mod content;
 pub mod lenient_json;
 pub mod safe_file_name;
-mod signature;
+pub mod signature;
 pub mod webhook;
 pub mod webhook_body;
 pub mod webhook_item;
 mod webhook_members;
-mod webhook_peer;
+pub mod webhook_peer;

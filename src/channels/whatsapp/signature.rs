@@ -11,6 +11,13 @@ const MAX_IDS: usize = 20;
 /// Digits of such an id.
 const MAX_ID_LEN: usize = 32;
 
+/// Whether a header can be a signature: `sha256=` and 64 hexadecimal digits.
+pub fn is_well_formed(signature: &str) -> bool {
+    signature
+        .strip_prefix("sha256=")
+        .is_some_and(|digits| digits.len() == 64 && digits.bytes().all(|byte| byte.is_ascii_hexdigit()))
+}
+
 /// Whether `body` was signed with one of `secrets`. `signature` is the header's value, `sha256=` and 64 hexadecimal digits. The
 /// comparison takes the same time whatever differs.
 pub fn is_signed(body: &[u8], signature: &str, secrets: &[Secret]) -> bool {

@@ -10,13 +10,13 @@ use utoipa::OpenApi as _;
 use utoipa::openapi::OpenApi;
 use uuid::Uuid;
 
-use super::signature::{is_signed, named_accounts, named_numbers};
+use super::signature::{is_signed, is_well_formed, named_accounts, named_numbers};
 use crate::base::error::{Error, Result};
 use crate::base::options::Secret;
 use crate::channels::directory::ChannelKey;
 use crate::channels::inbound::receiver::InboundReceiver;
 use crate::http::openapi_problems::{Forbidden, ServiceProblems, TooLarge, Unauthorized};
-use crate::http::rate_limit::check;
+use crate::http::rate_limit::check::{self, AnonymousClient};
 use crate::http::routing;
 use crate::resource::openapi;
 
@@ -24,6 +24,9 @@ use crate::resource::openapi;
 const MAX_BODY_BYTES: usize = 4 * 1024 * 1024;
 /// Longest challenge in characters; Meta's have ten digits.
 const MAX_CHALLENGE_LEN: usize = 256;
+/// Ids in a body that are looked up in the database before its signature is verified: one is enough for what Meta signs, whose app has one
+/// secret for all its numbers.
+const MAX_NEW_IDS: usize = 3;
 const SIGNATURE: &str = "x-hub-signature-256";
 
 /// The operator's secrets, of one app for all businesses.
@@ -102,7 +105,7 @@ async fn verify((secrets, receiver): State, request: HttpRequest, _: Bytes) -> R
 )]
 async fn receive((secrets, receiver): State, request: HttpRequest, body: Bytes) -> Result<HttpResponse> {
     let signature = request.headers().get(SIGNATURE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let signer = signer(&secrets, &receiver, &body, signature).await?;
+    let signer = signer(&secrets, &receiver, &request, &body, signature).await?;
     let Some(signed_by) = signer else {
         let detail = "`X-Hub-Signature-256` is not the signature of this body with an app secret of its channel.";
         return Err(check::refused(&request, Error::AuthRejected { code: "signature_invalid", detail }));
@@ -115,17 +118,28 @@ async fn receive((secrets, receiver): State, request: HttpRequest, body: Bytes) 
 async fn signer(
     secrets: &WhatsAppSecrets,
     receiver: &InboundReceiver,
+    request: &HttpRequest,
     body: &[u8],
     signature: &str,
 ) -> Result<Option<Option<Uuid>>> {
-    if signature.is_empty() {
+    if !is_well_formed(signature) {
         return Ok(None);
     }
     if is_signed(body, signature, &secrets.app_secrets) {
         return Ok(Some(None));
     }
+    let client = AnonymousClient::of(request)?;
+    let mut new = 0;
     let numbers = named_numbers(body).into_iter().map(ChannelKey::Number);
     for key in numbers.chain(named_accounts(body).into_iter().map(ChannelKey::Account)) {
+        let mut _permit = None;
+        if receiver.directory().is_new(&key) {
+            new += 1;
+            if new > MAX_NEW_IDS {
+                continue;
+            }
+            _permit = client.doubt().await?;
+        }
         if let Some(channel) = receiver.directory().find(&key).await?
             && is_signed(body, signature, &channel.app_secrets)
         {

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
 use super::webhook_item::{ItemList, ItemParts, is_of_group};
-use super::webhook_members::{list, object, text, time};
+use super::webhook_members::{id, list, object, text, time};
 use super::webhook_peer::{Contacts, FROM, PARTICIPANT, RECIPIENT, TO, direction_in_history, identities, thread_peer};
 use crate::channels::inbound::update::{Direction, Peer};
 
@@ -90,7 +90,7 @@ impl<'a> Change<'a> {
             field,
             value,
             contacts: Contacts::new(list(value, "contacts")),
-            phone_number_id: text(metadata, "phone_number_id"),
+            phone_number_id: id(metadata, "phone_number_id"),
             display_number: text(metadata, "display_phone_number"),
         }
     }
@@ -174,7 +174,7 @@ impl<'a> Change<'a> {
         let display_number = self.display_number.as_deref();
         let parts = ItemParts { field: self.field, list, display_number, contact, thread, item };
         Item {
-            account_id: text(self.entry, "id"),
+            account_id: id(self.entry, "id"),
             phone_number_id: self.phone_number_id.clone(),
             kind,
             occurred_at,

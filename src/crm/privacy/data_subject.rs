@@ -54,14 +54,14 @@ pub fn resources() -> Vec<&'static Resource> {
 }
 
 /// The rows about a contact by resource, deleted ones too; first the contact and those merged with it.
-pub struct DataSubject(pub Vec<(&'static Resource, Vec<Uuid>)>);
+pub struct DataSubject(pub Vec<(&'static Resource, Vec<Uuid>)>, Vec<String>);
 
 impl DataSubject {
     /// Finds the rows, with one query per resource. With `locks` they stay locked, so that nothing is linked to them
     /// meanwhile. Errors: 404 when there is no such contact.
     pub fn find(conn: &mut PgConnection, tenant: &Tenant, contact: Uuid, locks: bool) -> Result<Self> {
         let (persons, addresses) = persons(conn, tenant, contact, locks)?;
-        let mut found = Self(vec![(&CONTACTS, persons.clone())]);
+        let mut found = Self(vec![(&CONTACTS, persons.clone())], addresses.clone());
         let mut add = |found: &mut Self, resource: &'static Resource, mut sql: Statement| -> Result<()> {
             let ids = sql.sql(if locks { " FOR UPDATE" } else { "" }).scalars::<Uuid>(conn)?;
             found.0.push((resource, ids));
@@ -79,6 +79,11 @@ impl DataSubject {
     pub fn of(&self, resource: &Resource) -> Vec<Uuid> {
         let mine = self.0.iter().find(|(known, _)| std::ptr::eq(*known, resource));
         mine.map(|(_, ids)| ids.clone()).unwrap_or_default()
+    }
+
+    /// Returns their email addresses and phone numbers, earlier ones, too.
+    pub fn addresses(&self) -> &[String] {
+        &self.1
     }
 
     /// Returns the ids of all rows.

@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::data_subject::DataSubject;
 use crate::auth::Tenant;
 use crate::base::error::Result;
+use crate::base::phone_variants;
 use crate::crm::contact_identities::{CONTACT_IDENTITIES, person_hash};
 use crate::crm::merges::{self, MERGES};
 use crate::db::{Statement, Tx};
@@ -17,6 +18,9 @@ use crate::resource::{Field, FieldType, Mutability, Resource, select};
 
 /// Placeholder in required fields.
 const ERASED: &str = "erased";
+
+/// Resources of whose rows nothing would be left.
+const NEVER_KEPT: [&str; 2] = ["contact-identities", "message-reactions"];
 
 /// The result of an erasure.
 pub struct Erased {
@@ -43,13 +47,13 @@ pub fn erase(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, mode: Option<&str>, don
     let mut sql = Statement::new("SELECT rapport_erase_merged(");
     sql.bind(reach.of(&MERGES)).sql(")").run(tx)?;
     // Before their names are gone.
-    erase_delivered(tx, tenant, &reach.of(&CONTACT_IDENTITIES))?;
+    erase_delivered(tx, tenant, &reach)?;
     // Dependent rows first.
     for (resource, ids) in reach.0.iter().rev().filter(|(_, ids)| !ids.is_empty()) {
         let mut sql = match mode.as_str() {
             "delete" => deletion(resource),
             // Nothing of it would be left.
-            _ if resource.plural == CONTACT_IDENTITIES.plural => deletion(resource),
+            _ if NEVER_KEPT.contains(&resource.plural) => deletion(resource),
             _ => emptied(resource),
         };
         sql.append(select::tenant_predicate(resource, tenant)).sql(" AND t.id = ANY(").bind(ids.clone()).sql(")");
@@ -61,20 +65,18 @@ pub fn erase(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, mode: Option<&str>, don
     Ok(Erased { mode, rows, ids: reach.ids().into_iter().collect() })
 }
 
-/// Deletes what channels have delivered about the person of these identities: as it came, and what is not applied.
-fn erase_delivered(tx: &mut Tx<'_>, tenant: &Tenant, identities: &[Uuid]) -> Result<()> {
-    if identities.is_empty() {
-        return Ok(());
-    }
+/// Deletes what channels have delivered about a person: as it came, and what is not applied. By their names on channels and their phone
+/// numbers, now and before.
+fn erase_delivered(tx: &mut Tx<'_>, tenant: &Tenant, reach: &DataSubject) -> Result<()> {
     let mut sql = Statement::new("SELECT value FROM contact_identities WHERE kind <> 'group' AND business_id = ");
-    sql.bind(tenant.id()).sql(" AND id = ANY(").bind(identities.to_vec()).sql(")");
-    let names = sql.scalars::<String>(tx)?;
+    sql.bind(tenant.id()).sql(" AND id = ANY(").bind(reach.of(&CONTACT_IDENTITIES)).sql(")");
+    let mut names = sql.scalars::<String>(tx)?;
+    let phones = reach.addresses().iter().filter_map(|address| address.strip_prefix('+'));
+    names.extend(phones.flat_map(phone_variants::variants));
     let hashes: Vec<String> = names.iter().map(|name| person_hash(tenant.id(), name)).collect();
-    Statement::new("SELECT rapport_erase_inbound(").bind(hashes).sql(")").run(tx)?;
-    // They are few, and forgotten after days: each is looked through.
+    Statement::new("SELECT rapport_erase_inbound(").bind(hashes.clone()).sql(")").run(tx)?;
     let mut sql = Statement::new("DELETE FROM inbound_updates WHERE business_id = ");
-    sql.bind(tenant.id()).sql(" AND EXISTS (SELECT FROM unnest(").bind(names);
-    sql.sql(") n WHERE position('\"' || n || '\"' IN payload::text) > 0)").run(tx)?;
+    sql.bind(tenant.id()).sql(" AND people && ").bind(hashes).run(tx)?;
     Ok(())
 }
 
@@ -99,10 +101,10 @@ fn emptied(resource: &Resource) -> Statement {
     }
     match resource.plural {
         // Written by channels, with what the person sent.
-        "messages" => sql.sql(", payload = NULL, error = NULL"),
+        "messages" => sql.sql(", payload = NULL, error = NULL, edited_by = NULL"),
         "contacts" => sql.sql(", deleted_at = coalesce(deleted_at, now())"),
         // Erased conversations share one address, which only closed ones can.
-        "conversations" => sql.sql(", status = 'closed'"),
+        "conversations" => sql.sql(", status = 'closed', unread_count = 0, window_expires_at = NULL"),
         // Written by the service, but it holds their values; without these the merge cannot be undone either.
         "merges" => sql.sql(", changes = '{}', links = '{}', reversible_until = least(reversible_until, now())"),
         _ => &mut sql,

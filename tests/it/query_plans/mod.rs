@@ -27,7 +27,10 @@ use questions::Question;
 const MERGED_TAIL: &str = " Merge Append Index Scan:audit_log_created_at_idx";
 
 /// Indexes that no read of the API uses, with the reason.
-const FOR_WRITES: [(&str, &str); 38] = [
+const FOR_WRITES: [(&str, &str); 41] = [
+    ("conversations_peer_id_idx", "what a channel delivers of the past goes on in a closed conversation"),
+    ("inbound_updates_people_idx", "who is forgotten is forgotten here, too"),
+    ("conversations_can_reply_idx", "windows that end are found by it"),
     ("inbound_bodies_number_ids_idx", "who connects a number gets what came for it"),
     ("inbound_bodies_people_idx", "who is forgotten is forgotten here, too"),
     ("inbound_updates_expires_at_idx", "those that have waited long enough are cleared away"),

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use super::deliver;
 use crate::support::whatsapp::post;
 use crate::support::{Client, Service, until};
 
@@ -122,10 +123,9 @@ const FINGERPRINT: &str = "
 #[test]
 fn each_body_has_its_outcome() {
     let shops = Shops::open(&[]);
-    let stranger = shops.service.stranger();
     let mut threads: HashMap<String, String> = HashMap::new();
     for case in cases() {
-        post(&stranger, &case.body).expect(200);
+        deliver(&shops.service, &case.body);
         let messages = case.expected["messages"].as_array().cloned().unwrap_or_default();
         for expected in &messages {
             let name = expected["external_id"].as_str().expect("an id");
@@ -247,15 +247,14 @@ fn assert_same(found: &[[String; 1]], expected: &[[String; 1]], how: &str) {
 #[test]
 fn body_delivered_again_changes_nothing() {
     let shops = Shops::open(&[]);
-    let stranger = shops.service.stranger();
-    cases().iter().for_each(|case| drop(post(&stranger, &case.body).expect(200)));
+    cases().iter().for_each(|case| deliver(&shops.service, &case.body));
     let state = || {
         let versions = "SELECT concat_ws(' ', (SELECT sum(version) FROM messages), (SELECT sum(version) FROM conversations), (SELECT sum(version) FROM contacts),
             (SELECT sum(version) FROM leads), (SELECT sum(version) FROM contact_identities), (SELECT count(*) FROM change_log WHERE changed <> 'api_keys'))";
         (shops.fingerprint(), shops.service.database.ask(versions))
     };
     let before = state();
-    cases().iter().for_each(|case| drop(post(&stranger, &case.body).expect(200)));
+    cases().iter().for_each(|case| deliver(&shops.service, &case.body));
     let after = state();
     assert_eq!(after.0, before.0);
     assert_eq!(after.1, before.1, "versions, and changes in the log");
@@ -274,9 +273,8 @@ fn bodies_in_any_order_end_the_same() {
     };
     let end = |seed: u64| {
         let shops = Shops::open(&[]);
-        let stranger = shops.service.stranger();
         let bodies = ordered(seed);
-        bodies.iter().for_each(|case| drop(post(&stranger, &case.body).expect(200)));
+        bodies.iter().for_each(|case| deliver(&shops.service, &case.body));
         let names: Vec<String> = bodies.into_iter().map(|case| case.name).collect();
         (shops.fingerprint(), names)
     };
@@ -293,10 +291,9 @@ fn bodies_in_any_order_end_the_same() {
 #[test]
 fn bodies_twice_at_once_end_the_same() {
     let calm = Shops::open(&[]);
-    let stranger = calm.service.stranger();
     let last = |case: &Case| case.name.starts_with("30") || case.name.starts_with("44");
     let (end, begin): (Vec<Case>, Vec<Case>) = cases().into_iter().partition(last);
-    begin.iter().chain(&end).for_each(|case| drop(post(&stranger, &case.body).expect(200)));
+    begin.iter().chain(&end).for_each(|case| deliver(&calm.service, &case.body));
 
     let shops = Shops::open(&["--background-tasks", "on", "--db-connections", "8", "--http-workers", "2"]);
     let stranger = shops.service.stranger();

@@ -2,12 +2,13 @@
 
 use serde_json::{Value, json};
 
+use super::deliver;
 use super::webhook::{NUMBER, connect};
-use crate::support::whatsapp::{AT, body, post, text};
+use crate::support::whatsapp::{AT, body, text};
 use crate::support::{Client, Service};
 
 fn send(service: &Service, value: &Value) {
-    post(&service.stranger(), &body(NUMBER, value)).expect(200);
+    deliver(service, &body(NUMBER, value));
 }
 
 /// A text from someone with these members of `from…`, and this profile.
@@ -54,11 +55,50 @@ fn recycled_number_is_another_person() {
     assert_eq!(contact_of(api, "wamid.4")["id"], isla["id"]);
     let thread = api.get(&format!("conversations?contact_id={}", isla["id"].as_str().expect("an id"))).expect(200);
     assert_eq!((thread.rows().len(), &thread.rows()[0]["address"]), (1, &json!("+447700900456")));
+    // What comes late from the time before the change gives the number back to nobody.
+    let reaction = json!({ "message_id": "wamid.1", "emoji": "👍" });
+    send(
+        &service,
+        &json!({ "messages": [{ "id": "wamid.r", "from": "447700900123", "timestamp": (AT + 5).to_string(), "type": "reaction", "reaction": reaction }] }),
+    );
+    assert_eq!(contact_of(api, "wamid.3")["id"], noor["id"]);
     // A former number is listed as such.
     let names = api
         .get(&format!("contact-identities?contact_id={}&value=447700900123", isla["id"].as_str().expect("an id")))
         .expect(200);
     assert!(names.rows()[0]["superseded_at"].is_string(), "{}", names.text);
+}
+
+/// A message that was written before the number changed, and comes after, is of the same person.
+#[test]
+fn message_from_before_a_changed_number_is_the_same_persons() {
+    let service = Service::start();
+    let api = &service.client;
+    connect(api, NUMBER);
+    send(&service, &moved("wamid.2", AT + 10, "447700900123", "447700900456"));
+    send(&service, &text("wamid.1", "447700900123", AT, "Isla"));
+    assert_eq!(contact_of(api, "wamid.1")["id"], contact_of(api, "wamid.2")["id"]);
+    assert_eq!(contact_of(api, "wamid.1")["first_name"], json!("Isla"));
+    assert_eq!(
+        (api.get("contacts").expect(200).rows().len(), api.get("conversations").expect(200).rows().len()),
+        (1, 1)
+    );
+}
+
+/// What a customer says is parked where nothing tells who says it; it does not vanish.
+#[test]
+fn message_of_nobody_is_parked() {
+    let service = Service::start();
+    let api = &service.client;
+    connect(api, NUMBER);
+    let mut value = text("wamid.1", "95000398405635@lid", AT, "Hi");
+    value["contacts"] = json!([]);
+    send(&service, &value);
+    let parked = api.get("inbound-updates?state=failed").expect(200);
+    assert_eq!((&parked.rows()[0]["kind"], &parked.rows()[0]["error"]), (&json!("message"), &json!("no_peer")));
+    let path = format!("inbound-updates/{}/application", parked.rows()[0]["id"].as_str().expect("an id"));
+    assert_eq!(api.post(&path, json!({})).expect(409).code(), "still_failing");
+    assert_eq!(api.get("inbound-updates?state=failed").expect(200).rows()[0]["id"], parked.rows()[0]["id"]);
 }
 
 /// A number that changes to another contact's takes nothing from that: a duplicate is proposed, once, and a merge settles it.
@@ -152,6 +192,8 @@ fn what_people_decided_stays() {
     let anew = api.get("contacts").expect(200);
     assert_eq!((anew.rows().len(), &anew.rows()[0]["phone"]), (1, &json!("+447700900123")));
     assert_ne!(anew.rows()[0]["id"], json!(contact));
+    // The conversation goes on with the new one.
+    assert_eq!(api.get("conversations?status=active").expect(200).rows()[0]["contact_id"], anew.rows()[0]["id"]);
 }
 
 /// History wakes nobody: no event, no lead, nothing unread; a live message of the same id that comes later does.
@@ -179,6 +221,7 @@ fn history_is_silent() {
         (&json!(1), &json!("2026-11-29T10:00:00.000000Z"))
     );
     assert_ne!(service.database.ask(events), "0");
+    assert_eq!(api.get("leads").expect(200).rows().len(), 1, "what a new message brings");
 }
 
 /// Who is forgotten is forgotten in what was delivered, too: as it came, and where it waits.
@@ -204,8 +247,14 @@ fn erasure_reaches_what_was_delivered() {
         &json!({ "messages": [unknown], "statuses": [{ "id": "wamid.x", "status": "read", "recipient_id": "447700900123", "timestamp": AT.to_string() }] }),
     );
     send(&service, &text("wamid.3", "447700900555", AT, "Of another person"));
-    post(&service.stranger(), &body("109900000000002", &text("wamid.4", "447700900123", AT, "To another business")))
-        .expect(200);
+    deliver(&service, &body("109900000000002", &text("wamid.4", "447700900123", AT, "To another business")));
+    // A contact that people made, whose messages another program sends.
+    let made = api.make("contacts", json!({ "first_name": "Made", "phone": "+447700900777" }));
+    send(
+        &service,
+        &json!({ "statuses": [{ "id": "wamid.y", "status": "read", "recipient_id": "447700900777", "timestamp": AT.to_string() }] }),
+    );
+    api.post(&format!("contacts/{made}/erasure"), json!({ "mode": "delete" })).expect(200);
     let contact = contact_of(api, "wamid.1")["id"].as_str().expect("an id").to_owned();
     api.post(&format!("contacts/{contact}/erasure"), json!({ "mode": "anonymise" })).expect(200);
     let left = service.database.ask(&format!(
@@ -218,6 +267,7 @@ fn erasure_reaches_what_was_delivered() {
         !left.contains("447700900123") && !left.contains("GB.1") && !left.to_lowercase().contains("canary"),
         "{left}"
     );
+    assert!(!left.contains("447700900777"), "{left}");
     assert!(left.contains("447700900555"), "another person's stays");
     assert_eq!(
         service.database.ask("SELECT count(*)::text FROM inbound_bodies"),

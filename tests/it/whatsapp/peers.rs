@@ -2,12 +2,13 @@
 
 use serde_json::{Value, json};
 
+use super::deliver;
 use super::webhook::{NUMBER, connect};
 use crate::support::whatsapp::{AT, body, post, text};
 use crate::support::{Client, Service};
 
 fn send(service: &Service, value: &Value) {
-    post(&service.stranger(), &body(NUMBER, value)).expect(200);
+    deliver(service, &body(NUMBER, value));
 }
 
 fn row(api: &Client, message: &str) -> Value {
@@ -69,7 +70,7 @@ fn album_at_once_and_again_is_one_conversation() {
     std::thread::scope(|scope| {
         for number in (0..10).chain(0..10) {
             let (service, picture) = (&service, picture(number));
-            scope.spawn(move || send(service, &picture));
+            scope.spawn(move || drop(post(&service.stranger(), &body(NUMBER, &picture)).expect(200)));
         }
     });
     crate::support::until("all are there", || api.get("messages").expect(200).rows().len() == 10);

@@ -3,6 +3,7 @@
 use rapport::auth::Role;
 use serde_json::{Value, json};
 
+use super::deliver;
 use crate::channels::KEY;
 use crate::support::proxy::{Mode, Proxy};
 use crate::support::whatsapp::{APP_SECRET, AT, VERIFY_TOKEN, body, post, post_signed, signature, text};
@@ -75,7 +76,7 @@ fn body_with_wrong_signature_401_and_nothing_kept() {
         .header("Content-Encoding", "gzip");
     api.send(encoded.body(sent.clone())).expect(415);
     assert_eq!(kept(&service), "0");
-    post_signed(&service.stranger(), &sent, &right).expect(200);
+    deliver(&service, &sent);
     assert_eq!((kept(&service).as_str(), messages(api)), ("1", vec!["wamid.1".to_owned()]));
     // Up to 4 MiB, of whatever it is.
     let most = 4 * 1024 * 1024;
@@ -109,6 +110,7 @@ fn secret_of_a_channel_signs_for_its_business_only() {
     // A secret that is added or deleted counts, or not, at once.
     add(api, &ours, "our new secret");
     assert_eq!((send("wamid.2", "our new secret"), send("wamid.3", "our old secret")), (200, 200));
+    super::until_applied(&service);
     api.delete(&format!("channels/{ours}/secrets/{old}")).expect(204);
     assert_eq!((send("wamid.4", "our old secret"), send("wamid.5", "their secret")), (401, 401));
     assert_eq!(messages(api), ["wamid.1", "wamid.2", "wamid.3"]);
@@ -120,6 +122,7 @@ fn secret_of_a_channel_signs_for_its_business_only() {
     both["entry"].as_array_mut().expect("a list").push(other["entry"][0].clone());
     let both = both.to_string().into_bytes();
     assert_eq!(post_signed(&service.stranger(), &both, &signature(&both, "their secret")).status, 200);
+    super::until_applied(&service);
     assert_eq!((messages(api).len(), messages(&neighbour)), (3, vec!["wamid.7".to_owned()]));
 }
 
@@ -157,19 +160,19 @@ fn stored_body_is_applied_after_its_process_died() {
     until("it is given up", || {
         service.database.ask("SELECT count(*)::text FROM inbound_bodies WHERE state = 'failed'") == "1"
     });
-    post(&service.stranger(), &body(NUMBER, &text("wamid.3", "447700900123", AT + 1, "Hi"))).expect(200);
+    deliver(&service, &body(NUMBER, &text("wamid.3", "447700900123", AT + 1, "Hi")));
     assert_eq!(messages(api), ["wamid.1", "wamid.3"]);
 }
 
 /// An update that cannot be applied is parked with its error; its neighbours are applied.
 #[test]
 fn poisoned_update_is_parked_and_keeps_no_neighbour_waiting() {
-    let service = Service::start();
+    let service = Service::with(&["--background-tasks", "on"]);
     let api = &service.client;
     connect(api, NUMBER);
     service.database.run(
         "CREATE FUNCTION poison() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'poisoned'; END $$;
-         CREATE TRIGGER poison BEFORE INSERT ON messages FOR EACH ROW WHEN (NEW.body = 'poison') EXECUTE FUNCTION poison()",
+         CREATE TRIGGER poison AFTER INSERT ON messages FOR EACH ROW WHEN (NEW.body = 'poison') EXECUTE FUNCTION poison()",
     );
     let mut value = text("wamid.1", "447700900123", AT, "first");
     for (id, said) in [("wamid.2", "poison"), ("wamid.3", "last")] {
@@ -177,14 +180,16 @@ fn poisoned_update_is_parked_and_keeps_no_neighbour_waiting() {
         value["messages"].as_array_mut().expect("a list").push(more);
     }
     post(&service.stranger(), &body(NUMBER, &value)).expect(200);
-    assert_eq!(messages(api), ["wamid.1", "wamid.3"]);
+    until("its neighbours are applied", || messages(api) == ["wamid.1", "wamid.3"]);
+    // It is tried three times, then it is parked.
+    until("it is parked", || api.get("inbound-updates").expect(200).rows().len() == 1);
     let parked = api.get("inbound-updates").expect(200);
     let [row] = parked.rows() else { panic!("{}", parked.text) };
     assert_eq!((&row["kind"], &row["state"], &row["attempts"]), (&json!("message"), &json!("failed"), &json!(1)));
     assert!(row["error"].as_str().expect("an error").contains("poisoned"), "{row}");
     // Delivered again: it fails again, and is parked once.
     post(&service.stranger(), &body(NUMBER, &value)).expect(200);
-    assert_eq!(api.get("inbound-updates").expect(200).rows()[0]["attempts"], json!(2));
+    until("it failed again", || api.get("inbound-updates").expect(200).rows()[0]["attempts"] == json!(2));
     service.client_as(Role::Viewer).get("inbound-updates").expect(200);
     // It is applied again when its cause is mended.
     let path = format!("inbound-updates/{}/application", row["id"].as_str().expect("an id"));
@@ -201,7 +206,7 @@ fn poisoned_update_is_parked_and_keeps_no_neighbour_waiting() {
     );
     // One that waits for its message waits on.
     let status = json!({ "statuses": [{ "id": "wamid.unknown", "status": "read", "timestamp": AT.to_string() }] });
-    post(&service.stranger(), &body(NUMBER, &status)).expect(200);
+    deliver(&service, &body(NUMBER, &status));
     let waiting =
         api.get("inbound-updates?state=waiting").expect(200).rows()[0]["id"].as_str().expect("an id").to_owned();
     assert_eq!(
@@ -219,7 +224,7 @@ fn bodies_of_a_channel_are_applied_again() {
     let api = &service.client;
     let channel = connect(api, NUMBER);
     for (id, said) in [("wamid.1", "first"), ("wamid.2", "second")] {
-        post(&service.stranger(), &body(NUMBER, &text(id, "447700900123", AT, said))).expect(200);
+        deliver(&service, &body(NUMBER, &text(id, "447700900123", AT, said)));
     }
     assert_eq!(messages(api).len(), 2);
     service.database.run("DELETE FROM messages WHERE external_id = 'wamid.1'");

@@ -20,7 +20,7 @@ pub const LEAD_TITLE: &str = "WhatsApp";
 
 /// A name that a message came with.
 #[derive(Clone, Copy, Debug)]
-pub struct Shown<'a> {
+pub struct ProfileName<'a> {
     pub name: &'a str,
     pub at: DateTime<Utc>,
     /// The channel's id of the message.
@@ -56,7 +56,7 @@ pub fn lead_title(name: Option<&str>) -> String {
 
 /// The first identity of a peer.
 #[derive(QueryableByName)]
-struct First {
+struct FirstIdentity {
     #[diesel(sql_type = SqlUuid)]
     id: Uuid,
     #[diesel(sql_type = Nullable<Text>)]
@@ -71,7 +71,7 @@ struct First {
 
 /// Notes the name that a peer showed, if no earlier message showed one; a contact that was named by a later one is renamed. Queries: one;
 /// up to four where the name is the earliest.
-pub fn show(tx: &mut Tx<'_>, tenant: &Tenant, peer: Uuid, contact: Uuid, shown: Shown<'_>) -> Result<()> {
+pub fn record(tx: &mut Tx<'_>, tenant: &Tenant, peer: Uuid, contact: Uuid, shown: ProfileName<'_>) -> Result<()> {
     let name: String = clean_text::line(shown.name).trim().chars().take(MAX_NAME_LEN).collect();
     if name.is_empty() {
         return Ok(());
@@ -80,7 +80,7 @@ pub fn show(tx: &mut Tx<'_>, tenant: &Tenant, peer: Uuid, contact: Uuid, shown: 
         "SELECT id, profile_name, profile_name_at, profile_name_by, names_contact FROM contact_identities WHERE business_id = ",
     );
     sql.bind(tenant.id()).sql(" AND peer_id = ").bind(peer).sql(" ORDER BY id LIMIT 1");
-    let Some(first) = sql.first::<First>(tx)? else { return Ok(()) };
+    let Some(first) = sql.first::<FirstIdentity>(tx)? else { return Ok(()) };
     if let (Some(at), Some(by)) = (first.profile_name_at, &first.profile_name_by)
         && (at, by.as_str()) <= (shown.at, shown.by)
     {
@@ -106,7 +106,7 @@ fn rename(tx: &mut Tx<'_>, tenant: &Tenant, contact: Uuid, before: Option<&str>,
         sql.sql(" AND (first_name, last_name) IS NOT DISTINCT FROM (").bind(first).sql(", ").bind(last).sql(")");
     } else {
         // One without a name was called by the username, or not at all.
-        sql.sql(" AND version = 1");
+        sql.sql(" AND (version = 1 OR first_name IS NULL AND last_name IS NULL)");
     }
     sql.run(tx)?;
     let mut sql = Statement::new("UPDATE leads SET version = version + 1, updated_at = now(), title = ");
