@@ -213,8 +213,8 @@ fn can_reply_ends_with_the_window() {
     let mail = api.create("conversations", json!({ "channel": "email", "address": "isla@example.com" }));
     let can_reply = || api.get(&format!("conversations/{thread}")).expect(200).json["can_reply"].clone();
     assert_eq!((can_reply(), &mail["can_reply"]), (json!(false), &json!(true)), "nobody has written");
-    // A window that ends in a second.
-    let sent_at = (chrono::Utc::now() - chrono::Duration::hours(24) + chrono::Duration::seconds(2)).to_rfc3339();
+    // A window that ends in seconds.
+    let sent_at = (chrono::Utc::now() - chrono::Duration::hours(24) + chrono::Duration::seconds(4)).to_rfc3339();
     api.make(
         "messages",
         json!({ "conversation_id": thread, "direction": "inbound", "body": "Hi", "sent_at": sent_at }),

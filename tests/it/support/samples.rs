@@ -8,7 +8,7 @@ use rapport::resource::{Cardinality, Field, FieldType, Mutability, Resource, Res
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use super::{Client, whatsapp};
+use super::{Client, until, whatsapp};
 
 /// Resources whose rows only channels write.
 const WRITTEN_BY_CHANNELS: [&str; 4] =
@@ -100,6 +100,9 @@ impl Samples {
             "statuses": [{ "id": id("unknown"), "status": "read", "timestamp": whatsapp::AT.to_string() }],
         });
         whatsapp::post(&self.client, &whatsapp::body(number, &value)).expect(200);
+        // Statuses are applied last; on a busy machine that is after the acknowledgement.
+        let last = format!("inbound-updates?waits_for={}", id("unknown"));
+        until("all is applied", || !self.client.get(&last).expect(200).rows().is_empty());
     }
 
     /// A body with every field that a caller may set on create; references point to existing rows.

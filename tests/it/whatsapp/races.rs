@@ -9,7 +9,7 @@ use crate::support::{Client, Database, Program, Service, make_business, make_key
 
 /// How often each race is run: more often with `RAPPORT_TEST_RACES` (`make prove-channels`).
 fn races() -> usize {
-    std::env::var("RAPPORT_TEST_RACES").ok().and_then(|races| races.parse().ok()).unwrap_or(15)
+    std::env::var("RAPPORT_TEST_RACES").ok().and_then(|races| races.parse().ok()).unwrap_or(8)
 }
 
 /// A status comes while its message is recorded: whichever is first, the status counts.
