@@ -15,6 +15,7 @@ use super::apply;
 use super::bodies::{self, BodyOutcome, InboundBody, MAX_CLAIMS, Subjects};
 use super::delivered::Delivered;
 use super::parked::{self, Parked};
+use super::update::InboundUpdate;
 use crate::auth::Tenant;
 use crate::background::{BackgroundTask, LogLimiter, TaskOutcome, Waker, detach};
 use crate::base::error::{Error, Result};
@@ -230,7 +231,9 @@ impl InboundReceiver {
         let update = Arc::new(webhook_item::read(&item.raw, received_at));
         let tenant = Tenant::for_channel(channel.business.id);
         let people = Arc::new(people(channel.business.id, &item.raw));
-        let (raw, is_again) = (Arc::new(item.raw), body.claim > 1);
+        // What cannot be read is parked by itself.
+        let is_again = body.claim > 1 && !matches!(*update, InboundUpdate::Ignored { .. });
+        let raw = Arc::new(item.raw);
         let applied = {
             let (tenant, channel, raw, update, people) =
                 (tenant.clone(), channel.clone(), raw.clone(), update.clone(), people.clone());

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::deliver;
 use super::webhook::{NUMBER, connect};
+use super::{deliver, until_applied};
 use crate::support::whatsapp::{AT, body, text};
 use crate::support::{Client, Service};
 
@@ -88,9 +88,9 @@ fn message_from_before_a_changed_number_is_the_same_persons() {
 /// What a customer says is parked where nothing tells who says it; it does not vanish.
 #[test]
 fn message_of_nobody_is_parked() {
-    let service = Service::start();
+    let service = Service::with(&["--background-tasks", "on"]);
     let api = &service.client;
-    connect(api, NUMBER);
+    let channel = connect(api, NUMBER);
     let mut value = text("wamid.1", "95000398405635@lid", AT, "Hi");
     value["contacts"] = json!([]);
     send(&service, &value);
@@ -98,6 +98,10 @@ fn message_of_nobody_is_parked() {
     assert_eq!((&parked.rows()[0]["kind"], &parked.rows()[0]["error"]), (&json!("message"), &json!("no_peer")));
     let path = format!("inbound-updates/{}/application", parked.rows()[0]["id"].as_str().expect("an id"));
     assert_eq!(api.post(&path, json!({})).expect(409).code(), "still_failing");
+    assert_eq!(api.get("inbound-updates?state=failed").expect(200).rows()[0]["id"], parked.rows()[0]["id"]);
+    // It is there after a replay, too.
+    api.post(&format!("channels/{channel}/inbound-replays"), json!({ "after": "2020-01-01T00:00:00Z" })).expect(202);
+    until_applied(&service);
     assert_eq!(api.get("inbound-updates?state=failed").expect(200).rows()[0]["id"], parked.rows()[0]["id"]);
 }
 
