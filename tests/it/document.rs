@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use rapport::app::openapi::SpecVersion;
+use rapport::app::registry;
 use serde_json::Value;
 
 /// Size of the document as it is served, in bytes: what a browser and a generator read in an instant.
@@ -177,4 +178,28 @@ fn each_operation_describes_its_errors() {
     // Probes take nothing and need no credential; where they can fail, they describe a 503 of their own.
     let probes = ["/health", "/health/liveness", "/health/readiness", "/health/startup"];
     assert_eq!(without, BTreeSet::from(probes));
+}
+
+/// Schemas have names of resources: one name for two would give a client the values of another resource.
+#[test]
+fn each_list_offers_its_own_relations_and_orders() {
+    let document = document();
+    let values = |schema: &Value| -> BTreeSet<String> {
+        let target = schema["$ref"].as_str().or(schema["items"]["$ref"].as_str()).expect("a reference");
+        let named = document.pointer(target.trim_start_matches('#')).expect("a schema");
+        named["enum"].as_array().expect("values").iter().map(|value| value.as_str().expect("text").to_owned()).collect()
+    };
+    let mut seen = 0;
+    for resource in registry::RESOURCES {
+        let operation = &document["paths"][format!("/api/v1/{}", resource.path())]["get"];
+        let Some(parameters) = operation["parameters"].as_array() else { continue };
+        let parameter =
+            |name: &str| parameters.iter().find(|one| one["name"] == name).map(|one| values(&one["schema"]));
+        let relations = resource.relations.iter().map(|relation| relation.name.to_owned()).collect();
+        assert_eq!(parameter("include").unwrap_or_default(), relations, "{}", resource.plural);
+        let orders = resource.sorts.iter().flat_map(|sort| [sort.name.to_owned(), format!("-{}", sort.name)]).collect();
+        assert_eq!(parameter("sort"), Some(orders), "{}", resource.plural);
+        seen += 1;
+    }
+    assert!(seen > 15, "{seen} lists: the document was not read");
 }

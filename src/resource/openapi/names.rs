@@ -45,10 +45,7 @@ pub(super) fn sort(resource: &Resource) -> String {
 
 /// Returns the name of the schema of the relations that `include` names.
 pub(super) fn include(resource: &Resource) -> String {
-    match resource.relations {
-        [only] => format!("{}Include", pascal(only.name)),
-        _ => format!("{}Include", resource.schema),
-    }
+    format!("{}Include", resource.schema)
 }
 
 pub(super) fn page(resource: &Resource) -> String {
