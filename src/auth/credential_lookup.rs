@@ -44,14 +44,8 @@ struct FoundCredential {
     id: Uuid,
     #[diesel(sql_type = Text)]
     role: String,
-    #[diesel(sql_type = SqlUuid)]
-    business_id: Uuid,
-    #[diesel(sql_type = Text)]
-    country: String,
-    #[diesel(sql_type = Text)]
-    time_zone: String,
-    #[diesel(sql_type = Text)]
-    currency: String,
+    #[diesel(embed)]
+    business: TenantSettings,
     /// Since its use was last recorded.
     #[diesel(sql_type = BigInt)]
     idle_seconds: i64,
@@ -70,7 +64,7 @@ struct FoundCredential {
 
 impl FoundCredential {
     fn identity(self, credential: Credential) -> Result<Identity> {
-        let (id, business) = (self.id, self.business_id);
+        let (id, business) = (self.id, self.business.id);
         let left = self.milliseconds_left.map(|left| Duration::from_millis(left.max(0) as u64));
         let (principal, rows, left) = match credential {
             Credential::Key(_) => (Principal::Key(id), vec![("api_keys", id)], left),
@@ -98,12 +92,7 @@ impl FoundCredential {
             } else {
                 None
             },
-            settings: TenantSettings {
-                id: business,
-                country: self.country,
-                time_zone: self.time_zone,
-                currency: self.currency,
-            },
+            settings: self.business,
             ends: left.and_then(|left| Instant::now().checked_add(left)),
             access,
             base: None,

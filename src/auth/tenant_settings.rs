@@ -9,6 +9,8 @@ use crate::db::schema::businesses;
 #[derive(Clone, Debug, PartialEq, Eq, QueryableByName)]
 #[diesel(table_name = businesses)]
 pub struct TenantSettings {
+    /// Read from `business_id`, so that rows which belong to a business can embed its settings.
+    #[diesel(column_name = business_id, sql_type = diesel::sql_types::Uuid)]
     pub id: Uuid,
     /// ISO 3166-1 alpha-2: the country of phone numbers without a country code.
     pub country: String,

@@ -131,7 +131,7 @@ impl ChannelDirectory {
         base: Option<Arc<Round>>,
         until: Instant,
     ) -> Entry {
-        let business = found.business_id;
+        let business = found.business.id;
         let tags = [("channels", found.id), ("channel_secrets", found.id), ("businesses", business)];
         let tags = tags.into_iter().flat_map(|(table, id)| CacheTag::rows(business, table, [id])).collect();
         let app_secrets = stored.iter().filter(|secret| secret.kind == SecretKind::AppSecret.name());
@@ -164,8 +164,8 @@ fn remember<T>(memory: &RwLock<HashMap<ChannelKey, T>>, key: &ChannelKey, what: 
 
 #[derive(QueryableByName)]
 struct FoundChannel {
-    #[diesel(sql_type = SqlUuid)]
-    business_id: Uuid,
+    #[diesel(embed)]
+    business: TenantSettings,
     #[diesel(sql_type = SqlUuid)]
     id: Uuid,
     #[diesel(sql_type = Nullable<Text>)]
@@ -174,12 +174,6 @@ struct FoundChannel {
     creates_leads: bool,
     #[diesel(sql_type = Text)]
     slug: String,
-    #[diesel(sql_type = Text)]
-    country: String,
-    #[diesel(sql_type = Text)]
-    time_zone: String,
-    #[diesel(sql_type = Text)]
-    currency: String,
 }
 
 /// The beginning of the statements that select a [`FoundChannel`].
@@ -188,13 +182,7 @@ const FOUND: &str = "SELECT c.business_id, c.id, c.portfolio_id, c.creates_leads
 
 impl FoundChannel {
     fn connected(self, app_secrets: Vec<Secret>) -> ConnectedChannel {
-        let business = TenantSettings {
-            id: self.business_id,
-            country: self.country,
-            time_zone: self.time_zone,
-            currency: self.currency,
-        };
-        let Self { id, portfolio_id, creates_leads, .. } = self;
+        let Self { business, id, portfolio_id, creates_leads, .. } = self;
         ConnectedChannel { id, business, portfolio_id, creates_leads, app_secrets }
     }
 }
@@ -231,7 +219,7 @@ fn of_key(key: &ChannelKey) -> Statement {
 fn load(conn: &mut PgConnection, sql: &Statement) -> Result<Option<(FoundChannel, Vec<StoredSecret>)>> {
     let Some(found) = sql.first::<FoundChannel>(conn)? else { return Ok(None) };
     let mut secrets = Statement::new("SELECT kind, sealed, file_name FROM channel_secrets WHERE business_id = ");
-    secrets.bind(found.business_id).sql(" AND channel_id = ").bind(found.id).sql(" ORDER BY created_at DESC, id DESC");
+    secrets.bind(found.business.id).sql(" AND channel_id = ").bind(found.id).sql(" ORDER BY created_at DESC, id DESC");
     let stored = secrets.load(conn)?;
     Ok(Some((found, stored)))
 }

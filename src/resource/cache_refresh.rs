@@ -10,8 +10,6 @@ use std::time::{Duration, Instant};
 
 use actix_web::web::Data;
 use diesel::prelude::*;
-use diesel::sql_types::Text;
-use uuid::Uuid;
 
 use super::compute_read::compute_read;
 use super::definition::Resource;
@@ -92,13 +90,8 @@ async fn save_busiest(reads: &ReadService) {
 #[derive(QueryableByName)]
 #[diesel(table_name = cache_warmup_queries)]
 struct WarmupQuery {
-    business_id: Uuid,
-    #[diesel(sql_type = Text)]
-    country: String,
-    #[diesel(sql_type = Text)]
-    time_zone: String,
-    #[diesel(sql_type = Text)]
-    currency: String,
+    #[diesel(embed)]
+    business: TenantSettings,
     role: String,
     resource: String,
     /// The text of a [`ReadRequest`].
@@ -134,8 +127,7 @@ pub async fn warm_up(reads: Data<ReadService>, resources: &'static [&'static Res
             break;
         }
         let Some((role, resource, request)) = saved.parse(resources) else { continue };
-        let WarmupQuery { business_id, country, time_zone, currency, .. } = saved;
-        let business = TenantSettings { id: business_id, country, time_zone, currency };
+        let business = saved.business;
         let Ok(query) = reads.parse_cached(resource, &business, request) else { continue };
         let Ok(round) = cache.round().await else { break };
         let tenant = Tenant::for_warmup(business.id, role);

@@ -276,7 +276,8 @@ fn open(path: &Path) -> Result<(Records<BufReader<File>>, ProgressBar), BoxError
 }
 
 fn business(conn: &mut PgConnection, slug: &str) -> Result<TenantSettings, BoxError> {
-    let mut sql = Statement::new("SELECT id, country, time_zone, currency FROM businesses WHERE slug = ");
+    let mut sql =
+        Statement::new("SELECT id AS business_id, country, time_zone, currency FROM businesses WHERE slug = ");
     sql.bind(slug).first(conn)?.ok_or_else(|| {
         format!(
             "there is no business `{slug}`; `rapport seed` makes `demo`, `rapport api-key create --create-business` any"
