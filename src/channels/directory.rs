@@ -104,8 +104,13 @@ impl ChannelDirectory {
         !self.is_unknown(key) && !self.known.read().contains_key(key)
     }
 
+    /// Returns what [`Self::find`] does, but asks the database about an id that was of no channel a moment ago. Errors: 503.
+    pub async fn find_anew(&self, key: &ChannelKey) -> Result<Option<Arc<ConnectedChannel>>> {
+        if self.is_unknown(key) { self.look_up(key).await } else { self.find(key).await }
+    }
+
     /// Looks the channel of `key` up in the database, whatever is remembered. Errors: 503.
-    pub async fn look_up(&self, key: &ChannelKey) -> Result<Option<Arc<ConnectedChannel>>> {
+    async fn look_up(&self, key: &ChannelKey) -> Result<Option<Arc<ConnectedChannel>>> {
         let base = match self.cache.as_ref().filter(|cache| !cache.is_bypassed()) {
             Some(cache) => cache.round().await.ok(),
             None => None,
@@ -180,6 +185,10 @@ struct FoundChannel {
 const FOUND: &str = "SELECT c.business_id, c.id, c.portfolio_id, c.creates_leads, b.slug, b.country, b.time_zone, b.currency \
      FROM channels c JOIN businesses b ON b.id = c.business_id WHERE c.kind = 'whatsapp' AND c.deleted_at IS NULL AND ";
 
+/// The condition of channels found by their account: of one that several businesses name, nothing tells whose it is.
+const OF_ONE_BUSINESS: &str = " AND NOT EXISTS (SELECT FROM channels o WHERE o.account_id = c.account_id \
+     AND o.deleted_at IS NULL AND o.business_id <> c.business_id)";
+
 impl FoundChannel {
     fn connected(self, app_secrets: Vec<Secret>) -> ConnectedChannel {
         let Self { business, id, portfolio_id, creates_leads, .. } = self;
@@ -194,9 +203,19 @@ pub fn connected(conn: &mut PgConnection, business: Uuid, id: Uuid) -> Result<Op
     Ok(found.map(|found| found.connected(Vec::new())))
 }
 
-/// Whether something from outside names a channel.
-pub fn exists(conn: &mut PgConnection, key: &ChannelKey) -> Result<bool> {
-    Ok(of_key(key).first::<FoundChannel>(conn)?.is_some())
+/// Whether one of these names a channel. Queries: one.
+pub fn any_exists(conn: &mut PgConnection, keys: &[ChannelKey]) -> Result<bool> {
+    let (mut numbers, mut accounts) = (Vec::new(), Vec::new());
+    for key in keys {
+        match key {
+            ChannelKey::Number(number) => numbers.push(number.clone()),
+            ChannelKey::Account(account) => accounts.push(account.clone()),
+        }
+    }
+    let mut sql = Statement::new("SELECT EXISTS (");
+    sql.sql(FOUND).sql("(c.phone_number_id = ANY(").bind(numbers).sql(") OR c.account_id = ANY(").bind(accounts);
+    sql.sql(")").sql(OF_ONE_BUSINESS).sql("))");
+    Ok(sql.scalar(conn)?.unwrap_or(false))
 }
 
 /// Selects the [`FoundChannel`] of a key. Without a tenant: the result determines the tenant.
@@ -204,13 +223,8 @@ fn of_key(key: &ChannelKey) -> Statement {
     let mut sql = Statement::new(FOUND);
     match key {
         ChannelKey::Number(number) => sql.sql("c.phone_number_id = ").bind(number),
-        // Of an account that several businesses name, nothing tells whose it is.
         ChannelKey::Account(account) => {
-            sql.sql("c.account_id = ").bind(account);
-            sql.sql(
-                " AND NOT EXISTS (SELECT FROM channels o WHERE o.account_id = c.account_id AND o.deleted_at IS NULL \
-                 AND o.business_id <> c.business_id) ORDER BY c.created_at, c.id LIMIT 1",
-            )
+            sql.sql("c.account_id = ").bind(account).sql(OF_ONE_BUSINESS).sql(" ORDER BY c.created_at, c.id LIMIT 1")
         }
     };
     sql

@@ -5,7 +5,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::conversations::totals;
-use super::inbound::waiting;
+use super::inbound::{locks, waiting};
 use super::limits::MAX_BODY_LEN;
 use crate::auth::{Tenant, TenantSettings};
 use crate::base::error::Result;
@@ -198,7 +198,7 @@ fn prepare(change: &mut Changeset, _: &TenantSettings, faults: &mut ValidationEr
 /// Locks the messages that channels may be telling of at this moment, before any row is locked. (What a channel delivers has locked its own.)
 fn before(tx: &mut Tx<'_>, tenant: &Tenant, drafts: &mut [PendingRow]) -> Result<()> {
     let from_api = drafts.iter().filter(|draft| draft.changes.creates && draft.changes.get(messages::origin).is_none());
-    waiting::lock(tx, tenant, from_api.filter_map(|draft| draft.changes.text(messages::external_id)))
+    locks::messages(tx, tenant, from_api.filter_map(|draft| draft.changes.text(messages::external_id)))
 }
 
 /// Updates the totals of the messages' conversations, and applies what channels have told of the messages before they were here.

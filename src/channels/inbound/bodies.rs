@@ -6,6 +6,7 @@ use diesel::QueryableByName;
 use diesel::sql_types::{Timestamptz, Uuid as SqlUuid};
 use uuid::Uuid;
 
+use super::parked::MAX_ERROR_LEN;
 use crate::base::error::{Error, Result};
 use crate::channels::directory::{self, ChannelKey};
 use crate::db::schema::inbound_bodies;
@@ -15,8 +16,6 @@ use crate::db::{Statement, Tx};
 const LEASE_SECONDS: u32 = 30;
 /// Claims after which a body is taken to be what ends its processes.
 pub const MAX_CLAIMS: i32 = 5;
-/// Longest error in characters.
-const MAX_ERROR_LEN: usize = 500;
 
 /// A body that is being applied.
 #[derive(Clone, QueryableByName)]
@@ -158,10 +157,5 @@ fn finish(tx: &mut Tx<'_>, body: &InboundBody, outcome: &BodyOutcome, mut sql: S
 /// Whether one of these has a channel now; one that is connected later finds the body.
 fn is_connected(tx: &mut Tx<'_>, keys: &[ChannelKey]) -> Result<bool> {
     Statement::new("SELECT pg_advisory_xact_lock(rapport_inbound_lock())").run(tx)?;
-    for key in keys {
-        if directory::exists(tx, key)? {
-            return Ok(true);
-        }
-    }
-    Ok(false)
+    directory::any_exists(tx, keys)
 }

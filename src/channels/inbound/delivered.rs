@@ -11,7 +11,7 @@ use crate::channels::directory::ConnectedChannel;
 pub struct Delivered<'a> {
     pub channel: &'a ConnectedChannel,
     /// What it is, as the resource of inbound updates names it.
-    pub kind: &'static str,
+    pub kind: &'a str,
     pub received_at: DateTime<Utc>,
     /// What it was read from.
     pub raw: &'a Json,

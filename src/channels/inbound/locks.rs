@@ -15,7 +15,7 @@ use crate::db::{Statement, Tx};
 /// some thousand places.
 const MESSAGE_LOCKS: u64 = 64;
 
-/// Locks messages, by their ids on the channel. Queries: one.
+/// Locks messages, by their ids on the channel, before they are written or looked for. Queries: one, if there are any.
 pub fn messages<'i>(tx: &mut Tx<'_>, tenant: &Tenant, external_ids: impl IntoIterator<Item = &'i str>) -> Result<()> {
     #[cfg(feature = "mutants")]
     if crate::base::mutants::is(crate::base::mutants::Mutant::MessageUnlocked) {

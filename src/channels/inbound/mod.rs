@@ -13,7 +13,7 @@ mod delivered;
 mod dto;
 pub mod http;
 mod leads;
-mod locks;
+pub mod locks;
 mod new_message;
 pub mod parked;
 mod peers;

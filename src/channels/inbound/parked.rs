@@ -16,13 +16,13 @@ const WAITING_DAYS: u32 = 7;
 /// How long one that failed can be applied again, in days.
 const FAILED_DAYS: u32 = 30;
 /// Longest error in characters.
-const MAX_ERROR_LEN: usize = 500;
+pub(super) const MAX_ERROR_LEN: usize = 500;
 
 /// An update to be parked.
 pub struct Parked<'a> {
     pub channel: Uuid,
     /// What it is, as the resource of inbound updates names it.
-    pub kind: &'static str,
+    pub kind: &'a str,
     pub received_at: DateTime<Utc>,
     /// All that is needed to apply it.
     pub payload: &'a Json,
@@ -76,7 +76,7 @@ fn insert(tenant: &Tenant, update: &Parked<'_>, state: &'static str) -> Statemen
         .sql(", ")
         .bind(update.channel)
         .sql(", ")
-        .bind(update.kind)
+        .bind(update.kind.to_owned())
         .sql(", ");
     sql.bind(state).sql(", ").bind(digest(update.channel, update.payload)).sql(", ").bind(update.received_at).sql(", ");
     sql.bind(update.payload.clone()).sql(", ").bind(update.people.to_vec()).sql(", ");

@@ -41,14 +41,11 @@ struct ParkedUpdate {
 
 /// Applies a parked update, and deletes it. Errors: 404; 409 when its message is still missing, or it fails again.
 pub fn apply(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid) -> Result<()> {
-    let parked = || {
-        let mut sql = Statement::new(
-            "SELECT channel_id, kind, waits_for, received_at, payload, people FROM inbound_updates WHERE business_id = ",
-        );
-        sql.bind(tenant.id()).sql(" AND id = ").bind(id);
-        sql
-    };
-    let found = parked().first::<ParkedUpdate>(tx)?.ok_or_else(|| crud::not_found(&INBOUND_UPDATES))?;
+    let mut sql = Statement::new(
+        "SELECT channel_id, kind, waits_for, received_at, payload, people FROM inbound_updates WHERE business_id = ",
+    );
+    let found = sql.bind(tenant.id()).sql(" AND id = ").bind(id).first::<ParkedUpdate>(tx)?;
+    let found = found.ok_or_else(|| crud::not_found(&INBOUND_UPDATES))?;
     let mut target = None;
     if let Some(awaited) = &found.waits_for {
         locks::messages(tx, tenant, [awaited.as_str()])?;
@@ -73,10 +70,9 @@ pub fn apply(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid) -> Result<()> {
         let detail = format!("Nothing of it can be applied: {reason}.");
         return Err(Error::conflict("still_failing", detail));
     }
-    let kind = waiting::parked_kind(&found.kind).unwrap_or("account");
     let delivered = Delivered {
         channel: &channel,
-        kind,
+        kind: &found.kind,
         received_at: found.received_at,
         raw: &found.payload,
         update: &update,

@@ -216,11 +216,8 @@ impl InboundReceiver {
         if let Some(channel) = known.0.get(&key) {
             return Ok(channel.clone());
         }
-        let channel = match self.directory.find(&key).await? {
-            Some(channel) => Some(channel),
-            // It may have been connected a moment ago.
-            None => self.directory.look_up(&key).await?,
-        };
+        // It may have been connected a moment ago.
+        let channel = self.directory.find_anew(&key).await?;
         known.0.insert(key, channel.clone());
         Ok(channel)
     }

@@ -10,7 +10,7 @@ use super::changes::{self, Target};
 use super::parked::{self, Awaited, Parked};
 use super::peers::PeerContext;
 use super::update::{Direction, InboundUpdate, Peer};
-use super::{locks, peers, statuses};
+use super::{peers, statuses};
 use crate::auth::Tenant;
 use crate::base::error::{Error, Result};
 use crate::channels::whatsapp::webhook_item;
@@ -18,11 +18,6 @@ use crate::db::{Statement, Tx};
 
 /// What waits for a message that another one answers: `{"reply": id}`.
 pub const REPLY: &str = "reply";
-
-/// Locks messages of these ids on the channel, before they are written. Queries: one, if there are any.
-pub fn lock<'i>(tx: &mut Tx<'_>, tenant: &Tenant, external_ids: impl IntoIterator<Item = &'i str>) -> Result<()> {
-    locks::messages(tx, tenant, external_ids)
-}
 
 /// Applies what waits for messages of these ids, which this transaction has locked and written. Queries: one, and those of what is
 /// applied.
@@ -39,8 +34,10 @@ pub fn apply(tx: &mut Tx<'_>, tenant: &Tenant, external_ids: &[&str]) -> Result<
         let Some(target) = changes::find(tx, tenant, &awaited.waits_for)? else { continue };
         // What waited and fails is no fault of the message.
         if let Err(error) = tx.savepoint(|tx| apply_awaited(tx, tenant, &target, &awaited)) {
-            let Some(kind) = parked_kind(&awaited.kind).filter(|_| !error.is_transient()) else { return Err(error) };
-            let Awaited { channel_id: channel, received_at, payload, people, .. } = &awaited;
+            if error.is_transient() {
+                return Err(error);
+            }
+            let Awaited { channel_id: channel, kind, received_at, payload, people, .. } = &awaited;
             let parked = Parked { channel: *channel, kind, received_at: *received_at, payload, people };
             parked::fail(tx, tenant, &parked, &error.translated().to_string())?;
         }
@@ -56,13 +53,6 @@ pub fn apply_awaited(tx: &mut Tx<'_>, tenant: &Tenant, target: &Target, awaited:
     let update = webhook_item::read(&awaited.payload, awaited.received_at);
     let context = PeerContext { tenant, scope: &awaited.scope, at: awaited.received_at };
     apply_to(tx, tenant, target, &update, &context)
-}
-
-/// The name of a kind of parked updates.
-pub fn parked_kind(kind: &str) -> Option<&'static str> {
-    ["message", "echo", "history", "status", "reaction", "edit", "revoke", REPLY, "account"]
-        .into_iter()
-        .find(|known| *known == kind)
 }
 
 /// Applies a status or a change to its message.

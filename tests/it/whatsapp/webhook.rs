@@ -217,7 +217,7 @@ fn poisoned_update_is_parked_and_keeps_no_neighbour_waiting() {
     assert_eq!(neighbour.get("inbound-updates").expect(200).rows().len(), 0);
 }
 
-/// Bodies are kept as they came, and can be applied again: what was lost here comes back, and what is there is left alone.
+/// Bodies are kept as they came, and can be applied again: what was lost here comes back, and what was applied before changes nothing.
 #[test]
 fn bodies_of_a_channel_are_applied_again() {
     let service = Service::with(&["--background-tasks", "on"]);
