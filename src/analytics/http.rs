@@ -25,6 +25,7 @@ use crate::http::openapi_problems::{BadRequest, CallerProblems, NotFound, Servic
 use crate::http::routing;
 use crate::resource::ReadService;
 use crate::resource::cached_read::cached_read;
+use crate::resource::http::path_uuid;
 use crate::resource::read_query::{ReadQuery, ReadTarget};
 
 type State = Data<ReadService>;
@@ -223,7 +224,7 @@ series!(
     )
 )]
 pub async fn campaign(reads: State, caller: UnverifiedCaller, request: HttpRequest, _: Bytes) -> Result<HttpResponse> {
-    let id = request.match_info().get("id").and_then(|id| Uuid::try_parse(id).ok());
+    let id = path_uuid(&request, "id");
     let id = id.ok_or_else(|| Error::NotFound("There is no such campaign.".into()))?;
     answer(Statistic::Campaigns, Some(id), reads, caller, request).await
 }

@@ -5,7 +5,6 @@ use actix_web::web::{Bytes, Data, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 use utoipa::OpenApi as _;
 use utoipa::openapi::OpenApi;
-use uuid::Uuid;
 
 use super::dto::{AddSecretRequest, ChannelSecrets, SecretPlace};
 use super::store::{self, ChannelSecret, SecretStore};
@@ -17,7 +16,7 @@ use crate::http::caller::Caller;
 use crate::http::idempotency::{self, ApiResponse};
 use crate::http::openapi_problems::{BodyProblems, CallerProblems, Conflict, NotFound, ServiceProblems};
 use crate::http::routing;
-use crate::resource::http::{API, id, no_parameters};
+use crate::resource::http::{API, id, no_parameters, path_uuid};
 use crate::resource::list_query::Projection;
 use crate::resource::{body, crud, openapi};
 
@@ -120,7 +119,7 @@ async fn delete(db: Data<Db>, caller: Caller, request: HttpRequest, _: Bytes) ->
     let tenant = caller.require(Area::Channels, Action::Write)?;
     no_parameters(&request)?;
     let channel = id(&CHANNELS, &request)?;
-    let secret = request.match_info().get("secret").and_then(|id| Uuid::try_parse(id).ok());
+    let secret = path_uuid(&request, "secret");
     let secret = secret.ok_or_else(|| Error::NotFound("There is no such secret of this channel.".into()))?;
     let own = tenant.clone();
     db.for_tenant(&tenant).write("delete_secret", move |tx| store::delete(tx, &own, channel, secret)).await?;

@@ -5,7 +5,6 @@ use actix_web::web::{Bytes, Data, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 use utoipa::OpenApi as _;
 use utoipa::openapi::OpenApi;
-use uuid::Uuid;
 
 use super::deliveries::{self, DELIVERIES, DeliveryRow};
 use super::dispatcher::DeliveryWaker;
@@ -20,7 +19,7 @@ use crate::http::idempotency::{self, ApiResponse};
 use crate::http::openapi_problems::{BodyProblems, CallerProblems, NotFound, ServiceProblems};
 use crate::http::routing;
 use crate::resource::cached_read::cached_read;
-use crate::resource::http::{API, id, no_parameters};
+use crate::resource::http::{API, id, no_parameters, path_uuid};
 use crate::resource::{ReadService, body, crud, openapi};
 
 /// What the handlers that create deliveries use.
@@ -122,7 +121,7 @@ async fn list(
 async fn again((db, waker): State, caller: Caller, request: HttpRequest, body: Bytes) -> Result<HttpResponse> {
     let tenant = caller.require(Area::Webhooks, Action::Write)?;
     no_parameters(&request)?;
-    let delivery = request.match_info().get("delivery").and_then(|id| Uuid::try_parse(id).ok());
+    let delivery = path_uuid(&request, "delivery");
     let (id, delivery) = (id(&WEBHOOKS, &request)?, delivery.ok_or_else(|| crud::not_found(&DELIVERIES))?);
     let own = tenant.clone();
     let again = move |tx: &mut Tx<'_>| Ok(deliveries::again(tx, &own, id, delivery)?.answer());

@@ -10,5 +10,5 @@ mod routes;
 mod write;
 
 pub use self::direct::ReadRouter;
-pub use self::request::{API, id, may_change, no_parameters};
+pub use self::request::{API, id, may_change, no_parameters, path_uuid};
 pub use self::routes::routes;

@@ -31,5 +31,10 @@ pub fn no_parameters(request: &HttpRequest) -> Result<()> {
 
 /// Returns the `{id}` of the path. Errors: 404 when it is not a UUID, and so names no row.
 pub fn id(resource: &Resource, request: &HttpRequest) -> Result<Uuid> {
-    request.match_info().get("id").and_then(|id| Uuid::try_parse(id).ok()).ok_or_else(|| read_rows::not_found(resource))
+    path_uuid(request, "id").ok_or_else(|| read_rows::not_found(resource))
+}
+
+/// Returns a UUID of the path; `None` when it is none, and so names nothing.
+pub fn path_uuid(request: &HttpRequest, name: &str) -> Option<Uuid> {
+    request.match_info().get(name).and_then(|id| Uuid::try_parse(id).ok())
 }
