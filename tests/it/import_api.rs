@@ -307,6 +307,11 @@ fn import_with_workers_killed_creates_each_row_once() {
         ("RAPPORT_JOB_LEASE_SECONDS", "1"),
     ];
     let there = || service.database.ask("SELECT count(*)::text FROM contacts");
+    // Each step takes a while, so that the import is not over before the kill, however slow this process is.
+    service.database.run(
+        "CREATE FUNCTION slowly() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.3); RETURN NULL; END'; \
+         CREATE TRIGGER slowly AFTER INSERT ON contacts FOR EACH STATEMENT EXECUTE FUNCTION slowly()",
+    );
     let mut killed = 0;
     for round in 0..kills() {
         // Killed as soon as a step is done, or some milliseconds into the next.
@@ -319,6 +324,7 @@ fn import_with_workers_killed_creates_each_row_once() {
         // Expires the lease of the killed process at once.
         service.database.run("UPDATE job_runs SET leased_until = now() WHERE leased_until IS NOT NULL");
     }
+    service.database.run("DROP FUNCTION slowly CASCADE");
     let _worker = Program::work(&settings);
     let import = rested(api, &id(&answer));
     assert!(killed >= 2, "it was not killed in the middle");
