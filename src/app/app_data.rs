@@ -13,6 +13,7 @@ use crate::base::email::Mailer;
 use crate::base::error::Result;
 use crate::channels::inbound::receiver::InboundReceiver;
 use crate::channels::secrets::SecretStore;
+use crate::channels::sending::sender::SendWaker;
 use crate::channels::whatsapp::webhook::WhatsAppSecrets;
 use crate::crm::privacy::PrivacySettings;
 use crate::db::Db;
@@ -48,6 +49,7 @@ pub struct AppData {
     pub channel_secrets: Data<SecretStore>,
     pub whatsapp_secrets: Data<WhatsAppSecrets>,
     pub inbound: Data<InboundReceiver>,
+    pub send_waker: Data<SendWaker>,
 }
 
 impl AppData {
@@ -85,6 +87,7 @@ impl AppData {
                 verify_tokens: config.channels.whatsapp_verify_token.clone(),
             }),
             inbound: Data::from(app.inbound.clone()),
+            send_waker: Data::new(app.send_waker.clone()),
         })
     }
 
@@ -109,7 +112,8 @@ impl AppData {
             .app_data(self.privacy_settings.clone())
             .app_data(self.channel_secrets.clone())
             .app_data(self.whatsapp_secrets.clone())
-            .app_data(self.inbound.clone());
+            .app_data(self.inbound.clone())
+            .app_data(self.send_waker.clone());
     }
 }
 

@@ -1,11 +1,16 @@
 //! Every background task and every job type of a process, on one page.
 
+use std::sync::Arc;
+
 use crate::analytics;
 use crate::app::registry::RESOURCES;
 use crate::app::state::AppState;
 use crate::background::{BackgroundTask, JobType, LeaseConfig, Worker, analyze_tables, purge_jobs, trim_change_log};
 use crate::channels::conversations;
 use crate::channels::inbound;
+use crate::channels::sending::loopback::Loopback;
+use crate::channels::sending::sender::{SendSettings, Sender};
+use crate::channels::whatsapp::cloud_api::CloudApi;
 use crate::crm::reminders::{self, Reminder};
 use crate::crm::tasks;
 use crate::http::idempotency;
@@ -28,7 +33,7 @@ pub fn spawn_all(app: &AppState) {
     tasks(app).into_iter().for_each(|task| task.spawn(&app.supervisor, &app.lifecycle));
 }
 
-fn tasks(app: &AppState) -> [BackgroundTask; 17] {
+fn tasks(app: &AppState) -> [BackgroundTask; 18] {
     let (config, db) = (&app.config, || app.db.clone());
     let event_registry = EventRegistry::from_resources(&RESOURCES);
     let new_events = vec![app.event_waker.clone(), app.delivery_waker.0.clone()];
@@ -67,7 +72,18 @@ fn tasks(app: &AppState) -> [BackgroundTask; 17] {
         analytics::agent_snapshots_task(db()),
         bookings::booking_days_task(db()),
         app.inbound.clone().task(),
+        sender(app).task(),
         conversations::window::task(db()),
         inbound::purge::task(db(), config.channels.inbound_retention_days),
     ]
+}
+
+/// What hands messages to channels.
+fn sender(app: &AppState) -> Sender {
+    let settings = SendSettings {
+        concurrency: app.config.channels.send_concurrency,
+        concurrency_per_channel: app.config.channels.send_concurrency_per_channel,
+    };
+    let adapters = (Arc::new(CloudApi::new(app.graph.clone())) as _, Arc::new(Loopback::new(app.inbound.clone())) as _);
+    Sender::new(app.db.clone(), app.channel_directory.clone(), adapters, app.send_waker.clone(), settings)
 }

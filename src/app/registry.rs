@@ -9,6 +9,8 @@ use crate::channels::lead_processing;
 use crate::channels::message_reactions::MESSAGE_REACTIONS;
 use crate::channels::messages::MESSAGES;
 use crate::channels::secrets;
+use crate::channels::sending::attempts::MESSAGE_ATTEMPTS;
+use crate::channels::sending::http as sending;
 use crate::crm::campaigns::CAMPAIGNS;
 use crate::crm::companies::COMPANIES;
 use crate::crm::contact_identities::CONTACT_IDENTITIES;
@@ -62,8 +64,13 @@ pub static MODULES: &[ResourceModule] = &[
         describe: &[secrets::http::describe, inbound::http::describe],
         ..ResourceModule::new(&CHANNELS)
     },
-    ResourceModule::new(&CONVERSATIONS),
-    ResourceModule::new(&MESSAGES),
+    ResourceModule {
+        routes: &[sending::of_conversations],
+        describe: &[sending::describe],
+        ..ResourceModule::new(&CONVERSATIONS)
+    },
+    ResourceModule { routes: &[sending::of_messages], ..ResourceModule::new(&MESSAGES) },
+    ResourceModule::new(&MESSAGE_ATTEMPTS),
     ResourceModule::new(&MESSAGE_REACTIONS),
     ResourceModule { routes: &[inbound::http::of_updates], ..ResourceModule::new(&INBOUND_UPDATES) },
     ResourceModule::new(&CONTACT_IDENTITIES),
@@ -168,6 +175,7 @@ mod tests {
             "leads",
             "conversations",
             "messages",
+            "message-attempts",
             "message-reactions",
             "contact-identities",
             "duplicate-proposals",

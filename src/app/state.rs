@@ -12,6 +12,8 @@ use crate::cache::Cache;
 use crate::channels::directory::ChannelDirectory;
 use crate::channels::inbound::receiver::InboundReceiver;
 use crate::channels::secrets::{SealingKeys, SecretStore};
+use crate::channels::sending::sender::SendWaker;
+use crate::channels::whatsapp::graph::GraphClient;
 use crate::db::{Db, connection_options};
 use crate::http::rate_limit::limiter::RateLimiter;
 use crate::integrations::webhooks::DeliveryWaker;
@@ -32,7 +34,10 @@ pub struct AppState {
     /// Wakes the reader for event streams: events were sequenced.
     pub event_waker: Waker,
     pub channel_secrets: SecretStore,
+    pub channel_directory: Arc<ChannelDirectory>,
     pub inbound: Arc<InboundReceiver>,
+    pub graph: GraphClient,
+    pub send_waker: SendWaker,
 }
 
 impl AppState {
@@ -68,7 +73,8 @@ impl AppState {
         let trust = Duration::from_millis(config.credentials.credential_cache_ms);
         let channel_directory =
             Arc::new(ChannelDirectory::new(db.clone(), cache.clone(), channel_secrets.clone(), trust));
-        let inbound = Arc::new(InboundReceiver::new(db.clone(), channel_directory));
+        let inbound = Arc::new(InboundReceiver::new(db.clone(), channel_directory.clone()));
+        let graph = GraphClient::new(&config.channels.whatsapp_api_url).map_err(Error::Internal)?;
         Ok(Self {
             config,
             db,
@@ -81,7 +87,10 @@ impl AppState {
             delivery_waker: DeliveryWaker::default(),
             event_waker: Waker::default(),
             channel_secrets,
+            channel_directory,
             inbound,
+            graph,
+            send_waker: SendWaker::default(),
         })
     }
 }

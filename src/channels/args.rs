@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use url::Url;
 
 use super::secrets::SealingKeys;
 use crate::base::options::{OptionErrors, Secret};
@@ -26,6 +27,15 @@ pub struct ChannelArgs {
     /// [default: made once, in the state folder, where the private server is used]
     #[arg(long, env = "RAPPORT_SEALING_KEY", hide_env_values = true)]
     pub sealing_key: Option<Secret>,
+    /// Address of Meta's Graph API, with its version
+    #[arg(long, env = "RAPPORT_WHATSAPP_API_URL", default_value = "https://graph.facebook.com/v24.0")]
+    pub whatsapp_api_url: Url,
+    /// Messages that a process hands to channels at once
+    #[arg(long, env = "RAPPORT_SEND_CONCURRENCY", default_value_t = 64)]
+    pub send_concurrency: usize,
+    /// Of these, those of one channel
+    #[arg(long, env = "RAPPORT_SEND_CONCURRENCY_PER_CHANNEL", default_value_t = 32)]
+    pub send_concurrency_per_channel: usize,
     /// How long what channels delivered is kept as it came, in days
     #[arg(long, env = "RAPPORT_INBOUND_RETENTION_DAYS", default_value_t = 30)]
     pub inbound_retention_days: u32,
@@ -46,6 +56,15 @@ impl ChannelArgs {
         if let Some(Err(detail)) = self.sealing_key.as_ref().map(|keys| SealingKeys::parse(keys.expose())) {
             errors.push(format!("RAPPORT_SEALING_KEY: {detail}"));
         }
+        errors.check(
+            matches!(self.whatsapp_api_url.scheme(), "https" | "http"),
+            "RAPPORT_WHATSAPP_API_URL is an address that begins with https:// (http:// for tests)",
+        );
+        errors.check(
+            (1..=1000).contains(&self.send_concurrency)
+                && (1..=self.send_concurrency).contains(&self.send_concurrency_per_channel),
+            "RAPPORT_SEND_CONCURRENCY must be 1 to 1000, and RAPPORT_SEND_CONCURRENCY_PER_CHANNEL at most as many",
+        );
         errors
             .check((1..=365).contains(&self.inbound_retention_days), "RAPPORT_INBOUND_RETENTION_DAYS must be 1 to 365");
     }

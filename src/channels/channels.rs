@@ -12,7 +12,9 @@ use crate::resource::{Changeset, Field, FieldType, Hooks, Operations, PendingRow
 
 /// The kind of a number of WhatsApp.
 pub const WHATSAPP: &str = "whatsapp";
-const KINDS: &[&str] = &[WHATSAPP, "loopback"];
+/// The kind that answers by itself.
+pub const LOOPBACK: &str = "loopback";
+const KINDS: &[&str] = &[WHATSAPP, LOOPBACK];
 const STATES: &[&str] = &["active", "paused"];
 const QUALITIES: &[&str] = &["unknown", "green", "yellow", "red"];
 /// Meta's throughput of a number; the highest that it grants.

@@ -71,7 +71,7 @@ pub static CONVERSATIONS: Resource = Resource {
         .filter(),
         Field::time(
             conversations::window_expires_at,
-            "Until when WhatsApp lets free text through: 24 hours after the last inbound message.",
+            "Until when WhatsApp lets free text through: 24 hours after the last inbound message. (A loopback always does.)",
         )
         .read_only(),
         Field::new(

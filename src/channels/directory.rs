@@ -24,6 +24,9 @@ const MAX_ENTRIES: usize = 10_000;
 /// secret is not read again from its file.
 const TRUST: Duration = Duration::from_secs(5);
 
+/// Begins what stands for the number of a loopback: a number of WhatsApp has only digits.
+const LOOPBACK_PREFIX: &str = "loopback:";
+
 /// What names a channel from outside.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ChannelKey {
@@ -31,16 +34,37 @@ pub enum ChannelKey {
     Number(String),
     /// The id of its account, for what concerns all of that: the oldest channel of the account's only business.
     Account(String),
+    /// Its own id, for what is sent through it.
+    Channel { business: Uuid, id: Uuid },
 }
 
-/// A channel as what it delivers is applied.
+impl ChannelKey {
+    /// The loopback that stands as number in what this business has delivered to itself.
+    pub fn of_loopback(business: Uuid, number: &str) -> Option<Self> {
+        let id = Uuid::try_parse(number.strip_prefix(LOOPBACK_PREFIX)?).ok()?;
+        Some(Self::Channel { business, id })
+    }
+}
+
+/// What stands for the number of a loopback in what it delivers.
+pub fn loopback_number(channel: Uuid) -> String {
+    format!("{LOOPBACK_PREFIX}{channel}")
+}
+
+/// A channel as what it delivers is applied, and messages are handed to it.
 pub struct ConnectedChannel {
     pub id: Uuid,
     pub business: TenantSettings,
+    /// `whatsapp` or `loopback`.
+    pub kind: String,
+    pub phone_number_id: Option<String>,
+    pub account_id: Option<String>,
     pub portfolio_id: Option<String>,
     pub creates_leads: bool,
     /// Those that sign what it delivers.
     pub app_secrets: Vec<Secret>,
+    /// The newest one that opens.
+    pub access_token: Option<Secret>,
 }
 
 #[derive(Clone)]
@@ -139,10 +163,13 @@ impl ChannelDirectory {
         let business = found.business.id;
         let tags = [("channels", found.id), ("channel_secrets", found.id), ("businesses", business)];
         let tags = tags.into_iter().flat_map(|(table, id)| CacheTag::rows(business, table, [id])).collect();
-        let app_secrets = stored.iter().filter(|secret| secret.kind == SecretKind::AppSecret.name());
-        let app_secrets = app_secrets.filter_map(|secret| self.secrets.value(business, &found.slug, found.id, secret));
-        let app_secrets = app_secrets.collect();
-        let channel = found.connected(app_secrets);
+        let values = |kind: SecretKind| {
+            let stored = stored.iter().filter(move |secret| secret.kind == kind.name());
+            stored.filter_map(|secret| self.secrets.value(business, &found.slug, found.id, secret))
+        };
+        let (app_secrets, access_token) =
+            (values(SecretKind::AppSecret).collect(), values(SecretKind::AccessToken).next());
+        let channel = ConnectedChannel { app_secrets, access_token, ..found.connected() };
         let has_files = stored.iter().any(StoredSecret::is_file);
         Entry { channel: Arc::new(channel), tags, base, until, has_files }
     }
@@ -173,6 +200,12 @@ struct FoundChannel {
     business: TenantSettings,
     #[diesel(sql_type = SqlUuid)]
     id: Uuid,
+    #[diesel(sql_type = Text)]
+    kind: String,
+    #[diesel(sql_type = Nullable<Text>)]
+    phone_number_id: Option<String>,
+    #[diesel(sql_type = Nullable<Text>)]
+    account_id: Option<String>,
     #[diesel(sql_type = Nullable<Text>)]
     portfolio_id: Option<String>,
     #[diesel(sql_type = Bool)]
@@ -182,17 +215,29 @@ struct FoundChannel {
 }
 
 /// The beginning of the statements that select a [`FoundChannel`].
-const FOUND: &str = "SELECT c.business_id, c.id, c.portfolio_id, c.creates_leads, b.slug, b.country, b.time_zone, b.currency \
-     FROM channels c JOIN businesses b ON b.id = c.business_id WHERE c.kind = 'whatsapp' AND c.deleted_at IS NULL AND ";
+const FOUND: &str = "SELECT c.business_id, c.id, c.kind, c.phone_number_id, c.account_id, c.portfolio_id, c.creates_leads, b.slug, b.country, b.time_zone, b.currency \
+     FROM channels c JOIN businesses b ON b.id = c.business_id WHERE c.deleted_at IS NULL AND ";
 
 /// The condition of channels found by their account: of one that several businesses name, nothing tells whose it is.
 const OF_ONE_BUSINESS: &str = " AND NOT EXISTS (SELECT FROM channels o WHERE o.account_id = c.account_id \
      AND o.deleted_at IS NULL AND o.business_id <> c.business_id)";
 
 impl FoundChannel {
-    fn connected(self, app_secrets: Vec<Secret>) -> ConnectedChannel {
-        let Self { business, id, portfolio_id, creates_leads, .. } = self;
-        ConnectedChannel { id, business, portfolio_id, creates_leads, app_secrets }
+    /// Returns the channel without its secrets.
+    fn connected(self) -> ConnectedChannel {
+        let Self { business, id, kind, phone_number_id, account_id, portfolio_id, creates_leads, .. } = self;
+        let (app_secrets, access_token) = (Vec::new(), None);
+        ConnectedChannel {
+            id,
+            business,
+            kind,
+            phone_number_id,
+            account_id,
+            portfolio_id,
+            creates_leads,
+            app_secrets,
+            access_token,
+        }
     }
 }
 
@@ -200,7 +245,7 @@ impl FoundChannel {
 pub fn connected(conn: &mut PgConnection, business: Uuid, id: Uuid) -> Result<Option<ConnectedChannel>> {
     let mut sql = Statement::new(FOUND);
     let found = sql.sql("c.business_id = ").bind(business).sql(" AND c.id = ").bind(id).first::<FoundChannel>(conn)?;
-    Ok(found.map(|found| found.connected(Vec::new())))
+    Ok(found.map(FoundChannel::connected))
 }
 
 /// Whether one of these names a channel. Queries: one.
@@ -210,10 +255,16 @@ pub fn any_exists(conn: &mut PgConnection, keys: &[ChannelKey]) -> Result<bool> 
         match key {
             ChannelKey::Number(number) => numbers.push(number.clone()),
             ChannelKey::Account(account) => accounts.push(account.clone()),
+            // What a loopback says of a channel that is gone stays unclaimed.
+            ChannelKey::Channel { .. } => {}
         }
     }
     let mut sql = Statement::new("SELECT EXISTS (");
-    sql.sql(FOUND).sql("(c.phone_number_id = ANY(").bind(numbers).sql(") OR c.account_id = ANY(").bind(accounts);
+    sql.sql(FOUND)
+        .sql("c.kind = 'whatsapp' AND (c.phone_number_id = ANY(")
+        .bind(numbers)
+        .sql(") OR c.account_id = ANY(")
+        .bind(accounts);
     sql.sql(")").sql(OF_ONE_BUSINESS).sql("))");
     Ok(sql.scalar(conn)?.unwrap_or(false))
 }
@@ -222,10 +273,15 @@ pub fn any_exists(conn: &mut PgConnection, keys: &[ChannelKey]) -> Result<bool> 
 fn of_key(key: &ChannelKey) -> Statement {
     let mut sql = Statement::new(FOUND);
     match key {
-        ChannelKey::Number(number) => sql.sql("c.phone_number_id = ").bind(number),
-        ChannelKey::Account(account) => {
-            sql.sql("c.account_id = ").bind(account).sql(OF_ONE_BUSINESS).sql(" ORDER BY c.created_at, c.id LIMIT 1")
+        ChannelKey::Number(number) => sql.sql("c.kind = 'whatsapp' AND c.phone_number_id = ").bind(number),
+        ChannelKey::Channel { business, id } => {
+            sql.sql("c.business_id = ").bind(*business).sql(" AND c.id = ").bind(*id)
         }
+        ChannelKey::Account(account) => sql
+            .sql("c.kind = 'whatsapp' AND c.account_id = ")
+            .bind(account)
+            .sql(OF_ONE_BUSINESS)
+            .sql(" ORDER BY c.created_at, c.id LIMIT 1"),
     };
     sql
 }

@@ -9,7 +9,7 @@ use super::inbound::{locks, waiting};
 use super::limits::MAX_BODY_LEN;
 use crate::auth::{Tenant, TenantSettings};
 use crate::base::error::Result;
-use crate::db::schema::{message_reactions, messages};
+use crate::db::schema::{message_attempts, message_reactions, messages};
 use crate::db::{SqlValue, Tx};
 use crate::resource::{
     Changeset, Field, FieldType, Hooks, PendingRow, Relation, Resource, RowVisibility, Search, Sort, ValidationErrors,
@@ -34,7 +34,7 @@ const KINDS: &[&str] = &[
     "system",
     "unknown",
 ];
-const STATUSES: &[&str] = &["received", "queued", "sent", "delivered", "read", "failed"];
+const STATUSES: &[&str] = &["received", "queued", "uncertain", "sent", "delivered", "read", "failed"];
 const ORIGINS: &[&str] = &["api", "channel", "phone_app", "history"];
 const MEDIA_STATES: &[&str] = &["pending", "stored", "gone", "refused"];
 const MAX_TOKENS: i64 = 2_147_483_647;
@@ -81,7 +81,7 @@ pub static MESSAGES: Resource = Resource {
             messages::status,
             STATUSES,
             r#""queued""#,
-            "How far it got; `received` if inbound, else `queued`, when left out.",
+            "How far it got; `received` if inbound, else `queued`, when left out. `uncertain`: it was handed to the channel, and no answer came.",
         )
         .not_null(),
         Field {
@@ -159,6 +159,7 @@ pub static MESSAGES: Resource = Resource {
         Relation::one("author_contact", "contacts", messages::author_contact_id, "Who of a group wrote it."),
         Relation::one("reply_to", "messages", messages::reply_to_id, "The message that it answers."),
         Relation::many("reactions", "message-reactions", message_reactions::message_id, "-reacted_at", "The reactions to it."),
+        Relation::many("attempts", "message-attempts", message_attempts::message_id, "-created_at", "The tries to send it, newest first."),
     ],
     sorts: &[Sort::column(messages::sent_at)],
     default_sort: "-sent_at",

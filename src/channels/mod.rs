@@ -1,5 +1,5 @@
 //! Conversations with customers and the channels that they run through. `secrets/` keeps the secrets of channels, `directory`
-//! finds a channel by what names it from outside, `whatsapp/` reads what WhatsApp delivers and `inbound/` applies it. The resources `channels.rs`, `conversations.rs` and `messages.rs`, and the processing of
+//! finds a channel by what names it from outside, `whatsapp/` speaks with WhatsApp, `inbound/` applies what it delivers, and `sending/` hands messages to it. The resources `channels.rs`, `conversations.rs` and `messages.rs`, and the processing of
 //! leads (`lead_processing/`), which writes conversations and messages.
 
 pub mod args;
@@ -13,4 +13,5 @@ mod limits;
 pub mod message_reactions;
 pub mod messages;
 pub mod secrets;
+pub mod sending;
 pub mod whatsapp;

@@ -610,6 +610,29 @@ diesel::table! {
 }
 
 diesel::table! {
+    message_attempts (business_id, id) {
+        business_id -> Uuid,
+        id -> Uuid,
+        message_id -> Uuid,
+        conversation_id -> Uuid,
+        channel_id -> Uuid,
+        number -> Integer,
+        place -> BigInt,
+        purpose -> Text,
+        state -> Text,
+        external_id -> Nullable<Text>,
+        error -> Nullable<Jsonb>,
+        tries -> Integer,
+        due_at -> Timestamptz,
+        claim -> BigInt,
+        finished_at -> Nullable<Timestamptz>,
+        version -> BigInt,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
     message_reactions (business_id, id) {
         business_id -> Uuid,
         id -> Uuid,
@@ -724,6 +747,14 @@ diesel::table! {
         hash -> Binary,
         used_at -> Nullable<Timestamptz>,
         created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    send_limits (business_id, id) {
+        business_id -> Uuid,
+        id -> Uuid,
+        free_at -> Timestamptz,
     }
 }
 

@@ -38,7 +38,9 @@ enum Needs {
 }
 
 /// Operations that not every resource has.
-const OTHERS: [(&str, Needs); 41] = [
+const OTHERS: [(&str, Needs); 43] = [
+    ("POST /api/v1/conversations/{id}/messages", Needs::Permission(Area::Crm, Action::Write)),
+    ("POST /api/v1/messages/{id}/retry", Needs::Permission(Area::Crm, Action::Write)),
     ("POST /api/v1/inbound-updates/{id}/application", Needs::Permission(Area::Channels, Action::Write)),
     ("POST /api/v1/channels/{id}/inbound-replays", Needs::Permission(Area::Channels, Action::Write)),
     ("GET /api/v1/channels/{id}/secrets", Needs::Permission(Area::Channels, Action::Read)),
@@ -109,6 +111,7 @@ impl Operation {
             name if name.ends_with("/batch/read") || name.ends_with("/batch/delete") => json!({ "ids": [self.victim] }),
             name if name.ends_with("/batch/update") => json!({ "items": [{ "id": self.victim, "metadata": {} }] }),
             name if name.ends_with("/secrets") => json!({ "kind": "app_secret", "value": "12345678" }),
+            name if name.ends_with("/conversations/{id}/messages") => json!({ "body": "Hi" }),
             name if name.ends_with("/inbound-replays") => json!({ "after": "2026-11-20T09:30:00Z" }),
             name if name.ends_with("/replays") => json!({ "after": 0 }),
             name if name.ends_with("/password-changes") => {

@@ -63,6 +63,7 @@ mod row_level_security;
 mod schema;
 mod secrets;
 mod seed;
+mod sending;
 mod sequencer;
 mod sign_in;
 mod slow_clients;

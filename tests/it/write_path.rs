@@ -9,13 +9,16 @@ use crate::support::Database;
 
 /// Tables of a business with an INSERT of their own, and the files that send it. Rows of resources that clients create are
 /// written by batches, of one row or of many; these have parts that no client sets, or no client at all.
-const OWN_INSERTS: [(&str, &[&str]); 24] = [
+const OWN_INSERTS: [(&str, &[&str]); 26] = [
     // What channels deliver, and only they.
     ("channel_secrets", &["channels/secrets/store.rs"]),
     ("contact_identities", &["channels/inbound/peers.rs"]),
     ("duplicate_proposals", &["channels/inbound/proposals.rs"]),
     ("inbound_updates", &["channels/inbound/parked.rs"]),
     ("message_reactions", &["channels/inbound/changes.rs"]),
+    // What is sent, and how fast.
+    ("message_attempts", &["channels/sending/attempts.rs"]),
+    ("send_limits", &["channels/sending/claim.rs"]),
     // Resources whose rows hold a secret, or whose row is another one's doing.
     ("api_keys", &["identity/api_keys/store.rs"]),
     ("invitations", &["identity/send_invitation.rs"]),

@@ -7,6 +7,7 @@ use super::update::InboundUpdate;
 use super::{changes, locks, new_message, waiting};
 use crate::auth::Tenant;
 use crate::base::error::Result;
+use crate::channels::sending::settle::{self, StatusOwner};
 use crate::db::Tx;
 
 /// Applies an update. One that is about a message which is not there waits for that; one in which a customer says something that
@@ -25,7 +26,18 @@ pub fn apply(tx: &mut Tx<'_>, tenant: &Tenant, delivered: &Delivered<'_>) -> Res
         InboundUpdate::Revocation(revocation) => &revocation.target,
     };
     locks::messages(tx, tenant, [target.as_str()])?;
-    match changes::find(tx, tenant, target)? {
+    let mut found = changes::find(tx, tenant, target)?;
+    if let (None, InboundUpdate::Status(status)) = (&found, delivered.update) {
+        match settle::owner(tx, tenant, delivered.channel.id, status)? {
+            StatusOwner::Message => {
+                waiting::apply(tx, tenant, &[target])?;
+                found = changes::find(tx, tenant, target)?;
+            }
+            StatusOwner::Attempt => return settle::note_failure(tx, tenant, status),
+            StatusOwner::Unknown => {}
+        }
+    }
+    match found {
         Some(found) => waiting::apply_to(tx, tenant, &found, delivered.update, &context),
         None => {
             #[cfg(feature = "mutants")]

@@ -68,15 +68,27 @@ struct Stored {
     received_at: DateTime<Utc>,
 }
 
-/// Stores a body; `is_claimed`: by this process, which applies it at once.
+/// When a body that is stored is applied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// At once, by this process, which has claimed it.
+    Claimed,
+    /// By any process, after so many seconds.
+    After(u32),
+}
+
+/// Stores a body.
 pub fn store(
     tx: &mut Tx<'_>,
     body: &Bytes,
     signed_by: Option<Uuid>,
     subjects: &Subjects,
-    is_claimed: bool,
+    turn: Turn,
 ) -> Result<InboundBody> {
-    let claim = i32::from(is_claimed);
+    let (claim, due_in) = match turn {
+        Turn::Claimed => (1, LEASE_SECONDS),
+        Turn::After(seconds) => (0, seconds),
+    };
     let mut sql = Statement::new(
         "INSERT INTO inbound_bodies (id, body, signed_by, number_ids, people, claim, attempts, due_at) VALUES (",
     );
@@ -88,7 +100,7 @@ pub fn store(
         .sql(", ")
         .bind(subjects.numbers.clone());
     sql.sql(", ").bind(subjects.people.clone()).sql(", ").bind(claim).sql(", ").bind(claim).sql(", now() + ");
-    sql.bind(if is_claimed { LEASE_SECONDS } else { 0 }).sql(" * interval '1 second') RETURNING id, received_at");
+    sql.bind(due_in).sql(" * interval '1 second') RETURNING id, received_at");
     let stored =
         sql.first::<Stored>(tx)?.ok_or_else(|| Error::Internal("a body that was stored is not there".into()))?;
     let Stored { id, received_at } = stored;

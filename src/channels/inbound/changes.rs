@@ -58,7 +58,7 @@ pub fn find(tx: &mut Tx<'_>, tenant: &Tenant, external_id: &str) -> Result<Optio
 pub fn react(
     tx: &mut Tx<'_>,
     tenant: &Tenant,
-    target: &Target,
+    message: Uuid,
     reaction: &Reaction,
     peer: Option<&ResolvedPeer>,
 ) -> Result<()> {
@@ -69,7 +69,7 @@ pub fn react(
     let mut sql = Statement::new(
         "INSERT INTO message_reactions AS r (business_id, id, message_id, reactor, contact_id, emoji, external_id, reacted_at, deleted_at) VALUES (",
     );
-    sql.bind(tenant.id()).sql(", ").bind(Uuid::now_v7()).sql(", ").bind(target.id).sql(", ").bind(reactor).sql(", ");
+    sql.bind(tenant.id()).sql(", ").bind(Uuid::now_v7()).sql(", ").bind(message).sql(", ").bind(reactor).sql(", ");
     sql.bind(peer.and_then(|peer| peer.contact_id)).sql(", ").bind(emoji.unwrap_or_default()).sql(", ");
     sql.bind(&reaction.external_id).sql(", ").bind(reaction.reacted_at).sql(", ").bind(removed_at);
     sql.sql(

@@ -8,7 +8,7 @@
 
 pub mod apply;
 pub mod bodies;
-mod changes;
+pub mod changes;
 mod delivered;
 mod dto;
 pub mod http;
@@ -22,7 +22,7 @@ mod proposals;
 pub mod purge;
 mod reapply;
 pub mod receiver;
-mod statuses;
+pub mod statuses;
 mod threads;
 pub mod update;
 pub mod waiting;

@@ -12,7 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use uuid::Uuid;
 
 use super::apply;
-use super::bodies::{self, BodyOutcome, InboundBody, MAX_CLAIMS, Subjects};
+use super::bodies::{self, BodyOutcome, InboundBody, MAX_CLAIMS, Subjects, Turn};
 use super::delivered::Delivered;
 use super::parked::{self, Parked};
 use super::update::InboundUpdate;
@@ -74,10 +74,10 @@ impl InboundReceiver {
     /// Stores `body`, and returns once it is committed and, where that takes a moment only, applied. `signed_by`: whose secret signed it;
     /// `None`: the operator's. Errors: 503 when it cannot be stored.
     pub async fn receive(self: &Arc<Self>, body: Bytes, signed_by: Option<Uuid>) -> Result<()> {
-        let subjects = self.subjects(&body).await?;
+        let subjects = self.subjects(&body, signed_by).await?;
         let permit = self.at_once.clone().try_acquire_owned().ok();
-        let is_claimed = permit.is_some();
-        let store = move |tx: &mut Tx<'_>| bodies::store(tx, &body, signed_by, &subjects, is_claimed);
+        let turn = if permit.is_some() { Turn::Claimed } else { Turn::After(0) };
+        let store = move |tx: &mut Tx<'_>| bodies::store(tx, &body, signed_by, &subjects, turn);
         let stored = self.db.unscoped().write("inbound_receive", store).await?;
         let Some(permit) = permit else {
             self.waker.wake();
@@ -91,15 +91,23 @@ impl InboundReceiver {
         Ok(())
     }
 
+    /// Stores what a channel within this service will deliver to `business` after so many seconds. Errors: 503.
+    pub async fn deliver_later(&self, body: Bytes, business: Uuid, seconds: u32) -> Result<()> {
+        let subjects = self.subjects(&body, Some(business)).await?;
+        let store =
+            move |tx: &mut Tx<'_>| bodies::store(tx, &body, Some(business), &subjects, Turn::After(seconds)).map(drop);
+        self.db.unscoped().write("inbound_deliver_later", store).await
+    }
+
     /// Of whom a body speaks: kept with it from the beginning, so that it is found whatever becomes of it. Errors: 503.
-    async fn subjects(&self, body: &Bytes) -> Result<Subjects> {
+    async fn subjects(&self, body: &Bytes, signed_by: Option<Uuid>) -> Result<Subjects> {
         let Ok(parsed) = lenient_json::parse(body) else {
             let numbers = [named_numbers(body), named_accounts(body)].concat();
             return Ok(Subjects { numbers, people: Vec::new() });
         };
         let (mut subjects, mut channels) = (Subjects::default(), KnownChannels::default());
         for item in webhook_body::items(&parsed) {
-            let channel = self.channel(&item, &mut channels).await?;
+            let channel = self.channel(&item, signed_by, &mut channels).await?;
             subjects.numbers.extend(item.phone_number_id.iter().chain(&item.account_id).cloned());
             if let Some(channel) = channel {
                 subjects.people.extend(people(channel.business.id, &item.raw));
@@ -178,10 +186,10 @@ impl InboundReceiver {
             }
             let stops =
                 |error: Error| BodyOutcome::Later { error: error.to_string(), next_item: place, is_counted: false };
-            let channel = match self.channel(&item, &mut channels).await {
+            let channel = match self.channel(&item, body.signed_by, &mut channels).await {
                 Ok(Some(channel)) => channel,
                 Ok(None) => {
-                    unclaimed.extend(key_of(&item));
+                    unclaimed.extend(key_of(&item, body.signed_by));
                     continue;
                 }
                 Err(error) => return later.unwrap_or_else(|| stops(error)),
@@ -211,8 +219,13 @@ impl InboundReceiver {
     }
 
     /// Finds the channel by the number; what names none concerns an account.
-    async fn channel(&self, item: &Item, known: &mut KnownChannels) -> Result<Option<Arc<ConnectedChannel>>> {
-        let Some(key) = key_of(item) else { return Ok(None) };
+    async fn channel(
+        &self,
+        item: &Item,
+        signed_by: Option<Uuid>,
+        known: &mut KnownChannels,
+    ) -> Result<Option<Arc<ConnectedChannel>>> {
+        let Some(key) = key_of(item, signed_by) else { return Ok(None) };
         if let Some(channel) = known.0.get(&key) {
             return Ok(channel.clone());
         }
@@ -259,7 +272,12 @@ impl InboundReceiver {
 #[derive(Default)]
 struct KnownChannels(HashMap<ChannelKey, Option<Arc<ConnectedChannel>>>);
 
-fn key_of(item: &Item) -> Option<ChannelKey> {
+/// What names the channel of an item in a body which this business, or the operator, has signed.
+fn key_of(item: &Item, signed_by: Option<Uuid>) -> Option<ChannelKey> {
+    let loopback = signed_by.zip(item.phone_number_id.as_deref());
+    if let Some(key) = loopback.and_then(|(business, number)| ChannelKey::of_loopback(business, number)) {
+        return Some(key);
+    }
     let number = item.phone_number_id.clone().map(ChannelKey::Number);
     number.or_else(|| item.account_id.clone().map(ChannelKey::Account))
 }

@@ -10,13 +10,12 @@ use crate::auth::Tenant;
 use crate::base::error::Result;
 use crate::base::timestamp;
 use crate::channels::conversations::totals;
+use crate::channels::whatsapp::error_codes::{ErrorPolicy, WINDOW_CLOSED};
 use crate::db::schema::messages;
 use crate::db::{Statement, Tx};
 
 /// Longest reason of a failure in characters.
 const MAX_REASON_LEN: usize = 500;
-/// WhatsApp's code for a message outside of the customer service window.
-const WINDOW_CLOSED: i64 = 131_047;
 
 /// How far a message came, and how.
 #[derive(Clone, Debug, PartialEq, QueryableByName)]
@@ -64,7 +63,7 @@ impl Delivery {
         let reason = text("details").or_else(|| text("title")).unwrap_or("The channel gives no reason.");
         self.failed_reason = Some(reason.chars().take(MAX_REASON_LEN).collect());
         self.error = Some(json!({
-            "code": error["code"], "title": error["title"], "details": error["details"], "retry": retry(&error["code"]), "at": at,
+            "code": error["code"], "title": error["title"], "details": error["details"], "retry": ErrorPolicy::of(&error["code"]).retry(), "at": at,
         }));
     }
 }
@@ -79,18 +78,6 @@ fn rank(status: &str) -> u8 {
         "delivered" => 3,
         "read" => 4,
         _ => 0,
-    }
-}
-
-/// How a message that failed with this code of the Cloud API may be sent again (Meta, "Error codes").
-fn retry(code: &Json) -> &'static str {
-    match code.as_i64().unwrap_or_default() {
-        1 | 2 | 4 | 80_007 | 130_429 | 131_000 | 131_016 | 131_048 | 131_056 | 131_057 | 133_004 => "later",
-        470 | WINDOW_CLOSED => "as_template",
-        131_049 => "after_a_day",
-        131_050 => "opted_out",
-        0 | 3 | 10 | 190 | 200 | 368 | 131_031 | 131_042 | 131_045 | 133_010 => "when_the_channel_works",
-        _ => "never",
     }
 }
 

@@ -159,7 +159,7 @@ fn merge_into(tx: &mut Tx<'_>, tenant: &Tenant, from: &Thread, into: &Thread) ->
     );
     sql.bind(into.id).sql(" WHERE business_id = ").bind(tenant.id()).sql(" AND conversation_id = ").bind(from.id);
     let moved = sql.sql(" RETURNING id, sent_at) SELECT id FROM moved ORDER BY sent_at, id").scalars::<Uuid>(tx)?;
-    for table in ["decisions", "notes"] {
+    for table in ["decisions", "notes", "message_attempts"] {
         let mut sql = Statement::new("UPDATE ");
         sql.ident(table).sql(" SET version = version + 1, updated_at = now(), conversation_id = ").bind(into.id);
         sql.sql(" WHERE business_id = ").bind(tenant.id()).sql(" AND conversation_id = ").bind(from.id).run(tx)?;

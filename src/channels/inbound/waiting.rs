@@ -13,6 +13,7 @@ use super::update::{Direction, InboundUpdate, Peer};
 use super::{peers, statuses};
 use crate::auth::Tenant;
 use crate::base::error::{Error, Result};
+use crate::channels::sending::settle;
 use crate::channels::whatsapp::webhook_item;
 use crate::db::{Statement, Tx};
 
@@ -64,7 +65,10 @@ pub fn apply_to(
     context: &PeerContext<'_>,
 ) -> Result<()> {
     match update {
-        InboundUpdate::Status(status) => statuses::apply(tx, tenant, target.id, status),
+        InboundUpdate::Status(status) => {
+            statuses::apply(tx, tenant, target.id, status)?;
+            settle::note_failure(tx, tenant, status)
+        }
         InboundUpdate::Reaction(reaction) => {
             let peer = match reaction.direction {
                 Direction::Inbound => {
@@ -76,7 +80,7 @@ pub fn apply_to(
             if reaction.direction == Direction::Inbound && peer.is_none() {
                 return Err(Error::conflict("conflict", "Nothing says who reacted."));
             }
-            changes::react(tx, tenant, target, reaction, peer.as_ref())
+            changes::react(tx, tenant, target.id, reaction, peer.as_ref())
         }
         InboundUpdate::Edit(edit) => changes::edit(tx, tenant, target, edit),
         InboundUpdate::Revocation(revocation) => changes::revoke(tx, tenant, target, revocation),

@@ -1,8 +1,11 @@
-//! WhatsApp's Cloud API. `webhook` receives what it delivers, signed as `signature` verifies. `webhook_body` takes a body apart, and
+//! WhatsApp's Cloud API. `cloud_api` hands messages to it through the HTTP client `graph`; `error_codes` says what its errors mean. `webhook` receives what it delivers, signed as `signature` verifies. `webhook_body` takes a body apart, and
 //! `webhook_item` reads each item (its `content`, the `webhook_peer`, JSON members by `webhook_members`) into what any channel reports.
 //! `lenient_json` parses what PostgreSQL could not store, `safe_file_name` makes names of files harmless.
 
+pub mod cloud_api;
 pub mod content;
+pub mod error_codes;
+pub mod graph;
 pub mod lenient_json;
 pub mod safe_file_name;
 pub mod signature;

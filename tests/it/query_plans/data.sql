@@ -145,3 +145,9 @@ SELECT pg_temp.business_id(i), pg_temp.row_id(14, i), pg_temp.other(8, i, 1000),
     CASE WHEN i / 20 % 4 = 1 THEN pg_temp.other(1, i, 50) END, CASE WHEN i % 10 = 0 THEN 'image' ELSE 'text' END, 'Please bring ' || pg_temp.word(i / 3) || ' and ' || pg_temp.word(i / 60),
     CASE WHEN i % 2 = 0 THEN 'wamid.' || i END, (ARRAY['received', 'read', 'received', 'delivered'])[1 + i / 20 % 4], pg_temp.born(i, 1000000), pg_temp.born(i, 1000000), pg_temp.born(i, 1000000), pg_temp.gone(i)
 FROM generate_series(0, 999999) AS i
+
+-- table: message_attempts
+INSERT INTO message_attempts (business_id, id, message_id, conversation_id, channel_id, number, state, external_id, created_at)
+SELECT pg_temp.business_id(i), pg_temp.row_id(26, i), pg_temp.other(14, i, 5000), pg_temp.other(8, i, 1000), pg_temp.other(20, i, 500), 1 + i / 100000,
+    CASE WHEN i % 50 = 0 THEN 'queued' ELSE 'accepted' END, CASE WHEN i % 50 > 0 THEN 'wamid.a' || i END, pg_temp.born(i, 10000)
+FROM generate_series(0, 9999) AS i ON CONFLICT DO NOTHING

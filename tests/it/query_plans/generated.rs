@@ -8,7 +8,7 @@ use rapport::resource::{Cardinality, Field, FieldType, Resource};
 const ROWS: u32 = 10_000;
 
 /// The numbers that begin the ids of tables which `data.sql` fills or refers to, and how many times twenty rows they have.
-const NUMBERS: [(&str, u32, u32); 17] = [
+const NUMBERS: [(&str, u32, u32); 18] = [
     ("users", 1, 50),
     ("companies", 4, 1000),
     ("contacts", 5, 1000),
@@ -26,6 +26,7 @@ const NUMBERS: [(&str, u32, u32); 17] = [
     ("duplicate_proposals", 23, 500),
     ("inbound_updates", 24, 500),
     ("message_reactions", 25, 500),
+    ("message_attempts", 26, 500),
 ];
 
 /// The first number for the ids of other tables.

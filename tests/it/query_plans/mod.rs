@@ -27,9 +27,14 @@ use questions::Question;
 const MERGED_TAIL: &str = " Merge Append Index Scan:audit_log_created_at_idx";
 
 /// Indexes that no read of the API uses, with the reason.
-const FOR_WRITES: [(&str, &str); 41] = [
+const FOR_WRITES: [(&str, &str); 46] = [
     ("conversations_peer_id_idx", "what a channel delivers of the past goes on in a closed conversation"),
     ("inbound_updates_people_idx", "who is forgotten is forgotten here, too"),
+    ("message_attempts_external_id_idx", "a status of an earlier attempt is known by it"),
+    ("message_attempts_open_idx", "whether an older one is on its way, decides whether it is its turn"),
+    ("message_attempts_due_at_idx", "what is due is claimed by it"),
+    ("message_attempts_uncertain_idx", "what no status has settled is given up by it"),
+    ("send_limits_free_at_idx", "limits that are over are forgotten by it"),
     ("conversations_can_reply_idx", "windows that end are found by it"),
     ("inbound_bodies_number_ids_idx", "who connects a number gets what came for it"),
     ("inbound_bodies_people_idx", "who is forgotten is forgotten here, too"),

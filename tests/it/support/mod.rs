@@ -2,6 +2,7 @@
 
 mod cases;
 mod client;
+pub mod graph;
 pub mod post;
 mod program;
 pub mod provider;

@@ -58,6 +58,9 @@ impl Samples {
         if WRITTEN_BY_CHANNELS.contains(&resource.plural) {
             self.receive();
         }
+        if resource.plural == "message-attempts" {
+            self.send();
+        }
         if resource.plural == "imports" {
             let file = format!("Vorname,E-Mail\nAnna,anna{}@example.com\n", Uuid::now_v7());
             return self
@@ -73,6 +76,16 @@ impl Samples {
             return self.client.get(&format!("memberships/{id}")).expect(200).json;
         }
         self.client.get(resource.path()).expect(200).rows()[0].clone()
+    }
+
+    /// Queues a message to a loopback.
+    fn send(&mut self) {
+        let channel = self.client.make("channels", json!({ "kind": "loopback", "name": "Trying out" }));
+        self.number += 1;
+        let unique = self.people.as_u128() % 10_u128.pow(8) + self.number as u128;
+        let talk = json!({ "channel": "whatsapp", "channel_id": channel, "address": format!("+4917{unique:09}") });
+        let thread = self.client.make("conversations", talk);
+        self.client.create(&format!("conversations/{thread}/messages"), json!({ "body": "Hi" }));
     }
 
     /// Has a number of WhatsApp receive what makes a row of each resource that channels write: a message with a reaction, a status of an

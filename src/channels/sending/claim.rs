@@ -1,0 +1,320 @@
+//! Claims due attempts for this process. A claim is a lease by the database's clock: one whose process died was handed over or not, which
+//! nobody knows, so it becomes uncertain and is not sent again.
+//!
+//! Of a conversation only its oldest open attempt is claimed, so its messages are sent in their order.
+
+use std::collections::{BTreeMap, HashMap};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use diesel::QueryableByName;
+use diesel::sql_types::{BigInt, Bool, Integer, Jsonb, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use serde_json::Value as Json;
+use uuid::Uuid;
+
+use super::outbound::{Outbound, OutboundContent, Recipient};
+use super::pace::Pace;
+use crate::background::Slots;
+use crate::base::error::Result;
+use crate::db::{Statement, Tx};
+
+/// How long a claim lasts, in seconds: longer than a channel may take to answer.
+const LEASE_SECONDS: i64 = 45;
+/// Attempts without an outcome that are settled at once.
+const MAX_SETTLED: u32 = 50;
+
+/// An attempt that this process has claimed.
+#[derive(Clone, Debug, QueryableByName)]
+pub struct ClaimedAttempt {
+    #[diesel(sql_type = SqlUuid)]
+    pub business_id: Uuid,
+    #[diesel(sql_type = SqlUuid)]
+    pub id: Uuid,
+    #[diesel(sql_type = SqlUuid)]
+    pub message_id: Uuid,
+    #[diesel(sql_type = SqlUuid)]
+    pub channel_id: Uuid,
+    #[diesel(sql_type = Integer)]
+    pub number: i32,
+    #[diesel(sql_type = Text)]
+    pub purpose: String,
+    /// Number of the claim: another process that claims it has a larger one.
+    #[diesel(sql_type = BigInt)]
+    pub claim: i64,
+    #[diesel(sql_type = Integer)]
+    pub tries: i32,
+    /// Whether its process died while it was sent.
+    #[diesel(sql_type = Bool)]
+    pub is_orphaned: bool,
+    /// Whether the message, or its conversation, was deleted meanwhile.
+    #[diesel(sql_type = Bool)]
+    pub is_deleted: bool,
+    #[diesel(sql_type = Text)]
+    pub channel_kind: String,
+    #[diesel(sql_type = Text)]
+    kind: String,
+    #[diesel(sql_type = Nullable<Text>)]
+    body: Option<String>,
+    #[diesel(sql_type = Nullable<Jsonb>)]
+    media: Option<Json>,
+    #[diesel(sql_type = Nullable<Jsonb>)]
+    payload: Option<Json>,
+    #[diesel(sql_type = Nullable<Text>)]
+    target: Option<String>,
+    #[diesel(sql_type = Nullable<Text>)]
+    emoji: Option<String>,
+    #[diesel(sql_type = Nullable<Text>)]
+    reply_to: Option<String>,
+    #[diesel(sql_type = Text)]
+    address: String,
+    #[diesel(sql_type = Bool)]
+    is_group: bool,
+}
+
+impl ClaimedAttempt {
+    /// Returns what is handed over. Errors: why nothing can be.
+    pub fn outbound(&self) -> std::result::Result<Outbound, String> {
+        if self.is_deleted {
+            return Err("It was deleted before it was sent.".to_owned());
+        }
+        let recipient = Recipient::of_address(&self.address, self.is_group)
+            .ok_or_else(|| "Nothing can be sent to the address of this conversation.".to_owned())?;
+        let content = match self.is_reaction() {
+            true => OutboundContent::Reaction {
+                target: self.target.clone().ok_or_else(|| "The message has no id on the channel.".to_owned())?,
+                emoji: self.emoji.clone(),
+            },
+            false => OutboundContent::Message {
+                kind: self.kind.clone(),
+                body: self.body.clone(),
+                media: self.media.clone(),
+                payload: self.payload.clone(),
+            },
+        };
+        let reply_to = self.reply_to.clone().filter(|_| !self.is_reaction());
+        Ok(Outbound { message_id: self.message_id, number: self.number.into(), recipient, content, reply_to })
+    }
+
+    pub fn is_reaction(&self) -> bool {
+        self.purpose == "reaction"
+    }
+}
+
+/// What was claimed.
+pub struct Claims {
+    pub attempts: Vec<ClaimedAttempt>,
+    /// When a channel that has more to send is free again.
+    pub next_at: Option<DateTime<Utc>>,
+}
+
+/// An attempt that may be claimed, locked.
+#[derive(QueryableByName)]
+struct Candidate {
+    #[diesel(sql_type = SqlUuid)]
+    business_id: Uuid,
+    #[diesel(sql_type = SqlUuid)]
+    id: Uuid,
+    #[diesel(sql_type = SqlUuid)]
+    channel_id: Uuid,
+    #[diesel(sql_type = SqlUuid)]
+    conversation_id: Uuid,
+    #[diesel(sql_type = Bool)]
+    is_orphaned: bool,
+    #[diesel(sql_type = Integer)]
+    messages_per_second: i32,
+    #[diesel(sql_type = Timestamptz)]
+    now: DateTime<Utc>,
+}
+
+/// The states of an attempt that is not over.
+const OPEN: &str = "state IN ('queued', 'sending')";
+
+/// Claims due attempts: of each channel as many as it has free slots and its pace allows. Queries: five, whatever is due.
+pub fn claim(tx: &mut Tx<'_>, free: usize, slots: &Slots) -> Result<Claims> {
+    let candidates = candidates(free, slots).load::<Candidate>(tx)?;
+    let Some(now) = candidates.first().map(|candidate| candidate.now) else {
+        return Ok(Claims { attempts: Vec::new(), next_at: None });
+    };
+    let mut free_at = lock_limits(tx, &candidates, now)?;
+    let (mut taken, mut postponed, mut next_at) = (Vec::new(), Vec::new(), None::<DateTime<Utc>>);
+    for candidate in &candidates {
+        if candidate.is_orphaned {
+            // Nothing is sent.
+            taken.push(candidate);
+            continue;
+        }
+        let at = |id: Uuid| free_at.get(&(candidate.business_id, id)).copied().unwrap_or(now);
+        let (mut channel, mut pair) = (at(candidate.channel_id), at(candidate.conversation_id));
+        if let Err(later) = Pace::of_pair().take(&mut pair, now) {
+            postponed.push((candidate, later));
+            continue;
+        }
+        if let Err(later) = Pace::of_channel(candidate.messages_per_second.into()).take(&mut channel, now) {
+            next_at = Some(next_at.map_or(later, |known| known.min(later)));
+            continue;
+        }
+        free_at.insert((candidate.business_id, candidate.channel_id), channel);
+        free_at.insert((candidate.business_id, candidate.conversation_id), pair);
+        taken.push(candidate);
+    }
+    store_limits(tx, &free_at)?;
+    postpone(tx, &postponed)?;
+    Ok(Claims { attempts: take(tx, &taken)?, next_at })
+}
+
+/// Selects due attempts that are the oldest of their conversations: first the channels that have any (a loose index scan), then of each
+/// active one as many as it has free slots. Locks them; those that another process has locked are left out. (Rows to lock are found by
+/// id: `state || ''` keeps the indexes of open attempts out of it.)
+fn candidates(free: usize, slots: &Slots) -> Statement {
+    let busy = slots.taken();
+    let mut sql =
+        Statement::new("WITH RECURSIVE pending AS ((SELECT business_id, channel_id FROM message_attempts WHERE ");
+    sql.sql(OPEN).sql(
+        " ORDER BY business_id, channel_id LIMIT 1) UNION ALL SELECT n.business_id, n.channel_id FROM pending p CROSS JOIN LATERAL (\
+         SELECT business_id, channel_id FROM message_attempts WHERE ",
+    );
+    sql.sql(OPEN).sql(
+        " AND (business_id, channel_id) > (p.business_id, p.channel_id) ORDER BY business_id, channel_id LIMIT 1) n), \
+         busy AS MATERIALIZED (SELECT * FROM unnest(",
+    );
+    sql.bind(busy.iter().map(|((owner, _), _)| *owner).collect::<Vec<_>>()).sql(", ");
+    sql.bind(busy.iter().map(|((_, channel), _)| *channel).collect::<Vec<_>>()).sql(", ");
+    sql.bind(busy.iter().map(|(_, count)| *count as i64).collect::<Vec<_>>());
+    sql.sql(
+        ") AS b (business_id, channel_id, taken)), due AS MATERIALIZED (\
+         SELECT a.business_id, a.id, a.due_at, c.messages_per_second FROM pending p \
+         JOIN channels c ON c.business_id = p.business_id AND c.id = p.channel_id AND c.state = 'active' AND c.deleted_at IS NULL \
+         LEFT JOIN busy b ON b.business_id = p.business_id AND b.channel_id = p.channel_id CROSS JOIN LATERAL (\
+         SELECT a.business_id, a.id, a.due_at FROM message_attempts a WHERE a.business_id = p.business_id AND a.channel_id = p.channel_id AND a.",
+    );
+    sql.sql(OPEN)
+        .sql(
+            " AND a.due_at <= now() AND NOT EXISTS (SELECT FROM message_attempts o WHERE o.business_id = a.business_id \
+              AND o.conversation_id = a.conversation_id AND o.place < a.place AND o.",
+        )
+        .sql(OPEN)
+        .sql(") ORDER BY a.due_at LIMIT greatest(0, ")
+        .bind(slots.most_each as i64);
+    sql.sql(" - coalesce(b.taken, 0))) a ORDER BY a.due_at LIMIT ").bind(free as i64).sql(
+        ") SELECT l.business_id, l.id, l.channel_id, l.conversation_id, l.state = 'sending' AS is_orphaned, d.messages_per_second, now() AS now \
+         FROM due d CROSS JOIN LATERAL (SELECT a.* FROM message_attempts a WHERE a.business_id = d.business_id AND a.id = d.id \
+         AND a.state || '' IN ('queued', 'sending') AND a.due_at <= now() FOR NO KEY UPDATE SKIP LOCKED) l ORDER BY d.due_at",
+    );
+    sql
+}
+
+/// From when on channels and conversations are free, by business and id.
+type FreeAt = BTreeMap<(Uuid, Uuid), DateTime<Utc>>;
+
+/// Locks and returns the limits of the candidates' channels and conversations, in the order of their keys.
+fn lock_limits(tx: &mut Tx<'_>, candidates: &[Candidate], now: DateTime<Utc>) -> Result<FreeAt> {
+    #[derive(QueryableByName)]
+    struct Limit {
+        #[diesel(sql_type = SqlUuid)]
+        business_id: Uuid,
+        #[diesel(sql_type = SqlUuid)]
+        id: Uuid,
+        #[diesel(sql_type = Timestamptz)]
+        free_at: DateTime<Utc>,
+    }
+    let keys: FreeAt = candidates
+        .iter()
+        .flat_map(|candidate| [candidate.channel_id, candidate.conversation_id].map(|id| (candidate.business_id, id)))
+        .map(|key| (key, now))
+        .collect();
+    // The update that changes nothing locks the row, and returns it.
+    let mut sql = Statement::new("INSERT INTO send_limits AS l (business_id, id, free_at) SELECT * FROM unnest(");
+    bind_limits(&mut sql, &keys);
+    sql.sql(") ORDER BY 1, 2 ON CONFLICT (business_id, id) DO UPDATE SET free_at = l.free_at RETURNING business_id, id, free_at");
+    let limits = sql.load::<Limit>(tx)?;
+    Ok(limits.into_iter().map(|limit| ((limit.business_id, limit.id), limit.free_at)).collect())
+}
+
+fn store_limits(tx: &mut Tx<'_>, limits: &FreeAt) -> Result<()> {
+    let mut sql = Statement::new("UPDATE send_limits l SET free_at = n.free_at FROM unnest(");
+    bind_limits(&mut sql, limits);
+    sql.sql(") AS n (business_id, id, free_at) WHERE l.business_id = n.business_id AND l.id = n.id AND l.free_at <> n.free_at");
+    sql.run(tx)?;
+    Ok(())
+}
+
+fn bind_limits(sql: &mut Statement, limits: &FreeAt) {
+    sql.bind(limits.keys().map(|(business, _)| *business).collect::<Vec<_>>()).sql(", ");
+    sql.bind(limits.keys().map(|(_, id)| *id).collect::<Vec<_>>()).sql(", ");
+    sql.bind(limits.values().copied().collect::<Vec<_>>());
+}
+
+/// Has attempts wait for their person's turn.
+fn postpone(tx: &mut Tx<'_>, postponed: &[(&Candidate, DateTime<Utc>)]) -> Result<()> {
+    if postponed.is_empty() {
+        return Ok(());
+    }
+    let mut sql = Statement::new(
+        "UPDATE message_attempts a SET due_at = n.due_at, version = a.version + 1, updated_at = now() FROM unnest(",
+    );
+    sql.bind(postponed.iter().map(|(candidate, _)| candidate.business_id).collect::<Vec<_>>()).sql(", ");
+    sql.bind(postponed.iter().map(|(candidate, _)| candidate.id).collect::<Vec<_>>()).sql(", ");
+    sql.bind(postponed.iter().map(|(_, later)| *later).collect::<Vec<_>>());
+    sql.sql(") AS n (business_id, id, due_at) WHERE a.business_id = n.business_id AND a.id = n.id").run(tx)?;
+    Ok(())
+}
+
+/// Takes attempts, and returns them with what they hand over.
+fn take(tx: &mut Tx<'_>, taken: &[&Candidate]) -> Result<Vec<ClaimedAttempt>> {
+    if taken.is_empty() {
+        return Ok(Vec::new());
+    }
+    let orphaned: HashMap<(Uuid, Uuid), bool> =
+        taken.iter().map(|candidate| ((candidate.business_id, candidate.id), candidate.is_orphaned)).collect();
+    let mut sql = Statement::new(
+        "WITH taken AS (UPDATE message_attempts a SET state = 'sending', claim = a.claim + 1, due_at = now() + ",
+    );
+    sql.number(LEASE_SECONDS).sql(" * interval '1 second', version = a.version + 1, updated_at = now() FROM unnest(");
+    sql.bind(taken.iter().map(|candidate| candidate.business_id).collect::<Vec<_>>()).sql(", ");
+    sql.bind(taken.iter().map(|candidate| candidate.id).collect::<Vec<_>>());
+    sql.sql(") AS n (business_id, id) WHERE a.business_id = n.business_id AND a.id = n.id RETURNING a.*) ")
+        .append(contents());
+    let mut attempts = sql.load::<ClaimedAttempt>(tx)?;
+    for attempt in &mut attempts {
+        attempt.is_orphaned = orphaned.get(&(attempt.business_id, attempt.id)).copied().unwrap_or_default();
+    }
+    Ok(attempts)
+}
+
+/// Selects the attempts `taken` with what they hand over.
+fn contents() -> Statement {
+    Statement::new(
+        "SELECT a.business_id, a.id, a.message_id, a.channel_id, a.number, a.purpose, a.claim, a.tries, false AS is_orphaned, \
+         m.deleted_at IS NOT NULL OR v.deleted_at IS NOT NULL AS is_deleted, c.kind AS channel_kind, \
+         m.kind, m.body, m.media, m.payload, m.external_id AS target, (SELECT r.emoji FROM message_reactions r \
+             WHERE r.business_id = a.business_id AND r.message_id = a.message_id AND r.reactor = 'business' AND r.deleted_at IS NULL) AS emoji, \
+         (SELECT o.external_id FROM messages o WHERE o.business_id = a.business_id AND o.id = m.reply_to_id) AS reply_to, \
+         v.address, EXISTS (SELECT FROM contact_identities i WHERE i.business_id = a.business_id AND i.peer_id = v.peer_id AND i.kind = 'group') AS is_group \
+         FROM taken a JOIN messages m ON m.business_id = a.business_id AND m.id = a.message_id \
+         JOIN conversations v ON v.business_id = a.business_id AND v.id = a.conversation_id \
+         JOIN channels c ON c.business_id = a.business_id AND c.id = a.channel_id ORDER BY a.place",
+    )
+}
+
+/// Claims uncertain attempts whose time is over. Queries: one.
+pub fn claim_uncertain(tx: &mut Tx<'_>) -> Result<Vec<ClaimedAttempt>> {
+    let mut sql = Statement::new("WITH taken AS (UPDATE message_attempts SET claim = claim + 1, due_at = now() + ");
+    sql.number(LEASE_SECONDS).sql(
+        " * interval '1 second' WHERE state = 'uncertain' AND (business_id, id) IN (SELECT business_id, id FROM message_attempts \
+         WHERE state = 'uncertain' AND due_at <= now() ORDER BY due_at LIMIT ",
+    );
+    sql.number(MAX_SETTLED).sql(" FOR NO KEY UPDATE SKIP LOCKED) RETURNING *) ").append(contents());
+    Ok(sql.load(tx)?)
+}
+
+/// Forgets limits that allow everything again. Queries: one.
+pub fn purge_limits(tx: &mut Tx<'_>, most: u32) -> Result<usize> {
+    let mut sql = Statement::new(
+        "DELETE FROM send_limits WHERE (business_id, id) IN (SELECT business_id, id FROM send_limits WHERE free_at < now() ORDER BY free_at LIMIT ",
+    );
+    Ok(sql.number(most).sql(" FOR UPDATE SKIP LOCKED)").run(tx)?)
+}
+
+/// How long until `at`, at least a moment.
+pub fn until(at: DateTime<Utc>) -> std::time::Duration {
+    (at - Utc::now()).max(TimeDelta::milliseconds(1)).to_std().unwrap_or_default()
+}

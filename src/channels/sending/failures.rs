@@ -1,0 +1,44 @@
+//! Failures of messages, as people see them.
+
+use chrono::Utc;
+use serde_json::{Value as Json, json};
+use uuid::Uuid;
+
+use crate::auth::Tenant;
+use crate::base::error::Result;
+use crate::channels::inbound::statuses;
+use crate::channels::inbound::update::{Peer, StatusUpdate};
+use crate::channels::whatsapp::error_codes::ErrorPolicy;
+use crate::db::{Statement, Tx};
+
+/// Adds to an error how the message may be sent again.
+pub fn with_retry(error: &Json) -> Json {
+    let mut error = error.clone();
+    error["retry"] = json!(ErrorPolicy::of(&error["code"]).retry());
+    error
+}
+
+/// Fails a message, as a status of its channel does.
+pub fn fail_message(tx: &mut Tx<'_>, tenant: &Tenant, message: Uuid, error: &Json) -> Result<()> {
+    let update = StatusUpdate {
+        target: String::new(),
+        status: "failed",
+        occurred_at: Utc::now(),
+        recipient: Peer::default(),
+        is_of_group: false,
+        error: Some(error.clone()),
+        pricing: None,
+        callback_data: None,
+    };
+    statuses::apply(tx, tenant, message, &update)
+}
+
+/// Takes the business' reaction to a message back, which the customer does not see. Queries: one.
+pub fn take_reaction_back(tx: &mut Tx<'_>, tenant: &Tenant, message: Uuid) -> Result<()> {
+    let mut sql = Statement::new(
+        "UPDATE message_reactions SET deleted_at = now(), version = version + 1, updated_at = now() \
+         WHERE deleted_at IS NULL AND reactor = 'business' AND business_id = ",
+    );
+    sql.bind(tenant.id()).sql(" AND message_id = ").bind(message).run(tx)?;
+    Ok(())
+}

@@ -1,0 +1,151 @@
+//! The HTTP client of Meta's Graph API. Whether a request has reached Meta is the first thing to know of one that failed: what may have
+//! been done is not done again.
+
+use std::error::Error as StdError;
+use std::time::Duration;
+
+use serde_json::Value as Json;
+use url::Url;
+
+use crate::base::options::Secret;
+use crate::channels::sending::outbound::Refusal;
+
+/// How long an answer may take. Meta answers within two seconds mostly.
+const TIMEOUT: Duration = Duration::from_secs(30);
+/// How long connecting may take: then nothing was sent.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest answer that is read, in bytes: a page of templates has some 200 KiB.
+const MAX_ANSWER_BYTES: usize = 4 * 1024 * 1024;
+/// Longest text of an answer that is no JSON, in characters, as it is shown to people.
+const MAX_EXCERPT_LEN: usize = 200;
+
+/// Why a request has no result.
+#[derive(Clone, Debug)]
+pub enum GraphError {
+    /// Nothing reached Meta: the name was not resolved, the connection or TLS failed.
+    NotSent(String),
+    /// It may have been done: no answer came, or one that says nothing.
+    Unknown(String),
+    /// Meta did not do it, and says why.
+    Refused(Refusal),
+}
+
+impl std::fmt::Display for GraphError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::NotSent(text) | Self::Unknown(text) => f.write_str(text),
+            Self::Refused(refusal) => {
+                let details = refusal.details.as_ref().map(|details| format!(": {details}")).unwrap_or_default();
+                write!(f, "{} (code {}){details}", refusal.title, refusal.code)
+            }
+        }
+    }
+}
+
+/// Asks the Graph API.
+#[derive(Clone, Debug)]
+pub struct GraphClient {
+    http: reqwest::Client,
+    /// With the version, without a slash at its end.
+    base: String,
+}
+
+impl GraphClient {
+    /// Creates a client of the API at `base`, such as `https://graph.facebook.com/v24.0`. Errors: the system's certificates cannot be
+    /// read.
+    pub fn new(base: &Url) -> Result<Self, String> {
+        let http = reqwest::Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .timeout(TIMEOUT)
+            .pool_idle_timeout(Duration::from_secs(30))
+            .user_agent(concat!("rapport/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .map_err(|error| error.to_string())?;
+        Ok(Self { http, base: base.as_str().trim_end_matches('/').to_owned() })
+    }
+
+    /// Posts a JSON body to `path` below the base, and returns the answer.
+    pub async fn post(&self, path: &str, token: &Secret, body: &Json) -> Result<Json, GraphError> {
+        let request = self.http.post(format!("{}/{path}", self.base)).json(body);
+        self.ask(request, token).await
+    }
+
+    /// Gets `path` below the base with this query.
+    pub async fn get(&self, path: &str, query: &[(&str, &str)], token: &Secret) -> Result<Json, GraphError> {
+        let url = format!("{}/{path}", self.base);
+        let url = Url::parse_with_params(&url, query).map_err(|error| GraphError::NotSent(error.to_string()))?;
+        self.ask(self.http.get(url), token).await
+    }
+
+    async fn ask(&self, request: reqwest::RequestBuilder, token: &Secret) -> Result<Json, GraphError> {
+        let mut answer = request.bearer_auth(token.expose()).send().await.map_err(|error| failure(&error))?;
+        let status = answer.status();
+        let mut body = Vec::new();
+        while let Some(chunk) = answer.chunk().await.map_err(|error| GraphError::Unknown(why(&error)))? {
+            if body.len() + chunk.len() > MAX_ANSWER_BYTES {
+                return Err(GraphError::Unknown(format!("The answer is longer than {MAX_ANSWER_BYTES} bytes.")));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        let parsed = serde_json::from_slice::<Json>(&body);
+        if let Some(refusal) = parsed.as_ref().ok().and_then(|json| refusal(&json["error"])) {
+            return Err(GraphError::Refused(refusal));
+        }
+        match parsed {
+            Ok(json) if status.is_success() => Ok(json),
+            _ if status.is_client_error() && status != reqwest::StatusCode::REQUEST_TIMEOUT => {
+                Err(GraphError::Refused(refusal_of_status(status, &body)))
+            }
+            _ => Err(GraphError::Unknown(format!("The answer was {status}: {}", excerpt(&body)))),
+        }
+    }
+}
+
+/// Reads the member `error` of an answer (Meta, "Handling errors").
+fn refusal(error: &Json) -> Option<Refusal> {
+    let code = error.get("code").filter(|code| code.is_i64())?;
+    let text = |value: &Json| value.as_str().filter(|text| !text.trim().is_empty()).map(str::to_owned);
+    let title = text(&error["message"]).or_else(|| text(&error["title"]));
+    Some(Refusal {
+        code: code.clone(),
+        title: title.unwrap_or_else(|| "The channel gives no reason.".to_owned()),
+        details: text(&error["error_data"]["details"]).or_else(|| text(&error["error_user_msg"])),
+    })
+}
+
+/// A refusal that no error object explains, of a proxy for example. Too many requests pass; what is not authenticated needs people.
+fn refusal_of_status(status: reqwest::StatusCode, body: &[u8]) -> Refusal {
+    let code = match status.as_u16() {
+        429 => Json::from(80_007),
+        401 | 403 => Json::from(190),
+        _ => Json::Null,
+    };
+    Refusal { code, title: format!("The answer was {status}."), details: Some(excerpt(body)) }
+}
+
+fn excerpt(body: &[u8]) -> String {
+    String::from_utf8_lossy(body).chars().filter(|c| !c.is_control()).take(MAX_EXCERPT_LEN).collect()
+}
+
+fn failure(error: &reqwest::Error) -> GraphError {
+    // Resolving, connecting and TLS; all before a byte of the request is sent.
+    if error.is_connect() || error.is_builder() {
+        GraphError::NotSent(why(error))
+    } else {
+        GraphError::Unknown(why(error))
+    }
+}
+
+/// Describes the error by its innermost cause, without the address.
+fn why(error: &reqwest::Error) -> String {
+    if error.is_timeout() && !error.is_connect() {
+        return format!("There was no answer within {} s.", TIMEOUT.as_secs());
+    }
+    let mut innermost: &dyn StdError = error;
+    while let Some(cause) = innermost.source() {
+        innermost = cause;
+    }
+    innermost.to_string().chars().filter(|c| !c.is_control()).take(MAX_EXCERPT_LEN).collect()
+}

@@ -1,0 +1,148 @@
+//! Attempts: in their order, as fast as the channel takes them, and once, whichever process dies.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::{NUMBER, attempts_of, begun_by, connect, message, say, start, until_status};
+use crate::channels::KEY;
+use crate::support::Program;
+use crate::support::graph::{Graph, Reply};
+use crate::support::whatsapp::{APP_SECRET, VERIFY_TOKEN, body, post};
+use crate::support::{Client, Database, make_business, make_key, until};
+
+/// Two processes that send for one business.
+struct Pair {
+    database: Database,
+    processes: Vec<Program>,
+    key: String,
+}
+
+impl Pair {
+    fn start(graph_url: &str) -> Self {
+        let database = Database::create();
+        let business = make_business(&database, "acme");
+        let key = make_key(&database, business, rapport::auth::Role::Owner);
+        let settings = [
+            ("DATABASE_URL", database.url.as_str()),
+            ("RAPPORT_WHATSAPP_APP_SECRET", APP_SECRET),
+            ("RAPPORT_WHATSAPP_VERIFY_TOKEN", VERIFY_TOKEN),
+            ("RAPPORT_WHATSAPP_API_URL", graph_url),
+            ("RAPPORT_SEALING_KEY", KEY),
+        ];
+        let processes: Vec<Program> = (0..2).map(|_| Program::serve(&settings)).collect();
+        processes.iter().for_each(Program::until_ready);
+        Self { database, processes, key }
+    }
+
+    fn client(&self, place: usize) -> Client {
+        self.processes[place].client(&self.key)
+    }
+
+    /// Conversations whose windows are open.
+    fn threads(&self, count: usize) -> Vec<String> {
+        let api = self.client(0);
+        connect(&api);
+        let make = |place: usize| {
+            let address = format!("+44770090{place:04}");
+            api.make("conversations", json!({ "channel": "whatsapp", "address": address }))
+        };
+        let threads = (0..count).map(make).collect();
+        self.database.run("UPDATE conversations SET window_expires_at = now() + interval '1 hour'");
+        threads
+    }
+}
+
+#[test]
+fn messages_of_a_conversation_are_sent_in_their_order_whoever_sends() {
+    let graph = Graph::start(|call, before| {
+        // Some take longer than others.
+        std::thread::sleep(Duration::from_millis(call.text().len() as u64 % 3 * 15));
+        Reply::Accepted(format!("wamid.{before}"))
+    });
+    let pair = Pair::start(&graph.url());
+    let threads = pair.threads(3);
+    std::thread::scope(|scope| {
+        for sender in 0..8 {
+            let (api, threads) = (pair.client(sender % 2), &threads);
+            scope.spawn(move || {
+                for number in 0..5 {
+                    let text = format!("{sender} {number} {}", "x".repeat(number));
+                    say(&api, &threads[(sender + number) % 3], &text);
+                }
+            });
+        }
+    });
+    until("all are sent", || {
+        pair.database.ask("SELECT count(*)::text FROM message_attempts WHERE state = 'accepted'") == "40"
+    });
+    assert_eq!(graph.calls().len(), 40);
+    for (place, thread) in threads.iter().enumerate() {
+        let queued = pair.database.rows::<1>(&format!(
+            "SELECT m.body FROM message_attempts a JOIN messages m ON m.id = a.message_id WHERE a.conversation_id = '{thread}' ORDER BY a.place"
+        ));
+        let to = format!("44770090{place:04}");
+        let sent: Vec<String> = graph
+            .calls()
+            .iter()
+            .filter(|call| call.body["to"] == json!(to))
+            .map(|call| call.text().to_owned())
+            .collect();
+        assert_eq!(sent, queued.into_iter().map(|[text]| text).collect::<Vec<_>>());
+    }
+}
+
+/// A process dies after the channel has the message and before that is written down.
+#[test]
+fn message_of_a_killed_process_is_sent_once() {
+    let graph = Graph::start(|call, before| {
+        if call.text() == "First" {
+            std::thread::sleep(Duration::from_secs(20));
+        }
+        Reply::Accepted(format!("wamid.{before}"))
+    });
+    let mut pair = Pair::start(&graph.url());
+    let threads = pair.threads(1);
+    let api = pair.client(0);
+    let first = say(&api, &threads[0], "First");
+    until("it is handed over", || graph.calls().len() == 1);
+    let second = say(&api, &threads[0], "Second");
+    // Whichever has it: both die, and another one starts.
+    pair.processes.clear();
+    let settings = [
+        ("DATABASE_URL", pair.database.url.as_str()),
+        ("RAPPORT_WHATSAPP_APP_SECRET", APP_SECRET),
+        ("RAPPORT_WHATSAPP_VERIFY_TOKEN", VERIFY_TOKEN),
+        ("RAPPORT_WHATSAPP_API_URL", &graph.url()),
+        ("RAPPORT_SEALING_KEY", KEY),
+    ];
+    let left = Program::serve(&settings);
+    left.until_ready();
+    let api = left.client(&pair.key);
+    assert_eq!(attempts_of(&api, &first["id"])[0]["state"], json!("sending"));
+    // Its claim, over.
+    pair.database.run("UPDATE message_attempts SET due_at = now() WHERE state = 'sending'");
+    until_status(&api, &first["id"], "uncertain");
+    until("the next one is sent", || message(&api, &second["id"])["external_id"].is_string());
+    let callback = graph.calls()[0].callback_data().to_owned();
+    let at = chrono::Utc::now().timestamp().to_string();
+    let status =
+        json!({ "id": "wamid.first", "status": "sent", "timestamp": at, "biz_opaque_callback_data": callback });
+    post(&Client::new(left.address, ""), &body(NUMBER, &json!({ "statuses": [status] }))).expect(200);
+    assert_eq!(until_status(&api, &first["id"], "sent")["external_id"], json!("wamid.first"));
+    assert_eq!(graph.calls().iter().map(|call| call.text().to_owned()).collect::<Vec<_>>(), ["First", "Second"]);
+}
+
+#[test]
+fn channel_gets_no_more_than_its_rate() {
+    let graph = Graph::accepting();
+    let (service, channel) = start(&graph);
+    let api = &service.client;
+    api.patch(&format!("channels/{channel}"), json!({ "messages_per_second": 2 })).expect(200);
+    let threads: Vec<String> = (1..=4).map(|number| begun_by(&service, &format!("44770090000{number}"))).collect();
+    let sent: Vec<Value> = threads.iter().map(|thread| say(api, thread, "Hello")).collect();
+    until("all are accepted", || sent.iter().all(|sent| message(api, &sent["id"])["external_id"].is_string()));
+    let calls = graph.calls();
+    let took = calls[3].at.duration_since(calls[0].at);
+    assert!(took >= Duration::from_millis(1_400), "four messages at two a second took {took:?}");
+}
