@@ -55,7 +55,7 @@ pub static CONVERSATIONS: Resource = Resource {
         Field::time(conversations::started_at, "When it began.").read_only().not_null(),
         Field::time(
             conversations::last_message_at,
-            "When the last message was sent; where there is none, when it began.",
+            "When the last message was sent, but for notes and drafts; where there is none, when it began.",
         )
         .read_only()
         .not_null()
@@ -94,7 +94,14 @@ pub static CONVERSATIONS: Resource = Resource {
         // Not `channel`, which is the field with the kind of channel.
         Relation::one("through", "channels", conversations::channel_id, "The channel that it runs through."),
         Relation::one("assignee", "users", conversations::assignee_id, "The member who answers."),
-        Relation::first("last_message", "messages", messages::conversation_id, "-sent_at", "The last message."),
+        Relation::first(
+            "last_message",
+            "messages",
+            messages::conversation_id,
+            "-sent_at",
+            "The last message, but for notes and drafts.",
+        )
+        .only("rapport_is_said(t.kind, t.status)"),
         Relation::many(
             "messages",
             "messages",

@@ -33,8 +33,13 @@ const KINDS: &[&str] = &[
     "order",
     "system",
     "unknown",
+    NOTE,
 ];
-const STATUSES: &[&str] = &["received", "queued", "uncertain", "sent", "delivered", "read", "failed"];
+/// The kind of what members write for each other: shown in the thread, and never sent.
+pub const NOTE: &str = "note";
+const STATUSES: &[&str] = &["received", DRAFT, "queued", "uncertain", "sent", "delivered", "read", "failed"];
+/// The status of a proposal that waits for a person: shown in the thread, and not sent.
+pub const DRAFT: &str = "draft";
 const ORIGINS: &[&str] = &["api", "channel", "phone_app", "history"];
 const MEDIA_STATES: &[&str] = &["pending", "stored", "gone", "refused"];
 const MAX_TOKENS: i64 = 2_147_483_647;
@@ -60,7 +65,14 @@ pub static MESSAGES: Resource = Resource {
         .not_null()
         .once(),
         Field::link(messages::author_id, "The member who wrote it.").once(),
-        Field::choice(messages::kind, KINDS, r#""text""#, "What it is.").default(r#""text""#).once(),
+        Field::choice(
+            messages::kind,
+            KINDS,
+            r#""text""#,
+            "What it is. A `note` is outbound and for members only: it is never sent, and counts nowhere.",
+        )
+        .default(r#""text""#)
+        .once(),
         Field::text(
             messages::body,
             MAX_BODY_LEN,
@@ -81,7 +93,8 @@ pub static MESSAGES: Resource = Resource {
             messages::status,
             STATUSES,
             r#""queued""#,
-            "How far it got; `received` if inbound, else `queued`, when left out. `uncertain`: it was handed to the channel, and no answer came.",
+            "How far it got; when left out, `received` if inbound, of a note `sent`, else `queued`. A `draft` waits for a person: it is \
+              not sent, and counts nowhere until it has another status. `uncertain`: it was handed to the channel, and no answer came.",
         )
         .not_null(),
         Field {
@@ -175,11 +188,19 @@ row_type!(MessageRow of MESSAGES);
 fn prepare(change: &mut Changeset, _: &TenantSettings, faults: &mut ValidationErrors) {
     if change.creates {
         let inbound = change.text(messages::direction) == Some("inbound");
+        let is_note = change.text(messages::kind) == Some(NOTE);
         change.set_default(messages::author, if inbound { "contact" } else { "user" });
-        change.set_default(messages::status, if inbound { "received" } else { "queued" });
+        let status = if is_note { "sent" } else { "queued" };
+        change.set_default(messages::status, if inbound { "received" } else { status });
         let empty = change.text(messages::body).is_none() && change.get(messages::media).is_none_or(SqlValue::is_null);
-        if empty && change.text(messages::kind).is_none_or(|kind| kind == "text") {
-            faults.required(&["body"], "A text message needs a `body`.");
+        if empty && (is_note || change.text(messages::kind).is_none_or(|kind| kind == "text")) {
+            faults.required(&["body"], "A text message and a note need a `body`.");
+        }
+        if is_note && inbound {
+            faults.field("direction", "out_of_range", "A note is `outbound`: members write it, for members.");
+        }
+        if is_note && !inbound && change.text(messages::status) != Some("sent") {
+            faults.field("status", "out_of_range", "A note is `sent` at once, and stays so: leave `status` out.");
         }
         if inbound != (change.text(messages::author) == Some("contact")) {
             let detail = "An inbound message is by the `contact`, an outbound one by a `user`, `ai` or the `system`.";

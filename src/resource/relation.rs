@@ -27,6 +27,8 @@ pub struct Relation {
     pub arity: Cardinality,
     /// Order of to-many rows: a sort of the related resource, as in a list.
     pub order: &'static str,
+    /// Which of the to-many rows belong to it: a condition in SQL over the alias `t`; `None`: all.
+    pub condition: Option<&'static str>,
     pub about: &'static str,
 }
 
@@ -66,6 +68,12 @@ impl Relation {
         Self::new(name, resource, column, Cardinality::First, order, about)
     }
 
+    /// Leaves out the to-many rows without `condition`: SQL over the alias `t`.
+    pub const fn only(mut self, condition: &'static str) -> Self {
+        self.condition = Some(condition);
+        self
+    }
+
     const fn new<C: Column + Copy>(
         name: &'static str,
         resource: &'static str,
@@ -75,6 +83,6 @@ impl Relation {
         about: &'static str,
     ) -> Self {
         let _ = column;
-        Self { name, resource_plural: resource, column: C::NAME, target: "id", arity, order, about }
+        Self { name, resource_plural: resource, column: C::NAME, target: "id", arity, order, condition: None, about }
     }
 }

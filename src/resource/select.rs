@@ -142,6 +142,9 @@ pub fn related(relation: &Relation, tenant: &Tenant, parents: Vec<Uuid>) -> Stat
     sql.sql(") WITH ORDINALITY AS k (id, place) CROSS JOIN LATERAL (SELECT t.* FROM ").ident(resource.table).sql(" t");
     sql.append(tenant_predicate(resource, tenant)).sql(" AND t.").ident(relation.column).sql(" = k.id");
     not_deleted(&mut sql, resource);
+    if let Some(condition) = relation.condition {
+        sql.sql(" AND ").sql(condition);
+    }
     sql.sql(" ORDER BY ").append(order.clone()).sql(" LIMIT ").number(limit);
     sql.sql(") t ORDER BY k.place, ").append(order);
     sql

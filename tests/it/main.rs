@@ -41,6 +41,7 @@ mod import_cli;
 mod import_files;
 mod import_links;
 mod import_round_trip;
+mod inbox;
 mod isolation;
 mod jobs;
 mod lifecycle;

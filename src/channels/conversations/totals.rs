@@ -1,7 +1,7 @@
 //! Totals of a conversation's messages: when the last one was sent, how many are unread, and until when WhatsApp lets
-//! free text through. At any time they equal a recount of the messages that are not deleted.
+//! free text through. At any time they equal a recount of the messages that are said and not deleted.
 //!
-//! New messages are added to the totals. Any other change (a message deleted, restored or read) recounts, under the
+//! New messages are added to the totals. Any other change (a message deleted, restored, read or no draft any more) recounts, under the
 //! conversation's row lock. Adding takes that lock too, so a recount that does not see a message yet is followed by its
 //! addition, and one that sees it follows the addition.
 //!
@@ -16,6 +16,8 @@ use crate::auth::Tenant;
 use crate::base::error::Result;
 use crate::db::{Statement, Tx};
 
+/// Condition for a message that counts: notes and drafts do not.
+const SAID: &str = "rapport_is_said(kind, status)";
 /// Condition for an unread message, if it came after its conversation was last marked.
 const UNREAD: &str = "direction = 'inbound' AND status <> 'read' AND kind <> 'system'";
 /// Condition for a message that opens WhatsApp's window: from the customer, and not of the channel's past.
@@ -101,7 +103,8 @@ fn recount(tx: &mut Tx<'_>, tenant: &Tenant, conversations: Vec<Uuid>) -> Result
     sql.sql(") AS last, max(").sql(SENT).sql(") FILTER (WHERE ").sql(OPENS).sql(") AS came, ");
     sql.sql("(count(*) FILTER (WHERE ").sql(UNREAD).sql(" AND created_at > o.unread_since))::int AS unread ");
     sql.sql("FROM messages WHERE business_id = ").bind(tenant.id());
-    sql.sql(" AND conversation_id = o.id AND deleted_at IS NULL) s WHERE o.business_id = ").bind(tenant.id());
+    sql.sql(" AND conversation_id = o.id AND deleted_at IS NULL AND ").sql(SAID);
+    sql.sql(") s WHERE o.business_id = ").bind(tenant.id());
     sql.sql(" AND o.id = ANY(").bind(conversations).sql(")) m WHERE c.business_id = ");
     sql.bind(tenant.id()).sql(" AND c.id = m.id AND ");
     sql.sql("(c.last_message_at, c.unread_new, c.window_expires_at) IS DISTINCT FROM (m.last, m.unread, m.closes)");
@@ -117,15 +120,15 @@ fn said(tenant: &Tenant, new: &[Uuid]) -> Statement {
         sql.sql("SELECT conversation_id AS id, ").sql(SENT).sql(" AS sent, (").sql(UNREAD);
         sql.sql(")::int AS unread, CASE WHEN ").sql(OPENS).sql(" THEN ").sql(SENT);
         sql.sql(" END AS came, created_at AS first FROM messages WHERE business_id = ").bind(tenant.id());
-        sql.sql(" AND id = ").bind(*only);
+        sql.sql(" AND id = ").bind(*only).sql(" AND ").sql(SAID);
         return sql;
     }
     sql.sql("WITH said AS MATERIALIZED (SELECT conversation_id AS id, max(").sql(SENT);
     sql.sql(") AS sent, (count(*) FILTER (WHERE ").sql(UNREAD).sql("))::int AS unread, max(").sql(SENT);
     sql.sql(") FILTER (WHERE ").sql(OPENS);
     sql.sql(") AS came, min(created_at) AS first FROM messages WHERE business_id = ");
-    sql.bind(tenant.id()).sql(" AND id = ANY(").bind(new.to_vec());
-    sql.sql(") GROUP BY 1), turns AS MATERIALIZED (SELECT id FROM conversations WHERE business_id = ");
+    sql.bind(tenant.id()).sql(" AND id = ANY(").bind(new.to_vec()).sql(") AND ").sql(SAID);
+    sql.sql(" GROUP BY 1), turns AS MATERIALIZED (SELECT id FROM conversations WHERE business_id = ");
     sql.bind(tenant.id());
     sql.sql(" AND id = ANY(ARRAY(SELECT id FROM said)) ORDER BY id FOR NO KEY UPDATE) ");
     sql.sql("SELECT said.* FROM said JOIN turns USING (id)");
