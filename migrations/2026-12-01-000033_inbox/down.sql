@@ -1,3 +1,13 @@
+DROP TABLE canned_responses, read_positions, conversation_labels, labels;
+DROP FUNCTION rapport_log_canned_responses(), rapport_log_read_positions(), rapport_log_conversation_labels(), rapport_log_labels();
+DROP TRIGGER conversations_wake_closed ON conversations;
+DROP FUNCTION rapport_wake_closed();
+DROP INDEX conversations_unread_idx;
+ALTER TABLE conversations DROP COLUMN snoozed_until, DROP COLUMN last_inbound_at;
+DO $$ BEGIN
+    EXECUTE replace(pg_get_functiondef('rapport_audit_omitted()'::regprocedure), '''last_message_at'', ''last_inbound_at'',', '''last_message_at'',');
+END $$;
+SELECT rapport_log_changes('conversations');
 -- What earlier releases do not know.
 DELETE FROM messages WHERE NOT rapport_is_said(kind, status);
 CREATE OR REPLACE VIEW stat_turns_now WITH (security_invoker = true) AS

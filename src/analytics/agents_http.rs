@@ -11,7 +11,7 @@ use super::agent_metrics::{AgentMetrics, AgentReport, WINDOWS};
 use super::agent_snapshots;
 use super::openapi_parameters::AgentParameters;
 use super::resource::STATISTICS;
-use crate::auth::{Action, Area, TenantSettings};
+use crate::auth::{Action, Area, Identity};
 use crate::base::error::{Error, FieldError, Result};
 use crate::base::suggest::{did_you_mean, shown};
 use crate::http::caller::UnverifiedCaller;
@@ -62,7 +62,8 @@ pub async fn agents(
         let read = db.read("agent_metrics", move |conn| agent_snapshots::read(conn, &tenant, window_days));
         return Ok(HttpResponse::Ok().json(read.await?));
     }
-    let ask = |business: &TenantSettings| {
+    let ask = |identity: &Identity| {
+        let business = &identity.settings;
         let report = AgentReport::new(window_days, &business.time_zone, Utc::now());
         Ok(Arc::new(ReadQuery::new(&STATISTICS, ReadTarget::Computed(Arc::new(report)), business, None)))
     };

@@ -18,7 +18,7 @@ use super::report::{self, Report};
 use super::resource::STATISTICS;
 use super::responses::ResponseFigures;
 use super::statistic::Statistic;
-use crate::auth::{Action, TenantSettings};
+use crate::auth::{Action, Identity, TenantSettings};
 use crate::base::error::{Error, Result};
 use crate::http::caller::UnverifiedCaller;
 use crate::http::openapi_problems::{BadRequest, CallerProblems, NotFound, ServiceProblems};
@@ -244,9 +244,9 @@ pub async fn answer(
         return file(parse, reads, caller).await;
     }
     // Not kept by its text: `period=today` is another query tomorrow.
-    let ask = |business: &TenantSettings| {
-        let target = ReadTarget::Computed(Arc::new(parse(business)?));
-        Ok(Arc::new(ReadQuery::new(&STATISTICS, target, business, None)))
+    let ask = |identity: &Identity| {
+        let target = ReadTarget::Computed(Arc::new(parse(&identity.settings)?));
+        Ok(Arc::new(ReadQuery::new(&STATISTICS, target, &identity.settings, None)))
     };
     cached_read(reads, caller, &request, &STATISTICS, ask).await
 }

@@ -21,7 +21,7 @@ use crate::http::payload::BodyLimits;
 use crate::http::rate_limit::limiter::RateLimiter;
 use crate::http::settings::HttpSettings;
 use crate::identity::services::IdentityServices;
-use crate::integrations::events::{Broadcaster, EventRegistry, StreamSettings};
+use crate::integrations::events::{Broadcaster, EventRegistry, SignalRelay, StreamSettings};
 use crate::integrations::import::ImportSettings;
 use crate::integrations::webhooks::DeliveryWaker;
 use crate::monitoring::cache::CacheSettings;
@@ -39,6 +39,7 @@ pub struct AppData {
     pub reads: Data<ReadService>,
     pub event_registry: Data<EventRegistry>,
     pub broadcaster: Data<Broadcaster>,
+    pub signal_relay: Data<SignalRelay>,
     pub job_waker: Data<JobWaker>,
     pub delivery_waker: Data<DeliveryWaker>,
     pub http_settings: Data<HttpSettings>,
@@ -58,6 +59,10 @@ impl AppData {
         let (config, db) = (&app.config, &app.db);
         let authenticator = Data::new(Authenticator::new(db.clone(), app.cache.clone(), &config.credentials));
         let identity = open_identity(app, authenticator.clone());
+        let event_registry = EventRegistry::from_resources(&RESOURCES);
+        let broadcaster = Data::new(Broadcaster::new(db.clone(), stream_settings(config)));
+        let redis = app.cache.as_ref().and_then(|cache| cache.redis().cloned());
+        let signal_relay = SignalRelay::new(broadcaster.clone(), event_registry, redis, &config.redis.cache_prefix);
         Ok(Self {
             db: Data::new(db.clone()),
             lifecycle: Data::from(app.lifecycle.clone()),
@@ -66,8 +71,9 @@ impl AppData {
             authenticator,
             identity: identity.map_err(std::io::Error::other)?,
             reads: Data::new(ReadService::new(db.clone(), app.cache.clone(), read_options(config))),
-            event_registry: Data::new(EventRegistry::from_resources(&RESOURCES)),
-            broadcaster: Data::new(Broadcaster::new(db.clone(), stream_settings(config))),
+            event_registry: Data::new(event_registry),
+            broadcaster,
+            signal_relay: Data::new(signal_relay),
             job_waker: Data::new(app.job_waker.clone()),
             delivery_waker: Data::new(app.delivery_waker.clone()),
             http_settings: Data::new(http_settings(app)),
@@ -103,6 +109,7 @@ impl AppData {
             .app_data(self.reads.clone())
             .app_data(self.event_registry.clone())
             .app_data(self.broadcaster.clone())
+            .app_data(self.signal_relay.clone())
             .app_data(self.job_waker.clone())
             .app_data(self.delivery_waker.clone())
             .app_data(self.http_settings.clone())

@@ -74,6 +74,7 @@ fn tasks(app: &AppState) -> [BackgroundTask; 18] {
         app.inbound.clone().task(),
         sender(app).task(),
         conversations::window::task(db()),
+        conversations::snooze::task(db()),
         inbound::purge::task(db(), config.channels.inbound_retention_days),
     ]
 }

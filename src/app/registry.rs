@@ -1,13 +1,17 @@
 //! The registry: every resource of the API, with the write operations, checks and HTTP operations of its own.
 
 use crate::analytics;
+use crate::channels::canned_responses::CANNED_RESPONSES;
 use crate::channels::channels::CHANNELS;
 use crate::channels::conversations::CONVERSATIONS;
 use crate::channels::inbound;
 use crate::channels::inbound_updates::INBOUND_UPDATES;
+use crate::channels::inbox;
+use crate::channels::labels::{CONVERSATION_LABELS, LABELS};
 use crate::channels::lead_processing;
 use crate::channels::message_reactions::MESSAGE_REACTIONS;
 use crate::channels::messages::MESSAGES;
+use crate::channels::read_positions::READ_POSITIONS;
 use crate::channels::secrets;
 use crate::channels::sending::attempts::MESSAGE_ATTEMPTS;
 use crate::channels::sending::http as sending;
@@ -28,6 +32,7 @@ use crate::identity::invitations::{self, INVITATIONS};
 use crate::identity::memberships::{self, MEMBERSHIPS};
 use crate::identity::send_invitation;
 use crate::identity::users::{self, USERS};
+use crate::integrations::events;
 use crate::integrations::external_users::EXTERNAL_USERS;
 use crate::integrations::import::{self, IMPORTS};
 use crate::integrations::jobs::{self, JOBS};
@@ -65,10 +70,28 @@ pub static MODULES: &[ResourceModule] = &[
         ..ResourceModule::new(&CHANNELS)
     },
     ResourceModule {
-        routes: &[sending::of_conversations],
-        describe: &[sending::describe],
+        static_routes: &[inbox::counts_http::routes],
+        routes: &[
+            inbox::http::routes,
+            inbox::labels_http::routes,
+            inbox::reading_http::routes,
+            events::typing::of_conversations,
+            sending::of_conversations,
+        ],
+        describe: &[
+            inbox::counts_http::describe,
+            inbox::http::describe,
+            inbox::labels_http::describe,
+            inbox::reading_http::describe,
+            events::typing::describe,
+            sending::describe,
+        ],
         ..ResourceModule::new(&CONVERSATIONS)
     },
+    ResourceModule::new(&LABELS),
+    ResourceModule::new(&CONVERSATION_LABELS),
+    ResourceModule::new(&READ_POSITIONS),
+    ResourceModule::new(&CANNED_RESPONSES),
     ResourceModule { routes: &[sending::of_messages], ..ResourceModule::new(&MESSAGES) },
     ResourceModule::new(&MESSAGE_ATTEMPTS),
     ResourceModule::new(&MESSAGE_REACTIONS),
@@ -151,6 +174,10 @@ mod tests {
                 let target = RESOURCES.iter().any(|other| other.plural == relation.resource_plural);
                 assert!(target, "{name}: {} leads to no resource", relation.name);
             }
+            for filter in resource.filters {
+                let name = filter.field.name;
+                assert!(resource.field(name).is_none(), "{}: {name} is a field and another filter", resource.plural);
+            }
             for link in resource.visibility.links() {
                 let target = RESOURCES.iter().any(|other| other.plural == link.resource_plural);
                 assert!(target, "{name}: the visibility by {} leads to no resource", link.column);
@@ -174,6 +201,8 @@ mod tests {
             "contacts",
             "leads",
             "conversations",
+            "conversation-labels",
+            "read-positions",
             "messages",
             "message-attempts",
             "message-reactions",

@@ -184,6 +184,10 @@ fn supervise_reads(app: &Arc<AppState>, data: &AppData) {
         waker: app.event_waker.clone(),
     };
     supervisor.spawn(Task::named("event streams"), move |pulse| reader.clone().run(pulse));
+    if app.cache.as_ref().is_some_and(|cache| cache.redis().is_some()) {
+        let relay = data.signal_relay.clone();
+        supervisor.spawn(Task::named("event signals"), move |pulse| relay.as_ref().clone().run(pulse));
+    }
 }
 
 async fn warm_up_once_ready(lifecycle: Arc<Lifecycle>, reads: Data<ReadService>) -> Outcome {

@@ -21,6 +21,13 @@ pub enum Principal {
     User { id: Uuid, session: Uuid },
 }
 
+impl Principal {
+    /// Returns the user's id; `None`: an API key.
+    pub fn user(self) -> Option<Uuid> {
+        if let Self::User { id, .. } = self { Some(id) } else { None }
+    }
+}
+
 /// The identity behind a valid credential.
 #[derive(Debug)]
 pub struct Identity {

@@ -1,6 +1,9 @@
 //! Conversations: threads with one address on one channel. Last message and unread count follow the messages
 //! ([`totals`]).
 
+pub(super) mod filters;
+mod open_threads;
+pub mod snooze;
 pub(super) mod totals;
 pub mod window;
 
@@ -8,18 +11,19 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
+pub use self::open_threads::CLOSED;
 use super::channels::WHATSAPP;
 use crate::auth::{Tenant, TenantSettings};
 use crate::base::error::Result;
 use crate::base::phone;
-use crate::db::schema::{conversations, messages};
+use crate::db::schema::{conversation_labels, conversations, messages, read_positions};
 use crate::db::{SqlValue, Statement, Tx};
 use crate::resource::{
     Changeset, Field, FieldType, Hooks, PendingRow, Relation, Resource, RowVisibility, Sort, ValidationErrors, row_type,
 };
 
 const CHANNELS: &[&str] = &[WHATSAPP, "sms", "email", "web"];
-const STATUSES: &[&str] = &["active", "pending", "closed"];
+const STATUSES: &[&str] = &["active", "pending", CLOSED];
 
 pub static CONVERSATIONS: Resource = Resource {
     name: "conversation",
@@ -52,6 +56,11 @@ pub static CONVERSATIONS: Resource = Resource {
             .default(r#""active""#),
         Field::link(conversations::assignee_id, "The member who answers."),
         Field::text(conversations::subject, 200, r#""Appointment on Friday""#, "What it is about."),
+        Field::time(
+            conversations::snoozed_until,
+            "Until when it is out of sight: `/conversations/{id}/snooze` sets it. It comes back at its time, and when the other side writes.",
+        )
+        .read_only(),
         Field::time(conversations::started_at, "When it began.").read_only().not_null(),
         Field::time(
             conversations::last_message_at,
@@ -60,6 +69,11 @@ pub static CONVERSATIONS: Resource = Resource {
         .read_only()
         .not_null()
         .filter(),
+        Field::time(
+            conversations::last_inbound_at,
+            "When the other side last wrote. Where a member's read position is earlier, it is unread for them.",
+        )
+        .read_only(),
         Field::int(
             conversations::unread_count,
             0,
@@ -88,6 +102,7 @@ pub static CONVERSATIONS: Resource = Resource {
         Field::created_at(conversations::created_at),
         Field::updated_at(conversations::updated_at),
     ],
+    filters: filters::FILTERS,
     relations: &[
         Relation::one("contact", "contacts", conversations::contact_id, "The person it is with."),
         Relation::one("lead", "leads", conversations::lead_id, "The lead it is about."),
@@ -108,6 +123,21 @@ pub static CONVERSATIONS: Resource = Resource {
             messages::conversation_id,
             "-sent_at",
             "The latest messages, newest first.",
+        ),
+        Relation::through(
+            "labels",
+            "labels",
+            "conversation_labels",
+            (conversation_labels::conversation_id, conversation_labels::label_id),
+            "name",
+            "Its labels.",
+        ),
+        Relation::many(
+            "read_positions",
+            "read-positions",
+            read_positions::conversation_id,
+            "-created_at",
+            "How far members have read.",
         ),
     ],
     sorts: &[Sort::column(conversations::last_message_at), Sort::column(conversations::created_at)],
@@ -133,9 +163,10 @@ fn prepare(change: &mut Changeset, business: &TenantSettings, _: &mut Validation
     }
 }
 
-/// Gives new conversations of WhatsApp that name no channel the oldest active one, or else the loopback. Queries: one,
-/// if there are any.
+/// Refuses to reopen conversations beside others that are open. Gives new conversations of WhatsApp that name no channel the oldest active
+/// one, or else the loopback. Queries: one for each, if there are any.
 fn before(tx: &mut Tx<'_>, tenant: &Tenant, drafts: &mut [PendingRow]) -> Result<()> {
+    open_threads::refuse_second(tx, tenant, drafts)?;
     let lacks_channel = |draft: &&mut PendingRow| {
         draft.changes.creates
             && draft.changes.text(conversations::channel) == Some(WHATSAPP)

@@ -165,6 +165,19 @@ diesel::table! {
 }
 
 diesel::table! {
+    canned_responses (business_id, id) {
+        business_id -> Uuid,
+        id -> Uuid,
+        shortcut -> Text,
+        body -> Text,
+        version -> BigInt,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+        deleted_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
     channel_secrets (business_id, id) {
         business_id -> Uuid,
         id -> Uuid,
@@ -275,6 +288,18 @@ diesel::table! {
 }
 
 diesel::table! {
+    conversation_labels (business_id, id) {
+        business_id -> Uuid,
+        id -> Uuid,
+        conversation_id -> Uuid,
+        label_id -> Uuid,
+        version -> BigInt,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
     conversations (business_id, id) {
         business_id -> Uuid,
         id -> Uuid,
@@ -301,6 +326,8 @@ diesel::table! {
         peer_id -> Nullable<Uuid>,
         window_closed_at -> Nullable<Timestamptz>,
         can_reply -> Bool,
+        snoozed_until -> Nullable<Timestamptz>,
+        last_inbound_at -> Nullable<Timestamptz>,
     }
 }
 
@@ -551,6 +578,19 @@ diesel::table! {
 }
 
 diesel::table! {
+    labels (business_id, id) {
+        business_id -> Uuid,
+        id -> Uuid,
+        name -> Text,
+        color -> Text,
+        description -> Nullable<Text>,
+        version -> BigInt,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
     leads (business_id, id) {
         business_id -> Uuid,
         id -> Uuid,
@@ -735,6 +775,19 @@ diesel::table! {
         user_id -> Uuid,
         hash -> Text,
         changed_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    read_positions (business_id, id) {
+        business_id -> Uuid,
+        id -> Uuid,
+        conversation_id -> Uuid,
+        user_id -> Uuid,
+        read_until -> Timestamptz,
+        version -> BigInt,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
     }
 }
 

@@ -12,7 +12,7 @@ use super::list_query::Projection;
 use super::read_query::{ReadQuery, ReadTarget};
 use super::read_service::ReadService;
 use super::registry;
-use crate::auth::{Action, Tenant, TenantSettings};
+use crate::auth::{Action, Identity, Tenant};
 use crate::background::detach;
 use crate::base::error::Result;
 use crate::cache::{Cache, CacheQuery, CacheTag, ComputedResponse, Entry, Key, Source};
@@ -26,7 +26,7 @@ pub async fn cached_read(
     mut caller: UnverifiedCaller,
     request: &HttpRequest,
     resource: &'static Resource,
-    ask: impl Fn(&TenantSettings) -> Result<Arc<ReadQuery>>,
+    ask: impl Fn(&Identity) -> Result<Arc<ReadQuery>>,
 ) -> Result<HttpResponse> {
     let Some(cache) = reads.cache.as_ref().filter(|cache| !cache.is_bypassed()) else {
         caller = Box::pin(caller.looked_up()).await?;
@@ -97,11 +97,11 @@ impl Asked {
     fn by(
         caller: &UnverifiedCaller,
         resource: &'static Resource,
-        ask: &impl Fn(&TenantSettings) -> Result<Arc<ReadQuery>>,
+        ask: &impl Fn(&Identity) -> Result<Arc<ReadQuery>>,
     ) -> Result<Self> {
         let (identity, business) = (caller.identity(), caller.business());
         let tenant = identity.require(resource.area, Action::Read)?;
-        let query = ask(business)?;
+        let query = ask(identity)?;
         may_include(caller, query.resource, query.view())?;
         may_compute(caller, &query)?;
         let key = query.key(business, identity.role, identity.restricted_to_user);

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::field::Field;
 use super::hooks::Hooks;
+use super::list_filter::ListFilter;
 use super::operations::Operations;
 use super::relation::Relation;
 use super::row_visibility::RowVisibility;
@@ -41,6 +42,8 @@ pub struct Resource {
     /// The area of the permissions that it needs.
     pub area: Area,
     pub fields: &'static [Field],
+    /// What its lists can be filtered by beside its fields.
+    pub filters: &'static [ListFilter],
     pub relations: &'static [Relation],
     pub sorts: &'static [Sort],
     /// `-created_at`
@@ -87,6 +90,7 @@ impl Resource {
         tenant_column: "business_id",
         area: Area::Crm,
         fields: &[],
+        filters: &[],
         relations: &[],
         sorts: &[],
         default_sort: "-created_at",
@@ -121,6 +125,16 @@ impl Resource {
 
     pub fn field(&self, name: &str) -> Option<&'static Field> {
         self.fields.iter().find(|field| field.name == name)
+    }
+
+    /// Returns the filter `name` that is no field.
+    pub fn list_filter(&self, name: &str) -> Option<&'static ListFilter> {
+        self.filters.iter().find(|filter| filter.field.name == name)
+    }
+
+    /// Returns what lists may be filtered by: the fields, and then the filters that are none.
+    pub fn filterable(&self) -> impl Iterator<Item = &'static Field> + use<> {
+        self.fields.iter().chain(self.filters.iter().map(|filter| &filter.field))
     }
 
     /// Returns the field `name`, which the resource is known to have: its definition names it elsewhere.

@@ -19,7 +19,7 @@ use super::field::{Field, FieldType};
 use super::list_query::{List, Projection};
 use super::read_service::ReadService;
 use super::relation::Cardinality;
-use super::{read_rows, row_json};
+use super::{own_id, read_rows, row_json};
 use crate::auth::{Action, TenantSettings};
 use crate::base::error::{Error, FieldError, Result};
 use crate::base::suggest::did_you_mean;
@@ -61,7 +61,8 @@ pub async fn export(
 ) -> Result<HttpResponse> {
     let caller = caller.revalidate().await?;
     caller.identity().require(resource.area, Action::Read)?;
-    let (format, list) = parse(resource, request.query_string(), caller.business())?;
+    let query = own_id::named(resource, request.query_string(), caller.identity().principal);
+    let (format, list) = parse(resource, &query, caller.business())?;
     may_include(&caller, resource, &list.projection)?;
     let (kind, ending) = match format {
         Format::Csv => ("text/csv; charset=utf-8", "csv"),

@@ -11,10 +11,10 @@
 //!
 //! | files | subject |
 //! |---|---|
-//! | `definition`, `field`, `column_type`, `relation`, `sort`, `row_visibility`, `operations`, `hooks`, `registry` | what a resource is |
+//! | `definition`, `field`, `column_type`, `relation`, `list_filter`, `sort`, `row_visibility`, `operations`, `hooks`, `registry` | what a resource is |
 //! | `module`, `write_ops` | what a resource has beside its definition |
 //! | `list_query`, `cursor`, `select`, `row_json` | from a query to SQL and JSON |
-//! | `read_request`, `read_query`, `read_service`, `cached_read` | reads, from the cache |
+//! | `own_id`, `read_request`, `read_query`, `read_service`, `cached_read` | reads, from the cache |
 //! | `compute_read`, `read_rows`, `row_loader`, `computed_read` | reads, from the database |
 //! | `hot_queries`, `cache_refresh` | which queries are refreshed ahead |
 //! | `body`, `pending_row`, `references`, `batch` | writes |
@@ -42,10 +42,12 @@ mod hot_queries;
 pub mod http;
 pub mod instant;
 mod iso_codes;
+mod list_filter;
 pub mod list_query;
 mod module;
 pub mod openapi;
 mod operations;
+mod own_id;
 mod pending_row;
 pub mod read_query;
 mod read_request;
@@ -69,11 +71,12 @@ pub use self::column_type::FieldColumn;
 pub use self::definition::{Resource, Search};
 pub use self::field::{Field, FieldType, Mutability};
 pub use self::hooks::Hooks;
+pub use self::list_filter::ListFilter;
 pub use self::module::{DuplicateCheck, ResourceModule};
 pub use self::operations::Operations;
 pub use self::pending_row::PendingRow;
 pub use self::read_service::{ReadOptions, ReadService};
-pub use self::relation::{Cardinality, Relation};
+pub use self::relation::{Cardinality, MANY as MAX_RELATED, Relation};
 pub use self::row::Row;
 pub(crate) use self::row_type::row_type;
 pub use self::row_visibility::{RowVisibility, VisibilityLink};

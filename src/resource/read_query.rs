@@ -122,6 +122,15 @@ impl ReadQuery {
             ReadTarget::Computed(read) => {
                 read.tables().into_iter().map(|table| CacheTag::table(business.id, table)).collect()
             }
+            ReadTarget::List(list) => {
+                let filters = list.special_filters().flat_map(|(filter, predicate)| {
+                    filter.tables.iter().flat_map(|table| match predicate.ids() {
+                        Some(ids) => CacheTag::rows(business.id, table, ids),
+                        None => vec![CacheTag::table(business.id, table)],
+                    })
+                });
+                Self::row_tags(resource, business, ids).into_iter().chain(filters).collect()
+            }
             _ => Self::row_tags(resource, business, ids),
         };
         let canonical = target.to_string().into();

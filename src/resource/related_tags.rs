@@ -21,6 +21,16 @@ pub fn related_tags(business: Uuid, resource: &Resource, view: &Projection, rows
             [first, others @ ..] => (*first, others),
             [] => continue,
         };
+        if let Some(via) = included.relation.via {
+            // Which rows are related is said by the table between; they themselves are few.
+            let named = CacheTag::rows(business, via.name, rows.iter().map(row_json::id));
+            match named.len() <= MAX_NAMED {
+                true => tags.extend(named),
+                false => tags.push(CacheTag::table(business, via.name)),
+            }
+            tags.extend(included.resource.tables().iter().map(|table| CacheTag::table(business, table)));
+            continue;
+        }
         let column = resource.index(included.relation.column);
         let ids: Vec<Uuid> = match (included.relation.arity, column) {
             (Cardinality::One, Some(column)) => rows.iter().filter_map(|row| row.uuid(column)).collect(),

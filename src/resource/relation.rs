@@ -14,13 +14,21 @@ pub enum Cardinality {
     First,
 }
 
+/// A table whose rows join rows of two resources.
+#[derive(Clone, Copy, Debug)]
+pub struct JoinTable {
+    pub name: &'static str,
+    /// Its column that references the related rows.
+    pub target: &'static str,
+}
+
 /// A relation to another resource, which is named by its plural: the registry resolves it.
 #[derive(Clone, Copy, Debug)]
 pub struct Relation {
     pub name: &'static str,
     /// Plural of the related resource.
     pub resource_plural: &'static str,
-    /// For [`Cardinality::One`] a column of the row; otherwise a column of the related resource.
+    /// For [`Cardinality::One`] a column of the row; otherwise a column of the related resource, or of the table between them.
     pub column: &'static str,
     /// Column of the related resource that `column` refers to, for [`Cardinality::One`]; `id` except for members.
     pub target: &'static str,
@@ -29,6 +37,8 @@ pub struct Relation {
     pub order: &'static str,
     /// Which of the to-many rows belong to it: a condition in SQL over the alias `t`; `None`: all.
     pub condition: Option<&'static str>,
+    /// The table between both, where the related rows do not reference the row themselves.
+    pub via: Option<JoinTable>,
     pub about: &'static str,
 }
 
@@ -68,6 +78,21 @@ impl Relation {
         Self::new(name, resource, column, Cardinality::First, order, about)
     }
 
+    /// The rows that `table` joins to this one: its `column` references this row, and its `target` those.
+    pub const fn through<C: Column + Copy, T: Column<Table = C::Table> + Copy>(
+        name: &'static str,
+        resource: &'static str,
+        table: &'static str,
+        (column, target): (C, T),
+        order: &'static str,
+        about: &'static str,
+    ) -> Self {
+        let _ = target;
+        let mut relation = Self::many(name, resource, column, order, about);
+        relation.via = Some(JoinTable { name: table, target: T::NAME });
+        relation
+    }
+
     /// Leaves out the to-many rows without `condition`: SQL over the alias `t`.
     pub const fn only(mut self, condition: &'static str) -> Self {
         self.condition = Some(condition);
@@ -83,6 +108,16 @@ impl Relation {
         about: &'static str,
     ) -> Self {
         let _ = column;
-        Self { name, resource_plural: resource, column: C::NAME, target: "id", arity, order, condition: None, about }
+        Self {
+            name,
+            resource_plural: resource,
+            column: C::NAME,
+            target: "id",
+            arity,
+            order,
+            condition: None,
+            via: None,
+            about,
+        }
     }
 }

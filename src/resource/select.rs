@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::definition::{Resource, Search};
 use super::field::FieldType;
 use super::list_query::{Filter, Included, List, Predicate, Projection};
-use super::relation::{Cardinality, Relation};
+use super::relation::{Cardinality, JoinTable, Relation};
 use super::row_visibility::{RowVisibility, VisibilityLink};
 use crate::auth::Tenant;
 use crate::db::{Alias, SqlValue, Statement};
@@ -140,7 +140,15 @@ pub fn related(relation: &Relation, tenant: &Tenant, parents: Vec<Uuid>) -> Stat
     sql.append(columns(resource, "t"));
     sql.sql(", k.id FROM unnest(").bind(parents);
     sql.sql(") WITH ORDINALITY AS k (id, place) CROSS JOIN LATERAL (SELECT t.* FROM ").ident(resource.table).sql(" t");
-    sql.append(tenant_predicate(resource, tenant)).sql(" AND t.").ident(relation.column).sql(" = k.id");
+    let parent = match relation.via {
+        Some(JoinTable { name, target }) => {
+            sql.sql(" JOIN ").ident(name).sql(" j ON j.business_id = t.").ident(resource.tenant_column);
+            sql.sql(" AND j.").ident(target).sql(" = t.id");
+            "j."
+        }
+        None => "t.",
+    };
+    sql.append(tenant_predicate(resource, tenant)).sql(" AND ").sql(parent).ident(relation.column).sql(" = k.id");
     not_deleted(&mut sql, resource);
     if let Some(condition) = relation.condition {
         sql.sql(" AND ").sql(condition);
@@ -288,7 +296,10 @@ fn apply_filters(sql: &mut Statement, list: &List, tenant: &Tenant) {
     }
     for filter in &list.filters {
         sql.sql(" AND ");
-        filter_predicate(sql, filter);
+        match resource.list_filter(filter.field.name) {
+            Some(special) => (special.condition)(sql, &filter.predicate),
+            None => filter_predicate(sql, filter),
+        }
     }
     match (&list.search, resource.search) {
         (Some(text), Search::Substring) => {

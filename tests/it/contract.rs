@@ -38,9 +38,14 @@ enum Needs {
 }
 
 /// Operations that not every resource has.
-const OTHERS: [(&str, Needs); 43] = [
+const OTHERS: [(&str, Needs); 000] = [
     ("POST /api/v1/conversations/{id}/messages", Needs::Permission(Area::Crm, Action::Write)),
     ("POST /api/v1/messages/{id}/retry", Needs::Permission(Area::Crm, Action::Write)),
+    // They delete no row.
+    ("DELETE /api/v1/conversations/{id}/assignment", Needs::Permission(Area::Crm, Action::Write)),
+    ("DELETE /api/v1/conversations/{id}/snooze", Needs::Permission(Area::Crm, Action::Write)),
+    ("DELETE /api/v1/conversations/{id}/closure", Needs::Permission(Area::Crm, Action::Write)),
+    ("DELETE /api/v1/conversations/{id}/labels/{label}", Needs::Permission(Area::Crm, Action::Write)),
     ("POST /api/v1/inbound-updates/{id}/application", Needs::Permission(Area::Channels, Action::Write)),
     ("POST /api/v1/channels/{id}/inbound-replays", Needs::Permission(Area::Channels, Action::Write)),
     ("GET /api/v1/channels/{id}/secrets", Needs::Permission(Area::Channels, Action::Read)),
@@ -98,7 +103,7 @@ impl Operation {
         // A stream never ends by itself; one that starts after an unknown event is rejected.
         let path = if path.ends_with("/events/stream") { format!("{path}?after=999999999") } else { path.to_owned() };
         let request = client.request(method, &path.replace("{id}", &self.victim));
-        let takes_body = matches!(method, "POST" | "PATCH");
+        let takes_body = matches!(method, "POST" | "PATCH" | "PUT");
         client.send(if takes_body { request.json(&self.body()) } else { request })
     }
 
@@ -112,6 +117,10 @@ impl Operation {
             name if name.ends_with("/batch/update") => json!({ "items": [{ "id": self.victim, "metadata": {} }] }),
             name if name.ends_with("/secrets") => json!({ "kind": "app_secret", "value": "12345678" }),
             name if name.ends_with("/conversations/{id}/messages") => json!({ "body": "Hi" }),
+            "PUT /api/v1/conversations/{id}/assignment" => json!({ "assignee_id": self.victim }),
+            name if name.starts_with("PUT ") && name.ends_with("/snooze") => {
+                json!({ "until": (chrono::Utc::now() + chrono::TimeDelta::hours(1)).to_rfc3339() })
+            }
             name if name.ends_with("/inbound-replays") => json!({ "after": "2026-11-20T09:30:00Z" }),
             name if name.ends_with("/replays") => json!({ "after": 0 }),
             name if name.ends_with("/password-changes") => {

@@ -76,6 +76,9 @@ fn fill(database: &Database) {
                  || ' FROM (SELECT * FROM {table} ORDER BY id DESC LIMIT 1) t, generate_series(1, 500) n'
              FROM (SELECT quote_ident(a.attname) AS name, CASE
                  WHEN a.attname IN ('id', 'peer_id') THEN 'rapport_uuid_v7()'
+                 -- of which a conversation has one for each label or member
+                 WHEN a.attname = 'conversation_id' AND '{table}' IN ('conversation_labels', 'read_positions')
+                     THEN '(SELECT c.id FROM conversations c WHERE c.business_id = t.business_id AND c.id <> t.conversation_id ORDER BY c.id DESC OFFSET n - 1 LIMIT 1)'
                  WHEN a.atttypid = 'timestamptz'::regtype THEN 't.' || a.attname || ' + n * interval ''1 day'''
                  WHEN a.attname NOT IN ('business_id', 'channel', 'kind', 'scope') AND a.atttypid <> 'uuid'::regtype AND EXISTS (SELECT FROM pg_index i
                      WHERE i.indrelid = a.attrelid AND i.indisunique

@@ -423,10 +423,10 @@ FROM (SELECT talk, max(sent) AS last, max(sent) FILTER (WHERE who = '<') AS hear
     FROM demo_message GROUP BY talk) AS m, demo_talk x LEFT JOIN demo_lead l ON l.k = x.lead
 WHERE m.talk = t.k AND x.k = t.k;
 INSERT INTO conversations (business_id, id, contact_id, lead_id, channel_id, channel, address, status, assignee_id, subject, started_at, last_message_at,
-    unread_count, window_expires_at, created_at, updated_at)
+    last_inbound_at, unread_count, window_expires_at, created_at, updated_at)
 SELECT demo, t.id, p.id, l.id, CASE channel WHEN 'whatsapp' THEN (SELECT id FROM channels WHERE business_id = demo) END, channel, CASE channel WHEN 'email' THEN t.email WHEN 'web' THEN 'visitor-' || right(t.id::text, 10) ELSE t.phone END, t.status,
     CASE WHEN l.status IS DISTINCT FROM 'new' THEN t.assignee END, CASE WHEN channel = 'email' THEN replace(t.subject, '{company}', coalesce(f.name, '')) END,
-    t.started, t.last, CASE WHEN t.status = 'closed' THEN 0 ELSE t.unread END,
+    t.started, t.last, heard, CASE WHEN t.status = 'closed' THEN 0 ELSE t.unread END,
     CASE WHEN channel = 'whatsapp' THEN heard + interval '24 hours' END, t.started, t.last
 FROM demo_talk t JOIN demo_contact p ON p.k = t.contact LEFT JOIN demo_company f ON f.k = p.company LEFT JOIN demo_lead l ON l.k = t.lead;
 

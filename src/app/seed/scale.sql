@@ -137,12 +137,13 @@ FROM (SELECT b, k, b::bigint * 10000000 + k AS n, now() - interval '360 days' + 
     LATERAL (SELECT (ARRAY['active', 'pending', 'closed', 'closed'])[1 + pg_temp.seed_pick(s.n, 42, 4)] AS status,
         interval '1 second' * (1800 + pg_temp.seed_pick(s.n, 44, 15000)) AS pause) AS t;
 INSERT INTO conversations (business_id, id, contact_id, lead_id, channel_id, channel, address, status, assignee_id, subject, started_at, last_message_at, unread_count,
-    window_expires_at, created_at, updated_at)
+    last_inbound_at, window_expires_at, created_at, updated_at)
 SELECT b.id, c.id, contact_id, lead_id,
     CASE channel WHEN 'whatsapp' THEN pg_temp.seed_id(b.at, 'load channel ' || c.b) END, channel, CASE channel WHEN 'email' THEN email WHEN 'web' THEN 'visitor-' || right(c.id::text, 12) ELSE phone END, status,
     CASE WHEN c.k % 4 <> 0 THEN people[1 + c.k % 4] END, CASE WHEN channel = 'email' THEN 'Your request ' || c.k END, c.at, last, unread,
-    CASE WHEN channel = 'whatsapp' THEN last - CASE WHEN unread = 0 THEN pause ELSE '0' END + interval '24 hours' END, c.at, last
-FROM load_conversation c JOIN load_business b USING (b), LATERAL (SELECT c.at + pause * (messages - 1) AS last) AS t ORDER BY c.b, c.k;
+    heard, CASE WHEN channel = 'whatsapp' THEN heard + interval '24 hours' END, c.at, last
+FROM load_conversation c JOIN load_business b USING (b), LATERAL (SELECT c.at + pause * (messages - 1) AS last) AS t,
+    LATERAL (SELECT last - CASE WHEN unread = 0 THEN pause ELSE '0' END AS heard) AS h ORDER BY c.b, c.k;
 
 -- messages
 INSERT INTO messages (business_id, id, conversation_id, direction, author, author_id, body, external_id, status, sent_at, delivered_at, read_at, cost,

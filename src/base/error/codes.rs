@@ -65,6 +65,7 @@ pub const PROBLEM_CODES: &[&str] = &[
     "still_waiting",
     "survivor_deleted",
     "too_late",
+    "too_many_labels",
     "too_many_secrets",
     "too_many_webhooks",
     "too_much",

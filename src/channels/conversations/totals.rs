@@ -1,8 +1,8 @@
-//! Totals of a conversation's messages: when the last one was sent, how many are unread, and until when WhatsApp lets
-//! free text through. At any time they equal a recount of the messages that are said and not deleted.
+//! Totals of a conversation's messages: when the last one was sent, when the other side last wrote, how many are unread, and until when
+//! WhatsApp lets free text through. At any time they equal a recount of the messages that are said and not deleted.
 //!
-//! New messages are added to the totals. Any other change (a message deleted, restored, read or no draft any more) recounts, under the
-//! conversation's row lock. Adding takes that lock too, so a recount that does not see a message yet is followed by its
+//! New messages are added to the totals; one of the other side wakes a snoozed conversation. Any other change (a message deleted, restored,
+//! read or no draft any more) recounts, under the conversation's row lock. Adding takes that lock too, so a recount that does not see a message yet is followed by its
 //! addition, and one that sees it follows the addition.
 //!
 //! `unread_new` is the counted part of `unread_count`: inbound messages that are not read and came after
@@ -23,7 +23,7 @@ const UNREAD: &str = "direction = 'inbound' AND status <> 'read' AND kind <> 'sy
 /// Condition for a message that opens WhatsApp's window: from the customer, and not of the channel's past.
 const OPENS: &str = "direction = 'inbound' AND kind <> 'system' AND origin <> 'history'";
 /// When a message was sent, as far as that is plausible: a clock that is ahead moves its conversation by a day at most.
-const SENT: &str = "least(sent_at, created_at + interval '1 day')";
+pub const SENT: &str = "least(sent_at, created_at + interval '1 day')";
 /// WhatsApp's customer service window after an inbound message.
 const WINDOW: &str = "interval '24 hours'";
 
@@ -49,7 +49,8 @@ pub fn add(tx: &mut Tx<'_>, tenant: &Tenant, new: Vec<Uuid>) -> Result<()> {
     }
     let mut sql = Statement::new(
         "UPDATE conversations c SET version = c.version + 1, updated_at = now(), \
-         last_message_at = greatest(c.last_message_at, m.sent), \
+         last_message_at = greatest(c.last_message_at, m.sent), last_inbound_at = greatest(c.last_inbound_at, m.came), \
+         snoozed_until = CASE WHEN m.came IS NULL THEN c.snoozed_until END, \
          unread_count = c.unread_count + m.unread, unread_new = c.unread_new + m.unread, window_expires_at = CASE \
          WHEN c.channel = 'whatsapp' AND m.came IS NOT NULL THEN greatest(c.window_expires_at, \
          CASE WHEN c.window_closed_at >= m.came THEN least(c.window_closed_at, m.came + ",
@@ -93,9 +94,9 @@ fn recount(tx: &mut Tx<'_>, tenant: &Tenant, conversations: Vec<Uuid>) -> Result
         return Ok(());
     }
     let mut sql = Statement::new(
-        "UPDATE conversations c SET version = c.version + 1, updated_at = now(), last_message_at = m.last, \
+        "UPDATE conversations c SET version = c.version + 1, updated_at = now(), last_message_at = m.last, last_inbound_at = m.came, \
          unread_count = c.unread_count - c.unread_new + m.unread, unread_new = m.unread, window_expires_at = m.closes \
-         FROM (SELECT o.id, coalesce(s.last, o.started_at) AS last, s.unread, \
+         FROM (SELECT o.id, coalesce(s.last, o.started_at) AS last, s.came, s.unread, \
          CASE WHEN o.channel <> 'whatsapp' THEN NULL WHEN o.window_closed_at >= s.came THEN least(o.window_closed_at, s.came + ",
     );
     sql.sql(WINDOW).sql(") ELSE s.came + ").sql(WINDOW);
@@ -107,7 +108,7 @@ fn recount(tx: &mut Tx<'_>, tenant: &Tenant, conversations: Vec<Uuid>) -> Result
     sql.sql(") s WHERE o.business_id = ").bind(tenant.id());
     sql.sql(" AND o.id = ANY(").bind(conversations).sql(")) m WHERE c.business_id = ");
     sql.bind(tenant.id()).sql(" AND c.id = m.id AND ");
-    sql.sql("(c.last_message_at, c.unread_new, c.window_expires_at) IS DISTINCT FROM (m.last, m.unread, m.closes)");
+    sql.sql("(c.last_message_at, c.last_inbound_at, c.unread_new, c.window_expires_at) IS DISTINCT FROM (m.last, m.came, m.unread, m.closes)");
     sql.run(tx)?;
     Ok(())
 }

@@ -165,6 +165,12 @@ fn merge_into(tx: &mut Tx<'_>, tenant: &Tenant, from: &Thread, into: &Thread) ->
         sql.sql(" WHERE business_id = ").bind(tenant.id()).sql(" AND conversation_id = ").bind(from.id).run(tx)?;
     }
     let mut sql = Statement::new(
+        "UPDATE conversation_labels l SET version = version + 1, updated_at = now(), conversation_id = ",
+    );
+    sql.bind(into.id).sql(" WHERE business_id = ").bind(tenant.id()).sql(" AND conversation_id = ").bind(from.id);
+    sql.sql(" AND NOT EXISTS (SELECT FROM conversation_labels o WHERE o.business_id = l.business_id AND o.label_id = l.label_id AND o.conversation_id = ");
+    sql.bind(into.id).sql(")").run(tx)?;
+    let mut sql = Statement::new(
         "UPDATE conversations c SET lead_id = coalesce(c.lead_id, f.lead_id), assignee_id = coalesce(c.assignee_id, f.assignee_id), \
          contact_id = coalesce(c.contact_id, f.contact_id), started_at = least(c.started_at, f.started_at), \
          window_closed_at = greatest(c.window_closed_at, f.window_closed_at) \

@@ -27,6 +27,19 @@ pub struct Written {
 }
 
 impl Batch {
+    /// What is sent to those who listen now, and is no event of the log: it has no number. `name` is its type on the stream; it is sent to those
+    /// who would be sent an event `about` the same.
+    pub fn signal(registry: EventRegistry, about: About, name: &str, json: &[u8]) -> Self {
+        let mut bytes = format!("event: {name}\ndata: ").into_bytes();
+        bytes.extend_from_slice(json);
+        bytes.extend_from_slice(b"\n\n");
+        let mut types = registry.none();
+        types.add(about.event_type);
+        // Later than any number that was sent, and it moves none.
+        let written = Written { sequence: i64::MAX, about, at: 0..bytes.len() };
+        Self { after: i64::MIN, reached: i64::MIN, events: vec![written], bytes: bytes.into(), types }
+    }
+
     pub fn of(registry: EventRegistry, after: i64, reached: i64, events: Vec<Event>) -> Self {
         let (mut bytes, mut types) = (Vec::with_capacity(events.len() * 512), registry.none());
         let mut written = Vec::with_capacity(events.len());

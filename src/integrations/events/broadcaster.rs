@@ -138,6 +138,16 @@ impl Broadcaster {
     }
 }
 
+impl Broadcaster {
+    /// Gives what is no event of the log to the subscribers of this process that want it. One that is behind goes without.
+    pub fn signal(&self, business: Uuid, batch: Batch) {
+        let (most, batch) = (self.settings.max_queued_events, Arc::new(batch));
+        let channels = self.channels.lock();
+        let listening = channels.of.get(&business).into_iter().flat_map(|channel| &channel.listening);
+        listening.for_each(|queue| queue.signal(&batch, most));
+    }
+}
+
 impl Subscription {
     /// Starts to receive batches; all events up to `position` were sent. Returns the number up to which other
     /// subscribers were given all events: those in between must be read first.
@@ -210,6 +220,16 @@ impl SubscriberQueue {
             self.changed.notify_one();
         }
         true
+    }
+
+    /// Queues what is no event of the log, unless `most` are queued.
+    fn signal(&self, batch: &Arc<Batch>, most: usize) {
+        let mut state = self.state.lock();
+        if state.events < most && self.types.intersects(&batch.types) {
+            state.events += batch.events.len();
+            state.batches.push_back(batch.clone());
+            self.changed.notify_one();
+        }
     }
 
     fn end(&self) {

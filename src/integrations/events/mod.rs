@@ -6,7 +6,8 @@
 //! JSON. Events are read page by page ([`event_log`]) or streamed ([`stream`]), with one query for all streams of the
 //! process (`event_reader`), whose batches the [`broadcaster`] hands to each. [`event_types`] follow from the resources
 //! of the API; [`purge_events`] deletes old events. [`http`] has the routes, `parameters` and [`dto`] what they take and
-//! return. docs/EVENTS.md is the documentation for clients.
+//! return; `typing` sends to the streams what is no event of the log, and `signal_relay` to those of
+//! other processes. docs/EVENTS.md is the documentation for clients.
 
 pub mod args;
 mod batch;
@@ -22,10 +23,13 @@ pub mod purge_events;
 pub mod query;
 pub mod sequencer;
 mod settings;
+mod signal_relay;
 pub mod stored_event;
 mod stream;
+pub mod typing;
 
 pub use self::broadcaster::Broadcaster;
 pub use self::event_reader::EventReader;
 pub use self::event_types::{EventRegistry, EventTypes};
 pub use self::settings::StreamSettings;
+pub use self::signal_relay::SignalRelay;

@@ -11,7 +11,7 @@ use super::dispatcher::DeliveryWaker;
 use super::dto::{Replay, ReplayRequest};
 use super::resource::WEBHOOKS;
 use super::secret;
-use crate::auth::{Action, Area, TenantSettings};
+use crate::auth::{Action, Area, Identity};
 use crate::base::error::Result;
 use crate::db::{Db, Tx};
 use crate::http::caller::{Caller, UnverifiedCaller};
@@ -93,8 +93,8 @@ async fn list(
     _: Bytes,
 ) -> Result<HttpResponse> {
     let (id, query) = (request.match_info().query("id"), request.query_string());
-    cached_read(reads.clone(), caller, &request, &DELIVERIES, |business: &TenantSettings| {
-        deliveries::of_webhook(id, query, business)
+    cached_read(reads.clone(), caller, &request, &DELIVERIES, |identity: &Identity| {
+        deliveries::of_webhook(id, query, &identity.settings)
     })
     .await
 }

@@ -27,6 +27,12 @@ impl FromValue for i64 {
     }
 }
 
+impl FromValue for bool {
+    fn from_value(value: SqlValue) -> Option<Self> {
+        if let SqlValue::Bool(flag) = value { flag } else { None }
+    }
+}
+
 impl FromValue for Uuid {
     fn from_value(value: SqlValue) -> Option<Self> {
         value.as_uuid()

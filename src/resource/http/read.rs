@@ -8,7 +8,7 @@ use serde_json::Value as Json;
 use uuid::Uuid;
 
 use super::request::{self, no_parameters};
-use crate::auth::TenantSettings;
+use crate::auth::{Identity, TenantSettings};
 use crate::base::error::{Error, FieldError, Result};
 use crate::base::suggest::did_you_mean;
 use crate::http::caller::UnverifiedCaller;
@@ -19,7 +19,7 @@ use crate::resource::list_query::{List, Projection};
 use crate::resource::read_query::{ReadQuery, ReadTarget};
 use crate::resource::read_request::ReadRequest;
 use crate::resource::read_service::ReadService;
-use crate::resource::{body, read_rows};
+use crate::resource::{body, own_id, read_rows};
 
 pub(super) async fn list(
     resource: &'static Resource,
@@ -27,8 +27,9 @@ pub(super) async fn list(
     caller: UnverifiedCaller,
     request: HttpRequest,
 ) -> Result<HttpResponse> {
-    let ask = |business: &TenantSettings| {
-        reads.parse_cached(resource, business, ReadRequest::List(request.query_string().to_owned()))
+    let ask = |identity: &Identity| {
+        let query = own_id::named(resource, request.query_string(), identity.principal);
+        reads.parse_cached(resource, &identity.settings, ReadRequest::List(query.into_owned()))
     };
     cached_read(reads.clone(), caller, &request, resource, ask).await
 }
@@ -50,9 +51,9 @@ pub(super) async fn row(
     caller: UnverifiedCaller,
     request: HttpRequest,
 ) -> Result<HttpResponse> {
-    let ask = |business: &TenantSettings| {
+    let ask = |identity: &Identity| {
         let id = id.ok_or_else(|| read_rows::not_found(resource))?;
-        reads.parse_cached(resource, business, ReadRequest::One(id, request.query_string().to_owned()))
+        reads.parse_cached(resource, &identity.settings, ReadRequest::One(id, request.query_string().to_owned()))
     };
     cached_read(reads.clone(), caller, &request, resource, ask).await
 }
@@ -64,8 +65,8 @@ pub(super) async fn history(
     request: HttpRequest,
 ) -> Result<HttpResponse> {
     let (id, query) = (request.match_info().query("id"), request.query_string());
-    cached_read(reads.clone(), caller, &request, resource, |business: &TenantSettings| {
-        row_history_query(resource, id, query, business)
+    cached_read(reads.clone(), caller, &request, resource, |identity: &Identity| {
+        row_history_query(resource, id, query, &identity.settings)
     })
     .await
 }
@@ -77,7 +78,8 @@ pub(super) async fn batch_read(
     request: HttpRequest,
     body: Bytes,
 ) -> Result<HttpResponse> {
-    let ask = |business: &TenantSettings| {
+    let ask = |identity: &Identity| {
+        let business = &identity.settings;
         no_parameters(&request)?;
         let (ids, view) = batch_request(resource, business, body::json(&body, reads.body_depth)?)?;
         Ok(Arc::new(ReadQuery::new(resource, ReadTarget::Batch(ids, view), business, None)))

@@ -6,8 +6,9 @@ use uuid::Uuid;
 
 use super::filter_op::FilterOp;
 use super::filter_value::{MAX_FILTER_VALUES, RawFilterValue, words};
-use super::list::{Filter, Predicate};
+use super::list::Filter;
 use super::parameter_errors::ParameterErrors;
+use super::predicate::Predicate;
 use crate::auth::TenantSettings;
 use crate::base::phone;
 use crate::db::SqlValue;
@@ -48,7 +49,7 @@ impl RawFilters {
                 None => Added::Repeated,
             };
         }
-        let found = resource.fields.iter().enumerate().find_map(|(index, field)| {
+        let found = resource.filterable().enumerate().find_map(|(index, field)| {
             FilterOp::of(field).iter().find(|op| op.name(field) == name).map(|op| (index, *op))
         });
         let Some((index, op)) = found else { return Added::NoFilter };
@@ -75,8 +76,9 @@ impl RawFilters {
         self.by_field.sort_by_key(|(index, op, _)| (*index, *op as u8));
         let mut parser = ValueParser { business, is_json, errors };
         let by_field = self.by_field.into_iter();
-        let mut filters: Vec<Filter> =
-            by_field.filter_map(|(index, op, values)| parser.parse(&resource.fields[index], op, values)).collect();
+        let mut filters: Vec<Filter> = by_field
+            .filter_map(|(index, op, values)| parser.parse(resource.filterable().nth(index)?, op, values))
+            .collect();
         if let Some(field) = resource.field("metadata") {
             self.by_metadata.sort();
             let wanted = self.by_metadata.into_iter();
@@ -138,7 +140,7 @@ impl ValueParser<'_> {
 
 /// Reports how the member `name` of a JSON filter must be written.
 pub(super) fn wrong_shape(resource: &Resource, name: &str, value: &Json, errors: &mut ParameterErrors) {
-    let field = resource.field(name);
+    let field = resource.filterable().find(|field| field.name == name);
     let hint = match value {
         Json::Object(_) => {
             let bounds = field.into_iter().flat_map(|field| {

@@ -2,31 +2,19 @@
 
 use uuid::Uuid;
 
+use super::predicate::Predicate;
 use super::projection::Projection;
-use crate::db::{RawRow, SqlValue};
+use crate::db::RawRow;
 use crate::resource::cursor::Cursor;
 use crate::resource::definition::Resource;
 use crate::resource::field::Field;
+use crate::resource::list_filter::ListFilter;
 use crate::resource::sort::Sort;
 
 pub const DEFAULT_LIMIT: u32 = 50;
 pub const MAX_LIMIT: u32 = 500;
 /// A count that is not requested as exact stops here.
 pub const COUNT_CAP: i64 = 10_000;
-
-/// The condition that a filter puts on its field.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Predicate {
-    /// One value, or any of several.
-    Equal(SqlValue),
-    Null,
-    AtLeast(SqlValue),
-    AtMost(SqlValue),
-    Below(SqlValue),
-    Overlaps(SqlValue),
-    /// Contains any of these objects.
-    Contains(Vec<SqlValue>),
-}
 
 #[derive(Clone, Debug)]
 pub struct Filter {
@@ -61,11 +49,15 @@ impl List {
     /// Returns the ids of the rows that all rows of the list are or refer to by one column, if a filter names them: no other
     /// row can enter or leave it.
     pub fn linked_ids(&self) -> Option<Vec<Uuid>> {
-        self.filters.iter().find_map(|filter| match &filter.predicate {
-            Predicate::Equal(SqlValue::Uuid(Some(id))) => Some(vec![*id]),
-            Predicate::Equal(SqlValue::Uuids(ids)) => Some(ids.clone()),
-            _ => None,
-        })
+        let mut by_column = self.filters.iter().filter(|filter| self.resource.field(filter.field.name).is_some());
+        by_column.find_map(|filter| filter.predicate.ids())
+    }
+
+    /// Returns the filters that are no fields, with what they ask for.
+    pub fn special_filters(&self) -> impl Iterator<Item = (&'static ListFilter, &Predicate)> + '_ {
+        self.filters
+            .iter()
+            .filter_map(|filter| Some((self.resource.list_filter(filter.field.name)?, &filter.predicate)))
     }
 
     /// Hashes everything that a cursor depends on: resource, sort, filters, search and `deleted`.

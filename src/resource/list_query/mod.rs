@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `status=new,won` | any of the values; `\\,` for a comma within one; in JSON `["new", "won"]` |
 //! | `company_id=none` | no reference |
+//! | `assignee_id=me` | the user who asks (`own_id.rs`) |
 //! | `created_after=…`, `created_before=…` | at or after, and before, an instant or a day |
 //! | `score_min=…`, `score_max=…` | bounds, both included |
 //! | `tags=a,b` | any of the tags |
@@ -26,7 +27,7 @@
 //! | `filters.rs`, `filter_op.rs`, `filter_value.rs` | filters by fields: operators, values, several values |
 //! | `search.rs`, `sort.rs`, `projection.rs` | `q`, `sort`, and `include` with `fields` |
 //! | `parameter_names.rs` | which parameters a resource has |
-//! | `list.rs` | the parsed list query |
+//! | `list.rs`, `predicate.rs` | the parsed list query, and the condition of a filter |
 
 mod filter_op;
 mod filter_value;
@@ -36,12 +37,14 @@ mod parameter_errors;
 mod parameter_names;
 mod parse;
 mod parser;
+mod predicate;
 mod projection;
 mod search;
 mod sort;
 
 pub use self::filter_op::FilterOp;
 pub use self::filter_value::MAX_FILTER_VALUES;
-pub use self::list::{COUNT_CAP, Count, DEFAULT_LIMIT, Filter, List, MAX_LIMIT, Predicate};
+pub use self::list::{COUNT_CAP, Count, DEFAULT_LIMIT, Filter, List, MAX_LIMIT};
 pub use self::parameter_names::names;
+pub use self::predicate::Predicate;
 pub use self::projection::{Included, Projection};

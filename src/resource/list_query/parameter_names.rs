@@ -15,6 +15,6 @@ pub fn names(resource: &Resource) -> Vec<Cow<'static, str>> {
     if resource.soft_delete() {
         names.push("deleted".into());
     }
-    names.extend(resource.fields.iter().flat_map(|field| FilterOp::of(field).iter().map(|op| op.name(field))));
+    names.extend(resource.filterable().flat_map(|field| FilterOp::of(field).iter().map(|op| op.name(field))));
     names
 }

@@ -15,7 +15,7 @@ use crate::resource::{Resource, Search, export};
 
 pub(super) fn list_parameters(resource: &'static Resource) -> Vec<Parameter> {
     let mut parameters = Vec::new();
-    for field in resource.fields {
+    for field in resource.filterable() {
         parameters.extend(FilterOp::of(field).iter().map(|op| filter(resource, field, *op)));
     }
     match resource.search {
@@ -72,6 +72,8 @@ pub(super) fn view_parameters(resource: &'static Resource) -> Vec<Parameter> {
 
 fn filter(resource: &'static Resource, field: &'static Field, op: FilterOp) -> Parameter {
     let (name, column) = (op.name(field), field.name);
+    // A field is described where the row is.
+    let own = resource.list_filter(field.name).map_or("", |filter| filter.field.description);
     let one = |about: String| query(&name, value_schema(field.field_type).build(), &about);
     match op {
         FilterOp::After => one(format!("`{column}` at or after this.")),
@@ -79,14 +81,14 @@ fn filter(resource: &'static Resource, field: &'static Field, op: FilterOp) -> P
         FilterOp::Min => one(format!("`{column}` at least this.")),
         FilterOp::Max => one(format!("`{column}` at most this.")),
         FilterOp::Any => match field.field_type {
-            FieldType::Bool => one(String::new()),
+            FieldType::Bool => one(own.to_owned()),
             // Free text: a list of it and a text with commas look the same on the wire.
             FieldType::Tags | FieldType::Text { .. } | FieldType::Email | FieldType::Phone => {
                 query(&name, text(1, 2_000), "Any of these, comma-separated.")
             }
-            FieldType::Uuid if field.nullable => unexploded(&name, reference(ID_FILTER), ""),
+            FieldType::Uuid if field.nullable => unexploded(&name, reference(ID_FILTER), own),
             FieldType::Choice(_) => separated(&name, reference(&names::choice(resource, field)), ""),
-            kind => separated(&name, Schema::from(value_schema(kind).build()), ""),
+            kind => separated(&name, Schema::from(value_schema(kind).build()), own),
         },
     }
 }

@@ -35,12 +35,14 @@ pub(super) fn shared() -> Vec<(&'static str, Schema)> {
         .description(Some(METADATA_ABOUT));
     let id = ObjectBuilder::new()
         .schema_type(Type::String)
-        .pattern(Some("^(none|[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12})$"));
+        .pattern(Some("^(none|me|[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12})$"));
     let ids = ArrayBuilder::new()
         .items(RefOr::T(Schema::from(id.build())))
         .min_items(Some(1))
         .max_items(Some(MAX_FILTER_VALUES))
-        .description(Some("Any of these ids; or only `none`: rows that reference nothing."));
+        .description(Some(
+            "Any of these ids; or only `none`: rows that reference nothing; or only `me`: of users, the one who asks.",
+        ));
     vec![
         (METADATA, metadata.build().into()),
         (ROW_REFERENCE, row_reference()),

@@ -81,11 +81,28 @@ SELECT pg_temp.business_id(i), pg_temp.row_id(25, i), pg_temp.other(14, i, 5000)
 FROM generate_series(0, 9999) AS i
 
 -- table: conversations
-INSERT INTO conversations (business_id, id, contact_id, lead_id, channel_id, channel, address, status, assignee_id, subject, started_at, last_message_at, unread_count, external_id, metadata, created_at, updated_at, deleted_at)
+INSERT INTO conversations (business_id, id, contact_id, lead_id, channel_id, channel, address, status, assignee_id, subject, started_at, last_message_at, last_inbound_at, snoozed_until, unread_count, external_id, metadata, created_at, updated_at, deleted_at)
 SELECT pg_temp.business_id(i), pg_temp.row_id(8, i), pg_temp.other(5, i, 3000), pg_temp.other(7, i, 5000), pg_temp.other(20, i, 500), (ARRAY['whatsapp', 'sms', 'email', 'web'])[1 + i / 20 % 4], 'address-' || i,
     (ARRAY['active', 'pending', 'closed', 'closed'])[1 + i / 80 % 4], pg_temp.other(1, i, 50), pg_temp.word(i / 3), pg_temp.born(i, 20000),
-    pg_temp.born(i, 20000) + i % 90 * interval '1 day', i / 20 % 5, CASE WHEN i % 3 = 0 THEN 'ext-' || i END, pg_temp.metadata(i), pg_temp.born(i, 20000), pg_temp.born(i, 20000), pg_temp.gone(i)
+    pg_temp.born(i, 20000) + i % 90 * interval '1 day', pg_temp.born(i, 20000) + i % 90 * interval '1 day', CASE WHEN i / 80 % 4 < 2 AND i / 320 % 10 = 0 THEN pg_temp.born(i, 20000) + interval '9 years' END,
+    CASE WHEN i / 100 % 5 = 0 THEN i / 20 % 5 ELSE 0 END, CASE WHEN i % 3 = 0 THEN 'ext-' || i END, pg_temp.metadata(i), pg_temp.born(i, 20000), pg_temp.born(i, 20000), pg_temp.gone(i)
 FROM generate_series(0, 19999) AS i
+
+-- table: labels
+INSERT INTO labels (business_id, id, name, created_at)
+SELECT pg_temp.business_id(i), pg_temp.row_id(26, i), pg_temp.word(i) || ' ' || i, pg_temp.born(i, 10000) FROM generate_series(0, 9999) AS i
+
+-- table: conversation_labels
+INSERT INTO conversation_labels (business_id, id, conversation_id, label_id, created_at)
+SELECT pg_temp.business_id(i), pg_temp.row_id(27, i), pg_temp.row_id(8, i), pg_temp.other(26, i, 500), pg_temp.born(i, 10000) FROM generate_series(0, 9999) AS i
+
+-- table: read_positions
+INSERT INTO read_positions (business_id, id, conversation_id, user_id, read_until, created_at)
+SELECT pg_temp.business_id(i), pg_temp.row_id(28, i), pg_temp.row_id(8, i), pg_temp.other(1, i, 50), pg_temp.born(i, 10000), pg_temp.born(i, 10000) FROM generate_series(0, 9999) AS i
+
+-- table: canned_responses
+INSERT INTO canned_responses (business_id, id, shortcut, body, created_at, deleted_at)
+SELECT pg_temp.business_id(i), pg_temp.row_id(29, i), pg_temp.word(i) || i, 'We like ' || pg_temp.word(i / 3), pg_temp.born(i, 10000), pg_temp.gone(i) FROM generate_series(0, 9999) AS i
 
 -- table: staff
 INSERT INTO staff (business_id, id, user_id, name, active, external_id, metadata, created_at, deleted_at)
@@ -148,6 +165,6 @@ FROM generate_series(0, 999999) AS i
 
 -- table: message_attempts
 INSERT INTO message_attempts (business_id, id, message_id, conversation_id, channel_id, number, state, external_id, created_at)
-SELECT pg_temp.business_id(i), pg_temp.row_id(26, i), pg_temp.other(14, i, 5000), pg_temp.other(8, i, 1000), pg_temp.other(20, i, 500), 1 + i / 100000,
+SELECT pg_temp.business_id(i), pg_temp.row_id(40, i), pg_temp.other(14, i, 5000), pg_temp.other(8, i, 1000), pg_temp.other(20, i, 500), 1 + i / 100000,
     CASE WHEN i % 50 = 0 THEN 'queued' ELSE 'accepted' END, CASE WHEN i % 50 > 0 THEN 'wamid.a' || i END, pg_temp.born(i, 10000)
 FROM generate_series(0, 9999) AS i ON CONFLICT DO NOTHING

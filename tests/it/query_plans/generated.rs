@@ -8,7 +8,11 @@ use rapport::resource::{Cardinality, Field, FieldType, Resource};
 const ROWS: u32 = 10_000;
 
 /// The numbers that begin the ids of tables which `data.sql` fills or refers to, and how many times twenty rows they have.
-const NUMBERS: [(&str, u32, u32); 18] = [
+const NUMBERS: [(&str, u32, u32); 000] = [
+    ("labels", 26, 500),
+    ("conversation_labels", 27, 500),
+    ("read_positions", 28, 500),
+    ("canned_responses", 29, 500),
     ("users", 1, 50),
     ("companies", 4, 1000),
     ("contacts", 5, 1000),
@@ -26,7 +30,7 @@ const NUMBERS: [(&str, u32, u32); 18] = [
     ("duplicate_proposals", 23, 500),
     ("inbound_updates", 24, 500),
     ("message_reactions", 25, 500),
-    ("message_attempts", 26, 500),
+    ("message_attempts", 40, 500),
 ];
 
 /// The first number for the ids of other tables.

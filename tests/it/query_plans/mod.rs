@@ -27,7 +27,8 @@ use questions::Question;
 const MERGED_TAIL: &str = " Merge Append Index Scan:audit_log_created_at_idx";
 
 /// Indexes that no read of the API uses, with the reason.
-const FOR_WRITES: [(&str, &str); 46] = [
+const FOR_WRITES: [(&str, &str); 000] = [
+    ("conversations_snoozed_until_idx", "those whose time has come are woken by it"),
     ("conversations_peer_id_idx", "what a channel delivers of the past goes on in a closed conversation"),
     ("inbound_updates_people_idx", "who is forgotten is forgotten here, too"),
     ("message_attempts_external_id_idx", "a status of an earlier attempt is known by it"),

@@ -5,6 +5,7 @@ use diesel::pg::PgConnection;
 use rapport::analytics::{self, Period};
 use rapport::app::registry::RESOURCES;
 use rapport::auth::{Tenant, TenantSettings};
+use rapport::channels::inbox::counts;
 use rapport::crm::companies::COMPANIES;
 use rapport::crm::contacts::CONTACTS;
 use rapport::crm::duplicates::{self, Prospect};
@@ -45,6 +46,8 @@ pub fn all(conn: &mut PgConnection) -> Vec<Question> {
     let business = TenantSettings { id, country: "US".into(), time_zone: "UTC".into(), currency: "EUR".into() };
     let tenant = Tenant::for_operator(id);
     let mut questions = statistics(id);
+    let counts = counts::statement(&tenant, Some(Uuid::nil()));
+    questions.push(Question { name: "counts of an inbox".into(), plain: false, statement: counts });
     for resource in RESOURCES {
         let mut ask = |name: String, statement: Statement| {
             let whole = name.contains("?&sort=") || name.contains("?sort=");
@@ -170,7 +173,7 @@ pub fn all(conn: &mut PgConnection) -> Vec<Question> {
 /// No filter, and each filter alone, with existing values.
 fn filters(conn: &mut PgConnection, resource: &Resource) -> Vec<String> {
     let mut filters = vec![String::new()];
-    for field in resource.fields {
+    for field in resource.filterable() {
         for form in FilterOp::of(field) {
             let (name, value) = (form.name(field), value(conn, resource, field));
             filters.push(format!("{name}={value}"));
@@ -198,6 +201,19 @@ fn filters(conn: &mut PgConnection, resource: &Resource) -> Vec<String> {
 
 /// A value of `field` that some row of the busy business has.
 fn value(conn: &mut PgConnection, resource: &Resource, field: &Field) -> String {
+    if resource.list_filter(field.name).is_some() {
+        // Of the busy business: a label, and a member.
+        let of = |table: &str, column: &str| {
+            format!("SELECT {column}::text FROM {table} WHERE business_id = '{BUSY}' ORDER BY id LIMIT 1")
+        };
+        let sql = match field.name {
+            "label_id" => of("labels", "id"),
+            "unread_by" => of("memberships", "user_id"),
+            _ => return another(field),
+        };
+        let row = crate::support::statement(sql).row(conn).expect("a value").expect("a row");
+        return row.text(0).expect("an id").to_owned();
+    }
     let shown = match field.field_type {
         FieldType::Time => format!("to_char({} AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')", field.name),
         FieldType::Tags => format!("{}[1]", field.name),

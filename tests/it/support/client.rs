@@ -86,6 +86,10 @@ impl Client {
         self.send(self.request("PATCH", path).json(&body))
     }
 
+    pub fn put(&self, path: &str, body: Value) -> Answer {
+        self.send(self.request("PUT", path).json(&body))
+    }
+
     pub fn delete(&self, path: &str) -> Answer {
         self.send(self.request("DELETE", path))
     }

@@ -69,6 +69,9 @@ impl Samples {
                 .expect(201)
                 .json;
         }
+        if ["conversation-labels", "read-positions"].contains(&resource.plural) {
+            return self.of_inbox(resource);
+        }
         if resource.plural == "memberships" {
             // Created together with a user.
             let user = self.row(&rapport::identity::users::USERS);
@@ -86,6 +89,20 @@ impl Samples {
         let talk = json!({ "channel": "whatsapp", "channel_id": channel, "address": format!("+4917{unique:09}") });
         let thread = self.client.make("conversations", talk);
         self.client.create(&format!("conversations/{thread}/messages"), json!({ "body": "Hi" }));
+    }
+
+    /// A label of a conversation, or how far a member has read in it.
+    fn of_inbox(&mut self, resource: &'static Resource) -> Value {
+        let thread = self.id(&rapport::channels::conversations::CONVERSATIONS);
+        if resource.plural == "conversation-labels" {
+            let label = self.id(&rapport::channels::labels::LABELS);
+            self.client.put(&format!("conversations/{thread}/labels/{label}"), json!({})).expect(200);
+        } else {
+            let user = self.id(&rapport::identity::users::USERS);
+            let position = format!("conversations/{thread}/read-position");
+            self.client.put(&position, json!({ "user_id": user })).expect(200);
+        }
+        self.client.get(&format!("{}?conversation_id={thread}", resource.plural)).expect(200).rows()[0].clone()
     }
 
     /// Has a number of WhatsApp receive what makes a row of each resource that channels write: a message with a reaction, a status of an
