@@ -69,6 +69,11 @@ impl World<'_> {
         if read {
             body["status"] = json!("read");
         }
+        match self.random.below(8) {
+            0 if !inbound => body["kind"] = json!("note"),
+            1 | 2 if !inbound => body["status"] = json!("draft"),
+            _ => {}
+        }
         (Said { id: String::new(), thread, inbound, read, sent_at, deleted: false }, body)
     }
 
@@ -96,7 +101,15 @@ impl World<'_> {
 
     /// Performs a random operation, and returns its name.
     fn act(&mut self) -> &'static str {
-        match self.random.below(10) {
+        match self.random.below(11) {
+            10 => {
+                let drafts = self.api.get("messages?status=draft&limit=2").expect(200);
+                for draft in drafts.rows() {
+                    let path = format!("messages/{}", draft["id"].as_str().expect("an id"));
+                    self.api.patch(&path, json!({ "status": "queued" })).expect(200);
+                }
+                "drafts sent"
+            }
             0..=2 => {
                 let (mut said, body) = self.new_message();
                 said.id = self.api.make("messages", body);
@@ -184,7 +197,8 @@ impl World<'_> {
             sent.sort_unstable_by(|a, b| b.cmp(a));
             let listed: Vec<DateTime<Utc>> = said.iter().map(|said| time(&said["sent_at"])).collect();
             assert_eq!(listed, sent, "the messages themselves, after {after}");
-            let last = said.iter().map(|said| time(&said["sent_at"])).max();
+            let counts = |said: &&Json| said["kind"] != "note" && said["status"] != "draft";
+            let last = said.iter().filter(counts).map(|said| time(&said["sent_at"])).max();
             assert_eq!(
                 time(&shown["last_message_at"]),
                 last.unwrap_or(thread.started_at),
@@ -192,6 +206,8 @@ impl World<'_> {
             );
             let came =
                 said.iter().filter(|said| said["direction"] == "inbound").map(|said| time(&said["sent_at"])).max();
+            let heard = (!shown["last_inbound_at"].is_null()).then(|| time(&shown["last_inbound_at"]));
+            assert_eq!(heard, came, "last inbound message after {after}");
             let window = came.filter(|_| thread.whatsapp).map(|came| came + TimeDelta::hours(24));
             let shows = (!shown["window_expires_at"].is_null()).then(|| time(&shown["window_expires_at"]));
             assert_eq!(shows, window, "window after {after}");
