@@ -8,6 +8,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use chrono::Utc;
 use uuid::Uuid;
 
+use super::ai_usage::AiUsageFigures;
 use super::csv;
 use super::dto::{Overview, Series};
 use super::figures::{AiFigures, BookingFigures, ConversationFigures, LeadFigures, MessageFigures, RevenueFigures};
@@ -39,6 +40,7 @@ pub fn routes(api: &mut ServiceConfig) {
     routing::resource("/stats/leads/funnel").reads(Method::GET, funnel).register(api);
     routing::resource("/stats/campaigns").reads(Method::GET, campaigns).register(api);
     routing::resource("/stats/ai").reads(Method::GET, ai).register(api);
+    routing::resource("/stats/ai-usage").reads(Method::GET, ai_usage).register(api);
     routing::resource("/stats/revenue").reads(Method::GET, revenue).register(api);
     routing::resource("/stats/response-times").reads(Method::GET, response_times).register(api);
 }
@@ -180,6 +182,16 @@ series!(
     "getAiStatistics",
     "What models have written by day, week or month",
     "By the time at which the messages were sent."
+);
+series!(
+    ai_usage,
+    AiUsage,
+    AiUsageFigures,
+    "/api/v1/stats/ai-usage",
+    "getAiUsage",
+    "What models used by day, week or month",
+    "Of the runs that workers reported with the tasks they claimed, when these ended, also of those whose answer was discarded. \
+     Messages count in `/stats/ai`, and not here."
 );
 series!(
     revenue,

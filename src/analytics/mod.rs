@@ -6,7 +6,7 @@
 //!
 //! | files | subject |
 //! |---|---|
-//! | `statistic`, `figures`, `amounts`, `responses`, `business_hours`, `funnel`, `report` | which statistics there are, what their figures are made of, how a response is computed |
+//! | `statistic`, `figures`, `amounts`, `responses`, `business_hours`, `funnel`, `ai_usage`, `report` | which statistics there are, what their figures are made of, how a response is computed |
 //! | `parameters`, `period` | what a request asks for |
 //! | `roll_up`, `fold`, `fold_days`, `fold_sql`, `delta_age` | reading and keeping the sums |
 //! | `dashboards`, `dashboard_rows`, `dashboards_http` | what a screen shows, in one request |
@@ -16,6 +16,7 @@
 mod agent_metrics;
 mod agent_snapshots;
 mod agents_http;
+mod ai_usage;
 mod amounts;
 mod business_hours;
 mod csv;
@@ -42,6 +43,7 @@ mod statistic;
 
 pub use self::agent_snapshots::task as agent_snapshots_task;
 pub use self::agents_http::routes as agent_routes;
+pub use self::ai_usage::statement as ai_usage_statement;
 pub use self::business_hours::turns;
 pub use self::dashboard_rows::statements as dashboard_statements;
 pub use self::dashboards_http::routes as dashboard_routes;

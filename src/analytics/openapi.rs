@@ -16,6 +16,7 @@ use crate::resource::openapi;
     http::funnel,
     http::campaigns,
     http::ai,
+    http::ai_usage,
     http::revenue,
     http::response_times,
     http::campaign,
@@ -38,7 +39,7 @@ pub fn describe(api: &mut OpenApi) {
 /// Names the schemas that are of figures by them, as in other resources: `Series_BookingFigures` becomes `BookingSeries`.
 fn named(api: OpenApi) -> OpenApi {
     let Ok(mut text) = serde_json::to_string(&api) else { return api };
-    for figures in ["Ai", "Booking", "Conversation", "Lead", "Message", "Response", "Revenue"] {
+    for figures in ["AiUsage", "Ai", "Booking", "Conversation", "Lead", "Message", "Response", "Revenue"] {
         for of in ["PreviousSeries", "Series", "Bucket", "Ranked"] {
             text = text.replace(&format!("{of}_{figures}Figures\""), &format!("{figures}{of}\""));
         }

@@ -8,6 +8,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use super::ai_usage::{self, AiUsageFigures};
 use super::business_hours;
 use super::dashboards::{self, DashboardPeriod, Figured};
 use super::dto::{Bucket, Overview, OverviewFigures, PreviousOverview, PreviousSeries, Series};
@@ -107,6 +108,7 @@ impl Report {
             Statistic::Funnel => json(&self.funnel(&sums, as_of)),
             Statistic::Leads | Statistic::Campaigns => json(&self.series::<LeadFigures>(&sums, as_of)),
             Statistic::Ai => json(&self.series::<AiFigures>(&sums, as_of)),
+            Statistic::AiUsage => json(&self.series::<AiUsageFigures>(&sums, as_of)),
             Statistic::Revenue => json(&self.series::<RevenueFigures>(&sums, as_of)),
             Statistic::ResponseTimes => json(&self.series::<ResponseFigures>(&sums, as_of)),
             Statistic::SalesDashboard => {
@@ -176,9 +178,10 @@ impl Report {
         buckets: &Buckets,
     ) -> Result<Vec<Sum>> {
         let question = Question { business: tenant.id(), metrics, period: &self.parameters.period, buckets };
-        let sums = match self.parameters.in_business_hours {
-            true => business_hours::sums(conn, &question)?,
-            false => roll_up::sums(conn, &question)?,
+        let sums = match self.statistic {
+            Statistic::AiUsage => ai_usage::sums(conn, &question)?,
+            _ if self.parameters.in_business_hours => business_hours::sums(conn, &question)?,
+            _ => roll_up::sums(conn, &question)?,
         };
         if sums.len() > roll_up::MAX_SUMS {
             let detail = "There are too many groups in too many buckets. Ask for a shorter period, a longer `interval`, or no `group_by`.";

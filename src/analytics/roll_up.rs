@@ -106,8 +106,10 @@ impl Question<'_> {
     }
 }
 
-const HEAD: &str = "SELECT metric, dim, bucket - 1 AS bucket, sum(n)::bigint AS n, trunc(sum(amount) * 1000000)::text AS amount FROM (";
-const TAIL: &str = ") s GROUP BY metric, dim, bucket HAVING sum(n) <> 0 OR sum(amount) <> 0 LIMIT 200001";
+/// Begins a statement of sums: what follows selects `metric`, `dim`, `bucket` from 1 on, `n` and `amount`.
+pub const HEAD: &str = "SELECT metric, dim, bucket - 1 AS bucket, sum(n)::bigint AS n, trunc(sum(amount) * 1000000)::text AS amount FROM (";
+/// Ends it.
+pub const TAIL: &str = ") s GROUP BY metric, dim, bucket HAVING sum(n) <> 0 OR sum(amount) <> 0 LIMIT 200001";
 /// Sums of a response at most: some tens of megabytes. One more is read, by which it is known that there are more ([`TAIL`]).
 pub const MAX_SUMS: usize = 200_000;
 
@@ -125,7 +127,8 @@ pub fn recount(conn: &mut PgConnection, question: &Question<'_>) -> Result<Vec<S
     load(conn, &question.recount())
 }
 
-fn load(conn: &mut PgConnection, statement: &Statement) -> Result<Vec<Sum>> {
+/// Loads the sums of a statement.
+pub fn load(conn: &mut PgConnection, statement: &Statement) -> Result<Vec<Sum>> {
     statement.load::<Row>(conn)?.into_iter().map(Sum::try_from).collect()
 }
 

@@ -11,6 +11,7 @@ pub enum Statistic {
     Funnel,
     Campaigns,
     Ai,
+    AiUsage,
     Revenue,
     ResponseTimes,
     SalesDashboard,
@@ -135,6 +136,26 @@ static CAMPAIGNS: [Grouping; 1] =
 static AI: [Grouping; 1] =
     [by("model", &const { [part("ai.input", 1, 0), part("ai.output", 1, 0), part("ai.cost", 1, 0)] })];
 
+/// The sources of runs of models, grouped by one of their parts: the model, which may be any text, and the outcome.
+const fn runs_by(group: Group) -> [Source; 6] {
+    const fn of(metric: &'static str, group: Group) -> Source {
+        Source { metric, parts: 2, group }
+    }
+    [
+        of("ai_runs", group),
+        of("ai_runs.input", group),
+        of("ai_runs.cached", group),
+        of("ai_runs.output", group),
+        of("ai_runs.cost", group),
+        of("ai_runs.latency", group),
+    ]
+}
+
+static AI_RUNS: [Source; 6] = runs_by(Group::None);
+
+static AI_USAGE: [Grouping; 2] =
+    [by("model", &const { runs_by(Group::Part(0)) }), by("outcome", &const { runs_by(Group::Part(1)) })];
+
 static RESPONSES: [Grouping; 1] = [by("member", &const { [all("responses", 1), front("responses.member", 1)] })];
 
 /// The sources of the parts of dashboards, some of which are statistics by themselves.
@@ -164,13 +185,14 @@ pub mod dashboard {
 
 impl Statistic {
     /// Those by day, week or month.
-    pub const SERIES: [Self; 8] = [
+    pub const SERIES: [Self; 9] = [
         Self::Bookings,
         Self::Messages,
         Self::Conversations,
         Self::Leads,
         Self::Campaigns,
         Self::Ai,
+        Self::AiUsage,
         Self::Revenue,
         Self::ResponseTimes,
     ];
@@ -186,6 +208,7 @@ impl Statistic {
             Self::Funnel => &dashboard::FUNNEL,
             Self::Campaigns => &dashboard::CAMPAIGNS,
             Self::Ai => const { &[plain("ai.input", 1), plain("ai.output", 1), plain("ai.cost", 1)] },
+            Self::AiUsage => &AI_RUNS,
             Self::ResponseTimes => const { &[plain("responses", 1)] },
             Self::SalesDashboard => &dashboard::SALES,
             Self::InboxDashboard => &dashboard::INBOX,
@@ -206,6 +229,7 @@ impl Statistic {
             Self::Funnel => &FUNNEL,
             Self::Campaigns => &CAMPAIGNS,
             Self::Ai => &AI,
+            Self::AiUsage => &AI_USAGE,
             Self::ResponseTimes => &RESPONSES,
         }
     }
@@ -236,6 +260,7 @@ impl Statistic {
             Self::Overview => &["bookings", "messages", "conversations", "leads"],
             Self::Bookings | Self::Revenue => &["bookings"],
             Self::Messages | Self::Ai => &["messages"],
+            Self::AiUsage => &["ai_runs"],
             Self::Conversations => &["conversations"],
             Self::Leads | Self::Funnel | Self::Campaigns => &["leads"],
             Self::ResponseTimes => &["messages", "conversations"],
@@ -264,6 +289,7 @@ impl Statistic {
             Self::Funnel => "funnel",
             Self::Campaigns => "campaigns",
             Self::Ai => "ai",
+            Self::AiUsage => "ai-usage",
             Self::Revenue => "revenue",
             Self::ResponseTimes => "response-times",
             Self::SalesDashboard => "sales",

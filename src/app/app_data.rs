@@ -15,6 +15,7 @@ use crate::channels::inbound::receiver::InboundReceiver;
 use crate::channels::secrets::SecretStore;
 use crate::channels::sending::sender::SendWaker;
 use crate::channels::whatsapp::webhook::WhatsAppSecrets;
+use crate::channels::worker_tasks::waiters::ClaimWaiters;
 use crate::crm::privacy::PrivacySettings;
 use crate::db::Db;
 use crate::http::payload::BodyLimits;
@@ -51,6 +52,7 @@ pub struct AppData {
     pub whatsapp_secrets: Data<WhatsAppSecrets>,
     pub inbound: Data<InboundReceiver>,
     pub send_waker: Data<SendWaker>,
+    pub claim_waiters: Data<ClaimWaiters>,
 }
 
 impl AppData {
@@ -94,6 +96,7 @@ impl AppData {
             }),
             inbound: Data::from(app.inbound.clone()),
             send_waker: Data::new(app.send_waker.clone()),
+            claim_waiters: Data::new(ClaimWaiters::new(db.clone())),
         })
     }
 
@@ -120,7 +123,8 @@ impl AppData {
             .app_data(self.channel_secrets.clone())
             .app_data(self.whatsapp_secrets.clone())
             .app_data(self.inbound.clone())
-            .app_data(self.send_waker.clone());
+            .app_data(self.send_waker.clone())
+            .app_data(self.claim_waiters.clone());
     }
 }
 

@@ -11,6 +11,7 @@ use crate::channels::inbound;
 use crate::channels::sending::loopback::Loopback;
 use crate::channels::sending::sender::{SendSettings, Sender};
 use crate::channels::whatsapp::cloud_api::CloudApi;
+use crate::channels::worker_tasks;
 use crate::crm::reminders::{self, Reminder};
 use crate::crm::tasks;
 use crate::http::idempotency;
@@ -75,6 +76,7 @@ fn tasks(app: &AppState) -> [BackgroundTask; 18] {
         sender(app).task(),
         conversations::window::task(db()),
         conversations::snooze::task(db()),
+        worker_tasks::expiry::task(db()),
         inbound::purge::task(db(), config.channels.inbound_retention_days),
     ]
 }

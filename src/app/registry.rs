@@ -15,6 +15,7 @@ use crate::channels::read_positions::READ_POSITIONS;
 use crate::channels::secrets;
 use crate::channels::sending::attempts::MESSAGE_ATTEMPTS;
 use crate::channels::sending::http as sending;
+use crate::channels::worker_tasks::{self, WORKER_TASKS};
 use crate::crm::campaigns::CAMPAIGNS;
 use crate::crm::companies::COMPANIES;
 use crate::crm::contact_identities::CONTACT_IDENTITIES;
@@ -96,6 +97,11 @@ pub static MODULES: &[ResourceModule] = &[
     ResourceModule::new(&MESSAGE_ATTEMPTS),
     ResourceModule::new(&MESSAGE_REACTIONS),
     ResourceModule { routes: &[inbound::http::of_updates], ..ResourceModule::new(&INBOUND_UPDATES) },
+    ResourceModule {
+        routes: &[worker_tasks::http::routes],
+        describe: &[worker_tasks::http::describe],
+        ..ResourceModule::new(&WORKER_TASKS)
+    },
     ResourceModule::new(&CONTACT_IDENTITIES),
     ResourceModule::new(&DUPLICATE_PROPOSALS),
     ResourceModule::new(&DECISIONS),
@@ -206,6 +212,7 @@ mod tests {
             "messages",
             "message-attempts",
             "message-reactions",
+            "worker-tasks",
             "contact-identities",
             "duplicate-proposals",
             "decisions",

@@ -10,7 +10,7 @@ use crate::analytics;
 use crate::app::registry::{MODULES, RESOURCES};
 use crate::app::{explorer, openapi};
 use crate::base::error::Error;
-use crate::channels::whatsapp;
+use crate::channels::{whatsapp, worker_tasks};
 use crate::http::direct_routes::DirectRoutes;
 use crate::http::routing;
 use crate::identity;
@@ -57,6 +57,7 @@ pub fn configure(config: &mut ServiceConfig) {
         MODULES.iter().for_each(|module| resource::http::routes(module, api));
         identity::routes::routes(api);
         events::http::routes(api);
+        worker_tasks::http::claim_routes(api);
         analytics::routes(api);
         analytics::agent_routes(api);
         analytics::dashboard_routes(api);
@@ -69,7 +70,7 @@ pub fn configure(config: &mut ServiceConfig) {
 async fn nowhere(request: HttpRequest) -> Result<HttpResponse, Error> {
     let path = request.path();
     let asked = path.trim_start_matches(API).trim_matches('/');
-    let computed = ["stats", "dashboards", "agent-metrics", "events"];
+    let computed = ["stats", "dashboards", "agent-metrics", "events", "task-claims"];
     let hint = resource::did_you_mean(asked, RESOURCES.iter().map(|resource| resource.path()).chain(computed));
     Err(Error::NotFound(format!("There is nothing at this path.{hint} Every path is listed under /docs.")))
 }

@@ -188,6 +188,8 @@ fn supervise_reads(app: &Arc<AppState>, data: &AppData) {
         let relay = data.signal_relay.clone();
         supervisor.spawn(Task::named("event signals"), move |pulse| relay.as_ref().clone().run(pulse));
     }
+    let (lifecycle, waiters) = (app.lifecycle.clone(), data.claim_waiters.clone().into_inner());
+    supervisor.spawn(Task::named("waiting claims"), move |pulse| waiters.clone().run(lifecycle.clone(), pulse));
 }
 
 async fn warm_up_once_ready(lifecycle: Arc<Lifecycle>, reads: Data<ReadService>) -> Outcome {

@@ -27,6 +27,8 @@ pub enum Area {
     Webhooks,
     /// Channels: through what customers are reached, with their secrets.
     Channels,
+    /// Tasks for workers, which programs claim.
+    Workers,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,18 +63,19 @@ impl Role {
     /// | operations | – | – | read | all | all |
     /// | webhooks | – | – | – | all | all |
     /// | channels | read | read | read | all | all |
+    /// | workers | read | read, write | read, write | read, write | read, write |
     pub fn may(self, area: Area, action: Action) -> bool {
         use Action::*;
         let least = match (area, action) {
-            (Area::Crm | Area::Business | Area::People | Area::Channels, Read) => Role::Viewer,
-            (Area::Crm, Write) => Role::Agent,
+            (Area::Crm | Area::Business | Area::People | Area::Channels | Area::Workers, Read) => Role::Viewer,
+            (Area::Crm | Area::Workers, Write) => Role::Agent,
             (Area::Crm, Delete) | (Area::Business, Write) | (Area::Operations | Area::Privacy, Read) => Role::Manager,
             (Area::Business | Area::Operations, _)
             | (Area::People | Area::Channels, Write | Delete)
             | (Area::Keys | Area::Webhooks, _) => Role::Admin,
             (Area::Audit, Read) | (Area::Privacy, Delete) => Role::Admin,
-            // The service itself writes the audit log; privacy has no rows to write.
-            (Area::Audit, Write | Delete) | (Area::Privacy, Write) => return false,
+            // The service itself writes the audit log; privacy has no rows to write, and tasks that have ended go by themselves.
+            (Area::Audit, Write | Delete) | (Area::Privacy, Write) | (Area::Workers, Delete) => return false,
         };
         self >= least
     }
@@ -186,7 +189,7 @@ fn bit(area: Area, action: Action) -> u32 {
 }
 
 impl Area {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Crm,
         Self::Business,
         Self::People,
@@ -196,6 +199,7 @@ impl Area {
         Self::Operations,
         Self::Webhooks,
         Self::Channels,
+        Self::Workers,
     ];
 
     /// Returns the name in permissions.
@@ -210,6 +214,7 @@ impl Area {
             Area::Operations => "operations",
             Area::Webhooks => "webhooks",
             Area::Channels => "channels",
+            Area::Workers => "workers",
         }
     }
 }
@@ -245,6 +250,7 @@ impl fmt::Display for Area {
             Area::Operations => "the state of the service",
             Area::Webhooks => "webhooks",
             Area::Channels => "channels",
+            Area::Workers => "tasks for workers",
         })
     }
 }

@@ -16,6 +16,7 @@ pub const WHATSAPP: &str = "whatsapp";
 pub const LOOPBACK: &str = "loopback";
 const KINDS: &[&str] = &[WHATSAPP, LOOPBACK];
 const STATES: &[&str] = &["active", "paused"];
+pub const HANDLERS: &[&str] = &["person", "ai"];
 const QUALITIES: &[&str] = &["unknown", "green", "yellow", "red"];
 /// Meta's throughput of a number; the highest that it grants.
 const MAX_MESSAGES_PER_SECOND: i64 = 1000;
@@ -79,6 +80,13 @@ pub static CHANNELS: Resource = Resource {
             "Whether a customer without an open lead becomes one by beginning a conversation.",
         )
         .default("true"),
+        Field::choice(
+            channels::default_handler,
+            HANDLERS,
+            r#""ai""#,
+            "Who answers in conversations that begin on it from now on: people, or a worker (`ai`).",
+        )
+        .default(r#""person""#),
         Field::metadata(channels::metadata),
         Field::version(channels::version),
         Field::created_at(channels::created_at),

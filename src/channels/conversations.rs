@@ -12,7 +12,8 @@ use std::time::Duration;
 use uuid::Uuid;
 
 pub use self::open_threads::CLOSED;
-use super::channels::WHATSAPP;
+use super::channels::{HANDLERS, WHATSAPP};
+use super::worker_tasks::reply_tasks;
 use crate::auth::{Tenant, TenantSettings};
 use crate::base::error::Result;
 use crate::base::phone;
@@ -54,6 +55,13 @@ pub static CONVERSATIONS: Resource = Resource {
         .contact_address(),
         Field::choice(conversations::status, STATUSES, r#""active""#, "`pending` waits for the other side.")
             .default(r#""active""#),
+        Field::choice(
+            conversations::handler,
+            HANDLERS,
+            r#""ai""#,
+            "Who answers: people, or a worker (`ai`), for which messages of the customer make tasks. The channel's `default_handler` when left out.",
+        )
+        .default(r#""person""#),
         Field::link(conversations::assignee_id, "The member who answers."),
         Field::text(conversations::subject, 200, r#""Appointment on Friday""#, "What it is about."),
         Field::time(
@@ -143,7 +151,7 @@ pub static CONVERSATIONS: Resource = Resource {
     sorts: &[Sort::column(conversations::last_message_at), Sort::column(conversations::created_at)],
     default_sort: "-last_message_at",
     visibility: RowVisibility::assigned(conversations::assignee_id),
-    hooks: Hooks { prepare, before, ..Hooks::NONE },
+    hooks: Hooks { prepare, before, after, ..Hooks::NONE },
     cache_ttl: Duration::from_secs(300),
     ..Resource::BASE
 };
@@ -163,10 +171,16 @@ fn prepare(change: &mut Changeset, business: &TenantSettings, _: &mut Validation
     }
 }
 
-/// Refuses to reopen conversations beside others that are open. Gives new conversations of WhatsApp that name no channel the oldest active
-/// one, or else the loopback. Queries: one for each, if there are any.
+/// Refuses to reopen conversations beside others that are open, and completes new ones. Queries: three at most.
 fn before(tx: &mut Tx<'_>, tenant: &Tenant, drafts: &mut [PendingRow]) -> Result<()> {
     open_threads::refuse_second(tx, tenant, drafts)?;
+    choose_channel(tx, tenant, drafts)?;
+    choose_handler(tx, tenant, drafts)
+}
+
+/// Gives new conversations of WhatsApp that name no channel the oldest active one, or else the loopback. Queries: one,
+/// if there are any.
+fn choose_channel(tx: &mut Tx<'_>, tenant: &Tenant, drafts: &mut [PendingRow]) -> Result<()> {
     let lacks_channel = |draft: &&mut PendingRow| {
         draft.changes.creates
             && draft.changes.text(conversations::channel) == Some(WHATSAPP)
@@ -184,4 +198,28 @@ fn before(tx: &mut Tx<'_>, tenant: &Tenant, drafts: &mut [PendingRow]) -> Result
         });
     }
     Ok(())
+}
+
+/// Has new conversations that do not say who answers handled as their channels are. Queries: one, if there are any.
+fn choose_handler(tx: &mut Tx<'_>, tenant: &Tenant, drafts: &mut [PendingRow]) -> Result<()> {
+    let channel = |draft: &PendingRow| draft.changes.get(conversations::channel_id).and_then(SqlValue::as_uuid);
+    let lacks_handler =
+        |draft: &PendingRow| draft.changes.creates && draft.changes.get(conversations::handler).is_none();
+    let channels: Vec<Uuid> = drafts.iter().filter(|draft| lacks_handler(draft)).filter_map(channel).collect();
+    if channels.is_empty() {
+        return Ok(());
+    }
+    let mut sql = Statement::new("SELECT id FROM channels WHERE default_handler = 'ai' AND business_id = ");
+    let of_ai = sql.bind(tenant.id()).sql(" AND id = ANY(").bind(channels).sql(")").scalars::<Uuid>(tx)?;
+    let is_of_ai =
+        |draft: &&mut PendingRow| lacks_handler(draft) && channel(draft).is_some_and(|id| of_ai.contains(&id));
+    drafts.iter_mut().filter(is_of_ai).for_each(|draft| draft.changes.set(conversations::handler, "ai"));
+    Ok(())
+}
+
+/// Cancels the answers that workers were to give where people answer from now on. Queries: one, if there are any.
+fn after(tx: &mut Tx<'_>, tenant: &Tenant, drafts: &[&PendingRow]) -> Result<()> {
+    let is_persons =
+        |draft: &&&PendingRow| !draft.changes.creates && draft.changes.text(conversations::handler) == Some("person");
+    reply_tasks::hand_over(tx, tenant, drafts.iter().filter(is_persons).map(|draft| draft.id).collect())
 }

@@ -7,6 +7,7 @@ use uuid::Uuid;
 use super::conversations::totals;
 use super::inbound::{locks, waiting};
 use super::limits::MAX_BODY_LEN;
+use super::worker_tasks::reply_tasks;
 use crate::auth::{Tenant, TenantSettings};
 use crate::base::error::Result;
 use crate::db::schema::{message_attempts, message_reactions, messages};
@@ -157,8 +158,11 @@ pub static MESSAGES: Resource = Resource {
         .read_only(),
         Field::text(messages::model, 100, r#""gpt-5-mini""#, "Which model wrote it, if one did.").impersonal(),
         Field::int(messages::input_tokens, 0, MAX_TOKENS, "812", "What the model read."),
+        Field::int(messages::cached_tokens, 0, MAX_TOKENS, "512", "What of the input the model had cached."),
         Field::int(messages::output_tokens, 0, MAX_TOKENS, "64", "What the model wrote."),
         Field::new(messages::ai_cost, FieldType::Decimal, r#""0.000310""#, "What the model cost, as a decimal."),
+        Field::int(messages::latency_ms, 0, MAX_TOKENS, "1840", "How long the model took, in milliseconds."),
+        Field::text(messages::run_id, 200, r#""resp_68af4030""#, "What names the run that wrote it.").impersonal(),
         Field { filter: false, ..Field::metadata(messages::metadata) },
         Field::version(messages::version),
         // Filtered by `sent_at`, which has an index; a table of millions of messages should not have another two.
@@ -223,13 +227,15 @@ fn before(tx: &mut Tx<'_>, tenant: &Tenant, drafts: &mut [PendingRow]) -> Result
     locks::messages(tx, tenant, from_api.filter_map(|draft| draft.changes.text(messages::external_id)))
 }
 
-/// Updates the totals of the messages' conversations, and applies what channels have told of the messages before they were here.
+/// Updates the totals of the messages' conversations, makes and cancels tasks for workers, and applies what channels have told of the messages before they were here.
 fn after(tx: &mut Tx<'_>, tenant: &Tenant, drafts: &[&PendingRow]) -> Result<()> {
     let new = drafts.iter().filter(|draft| draft.changes.creates).map(|draft| draft.id).collect();
     totals::add(tx, tenant, new)?;
     let created = drafts.iter().filter(|draft| draft.changes.creates);
     let known: Vec<&str> = created.filter_map(|draft| draft.changes.text(messages::external_id)).collect();
     waiting::apply(tx, tenant, &known)?;
+    let created: Vec<&PendingRow> = drafts.iter().filter(|draft| draft.changes.creates).copied().collect();
+    reply_tasks::follow(tx, tenant, &created)?;
     let changed = |draft: &&&PendingRow| !draft.changes.creates && draft.changes.get(messages::status).is_some();
     let read: Vec<Uuid> = drafts.iter().filter(changed).map(|draft| draft.id).collect();
     totals::recount_of(tx, tenant, &read)

@@ -1,7 +1,8 @@
 //! Conversations with customers and the channels that they run through. `secrets/` keeps the secrets of channels, `directory`
 //! finds a channel by what names it from outside, `whatsapp/` speaks with WhatsApp, `inbound/` applies what it delivers, and `sending/` hands messages to it. `inbox/` is what members do with conversations. The resources `channels.rs`, `conversations.rs`, `messages.rs`, `labels.rs`,
 //! `read_positions.rs` and `canned_responses.rs`, and the processing of
-//! leads (`lead_processing/`), which writes conversations and messages.
+//! leads (`lead_processing/`), which writes conversations and messages. `worker_tasks/` are tasks for programs, such as
+//! answering a customer.
 
 pub mod args;
 pub mod canned_responses;
@@ -20,3 +21,4 @@ pub mod read_positions;
 pub mod secrets;
 pub mod sending;
 pub mod whatsapp;
+pub mod worker_tasks;

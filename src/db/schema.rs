@@ -17,6 +17,23 @@ diesel::table! {
 }
 
 diesel::table! {
+    ai_runs (business_id, id) {
+        business_id -> Uuid,
+        id -> Uuid,
+        run_id -> Text,
+        kind -> Text,
+        model -> Text,
+        outcome -> Text,
+        input_tokens -> Integer,
+        cached_tokens -> Integer,
+        output_tokens -> Integer,
+        cost -> Numeric,
+        latency_ms -> Nullable<Integer>,
+        ended_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
     api_keys (business_id, id) {
         business_id -> Uuid,
         id -> Uuid,
@@ -210,6 +227,7 @@ diesel::table! {
         created_at -> Timestamptz,
         updated_at -> Timestamptz,
         deleted_at -> Nullable<Timestamptz>,
+        default_handler -> Text,
     }
 }
 
@@ -328,6 +346,7 @@ diesel::table! {
         can_reply -> Bool,
         snoozed_until -> Nullable<Timestamptz>,
         last_inbound_at -> Nullable<Timestamptz>,
+        handler -> Text,
     }
 }
 
@@ -727,6 +746,9 @@ diesel::table! {
         edited_by -> Nullable<Text>,
         revoked_at -> Nullable<Timestamptz>,
         media_state -> Nullable<Text>,
+        cached_tokens -> Nullable<Integer>,
+        latency_ms -> Nullable<Integer>,
+        run_id -> Nullable<Text>,
     }
 }
 
@@ -944,6 +966,32 @@ diesel::table! {
         secret -> Text,
         previous_secret -> Nullable<Text>,
         previous_until -> Nullable<Timestamptz>,
+        version -> BigInt,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    worker_tasks (business_id, id) {
+        business_id -> Uuid,
+        id -> Uuid,
+        kind -> Text,
+        status -> Text,
+        conversation_id -> Nullable<Uuid>,
+        payload -> Jsonb,
+        priority -> Integer,
+        run_at -> Timestamptz,
+        dedupe_key -> Nullable<Text>,
+        opened_at -> Timestamptz,
+        attempts -> Integer,
+        max_attempts -> Integer,
+        token -> Nullable<Uuid>,
+        lease_until -> Nullable<Timestamptz>,
+        result -> Nullable<Jsonb>,
+        error -> Nullable<Text>,
+        cancel_reason -> Nullable<Text>,
+        ended_at -> Nullable<Timestamptz>,
         version -> BigInt,
         created_at -> Timestamptz,
         updated_at -> Timestamptz,

@@ -224,24 +224,41 @@ pub async fn write_or_replay<F>(
 where
     F: Fn(&mut Tx<'_>) -> Result<ApiResponse> + Send + Sync + 'static,
 {
+    let written = write_if(db, tenant, request, body, name, move |tx| f(tx).map(Some)).await?;
+    written.ok_or_else(|| Error::Internal("a write without a response".into()))
+}
+
+/// As [`write_or_replay`], of a write that may turn out to have nothing to do: it returns `None` then, of which nothing is stored.
+pub async fn write_if<F>(
+    db: &Db,
+    tenant: &Tenant,
+    request: &HttpRequest,
+    body: &[u8],
+    name: &'static str,
+    f: F,
+) -> Result<Option<(HttpResponse, bool)>>
+where
+    F: Fn(&mut Tx<'_>) -> Result<Option<ApiResponse>> + Send + Sync + 'static,
+{
     let Some(once) = IdempotencyKey::from_request(tenant, request, body)? else {
-        return Ok((db.for_tenant(tenant).write(name, f).await?.reply(), false));
+        let answer = db.for_tenant(tenant).write(name, f).await?;
+        return Ok(answer.map(|answer| (answer.reply(), false)));
     };
     let own = tenant.clone();
     let done = db.for_tenant(tenant).write(name, move |tx| match once.lookup(tx)? {
-        Some(before) => Ok((before, true)),
+        Some(before) => Ok(Some((before, true))),
         None => {
-            let answer = f(tx)?;
+            let Some(answer) = f(tx)? else { return Ok(None) };
             once.store(tx, &own, &answer)?;
-            Ok((answer, false))
+            Ok(Some((answer, false)))
         }
     });
-    let (answer, replayed) = done.await?;
+    let Some((answer, replayed)) = done.await? else { return Ok(None) };
     let mut reply = answer.reply();
     if replayed {
         reply.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
     }
-    Ok((reply, replayed))
+    Ok(Some((reply, replayed)))
 }
 
 /// Blanks the tenant's stored responses, except that of `own`: they may contain data of a person who is being erased.

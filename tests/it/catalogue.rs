@@ -598,7 +598,8 @@ fn tenant_role_limited_to_granted_statements_and_own_tenant() {
          INSERT INTO agent_metrics (business_id, user_id, window_days, ends_on, time_zone, figures)
              SELECT business_id, user_id, 7, '2026-11-01', 'UTC', '{}' FROM memberships;
          INSERT INTO channel_secrets (business_id, channel_id, kind, file_name) SELECT business_id, id, 'app_secret', 'x' FROM channels;
-         INSERT INTO send_limits (business_id, id, free_at) SELECT business_id, id, now() FROM channels",
+         INSERT INTO send_limits (business_id, id, free_at) SELECT business_id, id, now() FROM channels;
+         INSERT INTO ai_runs (business_id, run_id, kind, model, outcome) SELECT id, 'run', 'reply', 'm', 'sent' FROM businesses",
     );
     crate::sign_in::admit(&service, "acme", "amina@example.com", "agent");
     crate::sign_in::sign_in(&service, "amina@example.com").expect(201);

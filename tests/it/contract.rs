@@ -46,6 +46,12 @@ const OTHERS: [(&str, Needs); 000] = [
     ("DELETE /api/v1/conversations/{id}/snooze", Needs::Permission(Area::Crm, Action::Write)),
     ("DELETE /api/v1/conversations/{id}/closure", Needs::Permission(Area::Crm, Action::Write)),
     ("DELETE /api/v1/conversations/{id}/labels/{label}", Needs::Permission(Area::Crm, Action::Write)),
+    ("POST /api/v1/task-claims", Needs::Permission(Area::Workers, Action::Write)),
+    ("POST /api/v1/worker-tasks/{id}/renewal", Needs::Permission(Area::Workers, Action::Write)),
+    ("POST /api/v1/worker-tasks/{id}/completion", Needs::Permission(Area::Workers, Action::Write)),
+    ("POST /api/v1/worker-tasks/{id}/failure", Needs::Permission(Area::Workers, Action::Write)),
+    ("POST /api/v1/worker-tasks/{id}/cancellation", Needs::Permission(Area::Workers, Action::Write)),
+    ("GET /api/v1/stats/ai-usage", Needs::Permission(Area::Crm, Action::Read)),
     ("POST /api/v1/inbound-updates/{id}/application", Needs::Permission(Area::Channels, Action::Write)),
     ("POST /api/v1/channels/{id}/inbound-replays", Needs::Permission(Area::Channels, Action::Write)),
     ("GET /api/v1/channels/{id}/secrets", Needs::Permission(Area::Channels, Action::Read)),
@@ -122,6 +128,9 @@ impl Operation {
                 json!({ "until": (chrono::Utc::now() + chrono::TimeDelta::hours(1)).to_rfc3339() })
             }
             name if name.ends_with("/inbound-replays") => json!({ "after": "2026-11-20T09:30:00Z" }),
+            name if name.ends_with("/task-claims") => json!({ "kinds": ["reply"] }),
+            name if name.ends_with("/failure") => json!({ "token": self.victim, "error": "It failed." }),
+            name if name.ends_with("/renewal") || name.ends_with("/completion") => json!({ "token": self.victim }),
             name if name.ends_with("/replays") => json!({ "after": 0 }),
             name if name.ends_with("/password-changes") => {
                 json!({ "current_password": PASSWORD, "new_password": "another long password" })

@@ -10,7 +10,7 @@ use serde_json::Value;
 const MAX_BYTES: usize = 640_000;
 
 /// Objects without described members: clients' own data, and what depends on a resource that is not known before.
-const FREE_FORM: [&str; 3] = ["BulkFilter", "JsonObject", "Metadata"];
+const FREE_FORM: [&str; 4] = ["BulkFilter", "JsonObject", "Metadata", "TaskResult"];
 
 /// Calls `look` with every schema-like object of `value`, examples excepted, and its location.
 fn walk(value: &Value, place: &str, look: &mut impl FnMut(&Value, &str)) {

@@ -83,4 +83,5 @@ mod values;
 mod visibility;
 mod webhooks;
 mod whatsapp;
+mod worker_tasks;
 mod write_path;

@@ -227,7 +227,7 @@ fn forgotten_everywhere(mode: &str) {
 
     let contact = &rows[0].1;
     let answer = owner.post(&format!("contacts/{contact}/erasure"), json!({ "mode": mode })).expect(200).json;
-    let expected = json!({ "contacts": 2, "leads": 1, "conversations": 5, "conversation-labels": 0, "read-positions": 0, "messages": 8, "message-attempts": 0, "message-reactions": 0, "contact-identities": 0, "duplicate-proposals": 0, "decisions": 1, "bookings": 4, "tasks": 1, "notes": 2, "merges": 2 });
+    let expected = json!({ "contacts": 2, "leads": 1, "conversations": 5, "conversation-labels": 0, "read-positions": 0, "messages": 8, "message-attempts": 0, "message-reactions": 0, "worker-tasks": 0, "contact-identities": 0, "duplicate-proposals": 0, "decisions": 1, "bookings": 4, "tasks": 1, "notes": 2, "merges": 2 });
     assert_eq!((&answer["mode"], &answer["rows"]), (&json!(mode), &expected));
 
     assert_eq!(found(&database, CANARY), Vec::<String>::new());

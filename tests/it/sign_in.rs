@@ -66,7 +66,18 @@ fn sign_in_grants_role_permissions_until_sign_out() {
 
     let me = amina.get("me").expect(200).json;
     assert_eq!((&me["principal"]["kind"], &me["principal"]["email"]), (&json!("user"), &json!("amina@example.com")));
-    assert_eq!(me["permissions"], json!(["crm:read", "crm:write", "business:read", "people:read", "channels:read"]));
+    assert_eq!(
+        me["permissions"],
+        json!([
+            "crm:read",
+            "crm:write",
+            "business:read",
+            "people:read",
+            "channels:read",
+            "workers:read",
+            "workers:write"
+        ])
+    );
     let lead = amina.make("leads", json!({ "title": "Roof" }));
     assert_eq!(amina.get(&format!("leads/{lead}")).expect(200).json["title"], "Roof");
     amina.delete(&format!("leads/{lead}")).expect(403);

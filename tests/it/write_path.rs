@@ -19,6 +19,9 @@ const OWN_INSERTS: [(&str, &[&str]); 26] = [
     // What is sent, and how fast.
     ("message_attempts", &["channels/sending/attempts.rs"]),
     ("send_limits", &["channels/sending/claim.rs"]),
+    // A message makes a task or puts off the open one, in one statement; runs of models come with the end of a task.
+    ("worker_tasks", &["channels/worker_tasks/reply_tasks.rs"]),
+    ("ai_runs", &["channels/worker_tasks/ai_runs.rs"]),
     // Resources whose rows hold a secret, or whose row is another one's doing.
     ("api_keys", &["identity/api_keys/store.rs"]),
     ("invitations", &["identity/send_invitation.rs"]),

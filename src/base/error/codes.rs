@@ -51,6 +51,7 @@ pub const PROBLEM_CODES: &[&str] = &[
     "import_at_work",
     "job_ended",
     "last_owner",
+    "lease_lost",
     "no_channel",
     "not_imported",
     "not_retryable",
@@ -64,6 +65,7 @@ pub const PROBLEM_CODES: &[&str] = &[
     "still_failing",
     "still_waiting",
     "survivor_deleted",
+    "task_ended",
     "too_late",
     "too_many_labels",
     "too_many_secrets",
@@ -86,12 +88,14 @@ pub const PROBLEM_CODES: &[&str] = &[
     // 429
     "rate_limited",
     "too_many_attempts",
+    "too_many_claims",
     "too_many_jobs",
     "too_many_streams",
     // 500
     "internal",
     // 503
     "busy",
+    "claims_full",
     "contended",
     "database_damaged",
     "database_not_migrated",

@@ -16,6 +16,7 @@ use crate::auth::Tenant;
 use crate::base::error::Result;
 use crate::channels::directory::ConnectedChannel;
 use crate::channels::messages::MESSAGES;
+use crate::channels::worker_tasks::reply_tasks;
 use crate::db::schema::messages;
 use crate::db::{Statement, Tx};
 use crate::resource::{Changeset, clean_text, crud};
@@ -41,6 +42,9 @@ pub fn write(
     locks::messages(tx, tenant, related.into_iter().flatten())?;
     if let Some(known) = changes::find(tx, tenant, &message.external_id)? {
         changes::complete(tx, tenant, &known, message)?;
+        if known.is_past_of(message) && message.direction == Direction::Inbound && message.content.kind != "system" {
+            reply_tasks::schedule(tx, tenant, [(known.conversation_id, known.id)].into())?;
+        }
         // It came as the channel's past: what a new message brings comes now.
         if known.is_past_of(message) && message.group_id.is_none() && !message.peer.is_anonymous() {
             let author = peers::resolve(tx, context, &message.peer, shown(message))?;

@@ -12,6 +12,7 @@ use crate::base::error::{Error, Result};
 use crate::base::phone_variants;
 use crate::channels::channels::WHATSAPP;
 use crate::channels::conversations::{CONVERSATIONS, totals};
+use crate::channels::worker_tasks::reply_tasks;
 use crate::db::schema::conversations;
 use crate::db::{Statement, Tx};
 use crate::resource::{Changeset, crud};
@@ -159,6 +160,7 @@ fn merge_into(tx: &mut Tx<'_>, tenant: &Tenant, from: &Thread, into: &Thread) ->
     );
     sql.bind(into.id).sql(" WHERE business_id = ").bind(tenant.id()).sql(" AND conversation_id = ").bind(from.id);
     let moved = sql.sql(" RETURNING id, sent_at) SELECT id FROM moved ORDER BY sent_at, id").scalars::<Uuid>(tx)?;
+    reply_tasks::leave(tx, tenant, from.id)?;
     for table in ["decisions", "notes", "message_attempts"] {
         let mut sql = Statement::new("UPDATE ");
         sql.ident(table).sql(" SET version = version + 1, updated_at = now(), conversation_id = ").bind(into.id);

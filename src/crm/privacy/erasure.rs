@@ -20,7 +20,7 @@ use crate::resource::{Field, FieldType, Mutability, Resource, select};
 const ERASED: &str = "erased";
 
 /// Resources of whose rows nothing would be left.
-const NEVER_KEPT: [&str; 2] = ["contact-identities", "message-reactions"];
+const NEVER_KEPT: [&str; 3] = ["contact-identities", "message-reactions", "worker-tasks"];
 
 /// The result of an erasure.
 pub struct Erased {

@@ -21,7 +21,7 @@ pub use self::changeset::Changeset;
 pub use self::changeset_parser::not_its_own;
 pub use self::json_body::json;
 pub use self::parts::{JsonObject, only, refuse, take};
-pub use self::read::{NoBody, members, read, read_parts};
+pub use self::read::{NoBody, members, read, read_parts, read_within};
 pub use self::validation_errors::{MAX_ERRORS, ValidationErrors};
 pub use self::value_type::FromValue;
 pub(crate) use self::value_type::value_type;

@@ -19,7 +19,12 @@ pub struct NoBody {}
 
 /// Reads a body; an empty one counts as `{}`. Errors: 400 when it is not a JSON object; 422 with every validation error.
 pub fn read<T: Deserr<BodyErrors>>(body: &Bytes) -> Result<T> {
-    typed(members(body, DEPTH)?).map_err(|errors| Error::Invalid(errors.into_inner()))
+    read_within(body, DEPTH)
+}
+
+/// As [`read`], of a body whose objects are nested to `depth` at most.
+pub fn read_within<T: Deserr<BodyErrors>>(body: &Bytes, depth: usize) -> Result<T> {
+    typed(members(body, depth)?).map_err(|errors| Error::Invalid(errors.into_inner()))
 }
 
 /// Reads a body whose parts are validated afterwards, so that their errors can be reported together with those found

@@ -2,6 +2,7 @@
 //! same schema. So an operation's body says in its type what it takes.
 
 use chrono::{DateTime, Utc};
+use serde_json::Value as Json;
 use uuid::Uuid;
 
 use crate::db::SqlValue;
@@ -15,7 +16,7 @@ pub trait FromValue: Sized {
 impl FromValue for String {
     fn from_value(value: SqlValue) -> Option<Self> {
         match value {
-            SqlValue::Text(text) => text,
+            SqlValue::Text(text) | SqlValue::Decimal(text) => text,
             _ => None,
         }
     }
@@ -30,6 +31,15 @@ impl FromValue for i64 {
 impl FromValue for bool {
     fn from_value(value: SqlValue) -> Option<Self> {
         if let SqlValue::Bool(flag) = value { flag } else { None }
+    }
+}
+
+impl FromValue for Json {
+    fn from_value(value: SqlValue) -> Option<Self> {
+        match value {
+            SqlValue::Json(json) => json,
+            _ => None,
+        }
     }
 }
 

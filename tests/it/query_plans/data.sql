@@ -80,6 +80,19 @@ SELECT pg_temp.business_id(i), pg_temp.row_id(25, i), pg_temp.other(14, i, 5000)
     pg_temp.born(i, 10000), pg_temp.gone(i)
 FROM generate_series(0, 9999) AS i
 
+-- table: worker_tasks
+INSERT INTO worker_tasks (business_id, id, kind, status, conversation_id, payload, priority, run_at, dedupe_key, attempts, token, lease_until, ended_at, created_at)
+SELECT pg_temp.business_id(i), pg_temp.row_id(41, i), (ARRAY['reply', 'summary', 'label'])[1 + i / 20 % 3], status, CASE WHEN i % 2 = 0 THEN pg_temp.other(8, i, 1000) END, '{}',
+    i / 20 % 101, pg_temp.born(i, 20000), CASE WHEN i % 3 = 0 THEN 'key-' || i END, 1, pg_temp.row_id(42, i), CASE WHEN status = 'claimed' THEN pg_temp.born(i, 20000) END,
+    CASE WHEN status IN ('completed', 'failed', 'cancelled') THEN pg_temp.born(i, 20000) END, pg_temp.born(i, 20000)
+FROM generate_series(0, 19999) AS i, LATERAL (SELECT (ARRAY['completed', 'completed', 'failed', 'cancelled', 'open', 'claimed'])[1 + i / 60 % 6] AS status) AS state
+
+-- table: ai_runs
+INSERT INTO ai_runs (business_id, id, run_id, kind, model, outcome, input_tokens, cost, latency_ms, ended_at)
+SELECT pg_temp.business_id(i), pg_temp.row_id(43, i), 'run-' || i, 'reply', 'gpt-5-mini', (ARRAY['sent', 'draft', 'discarded', 'failed'])[1 + i / 20 % 4], 800, 0.0003, 1800,
+    pg_temp.born(i, 20000)
+FROM generate_series(0, 19999) AS i
+
 -- table: conversations
 INSERT INTO conversations (business_id, id, contact_id, lead_id, channel_id, channel, address, status, assignee_id, subject, started_at, last_message_at, last_inbound_at, snoozed_until, unread_count, external_id, metadata, created_at, updated_at, deleted_at)
 SELECT pg_temp.business_id(i), pg_temp.row_id(8, i), pg_temp.other(5, i, 3000), pg_temp.other(7, i, 5000), pg_temp.other(20, i, 500), (ARRAY['whatsapp', 'sms', 'email', 'web'])[1 + i / 20 % 4], 'address-' || i,

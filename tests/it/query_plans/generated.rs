@@ -31,6 +31,7 @@ const NUMBERS: [(&str, u32, u32); 000] = [
     ("inbound_updates", 24, 500),
     ("message_reactions", 25, 500),
     ("message_attempts", 40, 500),
+    ("worker_tasks", 41, 1000),
 ];
 
 /// The first number for the ids of other tables.

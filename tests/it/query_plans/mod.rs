@@ -29,6 +29,8 @@ const MERGED_TAIL: &str = " Merge Append Index Scan:audit_log_created_at_idx";
 /// Indexes that no read of the API uses, with the reason.
 const FOR_WRITES: [(&str, &str); 000] = [
     ("conversations_snoozed_until_idx", "those whose time has come are woken by it"),
+    ("worker_tasks_lease_until_idx", "leases that end for good are found by it"),
+    ("worker_tasks_ended_at_idx", "tasks that ended long ago are cleared away"),
     ("conversations_peer_id_idx", "what a channel delivers of the past goes on in a closed conversation"),
     ("inbound_updates_people_idx", "who is forgotten is forgotten here, too"),
     ("message_attempts_external_id_idx", "a status of an earlier attempt is known by it"),
@@ -90,7 +92,9 @@ const FOR_WRITES: [(&str, &str); 000] = [
 const MAY_SCAN: [(&str, &str); 0] = [];
 
 /// Lists that look up few rows by a field which is not unique, and duplicate checks, with the index that must be used.
-const LOOKED_UP: [(&str, &str); 12] = [
+const LOOKED_UP: [(&str, &str); 14] = [
+    ("claim of tasks", "worker_tasks_status_idx"),
+    ("runs of models in a period", "ai_runs_ended_at_idx"),
     ("bookings?customer_phone=", "bookings_customer_phone_idx"),
     ("contacts?phone=", "contacts_phone_idx"),
     ("conversations?address=", "conversations_address_idx"),

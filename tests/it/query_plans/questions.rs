@@ -6,6 +6,8 @@ use rapport::analytics::{self, Period};
 use rapport::app::registry::RESOURCES;
 use rapport::auth::{Tenant, TenantSettings};
 use rapport::channels::inbox::counts;
+use rapport::channels::worker_tasks::claims::{self, Claim};
+use rapport::channels::worker_tasks::waiters;
 use rapport::crm::companies::COMPANIES;
 use rapport::crm::contacts::CONTACTS;
 use rapport::crm::duplicates::{self, Prospect};
@@ -29,7 +31,7 @@ pub struct Question {
 /// The business that has most of the rows.
 pub const BUSY: &str = "01939d5e-0000-7000-8000-000000000000";
 
-/// What dashboards list and count, and the answers of a period.
+/// What dashboards list and count, the answers and the runs of models of a period; and claims of tasks.
 fn statistics(business: Uuid) -> Vec<Question> {
     let day = |text: &str| text.parse().expect("a date");
     let period = Period::new(day("2026-11-01"), day("2026-11-30"), "UTC");
@@ -37,6 +39,10 @@ fn statistics(business: Uuid) -> Vec<Question> {
     let asked = analytics::Question { business, metrics: &["responses"], period: &period, buckets: &buckets };
     let mut statements = analytics::dashboard_statements(business, buckets.starts[0], buckets.starts[1]);
     statements.push(("answers of a period", analytics::turns(&asked)));
+    statements.push(("runs of models in a period", analytics::ai_usage_statement(&asked)));
+    let claim = Claim { kinds: vec!["reply".into(), "summary".into()], limit: 5, lease_seconds: 60, wait: 0 };
+    statements.push(("claim of tasks", claims::statement(&Tenant::for_operator(business), &claim)));
+    statements.push(("tasks for waiting claims", waiters::statement([(business, "reply".to_owned())].into())));
     let question = |(name, statement): (&str, Statement)| Question { name: name.into(), plain: false, statement };
     statements.into_iter().map(question).collect()
 }
