@@ -611,3 +611,62 @@ fn erasure_deletes_tasks_about_the_person() {
     let left: Vec<Value> = api.get("worker-tasks").expect(200).rows().iter().map(|task| task["id"].clone()).collect();
     assert_eq!(left, [kept]);
 }
+
+/// The program of Python, if there is one of a version that the example needs.
+fn python() -> Option<&'static str> {
+    let program = "import sys; sys.exit(sys.version_info < (3, 8))";
+    let runs = |python: &&str| {
+        let run = std::process::Command::new(python).args(["-c", program]).stderr(std::process::Stdio::null()).status();
+        run.is_ok_and(|status| status.success())
+    };
+    ["python3", "python"].into_iter().find(runs)
+}
+
+#[test]
+fn example_worker_answers_a_burst_once() {
+    let Some(python) = python() else {
+        eprintln!("SKIPPED: no Python 3.8 or newer");
+        return;
+    };
+    let service = Service::start();
+    let api = &service.client;
+    let key = json!({ "name": "Worker", "role": "agent",
+        "permissions": ["workers:read", "workers:write", "crm:read", "crm:write"] });
+    let key = api.create("api-keys", key);
+    api.make("channels", json!({ "kind": "loopback", "name": "Trial", "default_handler": "ai" }));
+    let talk = api.make("conversations", json!({ "channel": "whatsapp", "address": "+447700900123" }));
+    ask(api, &talk);
+    ask(api, &talk);
+    // One fails at first: the worker reports it, and goes on.
+    api.make("worker-tasks", json!({ "kind": "reply", "priority": 0, "max_attempts": 1, "payload": {} }));
+    // A release that cannot send yet keeps the message.
+    let sends = api.get("/openapi.json").expect(200).json["paths"]["/api/v1/conversations/{id}/messages"].is_object();
+    let program = format!(
+        "import worker
+if not {sends}:
+    def send(conversation, text, usage, last_message, key):
+        message = {{'conversation_id': conversation, 'direction': 'outbound', 'author': 'ai', 'body': text, 'model': usage['model']}}
+        return worker.call('POST', '/messages', message, key)
+    worker.send = send
+worker.run(2)",
+        sends = if sends { "True" } else { "False" },
+    );
+    let output = std::process::Command::new(python)
+        .args(["-c", &program])
+        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/examples"))
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .env("RAPPORT_URL", format!("http://{}", service.address))
+        .env("RAPPORT_API_KEY", key["key"].as_str().expect("a key"))
+        .output()
+        .expect("a worker");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let tasks = api.get("worker-tasks").expect(200).rows().to_vec();
+    let ends: BTreeSet<&str> = tasks.iter().filter_map(|task| task["status"].as_str()).collect();
+    assert_eq!((tasks.len(), ends), (2, BTreeSet::from(["completed", "failed"])), "{tasks:?}");
+    let failed = tasks.iter().find(|task| task["status"] == json!("failed")).expect("a failure");
+    assert!(failed["error"].as_str().is_some_and(|error| error.contains("conversation_id")), "{failed}");
+    let said = api.get(&format!("messages?conversation_id={talk}&direction=outbound")).expect(200).rows().to_vec();
+    assert_eq!((said.len(), &said[0]["author"], &said[0]["model"]), (1, &json!("ai"), &json!("example")));
+    let usage = api.get("stats/ai-usage?period=today&time_zone=UTC").expect(200).json["total"].clone();
+    assert_eq!((&usage["runs"], &usage["sent"]), (&json!(1), &json!(1)));
+}
