@@ -7,6 +7,7 @@ use crate::app::registry::RESOURCES;
 use crate::app::state::AppState;
 use crate::background::{BackgroundTask, JobType, LeaseConfig, Worker, analyze_tables, purge_jobs, trim_change_log};
 use crate::channels::conversations;
+use crate::channels::costs::late_rates::MESSAGE_COSTS;
 use crate::channels::inbound;
 use crate::channels::sending::loopback::Loopback;
 use crate::channels::sending::sender::{SendSettings, Sender};
@@ -24,7 +25,7 @@ use crate::integrations::webhooks::{Dispatcher, DispatcherSettings, RetrySchedul
 use crate::scheduling::bookings;
 
 /// All job types.
-static JOB_TYPES: [&JobType; 3] = [&BULK, &IMPORT, &REVERT];
+static JOB_TYPES: [&JobType; 4] = [&BULK, &IMPORT, &REVERT, &MESSAGE_COSTS];
 
 /// All reminders.
 static REMINDERS: [&Reminder; 2] = [&tasks::REMINDER, &bookings::REMINDER];

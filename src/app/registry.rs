@@ -9,6 +9,7 @@ use crate::channels::inbound_updates::INBOUND_UPDATES;
 use crate::channels::inbox;
 use crate::channels::labels::{CONVERSATION_LABELS, LABELS};
 use crate::channels::lead_processing;
+use crate::channels::message_rates::MESSAGE_RATES;
 use crate::channels::message_reactions::MESSAGE_REACTIONS;
 use crate::channels::messages::MESSAGES;
 use crate::channels::read_positions::READ_POSITIONS;
@@ -96,6 +97,7 @@ pub static MODULES: &[ResourceModule] = &[
     ResourceModule { routes: &[sending::of_messages], ..ResourceModule::new(&MESSAGES) },
     ResourceModule::new(&MESSAGE_ATTEMPTS),
     ResourceModule::new(&MESSAGE_REACTIONS),
+    ResourceModule::new(&MESSAGE_RATES),
     ResourceModule { routes: &[inbound::http::of_updates], ..ResourceModule::new(&INBOUND_UPDATES) },
     ResourceModule {
         routes: &[worker_tasks::http::routes],

@@ -48,6 +48,17 @@ pub fn spellings(text: &str, country: &str) -> Vec<String> {
     spellings
 }
 
+/// Returns the country (ISO 3166-1 alpha-2) of a number in E.164. Where several countries share its calling code and it is of none of
+/// their plans, the main one.
+pub fn country(number: &str) -> Option<String> {
+    let parsed = number.starts_with('+').then(|| phonenumber::parse(None, number).ok()).flatten()?;
+    if let Some(country) = parsed.country().id() {
+        return Some(country.as_ref().to_owned());
+    }
+    let sharing = phonenumber::metadata::DATABASE.region(&parsed.country().code())?;
+    sharing.first().filter(|region| region.len() == 2).map(|region| (*region).to_owned())
+}
+
 /// Checks the length, not the numbering plan: plans change faster than the library's tables, and a number that people
 /// wrote down should be found again. E.164 (ITU-T, section 6.2.1) allows 15 digits; none in use has fewer than 7.
 fn plausible(number: &phonenumber::PhoneNumber) -> bool {
@@ -61,7 +72,7 @@ fn plausible(number: &phonenumber::PhoneNumber) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{normalise, normalise_unsigned};
+    use super::{country, normalise, normalise_unsigned};
 
     #[test]
     fn normalise_valid_number_to_e164_other_text_unchanged() {
@@ -93,6 +104,27 @@ mod tests {
             ("ask for Tom", "ask for Tom"),
         ] {
             assert_eq!(normalise_unsigned(written, "US"), expected, "{written}");
+        }
+    }
+
+    #[test]
+    fn country_by_calling_code_and_numbering_plan() {
+        for (number, expected) in [
+            ("+447700900123", Some("GB")),
+            ("+4915112345678", Some("DE")),
+            ("+5215512345678", Some("MX")),
+            ("+551187654321", Some("BR")),
+            ("+14152933313", Some("US")),
+            ("+16045550177", Some("CA")),
+            ("+18095550123", Some("DO")),
+            ("+79161234567", Some("RU")),
+            ("+77011234567", Some("KZ")),
+            ("+80012340000", None),
+            ("447700900123", None),
+            ("Y2FwaV9ncm91cDoxMjM0NQ", None),
+            ("+", None),
+        ] {
+            assert_eq!(country(number).as_deref(), expected, "{number}");
         }
     }
 

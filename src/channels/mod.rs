@@ -1,5 +1,6 @@
 //! Conversations with customers and the channels that they run through. `secrets/` keeps the secrets of channels, `directory`
-//! finds a channel by what names it from outside, `whatsapp/` speaks with WhatsApp, `inbound/` applies what it delivers, and `sending/` hands messages to it. `inbox/` is what members do with conversations. The resources `channels.rs`, `conversations.rs`, `messages.rs`, `labels.rs`,
+//! finds a channel by what names it from outside, `whatsapp/` speaks with WhatsApp, `inbound/` applies what it delivers, and `sending/` hands messages to it.
+//! `costs/` knows what messages cost, by the rates of `message_rates.rs`. `inbox/` is what members do with conversations. The resources `channels.rs`, `conversations.rs`, `messages.rs`, `labels.rs`,
 //! `read_positions.rs` and `canned_responses.rs`, and the processing of
 //! leads (`lead_processing/`), which writes conversations and messages. `worker_tasks/` are tasks for programs, such as
 //! answering a customer.
@@ -8,6 +9,7 @@ pub mod args;
 pub mod canned_responses;
 pub mod channels;
 pub mod conversations;
+pub mod costs;
 pub mod directory;
 pub mod inbound;
 pub mod inbound_updates;
@@ -15,6 +17,7 @@ pub mod inbox;
 pub mod labels;
 pub mod lead_processing;
 mod limits;
+pub mod message_rates;
 pub mod message_reactions;
 pub mod messages;
 pub mod read_positions;

@@ -688,6 +688,20 @@ diesel::table! {
         version -> BigInt,
         created_at -> Timestamptz,
         updated_at -> Timestamptz,
+    message_rates (business_id, id) {
+        business_id -> Uuid,
+        id -> Uuid,
+        external_id -> Nullable<Text>,
+        market -> Text,
+        category -> Text,
+        valid_from -> Date,
+        amount -> Numeric,
+        currency -> Text,
+        metadata -> Jsonb,
+        version -> BigInt,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+        deleted_at -> Nullable<Timestamptz>,
     }
 }
 

@@ -41,7 +41,7 @@ mod hooks;
 mod hot_queries;
 pub mod http;
 pub mod instant;
-mod iso_codes;
+pub mod iso_codes;
 mod list_filter;
 pub mod list_query;
 mod module;

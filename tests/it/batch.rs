@@ -142,8 +142,8 @@ fn least(api: &Client, resource: &Resource, whole: &Map<String, Value>) -> Map<S
 
 /// Whether no two rows may have the same value of `field`.
 fn is_unique(resource: &Resource, field: &str) -> bool {
-    // Of conversations, with its channel.
-    field == "address" || resource.unique_fields().any(|key| key.name == field)
+    // Of conversations, with its channel; of rates, with market and category.
+    ["address", "valid_from"].contains(&field) || resource.unique_fields().any(|key| key.name == field)
 }
 
 /// `body` with the values of `fresh` where no two rows may have the same.

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use diesel::QueryableByName;
+use diesel::sql_types::{Bool, Nullable, Text};
 use serde_json::{Value as Json, json};
 use uuid::Uuid;
 
@@ -10,6 +11,8 @@ use crate::auth::Tenant;
 use crate::base::error::Result;
 use crate::base::timestamp;
 use crate::channels::conversations::totals;
+use crate::channels::costs::charge::{self, Charge};
+use crate::channels::costs::pricing::is_charged;
 use crate::channels::whatsapp::error_codes::{ErrorPolicy, WINDOW_CLOSED};
 use crate::db::schema::messages;
 use crate::db::{Statement, Tx};
@@ -48,8 +51,16 @@ impl Delivery {
         if let Some(error) = &update.error {
             self.keep_error(error, at);
         }
-        self.pricing = self.pricing.or_else(|| update.pricing.clone());
+        // The first that says that it is charged counts, else the first.
+        let is_news = |pricing: &&Json| self.pricing.is_none() || (is_charged(pricing) && !self.is_charged());
+        if let Some(pricing) = update.pricing.as_ref().filter(is_news) {
+            self.pricing = Some(pricing.clone());
+        }
         self
+    }
+
+    fn is_charged(&self) -> bool {
+        self.pricing.as_ref().is_some_and(is_charged)
     }
 
     /// Keeps the earliest error; a later failure, which may come without one, wipes nothing.
@@ -81,15 +92,34 @@ fn rank(status: &str) -> u8 {
     }
 }
 
+/// A message as a status finds it.
+#[derive(QueryableByName)]
+struct Target {
+    #[diesel(embed)]
+    delivery: Delivery,
+    /// Whether it may get a cost: it has none, and is not of the app on the business' phone, which costs nothing.
+    #[diesel(sql_type = Bool)]
+    can_be_priced: bool,
+    /// Of the conversation.
+    #[diesel(sql_type = Nullable<Text>)]
+    address: Option<String>,
+    /// Of the business.
+    #[diesel(sql_type = Text)]
+    time_zone: String,
+}
+
 /// Applies a status to the message with `id`. Queries: two; more where it moves the conversation's times.
 pub fn apply(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, update: &StatusUpdate) -> Result<()> {
     // One participant of a group says nothing of the others; and what came in has no way to go.
     let mut sql = Statement::new(
-        "SELECT status, sent_at, delivered_at, read_at, failed_reason, error, pricing FROM messages WHERE direction = 'outbound' AND business_id = ",
+        "SELECT status, sent_at, delivered_at, read_at, failed_reason, error, pricing, cost IS NULL AND origin = 'api' AS can_be_priced, \
+         (SELECT c.address FROM conversations c WHERE c.business_id = messages.business_id AND c.id = conversation_id) AS address, \
+         (SELECT b.time_zone FROM businesses b WHERE b.id = messages.business_id) AS time_zone \
+         FROM messages WHERE direction = 'outbound' AND business_id = ",
     );
     sql.bind(tenant.id()).sql(" AND id = ").bind(id).sql(" FOR NO KEY UPDATE");
-    let known = if update.is_of_group { None } else { sql.first::<Delivery>(tx)? };
-    let Some(before) = known else { return Ok(()) };
+    let known = if update.is_of_group { None } else { sql.first::<Target>(tx)? };
+    let Some(Target { delivery: before, can_be_priced, address, time_zone }) = known else { return Ok(()) };
     let after = before.clone().after(update);
     if after != before {
         let mut sql = Statement::new("UPDATE messages SET version = version + 1, updated_at = now(), status = ");
@@ -100,6 +130,19 @@ pub fn apply(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, update: &StatusUpdate) 
             .bind(after.delivered_at);
         sql.sql(", read_at = ").bind(after.read_at).sql(", failed_reason = ").bind(after.failed_reason.clone());
         sql.sql(", error = ").bind(after.error.clone()).sql(", pricing = ").bind(after.pricing.clone());
+        // Once: with the first status that says that it is charged. Without a rate it stays null.
+        if can_be_priced && !before.is_charged() {
+            let number = update.recipient.wa_id.as_ref().map(|digits| format!("+{digits}"));
+            let recipients = number.iter().chain(&address).map(String::as_str);
+            // Its own time of sending may come later than what happened to it.
+            let sent_at = after.sent_at.min(update.occurred_at);
+            let charge =
+                after.pricing.as_ref().and_then(|pricing| Charge::of(id, pricing, recipients, sent_at, &time_zone));
+            if let Some(charge) = charge {
+                let rates = charge::rates(tenant, &[charge]);
+                sql.sql(", (cost, cost_currency) = (SELECT p.amount, p.currency FROM (").append(rates).sql(") p)");
+            }
+        }
         sql.sql(" WHERE business_id = ").bind(tenant.id()).sql(" AND id = ").bind(id).run(tx)?;
     }
     let closes = update.error.as_ref().is_some_and(|error| error["code"].as_i64() == Some(WINDOW_CLOSED));
@@ -146,7 +189,7 @@ mod tests {
             recipient: Peer::default(),
             is_of_group: false,
             error,
-            pricing: (second % 2 == 0).then(|| json!({ "billable": true })),
+            pricing: (second != 1).then(|| json!({ "billable": second % 2 == 0 })),
             callback_data: None,
         }
     }

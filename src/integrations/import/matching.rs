@@ -78,7 +78,7 @@ impl Candidates {
                 Some((index, key(index, change)?, owns(change)))
             });
             match match_by.iter().any(|known| known == name) {
-                true if ["leads", "tasks"].contains(&resource.table) => {
+                true if !["contacts", "companies"].contains(&resource.table) => {
                     by_external_id(tx, tenant, resource, keys.collect())
                 }
                 true => by_key(tx, resource, name, keys.collect()),

@@ -1,5 +1,6 @@
 //! The resource `imports`: its definition, and the resources which can be imported.
 
+use crate::channels::message_rates::MESSAGE_RATES;
 use crate::crm::companies::COMPANIES;
 use crate::crm::contacts::CONTACTS;
 use crate::crm::leads::LEADS;
@@ -14,8 +15,8 @@ const STATES: &[&str] =
 const ACTORS: &[&str] = &["user", "api_key", "system"];
 
 /// Resources which can be imported: none has rules of its own which query the database.
-pub static IMPORTED: [&Resource; 4] = [&CONTACTS, &COMPANIES, &LEADS, &TASKS];
-pub const NAMES: &[&str] = &["contacts", "companies", "leads", "tasks"];
+pub static IMPORTED: [&Resource; 5] = [&CONTACTS, &COMPANIES, &LEADS, &TASKS, &MESSAGE_RATES];
+pub const NAMES: &[&str] = &["contacts", "companies", "leads", "tasks", "message-rates"];
 
 const fn count<C: FieldColumn>(column: C, about: &'static str) -> Field {
     Field::int(column, 0, i64::MAX, "3", about).read_only().not_null()
@@ -63,7 +64,7 @@ pub static IMPORTS: Resource = Resource {
             FieldType::Tags,
             r#"["email"]"#,
             "By what a row of the file is recognised as one that is there, of `id`, `external_id`, `email` (of companies: \
-             `domain`), `name`, and `phone` of contacts without a name (leads and tasks: `id` and `external_id`); nothing: each \
+             `domain`), `name`, and `phone` of contacts without a name (others: `id` and `external_id`); nothing: each \
              is a new one.",
         )
         .not_null(),

@@ -80,6 +80,11 @@ impl Changeset {
         }
     }
 
+    /// Sets `column` only where the row has null. (A new row has.)
+    pub fn set_where_null<C: Column>(&mut self, _column: C, value: impl Into<SqlValue>) {
+        self.fill(self.own(C::NAME), value.into());
+    }
+
     /// Removes `column`: the field stays unchanged.
     pub fn unset<C: Column>(&mut self, _column: C) {
         self.unset_field(C::NAME);

@@ -45,6 +45,7 @@ const FOR_WRITES: [(&str, &str); 000] = [
     ("contact_identities_value_idx", "a message finds by it who wrote it"),
     ("contact_identities_match_key_idx", "the same, by another spelling of the number"),
     ("contact_identities_peer_id_idx", "names of a peer are read, and move to another contact, together"),
+    ("messages_unpriced_idx", "those without a cost are priced when rates change"),
     ("messages_reply_to_id_idx", "a message that is deleted leaves its answers"),
     ("message_reactions_contact_id_idx", "a contact that is deleted leaves them, and a merge moves them"),
     ("channels_account_id_idx", "what an account delivers finds its channel by it"),

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use chrono::{DateTime, Duration, Utc};
+use chrono::{DateTime, Duration, NaiveDate, Utc};
 use rapport::app::registry::MODULES;
 use rapport::resource::{Cardinality, Field, FieldType, Mutability, Resource, ResourceModule};
 use serde_json::{Map, Value, json};
@@ -158,6 +158,11 @@ impl Samples {
             // Unique where required, within the length limit.
             FieldType::Text { max, .. } if max > 60 || field.unique => {
                 json!(format!("{}{number}", example.as_str().expect("a text").replace(',', "")))
+            }
+            // Rates differ by their first day.
+            FieldType::Date if resource.plural == "message-rates" => {
+                let day: NaiveDate = example.as_str().and_then(|text| text.parse().ok()).expect("a day");
+                json!(day + Duration::days(number))
             }
             // Bookings of one member of staff must not overlap.
             FieldType::Time => {

@@ -4,6 +4,7 @@ use crate::support::whatsapp::post;
 use crate::support::{Service, until};
 
 mod cases;
+mod costs;
 mod identity;
 mod peers;
 mod races;
