@@ -11,6 +11,7 @@ use crate::channels::costs::late_rates::MESSAGE_COSTS;
 use crate::channels::inbound;
 use crate::channels::sending::loopback::Loopback;
 use crate::channels::sending::sender::{SendSettings, Sender};
+use crate::channels::templates::sync_task::TemplateReader;
 use crate::channels::whatsapp::cloud_api::CloudApi;
 use crate::channels::worker_tasks;
 use crate::crm::reminders::{self, Reminder};
@@ -57,6 +58,8 @@ fn tasks(app: &AppState) -> [BackgroundTask; 18] {
         concurrency_per_webhook: config.webhooks.webhook_concurrency_each,
         disable_after_hours: config.webhooks.webhook_disable_after_hours,
     };
+    let templates =
+        TemplateReader { db: db(), directory: app.channel_directory.clone(), graph: app.graph.clone() };
     let dispatcher = Dispatcher::new(db(), app.egress.clone(), event_registry, app.delivery_waker.clone(), deliveries);
     [
         sequencer::task(db(), event_registry, new_events),
@@ -79,6 +82,7 @@ fn tasks(app: &AppState) -> [BackgroundTask; 18] {
         conversations::snooze::task(db()),
         worker_tasks::expiry::task(db()),
         inbound::purge::task(db(), config.channels.inbound_retention_days),
+        templates.task(),
     ]
 }
 

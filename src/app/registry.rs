@@ -16,6 +16,7 @@ use crate::channels::read_positions::READ_POSITIONS;
 use crate::channels::secrets;
 use crate::channels::sending::attempts::MESSAGE_ATTEMPTS;
 use crate::channels::sending::http as sending;
+use crate::channels::templates::{self, TEMPLATES};
 use crate::channels::worker_tasks::{self, WORKER_TASKS};
 use crate::crm::campaigns::CAMPAIGNS;
 use crate::crm::companies::COMPANIES;
@@ -67,10 +68,11 @@ pub static MODULES: &[ResourceModule] = &[
         ..ResourceModule::new(&CONTACTS)
     },
     ResourceModule {
-        routes: &[secrets::http::routes, inbound::http::of_channels],
-        describe: &[secrets::http::describe, inbound::http::describe],
+        routes: &[secrets::http::routes, inbound::http::of_channels, templates::http::routes],
+        describe: &[secrets::http::describe, inbound::http::describe, templates::http::describe],
         ..ResourceModule::new(&CHANNELS)
     },
+    ResourceModule::new(&TEMPLATES),
     ResourceModule {
         static_routes: &[inbox::counts_http::routes],
         routes: &[

@@ -1,6 +1,6 @@
 //! Conversations with customers and the channels that they run through. `secrets/` keeps the secrets of channels, `directory`
 //! finds a channel by what names it from outside, `whatsapp/` speaks with WhatsApp, `inbound/` applies what it delivers, and `sending/` hands messages to it.
-//! `costs/` knows what messages cost, by the rates of `message_rates.rs`. `inbox/` is what members do with conversations. The resources `channels.rs`, `conversations.rs`, `messages.rs`, `labels.rs`,
+//! `costs/` knows what messages cost, by the rates of `message_rates.rs`. `inbox/` is what members do with conversations. The resources `channels.rs`, `conversations.rs`, `messages.rs`, `labels.rs`, `templates.rs`,
 //! `read_positions.rs` and `canned_responses.rs`, and the processing of
 //! leads (`lead_processing/`), which writes conversations and messages. `worker_tasks/` are tasks for programs, such as
 //! answering a customer.
@@ -23,5 +23,6 @@ pub mod messages;
 pub mod read_positions;
 pub mod secrets;
 pub mod sending;
+pub mod templates;
 pub mod whatsapp;
 pub mod worker_tasks;

@@ -931,6 +931,43 @@ diesel::table! {
 }
 
 diesel::table! {
+    template_syncs (business_id, id) {
+        business_id -> Uuid,
+        id -> Uuid,
+        channel_id -> Uuid,
+        state -> Text,
+        due_at -> Timestamptz,
+        leased_until -> Nullable<Timestamptz>,
+        token -> BigInt,
+        attempts -> Integer,
+        templates -> Nullable<Integer>,
+        error -> Nullable<Text>,
+        started_at -> Nullable<Timestamptz>,
+        finished_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    templates (business_id, id) {
+        business_id -> Uuid,
+        id -> Uuid,
+        channel_id -> Uuid,
+        external_id -> Nullable<Text>,
+        name -> Text,
+        language -> Text,
+        category -> Nullable<Text>,
+        status -> Text,
+        status_at -> Timestamptz,
+        rejected_reason -> Nullable<Text>,
+        quality -> Text,
+        components -> Jsonb,
+        version -> BigInt,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
     users (id) {
         id -> Uuid,
         email -> Text,

@@ -140,7 +140,11 @@ impl IdempotencyKey {
         let Some(fingerprint) = &found.fingerprint else { return Ok(None) };
         if *fingerprint != self.fingerprint {
             let detail = "This `Idempotency-Key` has stood for another request. Choose a new one for each.";
-            return Err(Error::Unprocessable { code: "idempotency_key_reused", detail: detail.into() });
+            return Err(Error::Unprocessable {
+                code: "idempotency_key_reused",
+                detail: detail.into(),
+                faults: Vec::new(),
+            });
         }
         found.response().map(Some)
     }

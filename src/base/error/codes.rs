@@ -39,6 +39,7 @@ pub const PROBLEM_CODES: &[&str] = &[
     "already_imported",
     "already_member",
     "already_reverted",
+    "channel_not_connected",
     "channel_paused",
     "choose_business",
     "conflict",
@@ -66,6 +67,7 @@ pub const PROBLEM_CODES: &[&str] = &[
     "still_waiting",
     "survivor_deleted",
     "task_ended",
+    "template_not_approved",
     "too_late",
     "too_many_labels",
     "too_many_secrets",
@@ -85,6 +87,7 @@ pub const PROBLEM_CODES: &[&str] = &[
     // 422
     "idempotency_key_reused",
     "invalid",
+    "template_variables",
     // 429
     "rate_limited",
     "too_many_attempts",

@@ -11,10 +11,12 @@ impl Error {
     /// Moves the error below the member `name` of the body. Errors that may be retried stay unchanged.
     pub fn nest_under(self, name: &str) -> Self {
         let below = |pointer: String| format!("/{name}{pointer}");
+        let moved = |faults: Vec<FieldError>| -> Vec<FieldError> {
+            faults.into_iter().map(|fault| FieldError { pointer: below(fault.pointer), ..fault }).collect()
+        };
         match self {
-            Self::Invalid(faults) => {
-                Self::Invalid(faults.into_iter().map(|f| FieldError { pointer: below(f.pointer), ..f }).collect())
-            }
+            Self::Invalid(faults) => Self::Invalid(moved(faults)),
+            Self::Unprocessable { code, detail, faults } => Self::Unprocessable { code, detail, faults: moved(faults) },
             Self::Malformed { code: code @ "not_an_object", detail, .. } => Self::Invalid(vec![FieldError::new(
                 below(String::new()),
                 code,

@@ -23,9 +23,9 @@ pub enum Error {
     /// 401 with a reason: the credential was valid once, or could be.
     #[error("refused: {code}")]
     AuthRejected { code: &'static str, detail: &'static str },
-    /// 422 that concerns no field.
+    /// 422 with a code of its own, and the fields that it concerns, if any.
     #[error("unprocessable: {detail}")]
-    Unprocessable { code: &'static str, detail: String },
+    Unprocessable { code: &'static str, detail: String, faults: Vec<FieldError> },
     /// 403: a valid credential without the permission.
     #[error("forbidden: {0}")]
     Forbidden(String),
@@ -90,6 +90,15 @@ impl Error {
         Self::Malformed { code: "invalid_parameter", detail, faults }
     }
 
+    /// Errors of fields that a program tells from others by their code: 422.
+    pub fn invalid_as(code: &'static str, faults: Vec<FieldError>) -> Self {
+        let detail = match faults.as_slice() {
+            [only] => only.detail.clone(),
+            many => format!("{} fields are wrong; see `errors`.", many.len()),
+        };
+        Self::Unprocessable { code, detail, faults }
+    }
+
     pub fn conflict(code: &'static str, detail: impl Into<String>) -> Self {
         Self::Conflict { code, detail: detail.into(), pointer: None, extra: Box::default() }
     }
@@ -129,9 +138,10 @@ impl Error {
     /// Returns the errors of parts of the input, if it has any.
     pub fn field_errors(&self) -> Vec<FieldError> {
         match self {
-            Error::Malformed { faults, .. } | Error::Invalid(faults) | Error::BatchRejected { faults, .. } => {
-                faults.clone()
-            }
+            Error::Malformed { faults, .. }
+            | Error::Invalid(faults)
+            | Error::Unprocessable { faults, .. }
+            | Error::BatchRejected { faults, .. } => faults.clone(),
             Error::Conflict { code, detail, pointer: Some(pointer), .. } => {
                 vec![FieldError::new(pointer.as_str(), code, detail.as_str())]
             }

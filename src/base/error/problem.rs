@@ -48,7 +48,7 @@ impl Error {
                 "Unauthorized",
                 "Send a valid API key or access token: `Authorization: Bearer <credential>`.".into(),
             ),
-            Error::Unprocessable { code, detail } => (S::UNPROCESSABLE_ENTITY, code, "Invalid", detail.clone()),
+            Error::Unprocessable { code, detail, .. } => (S::UNPROCESSABLE_ENTITY, code, "Invalid", detail.clone()),
             Error::AuthRejected { code, detail } => (S::UNAUTHORIZED, code, "Unauthorized", (*detail).into()),
             Error::Forbidden(detail) => (S::FORBIDDEN, "forbidden", "Forbidden", detail.clone()),
             Error::CrossOrigin { code, detail } => (S::FORBIDDEN, code, "Forbidden", detail.clone()),

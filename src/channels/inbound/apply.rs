@@ -8,6 +8,7 @@ use super::{changes, locks, new_message, waiting};
 use crate::auth::Tenant;
 use crate::base::error::Result;
 use crate::channels::sending::settle::{self, StatusOwner};
+use crate::channels::templates::template_update;
 use crate::db::Tx;
 
 /// Applies an update. One that is about a message which is not there waits for that; one in which a customer says something that
@@ -17,6 +18,7 @@ pub fn apply(tx: &mut Tx<'_>, tenant: &Tenant, delivered: &Delivered<'_>) -> Res
     let context = PeerContext { tenant, scope, at: delivered.received_at };
     let target = match delivered.update {
         InboundUpdate::Message(message) => return new_message::write(tx, &context, delivered, message),
+        InboundUpdate::Template(update) => return template_update::apply(tx, tenant, delivered.channel.id, update),
         // A status of no known kind, or what is of another subject, says nothing.
         InboundUpdate::Ignored { .. } if matches!(delivered.kind, "status" | "account") => return Ok(()),
         InboundUpdate::Ignored { reason } => return parked::fail(tx, tenant, &delivered.parked(), reason),

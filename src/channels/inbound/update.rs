@@ -207,6 +207,38 @@ pub struct StatusUpdate {
     pub callback_data: Option<String>,
 }
 
+/// A template changed on the channel.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TemplateUpdate {
+    /// The channel's id of the template.
+    pub external_id: Option<String>,
+    pub name: String,
+    /// As sent: `en-US` or `en_US`.
+    pub language: String,
+    /// When it changed, to the second; when that was received if the channel gave no usable time.
+    pub changed_at: DateTime<Utc>,
+    pub change: TemplateChange,
+}
+
+/// What of a template changed, in the channel's words.
+#[derive(Clone, Debug, PartialEq)]
+pub enum TemplateChange {
+    Status {
+        event: String,
+        reason: Option<String>,
+    },
+    Category {
+        category: String,
+    },
+    Quality {
+        score: String,
+    },
+    /// Its texts; the update as sent.
+    Components {
+        update: Value,
+    },
+}
+
 /// One thing that a channel reported.
 #[derive(Clone, Debug, PartialEq)]
 pub enum InboundUpdate {
@@ -215,6 +247,7 @@ pub enum InboundUpdate {
     Edit(Box<Edit>),
     Revocation(Box<Revocation>),
     Status(Box<StatusUpdate>),
+    Template(Box<TemplateUpdate>),
     /// Nothing to apply; the reasons are those of the channel's parser.
     Ignored {
         reason: &'static str,

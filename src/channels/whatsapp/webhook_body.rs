@@ -145,6 +145,12 @@ impl<'a> Change<'a> {
     }
 
     fn about_account(&self, item: &Value) -> Item {
+        let mut item = item.clone();
+        // Of what concerns an account, only the entry has a time: read again, it has it still.
+        if let (Value::Object(members), Some(time)) = (&mut item, self.entry.get("time")) {
+            members.entry("timestamp").or_insert_with(|| time.clone());
+        }
+        let item = &item;
         let occurred_at = time(item, "timestamp").or_else(|| time(self.entry, "time"));
         self.kept(ItemKind::Account, occurred_at, ItemList::Change, None, None, item)
     }

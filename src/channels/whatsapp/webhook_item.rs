@@ -8,6 +8,7 @@ use super::webhook_members::{error, id, object, text, time};
 use super::webhook_peer::{
     FROM, OWN, PARTICIPANT, PREVIOUS, RECIPIENT, TO, contact, direction_in_history, identities, thread_peer,
 };
+use super::webhook_template;
 use crate::channels::inbound::update::{
     Direction, Edit, IdentityChange, InboundMessage, InboundUpdate, Origin, Peer, Reaction, Referral, Revocation,
     StatusUpdate,
@@ -85,7 +86,7 @@ impl ItemParts<'_> {
 /// - `unknown_status`: such as `warning`, `deleted` or `accepted`.
 /// - `history_declined`: the business does not share its history; the item has `errors`.
 /// - `reported_errors`: errors of the account's, without a message.
-/// - `unhandled_field`: a field of another subject, such as templates or calls.
+/// - `unhandled_field`: a field of another subject, such as calls.
 pub fn read(raw: &Value, received_at: DateTime<Utc>) -> InboundUpdate {
     let list = raw.get("list").and_then(Value::as_str).and_then(ItemList::named);
     let (Some(list), Some(item)) = (list, object(raw, "item")) else {
@@ -104,6 +105,10 @@ pub fn read(raw: &Value, received_at: DateTime<Utc>) -> InboundUpdate {
         ItemList::Change => match (raw.get("field").and_then(Value::as_str), item.get("errors")) {
             (Some("history"), Some(_)) => ignored("history_declined"),
             (Some("" | "messages" | "smb_message_echoes"), Some(_)) => ignored("reported_errors"),
+            (Some(field), _) => match webhook_template::read(field, item, received_at) {
+                Some(update) => InboundUpdate::Template(Box::new(update)),
+                None => ignored("unhandled_field"),
+            },
             _ => ignored("unhandled_field"),
         },
     }

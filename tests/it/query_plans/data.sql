@@ -56,6 +56,13 @@ SELECT pg_temp.business_id(i), pg_temp.row_id(20, i), 'whatsapp', pg_temp.word(i
     pg_temp.born(i, 10000), pg_temp.gone(i)
 FROM generate_series(0, 9999) AS i
 
+-- table: templates
+INSERT INTO templates (business_id, id, channel_id, external_id, name, language, category, status, quality, components, created_at)
+SELECT pg_temp.business_id(i), pg_temp.row_id(44, i), pg_temp.other(20, i, 500), (500000000 + i)::text, pg_temp.word(i / 3) || ' ' || pg_temp.word(i / 11) || ' ' || i,
+    (ARRAY['en_US', 'de'])[1 + i / 20 % 2], (ARRAY['utility', 'marketing'])[1 + i / 40 % 2], (ARRAY['approved', 'approved', 'pending', 'rejected'])[1 + i / 20 % 4],
+    'unknown', '{}', pg_temp.born(i, 10000)
+FROM generate_series(0, 9999) AS i
+
 -- table: contact_identities
 INSERT INTO contact_identities (business_id, id, contact_id, peer_id, kind, value, match_key, created_at)
 SELECT pg_temp.business_id(i), pg_temp.row_id(21, i), pg_temp.other(5, i, 1000), pg_temp.row_id(22, i), 'wa_id', (491500000000 + i)::text, (491500000000 + i)::text,

@@ -32,6 +32,7 @@ const NUMBERS: [(&str, u32, u32); 000] = [
     ("message_reactions", 25, 500),
     ("message_attempts", 40, 500),
     ("worker_tasks", 41, 1000),
+    ("templates", 44, 500),
 ];
 
 /// The first number for the ids of other tables.

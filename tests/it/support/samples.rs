@@ -61,6 +61,11 @@ impl Samples {
         if resource.plural == "message-attempts" {
             self.send();
         }
+        if resource.plural == "templates" {
+            let loopback = self.client.make("channels", json!({ "kind": "loopback", "name": "Trial" }));
+            self.client.post(&format!("channels/{loopback}/template-sync"), Value::Null).expect(202);
+            return self.client.get(&format!("templates?channel_id={loopback}")).expect(200).rows()[0].clone();
+        }
         if resource.plural == "imports" {
             let file = format!("Vorname,E-Mail\nAnna,anna{}@example.com\n", Uuid::now_v7());
             return self

@@ -8,6 +8,7 @@ mod costs;
 mod identity;
 mod peers;
 mod races;
+mod templates;
 mod webhook;
 
 /// Delivers a body, and waits until it is applied: on a busy machine that takes longer than the acknowledgement waits.

@@ -1,0 +1,2 @@
+DROP TABLE template_syncs, templates;
+DROP FUNCTION rapport_log_templates();
