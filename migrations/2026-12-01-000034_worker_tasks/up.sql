@@ -35,8 +35,8 @@ CREATE TABLE worker_tasks (
         REFERENCES conversations (business_id, id) ON DELETE SET NULL (conversation_id)
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
 -- One open task for each key; one that is claimed does not count, because what is new is not in it.
-CREATE UNIQUE INDEX worker_tasks_dedupe_key_key ON worker_tasks (business_id, dedupe_key) WHERE status = 'open';
-CREATE INDEX worker_tasks_dedupe_key_idx ON worker_tasks (business_id, dedupe_key, created_at, id) WHERE dedupe_key IS NOT NULL;
+CREATE UNIQUE INDEX worker_tasks_dedupe_key_key ON worker_tasks (business_id, kind, dedupe_key) WHERE status = 'open';
+CREATE INDEX worker_tasks_dedupe_key_idx ON worker_tasks (business_id, kind, dedupe_key, created_at, id) WHERE dedupe_key IS NOT NULL;
 CREATE INDEX worker_tasks_status_idx ON worker_tasks (business_id, status, priority, run_at, id);
 CREATE INDEX worker_tasks_conversation_id_idx ON worker_tasks (business_id, conversation_id, created_at, id) WHERE conversation_id IS NOT NULL;
 CREATE INDEX worker_tasks_created_at_idx ON worker_tasks (business_id, created_at, id);

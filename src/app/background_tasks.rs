@@ -36,7 +36,7 @@ pub fn spawn_all(app: &AppState) {
     tasks(app).into_iter().for_each(|task| task.spawn(&app.supervisor, &app.lifecycle));
 }
 
-fn tasks(app: &AppState) -> [BackgroundTask; 18] {
+fn tasks(app: &AppState) -> [BackgroundTask; 21] {
     let (config, db) = (&app.config, || app.db.clone());
     let event_registry = EventRegistry::from_resources(&RESOURCES);
     let new_events = vec![app.event_waker.clone(), app.delivery_waker.0.clone()];
@@ -58,8 +58,7 @@ fn tasks(app: &AppState) -> [BackgroundTask; 18] {
         concurrency_per_webhook: config.webhooks.webhook_concurrency_each,
         disable_after_hours: config.webhooks.webhook_disable_after_hours,
     };
-    let templates =
-        TemplateReader { db: db(), directory: app.channel_directory.clone(), graph: app.graph.clone() };
+    let templates = TemplateReader { db: db(), directory: app.channel_directory.clone(), graph: app.graph.clone() };
     let dispatcher = Dispatcher::new(db(), app.egress.clone(), event_registry, app.delivery_waker.clone(), deliveries);
     [
         sequencer::task(db(), event_registry, new_events),

@@ -9,9 +9,9 @@ use super::inbound::{locks, waiting};
 use super::limits::MAX_BODY_LEN;
 use super::worker_tasks::reply_tasks;
 use crate::auth::{Tenant, TenantSettings};
-use crate::base::error::Result;
+use crate::base::error::{Error, FieldError, Result};
 use crate::db::schema::{message_attempts, message_reactions, messages};
-use crate::db::{SqlValue, Tx};
+use crate::db::{SqlValue, Statement, Tx};
 use crate::resource::{
     Changeset, Field, FieldType, Hooks, PendingRow, Relation, Resource, RowVisibility, Search, Sort, ValidationErrors,
     VisibilityLink, row_type,
@@ -223,8 +223,25 @@ fn prepare(change: &mut Changeset, _: &TenantSettings, faults: &mut ValidationEr
 
 /// Locks the messages that channels may be telling of at this moment, before any row is locked. (What a channel delivers has locked its own.)
 fn before(tx: &mut Tx<'_>, tenant: &Tenant, drafts: &mut [PendingRow]) -> Result<()> {
+    refuse_new_drafts(tx, tenant, drafts)?;
     let from_api = drafts.iter().filter(|draft| draft.changes.creates && draft.changes.get(messages::origin).is_none());
     locks::messages(tx, tenant, from_api.filter_map(|draft| draft.changes.text(messages::external_id)))
+}
+
+/// Refuses to make drafts of messages that were said, or are on their way. Queries: one, if any is to be one.
+fn refuse_new_drafts(tx: &mut Tx<'_>, tenant: &Tenant, drafts: &mut [PendingRow]) -> Result<()> {
+    let is_one = |draft: &&PendingRow| !draft.changes.creates && draft.changes.text(messages::status) == Some(DRAFT);
+    let ids: Vec<Uuid> = drafts.iter().filter(is_one).map(|draft| draft.id).collect();
+    if ids.is_empty() {
+        return Ok(());
+    }
+    let mut sql = Statement::new("SELECT id FROM messages WHERE status <> 'draft' AND business_id = ");
+    let said = sql.bind(tenant.id()).sql(" AND id = ANY(").bind(ids).sql(")").scalars::<Uuid>(tx)?;
+    for draft in drafts.iter_mut().filter(|draft| said.contains(&draft.id)) {
+        let detail = "A message that was said, or is on its way, is no draft any more.".to_owned();
+        draft.refuse(Error::Invalid(vec![FieldError::new("/status", "not_allowed", detail)]));
+    }
+    Ok(())
 }
 
 /// Updates the totals of the messages' conversations, makes and cancels tasks for workers, and applies what channels have told of the messages before they were here.

@@ -688,6 +688,10 @@ diesel::table! {
         version -> BigInt,
         created_at -> Timestamptz,
         updated_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
     message_rates (business_id, id) {
         business_id -> Uuid,
         id -> Uuid,

@@ -38,8 +38,9 @@ enum Needs {
 }
 
 /// Operations that not every resource has.
-const OTHERS: [(&str, Needs); 000] = [
+const OTHERS: [(&str, Needs); 54] = [
     ("POST /api/v1/conversations/{id}/messages", Needs::Permission(Area::Crm, Action::Write)),
+    ("POST /api/v1/messages/{id}/approval", Needs::Permission(Area::Crm, Action::Write)),
     ("POST /api/v1/messages/{id}/retry", Needs::Permission(Area::Crm, Action::Write)),
     // They delete no row.
     ("DELETE /api/v1/conversations/{id}/assignment", Needs::Permission(Area::Crm, Action::Write)),

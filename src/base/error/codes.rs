@@ -54,6 +54,7 @@ pub const PROBLEM_CODES: &[&str] = &[
     "last_owner",
     "lease_lost",
     "no_channel",
+    "not_a_draft",
     "not_imported",
     "not_retryable",
     "outcome_uncertain",

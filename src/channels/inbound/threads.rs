@@ -1,6 +1,8 @@
 //! Finds the conversation with a peer on a channel, or begins one. There is one open conversation for each channel and peer; the
 //! lock of the peer, which its finder holds, sees to it that two messages do not begin two.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use diesel::QueryableByName;
 use uuid::Uuid;
@@ -160,7 +162,7 @@ fn merge_into(tx: &mut Tx<'_>, tenant: &Tenant, from: &Thread, into: &Thread) ->
     );
     sql.bind(into.id).sql(" WHERE business_id = ").bind(tenant.id()).sql(" AND conversation_id = ").bind(from.id);
     let moved = sql.sql(" RETURNING id, sent_at) SELECT id FROM moved ORDER BY sent_at, id").scalars::<Uuid>(tx)?;
-    reply_tasks::leave(tx, tenant, from.id)?;
+    let is_unanswered = reply_tasks::leave(tx, tenant, from.id)?;
     for table in ["decisions", "notes", "message_attempts"] {
         let mut sql = Statement::new("UPDATE ");
         sql.ident(table).sql(" SET version = version + 1, updated_at = now(), conversation_id = ").bind(into.id);
@@ -179,7 +181,11 @@ fn merge_into(tx: &mut Tx<'_>, tenant: &Tenant, from: &Thread, into: &Thread) ->
          FROM conversations f WHERE f.business_id = c.business_id AND c.business_id = ",
     );
     sql.bind(tenant.id()).sql(" AND c.id = ").bind(into.id).sql(" AND f.id = ").bind(from.id).run(tx)?;
-    totals::recount_of(tx, tenant, moved.first().map(std::slice::from_ref).unwrap_or_default())
+    totals::recount_of(tx, tenant, moved.first().map(std::slice::from_ref).unwrap_or_default())?;
+    match moved.last() {
+        Some(last) if is_unanswered => reply_tasks::schedule(tx, tenant, BTreeMap::from([(into.id, *last)])),
+        _ => Ok(()),
+    }
 }
 
 /// Notes what a message tells of its conversation: that it began earlier, the number of one that was known by id only, the contact.

@@ -59,6 +59,7 @@ impl ComputedRead for Counts {
                 "closed" => (counts.closed, counts.closed_is_at_least) = (n.min(COUNT_CAP), n > COUNT_CAP),
                 "mine" => counts.mine = self.user.map(|_| n),
                 "unassigned" => counts.unassigned = n,
+                "handled_by_ai" => counts.handled_by_ai = n,
                 "unread" => counts.unread = n,
                 "unread_by_me" => counts.unread_by_me = self.user.map(|_| n),
                 "channel" => {
@@ -82,7 +83,7 @@ pub fn statement(tenant: &Tenant, user: Option<Uuid>) -> Statement {
         sql
     };
     let mut sql = Statement::new(
-        "WITH seen AS MATERIALIZED (SELECT t.id, t.status, t.channel, t.channel_id, t.assignee_id, t.unread_count > 0 AS is_unread, \
+        "WITH seen AS MATERIALIZED (SELECT t.id, t.status, t.channel, t.channel_id, t.assignee_id, t.handler, t.unread_count > 0 AS is_unread, \
          t.snoozed_until IS NOT NULL AS is_snoozed, ",
     );
     filters::unread_by(&mut sql, user.into_iter().collect());
@@ -91,8 +92,8 @@ pub fn statement(tenant: &Tenant, user: Option<Uuid>) -> Statement {
     sql.sql("), shown AS MATERIALIZED (SELECT * FROM seen WHERE NOT is_snoozed) SELECT v.tab, NULL::text AS kind, NULL::uuid AS id, v.n FROM (SELECT \
          count(*) AS open, count(*) FILTER (WHERE status = 'active') AS active, count(*) FILTER (WHERE status = 'pending') AS pending, \
          count(*) FILTER (WHERE is_mine) AS mine, count(*) FILTER (WHERE assignee_id IS NULL) AS unassigned, \
-         count(*) FILTER (WHERE is_unread) AS unread, count(*) FILTER (WHERE is_unread_by_me) AS unread_by_me FROM shown) s CROSS JOIN LATERAL \
-         (VALUES ('open', s.open), ('active', s.active), ('pending', s.pending), ('mine', s.mine), ('unassigned', s.unassigned), \
+         count(*) FILTER (WHERE handler = 'ai') AS handled_by_ai, count(*) FILTER (WHERE is_unread) AS unread, count(*) FILTER (WHERE is_unread_by_me) AS unread_by_me FROM shown) s CROSS JOIN LATERAL \
+         (VALUES ('open', s.open), ('active', s.active), ('pending', s.pending), ('mine', s.mine), ('unassigned', s.unassigned), ('handled_by_ai', s.handled_by_ai), \
          ('unread', s.unread), ('unread_by_me', s.unread_by_me)) v (tab, n) \
          UNION ALL SELECT 'snoozed', NULL, NULL, count(*) FROM seen WHERE is_snoozed \
          UNION ALL SELECT 'closed', NULL, NULL, count(*) FROM (SELECT");

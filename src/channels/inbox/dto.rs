@@ -75,6 +75,8 @@ pub struct ConversationCounts {
     pub mine: Option<i64>,
     /// Of those that are open: `assignee_id=none`.
     pub unassigned: i64,
+    /// Of those that are open: `handler=ai`.
+    pub handled_by_ai: i64,
     /// Of those that are open: `unread=true`.
     pub unread: i64,
     /// Of those that are open: `unread_by=me`; null for an API key.

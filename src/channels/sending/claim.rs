@@ -51,6 +51,8 @@ pub struct ClaimedAttempt {
     #[diesel(sql_type = Text)]
     pub channel_kind: String,
     #[diesel(sql_type = Text)]
+    author: String,
+    #[diesel(sql_type = Text)]
     kind: String,
     #[diesel(sql_type = Nullable<Text>)]
     body: Option<String>,
@@ -91,7 +93,14 @@ impl ClaimedAttempt {
             },
         };
         let reply_to = self.reply_to.clone().filter(|_| !self.is_reaction());
-        Ok(Outbound { message_id: self.message_id, number: self.number.into(), recipient, content, reply_to })
+        Ok(Outbound {
+            message_id: self.message_id,
+            number: self.number.into(),
+            is_by_person: self.author == "user",
+            recipient,
+            content,
+            reply_to,
+        })
     }
 
     pub fn is_reaction(&self) -> bool {
@@ -285,7 +294,7 @@ fn contents() -> Statement {
     Statement::new(
         "SELECT a.business_id, a.id, a.message_id, a.channel_id, a.number, a.purpose, a.claim, a.tries, false AS is_orphaned, \
          m.deleted_at IS NOT NULL OR v.deleted_at IS NOT NULL AS is_deleted, c.kind AS channel_kind, \
-         m.kind, m.body, m.media, m.payload, m.external_id AS target, (SELECT r.emoji FROM message_reactions r \
+         m.author, m.kind, m.body, m.media, m.payload, m.external_id AS target, (SELECT r.emoji FROM message_reactions r \
              WHERE r.business_id = a.business_id AND r.message_id = a.message_id AND r.reactor = 'business' AND r.deleted_at IS NULL) AS emoji, \
          (SELECT o.external_id FROM messages o WHERE o.business_id = a.business_id AND o.id = m.reply_to_id) AS reply_to, \
          v.address, EXISTS (SELECT FROM contact_identities i WHERE i.business_id = a.business_id AND i.peer_id = v.peer_id AND i.kind = 'group') AS is_group \

@@ -5,11 +5,13 @@ use actix_web::web::Bytes;
 use chrono::{DateTime, Utc};
 use diesel::QueryableByName;
 use diesel::sql_types::{Bool, Nullable, Text, Timestamptz, Uuid as SqlUuid};
-use serde_json::{Value as Json, json};
+use serde_json::{Map, Value as Json, json};
 use uuid::Uuid;
 
 use super::attempts::{self, Purpose};
-use super::dto::{Emoji, MessageId, ReactionRequest, SENDABLE};
+use super::dto::{
+    Emoji, IsDraft, MessageId, ReactionRequest, SENDABLE, TemplateLanguage, TemplateName, TemplateRequest,
+};
 use super::interactive::Interactive;
 use crate::auth::{Tenant, TenantSettings};
 use crate::base::error::{Error, FieldError, Result};
@@ -18,12 +20,13 @@ use crate::channels::channels::LOOPBACK;
 use crate::channels::conversations::CONVERSATIONS;
 use crate::channels::inbound::changes;
 use crate::channels::inbound::update::{Direction, Peer, Reaction};
-use crate::channels::limits::{MAX_CAPTION_LEN, MAX_TEXT_LEN, MAX_URL_LEN};
-use crate::channels::messages::{MESSAGES, MessageRow};
+use crate::channels::limits::{MAX_BODY_LEN, MAX_CAPTION_LEN, MAX_TEXT_LEN, MAX_URL_LEN};
+use crate::channels::messages::{DRAFT, MESSAGES, MessageRow};
+use crate::channels::templates::prepare::prepare;
 use crate::db::schema::messages;
 use crate::db::{SqlValue, Statement, Tx};
 use crate::http::idempotency::ApiResponse;
-use crate::resource::body::{self, ValidationErrors};
+use crate::resource::body::{self, JsonObject, ValidationErrors};
 use crate::resource::http::API;
 use crate::resource::list_query::Projection;
 use crate::resource::{Changeset, crud, select};
@@ -40,6 +43,8 @@ enum Content {
 /// A validated request to send.
 pub struct Composition {
     content: Content,
+    template: Option<TemplateRequest>,
+    is_draft: bool,
     reply_to: Option<Uuid>,
     if_last: Option<Uuid>,
 }
@@ -50,6 +55,8 @@ impl Composition {
         let mut members = body::members(body, depth)?;
         let mut faults = ValidationErrors::default();
         let interactive = body::take::<Interactive>(&mut members, "interactive", &mut faults);
+        let template = body::take::<TemplateRequest>(&mut members, "template", &mut faults);
+        let is_draft = body::take(&mut members, "draft", &mut faults).is_some_and(|IsDraft(is_draft)| is_draft);
         let reaction = body::take::<ReactionRequest>(&mut members, "reaction", &mut faults);
         let reply_to = body::take(&mut members, "reply_to_id", &mut faults).map(|MessageId(id)| id);
         let if_last = body::take(&mut members, "if_last_message_id", &mut faults).map(|MessageId(id)| id);
@@ -60,10 +67,13 @@ impl Composition {
             }
             faults.into_result()?;
             let content = Content::Reaction { message, emoji: emoji.map(|Emoji(emoji)| emoji) };
-            return Ok(Self { content, reply_to: None, if_last });
+            return Ok(Self { content, template: None, is_draft: false, reply_to: None, if_last });
         }
         if interactive.is_some() {
             members.entry("kind").or_insert_with(|| json!("interactive"));
+        }
+        if template.is_some() {
+            members.entry("kind").or_insert_with(|| json!("template"));
         }
         // Replaced when the message is written.
         members.insert("conversation_id".into(), json!(Uuid::nil()));
@@ -74,7 +84,7 @@ impl Composition {
             Err(error) => return faults.and(Err(error)),
         };
         change.set_default(messages::kind, "text");
-        check(&change, payload.is_some(), &mut faults);
+        check(&change, (payload.is_some(), template.is_some()), &mut faults);
         faults.into_result()?;
         if let Some(payload) = payload {
             change.set(messages::payload, payload);
@@ -82,7 +92,10 @@ impl Composition {
         if change.text(messages::author) == Some("user") {
             change.set_default(messages::author_id, user);
         }
-        Ok(Self { content: Content::Message(change), reply_to, if_last })
+        if is_draft {
+            change.set(messages::status, DRAFT);
+        }
+        Ok(Self { content: Content::Message(change), template, is_draft, reply_to, if_last })
     }
 
     /// Writes it into a conversation. Errors: 404; 409 where nothing can be sent there now, or the conversation has moved on; 422 with
@@ -96,15 +109,22 @@ impl Composition {
         match &self.content {
             Content::Message(change) => {
                 let kind = change.text(messages::kind).unwrap_or_default();
-                open.check_window(kind)?;
+                if !self.is_draft {
+                    open.check_window(kind)?;
+                }
                 let mut change = change.clone();
                 change.set(messages::conversation_id, conversation);
+                if let Some(template) = &self.template {
+                    fill(tx, tenant, channel, template, &mut change)?;
+                }
                 if let Some(answered) = self.reply_to {
                     let answered = on_channel(tx, tenant, conversation, answered, "reply_to_id")?;
                     change.set(messages::reply_to_id, answered);
                 }
                 let (id, row) = crud::create(tx, tenant, &MESSAGES, change)?;
-                attempts::queue(tx, tenant, (id, conversation, channel), Purpose::Message)?;
+                if !self.is_draft {
+                    attempts::queue(tx, tenant, (id, conversation, channel), Purpose::Message)?;
+                }
                 let etag = row.etag();
                 let reply = ApiResponse::of(StatusCode::CREATED, &MessageRow::try_from(row)?)?;
                 Ok(reply.location(format!("{API}/{}/{id}", MESSAGES.plural)).etag(etag))
@@ -124,7 +144,7 @@ impl Composition {
 }
 
 /// Checks what a channel takes of each kind.
-fn check(change: &Changeset, is_interactive: bool, faults: &mut ValidationErrors) {
+fn check(change: &Changeset, (is_interactive, is_template): (bool, bool), faults: &mut ValidationErrors) {
     let kind = change.text(messages::kind).unwrap_or_default();
     let body = change.text(messages::body);
     let media = change.get(messages::media).map(SqlValue::to_json).filter(Json::is_object);
@@ -155,6 +175,12 @@ fn check(change: &Changeset, is_interactive: bool, faults: &mut ValidationErrors
     if (kind == "interactive") != is_interactive {
         faults.field("interactive", "required", "A message of `interactive` has `interactive`, and no other kind has.");
     }
+    if (kind == "template") != is_template {
+        faults.field("template", "required", "A message of `template` has `template`, and no other kind has.");
+    }
+    if kind == "template" && body.is_some() {
+        faults.field("body", "not_allowed", "The text of a template is its own; give its `variables`.");
+    }
     let most = if kind == "text" { MAX_TEXT_LEN } else { MAX_CAPTION_LEN };
     match body.map(|body| body.chars().count()) {
         None | Some(0) if kind == "interactive" => {
@@ -169,6 +195,26 @@ fn check(change: &Changeset, is_interactive: bool, faults: &mut ValidationErrors
         }
         _ => {}
     }
+}
+
+/// Fills a template: its text is the message's. Errors: 409; 422.
+fn fill(
+    tx: &mut Tx<'_>,
+    tenant: &Tenant,
+    channel: Uuid,
+    template: &TemplateRequest,
+    change: &mut Changeset,
+) -> Result<()> {
+    let TemplateRequest { name: TemplateName(name), language: TemplateLanguage(language), variables } = template;
+    let none = Map::new();
+    let variables = variables.as_ref().map_or(&none, |JsonObject(variables)| variables);
+    let prepared =
+        prepare(tx, tenant, channel, name, language, variables).map_err(|error| error.nest_under("template"))?;
+    let text: String = prepared.body.chars().take(MAX_BODY_LEN).collect();
+    change.set(messages::body, text);
+    let sent = json!({ "name": name, "language": { "code": language }, "components": prepared.components });
+    change.set(messages::payload, json!({ "template": sent }));
+    Ok(())
 }
 
 /// A conversation that is sent to, locked: so its messages have an order.
@@ -241,9 +287,11 @@ impl OpenConversation {
     }
 }
 
-/// Checks that `expected` is the last message. Errors: 409.
-fn check_last(tx: &mut Tx<'_>, tenant: &Tenant, conversation: Uuid, expected: Uuid) -> Result<()> {
-    let mut sql = Statement::new("SELECT id FROM messages WHERE deleted_at IS NULL AND business_id = ");
+/// Checks that `expected` is the last message, notes and drafts aside. Errors: 409.
+pub fn check_last(tx: &mut Tx<'_>, tenant: &Tenant, conversation: Uuid, expected: Uuid) -> Result<()> {
+    let mut sql = Statement::new(
+        "SELECT id FROM messages WHERE deleted_at IS NULL AND rapport_is_said(kind, status) AND business_id = ",
+    );
     sql.bind(tenant.id())
         .sql(" AND conversation_id = ")
         .bind(conversation)

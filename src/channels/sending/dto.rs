@@ -8,16 +8,35 @@ use uuid::Uuid;
 
 use super::interactive::Interactive;
 use crate::channels::messages::MESSAGES;
-use crate::resource::body::{BodyErrors, value_type};
+use crate::resource::body::{BodyErrors, JsonObject, value_type};
 use crate::resource::{FieldType, openapi};
 
 /// Fields of a message that its sender gives.
-pub const SENDABLE: [&str; 9] =
-    ["kind", "body", "media", "author", "author_id", "model", "input_tokens", "output_tokens", "metadata"];
+pub const SENDABLE: [&str; 13] = [
+    "kind",
+    "body",
+    "media",
+    "author",
+    "author_id",
+    "model",
+    "input_tokens",
+    "cached_tokens",
+    "output_tokens",
+    "ai_cost",
+    "latency_ms",
+    "run_id",
+    "metadata",
+];
 
 value_type! {
     /// A message of this conversation.
     pub MessageId(Uuid): FieldType::Uuid, r#""01939d5e-6f3a-7b21-9c4e-3f8a1d2b5c71""#;
+    /// The name of a template.
+    pub TemplateName(String): FieldType::Text { min: 1, max: 512 }, r#""appointment_reminder""#;
+    /// The language of a template.
+    pub TemplateLanguage(String): FieldType::Text { min: 2, max: 20 }, r#""en_US""#;
+    /// Whether it waits for a person, as a `draft`, and is not sent yet.
+    pub IsDraft(bool): FieldType::Bool, "true";
     /// An emoji.
     pub Emoji(String): FieldType::Text { min: 1, max: 64 }, r#""👍""#;
 }
@@ -34,6 +53,31 @@ pub struct ReactionRequest {
     pub emoji: Option<Emoji>,
 }
 
+/// A template to send: the only message that WhatsApp lets through outside of its window.
+#[derive(Deserr, ToSchema)]
+#[deserr(deny_unknown_fields, error = BodyErrors)]
+#[serde(deny_unknown_fields)]
+#[schema(examples(json!({ "name": "appointment_reminder", "language": "en_US", "variables": { "1": "Isla" } })))]
+pub struct TemplateRequest {
+    pub name: TemplateName,
+    pub language: TemplateLanguage,
+    /// By name or number, also of the header (`header.1`) and of buttons (`button.0`).
+    #[deserr(default)]
+    #[schema(value_type = Option<Object>)]
+    pub variables: Option<JsonObject>,
+}
+
+/// What the sending of a draft takes.
+#[derive(Deserr, ToSchema)]
+#[deserr(deny_unknown_fields, error = BodyErrors)]
+#[serde(deny_unknown_fields)]
+#[schema(examples(json!({ "if_last_message_id": "01939d5e-6f3a-7b21-9c4e-3f8a1d2b5c71" })))]
+pub struct ApprovalRequest {
+    /// Send it only if this is still the last message; else 409 `conversation_moved`.
+    #[deserr(default)]
+    pub if_last_message_id: Option<MessageId>,
+}
+
 /// The body of `POST /conversations/{id}/messages`.
 pub struct SendMessageRequest;
 
@@ -47,6 +91,8 @@ impl PartialSchema for SendMessageRequest {
             .examples([json!({ "body": "See you on Friday at ten." })]);
         message
             .property("interactive", Ref::from_schema_name(Interactive::name()))
+            .property("template", Ref::from_schema_name(TemplateRequest::name()))
+            .property("draft", IsDraft::schema())
             .property("reaction", Ref::from_schema_name(ReactionRequest::name()))
             .property("reply_to_id", id("The message that it answers."))
             .property(
@@ -59,12 +105,15 @@ impl PartialSchema for SendMessageRequest {
 
 impl ToSchema for SendMessageRequest {
     fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
-        for (name, schema) in
-            [(Interactive::name(), Interactive::schema()), (ReactionRequest::name(), ReactionRequest::schema())]
-        {
+        for (name, schema) in [
+            (Interactive::name(), Interactive::schema()),
+            (TemplateRequest::name(), TemplateRequest::schema()),
+            (ReactionRequest::name(), ReactionRequest::schema()),
+        ] {
             schemas.push((name.into(), schema));
         }
         Interactive::schemas(schemas);
+        TemplateRequest::schemas(schemas);
         ReactionRequest::schemas(schemas);
     }
 }

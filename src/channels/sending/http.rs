@@ -1,4 +1,4 @@
-//! HTTP handlers of `POST /conversations/{id}/messages` and `POST /messages/{id}/retry`.
+//! HTTP handlers of `POST /conversations/{id}/messages`, `POST /messages/{id}/retry` and `POST /messages/{id}/approval`.
 
 use actix_web::http::Method;
 use actix_web::web::{Bytes, Data, ServiceConfig};
@@ -8,21 +8,24 @@ use utoipa::openapi::OpenApi;
 
 use super::attempts::MessageAttemptRow;
 use super::compose::Composition;
-use super::dto::SendMessageRequest;
-use super::retry;
+use super::dto::{ApprovalRequest, MessageId, SendMessageRequest};
 use super::sender::SendWaker;
+use super::{approval, retry};
 use crate::auth::{Action, Principal};
 use crate::base::error::Result;
 use crate::channels::conversations::CONVERSATIONS;
 use crate::channels::messages::{MESSAGES, MessageRow};
 use crate::db::{Db, Tx};
 use crate::http::caller::Caller;
-use crate::http::openapi_problems::{BodyProblems, CallerProblems, Conflict, NotFound, ServiceProblems};
+use crate::http::openapi_problems::{
+    BodyProblems, CallerProblems, Conflict, NotFound, PreconditionFailed, ServiceProblems,
+};
 use crate::http::payload::BodyLimits;
+use crate::http::precondition::IfMatch;
 use crate::http::{idempotency, routing};
 use crate::resource::body::{self, NoBody};
 use crate::resource::http::{id, may_change, no_parameters};
-use crate::resource::openapi;
+use crate::resource::openapi::{self, IfMatchHeader};
 
 /// Registers the route below `/conversations`.
 pub fn of_conversations(scope: &mut ServiceConfig) {
@@ -32,6 +35,7 @@ pub fn of_conversations(scope: &mut ServiceConfig) {
 /// Registers the route below `/messages`.
 pub fn of_messages(scope: &mut ServiceConfig) {
     routing::resource("/{id}/retry").on(Method::POST, send_again).register(scope);
+    routing::resource("/{id}/approval").on(Method::POST, approve).register(scope);
 }
 
 #[utoipa::path(
@@ -111,8 +115,46 @@ async fn send_again(
     Ok(reply)
 }
 
+#[utoipa::path(
+    post,
+    path = "/api/v1/messages/{id}/approval",
+    tag = "messages",
+    operation_id = "approveMessage",
+    summary = "Send a draft",
+    description = "What a model proposed is sent now, in the name of its author, and the open tasks to answer the conversation are cancelled. Change \
+                   the draft before with PATCH, or delete it. Refused with 409: `not_a_draft`, `conversation_moved`, and what \
+                   `POST /conversations/{id}/messages` is refused with.",
+    params(("id" = Uuid, Path, description = "Id of the message."), IfMatchHeader),
+    request_body = ApprovalRequest,
+    responses(
+        (status = 200, description = "Queued.", body = MessageRow),
+        (status = 404, response = NotFound),
+        (status = 409, response = Conflict),
+        (status = 412, response = PreconditionFailed),
+        BodyProblems,
+        CallerProblems,
+        ServiceProblems,
+    )
+)]
+async fn approve(
+    (db, waker): (Data<Db>, Data<SendWaker>),
+    caller: Caller,
+    request: HttpRequest,
+    body: Bytes,
+) -> Result<HttpResponse> {
+    let tenant = may_change(&caller, &MESSAGES, Action::Write)?;
+    no_parameters(&request)?;
+    let (message, expected) = (id(&MESSAGES, &request)?, IfMatch::read(&request)?);
+    let if_last = body::read::<ApprovalRequest>(&body)?.if_last_message_id.map(|MessageId(id)| id);
+    let own = tenant.clone();
+    let write = move |tx: &mut Tx<'_>| approval::run(tx, &own, message, if_last, expected);
+    let reply = idempotency::write(&db, &tenant, &request, &body, "approve_message", write).await?;
+    waker.0.wake();
+    Ok(reply)
+}
+
 #[derive(utoipa::OpenApi)]
-#[openapi(paths(send, send_again))]
+#[openapi(paths(send, send_again, approve))]
 struct SendingApi;
 
 /// Adds the operations to the OpenAPI document.

@@ -1,7 +1,7 @@
 //! The adapter of loopback channels: takes every message, and answers like a customer, so that a front end sees conversations happen
 //! without an account anywhere. What it says is delivered as WhatsApp delivers, and applied by the same code.
 //!
-//! Some texts make it behave: `/fail 131026` fails with that code, `/silent` gets no answer.
+//! It answers people only, not programs. Some texts make it behave: `/fail 131026` fails with that code, `/silent` gets no answer.
 
 use std::sync::Arc;
 
@@ -102,6 +102,10 @@ fn delivered(message: &Outbound, external_id: &str) -> Option<Json> {
         failed["errors"] = json!([{ "code": code, "title": "The text asked for this failure." }]);
         return Some(json!({ "statuses": [failed] }));
     }
+    if !message.is_by_person {
+        // Two programs would talk without end.
+        return Some(json!({ "statuses": statuses }));
+    }
     if text == "/silent" {
         return Some(json!({ "statuses": &statuses[..2] }));
     }
@@ -145,6 +149,7 @@ mod tests {
         Outbound {
             message_id: Uuid::nil(),
             number: 1,
+            is_by_person: true,
             recipient: Recipient::Number("4915112345678".into()),
             content: OutboundContent::Message {
                 kind: if payload.is_null() { "text" } else { "interactive" }.into(),

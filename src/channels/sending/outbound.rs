@@ -43,6 +43,8 @@ pub struct Outbound {
     pub message_id: Uuid,
     /// Which attempt of the message it is.
     pub number: i64,
+    /// Whether a person wrote it, and no program.
+    pub is_by_person: bool,
     pub recipient: Recipient,
     pub content: OutboundContent,
     /// The channel's id of the message that it answers.

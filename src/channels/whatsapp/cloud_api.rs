@@ -182,7 +182,14 @@ mod tests {
     use super::*;
 
     fn outbound(content: OutboundContent, recipient: Recipient) -> Outbound {
-        Outbound { message_id: Uuid::nil(), number: 2, recipient, content, reply_to: Some("wamid.1".into()) }
+        Outbound {
+            message_id: Uuid::nil(),
+            number: 2,
+            is_by_person: true,
+            recipient,
+            content,
+            reply_to: Some("wamid.1".into()),
+        }
     }
 
     fn message(kind: &str, body: Option<&str>, media: Json, payload: Json) -> Json {

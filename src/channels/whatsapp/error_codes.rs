@@ -37,7 +37,9 @@ impl ErrorPolicy {
 
     fn of_number(code: i64) -> Self {
         match code {
-            1 | 2 | 4 | 17 | 80_007 | 80_008 | 130_429 | 131_000 | 131_016 | 131_048 | 131_056 | 131_057 | 133_004 => Self::Later,
+            1 | 2 | 4 | 17 | 80_007 | 80_008 | 130_429 | 131_000 | 131_016 | 131_048 | 131_056 | 131_057 | 133_004 => {
+                Self::Later
+            }
             470 | WINDOW_CLOSED => Self::AsTemplate,
             131_049 => Self::AfterADay,
             131_050 => Self::OptedOut,

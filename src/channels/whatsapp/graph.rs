@@ -79,7 +79,19 @@ impl GraphClient {
         self.ask(self.http.get(url), token).await
     }
 
+    /// Sends a request. What Meta says of a token that it does not know may repeat it, and is shown to people and logged: it is masked.
     async fn ask(&self, request: reqwest::RequestBuilder, token: &Secret) -> Result<Json, GraphError> {
+        let mask = |text: String| text.replace(token.expose(), "[token]");
+        self.answer(request, token).await.map_err(|error| match error {
+            GraphError::NotSent(text) => GraphError::NotSent(mask(text)),
+            GraphError::Unknown(text) => GraphError::Unknown(mask(text)),
+            GraphError::Refused(Refusal { code, title, details }) => {
+                GraphError::Refused(Refusal { code, title: mask(title), details: details.map(mask) })
+            }
+        })
+    }
+
+    async fn answer(&self, request: reqwest::RequestBuilder, token: &Secret) -> Result<Json, GraphError> {
         let mut answer = request.bearer_auth(token.expose()).send().await.map_err(|error| failure(&error))?;
         let status = answer.status();
         let mut body = Vec::new();

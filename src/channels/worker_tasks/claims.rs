@@ -96,7 +96,7 @@ pub fn statement(tenant: &Tenant, claim: &Claim) -> Statement {
 /// Whether a newer task has the key of the task `t`, which is not given out again then: the newer one has what is new.
 pub fn superseded() -> Statement {
     Statement::new(
-        "EXISTS (SELECT FROM worker_tasks n WHERE n.business_id = t.business_id AND n.dedupe_key = t.dedupe_key \
+        "EXISTS (SELECT FROM worker_tasks n WHERE n.business_id = t.business_id AND n.kind = t.kind AND n.dedupe_key = t.dedupe_key \
          AND (n.created_at, n.id) > (t.created_at, t.id))",
     )
 }

@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use crate::auth::Tenant;
 use crate::base::error::Result;
+use crate::channels::messages::{DRAFT, NOTE};
 use crate::db::schema::messages;
 use crate::db::{SqlValue, Statement, Tx};
 use crate::resource::PendingRow;
@@ -39,8 +40,13 @@ pub fn follow(tx: &mut Tx<'_>, tenant: &Tenant, new: &[&PendingRow]) -> Result<(
             waiting.insert(conversation, message.id);
         }
     }
-    cancel(tx, tenant, answered.into_iter().collect(), None, PERSON_ANSWERED)?;
+    person_answered(tx, tenant, answered.into_iter().collect())?;
     schedule(tx, tenant, waiting)
+}
+
+/// Cancels the tasks about conversations in which a person has answered. Queries: one.
+pub fn person_answered(tx: &mut Tx<'_>, tenant: &Tenant, conversations: Vec<Uuid>) -> Result<()> {
+    cancel(tx, tenant, conversations, None, PERSON_ANSWERED).map(drop)
 }
 
 /// Whether a customer wrote it now: not a channel, and not in the past.
@@ -60,8 +66,8 @@ fn is_answer_of_person(message: &PendingRow) -> bool {
     text(changes.text(messages::direction), "outbound")
         && text(changes.text(messages::author), "user")
         // Neither of these is said to the customer.
-        && !text(changes.text(messages::kind), "note")
-        && !text(changes.text(messages::status), "draft")
+        && !text(changes.text(messages::kind), NOTE)
+        && !text(changes.text(messages::status), DRAFT)
         && !text(changes.text(messages::origin), "history")
 }
 
@@ -81,7 +87,7 @@ pub fn schedule(tx: &mut Tx<'_>, tenant: &Tenant, last_messages: BTreeMap<Uuid, 
     sql.sql(QUIET).sql(", c.id::text, c.id FROM unnest(").bind(conversations).sql(", ").bind(messages);
     sql.sql(") k (conversation_id, message_id) JOIN conversations c ON c.id = k.conversation_id WHERE c.handler = 'ai' AND c.business_id = ");
     sql.bind(tenant.id()).sql(
-        " ORDER BY c.id ON CONFLICT (business_id, dedupe_key) WHERE status = 'open' DO UPDATE SET payload = excluded.payload, attempts = 0, \
+        " ORDER BY c.id ON CONFLICT (business_id, kind, dedupe_key) WHERE status = 'open' DO UPDATE SET payload = excluded.payload, attempts = 0, \
          run_at = least(excluded.run_at, greatest(t.opened_at + ",
     );
     sql.sql(MAX_QUIET).sql(", clock_timestamp())), version = t.version + 1, updated_at = now()").run(tx)?;
@@ -90,25 +96,27 @@ pub fn schedule(tx: &mut Tx<'_>, tenant: &Tenant, last_messages: BTreeMap<Uuid, 
 
 /// Cancels the answers to conversations that people handle from now on; other tasks about them go on. Queries: one.
 pub fn hand_over(tx: &mut Tx<'_>, tenant: &Tenant, conversations: Vec<Uuid>) -> Result<()> {
-    cancel(tx, tenant, conversations, Some(REPLY), HANDLER_CHANGED)
+    cancel(tx, tenant, conversations, Some(REPLY), HANDLER_CHANGED).map(drop)
 }
 
-/// Cancels the tasks about a conversation that goes on in another one, whose next message makes a new one. Queries: one.
-pub fn leave(tx: &mut Tx<'_>, tenant: &Tenant, conversation: Uuid) -> Result<()> {
-    cancel(tx, tenant, vec![conversation], None, CONVERSATION_MERGED)
+/// Cancels the tasks about a conversation that goes on in another one. Returns whether an answer was to be given: then it is in that
+/// one ([`schedule`]). Queries: one.
+pub fn leave(tx: &mut Tx<'_>, tenant: &Tenant, conversation: Uuid) -> Result<bool> {
+    let kinds = cancel(tx, tenant, vec![conversation], None, CONVERSATION_MERGED)?;
+    Ok(kinds.iter().any(|kind| kind == REPLY))
 }
 
 /// Cancels the tasks about conversations that have not ended, of a kind or of any: the workers that have them are refused when they
-/// complete them. Queries: one.
+/// complete them. Returns their kinds. Queries: one.
 fn cancel(
     tx: &mut Tx<'_>,
     tenant: &Tenant,
     conversations: Vec<Uuid>,
     kind: Option<&'static str>,
     reason: &'static str,
-) -> Result<()> {
+) -> Result<Vec<String>> {
     if conversations.is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
     let mut sql = Statement::new(
         "WITH found AS (SELECT id FROM worker_tasks WHERE status IN ('open', 'claimed') AND business_id = ",
@@ -121,6 +129,6 @@ fn cancel(
         " ORDER BY id FOR UPDATE) UPDATE worker_tasks t SET version = t.version + 1, updated_at = now(), status = 'cancelled', \
          lease_until = NULL, ended_at = now(), cancel_reason = ",
     );
-    sql.literal(reason).sql(" FROM found WHERE t.id = found.id AND t.business_id = ").bind(tenant.id()).run(tx)?;
-    Ok(())
+    sql.literal(reason).sql(" FROM found WHERE t.id = found.id AND t.business_id = ").bind(tenant.id());
+    Ok(sql.sql(" RETURNING t.kind").scalars(tx)?)
 }

@@ -8,7 +8,7 @@ use rapport::resource::{Cardinality, Field, FieldType, Resource};
 const ROWS: u32 = 10_000;
 
 /// The numbers that begin the ids of tables which `data.sql` fills or refers to, and how many times twenty rows they have.
-const NUMBERS: [(&str, u32, u32); 000] = [
+const NUMBERS: [(&str, u32, u32); 24] = [
     ("labels", 26, 500),
     ("conversation_labels", 27, 500),
     ("read_positions", 28, 500),

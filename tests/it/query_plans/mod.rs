@@ -27,7 +27,7 @@ use questions::Question;
 const MERGED_TAIL: &str = " Merge Append Index Scan:audit_log_created_at_idx";
 
 /// Indexes that no read of the API uses, with the reason.
-const FOR_WRITES: [(&str, &str); 000] = [
+const FOR_WRITES: [(&str, &str); 50] = [
     ("conversations_snoozed_until_idx", "those whose time has come are woken by it"),
     ("worker_tasks_lease_until_idx", "leases that end for good are found by it"),
     ("worker_tasks_ended_at_idx", "tasks that ended long ago are cleared away"),

@@ -1,0 +1,68 @@
+//! Sends a draft: what a model proposed and a member approves.
+
+use actix_web::http::StatusCode;
+use chrono::Utc;
+use diesel::QueryableByName;
+use diesel::sql_types::{Text, Uuid as SqlUuid};
+use uuid::Uuid;
+
+use super::attempts::{self, Purpose};
+use super::compose::{OpenConversation, check_last};
+use crate::auth::Tenant;
+use crate::base::error::{Error, Result};
+use crate::channels::messages::{DRAFT, MESSAGES, MessageRow};
+use crate::channels::worker_tasks::reply_tasks;
+use crate::db::schema::messages;
+use crate::db::{Statement, Tx};
+use crate::http::idempotency::ApiResponse;
+use crate::http::precondition::IfMatch;
+use crate::resource::{Changeset, crud, select};
+
+/// A message that is to be approved.
+#[derive(QueryableByName)]
+struct Draft {
+    #[diesel(sql_type = SqlUuid)]
+    conversation_id: Uuid,
+    #[diesel(sql_type = Text)]
+    status: String,
+    #[diesel(sql_type = Text)]
+    kind: String,
+}
+
+/// Queues a draft, whose time is now, and cancels the tasks to answer its conversation. Errors: 404; 409 `not_a_draft`, where the
+/// conversation has moved on, or where nothing can be sent to it now; 412.
+pub fn run(
+    tx: &mut Tx<'_>,
+    tenant: &Tenant,
+    message: Uuid,
+    if_last: Option<Uuid>,
+    expected: IfMatch,
+) -> Result<ApiResponse> {
+    let conversation = find(tx, tenant, message)?.conversation_id;
+    // Before the message, as everywhere.
+    let open = OpenConversation::lock(tx, tenant, conversation)?;
+    let draft = find(tx, tenant, message)?;
+    if draft.status != DRAFT {
+        let detail = format!("The message is `{}`: only a draft is approved.", draft.status);
+        return Err(Error::conflict("not_a_draft", detail));
+    }
+    let channel = open.channel()?;
+    if let Some(expected) = if_last {
+        check_last(tx, tenant, conversation, expected)?;
+    }
+    open.check_window(&draft.kind)?;
+    let mut change = Changeset::empty(MESSAGES.fields);
+    change.set(messages::status, "queued");
+    change.set(messages::sent_at, Utc::now());
+    let row = crud::update(tx, tenant, &MESSAGES, message, change, expected)?;
+    attempts::queue(tx, tenant, (message, conversation, channel), Purpose::Message)?;
+    reply_tasks::person_answered(tx, tenant, vec![conversation])?;
+    let etag = row.etag();
+    Ok(ApiResponse::of(StatusCode::OK, &MessageRow::try_from(row)?)?.etag(etag))
+}
+
+fn find(tx: &mut Tx<'_>, tenant: &Tenant, message: Uuid) -> Result<Draft> {
+    let mut sql = Statement::new("SELECT t.conversation_id, t.status, t.kind FROM messages AS t");
+    sql.append(select::tenant_predicate(&MESSAGES, tenant)).sql(" AND t.deleted_at IS NULL AND t.id = ").bind(message);
+    sql.first(tx)?.ok_or_else(|| crud::not_found(&MESSAGES))
+}
