@@ -202,6 +202,10 @@ fn second_open_task_with_dedupe_key_409() {
     let failed = end(api, &claimed, "failure", json!({ "error": "x" })).expect(200).json;
     assert_eq!((&failed["status"], &failed["cancel_reason"]), (&json!("cancelled"), &json!("superseded")));
     assert_eq!(id(&claim_one(api, "k")), newer);
+    // A key is that of a kind.
+    for kind in ["k", "other"] {
+        api.make("worker-tasks", json!({ "kind": kind, "dedupe_key": "two" }));
+    }
 }
 
 #[test]
@@ -472,7 +476,8 @@ fn usage_counts_each_run_once_also_discarded_ones() {
         (&json!(3), &json!(900), &json!("run-1"))
     );
     let stats = |query: &str| api.get(&format!("stats/{query}")).expect(200).json;
-    let all = stats("ai-usage?period=last_7_days&time_zone=UTC");
+    let week = "ai-usage?period=last_7_days&time_zone=UTC";
+    let all = stats(week);
     assert_eq!(
         all["total"],
         json!({ "runs": 4, "sent": 1, "draft": 1, "discarded": 1, "failed": 1, "input_tokens": 307, "cached_tokens": 120,
@@ -483,7 +488,12 @@ fn usage_counts_each_run_once_also_discarded_ones() {
     let runs: Vec<(&Value, &Value)> =
         groups["data"].as_array().expect("buckets").iter().map(|bucket| (&bucket["group"], &bucket["runs"])).collect();
     assert_eq!(runs, [(&json!("m/1"), &json!(2)), (&json!("m2"), &json!(2))]);
-    // By day of the zone that is asked for; and a response of the cache sees the next run.
+    // A stored response is not returned after the next run.
+    assert!(api.get(&format!("stats/{week}")).expect(200).header("cache-status").contains("hit"));
+    end(api, &claimed(), "completion", usage("run-5", json!({ "model": "m2" }))).expect(200);
+    let total = stats(week)["total"].clone();
+    assert_eq!((&total["runs"], &total["sent"], &total["input_tokens"]), (&json!(5), &json!(2), &json!(407)));
+    // By day of the zone that is asked for.
     service.database.run("UPDATE ai_runs SET ended_at = '2026-11-20 23:30:00+00' WHERE run_id = 'run-1'");
     let on = |day: &str, zone: &str| {
         stats(&format!("ai-usage?from={day}&to={day}&time_zone={zone}"))["total"]["sent"].clone()
@@ -614,7 +624,7 @@ fn erasure_deletes_tasks_about_the_person() {
 
 /// The program of Python, if there is one of a version that the example needs.
 fn python() -> Option<&'static str> {
-    let program = "import sys; sys.exit(sys.version_info < (3, 8))";
+    let program = "import sys; sys.exit(sys.version_info < (3, 9))";
     let runs = |python: &&str| {
         let run = std::process::Command::new(python).args(["-c", program]).stderr(std::process::Stdio::null()).status();
         run.is_ok_and(|status| status.success())
@@ -622,10 +632,23 @@ fn python() -> Option<&'static str> {
     ["python3", "python"].into_iter().find(runs)
 }
 
+/// Runs docs/examples/worker.py until it has done `tasks`.
+fn run_example(python: &str, service: &Service, key: &str, tasks: usize) {
+    let output = std::process::Command::new(python)
+        .args(["-c", &format!("import worker; worker.run({tasks})")])
+        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/examples"))
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .env("RAPPORT_URL", format!("http://{}", service.address))
+        .env("RAPPORT_API_KEY", key)
+        .output()
+        .expect("a worker");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
 #[test]
-fn example_worker_answers_a_burst_once() {
+fn example_worker_answers_each_burst_once() {
     let Some(python) = python() else {
-        eprintln!("SKIPPED: no Python 3.8 or newer");
+        eprintln!("SKIPPED: no Python 3.9 or newer");
         return;
     };
     let service = Service::start();
@@ -633,40 +656,47 @@ fn example_worker_answers_a_burst_once() {
     let key = json!({ "name": "Worker", "role": "agent",
         "permissions": ["workers:read", "workers:write", "crm:read", "crm:write"] });
     let key = api.create("api-keys", key);
+    let key = key["key"].as_str().expect("a key");
     api.make("channels", json!({ "kind": "loopback", "name": "Trial", "default_handler": "ai" }));
     let talk = api.make("conversations", json!({ "channel": "whatsapp", "address": "+447700900123" }));
     ask(api, &talk);
-    ask(api, &talk);
-    // One fails at first: the worker reports it, and goes on.
-    api.make("worker-tasks", json!({ "kind": "reply", "priority": 0, "max_attempts": 1, "payload": {} }));
-    // A release that cannot send yet keeps the message.
-    let sends = api.get("/openapi.json").expect(200).json["paths"]["/api/v1/conversations/{id}/messages"].is_object();
-    let program = format!(
-        "import worker
-if not {sends}:
-    def send(conversation, text, usage, last_message, key):
-        message = {{'conversation_id': conversation, 'direction': 'outbound', 'author': 'ai', 'body': text, 'model': usage['model']}}
-        return worker.call('POST', '/messages', message, key)
-    worker.send = send
-worker.run(2)",
-        sends = if sends { "True" } else { "False" },
-    );
-    let output = std::process::Command::new(python)
-        .args(["-c", &program])
-        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/examples"))
-        .env("PYTHONDONTWRITEBYTECODE", "1")
-        .env("RAPPORT_URL", format!("http://{}", service.address))
-        .env("RAPPORT_API_KEY", key["key"].as_str().expect("a key"))
-        .output()
-        .expect("a worker");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let tasks = api.get("worker-tasks").expect(200).rows().to_vec();
-    let ends: BTreeSet<&str> = tasks.iter().filter_map(|task| task["status"].as_str()).collect();
-    assert_eq!((tasks.len(), ends), (2, BTreeSet::from(["completed", "failed"])), "{tasks:?}");
-    let failed = tasks.iter().find(|task| task["status"] == json!("failed")).expect("a failure");
+    let asked = ask(api, &talk);
+    // One fails before its model runs, another after: nothing can be sent there. The worker reports both, and goes on.
+    let broken = api.make("worker-tasks", json!({ "kind": "reply", "priority": 0, "max_attempts": 1, "payload": {} }));
+    let adrift = conversation(api);
+    ask(api, &adrift);
+    make_due(&service);
+    run_example(python, &service, key, 3);
+    let failed = task(api, &broken);
+    assert_eq!(failed["status"], json!("failed"), "{failed}");
     assert!(failed["error"].as_str().is_some_and(|error| error.contains("conversation_id")), "{failed}");
-    let said = api.get(&format!("messages?conversation_id={talk}&direction=outbound")).expect(200).rows().to_vec();
-    assert_eq!((said.len(), &said[0]["author"], &said[0]["model"]), (1, &json!("ai"), &json!("example")));
+    let failed = api.get(&format!("worker-tasks?conversation_id={adrift}")).expect(200).rows()[0].clone();
+    assert_eq!((&failed["status"], &failed["attempts"]), (&json!("failed"), &json!(1)), "{failed}");
+    assert!(failed["error"].as_str().is_some_and(|error| error.contains("no_channel")), "{failed}");
+    let said = || api.get(&format!("messages?conversation_id={talk}&direction=outbound")).expect(200).rows().to_vec();
+    let (first, count) = (said()[0].clone(), said().len());
+    assert_eq!(
+        (count, &first["status"], &first["author"], &first["model"]),
+        (1, &json!("queued"), &json!("ai"), &json!("example"))
+    );
+    assert!(first["body"].as_str().is_some_and(|body| body.contains("Are you open?")), "{first}");
+    assert!(first["latency_ms"].is_i64() && first["output_tokens"].is_i64(), "{first}");
+    let run = service.database.ask("SELECT run_id FROM ai_runs WHERE outcome = 'sent'");
+    assert_eq!(first["run_id"], json!(run));
     let usage = api.get("stats/ai-usage?period=today&time_zone=UTC").expect(200).json["total"].clone();
-    assert_eq!((&usage["runs"], &usage["sent"]), (&json!(1), &json!(1)));
+    assert_eq!((&usage["runs"], &usage["sent"], &usage["failed"]), (&json!(2), &json!(1), &json!(1)));
+    // A question that was sent before the answer and came after it is open; the one that was answered is not.
+    let before = (chrono::Utc::now() - chrono::Duration::hours(1)).to_rfc3339();
+    let late = json!({ "conversation_id": talk, "direction": "inbound", "sent_at": before, "body": "And today?" });
+    api.make("messages", late);
+    let payload = json!({ "conversation_id": talk, "last_message_id": asked });
+    let again = api.make("worker-tasks", json!({ "kind": "reply", "priority": 0, "payload": payload }));
+    make_due(&service);
+    run_example(python, &service, key, 2);
+    let done = task(api, &again);
+    assert_eq!((&done["status"], &done["result"]["sent"]), (&json!("completed"), &json!(false)), "{done}");
+    let said = said();
+    assert_eq!(said.len(), 2, "{said:?}");
+    assert!(said[0]["body"].as_str().is_some_and(|body| body.contains("And today?")), "{said:?}");
+    assert!(open_tasks(api).is_empty());
 }
