@@ -9,6 +9,7 @@ CREATE TRIGGER conversations_can_reply BEFORE INSERT OR UPDATE OF channel, windo
 ALTER TABLE conversations ENABLE ALWAYS TRIGGER conversations_can_reply;
 DROP TABLE send_limits;
 DROP TABLE message_attempts;
+DROP FUNCTION rapport_log_message_attempts();
 UPDATE messages SET status = 'queued' WHERE status = 'uncertain';
 ALTER TABLE messages DROP CONSTRAINT messages_status_check;
 ALTER TABLE messages ADD CONSTRAINT messages_status_check CHECK (status IN ('received', 'queued', 'sent', 'delivered', 'read', 'failed')

@@ -3,6 +3,7 @@
 use crate::analytics;
 use crate::channels::canned_responses::CANNED_RESPONSES;
 use crate::channels::channels::CHANNELS;
+use crate::channels::conversation_context;
 use crate::channels::conversations::CONVERSATIONS;
 use crate::channels::inbound;
 use crate::channels::inbound_updates::INBOUND_UPDATES;
@@ -77,6 +78,7 @@ pub static MODULES: &[ResourceModule] = &[
         static_routes: &[inbox::counts_http::routes],
         routes: &[
             inbox::http::routes,
+            conversation_context::http::routes,
             inbox::labels_http::routes,
             inbox::reading_http::routes,
             events::typing::of_conversations,
@@ -85,6 +87,7 @@ pub static MODULES: &[ResourceModule] = &[
         describe: &[
             inbox::counts_http::describe,
             inbox::http::describe,
+            conversation_context::http::describe,
             inbox::labels_http::describe,
             inbox::reading_http::describe,
             events::typing::describe,

@@ -7,6 +7,7 @@ use uuid::Uuid;
 use super::conversations::totals;
 use super::inbound::{locks, waiting};
 use super::limits::MAX_BODY_LEN;
+use super::unsaid::{DRAFT, NOTE};
 use super::worker_tasks::reply_tasks;
 use crate::auth::{Tenant, TenantSettings};
 use crate::base::error::{Error, FieldError, Result};
@@ -36,11 +37,7 @@ const KINDS: &[&str] = &[
     "unknown",
     NOTE,
 ];
-/// The kind of what members write for each other: shown in the thread, and never sent.
-pub const NOTE: &str = "note";
 const STATUSES: &[&str] = &["received", DRAFT, "queued", "uncertain", "sent", "delivered", "read", "failed"];
-/// The status of a proposal that waits for a person: shown in the thread, and not sent.
-pub const DRAFT: &str = "draft";
 const ORIGINS: &[&str] = &["api", "channel", "phone_app", "history"];
 const MEDIA_STATES: &[&str] = &["pending", "stored", "gone", "refused"];
 const MAX_TOKENS: i64 = 2_147_483_647;

@@ -147,7 +147,7 @@ pub(super) fn may_include(caller: &UnverifiedCaller, resource: &Resource, view: 
 /// Errors: 403.
 fn may_compute(caller: &UnverifiedCaller, query: &ReadQuery) -> Result<()> {
     let ReadTarget::Computed(read) = &query.target else { return Ok(()) };
-    let tables = read.tables();
+    let tables = read.shown_tables();
     let shown = registry::all().iter().filter(|resource| resource.tables().iter().any(|table| tables.contains(table)));
     shown
         .filter(|resource| resource.area != query.resource.area)

@@ -13,8 +13,13 @@ pub trait ComputedRead: fmt::Debug + Send + Sync {
     /// Returns a text that is equal for reads that ask for the same. Text of clients in it must be escaped.
     fn canonical(&self) -> String;
 
-    /// Returns the tables that the response depends on.
+    /// Returns the tables that the response depends on as a whole; on rows of others it depends by the tags that it is computed with.
     fn tables(&self) -> Vec<&'static str>;
+
+    /// Returns the tables of which it shows something: who reads it needs the permission to read them.
+    fn shown_tables(&self) -> Vec<&'static str> {
+        self.tables()
+    }
 
     /// Computes the response from the database. A response that says when it was computed has a weak ETag, of all but
     /// that. Errors: 403, and those of the database.

@@ -22,6 +22,7 @@ mod catalogue_check;
 mod channels;
 mod configuration;
 mod contract;
+mod conversation_context;
 mod conversation_counters;
 mod conversations;
 mod cors;

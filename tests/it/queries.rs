@@ -80,10 +80,10 @@ fn fill(database: &Database) {
                  WHEN a.attname = 'conversation_id' AND '{table}' IN ('conversation_labels', 'read_positions')
                      THEN '(SELECT c.id FROM conversations c WHERE c.business_id = t.business_id AND c.id <> t.conversation_id ORDER BY c.id DESC OFFSET n - 1 LIMIT 1)'
                  WHEN a.atttypid = 'timestamptz'::regtype THEN 't.' || a.attname || ' + n * interval ''1 day'''
-                 WHEN a.attname NOT IN ('business_id', 'channel', 'kind', 'scope') AND a.atttypid <> 'uuid'::regtype AND EXISTS (SELECT FROM pg_index i
+                 WHEN a.attname NOT IN ('business_id', 'channel', 'kind', 'scope', 'market', 'category') AND a.atttypid <> 'uuid'::regtype AND EXISTS (SELECT FROM pg_index i
                      WHERE i.indrelid = a.attrelid AND i.indisunique
                      AND pg_get_indexdef(i.indexrelid) ~ ('[(, ]' || a.attname || '[),]')) THEN
-                     CASE a.atttypid WHEN 'bytea'::regtype THEN 'sha256(n::text::bytea)'
+                     CASE a.atttypid WHEN 'bytea'::regtype THEN 'sha256(n::text::bytea)' WHEN 'int'::regtype THEN 't.' || a.attname || ' + n' WHEN 'date'::regtype THEN 't.' || a.attname || ' + n'
                      ELSE 'left(n || ''-'' || t.' || a.attname || ', 8)' END
                  ELSE 't.' || a.attname END AS value
              FROM pg_attribute a WHERE a.attrelid = '{table}'::regclass AND a.attnum > 0 AND NOT a.attisdropped

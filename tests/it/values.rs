@@ -132,7 +132,10 @@ fn update_amount_without_currency_keeps_currency() {
                 bulk(api, resource.plural, set);
                 is_kept("bulk-operations");
             }
-            // Without a currency, an amount gets the business's; with one, it keeps it.
+            // Without a currency, an amount gets the business's; with one, it keeps it. (Some always have both.)
+            if amount.required {
+                continue;
+            }
             let none = api.patch(&path, json!({ amount.name: null, currency: null })).expect(200).json;
             assert_eq!((&none[amount.name], &none[currency]), (&Value::Null, &Value::Null), "{about}");
             assert_eq!(
@@ -463,6 +466,11 @@ fn update_with_unchanged_values_changes_nothing() {
         let plural = resource.path();
         let row = samples.row(resource);
         let path = format!("{plural}/{}", id(&row));
+        // A rate prices messages, by a job.
+        until("jobs have ended", || {
+            service.database.ask("SELECT count(*)::text FROM jobs WHERE finished_at IS NULL AND kind <> 'sample'")
+                == "0"
+        });
         let before = api.get(&path).expect(200);
         let moved = || {
             let entries = service.database.ask("SELECT count(*)::text FROM audit_entries");

@@ -9,7 +9,7 @@ use crate::support::Database;
 
 /// Tables of a business with an INSERT of their own, and the files that send it. Rows of resources that clients create are
 /// written by batches, of one row or of many; these have parts that no client sets, or no client at all.
-const OWN_INSERTS: [(&str, &[&str]); 28] = [
+const OWN_INSERTS: [(&str, &[&str]); 31] = [
     // What channels deliver, and only they.
     ("channel_secrets", &["channels/secrets/store.rs"]),
     ("contact_identities", &["channels/inbound/peers.rs"]),
@@ -17,6 +17,9 @@ const OWN_INSERTS: [(&str, &[&str]); 28] = [
     ("inbound_updates", &["channels/inbound/parked.rs"]),
     ("message_reactions", &["channels/inbound/changes.rs"]),
     // What is sent, and how fast.
+    ("templates", &["channels/templates/store.rs"]),
+    ("template_syncs", &["channels/templates/sync.rs"]),
+    ("read_positions", &["channels/inbox/reading.rs"]),
     ("message_attempts", &["channels/sending/attempts.rs"]),
     ("send_limits", &["channels/sending/claim.rs"]),
     // A message makes a task or puts off the open one, in one statement; runs of models come with the end of a task.

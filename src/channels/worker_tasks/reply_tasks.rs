@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::auth::Tenant;
 use crate::base::error::Result;
-use crate::channels::messages::{DRAFT, NOTE};
+use crate::channels::unsaid::{DRAFT, NOTE};
 use crate::db::schema::messages;
 use crate::db::{SqlValue, Statement, Tx};
 use crate::resource::PendingRow;
