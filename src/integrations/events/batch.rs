@@ -40,6 +40,11 @@ impl Batch {
         Self { after: i64::MIN, reached: i64::MIN, events: vec![written], bytes: bytes.into(), types }
     }
 
+    /// Whether it is no part of the log ([`Batch::signal`]).
+    pub fn is_signal(&self) -> bool {
+        self.reached == i64::MIN
+    }
+
     pub fn of(registry: EventRegistry, after: i64, reached: i64, events: Vec<Event>) -> Self {
         let (mut bytes, mut types) = (Vec::with_capacity(events.len() * 512), registry.none());
         let mut written = Vec::with_capacity(events.len());

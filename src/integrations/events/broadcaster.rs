@@ -22,6 +22,9 @@ use crate::db::Db;
 /// requests.
 const CATCHING_UP: usize = 4;
 
+/// Signals that are queued for a stream, beside its events: what is shown for seconds is not worth more.
+const MAX_QUEUED_SIGNALS: usize = 16;
+
 pub struct Broadcaster {
     pub db: Db,
     pub settings: StreamSettings,
@@ -64,8 +67,10 @@ struct SubscriberQueue {
 #[derive(Default)]
 struct State {
     batches: VecDeque<Arc<Batch>>,
-    /// Number of events in these batches.
+    /// Number of events in these batches, without signals.
     events: usize,
+    /// Number of signals among these batches.
+    signals: usize,
     reached: i64,
     over: bool,
 }
@@ -141,10 +146,10 @@ impl Broadcaster {
 impl Broadcaster {
     /// Gives what is no event of the log to the subscribers of this process that want it. One that is behind goes without.
     pub fn signal(&self, business: Uuid, batch: Batch) {
-        let (most, batch) = (self.settings.max_queued_events, Arc::new(batch));
+        let batch = Arc::new(batch);
         let channels = self.channels.lock();
         let listening = channels.of.get(&business).into_iter().flat_map(|channel| &channel.listening);
-        listening.for_each(|queue| queue.signal(&batch, most));
+        listening.for_each(|queue| queue.signal(&batch));
     }
 }
 
@@ -174,7 +179,10 @@ impl Subscription {
                     return None;
                 }
                 if let Some(batch) = state.batches.pop_front() {
-                    state.events -= batch.events.len();
+                    match batch.is_signal() {
+                        true => state.signals -= 1,
+                        false => state.events -= batch.events.len(),
+                    }
                     return Some(batch);
                 }
             }
@@ -207,8 +215,8 @@ impl SubscriberQueue {
     /// Queues `batch`; ends the stream instead when more than `most` events would be queued.
     fn take(&self, batch: &Arc<Batch>, most: usize) -> bool {
         let mut state = self.state.lock();
-        // An empty queue takes a batch of any size: batches are not split.
-        if !state.batches.is_empty() && state.events + batch.events.len() > most {
+        // A queue without events takes a batch of any size: batches are not split.
+        if state.events > 0 && state.events + batch.events.len() > most {
             drop(state);
             self.end();
             return false;
@@ -222,11 +230,11 @@ impl SubscriberQueue {
         true
     }
 
-    /// Queues what is no event of the log, unless `most` are queued.
-    fn signal(&self, batch: &Arc<Batch>, most: usize) {
+    /// Queues what is no event of the log, unless [`MAX_QUEUED_SIGNALS`] are queued.
+    fn signal(&self, batch: &Arc<Batch>) {
         let mut state = self.state.lock();
-        if state.events < most && self.types.intersects(&batch.types) {
-            state.events += batch.events.len();
+        if state.signals < MAX_QUEUED_SIGNALS && self.types.intersects(&batch.types) {
+            state.signals += 1;
             state.batches.push_back(batch.clone());
             self.changed.notify_one();
         }
@@ -237,5 +245,36 @@ impl SubscriberQueue {
         state.over = true;
         state.batches.clear();
         self.changed.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::Utc;
+
+    use super::*;
+    use crate::channels::conversations::CONVERSATIONS;
+    use crate::integrations::events::event_types::{About, EventRegistry};
+    use crate::integrations::events::stored_event::Event;
+    use crate::resource::Resource;
+
+    static RESOURCES: [&Resource; 1] = [&CONVERSATIONS];
+
+    #[test]
+    fn signals_are_few_and_end_no_stream() {
+        let registry = EventRegistry::from_resources(&RESOURCES);
+        let event_type = registry.stored("conversations", "updated").expect("a type");
+        let about = About { event_type, row: Uuid::nil() };
+        let types = registry.parse(["*"]).expect("types");
+        let queue = SubscriberQueue { types, state: Mutex::default(), changed: Notify::new() };
+        let signal = Arc::new(Batch::signal(registry, about, "conversation.typing", b"{}"));
+        (0..MAX_QUEUED_SIGNALS + 5).for_each(|_| queue.signal(&signal));
+        assert_eq!(queue.state.lock().batches.len(), MAX_QUEUED_SIGNALS);
+        let event = |sequence| Event { sequence, about, created_at: Utc::now(), json: b"{}".to_vec() };
+        let batch =
+            |after, reached| Arc::new(Batch::of(registry, after, reached, (after + 1..=reached).map(event).collect()));
+        assert!(queue.take(&batch(0, 3), 2), "the first batch may have any size");
+        assert!(queue.take(&batch(3, 4), 4));
+        assert!(!queue.take(&batch(4, 5), 4), "it is too far behind");
     }
 }
