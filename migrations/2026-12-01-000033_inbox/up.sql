@@ -68,12 +68,13 @@ END $$;
 ALTER TABLE conversations
     -- until when it is out of sight; a background task ends that, and so does a message of the other side
     ADD COLUMN snoozed_until timestamptz,
-    -- when the other side last wrote, as far as messages are not of the channel's past
+    -- when the other side's last message came in, as far as it is not of the channel's past; the times of the channel are earlier, so
+    -- that what a member has not seen yet might be before what they have
     ADD COLUMN last_inbound_at timestamptz;
 -- (Without the log of changes, which would have a row for each; one of all in a business is enough.)
 ALTER TABLE conversations DISABLE TRIGGER log_change;
 UPDATE conversations v SET last_inbound_at = m.came FROM (
-    SELECT business_id, conversation_id, max(least(sent_at, created_at + interval '1 day')) AS came FROM messages
+    SELECT business_id, conversation_id, max(created_at) AS came FROM messages
     WHERE direction = 'inbound' AND kind <> 'system' AND origin <> 'history' AND deleted_at IS NULL GROUP BY 1, 2) m
 WHERE v.business_id = m.business_id AND v.id = m.conversation_id;
 ALTER TABLE conversations ENABLE ALWAYS TRIGGER log_change;

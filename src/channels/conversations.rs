@@ -79,7 +79,7 @@ pub static CONVERSATIONS: Resource = Resource {
         .filter(),
         Field::time(
             conversations::last_inbound_at,
-            "When the other side last wrote. Where a member's read position is earlier, it is unread for them.",
+            "When the other side's last message came in. Where a member's `read_until` is earlier, it is unread for them.",
         )
         .read_only(),
         Field::int(

@@ -92,7 +92,8 @@ pub static MESSAGES: Resource = Resource {
             STATUSES,
             r#""queued""#,
             "How far it got; when left out, `received` if inbound, of a note `sent`, else `queued`. A `draft` waits for a person: it is \
-              not sent, and counts nowhere until it has another status. `uncertain`: it was handed to the channel, and no answer came.",
+              not sent, and counts nowhere. `POST /messages/{id}/approval` sends it; another status notes that it went another way, and it is \
+              no draft again. `uncertain`: it was handed to the channel, and no answer came.",
         )
         .not_null(),
         Field {

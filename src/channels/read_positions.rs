@@ -17,7 +17,7 @@ pub static READ_POSITIONS: Resource = Resource {
         Field::link(read_positions::user_id, "The member.").read_only().not_null(),
         Field::time(
             read_positions::read_until,
-            "The time of the last message that they have read. Where the conversation's `last_inbound_at` is later, it is unread for them.",
+            "Messages that came in until then are read. Where the conversation's `last_inbound_at` is later, it is unread for them.",
         )
         .read_only()
         .not_null(),

@@ -78,7 +78,7 @@ pub static WORKER_TASKS: Resource = Resource {
             worker_tasks::dedupe_key,
             200,
             r#""summary:01939d5e""#,
-            "There is one open task with this key at most; another one is refused (409).",
+            "There is one open task of its kind with this key at most; another one is refused (409).",
         )
         .once()
         .filter(),

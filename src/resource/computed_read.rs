@@ -3,6 +3,7 @@
 use std::fmt;
 
 use diesel::pg::PgConnection;
+use uuid::Uuid;
 
 use crate::auth::Tenant;
 use crate::base::error::Result;
@@ -19,6 +20,11 @@ pub trait ComputedRead: fmt::Debug + Send + Sync {
     /// Returns the tables of which it shows something: who reads it needs the permission to read them.
     fn shown_tables(&self) -> Vec<&'static str> {
         self.tables()
+    }
+
+    /// Returns tables of which it depends only on the rows that are or refer to a row, by its id.
+    fn rows(&self) -> Vec<(&'static str, Uuid)> {
+        Vec::new()
     }
 
     /// Computes the response from the database. A response that says when it was computed has a weak ETag, of all but

@@ -120,7 +120,8 @@ impl ReadQuery {
         };
         let tags = match &target {
             ReadTarget::Computed(read) => {
-                read.tables().into_iter().map(|table| CacheTag::table(business.id, table)).collect()
+                let rows = read.rows().into_iter().flat_map(|(table, id)| CacheTag::rows(business.id, table, [id]));
+                rows.chain(read.tables().into_iter().map(|table| CacheTag::table(business.id, table))).collect()
             }
             ReadTarget::List(list) => {
                 let filters = list.special_filters().flat_map(|(filter, predicate)| {

@@ -204,10 +204,11 @@ impl World<'_> {
                 last.unwrap_or(thread.started_at),
                 "last message after {after}"
             );
-            let came =
-                said.iter().filter(|said| said["direction"] == "inbound").map(|said| time(&said["sent_at"])).max();
+            let inbound =
+                |at: &str| said.iter().filter(|said| said["direction"] == "inbound").map(|said| time(&said[at])).max();
             let heard = (!shown["last_inbound_at"].is_null()).then(|| time(&shown["last_inbound_at"]));
-            assert_eq!(heard, came, "last inbound message after {after}");
+            assert_eq!(heard, inbound("created_at"), "last inbound message after {after}");
+            let came = inbound("sent_at");
             let window = came.filter(|_| thread.whatsapp).map(|came| came + TimeDelta::hours(24));
             let shows = (!shown["window_expires_at"].is_null()).then(|| time(&shown["window_expires_at"]));
             assert_eq!(shows, window, "window after {after}");
@@ -266,7 +267,7 @@ fn conversation_counters_after_concurrent_writes_equal_recount() {
     let id = say(api);
     api.delete(&format!("messages/{id}")).expect(204);
     let recounted = api.get(&path).expect(200).json;
-    for field in ["unread_count", "last_message_at", "window_expires_at"] {
+    for field in ["unread_count", "last_message_at", "last_inbound_at", "window_expires_at"] {
         assert_eq!(shown[field], recounted[field], "{field}");
     }
     let last = api.get(&format!("messages?conversation_id={thread}&limit=1")).expect(200).rows()[0]["sent_at"].clone();

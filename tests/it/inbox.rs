@@ -15,7 +15,7 @@ fn thread(api: &Client, address: &str) -> String {
     api.make("conversations", json!({ "channel": "whatsapp", "address": address }))
 }
 
-fn message(api: &Client, thread: &str, direction: &str, more: Value) -> String {
+pub fn message(api: &Client, thread: &str, direction: &str, more: Value) -> String {
     let mut body = json!({ "conversation_id": thread, "direction": direction, "body": "Hello" });
     body.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
     api.make("messages", body)
@@ -86,7 +86,7 @@ fn notes_and_drafts_count_nowhere_until_said() {
 }
 
 /// Users of the business, by role, signed in; with their ids.
-fn member(service: &Service, name: &str, role: &str) -> (Client, String) {
+pub fn member(service: &Service, name: &str, role: &str) -> (Client, String) {
     let email = format!("{name}@example.com");
     admit(service, "acme", &email, role);
     let session = sign_in(service, &email).expect(201).json;
@@ -317,6 +317,50 @@ fn read_positions_are_each_members_own() {
     assert_eq!((unread(&amina), amina.get("read-positions").expect(200).rows().len()), (vec![], 0));
 }
 
+/// Whatever the clocks of the channel say, what came in after a member looked is unread, and what came before is not.
+#[test]
+fn what_comes_after_a_look_is_unread() {
+    let service = Service::start();
+    let api = &service.client;
+    let (amina, _) = member(&service, "amina", "agent");
+    let (bo, _) = member(&service, "bo", "agent");
+    let id = thread(api, "+447700900001");
+    let path = format!("conversations/{id}/read-position");
+    let is_unread = || !ids(&amina, "conversations?unread_by=me").is_empty();
+    let look = |body: Value| amina.put(&path, body).expect(200).json;
+    let at = |seconds: i64| json!({ "sent_at": (Utc::now() + chrono::Duration::seconds(seconds)).to_rfc3339() });
+    look(json!({}));
+    assert!(!is_unread());
+    // A clock that is ten days ahead.
+    message(api, &id, "inbound", at(10 * 24 * 3600));
+    assert!(is_unread());
+    look(json!({}));
+    assert!(!is_unread());
+    message(api, &id, "inbound", at(0));
+    assert!(is_unread());
+    look(json!({}));
+    assert!(!is_unread());
+    // A message that was sent before the last one that she saw, her own, and comes after.
+    let own = message(api, &id, "outbound", json!({}));
+    let late = message(api, &id, "inbound", at(-5));
+    look(json!({ "message_id": own }));
+    assert!(is_unread());
+    let position = look(json!({ "message_id": late }));
+    assert!(!is_unread());
+
+    // A position that does not move is not written.
+    assert_eq!(look(json!({})), position);
+    assert_eq!(look(json!({ "message_id": late, "may_go_back": true })), position);
+    // What one member reads outdates no numbers but their own.
+    let unread = |api: &Client| {
+        let counts = api.get("conversations/counts").expect(200);
+        (counts.json["unread_by_me"].clone(), counts.queries())
+    };
+    assert_eq!((unread(&amina), unread(&bo)), ((json!(0), 1), (json!(1), 1)));
+    bo.put(&path, json!({})).expect(200);
+    assert_eq!((unread(&amina), unread(&bo)), ((json!(0), 0), (json!(0), 1)));
+}
+
 #[test]
 fn canned_responses_are_found_by_shortcut_and_text() {
     let service = Service::start();
@@ -353,7 +397,7 @@ fn counts_after_random_changes_equal_the_lists() {
     for round in 0..ROUNDS {
         let id = threads[below(threads.len())].clone();
         let path = format!("conversations/{id}");
-        let did = match below(11) {
+        let did = match below(12) {
             0 | 1 => {
                 let channel = ["whatsapp", "email", "web"][below(3)];
                 let body = json!({ "channel": channel, "address": format!("+44770090{round:04}") });
@@ -385,6 +429,11 @@ fn counts_after_random_changes_equal_the_lists() {
                 api.put(&format!("{path}/labels/{}", labels[below(2)]), json!({})).expect(200);
                 "is labelled"
             }
+            10 => {
+                let handler = ["ai", "person"][below(2)];
+                api.patch(&path, json!({ "handler": handler })).expect(200);
+                "is handed over"
+            }
             9 => {
                 [&boss, &amina][below(2)].put(&format!("{path}/read-position"), json!({}));
                 "is read"
@@ -412,6 +461,7 @@ fn counts_after_random_changes_equal_the_lists() {
             of("snoozed", "snoozed=true");
             of("closed", "status=closed");
             of("unassigned", &format!("{OPEN}&assignee_id=none"));
+            of("handled_by_ai", &format!("{OPEN}&handler=ai"));
             of("unread", &format!("{OPEN}&unread=true"));
             if who == "a key" {
                 assert_eq!((&counts["mine"], &counts["unread_by_me"]), (&Value::Null, &Value::Null));
@@ -468,14 +518,29 @@ fn until(stream: &Receiver<String>, kind: &str) -> Value {
     serde_json::from_str(next().strip_prefix("data: ").expect("data")).expect("JSON")
 }
 
+/// The lines that come before the event about the row `id`.
+fn lines_before(stream: &Receiver<String>, id: &str) -> Vec<String> {
+    let mut lines = Vec::new();
+    loop {
+        let line = stream.recv_timeout(Duration::from_secs(20)).expect("something comes");
+        if line.starts_with("data: ") && line.contains(id) {
+            lines.pop();
+            return lines;
+        }
+        lines.push(line);
+    }
+}
+
 /// What a member is writing reaches the streams of those who see the conversation, and no log.
 #[test]
 fn typing_is_on_the_stream_of_who_sees_the_conversation() {
     let service = Service::with(&["--background-tasks", "on"]);
     let api = &service.client;
     let (amina, her) = member(&service, "amina", "agent");
-    let (bo, _) = member(&service, "bo", "agent");
+    let (bo, his) = member(&service, "bo", "agent");
     let (_, neighbour) = service.neighbour();
+    let bos = thread(api, "+447700900003");
+    api.put(&format!("conversations/{bos}/assignment"), json!({ "assignee_id": his })).expect(200);
     let (id, hers) = (thread(api, "+447700900001"), thread(api, "+447700900002"));
     api.put(&format!("conversations/{hers}/assignment"), json!({ "assignee_id": her })).expect(200);
     let business = format!("businesses/{}", service.business);
@@ -487,11 +552,22 @@ fn typing_is_on_the_stream_of_who_sees_the_conversation() {
         follow(&neighbour, ""),
         follow(api, "?type=lead.*"),
     ];
+    // An event for each of the streams that are to hear nothing else: what lies between two of these is all that came.
+    let others = |round: &str| {
+        [
+            message(api, &bos, "outbound", json!({ "status": "sent" })),
+            neighbour.make("contacts", json!({ "first_name": round })),
+            api.make("leads", json!({ "title": round })),
+        ]
+    };
     let numbers = || service.database.ask("SELECT count(*)::text FROM events");
     // The streams listen once an event has come.
     let said = message(api, &hers, "outbound", json!({ "status": "sent" }));
     for stream in &streams[..2] {
         assert_eq!(until(stream, "message.created")["row_id"], json!(said));
+    }
+    for (stream, own) in streams[2..].iter().zip(others("Before")) {
+        lines_before(stream, &own);
     }
     let before = numbers();
     let path = |thread: &str| format!("conversations/{thread}/typing");
@@ -509,9 +585,8 @@ fn typing_is_on_the_stream_of_who_sees_the_conversation() {
     assert_eq!(until(&streams[0], "message.updated")["changes"]["status"], json!({ "old": "sent", "new": "read" }));
     api.put(&format!("conversations/{hers}/closure"), json!({})).expect(200);
     assert_eq!(until(&streams[0], "conversation.updated")["changed"], json!(["status"]));
-    for stream in &streams[2..] {
-        let lines: Vec<String> = stream.try_iter().collect();
-        assert!(!lines.iter().any(|line| line.contains(&hers) || line.contains("typing")), "{lines:?}");
+    for (stream, own) in streams[2..].iter().zip(others("After")) {
+        assert_eq!(lines_before(stream, &own), Vec::<String>::new());
     }
     amina.post(&path(&id), json!({})).expect(404);
     neighbour.post(&path(&id), json!({})).expect(403);

@@ -1,5 +1,5 @@
-//! Totals of a conversation's messages: when the last one was sent, when the other side last wrote, how many are unread, and until when
-//! WhatsApp lets free text through. At any time they equal a recount of the messages that are said and not deleted.
+//! Totals of a conversation's messages: when the last one was sent, when the last one of the other side came in, how many are unread, and
+//! until when WhatsApp lets free text through. At any time they equal a recount of the messages that are said and not deleted.
 //!
 //! New messages are added to the totals; one of the other side wakes a snoozed conversation. Any other change (a message deleted, restored,
 //! read or no draft any more) recounts, under the conversation's row lock. Adding takes that lock too, so a recount that does not see a message yet is followed by its
@@ -23,7 +23,7 @@ const UNREAD: &str = "direction = 'inbound' AND status <> 'read' AND kind <> 'sy
 /// Condition for a message that opens WhatsApp's window: from the customer, and not of the channel's past.
 const OPENS: &str = "direction = 'inbound' AND kind <> 'system' AND origin <> 'history'";
 /// When a message was sent, as far as that is plausible: a clock that is ahead moves its conversation by a day at most.
-pub const SENT: &str = "least(sent_at, created_at + interval '1 day')";
+const SENT: &str = "least(sent_at, created_at + interval '1 day')";
 /// WhatsApp's customer service window after an inbound message.
 const WINDOW: &str = "interval '24 hours'";
 
@@ -49,7 +49,7 @@ pub fn add(tx: &mut Tx<'_>, tenant: &Tenant, new: Vec<Uuid>) -> Result<()> {
     }
     let mut sql = Statement::new(
         "UPDATE conversations c SET version = c.version + 1, updated_at = now(), \
-         last_message_at = greatest(c.last_message_at, m.sent), last_inbound_at = greatest(c.last_inbound_at, m.came), \
+         last_message_at = greatest(c.last_message_at, m.sent), last_inbound_at = greatest(c.last_inbound_at, m.arrived), \
          snoozed_until = CASE WHEN m.came IS NULL THEN c.snoozed_until END, \
          unread_count = c.unread_count + m.unread, unread_new = c.unread_new + m.unread, window_expires_at = CASE \
          WHEN c.channel = 'whatsapp' AND m.came IS NOT NULL THEN greatest(c.window_expires_at, \
@@ -94,21 +94,22 @@ fn recount(tx: &mut Tx<'_>, tenant: &Tenant, conversations: Vec<Uuid>) -> Result
         return Ok(());
     }
     let mut sql = Statement::new(
-        "UPDATE conversations c SET version = c.version + 1, updated_at = now(), last_message_at = m.last, last_inbound_at = m.came, \
+        "UPDATE conversations c SET version = c.version + 1, updated_at = now(), last_message_at = m.last, last_inbound_at = m.arrived, \
          unread_count = c.unread_count - c.unread_new + m.unread, unread_new = m.unread, window_expires_at = m.closes \
-         FROM (SELECT o.id, coalesce(s.last, o.started_at) AS last, s.came, s.unread, \
+         FROM (SELECT o.id, coalesce(s.last, o.started_at) AS last, s.arrived, s.unread, \
          CASE WHEN o.channel <> 'whatsapp' THEN NULL WHEN o.window_closed_at >= s.came THEN least(o.window_closed_at, s.came + ",
     );
     sql.sql(WINDOW).sql(") ELSE s.came + ").sql(WINDOW);
     sql.sql(" END AS closes FROM conversations o CROSS JOIN LATERAL (SELECT max(").sql(SENT);
     sql.sql(") AS last, max(").sql(SENT).sql(") FILTER (WHERE ").sql(OPENS).sql(") AS came, ");
+    sql.sql("max(created_at) FILTER (WHERE ").sql(OPENS).sql(") AS arrived, ");
     sql.sql("(count(*) FILTER (WHERE ").sql(UNREAD).sql(" AND created_at > o.unread_since))::int AS unread ");
     sql.sql("FROM messages WHERE business_id = ").bind(tenant.id());
     sql.sql(" AND conversation_id = o.id AND deleted_at IS NULL AND ").sql(SAID);
     sql.sql(") s WHERE o.business_id = ").bind(tenant.id());
     sql.sql(" AND o.id = ANY(").bind(conversations).sql(")) m WHERE c.business_id = ");
     sql.bind(tenant.id()).sql(" AND c.id = m.id AND ");
-    sql.sql("(c.last_message_at, c.last_inbound_at, c.unread_new, c.window_expires_at) IS DISTINCT FROM (m.last, m.came, m.unread, m.closes)");
+    sql.sql("(c.last_message_at, c.last_inbound_at, c.unread_new, c.window_expires_at) IS DISTINCT FROM (m.last, m.arrived, m.unread, m.closes)");
     sql.run(tx)?;
     Ok(())
 }
@@ -120,14 +121,16 @@ fn said(tenant: &Tenant, new: &[Uuid]) -> Statement {
     if let [only] = new {
         sql.sql("SELECT conversation_id AS id, ").sql(SENT).sql(" AS sent, (").sql(UNREAD);
         sql.sql(")::int AS unread, CASE WHEN ").sql(OPENS).sql(" THEN ").sql(SENT);
-        sql.sql(" END AS came, created_at AS first FROM messages WHERE business_id = ").bind(tenant.id());
+        sql.sql(" END AS came, CASE WHEN ").sql(OPENS).sql(" THEN created_at END AS arrived");
+        sql.sql(", created_at AS first FROM messages WHERE business_id = ").bind(tenant.id());
         sql.sql(" AND id = ").bind(*only).sql(" AND ").sql(SAID);
         return sql;
     }
     sql.sql("WITH said AS MATERIALIZED (SELECT conversation_id AS id, max(").sql(SENT);
     sql.sql(") AS sent, (count(*) FILTER (WHERE ").sql(UNREAD).sql("))::int AS unread, max(").sql(SENT);
     sql.sql(") FILTER (WHERE ").sql(OPENS);
-    sql.sql(") AS came, min(created_at) AS first FROM messages WHERE business_id = ");
+    sql.sql(") AS came, max(created_at) FILTER (WHERE ").sql(OPENS);
+    sql.sql(") AS arrived, min(created_at) AS first FROM messages WHERE business_id = ");
     sql.bind(tenant.id()).sql(" AND id = ANY(").bind(new.to_vec()).sql(") AND ").sql(SAID);
     sql.sql(" GROUP BY 1), turns AS MATERIALIZED (SELECT id FROM conversations WHERE business_id = ");
     sql.bind(tenant.id());

@@ -43,9 +43,12 @@ impl ComputedRead for Counts {
     }
 
     fn tables(&self) -> Vec<&'static str> {
-        let mut tables = vec!["conversations", "conversation_labels"];
-        tables.extend(self.user.iter().flat_map(|_| ["read_positions", "memberships"]));
-        tables
+        vec!["conversations", "conversation_labels"]
+    }
+
+    // Only the user's own: what others read, they do as often as they look.
+    fn rows(&self) -> Vec<(&'static str, Uuid)> {
+        self.user.into_iter().flat_map(|user| ["read_positions", "memberships"].map(|table| (table, user))).collect()
     }
 
     fn compute(&self, conn: &mut PgConnection, tenant: &Tenant) -> Result<ComputedResponse> {

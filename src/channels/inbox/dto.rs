@@ -44,7 +44,7 @@ pub struct SnoozeRequest {
 #[serde(deny_unknown_fields)]
 #[schema(examples(json!({ "message_id": "01939d5e-6f3a-7b21-9c4e-3f8a1d2b5c74" })))]
 pub struct ReadPositionRequest {
-    /// The last message that was read; the newest when left out.
+    /// The last message that was read, and with it what came in before; all that has come in when left out.
     #[deserr(default)]
     pub message_id: Option<MessageId>,
     /// Otherwise a position never moves backwards.

@@ -1,10 +1,11 @@
 //! Notes how far a member has read in a conversation.
 
+use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use crate::auth::Tenant;
 use crate::base::error::{Error, FieldError, Result};
-use crate::channels::conversations::{CONVERSATIONS, totals};
+use crate::channels::conversations::CONVERSATIONS;
 use crate::channels::read_positions::READ_POSITIONS;
 use crate::db::{Statement, Tx};
 use crate::resource::list_query::Projection;
@@ -15,41 +16,51 @@ use crate::resource::{Row, crud};
 pub struct Reading {
     pub conversation: Uuid,
     pub user: Uuid,
-    /// The last message that was read; `None`: the newest.
+    /// The last message that was read; `None`: all that has come in.
     pub message: Option<Uuid>,
     pub may_go_back: bool,
 }
 
-/// Notes it, and returns the member's position as it is now: that which they had, where it is later and may not go back. The caller sees the conversation. Errors: 422 when
-/// the message is of another conversation, or the user no member.
+/// Notes it, and returns the member's position as it is now: that which they had, where it is later and may not go back. One that does not
+/// move is not written, so that no cached answer is outdated. The caller sees the conversation. Errors: 422 when the message is of another
+/// conversation, or the user no member.
 pub fn note(tx: &mut Tx<'_>, tenant: &Tenant, reading: Reading) -> Result<Row> {
-    // A message of the same time is read, too. Without messages: up to where the conversation began.
-    let mut sql = Statement::new(
-        "INSERT INTO read_positions AS p (business_id, conversation_id, user_id, read_until) SELECT c.business_id, c.id, ",
+    let until = arrival(tx, tenant, &reading)?;
+    let mut sql =
+        Statement::new("INSERT INTO read_positions AS p (business_id, conversation_id, user_id, read_until) VALUES (");
+    sql.bind(tenant.id()).sql(", ").bind(reading.conversation).sql(", ").bind(reading.user).sql(", ").bind(until);
+    sql.sql(
+        ") ON CONFLICT (business_id, conversation_id, user_id) DO UPDATE SET read_until = excluded.read_until, version = p.version + 1, \
+         updated_at = now() WHERE p.read_until < excluded.read_until OR (",
     );
-    sql.bind(reading.user).sql(", coalesce(m.sent, c.started_at) FROM conversations c LEFT JOIN LATERAL (SELECT ");
-    sql.sql(totals::SENT).sql(
-        " AS sent FROM messages WHERE business_id = c.business_id AND conversation_id = c.id AND deleted_at IS NULL",
-    );
-    if let Some(message) = reading.message {
-        sql.sql(" AND id = ").bind(message);
-    }
-    sql.sql(" ORDER BY sent_at DESC, id DESC LIMIT 1) m ON true WHERE c.business_id = ").bind(tenant.id());
-    sql.sql(" AND c.id = ").bind(reading.conversation);
-    if reading.message.is_some() {
-        sql.sql(" AND m.sent IS NOT NULL");
-    }
-    sql.sql(" ON CONFLICT (business_id, conversation_id, user_id) DO UPDATE SET read_until = CASE WHEN ");
-    sql.bind(reading.may_go_back).sql(
-        " THEN excluded.read_until ELSE greatest(p.read_until, excluded.read_until) END, \
-         version = p.version + (p.read_until <> excluded.read_until)::int, updated_at = now() RETURNING id",
-    );
-    let Some(position) = sql.scalar::<Uuid>(tx)? else {
-        let detail = "`message_id` names no message of this conversation, or a deleted one.";
-        return Err(Error::Invalid(vec![FieldError::new("/message_id", "no_such_row", detail)]));
+    sql.bind(reading.may_go_back).sql(" AND p.read_until > excluded.read_until)").run(tx)?;
+    let mut sql = Statement::new("SELECT id FROM read_positions WHERE business_id = ");
+    sql.bind(tenant.id()).sql(" AND conversation_id = ").bind(reading.conversation);
+    let position = sql.sql(" AND user_id = ").bind(reading.user).scalar::<Uuid>(tx)?;
+    let row = position.map(|id| crud::one(tx, tenant, &READ_POSITIONS, id, &Projection::default())).transpose()?;
+    row.flatten().ok_or_else(|| Error::Internal("a position that was written is not there".into()))
+}
+
+/// Until when what came in is read. By arrival, not by the channel's times: those are earlier, so that a message that nobody has seen yet may
+/// be before one that they have. Without a message it is that of the last one of the other side, which the conversation has; where they have
+/// not written, when the conversation came. Errors: 422.
+fn arrival(tx: &mut Tx<'_>, tenant: &Tenant, reading: &Reading) -> Result<DateTime<Utc>> {
+    let mut sql = match reading.message {
+        Some(message) => {
+            let mut sql = Statement::new("SELECT created_at FROM messages WHERE deleted_at IS NULL AND id = ");
+            sql.bind(message).sql(" AND conversation_id = ").bind(reading.conversation);
+            sql
+        }
+        None => {
+            let mut sql = Statement::new("SELECT coalesce(last_inbound_at, created_at) FROM conversations WHERE id = ");
+            sql.bind(reading.conversation);
+            sql
+        }
     };
-    let row = crud::one(tx, tenant, &READ_POSITIONS, position, &Projection::default())?;
-    row.ok_or_else(|| Error::Internal("a position that was written is not there".into()))
+    sql.sql(" AND business_id = ").bind(tenant.id()).scalar(tx)?.ok_or_else(|| {
+        let detail = "`message_id` names no message of this conversation, or a deleted one.";
+        Error::Invalid(vec![FieldError::new("/message_id", "no_such_row", detail)])
+    })
 }
 
 /// Forgets what a member has read: all of it is unread for them, since they became a member. Errors: 404.
