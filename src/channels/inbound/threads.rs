@@ -14,6 +14,7 @@ use crate::base::error::{Error, Result};
 use crate::base::phone_variants;
 use crate::channels::channels::WHATSAPP;
 use crate::channels::conversations::{CONVERSATIONS, totals};
+use crate::channels::inbox::labeling::MAX_LABELS;
 use crate::channels::worker_tasks::reply_tasks;
 use crate::db::schema::conversations;
 use crate::db::{Statement, Tx};
@@ -168,12 +169,8 @@ fn merge_into(tx: &mut Tx<'_>, tenant: &Tenant, from: &Thread, into: &Thread) ->
         sql.ident(table).sql(" SET version = version + 1, updated_at = now(), conversation_id = ").bind(into.id);
         sql.sql(" WHERE business_id = ").bind(tenant.id()).sql(" AND conversation_id = ").bind(from.id).run(tx)?;
     }
-    let mut sql = Statement::new(
-        "UPDATE conversation_labels l SET version = version + 1, updated_at = now(), conversation_id = ",
-    );
-    sql.bind(into.id).sql(" WHERE business_id = ").bind(tenant.id()).sql(" AND conversation_id = ").bind(from.id);
-    sql.sql(" AND NOT EXISTS (SELECT FROM conversation_labels o WHERE o.business_id = l.business_id AND o.label_id = l.label_id AND o.conversation_id = ");
-    sql.bind(into.id).sql(")").run(tx)?;
+    merge_labels(tx, tenant, from, into)?;
+    merge_read_positions(tx, tenant, from, into)?;
     let mut sql = Statement::new(
         "UPDATE conversations c SET lead_id = coalesce(c.lead_id, f.lead_id), assignee_id = coalesce(c.assignee_id, f.assignee_id), \
          contact_id = coalesce(c.contact_id, f.contact_id), started_at = least(c.started_at, f.started_at), \
@@ -186,6 +183,40 @@ fn merge_into(tx: &mut Tx<'_>, tenant: &Tenant, from: &Thread, into: &Thread) ->
         Some(last) if is_unanswered => reply_tasks::schedule(tx, tenant, BTreeMap::from([(into.id, *last)])),
         _ => Ok(()),
     }
+}
+
+/// Moves labels that the other conversation lacks: the oldest first, as many as it may have. Queries: one.
+fn merge_labels(tx: &mut Tx<'_>, tenant: &Tenant, from: &Thread, into: &Thread) -> Result<()> {
+    let mut sql = Statement::new("WITH there AS (SELECT label_id FROM conversation_labels WHERE business_id = ");
+    sql.bind(tenant.id()).sql(" AND conversation_id = ").bind(into.id);
+    sql.sql("), moved AS (SELECT id FROM conversation_labels WHERE business_id = ").bind(tenant.id());
+    sql.sql(" AND conversation_id = ").bind(from.id);
+    sql.sql(" AND label_id NOT IN (SELECT label_id FROM there) ORDER BY created_at, id LIMIT greatest(0, ");
+    sql.number(MAX_LABELS as i64);
+    sql.sql(" - (SELECT count(*) FROM there))) UPDATE conversation_labels SET version = version + 1, updated_at = now(), conversation_id = ");
+    sql.bind(into.id).sql(" WHERE business_id = ").bind(tenant.id());
+    sql.sql(" AND id IN (SELECT id FROM moved)").run(tx)?;
+    Ok(())
+}
+
+/// Sets back how far members have read to where they had in both: who has no position in one has read nothing there. Queries: two.
+fn merge_read_positions(tx: &mut Tx<'_>, tenant: &Tenant, from: &Thread, into: &Thread) -> Result<()> {
+    let in_from = || {
+        let mut sql = Statement::new(
+            "FROM read_positions f WHERE f.business_id = p.business_id AND f.user_id = p.user_id AND f.conversation_id = ",
+        );
+        sql.bind(from.id);
+        sql
+    };
+    let mut sql = Statement::new("DELETE FROM read_positions p WHERE p.business_id = ");
+    sql.bind(tenant.id()).sql(" AND p.conversation_id = ").bind(into.id);
+    sql.sql(" AND NOT EXISTS (SELECT ").append(in_from()).sql(")").run(tx)?;
+    let mut sql = Statement::new(
+        "UPDATE read_positions p SET version = p.version + 1, updated_at = now(), read_until = f.read_until ",
+    );
+    sql.append(in_from()).sql(" AND f.read_until < p.read_until AND p.business_id = ").bind(tenant.id());
+    sql.sql(" AND p.conversation_id = ").bind(into.id).run(tx)?;
+    Ok(())
 }
 
 /// Notes what a message tells of its conversation: that it began earlier, the number of one that was known by id only, the contact.

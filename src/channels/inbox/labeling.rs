@@ -15,7 +15,7 @@ use crate::resource::list_query::{Included, Projection};
 use crate::resource::{Changeset, MAX_RELATED, Row, crud, select};
 
 /// Labels of a conversation at most: all that `include=labels` shows.
-const MAX_LABELS: usize = MAX_RELATED as usize;
+pub const MAX_LABELS: usize = MAX_RELATED as usize;
 
 /// A label of a conversation.
 #[derive(QueryableByName)]

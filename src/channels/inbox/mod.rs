@@ -7,7 +7,7 @@ pub mod counts;
 pub mod counts_http;
 mod dto;
 pub mod http;
-mod labeling;
+pub(super) mod labeling;
 pub mod labels_http;
 mod reading;
 pub mod reading_http;

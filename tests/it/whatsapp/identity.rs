@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::webhook::{NUMBER, connect};
 use super::{deliver, until_applied};
+use crate::inbox::member;
 use crate::support::whatsapp::{AT, body, text};
 use crate::support::{Client, Service};
 
@@ -172,6 +173,57 @@ fn identities_of_two_contacts_are_proposed_as_duplicate() {
         ),
     );
     assert_eq!(api.get("duplicate-proposals?status=open").expect(200).rows().len(), 0, "dismissed once and for all");
+}
+
+/// A conversation that goes on in another one keeps its labels, as far as there is room, and is read as far as both were.
+#[test]
+fn merged_conversations_keep_labels_and_are_read_as_far_as_both_were() {
+    let service = Service::start();
+    let api = &service.client;
+    connect(api, NUMBER);
+    let [(amina, her), (bo, his), (cy, _), (dee, _)] =
+        ["amina", "bo", "cy", "dee"].map(|name| member(&service, name, "agent"));
+    let by_id = |id: &str, at: i64, sender: Value| {
+        from(id, at, sender, json!({ "profile": { "name": "Isla" }, "user_id": "GB.1" }))
+    };
+    let read = |client: &Client, thread: &str| {
+        client.put(&format!("conversations/{thread}/read-position"), json!({})).expect(200).json["read_until"].clone()
+    };
+    send(&service, &by_id("wamid.1", AT, json!({ "from_user_id": "GB.1" })));
+    let one = api.get("conversations").expect(200).rows()[0]["id"].as_str().expect("an id").to_owned();
+    let early = read(&amina, &one);
+    let other = api.make("conversations", json!({ "channel": "whatsapp", "address": "+447700900123" }));
+    send(&service, &by_id("wamid.2", AT + 1, json!({ "from_user_id": "GB.1" })));
+    let late = read(&bo, &one);
+    let [first, second] = [&amina, &bo].map(|client| read(client, &other));
+    assert!(early.as_str() < second.as_str() && second.as_str() < late.as_str(), "{early} {second} {late}");
+    assert_eq!(first, second);
+    read(&cy, &one);
+    read(&dee, &other);
+    let labels: Vec<String> =
+        (0..26).map(|number| api.make("labels", json!({ "name": format!("{number:02}") }))).collect();
+    let put = |thread: &str, label: &str| {
+        api.put(&format!("conversations/{thread}/labels/{label}"), json!({})).expect(200);
+    };
+    labels[..15].iter().for_each(|label| put(&one, label));
+    labels[14..].iter().for_each(|label| put(&other, label));
+
+    // Its number is known now, and is that of the conversation that people began.
+    send(&service, &by_id("wamid.3", AT + 2, json!({ "from_user_id": "GB.1", "from": "447700900123" })));
+    assert_eq!(api.get("messages?external_id=wamid.1").expect(200).rows()[0]["conversation_id"], json!(other));
+    let shown = api.get(&format!("conversations/{other}?include=labels")).expect(200).json;
+    let names: Vec<&str> = shown["labels"]
+        .as_array()
+        .expect("labels")
+        .iter()
+        .map(|label| label["name"].as_str().expect("a name"))
+        .collect();
+    let expected: Vec<String> = (0..8).chain(14..26).map(|number| format!("{number:02}")).collect();
+    assert_eq!(names, expected, "the oldest of what fits");
+    let positions = api.get(&format!("read-positions?conversation_id={other}&sort=created_at")).expect(200);
+    let positions: Vec<(&Value, &Value)> =
+        positions.rows().iter().map(|row| (&row["user_id"], &row["read_until"])).collect();
+    assert_eq!(positions, [(&json!(her), &early), (&json!(his), &second)]);
 }
 
 /// A name that people gave stays, a deleted contact is not brought back, a closed conversation is not opened again.
