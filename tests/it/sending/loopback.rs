@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 use super::{attempts_of, say, until_status};
 use crate::support::{Service, until};
 
-fn start() -> (Service, String) {
+/// A service with a loopback, and a conversation on it.
+pub fn start() -> (Service, String) {
     let service = Service::with(&["--background-tasks", "on"]);
     service.client.make("channels", json!({ "kind": "loopback", "name": "Trying out" }));
     let thread = service.client.create("conversations", json!({ "channel": "whatsapp", "address": "+447700900123" }));

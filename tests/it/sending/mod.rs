@@ -8,6 +8,7 @@ use crate::support::whatsapp::{body, post, text};
 use crate::support::{Client, Service, until};
 
 mod attempts;
+mod drafts;
 mod loopback;
 mod outcomes;
 mod refusals;
