@@ -13,7 +13,7 @@ use super::start_job::{enqueue_import, enqueue_revert};
 use super::stored_import::{self, Import};
 use super::upload::upload;
 use super::{error_report, preview};
-use crate::auth::{Action, Area, Tenant};
+use crate::auth::{Action, Tenant};
 use crate::background::JobWaker;
 use crate::base::error::Result;
 use crate::db::{Db, Tx};
@@ -86,8 +86,10 @@ pub async fn get_preview(db: Data<Db>, caller: Caller, request: HttpRequest, _: 
     )
 )]
 pub async fn dry_run(state: State, caller: Caller, request: HttpRequest, body: Bytes) -> Result<HttpResponse> {
-    let tenant = caller.require(Area::Crm, Action::Write)?;
-    start_job(state, tenant, request, body, |tx, tenant, import| enqueue_import(tx, tenant, import, true)).await
+    start_job(state, (caller, Action::Write), request, body, |tx, tenant, import| {
+        enqueue_import(tx, tenant, import, true)
+    })
+    .await
 }
 
 #[utoipa::path(
@@ -108,8 +110,10 @@ pub async fn dry_run(state: State, caller: Caller, request: HttpRequest, body: B
     )
 )]
 pub async fn execute(state: State, caller: Caller, request: HttpRequest, body: Bytes) -> Result<HttpResponse> {
-    let tenant = caller.require(Area::Crm, Action::Write)?;
-    start_job(state, tenant, request, body, |tx, tenant, import| enqueue_import(tx, tenant, import, false)).await
+    start_job(state, (caller, Action::Write), request, body, |tx, tenant, import| {
+        enqueue_import(tx, tenant, import, false)
+    })
+    .await
 }
 
 #[utoipa::path(
@@ -132,22 +136,25 @@ pub async fn execute(state: State, caller: Caller, request: HttpRequest, body: B
 )]
 pub async fn revert(state: State, caller: Caller, request: HttpRequest, body: Bytes) -> Result<HttpResponse> {
     // It deletes the created rows.
-    let (tenant, days) = (caller.require(Area::Crm, Action::Delete)?, state.2.retention_days);
-    start_job(state, tenant, request, body, move |tx, tenant, import| enqueue_revert(tx, tenant, import, days)).await
+    let (permitted, days) = ((caller, Action::Delete), state.2.retention_days);
+    start_job(state, permitted, request, body, move |tx, tenant, import| enqueue_revert(tx, tenant, import, days)).await
 }
 
-/// Starts a job on the import of the path: 202 with the import, and the job's path in `Location`.
+/// Starts a job on the import of the path: 202 with the import, and the job's path in `Location`. The caller needs the permission for
+/// `action` on imports, and on what the import's rows are.
 async fn start_job(
     (db, waker, _): State,
-    tenant: Tenant,
+    (caller, action): (Caller, Action),
     request: HttpRequest,
     body: Bytes,
     start: impl Fn(&mut Tx<'_>, &Tenant, Import) -> Result<Uuid> + Send + Sync + 'static,
 ) -> Result<HttpResponse> {
+    let tenant = caller.require(IMPORTS.area, action)?;
     let NoBody {} = body::read(&body)?;
     let (id, own) = (id(&IMPORTS, &request)?, tenant.clone());
     let begin = move |tx: &mut Tx<'_>| {
         let import = Import::lock(tx, &own, id)?;
+        caller.require(import.resource.area, action)?;
         import.check_idle()?;
         let job = start(tx, &own, import)?;
         let answer = stored_import::shown(tx, &own, id)?.created(jobs::path(job));

@@ -1,5 +1,6 @@
 //! What messages cost: by the rates of the recipient's market, once, whatever statuses come.
 
+use rapport::auth::Role;
 use serde_json::{Value, json};
 
 use super::cases::cases;
@@ -212,6 +213,27 @@ fn rate_card_imported_later_prices_the_messages_of_90_days() {
     assert_eq!(counts(&upload(&card.replace("0.0526", "0.0527")))[..5], [4, 0, 1, 2, 1]);
     until("its job is over", || api.get("ops/jobs?kind=message_costs&state=succeeded").expect(200).rows().len() == 2);
     assert_eq!(cost(api, "wamid.gb").0, json!("0.0526"), "a cost stays");
+}
+
+#[test]
+fn import_of_rates_needs_the_permissions_of_rates() {
+    let service = Service::start();
+    let api = &service.client;
+    let card = "market,category,valid_from,amount\nGB,marketing,2026-01-01,0.05\n";
+    let kept = api.upload("imports?resource=message-rates&start=false", "text/csv", card.to_owned()).expect(201);
+    let path = format!("imports/{}", id(&kept));
+    let key = json!({ "name": "CRM", "permissions": ["crm:read", "crm:write", "crm:delete"] });
+    let key = api.create("api-keys", key);
+    let narrow = Client::new(service.address, key["key"].as_str().expect("a key"));
+    for client in [&service.client_as(Role::Agent), &narrow] {
+        for job in ["trial", "execution", "reversion"] {
+            client.post(&format!("{path}/{job}"), json!({})).expect(403);
+        }
+    }
+    let manager = service.client_as(Role::Manager);
+    manager.post(&format!("{path}/trial"), json!({})).expect(202);
+    // Only those who may delete rates take them back.
+    manager.post(&format!("{path}/reversion"), json!({})).expect(403);
 }
 
 #[test]
