@@ -48,11 +48,16 @@ pub fn spellings(text: &str, country: &str) -> Vec<String> {
     spellings
 }
 
-/// Returns the country (ISO 3166-1 alpha-2) of a number in E.164. Where several countries share its calling code and it is of none of
-/// their plans, the main one.
+/// Calling codes that independent countries share: the numbering plan tells which.
+const SHARED_CODES: [u16; 2] = [1, 7];
+
+/// Returns the country (ISO 3166-1 alpha-2) that a number in E.164 is charged as: that of its calling code, also for those that use it
+/// with it (Jersey has the code of the United Kingdom); within [`SHARED_CODES`] that of its plan, and without one the main country.
 pub fn country(number: &str) -> Option<String> {
     let parsed = number.starts_with('+').then(|| phonenumber::parse(None, number).ok()).flatten()?;
-    if let Some(country) = parsed.country().id() {
+    if SHARED_CODES.contains(&parsed.country().code())
+        && let Some(country) = parsed.country().id()
+    {
         return Some(country.as_ref().to_owned());
     }
     let sharing = phonenumber::metadata::DATABASE.region(&parsed.country().code())?;
@@ -111,6 +116,16 @@ mod tests {
     fn country_by_calling_code_and_numbering_plan() {
         for (number, expected) in [
             ("+447700900123", Some("GB")),
+            // Jersey, Guernsey and Man; Åland; Svalbard; Christmas Island; the Vatican; Western Sahara.
+            ("+447797712345", Some("GB")),
+            ("+447781123456", Some("GB")),
+            ("+447924123456", Some("GB")),
+            ("+358412345678", Some("FI")),
+            ("+35818123456", Some("FI")),
+            ("+4779123456", Some("NO")),
+            ("+61891641234", Some("AU")),
+            ("+390669812345", Some("IT")),
+            ("+212528812345", Some("MA")),
             ("+4915112345678", Some("DE")),
             ("+5215512345678", Some("MX")),
             ("+551187654321", Some("BR")),

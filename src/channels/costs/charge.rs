@@ -39,13 +39,13 @@ impl Charge {
 }
 
 /// Selects `id` (the message's), `amount` and `currency` of those charges that there is a rate for: of the recipient's country, else of its
-/// region, the latest that was valid on the day.
+/// region where it has one, the latest that was valid on the day.
 pub fn rates(tenant: &Tenant, charges: &[Charge]) -> Statement {
     let column = |of: fn(&Charge) -> &str| charges.iter().map(|charge| of(charge).to_owned()).collect::<Vec<_>>();
     let mut sql = Statement::new("SELECT a.id, r.amount, r.currency FROM unnest(");
     sql.bind(charges.iter().map(|charge| charge.message).collect::<Vec<_>>());
     sql.sql(", ").bind(column(|charge| &charge.country));
-    sql.sql(", ").bind(column(|charge| region_of(&charge.country)));
+    sql.sql(", ").bind(column(|charge| region_of(&charge.country).unwrap_or(&charge.country)));
     sql.sql(", ").bind(column(|charge| charge.category));
     sql.sql(", ").bind(charges.iter().map(|charge| charge.day).collect::<Vec<_>>());
     sql.sql(

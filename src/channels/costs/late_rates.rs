@@ -1,6 +1,6 @@
 //! The job that gives messages their cost whose rates were loaded after they were charged. Each change of rates enqueues it.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use diesel::QueryableByName;
 use diesel::sql_types::{Jsonb, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use serde_json::{Value as Json, json};
@@ -46,7 +46,9 @@ struct Unpriced {
 
 /// Prices the next messages. Queries: four at most.
 fn step(tx: &mut Tx<'_>, tenant: &Tenant, business: &TenantSettings, job: &mut Job) -> Result<Step> {
-    let after = job.cursor["after"].as_str().and_then(|id| Uuid::try_parse(id).ok()).unwrap_or_default();
+    let after = job.cursor["after"].as_str().and_then(|id| Uuid::try_parse(id).ok());
+    // What is too old stays in the index for ever, and is not read.
+    let after = after.unwrap_or_else(|| first_id(Utc::now() - TimeDelta::days(MAX_AGE_DAYS.into())));
     let mut sql = Statement::new(
         "SELECT m.id, m.sent_at, m.pricing, c.address FROM messages m \
          JOIN conversations c ON c.business_id = m.business_id AND c.id = m.conversation_id \
@@ -69,6 +71,11 @@ fn step(tx: &mut Tx<'_>, tenant: &Tenant, business: &TenantSettings, job: &mut J
     Ok(Step::More)
 }
 
+/// An id before all those that are made from `time` on (RFC 9562, section 5.7: a UUIDv7 begins with 48 bits of milliseconds).
+fn first_id(time: DateTime<Utc>) -> Uuid {
+    Uuid::from_u64_pair(u64::try_from(time.timestamp_millis()).unwrap_or_default() << 16, 0)
+}
+
 /// Sets the costs of charges that there is a rate for. Returns how many.
 fn price(tx: &mut Tx<'_>, tenant: &Tenant, charges: &[Charge]) -> Result<u64> {
     // Thousands of old messages that get a cost wake nobody: no entries of the audit log, so no events.
@@ -81,4 +88,16 @@ fn price(tx: &mut Tx<'_>, tenant: &Tenant, charges: &[Charge]) -> Result<u64> {
     // The job's own progress has its events.
     Statement::new("SELECT set_config('rapport.silent', 'off', true)").run(tx)?;
     Ok(priced as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn first_id_is_before_those_made_then_and_after_older_ones() {
+        let (now, made) = (Utc::now(), Uuid::now_v7());
+        assert!(first_id(now) < made);
+        assert!(first_id(now + TimeDelta::seconds(10)) > made);
+    }
 }

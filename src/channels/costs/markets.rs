@@ -6,7 +6,7 @@
 
 use crate::resource::iso_codes::is_country;
 
-/// The region of the countries that Meta lists nowhere.
+/// The region of the countries that have no market of their own and are in no other region.
 const OTHER: &str = "other";
 
 /// Regions with their countries (ISO 3166-1 alpha-2).
@@ -22,7 +22,8 @@ static REGIONS: [(&str, &str); 8] = [
     ("rest_of_latin_america", "BO CR DO EC GT HN HT JM NI PA PR PY SV UY VE"),
     ("rest_of_middle_east", "BH IQ JO KW LB OM QA YE"),
     ("rest_of_western_europe", "AT BE CH DK FI IE NO PT SE"),
-    (OTHER, ""),
+    // Meta lists none here; these have a market of their own since.
+    (OTHER, "KZ"),
 ];
 
 /// Countries that have, or had, a market of their own, by the name that Meta's rate card gives them.
@@ -85,10 +86,12 @@ pub fn regions() -> impl Iterator<Item = &'static str> {
     REGIONS.iter().map(|(region, _)| *region)
 }
 
-/// Returns the region whose rates `country` has where it has none of its own.
-pub fn region_of(country: &str) -> &'static str {
+/// Returns the region whose rates `country` has where it has none of its own; `None` for one that always was a market.
+pub fn region_of(country: &str) -> Option<&'static str> {
     let of_country = |(_, countries): &&(&str, &str)| countries.split(' ').any(|known| known == country);
-    REGIONS.iter().find(of_country).map_or(OTHER, |(region, _)| *region)
+    let is_market = || NAMES.iter().any(|(_, code)| *code == country);
+    let region = REGIONS.iter().find(of_country).map(|(region, _)| *region);
+    region.or_else(|| (!is_market()).then_some(OTHER))
 }
 
 /// Keeps letters only, in lower case.
@@ -125,7 +128,11 @@ mod tests {
         let countries: Vec<&str> = REGIONS.iter().flat_map(|(_, countries)| countries.split_whitespace()).collect();
         assert!(countries.iter().chain(NAMES.iter().map(|(_, code)| code)).all(|code| is_country(code)));
         assert_eq!(countries.iter().collect::<HashSet<_>>().len(), countries.len());
-        let regions = ["KE", "US", "KZ", "AT", "DE"].map(region_of);
-        assert_eq!(regions, ["rest_of_africa", "north_america", "other", "rest_of_western_europe", "other"]);
+        let regions = ["KE", "US", "KZ", "AT", "IS"].map(region_of);
+        let expected = ["rest_of_africa", "north_america", "other", "rest_of_western_europe", "other"];
+        assert_eq!(regions, expected.map(Some));
+        for market in ["DE", "GB", "IN", "BR", "AE"] {
+            assert_eq!(region_of(market), None, "{market}");
+        }
     }
 }

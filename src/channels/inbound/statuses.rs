@@ -121,7 +121,15 @@ pub fn apply(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, update: &StatusUpdate) 
     let known = if update.is_of_group { None } else { sql.first::<Target>(tx)? };
     let Some(Target { delivery: before, can_be_priced, address, time_zone }) = known else { return Ok(()) };
     let after = before.clone().after(update);
-    if after != before {
+    // With any status that finds a rate: the first one to say that it is charged may come while the rates are being loaded.
+    let charge = after.pricing.as_ref().filter(|_| can_be_priced).and_then(|pricing| {
+        let number = update.recipient.wa_id.as_ref().map(|digits| format!("+{digits}"));
+        let recipients = number.iter().chain(&address).map(String::as_str);
+        // Its own time of sending may come later than what happened to it.
+        Charge::of(id, pricing, recipients, after.sent_at.min(update.occurred_at), &time_zone)
+    });
+    let rates = charge.map(|charge| charge::rates(tenant, &[charge]));
+    if after != before || rates.is_some() {
         let mut sql = Statement::new("UPDATE messages SET version = version + 1, updated_at = now(), status = ");
         sql.bind(&after.status)
             .sql(", sent_at = ")
@@ -130,20 +138,15 @@ pub fn apply(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, update: &StatusUpdate) 
             .bind(after.delivered_at);
         sql.sql(", read_at = ").bind(after.read_at).sql(", failed_reason = ").bind(after.failed_reason.clone());
         sql.sql(", error = ").bind(after.error.clone()).sql(", pricing = ").bind(after.pricing.clone());
-        // Once: with the first status that says that it is charged. Without a rate it stays null.
-        if can_be_priced && !before.is_charged() {
-            let number = update.recipient.wa_id.as_ref().map(|digits| format!("+{digits}"));
-            let recipients = number.iter().chain(&address).map(String::as_str);
-            // Its own time of sending may come later than what happened to it.
-            let sent_at = after.sent_at.min(update.occurred_at);
-            let charge =
-                after.pricing.as_ref().and_then(|pricing| Charge::of(id, pricing, recipients, sent_at, &time_zone));
-            if let Some(charge) = charge {
-                let rates = charge::rates(tenant, &[charge]);
-                sql.sql(", (cost, cost_currency) = (SELECT p.amount, p.currency FROM (").append(rates).sql(") p)");
-            }
+        if let Some(rates) = rates.clone() {
+            sql.sql(", (cost, cost_currency) = (SELECT p.amount, p.currency FROM (").append(rates).sql(") p)");
         }
-        sql.sql(" WHERE business_id = ").bind(tenant.id()).sql(" AND id = ").bind(id).run(tx)?;
+        sql.sql(" WHERE business_id = ").bind(tenant.id()).sql(" AND id = ").bind(id);
+        // A status that says nothing new changes nothing but the cost.
+        if let Some(rates) = rates.filter(|_| after == before) {
+            sql.sql(" AND EXISTS (").append(rates).sql(")");
+        }
+        sql.run(tx)?;
     }
     let closes = update.error.as_ref().is_some_and(|error| error["code"].as_i64() == Some(WINDOW_CLOSED));
     if closes {

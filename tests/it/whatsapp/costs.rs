@@ -124,6 +124,7 @@ fn cost_stays_null_without_charge_or_rate_and_as_people_set_it() {
     rate(api, "GB", "marketing", "2026-01-01", "0.05");
     rate(api, "GB", "utility", "2027-01-01", "0.05");
     rate(api, "Rest of Africa", "marketing", "2026-11-01", "0.02");
+    rate(api, "Other", "marketing", "2026-11-01", "0.04");
     rate(api, "MA", "marketing", "2026-10-01", "0.03");
     let free =
         json!({ "billable": false, "pricing_model": "PMP", "category": "marketing", "type": "free_customer_service" });
@@ -143,6 +144,8 @@ fn cost_stays_null_without_charge_or_rate_and_as_people_set_it() {
         ),
         ("wamid.type", "+447700900123", unflagged, json!({}), json!("0.05")),
         ("wamid.region", "+254712123456", charged("marketing_lite"), json!({}), json!("0.02")),
+        ("wamid.other", "+3545551234", charged("marketing"), json!({}), json!("0.04")),
+        ("wamid.jersey", "+447797712345", charged("marketing"), json!({}), json!("0.05")),
         ("wamid.country", "+212650123456", charged("marketing"), json!({}), json!("0.03")),
     ];
     for (external_id, address, pricing, more, expected) in cases {
@@ -156,6 +159,18 @@ fn cost_stays_null_without_charge_or_rate_and_as_people_set_it() {
     assert_eq!(cost(api, "wamid.free").0, json!("0.05"));
     deliver(&service, &status("wamid.free", "447700900123", "sent", AT - 1, free));
     assert_eq!(message(api, "wamid.free")["pricing"]["billable"], json!(true));
+    // A rate that was written beside the status: any later one finds it, also one that says nothing new.
+    rate(api, "DE", "marketing", "2026-01-01", "0.06");
+    let again = status("wamid.market", "4915112345678", "delivered", AT, charged("marketing"));
+    deliver(&service, &again);
+    assert_eq!(cost(api, "wamid.market").0, json!("0.06"));
+    let version = message(api, "wamid.market")["version"].clone();
+    rate(api, "DE", "marketing", "2026-11-01", "0.07");
+    deliver(&service, &again);
+    assert_eq!((cost(api, "wamid.market").0, &message(api, "wamid.market")["version"]), (json!("0.06"), &version));
+    rate(api, "GB", "authentication", "2026-01-01", "0.01");
+    deliver(&service, &status("wamid.category", "447700900123", "read", AT + 1, Value::Null));
+    assert_eq!(cost(api, "wamid.category").0, json!("0.01"));
     // Of the app on the business' phone.
     deliver(&service, &real_body("42-echo.json"));
     let wamid = "wamid.HRgNZTQyFQIAEhgURTQyMDAwMDAwMDAwMDAA";
