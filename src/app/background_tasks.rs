@@ -58,7 +58,7 @@ fn tasks(app: &AppState) -> [BackgroundTask; 21] {
         concurrency_per_webhook: config.webhooks.webhook_concurrency_each,
         disable_after_hours: config.webhooks.webhook_disable_after_hours,
     };
-    let templates = TemplateReader { db: db(), directory: app.channel_directory.clone(), graph: app.graph.clone() };
+    let templates = TemplateReader::new(db(), app.channel_directory.clone(), app.graph.clone());
     let dispatcher = Dispatcher::new(db(), app.egress.clone(), event_registry, app.delivery_waker.clone(), deliveries);
     [
         sequencer::task(db(), event_registry, new_events),

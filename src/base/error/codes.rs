@@ -153,6 +153,7 @@ pub const FIELD_ERROR_CODES: &[&str] = &[
     "required",
     "row_too_long",
     "survivor",
+    "template_not_approved",
     "too_much_to_merge",
     "type",
     "unclosed_quote",

@@ -148,11 +148,13 @@ pub struct ClaimedSync {
     pub started_at: DateTime<Utc>,
 }
 
-/// Claims synchronisations that are due, of channels that can be synchronised, in all businesses. Queries: one.
+/// Claims synchronisations that are due, or whose process was cut off, of channels that can be synchronised, in all businesses. It reads
+/// every channel, of which there are few: one that has no row here yet is due, too, so an index on `due_at` would find too little.
+/// Queries: one.
 pub fn claim(tx: &mut Tx<'_>, limit: u32) -> Result<Vec<ClaimedSync>> {
     let mut due = Statement::new(
         "SELECT c.business_id, c.id FROM channels c LEFT JOIN template_syncs s ON s.business_id = c.business_id AND s.channel_id = c.id \
-         WHERE c.deleted_at IS NULL AND coalesce(s.due_at, '-infinity') <= clock_timestamp() \
+         WHERE c.deleted_at IS NULL AND (coalesce(s.due_at, '-infinity') <= clock_timestamp() OR s.state = 'running') \
          AND coalesce(s.leased_until, '-infinity') <= clock_timestamp() \
          AND (c.kind <> 'whatsapp' OR (c.account_id IS NOT NULL AND EXISTS (SELECT FROM channel_secrets k WHERE k.business_id = c.business_id \
              AND k.channel_id = c.id AND k.kind = 'access_token'))) ORDER BY s.due_at NULLS FIRST, c.id LIMIT ",

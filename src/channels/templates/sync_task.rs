@@ -1,9 +1,8 @@
 //! The background task that reads the templates of channels, in any process.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use futures_util::future::join_all;
 use serde_json::Value as Json;
 
 use super::built_in;
@@ -11,7 +10,7 @@ use super::list_client::{self, ListFailure};
 use super::store::{self, TemplateKey};
 use super::sync::{self, ClaimedSync};
 use crate::auth::Tenant;
-use crate::background::{BackgroundTask, TaskOutcome};
+use crate::background::{BackgroundTask, LogLimiter, Slot, Slots, TaskOutcome, detach};
 use crate::base::error::Result;
 use crate::base::options::Secret;
 use crate::channels::channels::WHATSAPP;
@@ -20,15 +19,19 @@ use crate::channels::whatsapp::graph::GraphClient;
 use crate::db::{Db, Tx};
 
 /// Channels that a process reads at once.
-const MAX_AT_ONCE: u32 = 4;
+const MAX_AT_ONCE: usize = 4;
 /// Pages of an account: Meta allows 6,000 templates. A list that goes on is no list.
 const MAX_PAGES: usize = 100;
+/// How long one list may take: a channel that answers slowly leaves its place to others. A fast one takes seconds.
+const MAX_TIME: Duration = Duration::from_secs(300);
 
 /// Reads templates; shared by the process.
 pub struct TemplateReader {
-    pub db: Db,
-    pub directory: Arc<ChannelDirectory>,
-    pub graph: GraphClient,
+    db: Db,
+    directory: Arc<ChannelDirectory>,
+    graph: GraphClient,
+    /// Channels that are being read.
+    slots: Arc<Slots>,
 }
 
 /// Where the templates of a channel are listed.
@@ -38,6 +41,10 @@ enum TemplateSource {
 }
 
 impl TemplateReader {
+    pub fn new(db: Db, directory: Arc<ChannelDirectory>, graph: GraphClient) -> Self {
+        Self { db, directory, graph, slots: Arc::new(Slots::new(MAX_AT_ONCE, 1)) }
+    }
+
     pub fn task(self) -> BackgroundTask {
         let reader = Arc::new(self);
         let run = move || {
@@ -47,23 +54,43 @@ impl TemplateReader {
         BackgroundTask::new("template sync", Duration::from_secs(2), run)
     }
 
-    async fn read_due(&self) -> Result<TaskOutcome> {
-        let claimed = self.db.unscoped().write("template_sync_claim", |tx| sync::claim(tx, MAX_AT_ONCE)).await?;
-        let outcome = if claimed.len() == MAX_AT_ONCE as usize { TaskOutcome::Again } else { TaskOutcome::Rest };
-        let read = join_all(claimed.into_iter().map(|claimed| self.read(claimed))).await;
-        read.into_iter().collect::<Result<()>>()?;
-        Ok(outcome)
+    async fn read_due(self: &Arc<Self>) -> Result<TaskOutcome> {
+        let free = self.slots.free();
+        if free == 0 {
+            return Ok(TaskOutcome::Rest);
+        }
+        let claim = move |tx: &mut Tx<'_>| sync::claim(tx, free as u32);
+        let claimed = self.db.unscoped().write("template_sync_claim", claim).await?;
+        for claimed in claimed {
+            let slot = self.slots.take(claimed.business_id, claimed.channel_id);
+            detach("template sync", self.clone().read(claimed, slot));
+        }
+        Ok(TaskOutcome::Rest)
     }
 
-    /// Reads the templates of one channel, and notes how that ended. Errors: 503; then it is due again when its lease ends.
-    async fn read(&self, claimed: ClaimedSync) -> Result<()> {
-        let tenant = Tenant::for_channel(claimed.business_id);
-        let Err(failure) = self.read_pages(&tenant, &claimed).await? else { return Ok(()) };
-        let channel = claimed.channel_id;
+    /// Reads the templates of one channel, and notes how that ended. What cannot be noted is claimed again when its lease ends.
+    async fn read(self: Arc<Self>, claimed: ClaimedSync, _slot: Slot) {
+        static FAILURES: LogLimiter = LogLimiter::new();
+        let (tenant, channel) = (Tenant::for_channel(claimed.business_id), claimed.channel_id);
+        let failure = match self.read_pages(&tenant, &claimed).await {
+            Ok(Ok(())) => return,
+            Ok(Err(failure)) => failure,
+            Err(error) => {
+                if let Some(suppressed) = FAILURES.failed_with(&error) {
+                    tracing::warn!(%channel, %error, suppressed, "the templates of a channel could not be stored");
+                }
+                let passes = error.is_transient();
+                ListFailure { error: "The templates could not be stored; the log says why.".to_owned(), passes }
+            }
+        };
         tracing::warn!(%channel, error = failure.error, "the templates of a channel could not be read");
         let own = tenant.clone();
         let fail = move |tx: &mut Tx<'_>| sync::fail(tx, &own, &claimed, &failure.error, failure.passes);
-        self.db.for_tenant(&tenant).write("template_sync_fail", fail).await
+        if let Err(error) = self.db.for_tenant(&tenant).write("template_sync_fail", fail).await
+            && let Some(suppressed) = FAILURES.failed_with(&error)
+        {
+            tracing::warn!(%channel, %error, suppressed, "how a synchronisation ended could not be noted");
+        }
     }
 
     async fn read_pages(&self, tenant: &Tenant, claimed: &ClaimedSync) -> Result<Result<(), ListFailure>> {
@@ -76,7 +103,12 @@ impl TemplateReader {
             Err(failure) => return Ok(Err(failure)),
         };
         let (mut listed, mut after): (Vec<TemplateKey>, Option<String>) = (Vec::new(), None);
+        let began = Instant::now();
         for _ in 0..MAX_PAGES {
+            if began.elapsed() > MAX_TIME {
+                let error = format!("The list of templates took more than {} minutes.", MAX_TIME.as_secs() / 60);
+                return Ok(Err(ListFailure { error, passes: true }));
+            }
             let page = match list_client::page(&self.graph, &account, &token, after.as_deref()).await {
                 Ok(page) => page,
                 Err(failure) => return Ok(Err(failure)),

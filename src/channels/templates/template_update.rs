@@ -18,9 +18,29 @@ struct KnownTemplate {
     components: Json,
 }
 
-/// Applies an update. A template that is not known is read with the next synchronisation, which this starts; so is what the update does
-/// not tell whole. Queries: three at most.
+/// The status that an update tells of; none where it tells of none, or of one that changes nothing.
+fn status(change: &TemplateChange) -> Option<&'static str> {
+    match change {
+        TemplateChange::Status { event, .. } => match event.as_str() {
+            "REINSTATED" => Some(APPROVED),
+            // At risk of being disabled, and to be sent until then.
+            "FLAGGED" => None,
+            event => Some(store::status(event)),
+        },
+        _ => None,
+    }
+}
+
+/// Applies an update. What it does not tell whole or with its time, and a template that is not known, is read with the next synchronisation,
+/// which this starts: a list that is older than the update may be written after it. Queries: three at most.
 pub fn apply(tx: &mut Tx<'_>, tenant: &Tenant, channel: Uuid, update: &TemplateUpdate) -> Result<()> {
+    let status = status(&update.change);
+    let is_status = matches!(update.change, TemplateChange::Status { .. });
+    let is_read_anew = !is_status || status == Some("unknown");
+    if is_read_anew {
+        // Before templates are locked, as a synchronisation does it.
+        sync::request_account(tx, tenant, channel)?;
+    }
     let mut sql = Statement::new("SELECT t.id, t.components FROM templates t WHERE t.business_id = ");
     sql.bind(tenant.id())
         .sql(" AND t.channel_id IN (")
@@ -31,21 +51,13 @@ pub fn apply(tx: &mut Tx<'_>, tenant: &Tenant, channel: Uuid, update: &TemplateU
     sql.sql(" AND t.language = ").bind(update.language.replace('-', "_")).sql(")) ORDER BY t.id FOR NO KEY UPDATE");
     let known: Vec<KnownTemplate> = sql.load(tx)?;
     if known.is_empty() {
-        return sync::request_account(tx, tenant, channel);
+        return if is_read_anew { Ok(()) } else { sync::request_account(tx, tenant, channel) };
     }
     let ids: Vec<Uuid> = known.iter().map(|template| template.id).collect();
     let mut sql = Statement::new("UPDATE templates t SET version = t.version + 1, updated_at = now(), ");
     match &update.change {
-        TemplateChange::Status { event, reason } => {
-            let status = match event.as_str() {
-                "REINSTATED" => APPROVED,
-                // At risk of being disabled, and to be sent until then.
-                "FLAGGED" => return Ok(()),
-                event => store::status(event),
-            };
-            if status == "unknown" {
-                return sync::request_account(tx, tenant, channel);
-            }
+        TemplateChange::Status { reason, .. } => {
+            let Some(status) = status.filter(|status| *status != "unknown") else { return Ok(()) };
             let reason = reason.as_deref().map(store::reason).filter(|reason| !reason.is_empty());
             sql.sql("status = ").bind(status).sql(", rejected_reason = ").bind(reason.clone());
             sql.sql(", status_at = ").bind(update.changed_at).sql(" WHERE t.status_at <= ").bind(update.changed_at);
@@ -73,9 +85,5 @@ pub fn apply(tx: &mut Tx<'_>, tenant: &Tenant, channel: Uuid, update: &TemplateU
         }
     }
     sql.sql(" AND t.business_id = ").bind(tenant.id()).sql(" AND t.id = ANY(").bind(ids).sql(")").run(tx)?;
-    match update.change {
-        // Buttons are told in part.
-        TemplateChange::Components { .. } => sync::request_account(tx, tenant, channel),
-        _ => Ok(()),
-    }
+    Ok(())
 }

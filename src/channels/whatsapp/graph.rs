@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::Value as Json;
 use url::Url;
 
+use super::lenient_json;
 use crate::base::options::Secret;
 use crate::channels::sending::outbound::Refusal;
 
@@ -101,7 +102,8 @@ impl GraphClient {
             }
             body.extend_from_slice(&chunk);
         }
-        let parsed = serde_json::from_slice::<Json>(&body);
+        // What is answered is stored, too.
+        let parsed = lenient_json::parse(&body);
         if let Some(refusal) = parsed.as_ref().ok().and_then(|json| refusal(&json["error"])) {
             return Err(GraphError::Refused(refusal));
         }

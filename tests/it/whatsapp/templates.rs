@@ -1,6 +1,7 @@
 //! Templates: how they are read from the channel, what it tells of them, and how they are filled.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use rapport::auth::Tenant;
@@ -10,9 +11,10 @@ use serde_json::{Map, Value, json};
 use super::deliver;
 use super::webhook::{NUMBER, connect};
 use crate::channels::KEY;
+use crate::support::graph::{Graph, Reply};
 use crate::support::receiver::Receiver;
 use crate::support::whatsapp::AT;
-use crate::support::{Client, Service, until};
+use crate::support::{Answer, Client, Service, until};
 
 const ACCOUNT: &str = "220000000000001";
 
@@ -94,6 +96,8 @@ fn webhooks_change_templates_of_the_account_at_once() {
     deliver(&service, &status("DISABLED", json!("ABUSIVE_CONTENT"), AT + 10));
     assert_eq!(template(api, &channel, "order_update")["version"], json!(3));
     deliver(&service, &status("REINSTATED", Value::Null, AT + 30));
+    let syncs = || service.database.ask("SELECT count(*)::text FROM template_syncs WHERE state = 'queued'");
+    assert_eq!(syncs(), "0");
     // Meta's example of a quality has the field of a status.
     deliver(
         &service,
@@ -103,6 +107,8 @@ fn webhooks_change_templates_of_the_account_at_once() {
             json!({ "previous_quality_score": "GREEN", "new_quality_score": "YELLOW" }),
         ),
     );
+    assert_eq!(syncs(), "2", "a list that is being read may be older, and says nothing of its time");
+    service.database.run("DELETE FROM template_syncs");
     deliver(
         &service,
         &change("template_category_update", AT, json!({ "previous_category": "UTILITY", "new_category": "MARKETING" })),
@@ -112,8 +118,8 @@ fn webhooks_change_templates_of_the_account_at_once() {
         (&row["status"], &row["quality"], &row["category"]),
         (&json!("approved"), &json!("yellow"), &json!("marketing"))
     );
-    let syncs = || service.database.ask("SELECT count(*)::text FROM template_syncs WHERE state = 'queued'");
-    assert_eq!(syncs(), "0");
+    assert_eq!(syncs(), "2");
+    service.database.run("DELETE FROM template_syncs");
     deliver(
         &service,
         &change("message_template_components_update", AT, json!({ "message_template_element": "Hello {{1}}" })),
@@ -238,6 +244,111 @@ fn sync_reads_all_pages_marks_the_missing_and_says_why_it_failed() {
     *fails.lock() = None;
     service.database.run("UPDATE template_syncs SET due_at = now()");
     assert_eq!(ended("succeeded")["error"], Value::Null);
+    // A process was cut off: another one takes over when its lease has ended, with texts that PostgreSQL does not store.
+    *last.lock() = vec!["news"];
+    *fails.lock() = Some(page(&["odd\0name"], None));
+    let before = service.database.ask("SELECT token::text FROM template_syncs");
+    service.database.run(
+        "UPDATE template_syncs SET state = 'running', leased_until = now() - interval '1 second', due_at = now() + interval '1 day'",
+    );
+    until("it is taken over", || {
+        service.database.ask(&format!("SELECT (token > {before})::text FROM template_syncs")) == "true"
+    });
+    assert_eq!(ended("succeeded")["templates"], json!(1));
+    assert_eq!(names("approved"), ["odd\u{fffd}name"]);
+}
+
+#[test]
+fn slow_account_holds_up_no_other() {
+    let graph = Graph::start(|call, _| {
+        if call.headers["authorization"] == "Bearer slow token" {
+            std::thread::sleep(Duration::from_secs(8));
+        }
+        let (status, text) = page(&["welcome"], None);
+        Reply::Answer(status, text.split_once("\r\n\r\n").expect("a head").1.to_owned())
+    });
+    let service = service_of(&graph);
+    let api = &service.client;
+    let connected = |number: &str, token: &str| {
+        let channel = connect(api, number);
+        let secret = json!({ "kind": "access_token", "value": token });
+        api.post(&format!("channels/{channel}/secrets"), secret).expect(201);
+        channel
+    };
+    let state = |channel: &str| api.get(&format!("channels/{channel}/template-sync")).json["state"].clone();
+    let slow = connected(NUMBER, "slow token");
+    until("the slow one is being read", || graph.calls().len() == 1);
+    let quick = connected("109900000000009", "quick token");
+    until("the other is read", || state(&quick) == json!("succeeded"));
+    assert_eq!(state(&slow), json!("running"));
+}
+
+/// A service that reads templates from `graph` and sends to it.
+fn service_of(graph: &Graph) -> Service {
+    let url = graph.url();
+    Service::with(&["--background-tasks", "on", "--sealing-key", KEY, "--whatsapp-api-url", &url])
+}
+
+#[test]
+fn template_is_sent_outside_of_the_window() {
+    let components = json!([
+        { "type": "HEADER", "format": "TEXT", "text": "Order {{1}}" }, { "type": "BODY", "text": "Hi {{1}}, it comes on {{2}}." },
+        { "type": "FOOTER", "text": "Thank you" },
+        { "type": "BUTTONS", "buttons": [{ "type": "URL", "text": "Track", "url": "https://shop.example/{{1}}" }] },
+    ]);
+    let listed = json!({ "data": [{ "id": "806312", "name": "order_update", "language": "en_US", "status": "APPROVED", "category": "UTILITY",
+        "components": components }] });
+    let graph = Graph::start(move |call, before| match call.path.contains("/message_templates") {
+        true => Reply::Answer(200, listed.to_string()),
+        false => Reply::Accepted(format!("wamid.{before}")),
+    });
+    let service = service_of(&graph);
+    let api = &service.client;
+    let channel = connect(api, NUMBER);
+    let token = json!({ "kind": "access_token", "value": "a token of the account" });
+    api.post(&format!("channels/{channel}/secrets"), token).expect(201);
+    until("it is known", || !api.get("templates").expect(200).rows().is_empty());
+    let thread = api.make("conversations", json!({ "channel": "whatsapp", "address": "+447700900123" }));
+    let path = format!("conversations/{thread}/messages");
+    assert_eq!(api.post(&path, json!({ "body": "Hello" })).expect(409).code(), "window_closed");
+    let template = |variables: Value| json!({ "template": { "name": "order_update", "language": "en_US", "variables": variables } });
+    let pointers = |answer: &Answer| {
+        let faults = answer.json["errors"].as_array().into_iter().flatten();
+        faults.map(|fault| fault["pointer"].as_str().unwrap_or_default().to_owned()).collect::<Vec<_>>()
+    };
+    let wrong = api.post(&path, template(json!({ "header.1": "8601", "1": "Anna", "3": "x" }))).expect(422);
+    assert_eq!(wrong.code(), "template_variables");
+    assert_eq!(pointers(&wrong), ["/template/variables/2", "/template/variables/button.0", "/template/variables/3"]);
+    let bare = api.post(&path, json!({ "kind": "template" })).expect(422);
+    assert_eq!(pointers(&bare), ["/template"], "{}", bare.text);
+    let given = json!({ "header.1": "8601", "1": "Anna", "2": "Friday", "button.0": "t/8601" });
+    service.database.run("UPDATE templates SET status = 'paused'");
+    let paused = api.post(&path, template(given.clone())).expect(409);
+    assert_eq!((paused.code(), &paused.json["template_status"]), ("template_not_approved", &json!("paused")));
+    assert_eq!(api.get("messages").expect(200).rows().len(), 0, "what is refused leaves nothing");
+    service.database.run("UPDATE templates SET status = 'approved'");
+    let sent = api.post(&path, template(given)).expect(201).json;
+    assert_eq!(
+        (&sent["kind"], &sent["body"]),
+        (&json!("template"), &json!("Order 8601\n\nHi Anna, it comes on Friday.\n\nThank you"))
+    );
+    let calls = || graph.calls().into_iter().filter(|call| call.path.ends_with("/messages")).collect::<Vec<_>>();
+    let id = sent["id"].as_str().expect("an id");
+    until("it is accepted", || api.get(&format!("messages/{id}")).expect(200).json["external_id"].is_string());
+    assert_eq!(calls().len(), 1, "nothing else was sent");
+    let text = |text: &str| json!([{ "type": "text", "text": text }]);
+    assert_eq!(
+        calls()[0].body,
+        json!({
+            "messaging_product": "whatsapp", "recipient_type": "individual", "to": "447700900123", "type": "template",
+            "template": { "name": "order_update", "language": { "code": "en_US" }, "components": [
+                { "type": "header", "parameters": text("8601") },
+                { "type": "body", "parameters": [{ "type": "text", "text": "Anna" }, { "type": "text", "text": "Friday" }] },
+                { "type": "button", "sub_type": "url", "index": "0", "parameters": text("t/8601") },
+            ] },
+            "biz_opaque_callback_data": format!("{id}:1"),
+        })
+    );
 }
 
 /// What preparing a template gives.
