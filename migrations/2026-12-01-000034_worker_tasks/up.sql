@@ -75,18 +75,20 @@ SELECT rapport_log_changes('ai_runs', 'business_id', '');
 SELECT rapport_enable_tenant_rls('ai_runs');
 
 -- Who answers in a conversation: people, or a worker.
--- squawk-ignore constraint-missing-not-valid
 ALTER TABLE conversations ADD COLUMN handler text NOT NULL DEFAULT 'person',
+    -- squawk-ignore constraint-missing-not-valid
     ADD CONSTRAINT conversations_handler_check CHECK (handler IN ('person', 'ai'));
 SELECT rapport_log_changes('conversations');
 -- Who answers in the conversations that begin on a channel.
--- squawk-ignore constraint-missing-not-valid
 ALTER TABLE channels ADD COLUMN default_handler text NOT NULL DEFAULT 'person',
+    -- squawk-ignore constraint-missing-not-valid
     ADD CONSTRAINT channels_default_handler_check CHECK (default_handler IN ('person', 'ai'));
 SELECT rapport_log_changes('channels');
 
 -- What else is known of a message that a model wrote.
--- squawk-ignore constraint-missing-not-valid
 ALTER TABLE messages ADD COLUMN cached_tokens integer, ADD COLUMN latency_ms integer, ADD COLUMN run_id text,
-    ADD CONSTRAINT messages_cached_tokens_check CHECK (cached_tokens >= 0), ADD CONSTRAINT messages_latency_ms_check CHECK (latency_ms >= 0);
+    -- squawk-ignore constraint-missing-not-valid
+    ADD CONSTRAINT messages_cached_tokens_check CHECK (cached_tokens >= 0),
+    -- squawk-ignore constraint-missing-not-valid
+    ADD CONSTRAINT messages_latency_ms_check CHECK (latency_ms >= 0);
 SELECT rapport_log_changes('messages');

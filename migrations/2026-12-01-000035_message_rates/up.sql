@@ -32,6 +32,7 @@ SELECT rapport_enable_tenant_rls('message_rates');
 CREATE INDEX messages_unpriced_idx ON messages (business_id, id)
     WHERE cost IS NULL AND (pricing ->> 'billable' = 'true' OR pricing ->> 'type' = 'regular');
 
+-- squawk-ignore ban-drop-constraint
 ALTER TABLE imports DROP CONSTRAINT imports_resource_check;
 -- squawk-ignore constraint-missing-not-valid
 ALTER TABLE imports ADD CONSTRAINT imports_resource_check

@@ -12,7 +12,7 @@ use diesel::connection::SimpleConnection;
 use diesel::{Connection, PgConnection};
 use serde_json::Value;
 
-use crate::support::{Client, Database, Program, Service};
+use crate::support::{Client, Database, Program, Service, until};
 
 /// Seconds in which readiness fails while requests are still served.
 const DRAIN: &str = "2";
@@ -196,6 +196,7 @@ fn first_start_prints_key_and_demo_users_second_reuses_them() {
         assert!(me.text.contains(&format!("\"{role}\"")), "{email} is no {role}: {}", me.text);
         assert!(!person.get("leads?limit=1").expect(200).rows().is_empty(), "{email} sees the demo business");
     }
+    demo_customer_answers(&first.client());
     let count = first.client().get("leads?count=exact&limit=1").expect(200).json["page"]["total"].clone();
     first.signal(libc::SIGTERM);
     assert_eq!(first.wait(Duration::from_secs(25)).code(), Some(0));
@@ -207,6 +208,19 @@ fn first_start_prints_key_and_demo_users_second_reuses_them() {
     assert_eq!(demo_password(&second.printed), demo_password(&first.printed));
     let again = second.client().get("leads?count=exact&limit=1").expect(200);
     assert_eq!(again.json["page"]["total"], count, "the same data, once");
+}
+
+/// Answers a customer of the demo, as the README does: a moment later the loopback says something to that.
+fn demo_customer_answers(api: &Client) {
+    let waiting = api.get("conversations?channel=whatsapp&status=pending&limit=1").expect(200);
+    let thread = waiting.rows()[0]["id"].as_str().expect("a conversation").to_owned();
+    let sent =
+        api.create(&format!("conversations/{thread}/messages"), serde_json::json!({ "body": "Shall we say ten?" }));
+    let newest = format!("messages?conversation_id={thread}&limit=2");
+    until("the customer answers", || {
+        let newest = api.get(&newest).expect(200);
+        newest.rows()[0]["body"] == "Yes, that works for me." && newest.rows()[1]["id"] == sent["id"]
+    });
 }
 
 /// The password of the demo users, from the output.

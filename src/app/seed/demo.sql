@@ -21,8 +21,9 @@ ON CONFLICT (slug) DO NOTHING RETURNING id INTO demo;
 IF demo IS NULL THEN
     RETURN;
 END IF;
-INSERT INTO channels (business_id, id, kind, name, phone_number_id, account_id, display_number, quality, created_at, updated_at)
-VALUES (demo, pg_temp.seed_id(now() - interval '899 days', 'demo channel'), 'whatsapp', 'Front desk', '104215550100417', '104215550100400',
+-- It stands for a number of WhatsApp, and answers by itself.
+INSERT INTO channels (business_id, id, kind, name, display_number, quality, created_at, updated_at)
+VALUES (demo, pg_temp.seed_id(now() - interval '899 days', 'demo channel'), 'loopback', 'Front desk',
     '+1 604 555 0100', 'green', now() - interval '899 days', now() - interval '899 days');
 
 -- Users are global and outlive a business: a user that exists only becomes a member again.
