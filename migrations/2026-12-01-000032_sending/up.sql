@@ -50,7 +50,7 @@ CREATE INDEX message_attempts_created_at_idx ON message_attempts (business_id, c
 CREATE INDEX message_attempts_external_id_idx ON message_attempts (business_id, external_id) WHERE external_id IS NOT NULL;
 CREATE INDEX message_attempts_open_idx ON message_attempts (business_id, conversation_id, place) WHERE state IN ('queued', 'sending');
 CREATE INDEX message_attempts_due_at_idx ON message_attempts (business_id, channel_id, due_at) WHERE state IN ('queued', 'sending');
-CREATE INDEX message_attempts_uncertain_idx ON message_attempts (due_at) WHERE state = 'uncertain';
+CREATE INDEX message_attempts_unsettled_idx ON message_attempts (due_at) WHERE state IN ('sending', 'uncertain');
 SELECT rapport_log_changes('message_attempts', 'business_id', '');
 SELECT rapport_enable_tenant_rls('message_attempts');
 

@@ -11,6 +11,7 @@ use crate::channels::costs::late_rates::MESSAGE_COSTS;
 use crate::channels::inbound;
 use crate::channels::sending::loopback::Loopback;
 use crate::channels::sending::sender::{SendSettings, Sender};
+use crate::channels::sending::settlement;
 use crate::channels::templates::sync_task::TemplateReader;
 use crate::channels::whatsapp::cloud_api::CloudApi;
 use crate::channels::worker_tasks;
@@ -36,7 +37,7 @@ pub fn spawn_all(app: &AppState) {
     tasks(app).into_iter().for_each(|task| task.spawn(&app.supervisor, &app.lifecycle));
 }
 
-fn tasks(app: &AppState) -> [BackgroundTask; 21] {
+fn tasks(app: &AppState) -> [BackgroundTask; 22] {
     let (config, db) = (&app.config, || app.db.clone());
     let event_registry = EventRegistry::from_resources(&RESOURCES);
     let new_events = vec![app.event_waker.clone(), app.delivery_waker.0.clone()];
@@ -77,6 +78,7 @@ fn tasks(app: &AppState) -> [BackgroundTask; 21] {
         bookings::booking_days_task(db()),
         app.inbound.clone().task(),
         sender(app).task(),
+        settlement::task(db()),
         conversations::window::task(db()),
         conversations::snooze::task(db()),
         worker_tasks::expiry::task(db()),

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
+use super::sending::removal;
 use crate::auth::{Area, Tenant, TenantSettings};
 use crate::base::error::Result;
 use crate::db::schema::channels;
@@ -94,7 +95,7 @@ pub static CHANNELS: Resource = Resource {
     ],
     sorts: &[Sort::column(channels::created_at)],
     operations: Operations { batch: false, ..Operations::ALL },
-    hooks: Hooks { prepare, after, removed_or_restored: claim, ..Hooks::NONE },
+    hooks: Hooks { prepare, after, removed_or_restored, ..Hooks::NONE },
     cache_ttl: Duration::from_secs(1800),
     ..Resource::BASE
 };
@@ -130,6 +131,12 @@ fn after(tx: &mut Tx<'_>, tenant: &Tenant, drafts: &[&PendingRow]) -> Result<()>
     }
     adopt(tx, tenant)?;
     claim(tx, tenant, &connected)
+}
+
+/// Fails what waits for channels that are deleted; those that are restored get what came for them meanwhile.
+fn removed_or_restored(tx: &mut Tx<'_>, tenant: &Tenant, ids: &[Uuid]) -> Result<()> {
+    removal::fail_queued(tx, tenant, ids)?;
+    claim(tx, tenant, ids)
 }
 
 /// Has the open conversations of WhatsApp that ran through no channel run through the business' only number. Queries: one.

@@ -98,7 +98,12 @@ impl ComputedRead for Context {
         tags.extend(CacheTag::rows(business, CONVERSATIONS.table, [id]));
         tags.extend(CacheTag::rows(business, MESSAGES.table, [id]));
         tags.extend(CacheTag::rows(business, "contacts", contact));
-        tags.extend(CacheTag::rows(business, COMPANIES.table, context.company.iter().map(|company| company.id)));
+        let company = shown["contact"]["company_id"].as_str().and_then(|id| Uuid::try_parse(id).ok());
+        tags.extend(CacheTag::rows(business, COMPANIES.table, company));
+        if tenant.restricted_to_user().is_some() {
+            // Which tasks they see depends on any lead.
+            tags.push(CacheTag::table(business, LEADS.table));
+        }
         for table in [LEADS.table, TASKS.table] {
             tags.extend(CacheTag::rows(business, table, about.clone()));
         }

@@ -34,7 +34,7 @@ pub fn routes(scope: &mut ServiceConfig) {
     operation_id = "getConversationContext",
     summary = "Read a conversation with all that belongs to it",
     description = "The conversation with its contact and lead, the company, the last messages, open leads, the next booking, and open tasks: what who \
-                   answers looks at, in one request of three statements. What the caller does not see of it is left out.",
+                   answers looks at, in one request of three statements. Rows that the caller does not see are left out.",
     params(("id" = Uuid, Path, description = "Id of the conversation.")),
     responses(
         (status = 200, description = "The context.", body = ConversationContext),

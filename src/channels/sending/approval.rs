@@ -3,11 +3,12 @@
 use actix_web::http::StatusCode;
 use chrono::Utc;
 use diesel::QueryableByName;
-use diesel::sql_types::{Text, Uuid as SqlUuid};
+use diesel::sql_types::{Jsonb, Nullable, Text, Uuid as SqlUuid};
+use serde_json::Value as Json;
 use uuid::Uuid;
 
 use super::attempts::{self, Purpose};
-use super::compose::{OpenConversation, check_last};
+use super::compose::{OpenConversation, check, check_last};
 use crate::auth::Tenant;
 use crate::base::error::{Error, Result};
 use crate::channels::messages::{MESSAGES, MessageRow};
@@ -17,7 +18,7 @@ use crate::db::schema::messages;
 use crate::db::{Statement, Tx};
 use crate::http::idempotency::ApiResponse;
 use crate::http::precondition::IfMatch;
-use crate::resource::{Changeset, crud, select};
+use crate::resource::{Changeset, ValidationErrors, crud, select};
 
 /// A message that is to be approved.
 #[derive(QueryableByName)]
@@ -28,10 +29,35 @@ struct Draft {
     status: String,
     #[diesel(sql_type = Text)]
     kind: String,
+    #[diesel(sql_type = Nullable<Text>)]
+    body: Option<String>,
+    #[diesel(sql_type = Nullable<Jsonb>)]
+    media: Option<Json>,
+    #[diesel(sql_type = Nullable<Jsonb>)]
+    payload: Option<Json>,
+}
+
+impl Draft {
+    /// Checks that the channel takes it: it may have been written, and changed, as a row. Errors: 422.
+    fn check(&self) -> Result<()> {
+        let payload = self.payload.as_ref().unwrap_or(&Json::Null);
+        let (is_interactive, is_template) = (payload["type"].is_string(), payload["template"].is_object());
+        let mut content = Changeset::empty(MESSAGES.fields);
+        content.set(messages::kind, self.kind.as_str());
+        // The text of a template is its own.
+        content.set(messages::body, self.body.clone().filter(|_| !is_template));
+        content.set(messages::media, self.media.clone());
+        let mut faults = ValidationErrors::default();
+        check(&content, (is_interactive, is_template), &mut faults);
+        if self.kind == "text" && self.body.is_none() {
+            faults.required(&["body"], "A text message needs a `body`.");
+        }
+        faults.into_result()
+    }
 }
 
 /// Queues a draft, whose time is now, and cancels the tasks to answer its conversation. Errors: 404; 409 `not_a_draft`, where the
-/// conversation has moved on, or where nothing can be sent to it now; 412.
+/// conversation has moved on, or where nothing can be sent to it now; 412; 422 where the channel does not take it.
 pub fn run(
     tx: &mut Tx<'_>,
     tenant: &Tenant,
@@ -47,6 +73,7 @@ pub fn run(
         let detail = format!("The message is `{}`: only a draft is approved.", draft.status);
         return Err(Error::conflict("not_a_draft", detail));
     }
+    draft.check()?;
     let channel = open.channel()?;
     if let Some(expected) = if_last {
         check_last(tx, tenant, conversation, expected)?;
@@ -63,7 +90,8 @@ pub fn run(
 }
 
 fn find(tx: &mut Tx<'_>, tenant: &Tenant, message: Uuid) -> Result<Draft> {
-    let mut sql = Statement::new("SELECT t.conversation_id, t.status, t.kind FROM messages AS t");
+    let mut sql =
+        Statement::new("SELECT t.conversation_id, t.status, t.kind, t.body, t.media, t.payload FROM messages AS t");
     sql.append(select::tenant_predicate(&MESSAGES, tenant)).sql(" AND t.deleted_at IS NULL AND t.id = ").bind(message);
     sql.first(tx)?.ok_or_else(|| crud::not_found(&MESSAGES))
 }

@@ -3,9 +3,9 @@
 //!
 //! Of a conversation only its oldest open attempt is claimed, so its messages are sent in their order.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use diesel::QueryableByName;
 use diesel::sql_types::{BigInt, Bool, Integer, Jsonb, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use serde_json::Value as Json;
@@ -42,9 +42,9 @@ pub struct ClaimedAttempt {
     pub claim: i64,
     #[diesel(sql_type = Integer)]
     pub tries: i32,
-    /// Whether its process died while it was sent.
+    /// Whether it is being sent; of one that is to be settled: its process died meanwhile.
     #[diesel(sql_type = Bool)]
-    pub is_orphaned: bool,
+    pub is_sending: bool,
     /// Whether the message, or its conversation, was deleted meanwhile.
     #[diesel(sql_type = Bool)]
     pub is_deleted: bool,
@@ -111,8 +111,8 @@ impl ClaimedAttempt {
 /// What was claimed.
 pub struct Claims {
     pub attempts: Vec<ClaimedAttempt>,
-    /// When a channel that has more to send is free again.
-    pub next_at: Option<DateTime<Utc>>,
+    /// In how many milliseconds a channel that has more to send is free again.
+    pub next_in: Option<i64>,
 }
 
 /// An attempt that may be claimed, locked.
@@ -126,8 +126,6 @@ struct Candidate {
     channel_id: Uuid,
     #[diesel(sql_type = SqlUuid)]
     conversation_id: Uuid,
-    #[diesel(sql_type = Bool)]
-    is_orphaned: bool,
     #[diesel(sql_type = Integer)]
     messages_per_second: i32,
     #[diesel(sql_type = Timestamptz)]
@@ -136,29 +134,26 @@ struct Candidate {
 
 /// The states of an attempt that is not over.
 const OPEN: &str = "state IN ('queued', 'sending')";
+/// When the channel `c`, whose limit is `l`, may be given another message: see [`Pace::of_channel`].
+const CHANNEL_FREE_AT: &str =
+    "l.free_at - (greatest(c.messages_per_second / 8, 1) - 1) * interval '1 second' / c.messages_per_second";
 
-/// Claims due attempts: of each channel as many as it has free slots and its pace allows. Queries: five, whatever is due.
+/// Claims due attempts: of each channel as many as it has free slots and its pace allows. Queries: six, whatever is due.
 pub fn claim(tx: &mut Tx<'_>, free: usize, slots: &Slots) -> Result<Claims> {
     let candidates = candidates(free, slots).load::<Candidate>(tx)?;
     let Some(now) = candidates.first().map(|candidate| candidate.now) else {
-        return Ok(Claims { attempts: Vec::new(), next_at: None });
+        return Ok(Claims { attempts: Vec::new(), next_in: next_in(tx)? });
     };
     let mut free_at = lock_limits(tx, &candidates, now)?;
-    let (mut taken, mut postponed, mut next_at) = (Vec::new(), Vec::new(), None::<DateTime<Utc>>);
+    let (mut taken, mut postponed) = (Vec::new(), Vec::new());
     for candidate in &candidates {
-        if candidate.is_orphaned {
-            // Nothing is sent.
-            taken.push(candidate);
-            continue;
-        }
         let at = |id: Uuid| free_at.get(&(candidate.business_id, id)).copied().unwrap_or(now);
         let (mut channel, mut pair) = (at(candidate.channel_id), at(candidate.conversation_id));
         if let Err(later) = Pace::of_pair().take(&mut pair, now) {
             postponed.push((candidate, later));
             continue;
         }
-        if let Err(later) = Pace::of_channel(candidate.messages_per_second.into()).take(&mut channel, now) {
-            next_at = Some(next_at.map_or(later, |known| known.min(later)));
+        if Pace::of_channel(candidate.messages_per_second.into()).take(&mut channel, now).is_err() {
             continue;
         }
         free_at.insert((candidate.business_id, candidate.channel_id), channel);
@@ -167,12 +162,25 @@ pub fn claim(tx: &mut Tx<'_>, free: usize, slots: &Slots) -> Result<Claims> {
     }
     store_limits(tx, &free_at)?;
     postpone(tx, &postponed)?;
-    Ok(Claims { attempts: take(tx, &taken)?, next_at })
+    let attempts = take(tx, &taken)?;
+    Ok(Claims { attempts, next_in: next_in(tx)? })
+}
+
+/// Returns in how many milliseconds the first channel is free that is at its limit and has more to send.
+fn next_in(tx: &mut Tx<'_>) -> Result<Option<i64>> {
+    let mut sql = Statement::new("SELECT ceil(extract(epoch FROM min(");
+    sql.sql(CHANNEL_FREE_AT).sql(
+        ") - clock_timestamp()) * 1000)::bigint FROM send_limits l JOIN channels c ON c.business_id = l.business_id AND c.id = l.id \
+         WHERE l.free_at > now() AND c.state = 'active' AND c.deleted_at IS NULL AND EXISTS (SELECT FROM message_attempts a \
+         WHERE a.business_id = l.business_id AND a.channel_id = l.id AND a.",
+    );
+    Ok(sql.sql(OPEN).sql(" AND a.due_at <= now()) HAVING count(*) > 0").scalar::<i64>(tx)?)
 }
 
 /// Selects due attempts that are the oldest of their conversations: first the channels that have any (a loose index scan), then of each
-/// active one as many as it has free slots. Locks them; those that another process has locked are left out. (Rows to lock are found by
-/// id: `state || ''` keeps the indexes of open attempts out of it.)
+/// active one that is free as many as it has free slots; of these, first those of businesses with the fewest on their way, so that none
+/// waits for another's backlog. Locks them; those that another process has locked are left out. (Rows to lock are found by id: `state ||
+/// ''` keeps the indexes of open attempts out of it.)
 fn candidates(free: usize, slots: &Slots) -> Statement {
     let busy = slots.taken();
     let mut sql =
@@ -189,11 +197,13 @@ fn candidates(free: usize, slots: &Slots) -> Statement {
     sql.bind(busy.iter().map(|((_, channel), _)| *channel).collect::<Vec<_>>()).sql(", ");
     sql.bind(busy.iter().map(|(_, count)| *count as i64).collect::<Vec<_>>());
     sql.sql(
-        ") AS b (business_id, channel_id, taken)), due AS MATERIALIZED (\
+        ") AS b (business_id, channel_id, taken)), ready AS (\
          SELECT a.business_id, a.id, a.due_at, c.messages_per_second FROM pending p \
          JOIN channels c ON c.business_id = p.business_id AND c.id = p.channel_id AND c.state = 'active' AND c.deleted_at IS NULL \
+         LEFT JOIN send_limits l ON l.business_id = p.business_id AND l.id = p.channel_id \
          LEFT JOIN busy b ON b.business_id = p.business_id AND b.channel_id = p.channel_id CROSS JOIN LATERAL (\
-         SELECT a.business_id, a.id, a.due_at FROM message_attempts a WHERE a.business_id = p.business_id AND a.channel_id = p.channel_id AND a.",
+         SELECT a.business_id, a.id, a.due_at FROM message_attempts a WHERE a.business_id = p.business_id AND a.channel_id = p.channel_id \
+         AND a.state = 'queued' AND a.",
     );
     sql.sql(OPEN)
         .sql(
@@ -203,10 +213,16 @@ fn candidates(free: usize, slots: &Slots) -> Statement {
         .sql(OPEN)
         .sql(") ORDER BY a.due_at LIMIT greatest(0, ")
         .bind(slots.most_each as i64);
-    sql.sql(" - coalesce(b.taken, 0))) a ORDER BY a.due_at LIMIT ").bind(free as i64).sql(
-        ") SELECT l.business_id, l.id, l.channel_id, l.conversation_id, l.state = 'sending' AS is_orphaned, d.messages_per_second, now() AS now \
+    sql.sql(" - coalesce(b.taken, 0))) a WHERE l.free_at IS NULL OR ").sql(CHANNEL_FREE_AT);
+    sql.sql(
+        " <= now()), turns AS (SELECT r.*, coalesce(o.taken, 0) + row_number() OVER (PARTITION BY r.business_id ORDER BY r.due_at) AS turn \
+         FROM ready r LEFT JOIN (SELECT business_id, sum(taken) AS taken FROM busy GROUP BY business_id) o ON o.business_id = r.business_id), \
+         due AS MATERIALIZED (SELECT * FROM turns WHERE turn <= ",
+    );
+    sql.bind(slots.most_owned as i64).sql(" ORDER BY turn, due_at LIMIT ").bind(free as i64).sql(
+        ") SELECT l.business_id, l.id, l.channel_id, l.conversation_id, d.messages_per_second, now() AS now \
          FROM due d CROSS JOIN LATERAL (SELECT a.* FROM message_attempts a WHERE a.business_id = d.business_id AND a.id = d.id \
-         AND a.state || '' IN ('queued', 'sending') AND a.due_at <= now() FOR NO KEY UPDATE SKIP LOCKED) l ORDER BY d.due_at",
+         AND a.state || '' = 'queued' AND a.due_at <= now() FOR NO KEY UPDATE SKIP LOCKED) l ORDER BY d.due_at",
     );
     sql
 }
@@ -272,8 +288,6 @@ fn take(tx: &mut Tx<'_>, taken: &[&Candidate]) -> Result<Vec<ClaimedAttempt>> {
     if taken.is_empty() {
         return Ok(Vec::new());
     }
-    let orphaned: HashMap<(Uuid, Uuid), bool> =
-        taken.iter().map(|candidate| ((candidate.business_id, candidate.id), candidate.is_orphaned)).collect();
     let mut sql = Statement::new(
         "WITH taken AS (UPDATE message_attempts a SET state = 'sending', claim = a.claim + 1, due_at = now() + ",
     );
@@ -282,17 +296,13 @@ fn take(tx: &mut Tx<'_>, taken: &[&Candidate]) -> Result<Vec<ClaimedAttempt>> {
     sql.bind(taken.iter().map(|candidate| candidate.id).collect::<Vec<_>>());
     sql.sql(") AS n (business_id, id) WHERE a.business_id = n.business_id AND a.id = n.id RETURNING a.*) ")
         .append(contents());
-    let mut attempts = sql.load::<ClaimedAttempt>(tx)?;
-    for attempt in &mut attempts {
-        attempt.is_orphaned = orphaned.get(&(attempt.business_id, attempt.id)).copied().unwrap_or_default();
-    }
-    Ok(attempts)
+    Ok(sql.load(tx)?)
 }
 
 /// Selects the attempts `taken` with what they hand over.
 fn contents() -> Statement {
     Statement::new(
-        "SELECT a.business_id, a.id, a.message_id, a.channel_id, a.number, a.purpose, a.claim, a.tries, false AS is_orphaned, \
+        "SELECT a.business_id, a.id, a.message_id, a.channel_id, a.number, a.purpose, a.claim, a.tries, a.state = 'sending' AS is_sending, \
          m.deleted_at IS NOT NULL OR v.deleted_at IS NOT NULL AS is_deleted, c.kind AS channel_kind, \
          m.author, m.kind, m.body, m.media, m.payload, m.external_id AS target, (SELECT r.emoji FROM message_reactions r \
              WHERE r.business_id = a.business_id AND r.message_id = a.message_id AND r.reactor = 'business' AND r.deleted_at IS NULL) AS emoji, \
@@ -304,12 +314,13 @@ fn contents() -> Statement {
     )
 }
 
-/// Claims uncertain attempts whose time is over. Queries: one.
-pub fn claim_uncertain(tx: &mut Tx<'_>) -> Result<Vec<ClaimedAttempt>> {
+/// Claims attempts that are to be settled: those whose process died while they were sent, whatever became of their channel, and uncertain
+/// ones whose time is over. Queries: one.
+pub fn claim_unsettled(tx: &mut Tx<'_>) -> Result<Vec<ClaimedAttempt>> {
     let mut sql = Statement::new("WITH taken AS (UPDATE message_attempts SET claim = claim + 1, due_at = now() + ");
     sql.number(LEASE_SECONDS).sql(
-        " * interval '1 second' WHERE state = 'uncertain' AND (business_id, id) IN (SELECT business_id, id FROM message_attempts \
-         WHERE state = 'uncertain' AND due_at <= now() ORDER BY due_at LIMIT ",
+        " * interval '1 second' WHERE state IN ('sending', 'uncertain') AND (business_id, id) IN (SELECT business_id, id FROM message_attempts \
+         WHERE state IN ('sending', 'uncertain') AND due_at <= now() ORDER BY due_at LIMIT ",
     );
     sql.number(MAX_SETTLED).sql(" FOR NO KEY UPDATE SKIP LOCKED) RETURNING *) ").append(contents());
     Ok(sql.load(tx)?)
@@ -321,9 +332,4 @@ pub fn purge_limits(tx: &mut Tx<'_>, most: u32) -> Result<usize> {
         "DELETE FROM send_limits WHERE (business_id, id) IN (SELECT business_id, id FROM send_limits WHERE free_at < now() ORDER BY free_at LIMIT ",
     );
     Ok(sql.number(most).sql(" FOR UPDATE SKIP LOCKED)").run(tx)?)
-}
-
-/// How long until `at`, at least a moment.
-pub fn until(at: DateTime<Utc>) -> std::time::Duration {
-    (at - Utc::now()).max(TimeDelta::milliseconds(1)).to_std().unwrap_or_default()
 }

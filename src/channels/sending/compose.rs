@@ -145,7 +145,7 @@ impl Composition {
 }
 
 /// Checks what a channel takes of each kind.
-fn check(change: &Changeset, (is_interactive, is_template): (bool, bool), faults: &mut ValidationErrors) {
+pub fn check(change: &Changeset, (is_interactive, is_template): (bool, bool), faults: &mut ValidationErrors) {
     let kind = change.text(messages::kind).unwrap_or_default();
     let body = change.text(messages::body);
     let media = change.get(messages::media).map(SqlValue::to_json).filter(Json::is_object);

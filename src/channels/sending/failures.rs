@@ -33,12 +33,15 @@ pub fn fail_message(tx: &mut Tx<'_>, tenant: &Tenant, message: Uuid, error: &Jso
     statuses::apply(tx, tenant, message, &update)
 }
 
-/// Takes the business' reaction to a message back, which the customer does not see. Queries: one.
-pub fn take_reaction_back(tx: &mut Tx<'_>, tenant: &Tenant, message: Uuid) -> Result<()> {
+/// Takes the business' reaction to a message back, which the customer does not see, unless a later attempt is about another one. Queries: one.
+pub fn take_reaction_back(tx: &mut Tx<'_>, tenant: &Tenant, message: Uuid, number: i32) -> Result<()> {
     let mut sql = Statement::new(
         "UPDATE message_reactions SET deleted_at = now(), version = version + 1, updated_at = now() \
          WHERE deleted_at IS NULL AND reactor = 'business' AND business_id = ",
     );
-    sql.bind(tenant.id()).sql(" AND message_id = ").bind(message).run(tx)?;
+    sql.bind(tenant.id()).sql(" AND message_id = ").bind(message);
+    sql.sql(" AND NOT EXISTS (SELECT FROM message_attempts a WHERE a.purpose = 'reaction' AND a.business_id = ")
+        .bind(tenant.id());
+    sql.sql(" AND a.message_id = ").bind(message).sql(" AND a.number > ").bind(number).sql(")").run(tx)?;
     Ok(())
 }

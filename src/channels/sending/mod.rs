@@ -1,6 +1,6 @@
 //! Sending. `http` takes a message (its `dto`), `compose` writes it with its attempt (`attempts`), `retry` queues another one, and `approval` that of a draft. The task
 //! `sender` claims (`claim`) what is due as fast as channels take it (`pace`), hands it to an adapter (`outbound`: WhatsApp's Cloud API, or
-//! the `loopback`), and records what came of it (`record`, `failures`, `pause`). `settle` applies what statuses say of attempts.
+//! the `loopback`), and records what came of it (`record`, `failures`, `pause`). `settle` applies what statuses say of attempts; the task `settlement` gives up what none has settled, and `removal` what a deleted channel leaves.
 //!
 //! What may have reached a channel is never sent again by itself, and never lost.
 
@@ -17,6 +17,8 @@ pub mod outbound;
 mod pace;
 mod pause;
 mod record;
+pub mod removal;
 mod retry;
 pub mod sender;
 pub mod settle;
+pub mod settlement;

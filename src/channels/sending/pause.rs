@@ -1,5 +1,6 @@
 //! Pauses a channel that does not work until people have seen to it, and gives an owner the task.
 
+use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value as Json, json};
 use uuid::Uuid;
 
@@ -15,9 +16,9 @@ const MAX_REASON_LEN: usize = 500;
 /// Longest name of a channel in the title of a task, in characters.
 const MAX_NAME_LEN: usize = 100;
 
-/// Pauses an active channel because of `error`, and gives the business' oldest owner an urgent task; a paused one is left alone.
+/// Pauses an active channel because of `error`, which came at `at`: not where people have seen to the channel since. Gives the business' oldest owner an urgent task; a paused one is left alone.
 /// Queries: one; a few more where it was active.
-pub fn pause(tx: &mut Tx<'_>, tenant: &Tenant, channel: Uuid, error: &Json) -> Result<()> {
+pub fn pause(tx: &mut Tx<'_>, tenant: &Tenant, channel: Uuid, error: &Json, at: DateTime<Utc>) -> Result<()> {
     let text = |member: &str| error[member].as_str().unwrap_or_default();
     let reason = [text("title"), text("details")].join(" ");
     let reason = format!("{} (code {})", reason.trim(), error["code"]);
@@ -26,7 +27,10 @@ pub fn pause(tx: &mut Tx<'_>, tenant: &Tenant, channel: Uuid, error: &Json) -> R
         "UPDATE channels SET version = version + 1, updated_at = now(), state = 'paused', state_reason = ",
     );
     sql.bind(&reason)
-        .sql(" WHERE state = 'active' AND business_id = ")
+        .sql(" WHERE state = 'active' AND updated_at <= ")
+        // Channels tell whole seconds.
+        .bind(at + TimeDelta::seconds(1))
+        .sql(" AND business_id = ")
         .bind(tenant.id())
         .sql(" AND id = ")
         .bind(channel);

@@ -1,5 +1,6 @@
 //! Records what came of handing a message over: on the attempt, on its message, and on a channel that does not work.
 
+use chrono::Utc;
 use serde_json::{Value as Json, json};
 
 use super::claim::ClaimedAttempt;
@@ -15,6 +16,8 @@ use crate::db::{Statement, Tx};
 const UNCERTAIN_MINUTES: i64 = 5;
 /// How often a message that the channel cannot take is tried: for an hour about, then who answers a customer has to know.
 const MAX_TRIES: i32 = 17;
+/// As often where the error may be about this message, for six minutes about: others of its conversation wait for it.
+const MAX_TRIES_OF_UNCLEAR: i32 = 5;
 /// Pauses between tries are 4^n seconds, up to this n.
 const MAX_PAUSE_EXPONENT: u32 = 4;
 /// How long an attempt waits whose channel was paused by its error: it goes on with the channel.
@@ -38,7 +41,7 @@ pub fn record(tx: &mut Tx<'_>, tenant: &Tenant, attempt: &ClaimedAttempt, outcom
             match refusal.policy() {
                 ErrorPolicy::Later => try_again(tx, tenant, attempt, &error),
                 ErrorPolicy::ChannelPaused => {
-                    pause::pause(tx, tenant, attempt.channel_id, &error)?;
+                    pause::pause(tx, tenant, attempt.channel_id, &error, Utc::now())?;
                     requeue(tx, tenant, attempt, AFTER_PAUSE_SECONDS, &error).map(drop)
                 }
                 _ => fail(tx, tenant, attempt, &error),
@@ -73,11 +76,17 @@ fn accept(tx: &mut Tx<'_>, tenant: &Tenant, attempt: &ClaimedAttempt, external_i
 
 /// Has an attempt tried again later, or fails it when it was tried for long.
 fn try_again(tx: &mut Tx<'_>, tenant: &Tenant, attempt: &ClaimedAttempt, error: &Json) -> Result<()> {
-    if attempt.tries >= MAX_TRIES {
+    let most = if is_often_lasting(&error["code"]) { MAX_TRIES_OF_UNCLEAR } else { MAX_TRIES };
+    if attempt.tries >= most {
         return fail(tx, tenant, attempt, error);
     }
     let pause = 4_i64.pow(u32::try_from(attempt.tries).unwrap_or_default().min(MAX_PAUSE_EXPONENT));
     requeue(tx, tenant, attempt, pause, error)
+}
+
+/// Whether the code says that something went wrong, and not what.
+fn is_often_lasting(code: &Json) -> bool {
+    matches!(code.as_i64(), Some(1 | 2 | 131_000))
 }
 
 fn requeue(tx: &mut Tx<'_>, tenant: &Tenant, attempt: &ClaimedAttempt, seconds: i64, error: &Json) -> Result<()> {
@@ -109,7 +118,7 @@ fn fail(tx: &mut Tx<'_>, tenant: &Tenant, attempt: &ClaimedAttempt, error: &Json
         return Ok(());
     }
     match attempt.is_reaction() {
-        true => failures::take_reaction_back(tx, tenant, attempt.message_id),
+        true => failures::take_reaction_back(tx, tenant, attempt.message_id, attempt.number),
         false => failures::fail_message(tx, tenant, attempt.message_id, error),
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::claim::{self, ClaimedAttempt, Claims, claim, claim_uncertain};
+use super::claim::{ClaimedAttempt, Claims, claim};
 use super::outbound::{ChannelAdapter, Refusal, SendOutcome};
 use super::record;
 use crate::auth::Tenant;
@@ -11,12 +11,10 @@ use crate::background::{BackgroundTask, LogLimiter, Slot, Slots, TaskOutcome, Wa
 use crate::base::error::Result;
 use crate::channels::channels::LOOPBACK;
 use crate::channels::directory::{ChannelDirectory, ChannelKey};
-use crate::db::{Db, Tx};
+use crate::db::Db;
 
 /// Longest pause of the task while a channel is at its limit.
 const MAX_PAUSE: Duration = Duration::from_millis(500);
-/// Limits forgotten in one run.
-const MAX_PURGED: u32 = 1_000;
 
 /// Wakes the sender of this process: there are messages to send.
 #[derive(Clone, Debug, Default)]
@@ -70,41 +68,26 @@ impl Sender {
         }
         let slots = self.slots.clone();
         let claimed = self.db.unscoped().write("sending_claim", move |tx| claim(tx, free, &slots)).await?;
-        let Claims { attempts, next_at } = claimed;
+        let Claims { attempts, next_in } = claimed;
         let is_idle = attempts.is_empty();
         for attempt in attempts {
             let slot = self.slots.take(attempt.business_id, attempt.channel_id);
             detach("message sending", self.clone().send(attempt, slot));
         }
-        if let Some(next_at) = next_at {
-            tokio::time::sleep(claim::until(next_at).min(MAX_PAUSE)).await;
-            return Ok(TaskOutcome::Again);
+        match next_in {
+            _ if !is_idle => Ok(TaskOutcome::Again),
+            // A channel is at its limit. Others are not kept waiting: what wakes the task ends the pause.
+            Some(milliseconds) => {
+                let pause = Duration::from_millis(milliseconds.max(1).unsigned_abs()).min(MAX_PAUSE);
+                let _ = tokio::time::timeout(pause, self.waker.0.woken()).await;
+                Ok(TaskOutcome::Again)
+            }
+            None => Ok(TaskOutcome::Rest),
         }
-        if is_idle {
-            return self.settle().await;
-        }
-        Ok(TaskOutcome::Again)
-    }
-
-    /// Gives up what no status has settled in its time, and forgets limits that are over.
-    async fn settle(&self) -> Result<TaskOutcome> {
-        let over = self.db.unscoped().write("sending_uncertain", claim_uncertain).await?;
-        let outcome = if over.is_empty() { TaskOutcome::Rest } else { TaskOutcome::Again };
-        for attempt in over {
-            let tenant = Tenant::for_channel(attempt.business_id);
-            let give_up =
-                move |tx: &mut Tx<'_>| record::give_up(tx, &Tenant::for_channel(attempt.business_id), &attempt);
-            self.db.for_tenant(&tenant).write("sending_give_up", give_up).await?;
-        }
-        self.db.unscoped().write("sending_purge", |tx| claim::purge_limits(tx, MAX_PURGED)).await?;
-        Ok(outcome)
     }
 
     async fn send(self: Arc<Self>, attempt: ClaimedAttempt, slot: Slot) {
-        let outcome = match attempt.is_orphaned {
-            true => SendOutcome::Unknown("The process that sent it has ended.".to_owned()),
-            false => self.hand_over(&attempt).await,
-        };
+        let outcome = self.hand_over(&attempt).await;
         let (message, channel) = (attempt.message_id, attempt.channel_id);
         tracing::debug!(%message, %channel, ?outcome, "sent");
         let tenant = Tenant::for_channel(attempt.business_id);
@@ -136,7 +119,10 @@ impl Sender {
         let key = ChannelKey::Channel { business: attempt.business_id, id: attempt.channel_id };
         let channel = match self.directory.find_anew(&key).await {
             Ok(Some(channel)) => channel,
-            Ok(None) => return SendOutcome::NotSent("Its channel is deleted.".to_owned()),
+            Ok(None) => {
+                let (code, title) = (serde_json::Value::Null, "Its channel was deleted.".to_owned());
+                return SendOutcome::Refused(Refusal { code, title, details: None });
+            }
             Err(error) => return SendOutcome::NotSent(error.to_string()),
         };
         let adapter = if attempt.channel_kind == LOOPBACK { &self.loopback } else { &self.whatsapp };

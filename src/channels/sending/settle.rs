@@ -10,6 +10,7 @@ use crate::base::error::Result;
 use crate::channels::inbound::update::StatusUpdate;
 use crate::channels::whatsapp::cloud_api::read_callback_data;
 use crate::channels::whatsapp::error_codes::ErrorPolicy;
+use crate::db::schema::message_attempts;
 use crate::db::{Statement, Tx};
 
 /// Whose a status is that names no message's present id.
@@ -50,7 +51,7 @@ pub fn give_id(tx: &mut Tx<'_>, tenant: &Tenant, message: Uuid, external_id: &st
          error = CASE WHEN NOT l.is_lost THEN m.error END, failed_reason = CASE WHEN NOT l.is_lost THEN m.failed_reason END, external_id = ",
     );
     sql.bind(external_id).sql(
-        " FROM (SELECT business_id, id, status = 'uncertain' OR (status = 'failed' AND coalesce(error ->> 'code' = 'unknown_outcome', false)) AS is_lost \
+        " FROM (SELECT business_id, id, status = 'uncertain' OR (status = 'failed' AND external_id IS NULL) AS is_lost \
          FROM messages WHERE business_id = ",
     );
     sql.bind(tenant.id()).sql(" AND id = ").bind(message);
@@ -80,11 +81,20 @@ fn settle(
     );
     sql.bind(external_id).sql(" WHERE business_id = ").bind(tenant.id()).sql(" AND channel_id = ").bind(channel);
     sql.sql(" AND message_id = ").bind(message).sql(" AND number = ").bind(number).sql(
-        " AND (state IN ('queued', 'sending', 'uncertain') OR (state = 'failed' AND error ->> 'code' = 'unknown_outcome')) RETURNING purpose, \
+        " AND (state IN ('queued', 'sending', 'uncertain') OR (state = 'failed' AND external_id IS NULL)) RETURNING purpose, \
          NOT EXISTS (SELECT FROM message_attempts o WHERE o.business_id = a.business_id AND o.message_id = a.message_id \
              AND o.purpose = a.purpose AND o.number > a.number) AS is_last",
     );
     Ok(sql.first(tx)?)
+}
+
+#[derive(QueryableByName)]
+#[diesel(table_name = message_attempts)]
+struct FailedAttempt {
+    channel_id: Uuid,
+    message_id: Uuid,
+    purpose: String,
+    number: i32,
 }
 
 /// Notes a failure on the accepted attempt of a message, and pauses the channel where that is what failed. Queries: one; more where it
@@ -95,12 +105,13 @@ pub fn note_failure(tx: &mut Tx<'_>, tenant: &Tenant, status: &StatusUpdate) -> 
         "UPDATE message_attempts SET state = 'failed', version = version + 1, updated_at = now(), error = ",
     );
     sql.bind(failures::with_retry(error)).sql(" WHERE state = 'accepted' AND business_id = ").bind(tenant.id());
-    let channel =
-        sql.sql(" AND external_id = ").bind(&status.target).sql(" RETURNING channel_id").scalar::<Uuid>(tx)?;
-    match channel {
-        Some(channel) if ErrorPolicy::of(&error["code"]) == ErrorPolicy::ChannelPaused => {
-            pause::pause(tx, tenant, channel, error)
-        }
+    sql.sql(" AND external_id = ").bind(&status.target).sql(" RETURNING channel_id, message_id, purpose, number");
+    let Some(failed) = sql.first::<FailedAttempt>(tx)? else { return Ok(()) };
+    if failed.purpose == "reaction" {
+        failures::take_reaction_back(tx, tenant, failed.message_id, failed.number)?;
+    }
+    match ErrorPolicy::of(&error["code"]) {
+        ErrorPolicy::ChannelPaused => pause::pause(tx, tenant, failed.channel_id, error, status.occurred_at),
         _ => Ok(()),
     }
 }

@@ -43,7 +43,7 @@ impl ErrorPolicy {
             470 | WINDOW_CLOSED => Self::AsTemplate,
             131_049 => Self::AfterADay,
             131_050 => Self::OptedOut,
-            0 | 3 | 10 | 190 | 200 | 368 | 131_031 | 131_042 | 131_045 | 133_010 => Self::ChannelPaused,
+            0 | 3 | 10 | 190 | 200..=299 | 368 | 131_005 | 131_031 | 131_042 | 131_045 | 133_010 => Self::ChannelPaused,
             _ => Self::Never,
         }
     }

@@ -36,7 +36,7 @@ const FOR_WRITES: [(&str, &str); 50] = [
     ("message_attempts_external_id_idx", "a status of an earlier attempt is known by it"),
     ("message_attempts_open_idx", "whether an older one is on its way, decides whether it is its turn"),
     ("message_attempts_due_at_idx", "what is due is claimed by it"),
-    ("message_attempts_uncertain_idx", "what no status has settled is given up by it"),
+    ("message_attempts_unsettled_idx", "what a process left, and what no status has settled, is found by it"),
     ("send_limits_free_at_idx", "limits that are over are forgotten by it"),
     ("conversations_can_reply_idx", "windows that end are found by it"),
     ("inbound_bodies_number_ids_idx", "who connects a number gets what came for it"),

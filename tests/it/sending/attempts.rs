@@ -133,6 +133,33 @@ fn message_of_a_killed_process_is_sent_once() {
     assert_eq!(graph.calls().iter().map(|call| call.text().to_owned()).collect::<Vec<_>>(), ["First", "Second"]);
 }
 
+/// What waits for a channel that is deleted fails; one that is at its limit keeps no other waiting.
+#[test]
+fn deleted_or_slow_channel_holds_nothing_up() {
+    let graph = Graph::accepting();
+    let (service, slow) = start(&graph);
+    let api = &service.client;
+    api.patch(&format!("channels/{slow}"), json!({ "messages_per_second": 1 })).expect(200);
+    let threads: Vec<String> = (1..=3).map(|number| begun_by(&service, &format!("44770090000{number}"))).collect();
+    // For an hour.
+    service.database.run(&format!(
+        "INSERT INTO send_limits (business_id, id, free_at) SELECT business_id, id, now() + interval '1 hour' FROM channels WHERE id = '{slow}'"
+    ));
+    let waiting: Vec<Value> = threads.iter().map(|thread| say(api, thread, "Hello")).collect();
+    let quick = api.make("channels", json!({ "kind": "loopback", "name": "Trying out" }));
+    let thread = json!({ "channel": "whatsapp", "channel_id": quick, "address": "+447700900009" });
+    let thread = api.make("conversations", thread);
+    let sent = say(api, &thread, "Hello");
+    until_status(api, &sent["id"], "read");
+    assert_eq!((graph.calls().len(), &message(api, &waiting[0]["id"])["status"]), (0, &json!("queued")));
+    api.delete(&format!("channels/{slow}")).expect(204);
+    for sent in &waiting {
+        let failed = until_status(api, &sent["id"], "failed");
+        assert_eq!(failed["error"]["code"], json!("channel_deleted"));
+        assert_eq!(attempts_of(api, &sent["id"])[0]["state"], json!("failed"));
+    }
+}
+
 #[test]
 fn channel_gets_no_more_than_its_rate() {
     let graph = Graph::accepting();
