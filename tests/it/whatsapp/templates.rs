@@ -277,7 +277,7 @@ fn slow_account_holds_up_no_other() {
     };
     let state = |channel: &str| api.get(&format!("channels/{channel}/template-sync")).json["state"].clone();
     let slow = connected(NUMBER, "slow token");
-    until("the slow one is being read", || graph.calls().len() == 1);
+    until("the slow one is being read", || graph.all_calls().len() == 1);
     let quick = connected("109900000000009", "quick token");
     until("the other is read", || state(&quick) == json!("succeeded"));
     assert_eq!(state(&slow), json!("running"));
