@@ -171,8 +171,11 @@ fn next_in(tx: &mut Tx<'_>) -> Result<Option<i64>> {
     let mut sql = Statement::new("SELECT ceil(extract(epoch FROM min(");
     sql.sql(CHANNEL_FREE_AT).sql(
         ") - clock_timestamp()) * 1000)::bigint FROM send_limits l JOIN channels c ON c.business_id = l.business_id AND c.id = l.id \
-         WHERE l.free_at > now() AND c.state = 'active' AND c.deleted_at IS NULL AND EXISTS (SELECT FROM message_attempts a \
-         WHERE a.business_id = l.business_id AND a.channel_id = l.id AND a.",
+         WHERE c.state = 'active' AND c.deleted_at IS NULL AND l.free_at > now() AND ",
+    );
+    // One that is free waits for something else, such as the answer to its last message: looking again at once would be in vain.
+    sql.sql(CHANNEL_FREE_AT).sql(
+        " > now() AND EXISTS (SELECT FROM message_attempts a WHERE a.business_id = l.business_id AND a.channel_id = l.id AND a.",
     );
     Ok(sql.sql(OPEN).sql(" AND a.due_at <= now()) HAVING count(*) > 0").scalar::<i64>(tx)?)
 }
