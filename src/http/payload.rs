@@ -77,6 +77,11 @@ impl FromRequest for RawBody {
     }
 }
 
+/// The length in bytes that a request announces for its body.
+pub fn announced_length(request: &HttpRequest) -> Option<u64> {
+    request.headers().get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
 /// A large body, read chunk by chunk, each within the time limit, and never held in memory as a whole.
 pub struct BodyStream {
     payload: Payload,

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::csv_reader::{OpenQuote, Records};
-use super::file_store;
+use super::file_store::IMPORT_FILES;
 use super::match_keys::ChunkKeys;
 use super::row::Row;
 use super::row_parser::Parser;
@@ -81,7 +81,7 @@ impl ChunkReader {
     /// is gone.
     pub fn read(&self, tx: &mut Tx<'_>, tenant: &Tenant, at: Position) -> Result<Chunk> {
         for window in [WINDOW, MAX_ROW_LEN + 1] {
-            let piece = file_store::piece(tx, tenant, self.import, at.offset, window)?;
+            let piece = IMPORT_FILES.piece(tx, tenant, self.import, at.offset, window)?;
             if piece.is_empty() && at.offset < self.bytes {
                 return Err(Error::conflict("file_gone", "The file is not kept any more. Upload it again."));
             }
@@ -108,7 +108,7 @@ impl ChunkReader {
         if at.offset >= self.bytes {
             return Ok((write(tx)?, None));
         }
-        let piece = file_store::piece(tx, tenant, self.import, at.offset, WINDOW)?;
+        let piece = IMPORT_FILES.piece(tx, tenant, self.import, at.offset, WINDOW)?;
         thread::scope(|scope| {
             let parse = || self.parse(&piece, at);
             let parsing = thread::Builder::new().name("import-parser".into()).spawn_scoped(scope, parse);

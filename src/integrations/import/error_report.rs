@@ -12,7 +12,6 @@ use serde_json::Value as Json;
 use uuid::Uuid;
 
 use super::csv_split;
-use super::file_store::CHUNK;
 use super::report_format;
 use super::resource::IMPORTS;
 use super::row_results;
@@ -22,6 +21,7 @@ use crate::base::error::{Error, FieldError, Result};
 use crate::db::schema::import_row_results;
 use crate::db::{Db, Statement};
 use crate::http::caller::Caller;
+use crate::http::file_store::PART_BYTES;
 use crate::http::openapi_problems::{BadRequest, CallerProblems, NotFound, ServiceProblems};
 use crate::resource::did_you_mean;
 use crate::resource::http::id;
@@ -169,7 +169,7 @@ impl Refusals {
                  WHERE c.business_id = r.business_id AND c.number >= r.place / k.bytes \
                  AND c.number <= (r.place + r.length - 1) / k.bytes AND c.import_id = ",
         );
-        sql.bind(self.import).sql(") AS bytes FROM (SELECT ").number(CHUNK as i64);
+        sql.bind(self.import).sql(") AS bytes FROM (SELECT ").number(PART_BYTES as i64);
         sql.sql(" AS bytes) k CROSS JOIN import_row_results r WHERE r.business_id = ").bind(tenant.id());
         sql.append(row_results::within(self.run));
         sql.sql(if self.notes { " AND r.faults IS NOT NULL" } else { " AND r.outcome = 'refused'" });

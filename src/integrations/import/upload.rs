@@ -1,28 +1,29 @@
 //! The upload, `POST /imports`: stores a file in chunks while it is received, and creates its import.
 
-use actix_web::http::{StatusCode, header};
-use actix_web::web::{BytesMut, Data};
+use actix_web::http::StatusCode;
+use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use serde_json::{Value as Json, json};
-use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::csv_reader::Records;
+use super::file_store::IMPORT_FILES;
 use super::mapping::Mapping;
 use super::resource::{ImportRow, imported};
 use super::settings::ImportSettings;
 use super::start_job::enqueue_import;
 use super::stored_import::{self, Import, Layout};
 use super::upload_parameters::{UploadParameters, UploadedFile};
-use super::{csv_delimiter, csv_header, file_store, match_keys};
+use super::{csv_delimiter, csv_header, match_keys};
 use crate::auth::{Action, Area, Tenant};
 use crate::background::JobWaker;
 use crate::base::error::{Error, FieldError, Result};
 use crate::db::{Actor, Db, Statement, Tx};
 use crate::http::caller::Caller;
+use crate::http::file_writer::{FileWriter, WrittenFile};
 use crate::http::idempotency::{self, ApiResponse, IdempotencyKey};
 use crate::http::openapi_problems::{BodyProblems, CallerProblems, ServiceProblems};
-use crate::http::payload::BodyStream;
+use crate::http::payload::{BodyStream, announced_length};
 use crate::resource::Resource;
 use crate::resource::Row;
 use crate::resource::http::API;
@@ -87,7 +88,7 @@ pub async fn upload(
     if !matches!(created, Ok((_, false))) {
         let own = tenant.clone();
         let forgotten =
-            db.for_tenant(&tenant).write("import_delete_file", move |tx| file_store::forget(tx, &own, id)).await;
+            db.for_tenant(&tenant).write("import_delete_file", move |tx| IMPORT_FILES.forget(tx, &own, id)).await;
         if let Err(error) = forgotten {
             tracing::warn!(%error, "a file that is not needed is cleared away with those that broke off");
         }
@@ -106,8 +107,7 @@ struct StoredFile {
     digest: [u8; 32],
 }
 
-/// Stores the file chunk by chunk, one transaction each. Chunks of an incomplete upload are deleted later
-/// ([`super::cleanup`]).
+/// Stores the file while it comes. What breaks off is deleted later ([`super::cleanup`]).
 async fn receive(
     db: &Db,
     max_bytes: u64,
@@ -117,42 +117,23 @@ async fn receive(
     mut body: BodyStream,
 ) -> Result<StoredFile> {
     let too_large = || Error::TooLarge(format!("A file may have at most {max_bytes} bytes (RAPPORT_IMPORT_BYTES)."));
-    let announced = request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-    if announced.is_some_and(|length: u64| length > max_bytes) {
+    if announced_length(request).is_some_and(|length| length > max_bytes) {
         return Err(too_large());
     }
-    let mut file = StoredFile { bytes: 0, lines: 0, head: Vec::new(), digest: [0; 32] };
-    let mut digest = Sha256::new();
-    let (mut chunk, mut number) = (BytesMut::with_capacity(file_store::CHUNK), 0);
+    let mut writer = FileWriter::new(db, tenant, &IMPORT_FILES, id);
+    let (mut received, mut lines, mut head) = (0, 0, Vec::new());
     while let Some(piece) = body.next().await? {
-        file.bytes += piece.len() as u64;
-        digest.update(&piece);
-        if file.bytes > max_bytes {
+        received += piece.len() as u64;
+        if received > max_bytes {
             return Err(too_large());
         }
-        file.lines += piece.iter().filter(|byte| **byte == b'\n').count() as u64;
-        let wanted = MAX_HEADER_LEN.saturating_sub(file.head.len()).min(piece.len());
-        file.head.extend_from_slice(&piece[..wanted]);
-        let mut piece = &piece[..];
-        while chunk.len() + piece.len() >= file_store::CHUNK {
-            let (now, later) = piece.split_at(file_store::CHUNK - chunk.len());
-            chunk.extend_from_slice(now);
-            keep(db, tenant, id, number, chunk.split().to_vec()).await?;
-            (number, piece) = (number + 1, later);
-        }
-        chunk.extend_from_slice(piece);
+        lines += piece.iter().filter(|byte| **byte == b'\n').count() as u64;
+        let wanted = MAX_HEADER_LEN.saturating_sub(head.len()).min(piece.len());
+        head.extend_from_slice(&piece[..wanted]);
+        writer.write(&piece).await?;
     }
-    if !chunk.is_empty() {
-        keep(db, tenant, id, number, chunk.to_vec()).await?;
-    }
-    file.digest = digest.finalize().into();
-    Ok(file)
-}
-
-async fn keep(db: &Db, tenant: &Tenant, id: Uuid, number: usize, data: Vec<u8>) -> Result<()> {
-    let own = tenant.clone();
-    let kept = move |tx: &mut Tx<'_>| file_store::keep(tx, &own, id, number, data.clone());
-    db.for_tenant(tenant).write("import_chunk", kept).await
+    let WrittenFile { bytes, sha256 } = writer.finish().await?;
+    Ok(StoredFile { bytes, lines, head, digest: sha256 })
 }
 
 /// Creates the import of a stored file, and its job if it is to start. Errors: 422 for headers, mapping and match keys.
