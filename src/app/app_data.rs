@@ -12,6 +12,7 @@ use crate::background::{JobWaker, Lifecycle, Supervisor};
 use crate::base::email::Mailer;
 use crate::base::error::Result;
 use crate::channels::inbound::receiver::InboundReceiver;
+use crate::channels::media::http::AttachmentSettings;
 use crate::channels::secrets::SecretStore;
 use crate::channels::sending::sender::SendWaker;
 use crate::channels::whatsapp::webhook::WhatsAppSecrets;
@@ -47,6 +48,7 @@ pub struct AppData {
     pub body_limits: Data<BodyLimits>,
     pub cache_settings: Data<CacheSettings>,
     pub import_settings: Data<ImportSettings>,
+    pub attachment_settings: Data<AttachmentSettings>,
     pub privacy_settings: Data<PrivacySettings>,
     pub channel_secrets: Data<SecretStore>,
     pub whatsapp_secrets: Data<WhatsAppSecrets>,
@@ -88,6 +90,7 @@ impl AppData {
                 max_bytes: config.imports.import_bytes,
                 retention_days: config.imports.import_retention_days,
             }),
+            attachment_settings: Data::new(AttachmentSettings { max_bytes: config.channels.attachment_bytes }),
             privacy_settings: Data::new(privacy_settings(config)),
             channel_secrets: Data::new(app.channel_secrets.clone()),
             whatsapp_secrets: Data::new(WhatsAppSecrets {
@@ -119,6 +122,7 @@ impl AppData {
             .app_data(self.body_limits.clone())
             .app_data(self.cache_settings.clone())
             .app_data(self.import_settings.clone())
+            .app_data(self.attachment_settings.clone())
             .app_data(self.privacy_settings.clone())
             .app_data(self.channel_secrets.clone())
             .app_data(self.whatsapp_secrets.clone())

@@ -9,7 +9,10 @@ use crate::background::{BackgroundTask, JobType, LeaseConfig, Worker, analyze_ta
 use crate::channels::conversations;
 use crate::channels::costs::late_rates::MESSAGE_COSTS;
 use crate::channels::inbound;
+use crate::channels::media;
+use crate::channels::media::fetch_task::MediaFetcher;
 use crate::channels::sending::loopback::Loopback;
+use crate::channels::sending::outbound::Adapters;
 use crate::channels::sending::sender::{SendSettings, Sender};
 use crate::channels::sending::settlement;
 use crate::channels::templates::sync_task::TemplateReader;
@@ -37,7 +40,7 @@ pub fn spawn_all(app: &AppState) {
     tasks(app).into_iter().for_each(|task| task.spawn(&app.supervisor, &app.lifecycle));
 }
 
-fn tasks(app: &AppState) -> [BackgroundTask; 22] {
+fn tasks(app: &AppState) -> [BackgroundTask; 24] {
     let (config, db) = (&app.config, || app.db.clone());
     let event_registry = EventRegistry::from_resources(&RESOURCES);
     let new_events = vec![app.event_waker.clone(), app.delivery_waker.0.clone()];
@@ -84,6 +87,8 @@ fn tasks(app: &AppState) -> [BackgroundTask; 22] {
         worker_tasks::expiry::task(db()),
         inbound::purge::task(db(), config.channels.inbound_retention_days),
         templates.task(),
+        MediaFetcher::new(db(), app.channel_directory.clone(), adapters(app)).task(),
+        media::cleanup::task(db()),
     ]
 }
 
@@ -93,6 +98,12 @@ fn sender(app: &AppState) -> Sender {
         concurrency: app.config.channels.send_concurrency,
         concurrency_per_channel: app.config.channels.send_concurrency_per_channel,
     };
-    let adapters = (Arc::new(CloudApi::new(app.graph.clone())) as _, Arc::new(Loopback::new(app.inbound.clone())) as _);
-    Sender::new(app.db.clone(), app.channel_directory.clone(), adapters, app.send_waker.clone(), settings)
+    Sender::new(app.db.clone(), app.channel_directory.clone(), adapters(app), app.send_waker.clone(), settings)
+}
+
+fn adapters(app: &AppState) -> Adapters {
+    Adapters {
+        whatsapp: Arc::new(CloudApi::new(app.graph.clone())),
+        loopback: Arc::new(Loopback::new(app.inbound.clone())),
+    }
 }

@@ -1,6 +1,7 @@
 //! The registry: every resource of the API, with the write operations, checks and HTTP operations of its own.
 
 use crate::analytics;
+use crate::channels::attachments::ATTACHMENTS;
 use crate::channels::canned_responses::CANNED_RESPONSES;
 use crate::channels::channels::CHANNELS;
 use crate::channels::conversation_context;
@@ -10,6 +11,7 @@ use crate::channels::inbound_updates::INBOUND_UPDATES;
 use crate::channels::inbox;
 use crate::channels::labels::{CONVERSATION_LABELS, LABELS};
 use crate::channels::lead_processing;
+use crate::channels::media;
 use crate::channels::message_rates::MESSAGE_RATES;
 use crate::channels::message_reactions::MESSAGE_REACTIONS;
 use crate::channels::messages::MESSAGES;
@@ -99,7 +101,12 @@ pub static MODULES: &[ResourceModule] = &[
     ResourceModule::new(&CONVERSATION_LABELS),
     ResourceModule::new(&READ_POSITIONS),
     ResourceModule::new(&CANNED_RESPONSES),
-    ResourceModule { routes: &[sending::of_messages], ..ResourceModule::new(&MESSAGES) },
+    ResourceModule { custom_create: Some(media::http::creation), ..ResourceModule::new(&ATTACHMENTS) },
+    ResourceModule {
+        routes: &[sending::of_messages, media::http::of_messages],
+        describe: &[media::http::describe],
+        ..ResourceModule::new(&MESSAGES)
+    },
     ResourceModule::new(&MESSAGE_ATTEMPTS),
     ResourceModule::new(&MESSAGE_REACTIONS),
     ResourceModule::new(&MESSAGE_RATES),

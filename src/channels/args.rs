@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use url::Url;
 
+use super::media::kinds::MAX_FILE_BYTES;
 use super::secrets::SealingKeys;
 use crate::base::options::{OptionErrors, Secret};
 
@@ -36,6 +37,9 @@ pub struct ChannelArgs {
     /// Of these, those of one channel
     #[arg(long, env = "RAPPORT_SEND_CONCURRENCY_PER_CHANNEL", default_value_t = 32)]
     pub send_concurrency_per_channel: usize,
+    /// Largest file that is uploaded to be sent, in bytes
+    #[arg(long, env = "RAPPORT_ATTACHMENT_BYTES", default_value_t = MAX_FILE_BYTES)]
+    pub attachment_bytes: u64,
     /// How long what channels delivered is kept as it came, in days
     #[arg(long, env = "RAPPORT_INBOUND_RETENTION_DAYS", default_value_t = 30)]
     pub inbound_retention_days: u32,
@@ -64,6 +68,10 @@ impl ChannelArgs {
             (1..=1000).contains(&self.send_concurrency)
                 && (1..=self.send_concurrency).contains(&self.send_concurrency_per_channel),
             "RAPPORT_SEND_CONCURRENCY must be 1 to 1000, and RAPPORT_SEND_CONCURRENCY_PER_CHANNEL at most as many",
+        );
+        errors.check(
+            (1..=MAX_FILE_BYTES).contains(&self.attachment_bytes),
+            "RAPPORT_ATTACHMENT_BYTES must be 1 to 104857600: channels take no larger files",
         );
         errors
             .check((1..=365).contains(&self.inbound_retention_days), "RAPPORT_INBOUND_RETENTION_DAYS must be 1 to 365");

@@ -151,9 +151,11 @@ pub static MESSAGES: Resource = Resource {
             messages::media_state,
             MEDIA_STATES,
             r#""pending""#,
-            "Of its file: `pending` is to be fetched, `gone` is not to be had any more, `refused` is too large or of a wrong type.",
+            "Of its file: `pending` is to be fetched, `stored` is here (`GET /messages/{id}/media`), `gone` is not to be had any more, `refused` is \
+              too large or of a wrong type; then `media.reason` says more.",
         )
         .read_only(),
+        Field::link(messages::attachment_id, "Its file, where that is kept here: `GET /messages/{id}/media` gives it.").read_only(),
         Field::text(messages::model, 100, r#""gpt-5-mini""#, "Which model wrote it, if one did.").impersonal(),
         Field::int(messages::input_tokens, 0, MAX_TOKENS, "812", "What the model read."),
         Field::int(messages::cached_tokens, 0, MAX_TOKENS, "512", "What of the input the model had cached."),
@@ -173,6 +175,7 @@ pub static MESSAGES: Resource = Resource {
         Relation::one("author_user", "users", messages::author_id, "The member who wrote it."),
         Relation::one("author_contact", "contacts", messages::author_contact_id, "Who of a group wrote it."),
         Relation::one("reply_to", "messages", messages::reply_to_id, "The message that it answers."),
+        Relation::one("attachment", "attachments", messages::attachment_id, "Its file."),
         Relation::many("reactions", "message-reactions", message_reactions::message_id, "-reacted_at", "The reactions to it."),
         Relation::many("attempts", "message-attempts", message_attempts::message_id, "-created_at", "The tries to send it, newest first."),
     ],

@@ -6,6 +6,7 @@
 //! answering a customer.
 
 pub mod args;
+pub mod attachments;
 pub mod canned_responses;
 pub mod channels;
 pub mod conversation_context;
@@ -18,6 +19,7 @@ pub mod inbox;
 pub mod labels;
 pub mod lead_processing;
 mod limits;
+pub mod media;
 pub mod message_rates;
 pub mod message_reactions;
 pub mod messages;

@@ -53,6 +53,33 @@ diesel::table! {
 }
 
 diesel::table! {
+    attachment_parts (business_id, id) {
+        business_id -> Uuid,
+        id -> Uuid,
+        attachment_id -> Uuid,
+        number -> Integer,
+        data -> Binary,
+        pending_since -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    attachments (business_id, id) {
+        business_id -> Uuid,
+        id -> Uuid,
+        file_name -> Nullable<Text>,
+        mime_type -> Text,
+        bytes -> BigInt,
+        sha256 -> Text,
+        uploaded_by -> Nullable<Uuid>,
+        expires_at -> Nullable<Timestamptz>,
+        version -> BigInt,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
     audit_entries (business_id, id) {
         business_id -> Uuid,
         id -> Uuid,
@@ -639,6 +666,20 @@ diesel::table! {
 }
 
 diesel::table! {
+    media_fetches (business_id, id) {
+        business_id -> Uuid,
+        id -> Uuid,
+        message_id -> Uuid,
+        channel_id -> Uuid,
+        due_at -> Timestamptz,
+        tries -> Integer,
+        claim -> BigInt,
+        gives_up_at -> Timestamptz,
+        error -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
     memberships (business_id, id) {
         business_id -> Uuid,
         id -> Uuid,
@@ -767,6 +808,7 @@ diesel::table! {
         cached_tokens -> Nullable<Integer>,
         latency_ms -> Nullable<Integer>,
         run_id -> Nullable<Text>,
+        attachment_id -> Nullable<Uuid>,
     }
 }
 

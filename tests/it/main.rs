@@ -50,6 +50,7 @@ mod limits;
 mod lists;
 mod locked;
 mod mail;
+mod media;
 mod merges;
 mod metrics;
 mod migrations;

@@ -58,6 +58,20 @@ fn agent_sees_only_assigned_rows_on_every_read_path() {
     };
     let (her_talk, her_message) = talk(&hers, "one", json!(her));
     let (other_talk, other_message) = talk(&other, "two", Value::Null);
+    // Files are those of visible messages, and a member's own uploads.
+    for (message, status) in [(&her_message, 200), (&other_message, 404)] {
+        let file = boss.upload("attachments", "image/png", vec![1, 2, 3]).expect(201).json;
+        let file = file["id"].as_str().expect("an id");
+        service.database.run(&format!(
+            "UPDATE messages SET attachment_id = '{file}', media_state = 'stored' WHERE id = '{message}'"
+        ));
+        amina.get(&format!("messages/{message}/media")).expect(status);
+        amina.get(&format!("attachments/{file}")).expect(404);
+    }
+    let own = amina.upload("attachments", "image/png", vec![1]).expect(201).json;
+    assert_eq!(own["uploaded_by"], json!(her));
+    assert_eq!(ids(amina, "attachments"), [own["id"].as_str().expect("an id")]);
+    assert_eq!((ids(bo, "attachments").len(), ids(boss, "attachments").len()), (0, 3));
     let her_note = boss.make("notes", json!({ "body": "Likes tea", "lead_id": hers }));
     let other_note = boss.make("notes", json!({ "body": "Likes coffee", "lead_id": other }));
     let decision = |lead: &str| boss.make("decisions", json!({ "decision": "qualify", "lead_id": lead }));

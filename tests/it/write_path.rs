@@ -9,13 +9,16 @@ use crate::support::Database;
 
 /// Tables of a business with an INSERT of their own, and the files that send it. Rows of resources that clients create are
 /// written by batches, of one row or of many; these have parts that no client sets, or no client at all.
-const OWN_INSERTS: [(&str, &[&str]); 31] = [
+const OWN_INSERTS: [(&str, &[&str]); 34] = [
     // What channels deliver, and only they.
     ("channel_secrets", &["channels/secrets/store.rs"]),
     ("contact_identities", &["channels/inbound/peers.rs"]),
     ("duplicate_proposals", &["channels/inbound/proposals.rs"]),
     ("inbound_updates", &["channels/inbound/parked.rs"]),
     ("message_reactions", &["channels/inbound/changes.rs"]),
+    ("attachments", &["channels/media/store.rs"]),
+    ("attachment_parts", &["channels/media/store.rs"]),
+    ("media_fetches", &["channels/media/fetches.rs"]),
     // What is sent, and how fast.
     ("templates", &["channels/templates/store.rs"]),
     ("template_syncs", &["channels/templates/sync.rs"]),

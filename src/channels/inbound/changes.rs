@@ -11,6 +11,7 @@ use crate::auth::Tenant;
 use crate::base::error::Result;
 use crate::channels::conversations::totals;
 use crate::channels::limits::MAX_BODY_LEN;
+use crate::channels::media::fetches;
 use crate::db::{Statement, Tx};
 use crate::resource::clean_text;
 
@@ -106,7 +107,7 @@ pub fn revoke(tx: &mut Tx<'_>, tenant: &Tenant, target: &Target, revocation: &Re
         return Ok(());
     }
     let mut sql = Statement::new(
-        "UPDATE messages SET version = version + 1, updated_at = now(), body = NULL, media = NULL, payload = NULL, media_state = NULL, \
+        "UPDATE messages SET version = version + 1, updated_at = now(), body = NULL, media = NULL, payload = NULL, media_state = NULL, attachment_id = NULL, \
          metadata = metadata - 'file_name', revoked_at = ",
     );
     sql.bind(revocation.revoked_at).sql(" WHERE revoked_at IS NULL AND business_id = ").bind(tenant.id());
@@ -132,6 +133,9 @@ pub fn complete(tx: &mut Tx<'_>, tenant: &Tenant, target: &Target, message: &Inb
         sql.bind(content.kind).sql(", body = ").bind(body(content)).sql(", media = ").bind(content.media.clone());
         sql.sql(", payload = ").bind(content.payload.clone()).sql(" WHERE business_id = ").bind(tenant.id());
         sql.sql(" AND id = ").bind(target.id).run(tx)?;
+        if content.has_file_to_fetch() {
+            fetches::enqueue(tx, tenant, target.id)?;
+        }
     }
     Ok(())
 }

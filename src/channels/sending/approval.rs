@@ -35,6 +35,8 @@ struct Draft {
     media: Option<Json>,
     #[diesel(sql_type = Nullable<Jsonb>)]
     payload: Option<Json>,
+    #[diesel(sql_type = Nullable<SqlUuid>)]
+    attachment_id: Option<Uuid>,
 }
 
 impl Draft {
@@ -47,6 +49,7 @@ impl Draft {
         // The text of a template is its own.
         content.set(messages::body, self.body.clone().filter(|_| !is_template));
         content.set(messages::media, self.media.clone());
+        content.set(messages::attachment_id, self.attachment_id);
         let mut faults = ValidationErrors::default();
         check(&content, (is_interactive, is_template), &mut faults);
         if self.kind == "text" && self.body.is_none() {
@@ -90,8 +93,9 @@ pub fn run(
 }
 
 fn find(tx: &mut Tx<'_>, tenant: &Tenant, message: Uuid) -> Result<Draft> {
-    let mut sql =
-        Statement::new("SELECT t.conversation_id, t.status, t.kind, t.body, t.media, t.payload FROM messages AS t");
+    let mut sql = Statement::new(
+        "SELECT t.conversation_id, t.status, t.kind, t.body, t.media, t.payload, t.attachment_id FROM messages AS t",
+    );
     sql.append(select::tenant_predicate(&MESSAGES, tenant)).sql(" AND t.deleted_at IS NULL AND t.id = ").bind(message);
     sql.first(tx)?.ok_or_else(|| crud::not_found(&MESSAGES))
 }

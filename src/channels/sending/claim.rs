@@ -70,6 +70,15 @@ pub struct ClaimedAttempt {
     address: String,
     #[diesel(sql_type = Bool)]
     is_group: bool,
+    /// The file that it carries and is stored here.
+    #[diesel(sql_type = Nullable<SqlUuid>)]
+    pub attachment_id: Option<Uuid>,
+    #[diesel(sql_type = Nullable<Text>)]
+    pub mime_type: Option<String>,
+    #[diesel(sql_type = Nullable<Text>)]
+    pub file_name: Option<String>,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    pub bytes: Option<i64>,
 }
 
 impl ClaimedAttempt {
@@ -90,6 +99,7 @@ impl ClaimedAttempt {
                 body: self.body.clone(),
                 media: self.media.clone(),
                 payload: self.payload.clone(),
+                uploaded: None,
             },
         };
         let reply_to = self.reply_to.clone().filter(|_| !self.is_reaction());
@@ -302,6 +312,14 @@ fn take(tx: &mut Tx<'_>, taken: &[&Candidate]) -> Result<Vec<ClaimedAttempt>> {
     Ok(sql.load(tx)?)
 }
 
+/// Begins a claim's time anew. Returns whether this process has the attempt still. Queries: one.
+pub fn renew(tx: &mut Tx<'_>, attempt: &ClaimedAttempt) -> Result<bool> {
+    let mut sql = Statement::new("UPDATE message_attempts SET due_at = clock_timestamp() + ");
+    sql.number(LEASE_SECONDS).sql(" * interval '1 second' WHERE state = 'sending' AND business_id = ");
+    sql.bind(attempt.business_id).sql(" AND id = ").bind(attempt.id).sql(" AND claim = ").bind(attempt.claim);
+    Ok(sql.run(tx)? == 1)
+}
+
 /// Selects the attempts `taken` with what they hand over.
 fn contents() -> Statement {
     Statement::new(
@@ -310,10 +328,12 @@ fn contents() -> Statement {
          m.author, m.kind, m.body, m.media, m.payload, m.external_id AS target, (SELECT r.emoji FROM message_reactions r \
              WHERE r.business_id = a.business_id AND r.message_id = a.message_id AND r.reactor = 'business' AND r.deleted_at IS NULL) AS emoji, \
          (SELECT o.external_id FROM messages o WHERE o.business_id = a.business_id AND o.id = m.reply_to_id) AS reply_to, \
-         v.address, EXISTS (SELECT FROM contact_identities i WHERE i.business_id = a.business_id AND i.peer_id = v.peer_id AND i.kind = 'group') AS is_group \
+         v.address, EXISTS (SELECT FROM contact_identities i WHERE i.business_id = a.business_id AND i.peer_id = v.peer_id AND i.kind = 'group') AS is_group, \
+         CASE WHEN a.purpose = 'message' THEN f.id END AS attachment_id, f.mime_type, f.file_name, f.bytes \
          FROM taken a JOIN messages m ON m.business_id = a.business_id AND m.id = a.message_id \
          JOIN conversations v ON v.business_id = a.business_id AND v.id = a.conversation_id \
-         JOIN channels c ON c.business_id = a.business_id AND c.id = a.channel_id ORDER BY a.place",
+         JOIN channels c ON c.business_id = a.business_id AND c.id = a.channel_id \
+         LEFT JOIN attachments f ON f.business_id = a.business_id AND f.id = m.attachment_id ORDER BY a.place",
     )
 }
 

@@ -8,6 +8,7 @@ use diesel::sql_types::{Bool, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use serde_json::{Map, Value as Json, json};
 use uuid::Uuid;
 
+use super::attached_file;
 use super::attempts::{self, Purpose};
 use super::dto::{
     Emoji, IsDraft, MessageId, ReactionRequest, SENDABLE, TemplateLanguage, TemplateName, TemplateRequest,
@@ -21,6 +22,7 @@ use crate::channels::conversations::CONVERSATIONS;
 use crate::channels::inbound::changes;
 use crate::channels::inbound::update::{Direction, Peer, Reaction};
 use crate::channels::limits::{MAX_BODY_LEN, MAX_CAPTION_LEN, MAX_TEXT_LEN, MAX_URL_LEN};
+use crate::channels::media::kinds::FILE_KINDS;
 use crate::channels::messages::{MESSAGES, MessageRow};
 use crate::channels::templates::prepare::prepare;
 use crate::channels::unsaid::DRAFT;
@@ -31,9 +33,6 @@ use crate::resource::body::{self, JsonObject, ValidationErrors};
 use crate::resource::http::API;
 use crate::resource::list_query::Projection;
 use crate::resource::{Changeset, crud, select};
-
-/// Kinds whose file the channel fetches.
-const FILES: [&str; 5] = ["image", "audio", "video", "document", "sticker"];
 
 /// What is to be sent.
 enum Content {
@@ -85,6 +84,7 @@ impl Composition {
             Err(error) => return faults.and(Err(error)),
         };
         change.set_default(messages::kind, "text");
+        attached_file::read(&mut change, &mut faults);
         check(&change, (payload.is_some(), template.is_some()), &mut faults);
         faults.into_result()?;
         if let Some(payload) = payload {
@@ -115,6 +115,7 @@ impl Composition {
                 }
                 let mut change = change.clone();
                 change.set(messages::conversation_id, conversation);
+                attached_file::attach(tx, tenant, &mut change)?;
                 if let Some(template) = &self.template {
                     fill(tx, tenant, channel, template, &mut change)?;
                 }
@@ -150,24 +151,28 @@ pub fn check(change: &Changeset, (is_interactive, is_template): (bool, bool), fa
     let body = change.text(messages::body);
     let media = change.get(messages::media).map(SqlValue::to_json).filter(Json::is_object);
     let url = media.as_ref().map(|media| &media["url"]);
-    if FILES.contains(&kind) {
+    if FILE_KINDS.contains(&kind) {
         let is_url = |url: &Json| {
             url.as_str().is_some_and(|url| url.starts_with("https://") && url.chars().count() <= MAX_URL_LEN)
         };
-        if !url.is_some_and(is_url) {
-            let detail = format!("A message of `{kind}` has `media` with a `url` that begins with https://.");
+        let is_stored = change.get(messages::attachment_id).is_some_and(|id| !id.is_null());
+        if !is_stored && !url.is_some_and(is_url) && media.as_ref().is_none_or(|media| media["attachment_id"].is_null())
+        {
+            let detail = format!(
+                "A message of `{kind}` has `media` with the `attachment_id` of an upload, or a `url` that begins with https://."
+            );
             faults.at("/media/url".into(), "required", detail);
         }
     } else if media.is_some() {
         let detail = format!(
             "Files belong to messages of {}. Name the `kind`.",
-            FILES.map(|kind| format!("`{kind}`")).join(", ")
+            FILE_KINDS.map(|kind| format!("`{kind}`")).join(", ")
         );
         faults.field("media", "not_allowed", detail);
     }
     match kind {
         "text" | "interactive" | "template" => {}
-        _ if FILES.contains(&kind) => {}
+        _ if FILE_KINDS.contains(&kind) => {}
         _ => {
             let detail = "What can be sent is `text`, `interactive`, `template`, a file, or a `reaction`.";
             faults.field("kind", "not_allowed", detail);

@@ -83,8 +83,8 @@ pub struct SendMessageRequest;
 
 impl PartialSchema for SendMessageRequest {
     fn schema() -> RefOr<Schema> {
-        let about = "A message to the customer. `kind` may be left out: it follows from what is given. Files are fetched by the channel from \
-                     the `url` of `media`.";
+        let about = "A message to the customer. `kind` may be left out: it follows from what is given. A file is the \
+                     `attachment_id` of an upload (`POST /attachments`) in `media`, or a `url` that the channel fetches.";
         let id = |about: &str| openapi::value(FieldType::Uuid, about, r#""01939d5e-6f3a-7b21-9c4e-3f8a1d2b5c71""#);
         let message = openapi::creation(&MESSAGES, |name| SENDABLE.contains(&name))
             .description(Some(about))

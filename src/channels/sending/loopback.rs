@@ -1,25 +1,32 @@
 //! The adapter of loopback channels: takes every message, and answers like a customer, so that a front end sees conversations happen
 //! without an account anywhere. What it says is delivered as WhatsApp delivers, and applied by the same code.
 //!
-//! It answers people only, not programs. Some texts make it behave: `/fail 131026` fails with that code, `/silent` gets no answer.
+//! It answers people only, not programs. Some texts make it behave: `/fail 131026` fails with that code, `/silent` gets no answer, `/photo` gets a
+//! picture.
 
 use std::sync::Arc;
 
 use actix_web::web::Bytes;
 use chrono::Utc;
-use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
+use futures_util::{FutureExt, StreamExt, stream};
 use serde_json::{Value as Json, json};
 use uuid::Uuid;
 
 use super::outbound::{ChannelAdapter, Outbound, OutboundContent, Recipient, Refusal, SendOutcome};
 use crate::channels::directory::{ConnectedChannel, loopback_number};
 use crate::channels::inbound::receiver::InboundReceiver;
+use crate::channels::media::fetch::{FetchFailure, FetchedFile};
+use crate::channels::media::send_file::StoredFile;
 
 /// How long the customer takes to answer, in seconds.
 const ANSWERS_AFTER: u32 = 1;
 /// The code of a failure that names none: the message cannot be delivered to its recipient.
 const UNDELIVERABLE: i64 = 131_026;
+/// What the customer sends when they are asked for a picture.
+const PHOTO: &[u8] = include_bytes!("loopback_photo.png");
+/// The id of that picture.
+const PHOTO_ID: &str = "loopback-photo";
 /// Longest part of a text that an answer repeats, in characters.
 const MAX_REPEATED_LEN: usize = 60;
 
@@ -62,6 +69,31 @@ impl ChannelAdapter for Loopback {
         _: bool,
     ) -> LocalBoxFuture<'a, Result<(), String>> {
         std::future::ready(Ok(())).boxed_local()
+    }
+
+    fn upload<'a>(
+        &'a self,
+        _: &'a Arc<ConnectedChannel>,
+        file: &'a StoredFile,
+    ) -> LocalBoxFuture<'a, Result<String, SendOutcome>> {
+        std::future::ready(Ok(format!("loopback.{}", file.attachment.simple()))).boxed_local()
+    }
+
+    fn fetch_media<'a>(
+        &'a self,
+        _: &'a Arc<ConnectedChannel>,
+        media_id: &'a str,
+    ) -> LocalBoxFuture<'a, Result<FetchedFile, FetchFailure>> {
+        let found = match media_id {
+            PHOTO_ID => Ok(FetchedFile {
+                mime_type: Some("image/png".to_owned()),
+                sha256: None,
+                bytes: Some(PHOTO.len() as u64),
+                pieces: stream::iter([Ok(Bytes::from_static(PHOTO))]).boxed_local(),
+            }),
+            _ => Err(FetchFailure::Gone("A loopback has no such file.".to_owned())),
+        };
+        std::future::ready(found).boxed_local()
     }
 }
 
@@ -132,6 +164,9 @@ fn reply(kind: &str, text: &str, payload: &Json) -> Json {
         return json!({ "type": "interactive", "interactive": interactive });
     }
     match kind {
+        "text" if text == "/photo" => {
+            json!({ "type": "image", "image": { "id": PHOTO_ID, "mime_type": "image/png", "caption": "This is it." } })
+        }
         "text" if text.ends_with('?') => say("Yes, that works for me.".to_owned()),
         "text" => {
             let repeated: String = text.chars().take(MAX_REPEATED_LEN).collect();
@@ -156,6 +191,7 @@ mod tests {
                 body: Some(text.into()),
                 media: None,
                 payload: Some(payload),
+                uploaded: None,
             },
             reply_to: None,
         }
@@ -169,6 +205,7 @@ mod tests {
         let failed = said("/fail 131047", Json::Null);
         assert_eq!((&failed["messages"], &failed["statuses"][0]["errors"][0]["code"]), (&Json::Null, &json!(131_047)));
         assert_eq!(said("/silent", Json::Null)["statuses"].as_array().map(Vec::len), Some(2));
+        assert_eq!(said("/photo", Json::Null)["messages"][0]["image"]["id"], PHOTO_ID);
         let buttons = json!({ "type": "buttons", "buttons": [{ "id": "yes", "title": "Yes" }] });
         assert_eq!(said("Well?", buttons)["messages"][0]["interactive"]["button_reply"]["id"], "yes");
     }

@@ -1,10 +1,11 @@
-//! Sending. `http` takes a message (its `dto`), `compose` writes it with its attempt (`attempts`), `retry` queues another one, and `approval` that of a draft. The task
+//! Sending. `http` takes a message (its `dto`), `compose` writes it with its attempt (`attempts`) and its `attached_file`, `retry` queues another one, and `approval` that of a draft. The task
 //! `sender` claims (`claim`) what is due as fast as channels take it (`pace`), hands it to an adapter (`outbound`: WhatsApp's Cloud API, or
 //! the `loopback`), and records what came of it (`record`, `failures`, `pause`). `settle` applies what statuses say of attempts; the task `settlement` gives up what none has settled, and `removal` what a deleted channel leaves.
 //!
 //! What may have reached a channel is never sent again by itself, and never lost.
 
 mod approval;
+mod attached_file;
 pub mod attempts;
 mod claim;
 mod compose;

@@ -6,7 +6,10 @@ use futures_util::future::LocalBoxFuture;
 use serde_json::Value as Json;
 use uuid::Uuid;
 
+use crate::channels::channels::LOOPBACK;
 use crate::channels::directory::ConnectedChannel;
+use crate::channels::media::fetch::{FetchFailure, FetchedFile};
+use crate::channels::media::send_file::StoredFile;
 use crate::channels::whatsapp::error_codes::ErrorPolicy;
 
 /// Who a message goes to.
@@ -54,8 +57,8 @@ pub struct Outbound {
 /// What a message says.
 #[derive(Clone, Debug)]
 pub enum OutboundContent {
-    /// A row of messages: its kind, text, file, and what a program reads of it.
-    Message { kind: String, body: Option<String>, media: Option<Json>, payload: Option<Json> },
+    /// A row of messages: its kind, text, file, what a program reads of it, and the channel's id of the file where that was uploaded.
+    Message { kind: String, body: Option<String>, media: Option<Json>, payload: Option<Json>, uploaded: Option<String> },
     /// An emoji on the message with the channel's id `target`; none: it is taken back.
     Reaction { target: String, emoji: Option<String> },
 }
@@ -101,6 +104,35 @@ pub trait ChannelAdapter: Send + Sync {
         external_id: &'a str,
         is_typing: bool,
     ) -> LocalBoxFuture<'a, Result<(), String>>;
+
+    /// Hands over a file that a message will name, and returns its id on the channel. It may be repeated. Errors: as those of a message that
+    /// did not reach the channel.
+    fn upload<'a>(
+        &'a self,
+        channel: &'a Arc<ConnectedChannel>,
+        file: &'a StoredFile,
+    ) -> LocalBoxFuture<'a, Result<String, SendOutcome>>;
+
+    /// Begins to fetch a file that a customer sent.
+    fn fetch_media<'a>(
+        &'a self,
+        channel: &'a Arc<ConnectedChannel>,
+        media_id: &'a str,
+    ) -> LocalBoxFuture<'a, Result<FetchedFile, FetchFailure>>;
+}
+
+/// The adapters of a process.
+#[derive(Clone)]
+pub struct Adapters {
+    pub whatsapp: Arc<dyn ChannelAdapter>,
+    pub loopback: Arc<dyn ChannelAdapter>,
+}
+
+impl Adapters {
+    /// Returns the adapter of a kind of channel.
+    pub fn of(&self, kind: &str) -> &Arc<dyn ChannelAdapter> {
+        if kind == LOOPBACK { &self.loopback } else { &self.whatsapp }
+    }
 }
 
 #[cfg(test)]

@@ -3,15 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::claim::{ClaimedAttempt, Claims, claim};
-use super::outbound::{ChannelAdapter, Refusal, SendOutcome};
+use super::claim::{self, ClaimedAttempt, Claims};
+use super::outbound::{Adapters, OutboundContent, Refusal, SendOutcome};
 use super::record;
 use crate::auth::Tenant;
 use crate::background::{BackgroundTask, LogLimiter, Slot, Slots, TaskOutcome, Waker, detach};
-use crate::base::error::Result;
-use crate::channels::channels::LOOPBACK;
+use crate::base::error::{Error, Result};
 use crate::channels::directory::{ChannelDirectory, ChannelKey};
-use crate::db::Db;
+use crate::channels::media::send_file::StoredFile;
+use crate::db::{Db, Tx};
 
 /// Longest pause of the task while a channel is at its limit.
 const MAX_PAUSE: Duration = Duration::from_millis(500);
@@ -31,8 +31,7 @@ pub struct SendSettings {
 pub struct Sender {
     db: Db,
     directory: Arc<ChannelDirectory>,
-    whatsapp: Arc<dyn ChannelAdapter>,
-    loopback: Arc<dyn ChannelAdapter>,
+    adapters: Adapters,
     waker: SendWaker,
     /// Messages that are being handed over.
     slots: Arc<Slots>,
@@ -42,12 +41,12 @@ impl Sender {
     pub fn new(
         db: Db,
         directory: Arc<ChannelDirectory>,
-        (whatsapp, loopback): (Arc<dyn ChannelAdapter>, Arc<dyn ChannelAdapter>),
+        adapters: Adapters,
         waker: SendWaker,
         settings: SendSettings,
     ) -> Self {
         let slots = Arc::new(Slots::new(settings.concurrency, settings.concurrency_per_channel));
-        Self { db, directory, whatsapp, loopback, waker, slots }
+        Self { db, directory, adapters, waker, slots }
     }
 
     /// The task that sends.
@@ -67,7 +66,7 @@ impl Sender {
             return Ok(TaskOutcome::Rest);
         }
         let slots = self.slots.clone();
-        let claimed = self.db.unscoped().write("sending_claim", move |tx| claim(tx, free, &slots)).await?;
+        let claimed = self.db.unscoped().write("sending_claim", move |tx| claim::claim(tx, free, &slots)).await?;
         let Claims { attempts, next_in } = claimed;
         let is_idle = attempts.is_empty();
         for attempt in attempts {
@@ -87,7 +86,9 @@ impl Sender {
     }
 
     async fn send(self: Arc<Self>, attempt: ClaimedAttempt, slot: Slot) {
-        let outcome = self.hand_over(&attempt).await;
+        let outcome = match self.hand_over(&attempt).await {
+            Ok(outcome) | Err(outcome) => outcome,
+        };
         let (message, channel) = (attempt.message_id, attempt.channel_id);
         tracing::debug!(%message, %channel, ?outcome, "sent");
         let tenant = Tenant::for_channel(attempt.business_id);
@@ -108,24 +109,37 @@ impl Sender {
         self.waker.0.wake();
     }
 
-    async fn hand_over(&self, attempt: &ClaimedAttempt) -> SendOutcome {
-        let outbound = match attempt.outbound() {
-            Ok(outbound) => outbound,
-            Err(title) => {
-                let code = serde_json::Value::Null;
-                return SendOutcome::Refused(Refusal { code, title, details: None });
-            }
-        };
+    /// Hands a message over, its file before it. Errors: it did not come to handing it over.
+    async fn hand_over(&self, attempt: &ClaimedAttempt) -> std::result::Result<SendOutcome, SendOutcome> {
+        let refused =
+            |title: String| SendOutcome::Refused(Refusal { code: serde_json::Value::Null, title, details: None });
+        let not_sent = |error: Error| SendOutcome::NotSent(error.to_string());
+        let mut outbound = attempt.outbound().map_err(refused)?;
         let key = ChannelKey::Channel { business: attempt.business_id, id: attempt.channel_id };
-        let channel = match self.directory.find_anew(&key).await {
-            Ok(Some(channel)) => channel,
-            Ok(None) => {
-                let (code, title) = (serde_json::Value::Null, "Its channel was deleted.".to_owned());
-                return SendOutcome::Refused(Refusal { code, title, details: None });
+        let channel = self.directory.find_anew(&key).await.map_err(not_sent)?;
+        let channel = channel.ok_or_else(|| refused("Its channel was deleted.".to_owned()))?;
+        let adapter = self.adapters.of(&attempt.channel_kind);
+        if let (Some(file), OutboundContent::Message { uploaded, .. }) = (self.file(attempt), &mut outbound.content) {
+            *uploaded = Some(adapter.upload(&channel, &file).await?);
+            // The upload may have taken most of the claim's time.
+            let (tenant, own) = (Tenant::for_channel(attempt.business_id), attempt.clone());
+            let renew = move |tx: &mut Tx<'_>| claim::renew(tx, &own);
+            if !self.db.for_tenant(&tenant).write("sending_renew", renew).await.map_err(not_sent)? {
+                return Err(SendOutcome::NotSent("Its file took too long.".to_owned()));
             }
-            Err(error) => return SendOutcome::NotSent(error.to_string()),
-        };
-        let adapter = if attempt.channel_kind == LOOPBACK { &self.loopback } else { &self.whatsapp };
-        adapter.send(&channel, &outbound).await
+        }
+        Ok(adapter.send(&channel, &outbound).await)
+    }
+
+    /// The file of a message that has one here.
+    fn file(&self, attempt: &ClaimedAttempt) -> Option<StoredFile> {
+        Some(StoredFile {
+            db: self.db.clone(),
+            tenant: Tenant::for_channel(attempt.business_id),
+            attachment: attempt.attachment_id?,
+            mime_type: attempt.mime_type.clone()?,
+            file_name: attempt.file_name.clone(),
+            bytes: attempt.bytes?.unsigned_abs(),
+        })
     }
 }

@@ -11,12 +11,12 @@ use serde_json::{Map, Value as Json, json};
 use uuid::Uuid;
 
 use super::graph::{GraphClient, GraphError};
-use crate::base::options::Secret;
+use super::media;
+use super::phone_endpoint::phone_endpoint;
 use crate::channels::directory::ConnectedChannel;
-use crate::channels::sending::outbound::{ChannelAdapter, Outbound, OutboundContent, Recipient, Refusal, SendOutcome};
-
-/// The code of an access token that does not count (any more).
-const TOKEN_INVALID: i64 = 190;
+use crate::channels::media::fetch::{FetchFailure, FetchedFile};
+use crate::channels::media::send_file::StoredFile;
+use crate::channels::sending::outbound::{ChannelAdapter, Outbound, OutboundContent, Recipient, SendOutcome};
 
 pub struct CloudApi {
     graph: GraphClient,
@@ -28,8 +28,8 @@ impl CloudApi {
     }
 
     async fn hand_over(&self, channel: &ConnectedChannel, message: &Outbound) -> SendOutcome {
-        let (path, token) = match door(channel) {
-            Ok(door) => door,
+        let (path, token) = match phone_endpoint(channel, "messages") {
+            Ok(endpoint) => endpoint,
             Err(refusal) => return SendOutcome::Refused(refusal),
         };
         match self.graph.post(&path, token, &compose(message)).await {
@@ -53,6 +53,22 @@ impl ChannelAdapter for CloudApi {
         self.hand_over(channel, message).boxed_local()
     }
 
+    fn upload<'a>(
+        &'a self,
+        channel: &'a Arc<ConnectedChannel>,
+        file: &'a StoredFile,
+    ) -> LocalBoxFuture<'a, Result<String, SendOutcome>> {
+        media::upload(&self.graph, channel, file).boxed_local()
+    }
+
+    fn fetch_media<'a>(
+        &'a self,
+        channel: &'a Arc<ConnectedChannel>,
+        media_id: &'a str,
+    ) -> LocalBoxFuture<'a, Result<FetchedFile, FetchFailure>> {
+        media::fetch(&self.graph, channel, media_id).boxed_local()
+    }
+
     fn mark_read<'a>(
         &'a self,
         channel: &'a Arc<ConnectedChannel>,
@@ -60,7 +76,7 @@ impl ChannelAdapter for CloudApi {
         is_typing: bool,
     ) -> LocalBoxFuture<'a, Result<(), String>> {
         async move {
-            let (path, token) = door(channel).map_err(|refusal| refusal.title)?;
+            let (path, token) = phone_endpoint(channel, "messages").map_err(|refusal| refusal.title)?;
             let mut body = json!({ "messaging_product": "whatsapp", "status": "read", "message_id": external_id });
             if is_typing {
                 body["typing_indicator"] = json!({ "type": "text" });
@@ -69,18 +85,6 @@ impl ChannelAdapter for CloudApi {
         }
         .boxed_local()
     }
-}
-
-/// Where a channel's messages are posted, and the token that opens it. Errors: it has none.
-fn door(channel: &ConnectedChannel) -> Result<(String, &Secret), Refusal> {
-    let lacking = |what: &str| Refusal {
-        code: Json::from(TOKEN_INVALID),
-        title: format!("The channel has no {what}."),
-        details: Some("Add it with POST /channels/{id}/secrets.".to_owned()),
-    };
-    let token = channel.access_token.as_ref().ok_or_else(|| lacking("access token"))?;
-    let number = channel.phone_number_id.as_ref().ok_or_else(|| lacking("phone number"))?;
-    Ok((format!("{number}/messages"), token))
 }
 
 /// Writes `biz_opaque_callback_data`.
@@ -118,9 +122,14 @@ fn compose(message: &Outbound) -> Json {
             put("type", json!("reaction"));
             put("reaction", json!({ "message_id": target, "emoji": emoji.as_deref().unwrap_or_default() }));
         }
-        OutboundContent::Message { kind, body, media, payload } => {
+        OutboundContent::Message { kind, body, media, payload, uploaded } => {
             put("type", json!(kind));
-            put(kind, content(kind, body.as_deref(), media.as_ref(), payload.as_ref()));
+            let mut content = content(kind, body.as_deref(), media.as_ref(), payload.as_ref());
+            if let (Some(id), Some(members)) = (uploaded, content.as_object_mut()) {
+                members.remove("link");
+                members.insert("id".to_owned(), json!(id));
+            }
+            put(kind, content);
         }
     }
     if let Some(answered) = &message.reply_to {
@@ -195,7 +204,8 @@ mod tests {
     fn message(kind: &str, body: Option<&str>, media: Json, payload: Json) -> Json {
         let some = |value: Json| Some(value).filter(|value| !value.is_null());
         let (kind, body) = (kind.to_owned(), body.map(str::to_owned));
-        let content = OutboundContent::Message { kind, body, media: some(media), payload: some(payload) };
+        let content =
+            OutboundContent::Message { kind, body, media: some(media), payload: some(payload), uploaded: None };
         compose(&outbound(content, Recipient::Number("491511".into())))
     }
 
@@ -226,6 +236,15 @@ mod tests {
         assert_eq!(document["document"], expected);
         let audio = message("audio", Some("not shown"), media, Json::Null);
         assert_eq!(audio["audio"], json!({ "link": "https://files.example/1" }));
+        let uploaded = OutboundContent::Message {
+            kind: "document".into(),
+            body: None,
+            media: Some(json!({ "file_name": "Offer.pdf" })),
+            payload: None,
+            uploaded: Some("42".into()),
+        };
+        let uploaded = compose(&outbound(uploaded, Recipient::Number("491511".into())));
+        assert_eq!(uploaded["document"], json!({ "id": "42", "filename": "Offer.pdf" }));
     }
 
     #[test]

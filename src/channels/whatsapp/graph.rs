@@ -4,7 +4,11 @@
 use std::error::Error as StdError;
 use std::time::Duration;
 
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt, future, stream};
+use reqwest::multipart::{Form, Part};
 use serde_json::Value as Json;
+use tokio::sync::mpsc;
 use url::Url;
 
 use super::lenient_json;
@@ -15,6 +19,10 @@ use crate::channels::sending::outbound::Refusal;
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// How long connecting may take: then nothing was sent.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the upload of a file may take: less than the claim of its message lasts.
+const UPLOAD_TIMEOUT: Duration = Duration::from_secs(40);
+/// How long a file may take to come.
+const DOWNLOAD_TIMEOUT: Duration = Duration::from_secs(240);
 /// Longest answer that is read, in bytes: a page of templates has some 200 KiB.
 const MAX_ANSWER_BYTES: usize = 4 * 1024 * 1024;
 /// Longest text of an answer that is no JSON, in characters, as it is shown to people.
@@ -78,6 +86,61 @@ impl GraphClient {
         let url = format!("{}/{path}", self.base);
         let url = Url::parse_with_params(&url, query).map_err(|error| GraphError::NotSent(error.to_string()))?;
         self.ask(self.http.get(url), token).await
+    }
+
+    /// Posts a file as a form to `path` below the base: its media type, name and length in bytes, and its content.
+    pub async fn upload(
+        &self,
+        path: &str,
+        token: &Secret,
+        (mime_type, name, bytes): (&str, String, u64),
+        content: impl Stream<Item = std::io::Result<Bytes>> + 'static,
+    ) -> Result<Json, GraphError> {
+        // What reads the file stays on this thread; the request takes it from a channel.
+        let (send, mut receive) = mpsc::channel(1);
+        let reading = async move {
+            let mut content = Box::pin(content);
+            while let Some(piece) = content.next().await {
+                if send.send(piece).await.is_err() {
+                    return;
+                }
+            }
+        };
+        let part = Part::stream_with_length(
+            reqwest::Body::wrap_stream(stream::poll_fn(move |context| receive.poll_recv(context))),
+            bytes,
+        )
+        .file_name(name);
+        let part = part.mime_str(mime_type).map_err(|error| GraphError::NotSent(error.to_string()))?;
+        let form =
+            Form::new().text("messaging_product", "whatsapp").text("type", mime_type.to_owned()).part("file", part);
+        let request = self.http.post(format!("{}/{path}", self.base)).multipart(form).timeout(UPLOAD_TIMEOUT);
+        let (answer, ()) = future::join(self.ask(request, token), reading).await;
+        answer
+    }
+
+    /// Begins to get a file from an address that Meta gave. Errors: it is no address that the token may be shown to.
+    pub async fn download(&self, url: &str, token: &Secret) -> Result<reqwest::Response, GraphError> {
+        let url = Url::parse(url).map_err(|error| GraphError::Unknown(error.to_string()))?;
+        // Of a test the base is http, too.
+        if url.scheme() != "https" && !self.base.starts_with("http://") {
+            return Err(GraphError::Unknown("The address of the file does not begin with https://.".to_owned()));
+        }
+        let request = self.http.get(url).bearer_auth(token.expose()).timeout(DOWNLOAD_TIMEOUT);
+        let answer = request.send().await.map_err(|error| failure(&error))?;
+        match answer.status() {
+            status if status.is_success() => Ok(answer),
+            // The address lives for minutes only: another one is asked for.
+            status => Err(GraphError::Unknown(format!("The file's address answered {status}."))),
+        }
+    }
+
+    /// The next piece of a file; `None` at its end. Errors: why the rest does not come.
+    pub async fn next_piece(answer: &mut reqwest::Response) -> Result<Option<Bytes>, String> {
+        match tokio::time::timeout(TIMEOUT, answer.chunk()).await {
+            Ok(piece) => piece.map_err(|error| why(&error)),
+            Err(_) => Err(format!("Nothing more came within {} s.", TIMEOUT.as_secs())),
+        }
     }
 
     /// Sends a request. What Meta says of a token that it does not know may repeat it, and is shown to people and logged: it is masked.

@@ -1,4 +1,4 @@
-//! WhatsApp's Cloud API. `cloud_api` hands messages to it through the HTTP client `graph`; `error_codes` says what its errors mean. `webhook` receives what it delivers, signed as `signature` verifies. `webhook_body` takes a body apart, and
+//! WhatsApp's Cloud API. `cloud_api` hands messages to it through the HTTP client `graph`; `media` uploads and fetches files; what belongs to a number is posted at its `phone_endpoint`. `error_codes` says what its errors mean. `webhook` receives what it delivers, signed as `signature` verifies. `webhook_body` takes a body apart, and
 //! `webhook_item` reads each item (its `content`, the `webhook_peer`, what a `webhook_template` tells, JSON members by `webhook_members`) into what any channel reports.
 //! `lenient_json` parses what PostgreSQL could not store, `safe_file_name` makes names of files harmless.
 
@@ -7,6 +7,8 @@ pub mod content;
 pub mod error_codes;
 pub mod graph;
 pub mod lenient_json;
+mod media;
+mod phone_endpoint;
 pub mod safe_file_name;
 pub mod signature;
 pub mod webhook;

@@ -100,8 +100,10 @@ fn emptied(resource: &Resource) -> Statement {
         };
     }
     match resource.plural {
-        // Written by channels, with what the person sent.
-        "messages" => sql.sql(", payload = NULL, error = NULL, edited_by = NULL"),
+        // Written by channels, with what the person sent. The file goes with the last message that has it.
+        "messages" => {
+            sql.sql(", payload = NULL, error = NULL, edited_by = NULL, attachment_id = NULL, media_state = NULL")
+        }
         "contacts" => sql.sql(", deleted_at = coalesce(deleted_at, now())"),
         // Erased conversations share one address, which only closed ones can.
         "conversations" => sql.sql(", status = 'closed', unread_count = 0, window_expires_at = NULL"),

@@ -176,6 +176,11 @@ SELECT pg_temp.business_id(i), pg_temp.row_id(22, i), (ARRAY['contacts', 'compan
     (ARRAY['ready', 'tried', 'imported', 'reverted'])[1 + i / 20 % 4], 'user', pg_temp.other(1, i, 50), pg_temp.born(i, 10000)
 FROM generate_series(0, 9999) AS i
 
+-- table: attachments
+INSERT INTO attachments (business_id, id, file_name, mime_type, bytes, sha256, uploaded_by, created_at)
+SELECT pg_temp.business_id(i), pg_temp.row_id(45, i), 'file' || i, 'image/jpeg', 1000, repeat('0', 64), pg_temp.other(1, i, 50), pg_temp.born(i, 10000)
+FROM generate_series(0, 9999) AS i
+
 -- table: messages
 INSERT INTO messages (business_id, id, conversation_id, direction, author, author_id, kind, body, external_id, status, sent_at, created_at, updated_at, deleted_at)
 SELECT pg_temp.business_id(i), pg_temp.row_id(14, i), pg_temp.other(8, i, 1000), CASE WHEN i / 20 % 2 = 0 THEN 'inbound' ELSE 'outbound' END, (ARRAY['contact', 'user', 'contact', 'ai'])[1 + i / 20 % 4],

@@ -8,7 +8,7 @@ use rapport::resource::{Cardinality, Field, FieldType, Resource};
 const ROWS: u32 = 10_000;
 
 /// The numbers that begin the ids of tables which `data.sql` fills or refers to, and how many times twenty rows they have.
-const NUMBERS: [(&str, u32, u32); 24] = [
+const NUMBERS: [(&str, u32, u32); 25] = [
     ("labels", 26, 500),
     ("conversation_labels", 27, 500),
     ("read_positions", 28, 500),
@@ -33,6 +33,7 @@ const NUMBERS: [(&str, u32, u32); 24] = [
     ("message_attempts", 40, 500),
     ("worker_tasks", 41, 1000),
     ("templates", 44, 500),
+    ("attachments", 45, 500),
 ];
 
 /// The first number for the ids of other tables.

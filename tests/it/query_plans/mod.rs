@@ -27,8 +27,12 @@ use questions::Question;
 const MERGED_TAIL: &str = " Merge Append Index Scan:audit_log_created_at_idx";
 
 /// Indexes that no read of the API uses, with the reason.
-const FOR_WRITES: [(&str, &str); 50] = [
+const FOR_WRITES: [(&str, &str); 54] = [
     ("conversations_snoozed_until_idx", "those whose time has come are woken by it"),
+    ("attachments_expires_at_idx", "uploads that nobody used are cleared away"),
+    ("attachment_parts_pending_since_idx", "what broke off is cleared away"),
+    ("media_fetches_channel_id_idx", "files that are due are claimed by it"),
+    ("media_fetches_gives_up_at_idx", "files that channels have forgotten are given up"),
     ("worker_tasks_lease_until_idx", "leases that end for good are found by it"),
     ("worker_tasks_ended_at_idx", "tasks that ended long ago are cleared away"),
     ("conversations_peer_id_idx", "what a channel delivers of the past goes on in a closed conversation"),

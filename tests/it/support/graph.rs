@@ -16,7 +16,10 @@ pub struct GraphCall {
     pub at: Instant,
     pub path: String,
     pub headers: BTreeMap<String, String>,
+    /// As JSON.
     pub body: Value,
+    /// As it came: of an upload, a form.
+    pub raw: Vec<u8>,
 }
 
 impl GraphCall {
@@ -41,6 +44,8 @@ pub enum Reply {
     Accepted(String),
     /// A status, and a body.
     Answer(u16, String),
+    /// A file.
+    File(Vec<u8>),
     /// The connection is closed once the request was read.
     Drop,
 }
@@ -138,30 +143,31 @@ fn serve(stream: TcpStream, kept: &Mutex<Vec<GraphCall>>, reply: &Arc<Answering>
         if reader.read_exact(&mut body).is_err() {
             return;
         }
-        let body = serde_json::from_slice(&body).unwrap_or_default();
-        let call = GraphCall { at: Instant::now(), path, headers, body };
+        let (raw, body) = (body.clone(), serde_json::from_slice(&body).unwrap_or_default());
+        let call = GraphCall { at: Instant::now(), path, headers, body, raw };
         let before = {
             let mut kept = kept.lock();
             kept.push(call.clone());
             kept.iter().filter(|call| call.is_message()).count().saturating_sub(1)
         };
-        let (status, text) = match reply(&call, before) {
+        let (status, body) = match reply(&call, before) {
             Reply::Accepted(id) => {
                 let to = &call.body["to"];
                 let accepted = json!({
                     "messaging_product": "whatsapp", "contacts": [{ "input": to, "wa_id": to }],
                     "messages": [{ "id": id, "message_status": "accepted" }],
                 });
-                (200, accepted.to_string())
+                (200, accepted.to_string().into_bytes())
             }
-            Reply::Answer(status, text) => (status, text),
+            Reply::Answer(status, text) => (status, text.into_bytes()),
+            Reply::File(bytes) => (200, bytes),
             Reply::Drop => return,
         };
         let head = format!(
             "HTTP/1.1 {status} Status\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
-            text.len()
+            body.len()
         );
-        if stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(text.as_bytes())).is_err() {
+        if stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&body)).is_err() {
             return;
         }
     }

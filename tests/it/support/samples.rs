@@ -61,6 +61,9 @@ impl Samples {
         if resource.plural == "message-attempts" {
             self.send();
         }
+        if resource.plural == "attachments" {
+            return self.client.upload("attachments?file_name=a.png", "image/png", vec![1, 2, 3]).expect(201).json;
+        }
         if resource.plural == "templates" {
             let loopback = self.client.make("channels", json!({ "kind": "loopback", "name": "Trial" }));
             self.client.post(&format!("channels/{loopback}/template-sync"), Value::Null).expect(202);

@@ -1,0 +1,208 @@
+//! Files that are to be fetched, as rows: when each is due, who fetches it, and how that ended. A claim is a lease by the database's clock:
+//! a file whose process died is fetched again, which does no harm.
+
+use diesel::QueryableByName;
+use diesel::sql_types::{BigInt, Integer, Jsonb, Nullable, Text, Uuid as SqlUuid};
+use serde_json::{Value as Json, json};
+use uuid::Uuid;
+
+use super::store::{self, NewAttachment};
+use crate::auth::Tenant;
+use crate::background::Slots;
+use crate::base::error::Result;
+use crate::db::{Statement, Tx};
+
+/// How long a channel keeps a file, in days (Meta, Cloud API, "Media": ids of webhooks).
+const KEPT_DAYS: u32 = 7;
+/// How long an old message's file is tried for at least, in hours: a channel's past comes late.
+const MIN_HOURS: u32 = 1;
+/// How long a claim lasts, in seconds: longer than a file may take.
+const LEASE_SECONDS: u32 = 300;
+/// Pauses between tries are 4^n seconds, up to this n: a quarter of an hour about.
+const MAX_PAUSE_EXPONENT: u32 = 5;
+/// Tries of a file that the channel says it does not have: it takes the channel a moment to know its own files.
+pub const MAX_TRIES_OF_GONE: i32 = 4;
+/// Files given up per transaction.
+const MAX_GIVEN_UP: u32 = 100;
+/// Longest reason in characters.
+const MAX_REASON_LEN: usize = 500;
+
+/// How the fetching of a file ended without the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lost {
+    /// The channel does not have it any more.
+    Gone,
+    /// It is too large, or not what it was announced as.
+    Refused,
+}
+
+impl Lost {
+    fn state(self) -> &'static str {
+        match self {
+            Self::Gone => "gone",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+/// Has the file of a message fetched, once. Queries: one.
+pub fn enqueue(tx: &mut Tx<'_>, tenant: &Tenant, message: Uuid) -> Result<()> {
+    let mut sql = Statement::new(
+        "INSERT INTO media_fetches (business_id, message_id, channel_id, gives_up_at) SELECT m.business_id, m.id, c.channel_id, \
+         greatest(m.sent_at + interval '",
+    );
+    sql.number(KEPT_DAYS).sql(" days', now() + interval '").number(MIN_HOURS);
+    sql.sql(
+        " hours') FROM messages m JOIN conversations c ON c.business_id = m.business_id AND c.id = m.conversation_id \
+         WHERE c.channel_id IS NOT NULL AND m.business_id = ",
+    );
+    sql.bind(tenant.id()).sql(" AND m.id = ").bind(message);
+    sql.sql(" ON CONFLICT (business_id, message_id) DO NOTHING").run(tx)?;
+    Ok(())
+}
+
+/// A file that this process fetches, until its lease ends.
+#[derive(Clone, Debug, QueryableByName)]
+pub struct ClaimedFetch {
+    #[diesel(sql_type = SqlUuid)]
+    pub business_id: Uuid,
+    #[diesel(sql_type = SqlUuid)]
+    id: Uuid,
+    #[diesel(sql_type = SqlUuid)]
+    pub message_id: Uuid,
+    #[diesel(sql_type = SqlUuid)]
+    pub channel_id: Uuid,
+    #[diesel(sql_type = Text)]
+    pub channel_kind: String,
+    #[diesel(sql_type = BigInt)]
+    claim: i64,
+    #[diesel(sql_type = Integer)]
+    pub tries: i32,
+    /// The kind of the message.
+    #[diesel(sql_type = Text)]
+    pub kind: String,
+    /// Null where its author has deleted the message since.
+    #[diesel(sql_type = Nullable<Jsonb>)]
+    pub media: Option<Json>,
+}
+
+/// Claims files that are due: first the channels that have any (a loose index scan), then of each active one as many as it has free slots,
+/// in turns, so that none waits for another's album. Queries: one, whatever is due.
+pub fn claim(tx: &mut Tx<'_>, free: usize, slots: &Slots) -> Result<Vec<ClaimedFetch>> {
+    let busy = slots.taken();
+    let mut sql = Statement::new(
+        "WITH RECURSIVE pending AS ((SELECT business_id, channel_id FROM media_fetches ORDER BY business_id, channel_id LIMIT 1) \
+         UNION ALL SELECT n.business_id, n.channel_id FROM pending p CROSS JOIN LATERAL (SELECT business_id, channel_id FROM media_fetches \
+         WHERE (business_id, channel_id) > (p.business_id, p.channel_id) ORDER BY business_id, channel_id LIMIT 1) n), \
+         busy AS MATERIALIZED (SELECT * FROM unnest(",
+    );
+    sql.bind(busy.iter().map(|((owner, _), _)| *owner).collect::<Vec<_>>()).sql(", ");
+    sql.bind(busy.iter().map(|((_, channel), _)| *channel).collect::<Vec<_>>()).sql(", ");
+    sql.bind(busy.iter().map(|(_, count)| *count as i64).collect::<Vec<_>>());
+    sql.sql(
+        ") AS b (business_id, channel_id, taken)), due AS MATERIALIZED (SELECT f.business_id, f.id, f.due_at, \
+         coalesce(b.taken, 0) + row_number() OVER (PARTITION BY f.business_id, f.channel_id ORDER BY f.due_at) AS turn FROM pending p \
+         JOIN channels c ON c.business_id = p.business_id AND c.id = p.channel_id AND c.state = 'active' AND c.deleted_at IS NULL \
+         LEFT JOIN busy b ON b.business_id = p.business_id AND b.channel_id = p.channel_id CROSS JOIN LATERAL (\
+         SELECT f.business_id, f.id, f.channel_id, f.due_at FROM media_fetches f WHERE f.business_id = p.business_id \
+         AND f.channel_id = p.channel_id AND f.due_at <= now() ORDER BY f.due_at LIMIT greatest(0, ",
+    );
+    sql.bind(slots.most_each as i64).sql(" - coalesce(b.taken, 0))) f ORDER BY turn, due_at LIMIT ").bind(free as i64);
+    sql.sql(
+        "), locked AS (SELECT l.business_id, l.id FROM due d CROSS JOIN LATERAL (SELECT f.business_id, f.id FROM media_fetches f \
+         WHERE f.business_id = d.business_id AND f.id = d.id AND f.due_at <= now() FOR NO KEY UPDATE SKIP LOCKED) l), \
+         taken AS (UPDATE media_fetches f SET claim = f.claim + 1, tries = f.tries + 1, due_at = now() + interval '",
+    );
+    sql.number(LEASE_SECONDS).sql(
+        " seconds' FROM locked l WHERE f.business_id = l.business_id AND f.id = l.id RETURNING f.*) \
+         SELECT f.business_id, f.id, f.message_id, f.channel_id, c.kind AS channel_kind, f.claim, f.tries, m.kind, m.media FROM taken f \
+         JOIN messages m ON m.business_id = f.business_id AND m.id = f.message_id \
+         JOIN channels c ON c.business_id = f.business_id AND c.id = f.channel_id ORDER BY f.id",
+    );
+    Ok(sql.load(tx)?)
+}
+
+/// Gives a message its file, unless another process has claimed it since. Returns whether the file has a message: else its parts are not
+/// needed. Queries: five.
+pub fn succeed(tx: &mut Tx<'_>, tenant: &Tenant, fetch: &ClaimedFetch, file: &NewAttachment) -> Result<bool> {
+    lock_message(tx, tenant, fetch)?;
+    if !end(tx, tenant, fetch)? {
+        return Ok(false);
+    }
+    store::insert(tx, tenant, file, None, true)?;
+    let known = json!({ "mime_type": file.mime_type, "bytes": file.file.bytes });
+    let mut sql = Statement::new(
+        "UPDATE messages SET version = version + 1, updated_at = now(), media_state = 'stored', media = media || ",
+    );
+    sql.bind(known).sql("::jsonb, attachment_id = ").bind(file.id).append(still_pending(tenant, fetch));
+    if sql.run(tx)? == 1 {
+        return Ok(true);
+    }
+    // Its author deleted the message meanwhile.
+    let mut sql = Statement::new("DELETE FROM attachments WHERE business_id = ");
+    sql.bind(tenant.id()).sql(" AND id = ").bind(file.id).run(tx)?;
+    Ok(true)
+}
+
+/// Notes that a message will not have its file, and why. Queries: three.
+pub fn lose(tx: &mut Tx<'_>, tenant: &Tenant, fetch: &ClaimedFetch, lost: Lost, reason: &str) -> Result<()> {
+    lock_message(tx, tenant, fetch)?;
+    if !end(tx, tenant, fetch)? {
+        return Ok(());
+    }
+    let reason: String = reason.chars().take(MAX_REASON_LEN).collect();
+    let mut sql = Statement::new("UPDATE messages SET version = version + 1, updated_at = now(), media_state = ");
+    sql.bind(lost.state()).sql(", media = media || ").bind(json!({ "reason": reason })).sql("::jsonb");
+    sql.append(still_pending(tenant, fetch)).run(tx)?;
+    Ok(())
+}
+
+/// Has a file fetched again in a while. Queries: one.
+pub fn try_again(tx: &mut Tx<'_>, tenant: &Tenant, fetch: &ClaimedFetch, reason: &str) -> Result<()> {
+    let exponent = u32::try_from(fetch.tries - 1).unwrap_or_default().min(MAX_PAUSE_EXPONENT);
+    let reason: String = reason.chars().take(MAX_REASON_LEN).collect();
+    let mut sql = Statement::new("UPDATE media_fetches SET due_at = now() + interval '");
+    sql.number(4_u32.pow(exponent)).sql(" seconds', error = ").bind(reason);
+    sql.append(of_claim(tenant, fetch)).run(tx)?;
+    Ok(())
+}
+
+/// Gives up files that their channels have forgotten. Returns whether there may be more. Queries: one.
+pub fn give_up_expired(tx: &mut Tx<'_>) -> Result<bool> {
+    let mut sql = Statement::new(
+        "WITH expired AS (SELECT business_id, id FROM media_fetches WHERE gives_up_at <= now() ORDER BY gives_up_at LIMIT ",
+    );
+    sql.number(MAX_GIVEN_UP).sql(
+        " FOR UPDATE SKIP LOCKED), over AS (DELETE FROM media_fetches f USING expired e \
+         WHERE f.business_id = e.business_id AND f.id = e.id RETURNING f.business_id, f.message_id, f.error) \
+         UPDATE messages m SET version = m.version + 1, updated_at = now(), media_state = 'gone', \
+         media = m.media || jsonb_build_object('reason', coalesce(o.error, 'The channel does not keep it any longer.')) \
+         FROM over o WHERE m.business_id = o.business_id AND m.id = o.message_id AND m.media_state = 'pending'",
+    );
+    Ok(sql.run(tx)? == MAX_GIVEN_UP as usize)
+}
+
+/// Locks the message before its fetch, as what deletes it does.
+fn lock_message(tx: &mut Tx<'_>, tenant: &Tenant, fetch: &ClaimedFetch) -> Result<()> {
+    let mut sql = Statement::new("SELECT id FROM messages WHERE business_id = ");
+    sql.bind(tenant.id()).sql(" AND id = ").bind(fetch.message_id).sql(" FOR NO KEY UPDATE").run(tx)?;
+    Ok(())
+}
+
+/// Ends the fetching. Returns whether this process has it still.
+fn end(tx: &mut Tx<'_>, tenant: &Tenant, fetch: &ClaimedFetch) -> Result<bool> {
+    let mut sql = Statement::new("DELETE FROM media_fetches");
+    Ok(sql.append(of_claim(tenant, fetch)).run(tx)? == 1)
+}
+
+fn of_claim(tenant: &Tenant, fetch: &ClaimedFetch) -> Statement {
+    let mut sql = Statement::new(" WHERE business_id = ");
+    sql.bind(tenant.id()).sql(" AND id = ").bind(fetch.id).sql(" AND claim = ").bind(fetch.claim);
+    sql
+}
+
+fn still_pending(tenant: &Tenant, fetch: &ClaimedFetch) -> Statement {
+    let mut sql = Statement::new(" WHERE media_state = 'pending' AND media IS NOT NULL AND business_id = ");
+    sql.bind(tenant.id()).sql(" AND id = ").bind(fetch.message_id);
+    sql
+}

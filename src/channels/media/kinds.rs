@@ -1,0 +1,58 @@
+//! What a file of each kind may be (Meta, Cloud API, "Media": supported media types and their sizes).
+
+/// Kinds of messages that have a file.
+pub const FILE_KINDS: [&str; 5] = ["image", "audio", "video", "document", "sticker"];
+
+const KIB: u64 = 1024;
+const MIB: u64 = 1024 * KIB;
+/// Largest file of any kind in bytes: a document.
+pub const MAX_FILE_BYTES: u64 = 100 * MIB;
+
+/// Longest media type in characters (RFC 6838, section 4.2, allows 127 for each half; real ones are shorter).
+pub const MAX_TYPE_LEN: usize = 127;
+
+/// Returns the largest size of a file of `kind`, in bytes.
+pub fn max_bytes(kind: &str) -> u64 {
+    match kind {
+        "image" => 5 * MIB,
+        "audio" | "video" => 16 * MIB,
+        "sticker" => 500 * KIB,
+        _ => MAX_FILE_BYTES,
+    }
+}
+
+/// Returns the media types that the channel takes of `kind`; none: any.
+pub fn sendable_types(kind: &str) -> &'static [&'static str] {
+    match kind {
+        "image" => &["image/jpeg", "image/png"],
+        "audio" => &["audio/aac", "audio/amr", "audio/mpeg", "audio/mp4", "audio/ogg"],
+        "video" => &["video/mp4", "video/3gpp"],
+        "sticker" => &["image/webp"],
+        _ => &[],
+    }
+}
+
+/// Whether a file of `mime_type` that a customer sent can be a `kind`: nobody gets a program where an image was announced.
+pub fn is_plausible(kind: &str, mime_type: &str) -> bool {
+    let family = mime_type.split('/').next().unwrap_or_default();
+    match kind {
+        "image" | "sticker" => family == "image",
+        // Some phones record sound as a video without pictures.
+        "audio" => matches!(family, "audio" | "video"),
+        "video" => family == "video",
+        _ => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_have_types_and_sizes() {
+        assert_eq!(FILE_KINDS.map(|kind| max_bytes(kind) / KIB), [5_120, 16_384, 16_384, 102_400, 500]);
+        assert!(is_plausible("image", "image/jpeg") && !is_plausible("image", "text/html"));
+        assert!(is_plausible("audio", "audio/ogg") && !is_plausible("audio", "application/x-msdownload"));
+        assert!(is_plausible("document", "application/x-msdownload"));
+    }
+}

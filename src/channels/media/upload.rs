@@ -1,0 +1,195 @@
+//! `POST /attachments`: takes a file that is to be sent, while it comes.
+
+use actix_web::http::StatusCode;
+use actix_web::web::Data;
+use actix_web::{HttpMessage, HttpRequest, HttpResponse};
+use utoipa::openapi::schema::{KnownFormat, ObjectBuilder, SchemaFormat, Type};
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{IntoParams, PartialSchema, ToSchema};
+use uuid::Uuid;
+
+use super::kinds::MAX_TYPE_LEN;
+use super::store::{self, ATTACHMENT_FILES, NewAttachment};
+use crate::auth::{Action, Principal, Tenant};
+use crate::base::error::{Error, FieldError, Result};
+use crate::channels::attachments::{ATTACHMENTS, AttachmentRow};
+use crate::channels::whatsapp::safe_file_name::safe_file_name;
+use crate::db::{Db, Tx};
+use crate::http::caller::Caller;
+use crate::http::file_writer::{FileWriter, WrittenFile};
+use crate::http::idempotency::{self, ApiResponse, IdempotencyKey};
+use crate::http::openapi_problems::{BodyProblems, CallerProblems, ServiceProblems};
+use crate::http::payload::{BodyStream, announced_length};
+use crate::resource::http::{API, may_change};
+use crate::resource::list_query::Projection;
+use crate::resource::{crud, did_you_mean};
+
+/// Longest file name in characters.
+const MAX_FILE_NAME_LEN: usize = 255;
+
+/// Settings of uploads; shared with the handlers as `Data<AttachmentSettings>`.
+#[derive(Clone, Copy, Debug)]
+pub struct AttachmentSettings {
+    /// Largest file in bytes.
+    pub max_bytes: u64,
+}
+
+/// Parameters of an upload.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct AttachmentParameters {
+    /// What the file is called; customers see it with a document.
+    #[param(max_length = 255)]
+    pub file_name: Option<String>,
+}
+
+impl AttachmentParameters {
+    /// Parses the query string. Errors: 400 with every error.
+    fn read(request: &HttpRequest) -> Result<Self> {
+        let (mut file_name, mut faults) = (None, Vec::new());
+        for (name, value) in url::form_urlencoded::parse(request.query_string().as_bytes()) {
+            let fault = |code, detail: String| FieldError::new(format!("/query/{name}"), code, detail);
+            match &*name {
+                "file_name" if (1..=MAX_FILE_NAME_LEN).contains(&value.chars().count()) => {
+                    file_name = Some(safe_file_name(&value));
+                }
+                "file_name" => {
+                    faults.push(fault("length", format!("`file_name` has 1 to {MAX_FILE_NAME_LEN} characters.")));
+                }
+                _ => {
+                    let hint = did_you_mean(&name, ["file_name"]);
+                    faults.push(fault("unknown_parameter", format!("There is no parameter `{name}`.{hint}")));
+                }
+            }
+        }
+        if faults.is_empty() { Ok(Self { file_name }) } else { Err(Error::parameters(faults)) }
+    }
+}
+
+/// The bytes of a file, whatever they are.
+pub struct AttachmentBytes;
+
+impl PartialSchema for AttachmentBytes {
+    fn schema() -> RefOr<Schema> {
+        let format = SchemaFormat::KnownFormat(KnownFormat::Binary);
+        ObjectBuilder::new().schema_type(Type::String).format(Some(format)).into()
+    }
+}
+
+impl ToSchema for AttachmentBytes {}
+
+/// Receives a file.
+#[utoipa::path(
+    post,
+    path = "/api/v1/attachments",
+    tag = "attachments",
+    operation_id = "createAttachment",
+    summary = "Upload a file to send",
+    description = "The body is the file itself, its Content-Type the file's. Send it with `POST /conversations/{id}/messages` and \
+                   `\"media\": {\"attachment_id\": …}`, in as many messages as you like. One that no message has after a day is deleted.",
+    params(AttachmentParameters),
+    request_body(
+        description = "The file, of at most RAPPORT_ATTACHMENT_BYTES; what a message takes depends on its kind.",
+        content(
+            (AttachmentBytes = "application/octet-stream", example = json!("%PDF-1.7 …")),
+            (AttachmentBytes = "image/jpeg", example = json!("…")),
+        )
+    ),
+    responses(
+        (status = 201, description = "It is kept.", body = AttachmentRow),
+        BodyProblems,
+        CallerProblems,
+        ServiceProblems,
+    )
+)]
+pub async fn upload(
+    (db, settings): (Data<Db>, Data<AttachmentSettings>),
+    caller: Caller,
+    request: HttpRequest,
+    body: BodyStream,
+) -> Result<HttpResponse> {
+    let tenant = may_change(&caller, &ATTACHMENTS, Action::Write)?;
+    let mime_type = mime_type(&request)?;
+    let AttachmentParameters { file_name } = AttachmentParameters::read(&request)?;
+    // Rejects an invalid idempotency key before the file is received.
+    IdempotencyKey::from_request(&tenant, &request, &[])?;
+    let uploader = match caller.principal() {
+        Principal::User { id, .. } => Some(id),
+        Principal::Key(_) => None,
+    };
+    let id = Uuid::now_v7();
+    let created = match receive(&db, settings.max_bytes, &tenant, id, &request, body).await {
+        Ok(file) => {
+            let (own, new) = (tenant.clone(), NewAttachment { id, file, file_name, mime_type });
+            let make = move |tx: &mut Tx<'_>| create(tx, &own, &new, uploader);
+            // The file is too large to be compared; its digest identifies it.
+            idempotency::write_or_replay(&db, &tenant, &request, &file.sha256, "attachment_create", make).await
+        }
+        Err(error) => Err(error),
+    };
+    // On an error or a replay the copy just received is not needed.
+    if !matches!(created, Ok((_, false))) {
+        let own = tenant.clone();
+        let forget = move |tx: &mut Tx<'_>| ATTACHMENT_FILES.forget(tx, &own, id);
+        if let Err(error) = db.for_tenant(&tenant).write("attachment_forget", forget).await {
+            tracing::warn!(%error, "a file that is not needed is cleared away with those that broke off");
+        }
+    }
+    Ok(created?.0)
+}
+
+async fn receive(
+    db: &Db,
+    max_bytes: u64,
+    tenant: &Tenant,
+    id: Uuid,
+    request: &HttpRequest,
+    mut body: BodyStream,
+) -> Result<WrittenFile> {
+    let too_large =
+        || Error::TooLarge(format!("A file may have at most {max_bytes} bytes (RAPPORT_ATTACHMENT_BYTES)."));
+    if announced_length(request).is_some_and(|length| length > max_bytes) {
+        return Err(too_large());
+    }
+    let mut writer = FileWriter::new(db, tenant, &ATTACHMENT_FILES, id);
+    let mut received = 0;
+    while let Some(piece) = body.next().await? {
+        received += piece.len() as u64;
+        if received > max_bytes {
+            return Err(too_large());
+        }
+        writer.write(&piece).await?;
+    }
+    if received == 0 {
+        return Err(Error::Invalid(vec![FieldError::new(
+            "",
+            "required",
+            "The body is empty; send the file as it is.",
+        )]));
+    }
+    writer.finish().await
+}
+
+fn create(tx: &mut Tx<'_>, tenant: &Tenant, new: &NewAttachment, uploader: Option<Uuid>) -> Result<ApiResponse> {
+    store::insert(tx, tenant, new, uploader, false)?;
+    let row = crud::one(tx, tenant, &ATTACHMENTS, new.id, &Projection::default())?;
+    let row = row.ok_or_else(|| Error::Internal("an attachment that was stored is not there".into()))?;
+    let etag = row.etag();
+    let reply = ApiResponse::of(StatusCode::CREATED, &AttachmentRow::try_from(row)?)?;
+    Ok(reply.location(format!("{API}/{}/{}", ATTACHMENTS.plural, new.id)).etag(etag))
+}
+
+/// The file's media type, without parameters. Errors: 415.
+fn mime_type(request: &HttpRequest) -> Result<String> {
+    let unsupported = |detail: &str| Error::Unsupported(detail.to_owned());
+    let parsed = request.mime_type().ok().flatten();
+    let parsed = parsed.ok_or_else(|| unsupported("Send the file's own Content-Type, such as `image/jpeg`."))?;
+    let essence = parsed.essence_str().to_ascii_lowercase();
+    if essence.starts_with("multipart/") || essence == "application/x-www-form-urlencoded" {
+        return Err(unsupported("Send the file itself as the body, not a form; its Content-Type is the file's."));
+    }
+    if essence.len() > MAX_TYPE_LEN || essence.contains('*') {
+        return Err(unsupported("The Content-Type names no type of file."));
+    }
+    Ok(essence)
+}
