@@ -31,7 +31,7 @@ const PAGE: u32 = 500;
 
 pub const FORMATS: [&str; 2] = ["csv", "ndjson"];
 /// List parameters that an export of all rows does not take.
-pub const WITHOUT: [&str; 3] = ["limit", "cursor", "count"];
+pub const WITHOUT: [&str; 4] = ["limit", "cursor", "count", "highlight"];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Format {

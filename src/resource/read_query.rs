@@ -64,12 +64,13 @@ impl fmt::Display for ReadTarget {
             // Debug escapes client text, so that no text can imitate its own end.
             ReadTarget::List(list) => write!(
                 f,
-                "list {} {} {} {:?} {} {:?} {:?} {:?}",
+                "list {} {} {} {:?} {} {} {:?} {:?} {:?}",
                 list.sort.name,
                 list.descending,
                 list.limit,
                 list.count,
                 list.deleted,
+                list.highlights,
                 list.filters.iter().map(|filter| (filter.field.name, &filter.predicate)).collect::<Vec<_>>(),
                 list.search,
                 list.cursor

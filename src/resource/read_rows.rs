@@ -8,6 +8,7 @@ use super::list_query::{COUNT_CAP, Count, Included, List, Projection};
 use super::related_tags::related_tags;
 use super::relation::Cardinality;
 pub use super::row::Row;
+use super::search_highlight::SearchedWords;
 use super::{row_json, select};
 use crate::auth::Tenant;
 use crate::base::error::{Error, Result};
@@ -53,11 +54,20 @@ pub fn list(conn: &mut PgConnection, tenant: &Tenant, list: &List) -> Result<Tag
     let tags = related_tags(tenant.id(), list.resource, &list.projection, &rows);
     let mut out = Vec::with_capacity(256 + rows.len() * 1024);
     out.extend_from_slice(b"{\"data\":[");
+    let searched = list.highlighted().map(SearchedWords::of);
+    let body = list.resource.index("body");
     for (place, row) in rows.iter().enumerate() {
         if place > 0 {
             out.push(b',');
         }
         object(&mut out, list.resource, &list.projection, row, &related);
+        if let Some(words) = &searched {
+            // Another member of the object.
+            out.pop();
+            out.extend_from_slice(b",\"highlight\":");
+            words.write_passage(&mut out, body.and_then(|index| row.get(index)).unwrap_or_default());
+            out.push(b'}');
+        }
     }
     out.extend_from_slice(b"],\"page\":{\"limit\":");
     out.extend_from_slice(list.limit.to_string().as_bytes());

@@ -8,6 +8,7 @@ use super::field::FieldType;
 use super::list_query::{Filter, Included, List, Predicate, Projection};
 use super::relation::{Cardinality, JoinTable, Relation};
 use super::row_visibility::{RowVisibility, VisibilityLink};
+use super::word_search;
 use crate::auth::Tenant;
 use crate::db::{Alias, SqlValue, Statement};
 use crate::http::precondition::IfMatch;
@@ -306,7 +307,7 @@ fn apply_filters(sql: &mut Statement, list: &List, tenant: &Tenant) {
             sql.sql(" AND t.search LIKE lower(").bind(like(text)).sql(")");
         }
         (Some(text), Search::Words) => {
-            sql.sql(" AND t.search @@ websearch_to_tsquery('simple', ").bind(text.clone()).sql(")");
+            sql.sql(" AND t.search @@ ").append(word_search::query(text));
         }
         _ => {}
     }

@@ -11,7 +11,7 @@ pub const ACTIONS: [&str; 4] = ["update", "assign", "tag", "delete"];
 /// Fields that reference the member responsible for a row.
 pub const RESPONSIBLE: [&str; 2] = ["assignee_id", "owner_id"];
 /// List query parameters that a bulk filter does not accept.
-pub const WITHOUT: [&str; 7] = ["sort", "limit", "cursor", "include", "fields", "count", "deleted"];
+pub const WITHOUT: [&str; 8] = ["sort", "limit", "cursor", "include", "fields", "count", "deleted", "highlight"];
 
 /// Those of `resources` that have bulk operations: those with batch writes.
 pub fn with_bulk(resources: &'static [&'static Resource]) -> impl Iterator<Item = &'static Resource> {

@@ -36,6 +36,8 @@ pub struct List {
     /// In the order of the resource's fields, so that equal requests make equal SQL.
     pub filters: Vec<Filter>,
     pub search: Option<String>,
+    /// Whether rows have the passage in which the search found something.
+    pub highlights: bool,
     pub sort: &'static Sort,
     pub descending: bool,
     pub limit: u32,
@@ -58,6 +60,11 @@ impl List {
         self.filters
             .iter()
             .filter_map(|filter| Some((self.resource.list_filter(filter.field.name)?, &filter.predicate)))
+    }
+
+    /// Returns the search whose findings are shown with each row.
+    pub fn highlighted(&self) -> Option<&str> {
+        self.search.as_deref().filter(|_| self.highlights)
     }
 
     /// Hashes everything that a cursor depends on: resource, sort, filters, search and `deleted`.

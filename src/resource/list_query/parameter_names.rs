@@ -12,6 +12,9 @@ pub fn names(resource: &Resource) -> Vec<Cow<'static, str>> {
     if resource.search != Search::None {
         names.push("q".into());
     }
+    if resource.search == Search::Words {
+        names.push("highlight".into());
+    }
     if resource.soft_delete() {
         names.push("deleted".into());
     }

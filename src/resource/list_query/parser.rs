@@ -27,6 +27,7 @@ pub(super) struct QueryParser<'b> {
     seen: Vec<String>,
     filters: RawFilters,
     search: Option<String>,
+    highlights: bool,
     sort: Option<String>,
     limit: Option<u32>,
     cursor: Option<String>,
@@ -47,6 +48,7 @@ impl<'b> QueryParser<'b> {
             seen: Vec::new(),
             filters: RawFilters::default(),
             search: None,
+            highlights: false,
             sort: None,
             limit: None,
             cursor: None,
@@ -134,12 +136,19 @@ impl<'b> QueryParser<'b> {
     /// Reads a parameter that is not a filter by a field.
     fn own(&mut self, name: &str, value: String) {
         match name {
-            "q" | "sort" | "limit" | "cursor" | "count" | "deleted" if self.seen.iter().any(|seen| seen == name) => {
+            "q" | "highlight" | "sort" | "limit" | "cursor" | "count" | "deleted"
+                if self.seen.iter().any(|seen| seen == name) =>
+            {
                 self.once_only(name);
             }
             "q" if self.resource.search != Search::None => {
                 self.search = parse_search(self.resource.search, &value, &mut self.errors);
             }
+            "highlight" if self.resource.search == Search::Words => match value.as_str() {
+                "true" => self.highlights = true,
+                "false" => self.highlights = false,
+                _ => self.errors.add("highlight", "invalid", "`highlight` is `true` or `false`."),
+            },
             "sort" => self.sort = Some(value),
             "limit" => match value.parse() {
                 Ok(limit) if (1..=MAX_LIMIT).contains(&limit) => self.limit = Some(limit),
@@ -173,6 +182,9 @@ impl<'b> QueryParser<'b> {
 
     pub(super) fn finish(mut self) -> Result<List> {
         let errors = &mut self.errors;
+        if self.highlights && !self.seen.iter().any(|name| name == "q") {
+            errors.add("highlight", "invalid", "`highlight` shows what `q` finds: give `q`, too.");
+        }
         let (sort, descending) = parse_sort(self.resource, self.sort.as_deref(), errors);
         let filters = self.filters.parse(self.resource, self.business, self.is_json, errors);
         let projection = parse_projection(self.resource, &self.include, &self.fields, errors);
@@ -180,6 +192,7 @@ impl<'b> QueryParser<'b> {
             resource: self.resource,
             filters,
             search: self.search,
+            highlights: self.highlights,
             sort,
             descending,
             limit: self.limit.unwrap_or(DEFAULT_LIMIT),

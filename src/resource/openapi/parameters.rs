@@ -24,7 +24,14 @@ pub(super) fn list_parameters(resource: &'static Resource) -> Vec<Parameter> {
             parameters.push(query("q", text(3, 200), "Finds this part of a word; at least three characters."))
         }
         Search::Words => {
-            parameters.push(query("q", text(1, 200), "Finds these words; `\"…\"` for a phrase, `-` for none of."))
+            let about = "Finds these words; `\"…\"` for a phrase, `-` for none of. Of three characters on, the last one may be the beginning of a word.";
+            parameters.push(query("q", text(1, 200), about));
+            let flag = ObjectBuilder::new().schema_type(Type::Boolean).default(Some(json!(false))).build();
+            parameters.push(query(
+                "highlight",
+                flag,
+                "`true`: each row has `highlight`, the passage in which `q` was found.",
+            ));
         }
     }
     let order = format!("The order; `-` for descending. Default: `{}`.", resource.default_sort);

@@ -13,7 +13,7 @@ use crate::http::openapi_responses::reference;
 use crate::resource::batch::MAX_ITEMS;
 use crate::resource::field::FieldType;
 use crate::resource::list_query::MAX_FILTER_VALUES;
-use crate::resource::{Cardinality, Resource, relation};
+use crate::resource::{Cardinality, Resource, Search, relation};
 
 /// The schema of a filter by a reference that may be null.
 pub(super) const ID_FILTER: &str = "IdFilter";
@@ -23,6 +23,9 @@ pub(super) const ROW_REFERENCE: &str = "RowReference";
 
 /// The schema of a request for rows by id.
 pub(super) const BATCH_READ: &str = "BatchRead";
+
+/// The schema of a part of a passage that a search found.
+const HIGHLIGHT_PART: &str = "HighlightPart";
 
 const METADATA_ABOUT: &str = "Fields of your own: any JSON object, of which a change names what it changes (RFC 7396). A list is \
                               narrowed by `metadata.<key>=<text>`.";
@@ -47,6 +50,7 @@ pub(super) fn shared() -> Vec<(&'static str, Schema)> {
         (METADATA, metadata.build().into()),
         (ROW_REFERENCE, row_reference()),
         (ID_FILTER, Schema::Array(ids.build())),
+        (HIGHLIGHT_PART, highlight_part()),
         ("PageInfo", page_info()),
         (BATCH_READ, batch_read()),
     ]
@@ -93,6 +97,11 @@ pub(super) fn row(resource: &Resource) -> Schema {
             }
             Cardinality::One | Cardinality::First => object.property(relation.name, named(other, true, &about)),
         };
+    }
+    if resource.search == Search::Words {
+        let parts = ArrayBuilder::new().items(reference(HIGHLIGHT_PART));
+        let about = "The passage in which `q` was found, part by part: plain text, as the row has it. Only with `highlight=true`.";
+        object = object.property("highlight", parts.description(Some(about)));
     }
     object.examples([row_example(resource)]).build().into()
 }
@@ -206,6 +215,19 @@ pub(super) fn created_example(resource: &Resource) -> Json {
         shown[secret.name] = example(secret.example);
     }
     shown
+}
+
+fn highlight_part() -> Schema {
+    ObjectBuilder::new()
+        .schema_type(Type::Object)
+        .description(Some("A part of the passage in which a search found something."))
+        .property("text", ObjectBuilder::new().schema_type(Type::String).description(Some("Plain text.")))
+        .required("text")
+        .property("match", ObjectBuilder::new().schema_type(Type::Boolean).description(Some("Whether it was found.")))
+        .required("match")
+        .examples([serde_json::json!({ "text": "roof", "match": true })])
+        .build()
+        .into()
 }
 
 fn page_info() -> Schema {
