@@ -18,7 +18,7 @@ const METHODS: [&str; 4] = ["GET", "POST", "PATCH", "DELETE"];
 
 /// Request headers that a page may set: those that the API reads, and those that front ends send by themselves (tracing
 /// headers, the flag of older libraries).
-pub const REQUEST_HEADERS: [&str; 15] = [
+pub const REQUEST_HEADERS: [&str; 17] = [
     "accept-language",
     "authorization",
     "baggage",
@@ -27,8 +27,10 @@ pub const REQUEST_HEADERS: [&str; 15] = [
     "idempotency-key",
     "if-match",
     "if-none-match",
+    "if-range",
     "last-event-id",
     "prefer",
+    "range",
     "sentry-trace",
     "traceparent",
     "tracestate",
@@ -37,11 +39,13 @@ pub const REQUEST_HEADERS: [&str; 15] = [
 ];
 
 /// Response headers that a page may read: every one that the API documents or that a client has a use for.
-pub const RESPONSE_HEADERS: [&str; 13] = [
+pub const RESPONSE_HEADERS: [&str; 15] = [
+    "Accept-Ranges",
     "Age",
     "Allow",
     "Cache-Status",
     "Content-Disposition",
+    "Content-Range",
     "ETag",
     "Idempotency-Replayed",
     "Location",
