@@ -1,7 +1,5 @@
 //! Every background task and every job type of a process, on one page.
 
-use std::sync::Arc;
-
 use crate::analytics;
 use crate::app::registry::RESOURCES;
 use crate::app::state::AppState;
@@ -11,12 +9,10 @@ use crate::channels::costs::late_rates::MESSAGE_COSTS;
 use crate::channels::inbound;
 use crate::channels::media;
 use crate::channels::media::fetch_task::MediaFetcher;
-use crate::channels::sending::loopback::Loopback;
-use crate::channels::sending::outbound::Adapters;
+use crate::channels::receipts::sender::ReceiptSender;
 use crate::channels::sending::sender::{SendSettings, Sender};
 use crate::channels::sending::settlement;
 use crate::channels::templates::sync_task::TemplateReader;
-use crate::channels::whatsapp::cloud_api::CloudApi;
 use crate::channels::worker_tasks;
 use crate::crm::reminders::{self, Reminder};
 use crate::crm::tasks;
@@ -40,7 +36,7 @@ pub fn spawn_all(app: &AppState) {
     tasks(app).into_iter().for_each(|task| task.spawn(&app.supervisor, &app.lifecycle));
 }
 
-fn tasks(app: &AppState) -> [BackgroundTask; 24] {
+fn tasks(app: &AppState) -> [BackgroundTask; 25] {
     let (config, db) = (&app.config, || app.db.clone());
     let event_registry = EventRegistry::from_resources(&RESOURCES);
     let new_events = vec![app.event_waker.clone(), app.delivery_waker.0.clone()];
@@ -63,6 +59,7 @@ fn tasks(app: &AppState) -> [BackgroundTask; 24] {
         disable_after_hours: config.webhooks.webhook_disable_after_hours,
     };
     let templates = TemplateReader::new(db(), app.channel_directory.clone(), app.graph.clone());
+    let receipts = ReceiptSender::new(db(), app.channel_directory.clone(), app.adapters.clone());
     let dispatcher = Dispatcher::new(db(), app.egress.clone(), event_registry, app.delivery_waker.clone(), deliveries);
     [
         sequencer::task(db(), event_registry, new_events),
@@ -82,12 +79,13 @@ fn tasks(app: &AppState) -> [BackgroundTask; 24] {
         app.inbound.clone().task(),
         sender(app).task(),
         settlement::task(db()),
+        receipts.task(),
         conversations::window::task(db()),
         conversations::snooze::task(db()),
         worker_tasks::expiry::task(db()),
         inbound::purge::task(db(), config.channels.inbound_retention_days),
         templates.task(),
-        MediaFetcher::new(db(), app.channel_directory.clone(), adapters(app)).task(),
+        MediaFetcher::new(db(), app.channel_directory.clone(), app.adapters.clone()).task(),
         media::cleanup::task(db()),
     ]
 }
@@ -98,12 +96,5 @@ fn sender(app: &AppState) -> Sender {
         concurrency: app.config.channels.send_concurrency,
         concurrency_per_channel: app.config.channels.send_concurrency_per_channel,
     };
-    Sender::new(app.db.clone(), app.channel_directory.clone(), adapters(app), app.send_waker.clone(), settings)
-}
-
-fn adapters(app: &AppState) -> Adapters {
-    Adapters {
-        whatsapp: Arc::new(CloudApi::new(app.graph.clone())),
-        loopback: Arc::new(Loopback::new(app.inbound.clone())),
-    }
+    Sender::new(app.db.clone(), app.channel_directory.clone(), app.adapters.clone(), app.send_waker.clone(), settings)
 }

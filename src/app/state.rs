@@ -12,7 +12,10 @@ use crate::cache::Cache;
 use crate::channels::directory::ChannelDirectory;
 use crate::channels::inbound::receiver::InboundReceiver;
 use crate::channels::secrets::{SealingKeys, SecretStore};
+use crate::channels::sending::loopback::Loopback;
+use crate::channels::sending::outbound::Adapters;
 use crate::channels::sending::sender::SendWaker;
+use crate::channels::whatsapp::cloud_api::CloudApi;
 use crate::channels::whatsapp::graph::GraphClient;
 use crate::db::{Db, connection_options};
 use crate::http::rate_limit::limiter::RateLimiter;
@@ -37,6 +40,8 @@ pub struct AppState {
     pub channel_directory: Arc<ChannelDirectory>,
     pub inbound: Arc<InboundReceiver>,
     pub graph: GraphClient,
+    /// Hand over what goes out through channels.
+    pub adapters: Adapters,
     pub send_waker: SendWaker,
 }
 
@@ -88,6 +93,10 @@ impl AppState {
             event_waker: Waker::default(),
             channel_secrets,
             channel_directory,
+            adapters: Adapters {
+                whatsapp: Arc::new(CloudApi::new(graph.clone())),
+                loopback: Arc::new(Loopback::new(inbound.clone())),
+            },
             inbound,
             graph,
             send_waker: SendWaker::default(),

@@ -81,6 +81,13 @@ pub static CHANNELS: Resource = Resource {
             "Whether a customer without an open lead becomes one by beginning a conversation.",
         )
         .default("true"),
+        Field::new(
+            channels::sends_read_receipts,
+            FieldType::Bool,
+            "true",
+            "Whether a customer sees that a member has read their message: on WhatsApp the blue ticks.",
+        )
+        .default("true"),
         Field::choice(
             channels::default_handler,
             HANDLERS,

@@ -255,6 +255,7 @@ diesel::table! {
         updated_at -> Timestamptz,
         deleted_at -> Nullable<Timestamptz>,
         default_handler -> Text,
+        sends_read_receipts -> Bool,
     }
 }
 
@@ -298,6 +299,8 @@ diesel::table! {
         version -> BigInt,
         created_at -> Timestamptz,
         updated_at -> Timestamptz,
+        marketing_opted_out_at -> Nullable<Timestamptz>,
+        marketing_changed_at -> Nullable<Timestamptz>,
     }
 }
 
@@ -374,6 +377,7 @@ diesel::table! {
         snoozed_until -> Nullable<Timestamptz>,
         last_inbound_at -> Nullable<Timestamptz>,
         handler -> Text,
+        free_entry_expires_at -> Nullable<Timestamptz>,
     }
 }
 
@@ -870,6 +874,20 @@ diesel::table! {
         version -> BigInt,
         created_at -> Timestamptz,
         updated_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    read_receipts (business_id, id) {
+        business_id -> Uuid,
+        id -> Uuid,
+        channel_id -> Uuid,
+        message_id -> Uuid,
+        sent_at -> Timestamptz,
+        queued_at -> Timestamptz,
+        due_at -> Nullable<Timestamptz>,
+        tries -> Integer,
+        claim -> BigInt,
     }
 }
 

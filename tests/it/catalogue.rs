@@ -601,6 +601,8 @@ fn tenant_role_limited_to_granted_statements_and_own_tenant() {
          INSERT INTO send_limits (business_id, id, free_at) SELECT business_id, id, now() FROM channels;
          INSERT INTO media_fetches (business_id, message_id, channel_id, gives_up_at) SELECT m.business_id, m.id, c.channel_id, now() + interval '1 day'
              FROM messages m JOIN conversations c ON c.id = m.conversation_id WHERE c.channel_id IS NOT NULL;
+         INSERT INTO read_receipts (business_id, id, channel_id, message_id, sent_at)
+             SELECT business_id, id, id, id, now() FROM conversations;
          INSERT INTO ai_runs (business_id, run_id, kind, model, outcome) SELECT id, 'run', 'reply', 'm', 'sent' FROM businesses",
     );
     crate::sign_in::admit(&service, "acme", "amina@example.com", "agent");

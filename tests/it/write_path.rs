@@ -9,7 +9,7 @@ use crate::support::Database;
 
 /// Tables of a business with an INSERT of their own, and the files that send it. Rows of resources that clients create are
 /// written by batches, of one row or of many; these have parts that no client sets, or no client at all.
-const OWN_INSERTS: [(&str, &[&str]); 34] = [
+const OWN_INSERTS: [(&str, &[&str]); 35] = [
     // What channels deliver, and only they.
     ("channel_secrets", &["channels/secrets/store.rs"]),
     ("contact_identities", &["channels/inbound/peers.rs"]),
@@ -25,6 +25,7 @@ const OWN_INSERTS: [(&str, &[&str]); 34] = [
     ("read_positions", &["channels/inbox/reading.rs"]),
     ("message_attempts", &["channels/sending/attempts.rs"]),
     ("send_limits", &["channels/sending/claim.rs"]),
+    ("read_receipts", &["channels/receipts/read_receipts.rs"]),
     // A message makes a task or puts off the open one, in one statement; runs of models come with the end of a task.
     ("worker_tasks", &["channels/worker_tasks/reply_tasks.rs"]),
     ("ai_runs", &["channels/worker_tasks/ai_runs.rs"]),

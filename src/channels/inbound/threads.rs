@@ -15,6 +15,7 @@ use crate::base::phone_variants;
 use crate::channels::channels::WHATSAPP;
 use crate::channels::conversations::{CONVERSATIONS, totals};
 use crate::channels::inbox::labeling::MAX_LABELS;
+use crate::channels::receipts::read_receipts;
 use crate::channels::worker_tasks::reply_tasks;
 use crate::db::schema::conversations;
 use crate::db::{Statement, Tx};
@@ -171,6 +172,7 @@ fn merge_into(tx: &mut Tx<'_>, tenant: &Tenant, from: &Thread, into: &Thread) ->
     }
     merge_labels(tx, tenant, from, into)?;
     merge_read_positions(tx, tenant, from, into)?;
+    read_receipts::merge_into(tx, tenant, from.id, into.id)?;
     let mut sql = Statement::new(
         "UPDATE conversations c SET lead_id = coalesce(c.lead_id, f.lead_id), assignee_id = coalesce(c.assignee_id, f.assignee_id), \
          contact_id = coalesce(c.contact_id, f.contact_id), started_at = least(c.started_at, f.started_at), \

@@ -7,6 +7,7 @@ use crate::auth::Tenant;
 use crate::base::error::{Error, FieldError, Result};
 use crate::channels::conversations::CONVERSATIONS;
 use crate::channels::read_positions::READ_POSITIONS;
+use crate::channels::receipts::read_receipts;
 use crate::db::{Statement, Tx};
 use crate::resource::list_query::Projection;
 use crate::resource::{Row, crud};
@@ -22,8 +23,8 @@ pub struct Reading {
 }
 
 /// Notes it, and returns the member's position as it is now: that which they had, where it is later and may not go back. One that does not
-/// move is not written, so that no cached answer is outdated. The caller sees the conversation. Errors: 422 when the message is of another
-/// conversation, or the user no member.
+/// move is not written, so that no cached answer is outdated; one that does is shown to the customer, if the channel shows it. The caller sees
+/// the conversation. Errors: 422 when the message is of another conversation, or the user no member.
 pub fn note(tx: &mut Tx<'_>, tenant: &Tenant, reading: Reading) -> Result<Row> {
     let until = arrival(tx, tenant, &reading)?;
     let mut sql =
@@ -33,7 +34,9 @@ pub fn note(tx: &mut Tx<'_>, tenant: &Tenant, reading: Reading) -> Result<Row> {
         ") ON CONFLICT (business_id, conversation_id, user_id) DO UPDATE SET read_until = excluded.read_until, version = p.version + 1, \
          updated_at = now() WHERE p.read_until < excluded.read_until OR (",
     );
-    sql.bind(reading.may_go_back).sql(" AND p.read_until > excluded.read_until)").run(tx)?;
+    if sql.bind(reading.may_go_back).sql(" AND p.read_until > excluded.read_until)").run(tx)? == 1 {
+        read_receipts::queue(tx, tenant, reading.conversation, until)?;
+    }
     let mut sql = Statement::new("SELECT id FROM read_positions WHERE business_id = ");
     sql.bind(tenant.id()).sql(" AND conversation_id = ").bind(reading.conversation);
     let position = sql.sql(" AND user_id = ").bind(reading.user).scalar::<Uuid>(tx)?;

@@ -32,7 +32,8 @@ pub fn routes(scope: &mut ServiceConfig) {
     operation_id = "setReadPosition",
     summary = "Note how far you have read in a conversation",
     description = "Your own position, which is nobody else's: the shared `unread_count` stays. It never moves backwards, unless `may_go_back`: \
-                   then the conversation is unread for you from there on.",
+                   then the conversation is unread for you from there on. The customer sees that their newest message until there was read, unless the \
+                   channel's `sends_read_receipts` is false.",
     params(("id" = Uuid, Path, description = "Id of the conversation.")),
     request_body = ReadPositionRequest,
     responses(

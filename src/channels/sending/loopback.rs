@@ -13,7 +13,7 @@ use futures_util::{FutureExt, StreamExt, stream};
 use serde_json::{Value as Json, json};
 use uuid::Uuid;
 
-use super::outbound::{ChannelAdapter, Outbound, OutboundContent, Recipient, Refusal, SendOutcome};
+use super::outbound::{ChannelAdapter, MarkFailure, Outbound, OutboundContent, Recipient, Refusal, SendOutcome};
 use crate::channels::directory::{ConnectedChannel, loopback_number};
 use crate::channels::inbound::receiver::InboundReceiver;
 use crate::channels::media::fetch::{FetchFailure, FetchedFile};
@@ -67,7 +67,7 @@ impl ChannelAdapter for Loopback {
         _: &'a Arc<ConnectedChannel>,
         _: &'a str,
         _: bool,
-    ) -> LocalBoxFuture<'a, Result<(), String>> {
+    ) -> LocalBoxFuture<'a, Result<(), MarkFailure>> {
         std::future::ready(Ok(())).boxed_local()
     }
 

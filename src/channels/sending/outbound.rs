@@ -103,7 +103,7 @@ pub trait ChannelAdapter: Send + Sync {
         channel: &'a Arc<ConnectedChannel>,
         external_id: &'a str,
         is_typing: bool,
-    ) -> LocalBoxFuture<'a, Result<(), String>>;
+    ) -> LocalBoxFuture<'a, Result<(), MarkFailure>>;
 
     /// Hands over a file that a message will name, and returns its id on the channel. It may be repeated. Errors: as those of a message that
     /// did not reach the channel.
@@ -119,6 +119,14 @@ pub trait ChannelAdapter: Send + Sync {
         channel: &'a Arc<ConnectedChannel>,
         media_id: &'a str,
     ) -> LocalBoxFuture<'a, Result<FetchedFile, FetchFailure>>;
+}
+
+/// Why a message could not be marked as read.
+#[derive(Clone, Debug)]
+pub struct MarkFailure {
+    pub reason: String,
+    /// Whether the same may succeed in a while.
+    pub passes: bool,
 }
 
 /// The adapters of a process.

@@ -3,7 +3,6 @@
 use serde_json::Value as Json;
 
 use crate::base::options::Secret;
-use crate::channels::whatsapp::error_codes::ErrorPolicy;
 use crate::channels::whatsapp::graph::{GraphClient, GraphError};
 
 /// Templates of a page.
@@ -28,11 +27,7 @@ impl ListFailure {
 
 impl From<GraphError> for ListFailure {
     fn from(error: GraphError) -> Self {
-        let passes = match &error {
-            GraphError::Refused(refusal) => refusal.policy() == ErrorPolicy::Later,
-            GraphError::NotSent(_) | GraphError::Unknown(_) => true,
-        };
-        Self { error: error.to_string(), passes }
+        Self { error: error.to_string(), passes: error.passes() }
     }
 }
 

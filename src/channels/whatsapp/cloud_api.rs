@@ -16,7 +16,9 @@ use super::phone_endpoint::phone_endpoint;
 use crate::channels::directory::ConnectedChannel;
 use crate::channels::media::fetch::{FetchFailure, FetchedFile};
 use crate::channels::media::send_file::StoredFile;
-use crate::channels::sending::outbound::{ChannelAdapter, Outbound, OutboundContent, Recipient, SendOutcome};
+use crate::channels::sending::outbound::{
+    ChannelAdapter, MarkFailure, Outbound, OutboundContent, Recipient, SendOutcome,
+};
 
 pub struct CloudApi {
     graph: GraphClient,
@@ -74,16 +76,22 @@ impl ChannelAdapter for CloudApi {
         channel: &'a Arc<ConnectedChannel>,
         external_id: &'a str,
         is_typing: bool,
-    ) -> LocalBoxFuture<'a, Result<(), String>> {
+    ) -> LocalBoxFuture<'a, Result<(), MarkFailure>> {
         async move {
-            let (path, token) = phone_endpoint(channel, "messages").map_err(|refusal| refusal.title)?;
+            let (path, token) = phone_endpoint(channel, "messages").map_err(GraphError::Refused)?;
             let mut body = json!({ "messaging_product": "whatsapp", "status": "read", "message_id": external_id });
             if is_typing {
                 body["typing_indicator"] = json!({ "type": "text" });
             }
-            self.graph.post(&path, token, &body).await.map(drop).map_err(|error| error.to_string())
+            Ok(self.graph.post(&path, token, &body).await.map(drop)?)
         }
         .boxed_local()
+    }
+}
+
+impl From<GraphError> for MarkFailure {
+    fn from(error: GraphError) -> Self {
+        Self { reason: error.to_string(), passes: error.passes() }
     }
 }
 

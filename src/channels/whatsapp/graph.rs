@@ -11,6 +11,7 @@ use serde_json::Value as Json;
 use tokio::sync::mpsc;
 use url::Url;
 
+use super::error_codes::ErrorPolicy;
 use super::lenient_json;
 use crate::base::options::Secret;
 use crate::channels::sending::outbound::Refusal;
@@ -37,6 +38,16 @@ pub enum GraphError {
     Unknown(String),
     /// Meta did not do it, and says why.
     Refused(Refusal),
+}
+
+impl GraphError {
+    /// Whether the same request may succeed in a while.
+    pub fn passes(&self) -> bool {
+        match self {
+            Self::Refused(refusal) => refusal.policy() == ErrorPolicy::Later,
+            Self::NotSent(_) | Self::Unknown(_) => true,
+        }
+    }
 }
 
 impl std::fmt::Display for GraphError {

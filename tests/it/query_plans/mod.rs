@@ -27,7 +27,7 @@ use questions::Question;
 const MERGED_TAIL: &str = " Merge Append Index Scan:audit_log_created_at_idx";
 
 /// Indexes that no read of the API uses, with the reason.
-const FOR_WRITES: [(&str, &str); 54] = [
+const FOR_WRITES: [(&str, &str); 55] = [
     ("conversations_snoozed_until_idx", "those whose time has come are woken by it"),
     ("attachments_expires_at_idx", "uploads that nobody used are cleared away"),
     ("attachment_parts_pending_since_idx", "what broke off is cleared away"),
@@ -41,6 +41,7 @@ const FOR_WRITES: [(&str, &str); 54] = [
     ("message_attempts_open_idx", "whether an older one is on its way, decides whether it is its turn"),
     ("message_attempts_due_at_idx", "what is due is claimed by it"),
     ("message_attempts_unsettled_idx", "what a process left, and what no status has settled, is found by it"),
+    ("read_receipts_due_at_idx", "what is due is claimed by it"),
     ("send_limits_free_at_idx", "limits that are over are forgotten by it"),
     ("conversations_can_reply_idx", "windows that end are found by it"),
     ("inbound_bodies_number_ids_idx", "who connects a number gets what came for it"),

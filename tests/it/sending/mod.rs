@@ -11,6 +11,7 @@ mod attempts;
 mod drafts;
 mod loopback;
 mod outcomes;
+mod receipts;
 mod refusals;
 
 const NUMBER: &str = "109900000000001";
@@ -70,6 +71,13 @@ fn until_status(api: &Client, id: &Value, status: &str) -> Value {
 fn attempts_of(api: &Client, id: &Value) -> Vec<Value> {
     let path = format!("message-attempts?sort=created_at&message_id={}", id.as_str().expect("an id"));
     api.get(&path).expect(200).rows().to_vec()
+}
+
+/// A customer says something more, just now.
+fn hear(service: &Service, id: &str, from: &str) {
+    let at = chrono::Utc::now().timestamp();
+    post(&service.stranger(), &body(NUMBER, &text(id, from, at, "And more"))).expect(200);
+    until("it is there", || !service.client.get(&format!("messages?external_id={id}")).expect(200).rows().is_empty());
 }
 
 /// Has the channel tell of a message.
