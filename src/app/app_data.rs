@@ -13,6 +13,7 @@ use crate::base::email::Mailer;
 use crate::base::error::Result;
 use crate::channels::inbound::receiver::InboundReceiver;
 use crate::channels::media::http::AttachmentSettings;
+use crate::channels::receipts::typing_indicator::TypingIndicator;
 use crate::channels::secrets::SecretStore;
 use crate::channels::sending::sender::SendWaker;
 use crate::channels::whatsapp::webhook::WhatsAppSecrets;
@@ -54,6 +55,7 @@ pub struct AppData {
     pub whatsapp_secrets: Data<WhatsAppSecrets>,
     pub inbound: Data<InboundReceiver>,
     pub send_waker: Data<SendWaker>,
+    pub typing_indicator: Data<TypingIndicator>,
     pub claim_waiters: Data<ClaimWaiters>,
 }
 
@@ -99,6 +101,11 @@ impl AppData {
             }),
             inbound: Data::from(app.inbound.clone()),
             send_waker: Data::new(app.send_waker.clone()),
+            typing_indicator: Data::new(TypingIndicator::new(
+                db.clone(),
+                app.channel_directory.clone(),
+                app.adapters.clone(),
+            )),
             claim_waiters: Data::new(ClaimWaiters::new(db.clone())),
         })
     }
@@ -128,6 +135,7 @@ impl AppData {
             .app_data(self.whatsapp_secrets.clone())
             .app_data(self.inbound.clone())
             .app_data(self.send_waker.clone())
+            .app_data(self.typing_indicator.clone())
             .app_data(self.claim_waiters.clone());
     }
 }

@@ -85,7 +85,7 @@ pub static CHANNELS: Resource = Resource {
             channels::sends_read_receipts,
             FieldType::Bool,
             "true",
-            "Whether a customer sees that a member has read their message: on WhatsApp the blue ticks.",
+            "Whether a customer sees that a member has read their message (on WhatsApp the blue ticks), and that an answer is being written.",
         )
         .default("true"),
         Field::choice(

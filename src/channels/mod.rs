@@ -1,6 +1,6 @@
 //! Conversations with customers and the channels that they run through. `secrets/` keeps the secrets of channels, `directory`
 //! finds a channel by what names it from outside, `whatsapp/` speaks with WhatsApp, `inbound/` applies what it delivers, and `sending/` hands messages to it.
-//! `receipts/` show customers that their messages are read.
+//! `receipts/` show customers that their messages are read and answered.
 //! `costs/` knows what messages cost, by the rates of `message_rates.rs`. `inbox/` is what members do with conversations, `conversation_context/` what they look at. The resources `channels.rs`, `conversations.rs`, `messages.rs`, `labels.rs`, `templates.rs`,
 //! `read_positions.rs` and `canned_responses.rs`, and the processing of
 //! leads (`lead_processing/`), which writes conversations and messages. `worker_tasks/` are tasks for programs, such as

@@ -589,8 +589,10 @@ fn typing_is_on_the_stream_of_who_sees_the_conversation() {
         assert_eq!(lines_before(stream, &own), Vec::<String>::new());
     }
     amina.post(&path(&id), json!({})).expect(404);
-    neighbour.post(&path(&id), json!({})).expect(403);
-    api.post(&path(&id), json!({})).expect(403);
+    neighbour.post(&path(&id), json!({})).expect(404);
+    // A program is no member.
+    let typing = api.post(&path(&id), json!({ "is_note": true })).expect(200).json;
+    assert_eq!((until(&streams[0], "conversation.typing"), &typing["user_id"]), (typing.clone(), &Value::Null));
     service.client_as(Role::Viewer).post(&path(&id), json!({})).expect(403);
 }
 

@@ -1,5 +1,5 @@
-//! `POST /conversations/{id}/typing`: shows other members, on their event streams, that one is writing. It is no event of the log: it has no
-//! number, is not stored, and is not sent to webhooks.
+//! `POST /conversations/{id}/typing`: shows other members, on their event streams, that one is writing, and the customer that an answer is. It is
+//! no event of the log: it has no number, is not stored, and is not sent to webhooks.
 
 use actix_web::http::Method;
 use actix_web::web::{Bytes, Data, ServiceConfig};
@@ -16,6 +16,7 @@ use crate::auth::Action;
 use crate::base::error::{Error, Result};
 use crate::base::timestamp;
 use crate::channels::conversations::CONVERSATIONS;
+use crate::channels::receipts::typing_indicator::TypingIndicator;
 use crate::db::Db;
 use crate::http::caller::Caller;
 use crate::http::openapi_problems::{BodyProblems, CallerProblems, NotFound, ServiceProblems};
@@ -58,8 +59,9 @@ pub struct Typing {
     #[serde(rename = "type")]
     event_type: &'static str,
     pub conversation_id: Uuid,
-    /// Who is writing.
-    pub user_id: Uuid,
+    /// Who is writing; null for a program.
+    #[schema(required = true)]
+    pub user_id: Option<Uuid>,
     pub is_typing: bool,
     pub is_note: bool,
     #[serde(serialize_with = "timestamp::serialize")]
@@ -76,9 +78,11 @@ pub fn of_conversations(scope: &mut ServiceConfig) {
     path = "/api/v1/conversations/{id}/typing",
     tag = "conversations",
     operation_id = "showTyping",
-    summary = "Show other members that you are writing",
+    summary = "Show that you are writing",
     description = "A `conversation.typing` without a number goes to the event streams of those who see the conversation, and is kept nowhere. \
-                   Send it again every few seconds while you write; who receives it shows it for ten seconds.",
+                   Send it again every few seconds while you write; who receives it shows it for ten seconds. On WhatsApp the customer is shown \
+                   it, too, while the window is open, once in 20 seconds at most; that marks their newest message as read. Not for notes, and not \
+                   where the channel's `sends_read_receipts` is false. A program is shown without `user_id`.",
     params(("id" = Uuid, Path, description = "Id of the conversation.")),
     request_body = TypingRequest,
     responses(
@@ -90,7 +94,7 @@ pub fn of_conversations(scope: &mut ServiceConfig) {
     )
 )]
 async fn typing(
-    (db, relay): (Data<Db>, Data<SignalRelay>),
+    (db, relay, indicator): (Data<Db>, Data<SignalRelay>, Data<TypingIndicator>),
     caller: Caller,
     request: HttpRequest,
     body: Bytes,
@@ -99,9 +103,6 @@ async fn typing(
     no_parameters(&request)?;
     let conversation = id(&CONVERSATIONS, &request)?;
     let asked = body::read::<TypingRequest>(&body)?;
-    let Some(user_id) = caller.principal().user() else {
-        return Err(Error::Forbidden("An API key writes nothing by hand: only members are shown as typing.".into()));
-    };
     let own = tenant.clone();
     let seen = move |conn: &mut diesel::pg::PgConnection| {
         crud::one(conn, &own, &CONVERSATIONS, conversation, &Projection::default())
@@ -111,7 +112,7 @@ async fn typing(
     let typing = Typing {
         event_type: TYPE,
         conversation_id: conversation,
-        user_id,
+        user_id: caller.principal().user(),
         is_typing: asked.is_typing.is_none_or(|flag| flag.0),
         is_note: asked.is_note.is_some_and(|flag| flag.0),
         created_at: Utc::now(),
@@ -119,6 +120,9 @@ async fn typing(
     // Those who are sent changes of the conversation are sent this.
     let json = serde_json::to_string(&typing).map_err(|error| Error::Internal(error.to_string()))?;
     relay.send(tenant.id(), (CONVERSATIONS.plural, conversation), TYPE, json)?;
+    if typing.is_typing && !typing.is_note {
+        indicator.into_inner().show(&tenant, conversation);
+    }
     Ok(HttpResponse::Ok().json(typing))
 }
 

@@ -13,6 +13,7 @@ mod loopback;
 mod outcomes;
 mod receipts;
 mod refusals;
+mod typing;
 
 const NUMBER: &str = "109900000000001";
 
