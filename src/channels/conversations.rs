@@ -96,6 +96,12 @@ pub static CONVERSATIONS: Resource = Resource {
             "Until when WhatsApp lets free text through: 24 hours after the last inbound message. (A loopback always does.)",
         )
         .read_only(),
+        Field::time(
+            conversations::free_entry_expires_at,
+            "Until when WhatsApp charges no message, also no template: 72 hours after the last message that an advertisement brought, provided that \
+             it is answered within 24 hours. Free text needs an open window all the same.",
+        )
+        .read_only(),
         Field::new(
             conversations::can_reply,
             FieldType::Bool,

@@ -53,6 +53,12 @@ pub static CONTACT_IDENTITIES: Resource = Resource {
             "The name that the person shows on the channel.",
         )
         .read_only(),
+        Field::time(
+            contact_identities::marketing_opted_out_at,
+            "When the person stopped the business' marketing messages, as WhatsApp has told last; null: they may be sent. Templates of the category \
+             `marketing` are refused until the person resumes them.",
+        )
+        .read_only(),
         Field::time(contact_identities::superseded_at, "When another took its place.").read_only(),
         Field::version(contact_identities::version),
         Field::created_at(contact_identities::created_at),

@@ -57,6 +57,7 @@ pub const PROBLEM_CODES: &[&str] = &[
     "not_a_draft",
     "not_imported",
     "not_retryable",
+    "opted_out",
     "outcome_uncertain",
     "overlapping_booking",
     "possible_duplicate",

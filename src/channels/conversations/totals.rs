@@ -1,5 +1,6 @@
 //! Totals of a conversation's messages: when the last one was sent, when the last one of the other side came in, how many are unread, and
-//! until when WhatsApp lets free text through. At any time they equal a recount of the messages that are said and not deleted.
+//! until when WhatsApp lets free text through. At any time they equal a recount of the messages that are said and not deleted. Until when
+//! messages are free of charge after an advertisement only moves later: a message that is revoked or deleted takes nothing back.
 //!
 //! New messages are added to the totals; one of the other side wakes a snoozed conversation. Any other change (a message deleted, restored,
 //! read or no draft any more) recounts, under the conversation's row lock. Adding takes that lock too, so a recount that does not see a message yet is followed by its
@@ -24,8 +25,13 @@ const UNREAD: &str = "direction = 'inbound' AND status <> 'read' AND kind <> 'sy
 const OPENS: &str = "direction = 'inbound' AND kind <> 'system' AND origin <> 'history'";
 /// When a message was sent, as far as that is plausible: a clock that is ahead moves its conversation by a day at most.
 const SENT: &str = "least(sent_at, created_at + interval '1 day')";
+/// Condition for a message that an advertisement brought (click to WhatsApp).
+const FROM_AD: &str = "payload->'referral'->>'source_type' = 'ad'";
 /// WhatsApp's customer service window after an inbound message.
 const WINDOW: &str = "interval '24 hours'";
+/// For how long WhatsApp charges nothing after a message that an advertisement brought (Meta, "Pricing", free entry point windows). Meta
+/// counts from the answer: counted from the message, it promises nothing too much.
+const FREE_ENTRY: &str = "interval '72 hours'";
 
 /// The totals of a conversation after new messages were added.
 #[derive(QueryableByName)]
@@ -56,7 +62,8 @@ pub fn add(tx: &mut Tx<'_>, tenant: &Tenant, new: Vec<Uuid>) -> Result<()> {
          CASE WHEN c.window_closed_at >= m.came THEN least(c.window_closed_at, m.came + ",
     );
     sql.sql(WINDOW).sql(") ELSE m.came + ").sql(WINDOW);
-    sql.sql(" END) ELSE c.window_expires_at END FROM (").append(said(tenant, &new));
+    sql.sql(" END) ELSE c.window_expires_at END, free_entry_expires_at = greatest(c.free_entry_expires_at, CASE WHEN c.channel = 'whatsapp' THEN m.ad + ");
+    sql.sql(FREE_ENTRY).sql(" END) FROM (").append(said(tenant, &new));
     sql.sql(") m WHERE c.business_id = ").bind(tenant.id()).sql(
         " AND c.id = m.id RETURNING c.id, c.last_message_at <= c.started_at AS is_inexact, \
          m.unread > 0 AND c.unread_since >= m.first AS was_marked",
@@ -95,13 +102,15 @@ fn recount(tx: &mut Tx<'_>, tenant: &Tenant, conversations: Vec<Uuid>) -> Result
     }
     let mut sql = Statement::new(
         "UPDATE conversations c SET version = c.version + 1, updated_at = now(), last_message_at = m.last, last_inbound_at = m.arrived, \
-         unread_count = c.unread_count - c.unread_new + m.unread, unread_new = m.unread, window_expires_at = m.closes \
-         FROM (SELECT o.id, coalesce(s.last, o.started_at) AS last, s.arrived, s.unread, \
+         unread_count = c.unread_count - c.unread_new + m.unread, unread_new = m.unread, window_expires_at = m.closes, \
+         free_entry_expires_at = greatest(c.free_entry_expires_at, m.free) FROM (SELECT o.id, coalesce(s.last, o.started_at) AS last, s.arrived, s.unread, \
          CASE WHEN o.channel <> 'whatsapp' THEN NULL WHEN o.window_closed_at >= s.came THEN least(o.window_closed_at, s.came + ",
     );
     sql.sql(WINDOW).sql(") ELSE s.came + ").sql(WINDOW);
-    sql.sql(" END AS closes FROM conversations o CROSS JOIN LATERAL (SELECT max(").sql(SENT);
-    sql.sql(") AS last, max(").sql(SENT).sql(") FILTER (WHERE ").sql(OPENS).sql(") AS came, ");
+    sql.sql(" END AS closes, CASE WHEN o.channel = 'whatsapp' THEN s.ad + ").sql(FREE_ENTRY);
+    sql.sql(" END AS free FROM conversations o CROSS JOIN LATERAL (SELECT max(").sql(SENT);
+    sql.sql(") AS last, max(").sql(SENT).sql(") FILTER (WHERE ").sql(OPENS).sql(") AS came, max(").sql(SENT);
+    sql.sql(") FILTER (WHERE ").sql(OPENS).sql(" AND ").sql(FROM_AD).sql(") AS ad, ");
     sql.sql("max(created_at) FILTER (WHERE ").sql(OPENS).sql(") AS arrived, ");
     sql.sql("(count(*) FILTER (WHERE ").sql(UNREAD).sql(" AND created_at > o.unread_since))::int AS unread ");
     sql.sql("FROM messages WHERE business_id = ").bind(tenant.id());
@@ -109,7 +118,8 @@ fn recount(tx: &mut Tx<'_>, tenant: &Tenant, conversations: Vec<Uuid>) -> Result
     sql.sql(") s WHERE o.business_id = ").bind(tenant.id());
     sql.sql(" AND o.id = ANY(").bind(conversations).sql(")) m WHERE c.business_id = ");
     sql.bind(tenant.id()).sql(" AND c.id = m.id AND ");
-    sql.sql("(c.last_message_at, c.last_inbound_at, c.unread_new, c.window_expires_at) IS DISTINCT FROM (m.last, m.arrived, m.unread, m.closes)");
+    sql.sql("((c.last_message_at, c.last_inbound_at, c.unread_new, c.window_expires_at) IS DISTINCT FROM (m.last, m.arrived, m.unread, m.closes) \
+             OR m.free > coalesce(c.free_entry_expires_at, '-infinity'))");
     sql.run(tx)?;
     Ok(())
 }
@@ -121,7 +131,8 @@ fn said(tenant: &Tenant, new: &[Uuid]) -> Statement {
     if let [only] = new {
         sql.sql("SELECT conversation_id AS id, ").sql(SENT).sql(" AS sent, (").sql(UNREAD);
         sql.sql(")::int AS unread, CASE WHEN ").sql(OPENS).sql(" THEN ").sql(SENT);
-        sql.sql(" END AS came, CASE WHEN ").sql(OPENS).sql(" THEN created_at END AS arrived");
+        sql.sql(" END AS came, CASE WHEN ").sql(OPENS).sql(" AND ").sql(FROM_AD).sql(" THEN ").sql(SENT);
+        sql.sql(" END AS ad, CASE WHEN ").sql(OPENS).sql(" THEN created_at END AS arrived");
         sql.sql(", created_at AS first FROM messages WHERE business_id = ").bind(tenant.id());
         sql.sql(" AND id = ").bind(*only).sql(" AND ").sql(SAID);
         return sql;
@@ -129,7 +140,8 @@ fn said(tenant: &Tenant, new: &[Uuid]) -> Statement {
     sql.sql("WITH said AS MATERIALIZED (SELECT conversation_id AS id, max(").sql(SENT);
     sql.sql(") AS sent, (count(*) FILTER (WHERE ").sql(UNREAD).sql("))::int AS unread, max(").sql(SENT);
     sql.sql(") FILTER (WHERE ").sql(OPENS);
-    sql.sql(") AS came, max(created_at) FILTER (WHERE ").sql(OPENS);
+    sql.sql(") AS came, max(").sql(SENT).sql(") FILTER (WHERE ").sql(OPENS).sql(" AND ").sql(FROM_AD);
+    sql.sql(") AS ad, max(created_at) FILTER (WHERE ").sql(OPENS);
     sql.sql(") AS arrived, min(created_at) AS first FROM messages WHERE business_id = ");
     sql.bind(tenant.id()).sql(" AND id = ANY(").bind(new.to_vec()).sql(") AND ").sql(SAID);
     sql.sql(" GROUP BY 1), turns AS MATERIALIZED (SELECT id FROM conversations WHERE business_id = ");

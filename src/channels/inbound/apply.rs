@@ -4,7 +4,7 @@ use super::delivered::Delivered;
 use super::parked;
 use super::peers::PeerContext;
 use super::update::InboundUpdate;
-use super::{changes, locks, new_message, waiting};
+use super::{changes, locks, new_message, opt_outs, waiting};
 use crate::auth::Tenant;
 use crate::base::error::Result;
 use crate::channels::sending::settle::{self, StatusOwner};
@@ -19,6 +19,7 @@ pub fn apply(tx: &mut Tx<'_>, tenant: &Tenant, delivered: &Delivered<'_>) -> Res
     let target = match delivered.update {
         InboundUpdate::Message(message) => return new_message::write(tx, &context, delivered, message),
         InboundUpdate::Template(update) => return template_update::apply(tx, tenant, delivered.channel.id, update),
+        InboundUpdate::Preference(preference) => return opt_outs::apply(tx, &context, preference),
         // A status of no known kind, or what is of another subject, says nothing.
         InboundUpdate::Ignored { .. } if matches!(delivered.kind, "status" | "account") => return Ok(()),
         InboundUpdate::Ignored { reason } => return parked::fail(tx, tenant, &delivered.parked(), reason),

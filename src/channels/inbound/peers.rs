@@ -123,6 +123,21 @@ pub fn resolve(
     Ok(ResolvedPeer { peer_id, contact_id: Some(contact_id) })
 }
 
+/// Finds a person who is known, by a name of `peer` or as the contact with the number; `None` for anyone else, who is not made known.
+/// Queries: three; two more where someone is found.
+pub fn resolve_known(tx: &mut Tx<'_>, context: &PeerContext<'_>, peer: &Peer) -> Result<Option<ResolvedPeer>> {
+    lock(tx, context, &[peer])?;
+    let keys = keys(context, peer);
+    let line = peer.wa_id.as_deref().map(phone_variants::match_key);
+    let known = known(tx, context.tenant, &keys, line.as_deref())?;
+    let is_known = match (first(&known, &keys, context.at), &peer.wa_id) {
+        (Some(_), _) => true,
+        (None, Some(number)) => with_phone(tx, context.tenant, number)?.is_some(),
+        (None, None) => false,
+    };
+    if is_known { resolve(tx, context, peer, None).map(Some) } else { Ok(None) }
+}
+
 /// Locks people by all their names, until the transaction ends. Queries: one.
 pub fn lock(tx: &mut Tx<'_>, context: &PeerContext<'_>, peers: &[&Peer]) -> Result<()> {
     let keys = peers.iter().flat_map(|peer| keys(context, peer));

@@ -6,6 +6,7 @@ use diesel::sql_types::{Bool, Nullable, Text};
 use serde_json::{Value as Json, json};
 use uuid::Uuid;
 
+use super::opt_outs;
 use super::update::StatusUpdate;
 use crate::auth::Tenant;
 use crate::base::error::Result;
@@ -13,7 +14,7 @@ use crate::base::timestamp;
 use crate::channels::conversations::totals;
 use crate::channels::costs::charge::{self, Charge};
 use crate::channels::costs::pricing::is_charged;
-use crate::channels::whatsapp::error_codes::{ErrorPolicy, WINDOW_CLOSED};
+use crate::channels::whatsapp::error_codes::{ErrorPolicy, OPTED_OUT, WINDOW_CLOSED};
 use crate::db::schema::messages;
 use crate::db::{Statement, Tx};
 
@@ -151,6 +152,9 @@ pub fn apply(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, update: &StatusUpdate) 
     let closes = update.error.as_ref().is_some_and(|error| error["code"].as_i64() == Some(WINDOW_CLOSED));
     if closes {
         close_window(tx, tenant, id, update.occurred_at)?;
+    }
+    if update.error.as_ref().is_some_and(|error| error["code"].as_i64() == Some(OPTED_OUT)) {
+        opt_outs::note_refusal(tx, tenant, id, update.occurred_at)?;
     }
     if closes || after.sent_at != before.sent_at {
         totals::recount_of(tx, tenant, &[id])?;

@@ -176,7 +176,8 @@ fn merge_into(tx: &mut Tx<'_>, tenant: &Tenant, from: &Thread, into: &Thread) ->
     let mut sql = Statement::new(
         "UPDATE conversations c SET lead_id = coalesce(c.lead_id, f.lead_id), assignee_id = coalesce(c.assignee_id, f.assignee_id), \
          contact_id = coalesce(c.contact_id, f.contact_id), started_at = least(c.started_at, f.started_at), \
-         window_closed_at = greatest(c.window_closed_at, f.window_closed_at) \
+         window_closed_at = greatest(c.window_closed_at, f.window_closed_at), \
+         free_entry_expires_at = greatest(c.free_entry_expires_at, f.free_entry_expires_at) \
          FROM conversations f WHERE f.business_id = c.business_id AND c.business_id = ",
     );
     sql.bind(tenant.id()).sql(" AND c.id = ").bind(into.id).sql(" AND f.id = ").bind(from.id).run(tx)?;

@@ -214,6 +214,15 @@ pub struct StatusUpdate {
     pub callback_data: Option<String>,
 }
 
+/// A person stopped or resumed the marketing messages of the business.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MarketingPreference {
+    pub peer: Peer,
+    pub is_stopped: bool,
+    /// To the second; when it was received if the channel gave no usable time.
+    pub changed_at: DateTime<Utc>,
+}
+
 /// A template changed on the channel.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TemplateUpdate {
@@ -255,6 +264,7 @@ pub enum InboundUpdate {
     Revocation(Box<Revocation>),
     Status(Box<StatusUpdate>),
     Template(Box<TemplateUpdate>),
+    Preference(Box<MarketingPreference>),
     /// Nothing to apply; the reasons are those of the channel's parser.
     Ignored {
         reason: &'static str,

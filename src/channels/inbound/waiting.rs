@@ -86,8 +86,8 @@ pub fn apply_to(
         InboundUpdate::Revocation(revocation) => changes::revoke(tx, tenant, target, revocation),
         // The file of an old message, which is known by its id.
         InboundUpdate::Message(message) => changes::complete(tx, tenant, target, message),
-        // No message is what a template waits for.
-        InboundUpdate::Template(_) | InboundUpdate::Ignored { .. } => Ok(()),
+        // No message is what these wait for.
+        InboundUpdate::Template(_) | InboundUpdate::Preference(_) | InboundUpdate::Ignored { .. } => Ok(()),
     }
 }
 

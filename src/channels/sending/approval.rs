@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::attempts::{self, Purpose};
 use super::compose::{OpenConversation, check, check_last};
+use super::opt_outs;
 use crate::auth::Tenant;
 use crate::base::error::{Error, Result};
 use crate::channels::messages::{MESSAGES, MessageRow};
@@ -82,6 +83,7 @@ pub fn run(
         check_last(tx, tenant, conversation, expected)?;
     }
     open.check_window(&draft.kind)?;
+    opt_outs::check(tx, tenant, (open.customer(), channel), draft.payload.as_ref())?;
     let mut change = Changeset::empty(MESSAGES.fields);
     change.set(messages::status, "queued");
     change.set(messages::sent_at, Utc::now());

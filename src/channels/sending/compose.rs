@@ -14,6 +14,7 @@ use super::dto::{
     Emoji, IsDraft, MessageId, ReactionRequest, SENDABLE, TemplateLanguage, TemplateName, TemplateRequest,
 };
 use super::interactive::Interactive;
+use super::opt_outs::{self, Customer};
 use crate::auth::{Tenant, TenantSettings};
 use crate::base::error::{Error, FieldError, Result};
 use crate::base::timestamp;
@@ -118,6 +119,10 @@ impl Composition {
                 attached_file::attach(tx, tenant, &mut change)?;
                 if let Some(template) = &self.template {
                     fill(tx, tenant, channel, template, &mut change)?;
+                }
+                if !self.is_draft {
+                    let payload = change.get(messages::payload).map(SqlValue::to_json);
+                    opt_outs::check(tx, tenant, (open.customer(), channel), payload.as_ref())?;
                 }
                 if let Some(answered) = self.reply_to {
                     let answered = on_channel(tx, tenant, conversation, answered, "reply_to_id")?;
@@ -235,6 +240,10 @@ pub struct OpenConversation {
     #[diesel(sql_type = Timestamptz)]
     now: DateTime<Utc>,
     #[diesel(sql_type = Nullable<SqlUuid>)]
+    peer_id: Option<Uuid>,
+    #[diesel(sql_type = Text)]
+    address: String,
+    #[diesel(sql_type = Nullable<SqlUuid>)]
     channel_id: Option<Uuid>,
     #[diesel(sql_type = Nullable<Text>)]
     channel_kind: Option<String>,
@@ -248,7 +257,7 @@ impl OpenConversation {
     /// Locks a conversation. Errors: 404.
     pub fn lock(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid) -> Result<Self> {
         let mut sql = Statement::new(
-            "SELECT t.status, t.window_expires_at, t.channel = 'whatsapp' AS has_window, clock_timestamp() AS now, t.channel_id, \
+            "SELECT t.status, t.window_expires_at, t.channel = 'whatsapp' AS has_window, clock_timestamp() AS now, t.peer_id, t.address, t.channel_id, \
              c.kind AS channel_kind, c.state AS channel_state, c.state_reason FROM conversations AS t \
              LEFT JOIN channels c ON c.business_id = t.business_id AND c.id = t.channel_id AND c.deleted_at IS NULL",
         );
@@ -277,6 +286,10 @@ impl OpenConversation {
             return Err(Error::Conflict { code: "channel_paused", detail, pointer: None, extra });
         }
         Ok(channel)
+    }
+
+    pub fn customer(&self) -> Customer<'_> {
+        Customer { peer_id: self.peer_id, address: &self.address }
     }
 
     /// Checks that the channel lets a message of `kind` through now. Errors: 409.

@@ -46,7 +46,7 @@ pub fn of_messages(scope: &mut ServiceConfig) {
     summary = "Send a message",
     description = "The message is written and will be sent, in one transaction; the messages of a conversation are sent in their order. It is \
                    `queued` until the channel says more: follow it by events, or read it again. Outside of WhatsApp's customer service window \
-                   only templates go through: 409 `window_closed`. A `reaction` puts an emoji on a message, which is returned. \
+                   only templates go through: 409 `window_closed`; none of the category `marketing` to who has stopped those: 409 `opted_out`. A `reaction` puts an emoji on a message, which is returned. \
                    With `if_last_message_id`, 409 `conversation_moved` says that something was said meanwhile. What failed is sent again with \
                    `POST /messages/{id}/retry`; `GET /message-attempts` lists what came of each try.",
     params(("id" = Uuid, Path, description = "Id of the conversation.")),

@@ -1,4 +1,4 @@
-//! Sending. `http` takes a message (its `dto`), `compose` writes it with its attempt (`attempts`) and its `attached_file`, `retry` queues another one, and `approval` that of a draft. The task
+//! Sending. `http` takes a message (its `dto`), `compose` writes it with its attempt (`attempts`) and its `attached_file`, unless the customer takes no such messages (`opt_outs`), `retry` queues another one, and `approval` that of a draft. The task
 //! `sender` claims (`claim`) what is due as fast as channels take it (`pace`), hands it to an adapter (`outbound`: WhatsApp's Cloud API, or
 //! the `loopback`), and records what came of it (`record`, `failures`, `pause`). `settle` applies what statuses say of attempts; the task `settlement` gives up what none has settled, and `removal` what a deleted channel leaves.
 //!
@@ -14,6 +14,7 @@ mod failures;
 pub mod http;
 pub mod interactive;
 pub mod loopback;
+mod opt_outs;
 pub mod outbound;
 mod pace;
 mod pause;

@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::attempts::{self, MESSAGE_ATTEMPTS, MessageAttemptRow, Purpose};
 use super::compose::OpenConversation;
+use super::opt_outs;
 use crate::auth::Tenant;
 use crate::base::error::{Error, Result};
 use crate::base::timestamp;
@@ -33,6 +34,8 @@ struct FailedMessage {
     kind: String,
     #[diesel(sql_type = Nullable<Jsonb>)]
     error: Option<Json>,
+    #[diesel(sql_type = Nullable<Jsonb>)]
+    payload: Option<Json>,
     #[diesel(sql_type = Nullable<SqlUuid>)]
     last_attempt: Option<Uuid>,
     #[diesel(sql_type = Nullable<Timestamptz>)]
@@ -51,6 +54,7 @@ pub fn run(tx: &mut Tx<'_>, tenant: &Tenant, message: Uuid) -> Result<ApiRespons
     failed.check(Utc::now())?;
     let channel = open.channel()?;
     open.check_window(&failed.kind)?;
+    opt_outs::check(tx, tenant, (open.customer(), channel), failed.payload.as_ref())?;
     let mut sql = Statement::new(
         "UPDATE messages SET version = version + 1, updated_at = now(), status = 'queued', external_id = NULL, error = NULL, failed_reason = NULL, \
          delivered_at = NULL, read_at = NULL, pricing = NULL WHERE business_id = ",
@@ -65,7 +69,7 @@ pub fn run(tx: &mut Tx<'_>, tenant: &Tenant, message: Uuid) -> Result<ApiRespons
 
 fn lock(tx: &mut Tx<'_>, tenant: &Tenant, message: Uuid) -> Result<FailedMessage> {
     let mut sql = Statement::new(
-        "SELECT m.status, m.kind, m.error, a.id AS last_attempt, a.due_at FROM messages m LEFT JOIN LATERAL (\
+        "SELECT m.status, m.kind, m.error, m.payload, a.id AS last_attempt, a.due_at FROM messages m LEFT JOIN LATERAL (\
          SELECT o.id, o.due_at FROM message_attempts o WHERE o.business_id = m.business_id AND o.message_id = m.id \
          AND o.purpose = 'message' ORDER BY o.number DESC LIMIT 1) a ON true WHERE m.business_id = ",
     );

@@ -5,6 +5,9 @@ use serde_json::Value as Json;
 /// No customer service window is open.
 pub const WINDOW_CLOSED: i64 = 131_047;
 
+/// The customer has stopped the business' marketing messages.
+pub const OPTED_OUT: i64 = 131_050;
+
 /// What becomes of a message, and of its channel, after an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorPolicy {
@@ -42,7 +45,7 @@ impl ErrorPolicy {
             }
             470 | WINDOW_CLOSED => Self::AsTemplate,
             131_049 => Self::AfterADay,
-            131_050 => Self::OptedOut,
+            OPTED_OUT => Self::OptedOut,
             0 | 3 | 10 | 190 | 200..=299 | 368 | 131_005 | 131_031 | 131_042 | 131_045 | 133_010 => Self::ChannelPaused,
             _ => Self::Never,
         }

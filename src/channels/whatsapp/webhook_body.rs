@@ -5,7 +5,9 @@ use serde_json::{Value, json};
 
 use super::webhook_item::{ItemList, ItemParts, is_of_group};
 use super::webhook_members::{id, list, object, text, time};
-use super::webhook_peer::{Contacts, FROM, PARTICIPANT, RECIPIENT, TO, direction_in_history, identities, thread_peer};
+use super::webhook_peer::{
+    Contacts, FROM, OWN, PARTICIPANT, RECIPIENT, TO, direction_in_history, identities, thread_peer,
+};
 use crate::channels::inbound::update::{Direction, Peer};
 
 /// What an item is, as far as its place and `type` say: [`crate::channels::whatsapp::webhook_item::read`] may find it unusable.
@@ -60,6 +62,7 @@ pub fn items(body: &Value) -> Vec<Item> {
                     let is_known = KNOWN_MEMBERS.iter().any(|member| value.get(member).is_some());
                     rest.extend((!is_known).then(|| change.about_account(value)));
                 }
+                "user_preferences" => rest.extend(change.preferences()),
                 _ => rest.push(change.about_account(value)),
             }
         }
@@ -133,6 +136,13 @@ impl<'a> Change<'a> {
             let peer = identities(item, if is_of_group(item) { PARTICIPANT } else { RECIPIENT });
             self.item(ItemList::Statuses, ItemKind::Status, &peer, None, item)
         })
+    }
+
+    /// What people want of the business, each with its person.
+    fn preferences(&self) -> impl Iterator<Item = Item> {
+        list(self.value, "user_preferences")
+            .iter()
+            .map(|item| self.item(ItemList::UserPreferences, ItemKind::Account, &identities(item, OWN), None, item))
     }
 
     /// Errors that no message or status has: of the account, or why the history is not shared.

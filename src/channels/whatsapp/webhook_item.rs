@@ -8,7 +8,7 @@ use super::webhook_members::{error, id, object, text, time};
 use super::webhook_peer::{
     FROM, OWN, PARTICIPANT, PREVIOUS, RECIPIENT, TO, contact, direction_in_history, identities, thread_peer,
 };
-use super::webhook_template;
+use super::{webhook_preference, webhook_template};
 use crate::channels::inbound::update::{
     Direction, Edit, IdentityChange, InboundMessage, InboundUpdate, Origin, Peer, Reaction, Referral, Revocation,
     StatusUpdate,
@@ -21,6 +21,7 @@ pub enum ItemList {
     MessageEchoes,
     History,
     Statuses,
+    UserPreferences,
     /// No list: the whole value of a change, or errors within it.
     Change,
 }
@@ -33,12 +34,13 @@ impl ItemList {
             ItemList::MessageEchoes => "message_echoes",
             ItemList::History => "history",
             ItemList::Statuses => "statuses",
+            ItemList::UserPreferences => "user_preferences",
             ItemList::Change => "change",
         }
     }
 
     fn named(name: &str) -> Option<ItemList> {
-        [Self::Messages, Self::MessageEchoes, Self::History, Self::Statuses, Self::Change]
+        [Self::Messages, Self::MessageEchoes, Self::History, Self::Statuses, Self::UserPreferences, Self::Change]
             .into_iter()
             .find(|list| list.as_str() == name)
     }
@@ -87,6 +89,7 @@ impl ItemParts<'_> {
 /// - `history_declined`: the business does not share its history; the item has `errors`.
 /// - `reported_errors`: errors of the account's, without a message.
 /// - `unhandled_field`: a field of another subject, such as calls.
+/// - `unknown_preference`: of another category than marketing messages, or neither stopped nor resumed.
 pub fn read(raw: &Value, received_at: DateTime<Utc>) -> InboundUpdate {
     let list = raw.get("list").and_then(Value::as_str).and_then(ItemList::named);
     let (Some(list), Some(item)) = (list, object(raw, "item")) else {
@@ -102,6 +105,10 @@ pub fn read(raw: &Value, received_at: DateTime<Utc>) -> InboundUpdate {
             message(raw, item, direction, Origin::History, received_at)
         }
         ItemList::Statuses => status(raw, item, received_at),
+        ItemList::UserPreferences => match webhook_preference::read(raw, item, received_at) {
+            Ok(preference) => InboundUpdate::Preference(Box::new(preference)),
+            Err(reason) => ignored(reason),
+        },
         ItemList::Change => match (raw.get("field").and_then(Value::as_str), item.get("errors")) {
             (Some("history"), Some(_)) => ignored("history_declined"),
             (Some("" | "messages" | "smb_message_echoes"), Some(_)) => ignored("reported_errors"),

@@ -165,7 +165,7 @@ fn is_user_id(text: &str) -> bool {
 pub fn people(raw: &Value) -> Vec<String> {
     let item = raw.get("item").unwrap_or(&Value::Null);
     let system = item.get("system").unwrap_or(&Value::Null);
-    let of_item = [FROM, TO, RECIPIENT, PARTICIPANT].map(|members| identities(item, members));
+    let of_item = [FROM, TO, RECIPIENT, PARTICIPANT, OWN].map(|members| identities(item, members));
     let of_system = [OWN, PREVIOUS].map(|members| identities(system, members));
     let others = [object(raw, "contact").map(contact), object(raw, "thread").map(thread_peer)];
     let peers = of_item.into_iter().chain(of_system).chain(others.into_iter().flatten());

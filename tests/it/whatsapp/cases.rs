@@ -107,11 +107,11 @@ const FINGERPRINT: &str = "
         c.address, m.metadata)
     FROM messages m JOIN conversations c ON c.id = m.conversation_id LEFT JOIN messages r ON r.id = m.reply_to_id
         LEFT JOIN contacts a ON a.id = m.author_contact_id
-    UNION ALL SELECT concat_ws('|', 'thread', c.address, c.status, c.unread_count, c.last_message_at, c.window_expires_at, c.window_closed_at,
+    UNION ALL SELECT concat_ws('|', 'thread', c.address, c.status, c.unread_count, c.last_message_at, c.window_expires_at, c.window_closed_at, c.free_entry_expires_at,
         c.started_at, p.first_name, p.last_name, p.phone, l.title, l.source, l.entered_at, l.first_touch_at)
     FROM conversations c LEFT JOIN contacts p ON p.id = c.contact_id LEFT JOIN leads l ON l.id = c.lead_id WHERE c.deleted_at IS NULL
     UNION ALL SELECT concat_ws('|', 'contact', first_name, last_name, phone, email) FROM contacts
-    UNION ALL SELECT concat_ws('|', 'identity', i.kind, i.scope, i.value, i.match_key, p.phone, p.first_name, i.superseded_at,
+    UNION ALL SELECT concat_ws('|', 'identity', i.kind, i.scope, i.value, i.match_key, p.phone, p.first_name, i.superseded_at, i.marketing_opted_out_at,
         (SELECT string_agg(o.value, ',' ORDER BY o.value) FROM contact_identities o WHERE o.peer_id = i.peer_id))
     FROM contact_identities i LEFT JOIN contacts p ON p.id = i.contact_id
     UNION ALL SELECT concat_ws('|', 'reaction', m.external_id, r.emoji, r.external_id, r.reacted_at, r.deleted_at IS NULL)

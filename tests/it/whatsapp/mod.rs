@@ -10,6 +10,7 @@ mod peers;
 mod races;
 mod templates;
 mod webhook;
+mod windows;
 
 /// Delivers a body, and waits until it is applied: on a busy machine that takes longer than the acknowledgement waits.
 fn deliver(service: &Service, body: &[u8]) {
