@@ -8,7 +8,7 @@ use serde_json::Value as Json;
 use uuid::Uuid;
 
 use super::attempts::{self, Purpose};
-use super::compose::{OpenConversation, check, check_last};
+use super::compose::{OpenConversation, PARTS, check, check_last};
 use super::opt_outs;
 use crate::auth::Tenant;
 use crate::base::error::{Error, Result};
@@ -44,15 +44,21 @@ impl Draft {
     /// Checks that the channel takes it: it may have been written, and changed, as a row. Errors: 422.
     fn check(&self) -> Result<()> {
         let payload = self.payload.as_ref().unwrap_or(&Json::Null);
-        let (is_interactive, is_template) = (payload["type"].is_string(), payload["template"].is_object());
+        let has_part = |part: &&str| match *part {
+            "interactive" => payload["type"].is_string(),
+            "location" => payload["latitude"].is_number() && payload["longitude"].is_number(),
+            part => payload[part].is_object() || payload[part].is_array(),
+        };
+        let parts: Vec<&str> = PARTS.into_iter().filter(has_part).collect();
         let mut content = Changeset::empty(MESSAGES.fields);
         content.set(messages::kind, self.kind.as_str());
-        // The text of a template is its own.
-        content.set(messages::body, self.body.clone().filter(|_| !is_template));
+        // The text of these is their own.
+        let has_own_text = parts.iter().any(|part| *part != "interactive");
+        content.set(messages::body, self.body.clone().filter(|_| !has_own_text));
         content.set(messages::media, self.media.clone());
         content.set(messages::attachment_id, self.attachment_id);
         let mut faults = ValidationErrors::default();
-        check(&content, (is_interactive, is_template), &mut faults);
+        check(&content, &parts, &mut faults);
         if self.kind == "text" && self.body.is_none() {
             faults.required(&["body"], "A text message needs a `body`.");
         }

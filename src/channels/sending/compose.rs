@@ -10,10 +10,12 @@ use uuid::Uuid;
 
 use super::attached_file;
 use super::attempts::{self, Purpose};
+use super::contact_cards::{self, ContactCard};
 use super::dto::{
     Emoji, IsDraft, MessageId, ReactionRequest, SENDABLE, TemplateLanguage, TemplateName, TemplateRequest,
 };
 use super::interactive::Interactive;
+use super::location::Location;
 use super::opt_outs::{self, Customer};
 use crate::auth::{Tenant, TenantSettings};
 use crate::base::error::{Error, FieldError, Result};
@@ -27,6 +29,7 @@ use crate::channels::media::kinds::FILE_KINDS;
 use crate::channels::messages::{MESSAGES, MessageRow};
 use crate::channels::templates::prepare::prepare;
 use crate::channels::unsaid::DRAFT;
+use crate::channels::whatsapp::content::{contact_names, location_text};
 use crate::db::schema::messages;
 use crate::db::{SqlValue, Statement, Tx};
 use crate::http::idempotency::ApiResponse;
@@ -34,6 +37,9 @@ use crate::resource::body::{self, JsonObject, ValidationErrors};
 use crate::resource::http::API;
 use crate::resource::list_query::Projection;
 use crate::resource::{Changeset, crud, select};
+
+/// Members that a message of the kind has, and no other.
+pub const PARTS: [&str; 4] = ["interactive", "location", "contacts", "template"];
 
 /// What is to be sent.
 enum Content {
@@ -55,7 +61,11 @@ impl Composition {
     pub fn read(body: &Bytes, depth: usize, business: &TenantSettings, user: Option<Uuid>) -> Result<Self> {
         let mut members = body::members(body, depth)?;
         let mut faults = ValidationErrors::default();
+        let parts: Vec<&str> =
+            PARTS.into_iter().filter(|part| members.get(*part).is_some_and(|part| !part.is_null())).collect();
         let interactive = body::take::<Interactive>(&mut members, "interactive", &mut faults);
+        let location = body::take::<Location>(&mut members, "location", &mut faults);
+        let contacts = body::take::<Vec<ContactCard>>(&mut members, "contacts", &mut faults);
         let template = body::take::<TemplateRequest>(&mut members, "template", &mut faults);
         let is_draft = body::take(&mut members, "draft", &mut faults).is_some_and(|IsDraft(is_draft)| is_draft);
         let reaction = body::take::<ReactionRequest>(&mut members, "reaction", &mut faults);
@@ -70,25 +80,28 @@ impl Composition {
             let content = Content::Reaction { message, emoji: emoji.map(|Emoji(emoji)| emoji) };
             return Ok(Self { content, template: None, is_draft: false, reply_to: None, if_last });
         }
-        if interactive.is_some() {
-            members.entry("kind").or_insert_with(|| json!("interactive"));
-        }
-        if template.is_some() {
-            members.entry("kind").or_insert_with(|| json!("template"));
+        if let Some(part) = parts.first() {
+            members.entry("kind").or_insert_with(|| json!(part));
         }
         // Replaced when the message is written.
         members.insert("conversation_id".into(), json!(Uuid::nil()));
         members.insert("direction".into(), json!("outbound"));
-        let payload = interactive.map(|interactive| interactive.payload(&mut faults));
+        let payload = interactive
+            .map(|interactive| interactive.payload(&mut faults))
+            .or_else(|| location.map(Location::payload))
+            .or_else(|| contacts.map(|cards| contact_cards::payload(cards, &mut faults)));
         let mut change = match Changeset::parse(&MESSAGES, members.into(), true, business) {
             Ok(change) => change,
             Err(error) => return faults.and(Err(error)),
         };
         change.set_default(messages::kind, "text");
         attached_file::read(&mut change, &mut faults);
-        check(&change, (payload.is_some(), template.is_some()), &mut faults);
+        check(&change, &parts, &mut faults);
         faults.into_result()?;
         if let Some(payload) = payload {
+            if let Some(text) = shown_text(change.text(messages::kind), &payload) {
+                change.set(messages::body, text);
+            }
             change.set(messages::payload, payload);
         }
         if change.text(messages::author) == Some("user") {
@@ -150,8 +163,18 @@ impl Composition {
     }
 }
 
-/// Checks what a channel takes of each kind.
-pub fn check(change: &Changeset, (is_interactive, is_template): (bool, bool), faults: &mut ValidationErrors) {
+/// The text of a message that has none of its own, as that of an inbound one is.
+fn shown_text(kind: Option<&str>, payload: &Json) -> Option<String> {
+    let text = match kind {
+        Some("location") => location_text(payload),
+        Some("contacts") => payload["contacts"].as_array().and_then(|cards| contact_names(cards)),
+        _ => None,
+    };
+    text.map(|text| text.chars().take(MAX_BODY_LEN).collect())
+}
+
+/// Checks what a channel takes of each kind. `parts`: those of [`PARTS`] that it has.
+pub fn check(change: &Changeset, parts: &[&str], faults: &mut ValidationErrors) {
     let kind = change.text(messages::kind).unwrap_or_default();
     let body = change.text(messages::body);
     let media = change.get(messages::media).map(SqlValue::to_json).filter(Json::is_object);
@@ -176,21 +199,26 @@ pub fn check(change: &Changeset, (is_interactive, is_template): (bool, bool), fa
         faults.field("media", "not_allowed", detail);
     }
     match kind {
-        "text" | "interactive" | "template" => {}
-        _ if FILE_KINDS.contains(&kind) => {}
+        "text" => {}
+        _ if FILE_KINDS.contains(&kind) || PARTS.contains(&kind) => {}
         _ => {
-            let detail = "What can be sent is `text`, `interactive`, `template`, a file, or a `reaction`.";
+            let detail = "What can be sent is `text`, `interactive`, `location`, `contacts`, `template`, a file, or a `reaction`.";
             faults.field("kind", "not_allowed", detail);
         }
     }
-    if (kind == "interactive") != is_interactive {
-        faults.field("interactive", "required", "A message of `interactive` has `interactive`, and no other kind has.");
+    for part in PARTS.into_iter().filter(|part| (kind == *part) != parts.contains(part)) {
+        let detail = format!("A message of `{part}` has `{part}`, and no other kind has.");
+        faults.field(part, "required", detail);
     }
-    if (kind == "template") != is_template {
-        faults.field("template", "required", "A message of `template` has `template`, and no other kind has.");
-    }
-    if kind == "template" && body.is_some() {
-        faults.field("body", "not_allowed", "The text of a template is its own; give its `variables`.");
+    match kind {
+        "template" if body.is_some() => {
+            faults.field("body", "not_allowed", "The text of a template is its own; give its `variables`.");
+        }
+        "location" | "contacts" if body.is_some() => {
+            let detail = format!("The channel shows no text with a message of `{kind}`; its `body` follows from it.");
+            faults.field("body", "not_allowed", detail);
+        }
+        _ => {}
     }
     let most = if kind == "text" { MAX_TEXT_LEN } else { MAX_CAPTION_LEN };
     match body.map(|body| body.chars().count()) {

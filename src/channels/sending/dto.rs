@@ -2,11 +2,13 @@
 
 use deserr::Deserr;
 use serde_json::json;
-use utoipa::openapi::{Ref, RefOr, Schema};
+use utoipa::openapi::{ArrayBuilder, Ref, RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 use uuid::Uuid;
 
+use super::contact_cards::{ContactCard, MAX_CARDS};
 use super::interactive::Interactive;
+use super::location::Location;
 use crate::channels::messages::MESSAGES;
 use crate::resource::body::{BodyErrors, JsonObject, value_type};
 use crate::resource::{FieldType, openapi};
@@ -86,11 +88,18 @@ impl PartialSchema for SendMessageRequest {
         let about = "A message to the customer. `kind` may be left out: it follows from what is given. A file is the \
                      `attachment_id` of an upload (`POST /attachments`) in `media`, or a `url` that the channel fetches.";
         let id = |about: &str| openapi::value(FieldType::Uuid, about, r#""01939d5e-6f3a-7b21-9c4e-3f8a1d2b5c71""#);
+        let cards = ArrayBuilder::new()
+            .items(Ref::from_schema_name(ContactCard::name()))
+            .min_items(Some(1))
+            .max_items(Some(MAX_CARDS))
+            .description(Some("Contact cards. Their names are the `body`."));
         let message = openapi::creation(&MESSAGES, |name| SENDABLE.contains(&name))
             .description(Some(about))
             .examples([json!({ "body": "See you on Friday at ten." })]);
         message
             .property("interactive", Ref::from_schema_name(Interactive::name()))
+            .property("location", Ref::from_schema_name(Location::name()))
+            .property("contacts", cards)
             .property("template", Ref::from_schema_name(TemplateRequest::name()))
             .property("draft", IsDraft::schema())
             .property("reaction", Ref::from_schema_name(ReactionRequest::name()))
@@ -107,12 +116,16 @@ impl ToSchema for SendMessageRequest {
     fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
         for (name, schema) in [
             (Interactive::name(), Interactive::schema()),
+            (Location::name(), Location::schema()),
+            (ContactCard::name(), ContactCard::schema()),
             (TemplateRequest::name(), TemplateRequest::schema()),
             (ReactionRequest::name(), ReactionRequest::schema()),
         ] {
             schemas.push((name.into(), schema));
         }
         Interactive::schemas(schemas);
+        Location::schemas(schemas);
+        ContactCard::schemas(schemas);
         TemplateRequest::schemas(schemas);
         ReactionRequest::schemas(schemas);
     }

@@ -152,6 +152,8 @@ fn content(kind: &str, body: Option<&str>, media: Option<&Json>, payload: Option
     let (media, payload) = (media.unwrap_or(&empty), payload.unwrap_or(&empty));
     match kind {
         "template" => payload["template"].clone(),
+        "location" => payload.clone(),
+        "contacts" => payload["contacts"].clone(),
         "interactive" => interactive(body, payload),
         "image" | "video" | "audio" | "document" | "sticker" => file(kind, body, media),
         _ => json!({ "body": body.unwrap_or_default(), "preview_url": true }),
@@ -256,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn interactive_messages_are_buttons_lists_and_links() {
+    fn structured_messages_are_composed_as_meta_documents_them() {
         let buttons = json!({ "type": "buttons", "buttons": [{ "id": "yes", "title": "Yes" }], "footer": "Reed" });
         let composed = message("interactive", Some("Is that right?"), Json::Null, buttons);
         assert_eq!(
@@ -269,6 +271,11 @@ mod tests {
         let link = json!({ "type": "link", "title": "Book", "url": "https://reed.example/book" });
         let composed = message("interactive", Some("Choose a date"), Json::Null, link);
         assert_eq!(composed["interactive"]["action"]["parameters"]["display_text"], "Book");
+        let place = json!({ "latitude": 53.79, "longitude": -1.54, "name": "Reed Plumbing" });
+        assert_eq!(message("location", Some("Reed Plumbing"), Json::Null, place.clone())["location"], place);
+        let cards = json!([{ "name": { "formatted_name": "Amina Reed", "first_name": "Amina" } }]);
+        let composed = message("contacts", Some("Amina Reed"), Json::Null, json!({ "contacts": cards }));
+        assert_eq!(composed["contacts"], cards);
         let sections = json!([{ "title": "Mon", "rows": [{ "id": "1", "title": "09:00" }] }]);
         let list = json!({ "type": "list", "button": "Times", "sections": sections });
         let composed = message("interactive", Some("When?"), Json::Null, list);

@@ -60,7 +60,7 @@ fn known(item: &Value, name: &str) -> Option<Content> {
     let payload_of = |value: &Value| Some(value.clone());
     match name {
         "text" => Some(plain("text", Some(prose(object(item, "text")?, "body")?), None)),
-        "location" => object(item, name).map(|place| plain("location", location(place), payload_of(place))),
+        "location" => object(item, name).map(|place| plain("location", location_text(place), payload_of(place))),
         "contacts" => {
             let cards = Some(list(item, name)).filter(|cards| !cards.is_empty())?;
             Some(plain("contacts", contact_names(cards), Some(json!({"contacts": cards}))))
@@ -106,7 +106,8 @@ fn of_media(kind: &'static str, sent: &Value) -> Content {
     }
 }
 
-fn location(place: &Value) -> Option<String> {
+/// Returns the text of a location: its name and address, else where it is.
+pub fn location_text(place: &Value) -> Option<String> {
     let parts = |first: &str, second: &str| [text(place, first), text(place, second)];
     let named: Vec<String> = parts("name", "address").into_iter().flatten().collect();
     if !named.is_empty() {
@@ -118,7 +119,8 @@ fn location(place: &Value) -> Option<String> {
     }
 }
 
-fn contact_names(cards: &[Value]) -> Option<String> {
+/// Returns the text of contact cards: their names, of one without the first number.
+pub fn contact_names(cards: &[Value]) -> Option<String> {
     let name = |card: &Value| {
         let parts = |name: &Value| [text(name, "first_name"), text(name, "last_name")].into_iter().flatten();
         let name = card.get("name").unwrap_or(&Value::Null);

@@ -10,6 +10,7 @@ use crate::support::{Client, Service, until};
 mod attempts;
 mod drafts;
 mod loopback;
+mod map_and_cards;
 mod opt_outs;
 mod outcomes;
 mod receipts;
