@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 
 use crate::db::Statement;
 
-/// How long after its arrival a message can be marked, in days (Meta, "Mark messages as read").
+/// How long after it was sent a message can be marked, in days (Meta, "Mark messages as read").
 const MAX_AGE_DAYS: u32 = 30;
 
 /// Selects `id`, `sent_at` and `external_id` of the newest message that a customer wrote in the conversation `v` through the channel, and that
@@ -13,7 +13,7 @@ pub fn newest_message(until: Option<DateTime<Utc>>) -> Statement {
     let mut sql = Statement::new(
         "SELECT m.id, m.sent_at, m.external_id FROM messages m WHERE m.business_id = v.business_id AND m.conversation_id = v.id \
          AND m.direction = 'inbound' AND m.origin = 'channel' AND m.kind <> 'system' AND m.external_id IS NOT NULL AND m.deleted_at IS NULL \
-         AND m.created_at > now() - interval '",
+         AND m.sent_at > now() - interval '",
     );
     sql.number(MAX_AGE_DAYS).sql(" days'");
     if let Some(until) = until {

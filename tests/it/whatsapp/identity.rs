@@ -195,6 +195,12 @@ fn merged_conversations_keep_labels_and_are_read_as_far_as_both_were() {
     let other = api.make("conversations", json!({ "channel": "whatsapp", "address": "+447700900123" }));
     send(&service, &by_id("wamid.2", AT + 1, json!({ "from_user_id": "GB.1" })));
     let late = read(&bo, &one);
+    // Whenever this test runs, the receipt is queued: of messages that are a month old none is.
+    service.database.run(
+        "INSERT INTO read_receipts (business_id, id, channel_id, message_id, sent_at)
+         SELECT m.business_id, v.id, v.channel_id, m.id, m.sent_at FROM messages m JOIN conversations v ON v.id = m.conversation_id
+         WHERE m.external_id = 'wamid.2' ON CONFLICT DO NOTHING",
+    );
     let [first, second] = [&amina, &bo].map(|client| read(client, &other));
     assert!(early.as_str() < second.as_str() && second.as_str() < late.as_str(), "{early} {second} {late}");
     assert_eq!(first, second);
@@ -224,6 +230,14 @@ fn merged_conversations_keep_labels_and_are_read_as_far_as_both_were() {
     let positions: Vec<(&Value, &Value)> =
         positions.rows().iter().map(|row| (&row["user_id"], &row["read_until"])).collect();
     assert_eq!(positions, [(&json!(her), &early), (&json!(his), &second)]);
+    // So is what was shown to the customer: nothing of it is shown again.
+    let receipts = || service.database.rows::<2>("SELECT id::text, message_id::text FROM read_receipts");
+    let shown = receipts();
+    let newest = api.get("messages?external_id=wamid.2").expect(200).rows()[0]["id"].clone();
+    assert_eq!(shown, [[other.clone(), newest.as_str().expect("an id").to_owned()]]);
+    let newest = json!({ "message_id": newest });
+    bo.put(&format!("conversations/{other}/read-position"), newest).expect(200);
+    assert_eq!(receipts(), shown);
 }
 
 /// A name that people gave stays, a deleted contact is not brought back, a closed conversation is not opened again.
