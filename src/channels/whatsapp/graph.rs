@@ -2,6 +2,7 @@
 //! been done is not done again.
 
 use std::error::Error as StdError;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,6 +14,7 @@ use url::Url;
 
 use super::error_codes::ErrorPolicy;
 use super::lenient_json;
+use crate::base::http_client;
 use crate::base::options::Secret;
 use crate::channels::sending::outbound::Refusal;
 
@@ -65,30 +67,37 @@ impl std::fmt::Display for GraphError {
 /// Asks the Graph API.
 #[derive(Clone, Debug)]
 pub struct GraphClient {
-    http: reqwest::Client,
+    /// Made on first use: reading the system's certificates takes a while, and many processes never send.
+    http: Arc<OnceLock<Result<reqwest::Client, String>>>,
     /// With the version, without a slash at its end.
     base: String,
 }
 
 impl GraphClient {
-    /// Creates a client of the API at `base`, such as `https://graph.facebook.com/v24.0`. Errors: the system's certificates cannot be
-    /// read.
-    pub fn new(base: &Url) -> Result<Self, String> {
-        let http = reqwest::Client::builder()
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .connect_timeout(CONNECT_TIMEOUT)
-            .timeout(TIMEOUT)
-            .pool_idle_timeout(Duration::from_secs(30))
-            .user_agent(concat!("rapport/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .map_err(|error| error.to_string())?;
-        Ok(Self { http, base: base.as_str().trim_end_matches('/').to_owned() })
+    /// A client of the API at `base`, such as `https://graph.facebook.com/v24.0`.
+    pub fn new(base: &Url) -> Self {
+        Self { http: Arc::default(), base: base.as_str().trim_end_matches('/').to_owned() }
+    }
+
+    /// Errors: the system's certificates cannot be read.
+    fn http(&self) -> Result<&reqwest::Client, GraphError> {
+        let make = || {
+            http_client::builder(self.base.starts_with("https://"))
+                .redirect(reqwest::redirect::Policy::none())
+                .no_proxy()
+                .connect_timeout(CONNECT_TIMEOUT)
+                .timeout(TIMEOUT)
+                .pool_idle_timeout(Duration::from_secs(30))
+                .user_agent(concat!("rapport/", env!("CARGO_PKG_VERSION")))
+                .build()
+                .map_err(|error| error.to_string())
+        };
+        self.http.get_or_init(make).as_ref().map_err(|error| GraphError::NotSent(error.clone()))
     }
 
     /// Posts a JSON body to `path` below the base, and returns the answer.
     pub async fn post(&self, path: &str, token: &Secret, body: &Json) -> Result<Json, GraphError> {
-        let request = self.http.post(format!("{}/{path}", self.base)).json(body);
+        let request = self.http()?.post(format!("{}/{path}", self.base)).json(body);
         self.ask(request, token).await
     }
 
@@ -96,7 +105,7 @@ impl GraphClient {
     pub async fn get(&self, path: &str, query: &[(&str, &str)], token: &Secret) -> Result<Json, GraphError> {
         let url = format!("{}/{path}", self.base);
         let url = Url::parse_with_params(&url, query).map_err(|error| GraphError::NotSent(error.to_string()))?;
-        self.ask(self.http.get(url), token).await
+        self.ask(self.http()?.get(url), token).await
     }
 
     /// Posts a file as a form to `path` below the base: its media type, name and length in bytes, and its content.
@@ -125,7 +134,7 @@ impl GraphClient {
         let part = part.mime_str(mime_type).map_err(|error| GraphError::NotSent(error.to_string()))?;
         let form =
             Form::new().text("messaging_product", "whatsapp").text("type", mime_type.to_owned()).part("file", part);
-        let request = self.http.post(format!("{}/{path}", self.base)).multipart(form).timeout(UPLOAD_TIMEOUT);
+        let request = self.http()?.post(format!("{}/{path}", self.base)).multipart(form).timeout(UPLOAD_TIMEOUT);
         let (answer, ()) = future::join(self.ask(request, token), reading).await;
         answer
     }
@@ -137,7 +146,7 @@ impl GraphClient {
         if url.scheme() != "https" && !self.base.starts_with("http://") {
             return Err(GraphError::Unknown("The address of the file does not begin with https://.".to_owned()));
         }
-        let request = self.http.get(url).bearer_auth(token.expose()).timeout(DOWNLOAD_TIMEOUT);
+        let request = self.http()?.get(url).bearer_auth(token.expose()).timeout(DOWNLOAD_TIMEOUT);
         let answer = request.send().await.map_err(|error| failure(&error))?;
         match answer.status() {
             status if status.is_success() => Ok(answer),

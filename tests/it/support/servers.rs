@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use diesel::connection::SimpleConnection;
 use diesel::{Connection, PgConnection};
+use parking_lot::Mutex;
 use rapport::db::embedded::{self, Absent, Durability, Embedded};
 use rapport::db::{RawRow, migrate};
 
@@ -91,6 +92,25 @@ thread_local! {
     static ASKED_BY: Cell<Option<(String, PgConnection)>> = const { Cell::new(None) };
 }
 
+/// Connections that make and drop databases, each used again: a connection is a process of the server.
+static ADMINS: Admins = Admins(Mutex::new(Vec::new()));
+
+struct Admins(Mutex<Vec<PgConnection>>);
+
+impl Admins {
+    /// Runs `sql` on a connection that nobody uses. One that failed is not used again.
+    fn run(&self, sql: &str) -> Result<(), String> {
+        let free = self.0.lock().pop();
+        let mut admin = match free {
+            Some(admin) => admin,
+            None => PgConnection::establish(&POSTGRES.url("postgres")).map_err(|error| error.to_string())?,
+        };
+        admin.batch_execute(sql).map_err(|error| error.to_string())?;
+        self.0.lock().push(admin);
+        Ok(())
+    }
+}
+
 /// A database of one test, migrated and empty. One from [`Database::create`] is dropped with its last clone.
 #[derive(Clone)]
 pub struct Database {
@@ -103,11 +123,9 @@ struct Made(String);
 
 impl Drop for Made {
     fn drop(&mut self) {
-        // FORCE closes connections that are still open, such as those of a killed program.
-        let dropped = PgConnection::establish(&POSTGRES.url("postgres"))
-            .map(|mut admin| admin.batch_execute(&format!("DROP DATABASE {} WITH (FORCE)", self.0)));
-        // Ignored: a test may have broken the server itself.
-        drop(dropped);
+        // FORCE closes connections that are still open, such as those of a killed program. Errors are ignored: a test may have broken the
+        // server itself.
+        ADMINS.run(&format!("DROP DATABASE {} WITH (FORCE)", self.0)).unwrap_or_default();
     }
 }
 
@@ -117,8 +135,7 @@ impl Database {
         rapport::app::registry::install();
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let name = format!("test_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
-        let mut admin = PgConnection::establish(&POSTGRES.url("postgres")).expect("the server");
-        admin.batch_execute(&format!("CREATE DATABASE {name} TEMPLATE {TEMPLATE}")).expect("a database");
+        ADMINS.run(&format!("CREATE DATABASE {name} TEMPLATE {TEMPLATE}")).expect("a database");
         Self { url: POSTGRES.url(&name), _made: Some(Arc::new(Made(name))) }
     }
 
@@ -171,7 +188,20 @@ impl Database {
 
     /// Runs `sql`, which may be several statements.
     pub fn run(&self, sql: &str) {
-        self.connect().batch_execute(sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
+        self.lend(|conn| conn.batch_execute(sql)).unwrap_or_else(|error| panic!("{sql}: {error}"));
+    }
+
+    /// Lends this thread's last connection, and leaves nothing of the session behind.
+    pub fn lend<T, E>(&self, with: impl FnOnce(&mut PgConnection) -> Result<T, E>) -> Result<T, E> {
+        let known = ASKED_BY.take().filter(|(url, _)| *url == self.url).map(|(_, conn)| conn);
+        // The server may have been restarted.
+        let alive = known.and_then(|mut conn| conn.batch_execute("SELECT").is_ok().then_some(conn));
+        let mut conn = alive.unwrap_or_else(|| self.connect());
+        let done = with(&mut conn)?;
+        if conn.batch_execute("DISCARD ALL").is_ok() {
+            ASKED_BY.set(Some((self.url.clone(), conn)));
+        }
+        Ok(done)
     }
 
     /// The error of `sql`, which must fail.

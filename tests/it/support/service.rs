@@ -189,9 +189,9 @@ pub fn make_business(database: &Database, slug: &str) -> Uuid {
 pub fn make_key(database: &Database, business: Uuid, role: Role) -> String {
     let key = api_keys::generate().expect("a key");
     let tenant = Tenant::for_operator(business);
-    db::in_transaction(&mut database.connect(), |tx| {
-        api_keys::insert(tx, &tenant, "test", role, &key, Default::default())
-    })
-    .expect("a key");
+    let made = database.lend(|conn| {
+        db::in_transaction(conn, |tx| api_keys::insert(tx, &tenant, "test", role, &key, Default::default()))
+    });
+    made.expect("a key");
     key
 }
