@@ -1,14 +1,23 @@
-//! Conversations with customers and the channels that they run through. `secrets/` keeps the secrets of channels, `directory`
-//! finds a channel by what names it from outside, `whatsapp/` speaks with WhatsApp, `inbound/` applies what it delivers, and `sending/` hands messages to it.
-//! `receipts/` show customers that their messages are read and answered.
-//! `costs/` knows what messages cost, by the rates of `message_rates.rs`. `inbox/` is what members do with conversations, `conversation_context/` what they look at. The resources `channels.rs`, `conversations.rs`, `messages.rs`, `labels.rs`, `templates.rs`,
-//! `read_positions.rs` and `canned_responses.rs`, and the processing of
-//! leads (`lead_processing/`), which writes conversations and messages. `worker_tasks/` are tasks for programs, such as
-//! answering a customer.
+//! Conversations with customers and the channels that they run through.
+//!
+//! | files | subject |
+//! |---|---|
+//! | `channels`, `secrets`, `directory` | channels, what proves who they are, and which one something from outside is for |
+//! | `conversations`, `messages`, `message_reactions`, `attachments`, `labels`, `read_positions`, `canned_responses`, `unsaid` | the resources of the inbox |
+//! | `whatsapp` | what WhatsApp says, and how it is spoken to |
+//! | `inbound`, `inbound_updates` | applies what channels deliver |
+//! | `sending`, `templates`, `receipts` | hands messages to channels, those that WhatsApp has approved, too, and shows customers that theirs are read |
+//! | `media` | files: fetched, uploaded and sent |
+//! | `channel_queue` | how processes share what is due by channel |
+//! | `costs`, `message_rates` | what messages cost |
+//! | `inbox`, `conversation_context` | what members do with conversations, and what they look at |
+//! | `worker_tasks` | tasks for programs, such as answering a customer |
+//! | `lead_processing` | a lead together with the message that it came from |
 
 pub mod args;
 pub mod attachments;
 pub mod canned_responses;
+pub mod channel_queue;
 pub mod channels;
 pub mod conversation_context;
 pub mod conversations;

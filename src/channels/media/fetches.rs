@@ -10,14 +10,16 @@ use super::store::{self, NewAttachment};
 use crate::auth::Tenant;
 use crate::background::Slots;
 use crate::base::error::Result;
+use crate::channels::channel_queue::ChannelQueue;
 use crate::db::{Statement, Tx};
 
 /// How long a channel keeps a file, in days (Meta, Cloud API, "Media": ids of webhooks).
 const KEPT_DAYS: u32 = 7;
 /// How long an old message's file is tried for at least, in hours: a channel's past comes late.
 const MIN_HOURS: u32 = 1;
-/// How long a claim lasts, in seconds: longer than a file may take.
-const LEASE_SECONDS: u32 = 300;
+/// Files by channel; a lease is longer than a file may take.
+static QUEUE: ChannelQueue =
+    ChannelQueue { table: "media_fetches", open: "true", only_active: true, lease_seconds: 300 };
 /// Pauses between tries are 4^n seconds, up to this n: a quarter of an hour about.
 const MAX_PAUSE_EXPONENT: u32 = 5;
 /// Tries of a file that the channel says it does not have: it takes the channel a moment to know its own files.
@@ -86,36 +88,11 @@ pub struct ClaimedFetch {
     pub media: Option<Json>,
 }
 
-/// Claims files that are due: first the channels that have any (a loose index scan), then of each active one as many as it has free slots,
-/// in turns, so that none waits for another's album. Queries: one, whatever is due.
+/// Claims files that are due. Queries: one, whatever is due.
 pub fn claim(tx: &mut Tx<'_>, free: usize, slots: &Slots) -> Result<Vec<ClaimedFetch>> {
-    let busy = slots.taken();
-    let mut sql = Statement::new(
-        "WITH RECURSIVE pending AS ((SELECT business_id, channel_id FROM media_fetches ORDER BY business_id, channel_id LIMIT 1) \
-         UNION ALL SELECT n.business_id, n.channel_id FROM pending p CROSS JOIN LATERAL (SELECT business_id, channel_id FROM media_fetches \
-         WHERE (business_id, channel_id) > (p.business_id, p.channel_id) ORDER BY business_id, channel_id LIMIT 1) n), \
-         busy AS MATERIALIZED (SELECT * FROM unnest(",
-    );
-    sql.bind(busy.iter().map(|((owner, _), _)| *owner).collect::<Vec<_>>()).sql(", ");
-    sql.bind(busy.iter().map(|((_, channel), _)| *channel).collect::<Vec<_>>()).sql(", ");
-    sql.bind(busy.iter().map(|(_, count)| *count as i64).collect::<Vec<_>>());
+    let mut sql = QUEUE.claiming(free, slots);
     sql.sql(
-        ") AS b (business_id, channel_id, taken)), due AS MATERIALIZED (SELECT f.business_id, f.id, f.due_at, \
-         coalesce(b.taken, 0) + row_number() OVER (PARTITION BY f.business_id, f.channel_id ORDER BY f.due_at) AS turn FROM pending p \
-         JOIN channels c ON c.business_id = p.business_id AND c.id = p.channel_id AND c.state = 'active' AND c.deleted_at IS NULL \
-         LEFT JOIN busy b ON b.business_id = p.business_id AND b.channel_id = p.channel_id CROSS JOIN LATERAL (\
-         SELECT f.business_id, f.id, f.channel_id, f.due_at FROM media_fetches f WHERE f.business_id = p.business_id \
-         AND f.channel_id = p.channel_id AND f.due_at <= now() ORDER BY f.due_at LIMIT greatest(0, ",
-    );
-    sql.bind(slots.most_each as i64).sql(" - coalesce(b.taken, 0))) f ORDER BY turn, due_at LIMIT ").bind(free as i64);
-    sql.sql(
-        "), locked AS (SELECT l.business_id, l.id FROM due d CROSS JOIN LATERAL (SELECT f.business_id, f.id FROM media_fetches f \
-         WHERE f.business_id = d.business_id AND f.id = d.id AND f.due_at <= now() FOR NO KEY UPDATE SKIP LOCKED) l), \
-         taken AS (UPDATE media_fetches f SET claim = f.claim + 1, tries = f.tries + 1, due_at = now() + interval '",
-    );
-    sql.number(LEASE_SECONDS).sql(
-        " seconds' FROM locked l WHERE f.business_id = l.business_id AND f.id = l.id RETURNING f.*) \
-         SELECT f.business_id, f.id, f.message_id, f.channel_id, c.kind AS channel_kind, f.claim, f.tries, m.kind, m.media FROM taken f \
+        "SELECT f.business_id, f.id, f.message_id, f.channel_id, c.kind AS channel_kind, f.claim, f.tries, m.kind, m.media FROM taken f \
          JOIN messages m ON m.business_id = f.business_id AND m.id = f.message_id \
          JOIN channels c ON c.business_id = f.business_id AND c.id = f.channel_id ORDER BY f.id",
     );

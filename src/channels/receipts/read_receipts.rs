@@ -11,10 +11,12 @@ use super::newest_message::newest_message;
 use crate::auth::Tenant;
 use crate::background::Slots;
 use crate::base::error::Result;
+use crate::channels::channel_queue::ChannelQueue;
 use crate::db::{Statement, Tx};
 
-/// How long a claim lasts, in seconds: longer than a channel may take to answer.
-const LEASE_SECONDS: u32 = 60;
+/// Receipts by channel; a lease is longer than a channel may take to answer. Those of a paused channel are over, and do not wait.
+static QUEUE: ChannelQueue =
+    ChannelQueue { table: "read_receipts", open: "due_at IS NOT NULL", only_active: false, lease_seconds: 60 };
 /// How long a receipt is worth sending, in hours: one that is later is dropped.
 const MAX_AGE_HOURS: u32 = 24;
 /// Tries of one that fails because of something that passes.
@@ -86,35 +88,10 @@ pub fn claim(tx: &mut Tx<'_>, free: usize, slots: &Slots) -> Result<Vec<ClaimedR
     Ok(wanted)
 }
 
-/// First the channels that have open ones (a loose index scan), then of each those that are due. Rows to lock are found by their key; those that
-/// another process has locked are left out.
 fn claiming(free: usize, slots: &Slots) -> Statement {
-    let busy = slots.taken();
-    let mut sql = Statement::new(
-        "WITH RECURSIVE pending AS ((SELECT business_id, channel_id FROM read_receipts WHERE due_at IS NOT NULL \
-         ORDER BY business_id, channel_id LIMIT 1) UNION ALL SELECT n.business_id, n.channel_id FROM pending p CROSS JOIN LATERAL (\
-         SELECT business_id, channel_id FROM read_receipts WHERE due_at IS NOT NULL AND (business_id, channel_id) > (p.business_id, p.channel_id) \
-         ORDER BY business_id, channel_id LIMIT 1) n), busy AS MATERIALIZED (SELECT * FROM unnest(",
-    );
-    sql.bind(busy.iter().map(|((owner, _), _)| *owner).collect::<Vec<_>>()).sql(", ");
-    sql.bind(busy.iter().map(|((_, channel), _)| *channel).collect::<Vec<_>>()).sql(", ");
-    sql.bind(busy.iter().map(|(_, count)| *count as i64).collect::<Vec<_>>());
+    let mut sql = QUEUE.claiming(free, slots);
     sql.sql(
-        ") AS b (business_id, channel_id, taken)), due AS MATERIALIZED (SELECT d.* FROM pending p \
-         LEFT JOIN busy b ON b.business_id = p.business_id AND b.channel_id = p.channel_id CROSS JOIN LATERAL (\
-         SELECT business_id, id, due_at FROM read_receipts WHERE business_id = p.business_id AND channel_id = p.channel_id \
-         AND due_at <= clock_timestamp() ORDER BY due_at LIMIT greatest(0, ",
-    );
-    sql.bind(slots.most_each as i64).sql(" - coalesce(b.taken, 0))) d ORDER BY d.due_at LIMIT ").bind(free as i64);
-    sql.sql(
-        "), free AS MATERIALIZED (SELECT l.* FROM due d CROSS JOIN LATERAL (SELECT r.business_id, r.id FROM read_receipts r \
-         WHERE r.business_id = d.business_id AND r.id = d.id AND r.due_at <= clock_timestamp() \
-         FOR NO KEY UPDATE SKIP LOCKED) l), \
-         taken AS (UPDATE read_receipts r SET claim = r.claim + 1, tries = r.tries + 1, due_at = clock_timestamp() + interval '",
-    );
-    sql.number(LEASE_SECONDS).sql(
-        " seconds' FROM free f WHERE r.business_id = f.business_id AND r.id = f.id RETURNING r.*) \
-         SELECT r.business_id, r.id, r.channel_id, r.tries, r.claim, m.external_id, \
+        "SELECT r.business_id, r.id, r.channel_id, r.tries, r.claim, m.external_id, \
          coalesce(c.state = 'active' AND c.sends_read_receipts, false) AND m.external_id IS NOT NULL AND r.tries <= ",
     );
     sql.number(MAX_TRIES).sql(" AND r.queued_at > clock_timestamp() - interval '").number(MAX_AGE_HOURS).sql(
