@@ -4,6 +4,7 @@ use crate::analytics;
 use crate::app::registry::RESOURCES;
 use crate::app::state::AppState;
 use crate::background::{BackgroundTask, JobType, LeaseConfig, Worker, analyze_tables, purge_jobs, trim_change_log};
+use crate::channels::backlog;
 use crate::channels::conversations;
 use crate::channels::costs::late_rates::MESSAGE_COSTS;
 use crate::channels::inbound;
@@ -36,7 +37,7 @@ pub fn spawn_all(app: &AppState) {
     tasks(app).into_iter().for_each(|task| task.spawn(&app.supervisor, &app.lifecycle));
 }
 
-fn tasks(app: &AppState) -> [BackgroundTask; 25] {
+fn tasks(app: &AppState) -> [BackgroundTask; 26] {
     let (config, db) = (&app.config, || app.db.clone());
     let event_registry = EventRegistry::from_resources(&RESOURCES);
     let new_events = vec![app.event_waker.clone(), app.delivery_waker.0.clone()];
@@ -87,6 +88,7 @@ fn tasks(app: &AppState) -> [BackgroundTask; 25] {
         templates.task(),
         MediaFetcher::new(db(), app.channel_directory.clone(), app.adapters.clone()).task(),
         media::cleanup::task(db()),
+        backlog::task(db()),
     ]
 }
 

@@ -8,7 +8,7 @@
 //! | `inbound`, `inbound_updates` | applies what channels deliver |
 //! | `sending`, `templates`, `receipts` | hands messages to channels, those that WhatsApp has approved, too, and shows customers that theirs are read |
 //! | `media` | files: fetched, uploaded and sent |
-//! | `channel_queue` | how processes share what is due by channel |
+//! | `channel_queue`, `backlog` | how processes share what is due by channel, and how much that is |
 //! | `costs`, `message_rates` | what messages cost |
 //! | `inbox`, `conversation_context` | what members do with conversations, and what they look at |
 //! | `worker_tasks` | tasks for programs, such as answering a customer |
@@ -16,6 +16,7 @@
 
 pub mod args;
 pub mod attachments;
+pub mod backlog;
 pub mod canned_responses;
 pub mod channel_queue;
 pub mod channels;

@@ -53,7 +53,20 @@ fn metrics_page_passes_prometheus_lint() {
     api.post("leads/bulk-operations", json!({ "action": "delete", "filter": {} }));
     let mut stranger = std::net::TcpStream::connect(program.address).expect("a connection");
     stranger.write_all(b"\x16\x03\x01\x02").expect("room");
+    // A message that a loopback takes, and what is due in the queues of channels.
+    let channel = api.make("channels", json!({ "kind": "loopback", "name": "Trial" }));
+    let talk = json!({ "channel": "whatsapp", "channel_id": channel, "address": "+4915112345678" });
+    let thread = api.make("conversations", talk);
+    api.create(&format!("conversations/{thread}/messages"), json!({ "body": "/photo" }));
     let page = || Client::new(program.metrics, "").get("/metrics").expect(200).text;
+    for line in [
+        "rapport_messages_handed_over_total{outcome=\"accepted\"} 1",
+        "rapport_media_fetches_total{outcome=\"stored\"} 1",
+        "rapport_channel_backlog{queue=\"inbound\"}",
+        "rapport_channel_backlog_age_seconds{queue=\"media\"}",
+    ] {
+        until(line, || page().contains(line));
+    }
     until("the connection has ended", || page().contains("rapport_http_connections_ended_total"));
     let page = page();
 

@@ -25,6 +25,10 @@ const LOCK_TIMEOUTS: &str = "rapport_db_lock_timeouts_total";
 const STEPS: &str = "rapport_job_step_duration_seconds";
 const JOBS_ENDED: &str = "rapport_jobs_ended_total";
 const JOBS: &str = "rapport_jobs";
+const BACKLOG: &str = "rapport_channel_backlog";
+const BACKLOG_AGE: &str = "rapport_channel_backlog_age_seconds";
+const HANDED_OVER: &str = "rapport_messages_handed_over_total";
+const MEDIA: &str = "rapport_media_fetches_total";
 const MAILS: &str = "rapport_emails_total";
 const CONNECTIONS_ENDED: &str = "rapport_http_connections_ended_total";
 const VALIDATION: &str = "rapport_cache_validation_seconds";
@@ -56,6 +60,10 @@ pub fn install() {
         describe_histogram!(STEPS, "Time of a job's step, its wait for a connection included, by kind");
         describe_counter!(JOBS_ENDED, "Jobs that ended in this process, by kind and state");
         describe_gauge!(JOBS, "Jobs that have not ended, by kind and state, in the database as a whole");
+        describe_gauge!(BACKLOG, "What is due to be applied, sent and fetched, by queue, in the database as a whole");
+        describe_gauge!(BACKLOG_AGE, "How long the oldest of it has been due");
+        describe_counter!(HANDED_OVER, "Messages that this process handed to channels, by what came of it");
+        describe_counter!(MEDIA, "Files of customers that this process fetched, by what came of it");
         describe_counter!(MAILS, "Mails, by what became of them");
         describe_counter!(
             CONNECTIONS_ENDED,
@@ -168,6 +176,22 @@ pub fn job_ended(kind: &'static str, state: &'static str) {
 /// Sets how many jobs of `kind` are `queued` or `running`.
 pub fn jobs(kind: &'static str, state: &'static str, count: i64) {
     gauge!(JOBS, "kind" => kind, "state" => state).set(count as f64);
+}
+
+/// Sets how much is due in a queue of channels, and how long the oldest has been, in seconds.
+pub fn channel_backlog(queue: String, waiting: i64, age: f64) {
+    gauge!(BACKLOG, "queue" => queue.clone()).set(waiting as f64);
+    gauge!(BACKLOG_AGE, "queue" => queue).set(age);
+}
+
+/// Counts a message that was handed to a channel.
+pub fn handed_over(outcome: &'static str) {
+    counter!(HANDED_OVER, "outcome" => outcome).increment(1);
+}
+
+/// Counts a try to fetch a file.
+pub fn media_fetched(outcome: &'static str) {
+    counter!(MEDIA, "outcome" => outcome).increment(1);
 }
 
 /// Counts a connection that was ended because of its client.

@@ -14,6 +14,7 @@ use super::store::{ATTACHMENT_FILES, NewAttachment};
 use crate::auth::Tenant;
 use crate::background::{BackgroundTask, LogLimiter, Slot, Slots, TaskOutcome, detach};
 use crate::base::error::Result;
+use crate::base::telemetry::metrics;
 use crate::channels::directory::{ChannelDirectory, ChannelKey};
 use crate::channels::sending::outbound::Adapters;
 use crate::db::{Db, Tx};
@@ -94,6 +95,12 @@ impl MediaFetcher {
     async fn record(&self, tenant: &Tenant, fetch: ClaimedFetch, id: Uuid, fetched: Fetched) -> Result<()> {
         let own = tenant.clone();
         let is_stored = matches!(fetched, Fetched::File(_));
+        metrics::media_fetched(match &fetched {
+            Fetched::File(_) => "stored",
+            Fetched::Lost(Lost::Gone, _) => "gone",
+            Fetched::Lost(Lost::Refused, _) => "refused",
+            Fetched::Later(_) => "later",
+        });
         let record = move |tx: &mut Tx<'_>| match &fetched {
             Fetched::File(file) => fetches::succeed(tx, &own, &fetch, file),
             Fetched::Lost(lost, reason) => fetches::lose(tx, &own, &fetch, *lost, reason).map(|()| false),

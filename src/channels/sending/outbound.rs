@@ -76,6 +76,18 @@ pub enum SendOutcome {
     Refused(Refusal),
 }
 
+impl SendOutcome {
+    /// Its name in metrics.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Accepted { .. } => "accepted",
+            Self::NotSent(_) => "not_sent",
+            Self::Unknown(_) => "unknown",
+            Self::Refused(_) => "refused",
+        }
+    }
+}
+
 /// Why a channel did not take a message.
 #[derive(Clone, Debug)]
 pub struct Refusal {

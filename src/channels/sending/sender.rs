@@ -9,6 +9,7 @@ use super::record;
 use crate::auth::Tenant;
 use crate::background::{BackgroundTask, LogLimiter, Slot, Slots, TaskOutcome, Waker, detach};
 use crate::base::error::{Error, Result};
+use crate::base::telemetry::metrics;
 use crate::channels::directory::{ChannelDirectory, ChannelKey};
 use crate::channels::media::send_file::StoredFile;
 use crate::db::{Db, Tx};
@@ -89,6 +90,7 @@ impl Sender {
         let outcome = match self.hand_over(&attempt).await {
             Ok(outcome) | Err(outcome) => outcome,
         };
+        metrics::handed_over(outcome.name());
         let (message, channel) = (attempt.message_id, attempt.channel_id);
         tracing::debug!(%message, %channel, ?outcome, "sent");
         let tenant = Tenant::for_channel(attempt.business_id);
