@@ -54,10 +54,10 @@ prove-statistics: features ## compare statistics with recounts at every moment, 
 	export RAPPORT_STATISTICS_COMPARISONS=$${RAPPORT_STATISTICS_COMPARISONS:-100000}; \
 	exec cargo test --locked $(FEATURES) --features mutants --test it $(ARGS) -- statistics_consistency:: --nocapture --test-threads 1
 
-prove-channels: features ## deliver what WhatsApp does in many orders and at once, and test that every deliberate bug is caught (some minutes after the build)
+prove-channels: features ## deliver what WhatsApp does in many orders and at once, send and fetch, and test that every deliberate bug is caught (some minutes after the build)
 	@RAPPORT_TEST_POSTGRES_BIN=$$(scripts/postgres.sh) || exit 1; export RAPPORT_TEST_POSTGRES_BIN; \
 	export RAPPORT_TEST_ORDERS=$${RAPPORT_TEST_ORDERS:-100} RAPPORT_TEST_RACES=$${RAPPORT_TEST_RACES:-300}; \
-	exec cargo test --locked $(FEATURES) --features mutants --test it $(ARGS) -- whatsapp:: --nocapture
+	exec cargo test --locked $(FEATURES) --features mutants --test it $(ARGS) -- whatsapp:: sending:: media:: --nocapture
 
 test-rls: features ## test row-level security with a build without tenant predicates (a minute after the build)
 	@RAPPORT_TEST_POSTGRES_BIN=$$(scripts/postgres.sh) || exit 1; export RAPPORT_TEST_POSTGRES_BIN; \

@@ -53,6 +53,14 @@ pub enum Mutant {
     WaitingForgotten,
     /// A failure takes back that a message has arrived.
     FailureFalls,
+    /// A message whose answer was lost is sent again.
+    AnswerLostResent,
+    /// What came of a message is recorded by a process that has lost it to another one.
+    AttemptClaimUnchecked,
+    /// The messages of a conversation do not wait for each other.
+    OrderForgotten,
+    /// A file is stored by a process that has lost it to another one.
+    FileClaimUnchecked,
 }
 
 /// The mutants of the cache protocol.
@@ -89,6 +97,14 @@ pub const CHANNEL_MUTANTS: [(&str, Mutant); 4] = [
     ("failure-falls", Mutant::FailureFalls),
 ];
 
+/// The mutants of what is sent to channels, and fetched from them.
+pub const SENDING_MUTANTS: [(&str, Mutant); 4] = [
+    ("answer-lost-resent", Mutant::AnswerLostResent),
+    ("attempt-claim-unchecked", Mutant::AttemptClaimUnchecked),
+    ("order-forgotten", Mutant::OrderForgotten),
+    ("file-claim-unchecked", Mutant::FileClaimUnchecked),
+];
+
 /// Whether the tests change what the database does, which the catalogue check must not report.
 pub fn changes_database() -> bool {
     [Mutant::WithoutOldLinks, Mutant::HorizonByTime, Mutant::DeltaAfterCommit, Mutant::BeforeForgotten]
@@ -102,6 +118,7 @@ static CHOSEN: LazyLock<Option<Mutant>> = LazyLock::new(|| {
         .chain(&TENANT_MUTANTS)
         .chain(&STATISTICS_MUTANTS)
         .chain(&CHANNEL_MUTANTS)
+        .chain(&SENDING_MUTANTS)
         .find(|(known, _)| *known == name)
         .map(|(_, mutant)| *mutant)
 });

@@ -8,6 +8,8 @@ use super::outbound::{Refusal, SendOutcome};
 use super::{failures, pause, settle};
 use crate::auth::Tenant;
 use crate::base::error::Result;
+#[cfg(feature = "mutants")]
+use crate::base::mutants::{self, Mutant};
 use crate::channels::inbound::{locks, waiting};
 use crate::channels::whatsapp::error_codes::ErrorPolicy;
 use crate::db::{Statement, Tx};
@@ -33,6 +35,10 @@ pub fn record(tx: &mut Tx<'_>, tenant: &Tenant, attempt: &ClaimedAttempt, outcom
         SendOutcome::NotSent(text) => {
             let error = json!({ "code": "not_sent", "title": "The channel cannot be reached.", "details": text });
             try_again(tx, tenant, attempt, &error)
+        }
+        #[cfg(feature = "mutants")]
+        SendOutcome::Unknown(text) if mutants::is(Mutant::AnswerLostResent) => {
+            try_again(tx, tenant, attempt, &json!({ "code": "not_sent", "title": text }))
         }
         SendOutcome::Unknown(text) => be_uncertain(tx, tenant, attempt, text),
         SendOutcome::Refused(refusal) => {
@@ -126,6 +132,11 @@ fn fail(tx: &mut Tx<'_>, tenant: &Tenant, attempt: &ClaimedAttempt, error: &Json
 /// The condition of the attempt, under this claim and without an outcome.
 fn of_claim(tenant: &Tenant, attempt: &ClaimedAttempt) -> Statement {
     let mut sql = Statement::new(" WHERE state IN ('sending', 'uncertain') AND business_id = ");
-    sql.bind(tenant.id()).sql(" AND id = ").bind(attempt.id).sql(" AND claim = ").bind(attempt.claim);
+    sql.bind(tenant.id()).sql(" AND id = ").bind(attempt.id);
+    #[cfg(feature = "mutants")]
+    if mutants::is(Mutant::AttemptClaimUnchecked) {
+        return sql;
+    }
+    sql.sql(" AND claim = ").bind(attempt.claim);
     sql
 }

@@ -133,6 +133,32 @@ fn message_of_a_killed_process_is_sent_once() {
     assert_eq!(graph.calls().iter().map(|call| call.text().to_owned()).collect::<Vec<_>>(), ["First", "Second"]);
 }
 
+/// A process that took longer than its claim lasts finds that another one has the attempt: nothing of it is recorded twice.
+#[test]
+fn outcome_of_a_lost_claim_is_not_recorded() {
+    let graph = Graph::start(|_, before| {
+        std::thread::sleep(Duration::from_millis(1_500));
+        Reply::Accepted(format!("wamid.{before}"))
+    });
+    let (service, _) = start(&graph);
+    let api = &service.client;
+    let thread = begun_by(&service, "447700900123");
+    let sent = say(api, &thread, "Hello");
+    until("it is handed over", || graph.calls().len() == 1);
+    service.database.run("UPDATE message_attempts SET claim = claim + 1, due_at = now() + interval '1 hour'");
+    // The next message has to wait, however the answer to the first one ends.
+    let next = say(api, &thread, "Are you there?");
+    std::thread::sleep(Duration::from_secs(3));
+    let attempts = attempts_of(api, &sent["id"]);
+    assert_eq!((&attempts[0]["state"], &attempts[0]["external_id"]), (&json!("sending"), &Value::Null));
+    assert_eq!((message(api, &next["id"])["status"].clone(), graph.calls().len()), (json!("queued"), 1));
+    // The other one has died, too.
+    service.database.run("UPDATE message_attempts SET due_at = now() WHERE state = 'sending'");
+    until_status(api, &sent["id"], "uncertain");
+    until("the next one is sent", || message(api, &next["id"])["external_id"].is_string());
+    assert_eq!(graph.calls().len(), 2);
+}
+
 /// What waits for a channel that is deleted fails; one that is at its limit keeps no other waiting.
 #[test]
 fn deleted_or_slow_channel_holds_nothing_up() {

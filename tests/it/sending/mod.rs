@@ -19,6 +19,26 @@ mod typing;
 
 const NUMBER: &str = "109900000000001";
 
+/// Runs tests in a process of their own for each deliberate bug, which they must find.
+#[cfg(feature = "mutants")]
+#[test]
+fn each_mutant_of_sending_is_detected() {
+    let finds = [
+        ("answer-lost-resent", "sending::attempts::message_of_a_killed"),
+        ("attempt-claim-unchecked", "sending::attempts::outcome_of_a_lost_claim"),
+        ("order-forgotten", "sending::attempts::messages_of_a_conversation"),
+        ("file-claim-unchecked", "media::fetching::fetch_that_lost_its_claim"),
+    ];
+    for (name, _) in rapport::base::mutants::SENDING_MUTANTS {
+        let (_, test) = finds.into_iter().find(|(known, _)| *known == name).expect("a test that finds it");
+        let mut command = std::process::Command::new(std::env::current_exe().expect("the tests"));
+        let output = command.arg(test).env("RAPPORT_MUTANT", name).output().expect("the tests");
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(said.contains("1 failed"), "{name} is not found: {said}");
+        println!("{name}: found");
+    }
+}
+
 /// A service that sends to `graph`, and its channel.
 fn start(graph: &Graph) -> (Service, String) {
     let url = graph.url();
