@@ -1,3 +1,6 @@
+DROP TRIGGER fetch_media_of_new ON messages;
+DROP TRIGGER fetch_media_of_changed ON messages;
+DROP FUNCTION rapport_fetch_media();
 DROP TABLE media_fetches;
 DROP TRIGGER drop_attachment_of_changed ON messages;
 DROP TRIGGER drop_attachment_of_deleted ON messages;

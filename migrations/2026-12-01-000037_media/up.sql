@@ -21,7 +21,8 @@ CREATE TABLE attachments (
 CREATE INDEX attachments_uploaded_by_idx ON attachments (business_id, uploaded_by, created_at, id);
 CREATE INDEX attachments_created_at_idx ON attachments (business_id, created_at, id);
 CREATE INDEX attachments_expires_at_idx ON attachments (expires_at) WHERE expires_at IS NOT NULL;
-SELECT rapport_log_changes('attachments');
+-- Without entries in the audit log: the message has those, and a file's name is not kept longer than the file.
+SELECT rapport_log_changes('attachments', 'business_id', '');
 SELECT rapport_enable_tenant_rls('attachments');
 
 -- Their bytes, a mebibyte each. They are written before their attachment, which is made when the whole file is there.
@@ -31,7 +32,7 @@ CREATE TABLE attachment_parts (
     attachment_id uuid NOT NULL,
     number integer NOT NULL,
     data bytea NOT NULL,
-    -- null once its attachment is there: what broke off is cleared away
+    -- null while its attachment is there: what broke off, and what has lost it, is cleared away
     pending_since timestamptz DEFAULT now(),
     PRIMARY KEY (business_id, id)
 );
@@ -41,10 +42,11 @@ CREATE UNIQUE INDEX attachment_parts_number_key ON attachment_parts (business_id
 CREATE INDEX attachment_parts_pending_since_idx ON attachment_parts (pending_since) WHERE pending_since IS NOT NULL;
 SELECT rapport_enable_tenant_rls('attachment_parts');
 
--- The bytes go with their attachment, whatever deletes it.
+-- The bytes go with their attachment, whatever deletes it: a task deletes them within a minute or two, some at a time. (Here a hundred files
+-- would take longer than a statement may.)
 CREATE FUNCTION rapport_drop_attachment_parts() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    DELETE FROM attachment_parts WHERE business_id = OLD.business_id AND attachment_id = OLD.id;
+    UPDATE attachment_parts SET pending_since = '-infinity' WHERE business_id = OLD.business_id AND attachment_id = OLD.id;
     RETURN NULL;
 END $$;
 CREATE TRIGGER drop_parts AFTER DELETE ON attachments FOR EACH ROW EXECUTE FUNCTION rapport_drop_attachment_parts();
@@ -78,6 +80,8 @@ CREATE TABLE media_fetches (
     id uuid NOT NULL DEFAULT rapport_uuid_v7(),
     message_id uuid NOT NULL,
     channel_id uuid NOT NULL,
+    -- the channel's id of the file
+    media_id text NOT NULL,
     due_at timestamptz NOT NULL DEFAULT now(),
     tries integer NOT NULL DEFAULT 0,
     -- the number of the last claim: another process that claims it has a larger one
@@ -96,8 +100,25 @@ CREATE INDEX media_fetches_channel_id_idx ON media_fetches (business_id, channel
 CREATE INDEX media_fetches_gives_up_at_idx ON media_fetches (gives_up_at);
 SELECT rapport_enable_tenant_rls('media_fetches');
 
--- What has come already: Meta keeps a file for seven days.
-INSERT INTO media_fetches (business_id, message_id, channel_id, gives_up_at)
-    SELECT m.business_id, m.id, c.channel_id, m.sent_at + interval '7 days' FROM messages m
+-- A message that names a file has it fetched: Meta keeps one for seven days. One of the past that comes late is tried for a day at least.
+-- (Here, so that processes of an earlier release, which still receive messages, do not forget it.)
+CREATE FUNCTION rapport_fetch_media() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO media_fetches (business_id, message_id, channel_id, media_id, gives_up_at)
+        SELECT NEW.business_id, NEW.id, c.channel_id, NEW.media->>'id', greatest(NEW.sent_at + interval '7 days', now() + interval '1 day')
+        FROM conversations c WHERE c.business_id = NEW.business_id AND c.id = NEW.conversation_id AND c.channel_id IS NOT NULL
+        ON CONFLICT (business_id, message_id) DO NOTHING;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER fetch_media_of_new AFTER INSERT ON messages FOR EACH ROW
+    WHEN (NEW.media_state = 'pending' AND NEW.media ? 'id') EXECUTE FUNCTION rapport_fetch_media();
+CREATE TRIGGER fetch_media_of_changed AFTER UPDATE ON messages FOR EACH ROW
+    WHEN (NEW.media_state = 'pending' AND NEW.media ? 'id' AND NOT coalesce(OLD.media ? 'id', false)) EXECUTE FUNCTION rapport_fetch_media();
+
+-- What has come already.
+INSERT INTO media_fetches (business_id, message_id, channel_id, media_id, gives_up_at)
+    SELECT m.business_id, m.id, c.channel_id, m.media->>'id', m.sent_at + interval '7 days' FROM messages m
     JOIN conversations c ON c.business_id = m.business_id AND c.id = m.conversation_id
     WHERE m.media_state = 'pending' AND m.media ? 'id' AND c.channel_id IS NOT NULL AND m.sent_at > now() - interval '7 days';
+UPDATE messages m SET media_state = 'gone', version = version + 1, updated_at = now() WHERE media_state = 'pending' AND media ? 'id'
+    AND NOT EXISTS (SELECT FROM media_fetches f WHERE f.business_id = m.business_id AND f.message_id = m.id);

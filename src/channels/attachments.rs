@@ -39,6 +39,8 @@ pub static ATTACHMENTS: Resource = Resource {
     default_sort: "-created_at",
     search: Search::None,
     operations: Operations::NONE,
+    // The message has entries; the name of a file is not kept longer than the file.
+    audited: false,
     visibility: RowVisibility::assigned(attachments::uploaded_by),
     ..Resource::BASE
 };

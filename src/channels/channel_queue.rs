@@ -19,8 +19,8 @@ pub struct ChannelQueue {
 
 impl ChannelQueue {
     /// Begins a statement that claims what is due: `WITH … taken AS (UPDATE … RETURNING *)`; the caller selects from `taken`. First come the
-    /// channels that have any open (a loose index scan), then of each those that are due, in turns. Rows to lock are found by id; those
-    /// that another process has locked are left out.
+    /// channels that have any open (a loose index scan), then of each those that are due, in turns. Rows to lock are found by id (`due_at +
+    /// interval '0'` keeps the index of open rows out of it); those that another process has locked are left out.
     pub fn claiming(&self, free: usize, slots: &Slots) -> Statement {
         let table = self.table;
         let mut sql = Statement::new("WITH RECURSIVE ");
@@ -28,7 +28,7 @@ impl ChannelQueue {
         sql.sql(", ");
         busy_channels(&mut sql, slots);
         sql.sql(
-            ", due AS MATERIALIZED (SELECT d.*, coalesce(b.taken, 0) + row_number() OVER (\
+            ", due AS MATERIALIZED (SELECT * FROM (SELECT d.*, coalesce(b.taken, 0) + row_number() OVER (\
              PARTITION BY d.business_id, d.channel_id ORDER BY d.due_at) AS turn FROM pending p ",
         );
         if self.only_active {
@@ -41,13 +41,17 @@ impl ChannelQueue {
              SELECT business_id, id, channel_id, due_at FROM ",
         );
         sql.sql(table).sql(" WHERE business_id = p.business_id AND channel_id = p.channel_id AND ").sql(self.open);
-        sql.sql(" AND due_at <= clock_timestamp() ORDER BY due_at LIMIT greatest(0, ").bind(slots.most_each as i64);
-        sql.sql(" - coalesce(b.taken, 0))) d ORDER BY turn, due_at LIMIT ").bind(free as i64);
+        // A literal: of a parameter the planner expects a tenth of all rows, and would join the whole table.
+        sql.sql(" AND due_at <= clock_timestamp() ORDER BY due_at LIMIT ").number(slots.most_each as u32);
+        sql.sql(") d) d WHERE turn <= ")
+            .number(slots.most_each as u32)
+            .sql(" ORDER BY turn, due_at LIMIT ")
+            .bind(free as i64);
         sql.sql(
             "), locked AS MATERIALIZED (SELECT l.* FROM due d CROSS JOIN LATERAL (SELECT q.business_id, q.id FROM ",
         );
         sql.sql(table).sql(
-            " q WHERE q.business_id = d.business_id AND q.id = d.id AND q.due_at <= clock_timestamp() \
+            " q WHERE q.business_id = d.business_id AND q.id = d.id AND q.due_at + interval '0' <= clock_timestamp() \
              FOR NO KEY UPDATE SKIP LOCKED) l), taken AS (UPDATE ",
         );
         sql.sql(table).sql(" q SET claim = q.claim + 1, tries = q.tries + 1, due_at = clock_timestamp() + interval '");

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use serde_json::Value as Json;
 use uuid::Uuid;
 
 use super::conversations::totals;
@@ -191,6 +192,11 @@ pub static MESSAGES: Resource = Resource {
 row_type!(MessageRow of MESSAGES);
 
 fn prepare(change: &mut Changeset, _: &TenantSettings, faults: &mut ValidationErrors) {
+    if change.get(messages::media).is_some_and(|media| media.to_json().get("attachment_id").is_some()) {
+        let detail =
+            "A file is attached by POST /conversations/{id}/messages, with `draft` if it is not to be sent yet.";
+        faults.at("/media/attachment_id".into(), "not_allowed", detail.to_owned());
+    }
     if change.creates {
         let inbound = change.text(messages::direction) == Some("inbound");
         let is_note = change.text(messages::kind) == Some(NOTE);
@@ -225,6 +231,7 @@ fn prepare(change: &mut Changeset, _: &TenantSettings, faults: &mut ValidationEr
 /// Locks the messages that channels may be telling of at this moment, before any row is locked. (What a channel delivers has locked its own.)
 fn before(tx: &mut Tx<'_>, tenant: &Tenant, drafts: &mut [PendingRow]) -> Result<()> {
     refuse_new_drafts(tx, tenant, drafts)?;
+    refuse_other_files(tx, tenant, drafts)?;
     let from_api = drafts.iter().filter(|draft| draft.changes.creates && draft.changes.get(messages::origin).is_none());
     locks::messages(tx, tenant, from_api.filter_map(|draft| draft.changes.text(messages::external_id)))
 }
@@ -241,6 +248,31 @@ fn refuse_new_drafts(tx: &mut Tx<'_>, tenant: &Tenant, drafts: &mut [PendingRow]
     for draft in drafts.iter_mut().filter(|draft| said.contains(&draft.id)) {
         let detail = "A message that was said, or is on its way, is no draft any more.".to_owned();
         draft.refuse(Error::Invalid(vec![FieldError::new("/status", "not_allowed", detail)]));
+    }
+    Ok(())
+}
+
+/// Refuses to change what is said of a file that is kept here, or is being fetched: people would see another one than is sent. Queries: one, if
+/// any is to change.
+fn refuse_other_files(tx: &mut Tx<'_>, tenant: &Tenant, drafts: &mut [PendingRow]) -> Result<()> {
+    let files = drafts.iter().filter(|draft| !draft.changes.creates);
+    let files: Vec<(Uuid, Json)> =
+        files.filter_map(|draft| Some((draft.id, draft.changes.get(messages::media)?.to_json()))).collect();
+    if files.is_empty() {
+        return Ok(());
+    }
+    let mut sql = Statement::new("SELECT m.id FROM unnest(");
+    sql.bind(files.iter().map(|(id, _)| *id).collect::<Vec<_>>()).sql(", ");
+    sql.bind(files.iter().map(|(_, media)| media.to_string()).collect::<Vec<_>>());
+    sql.sql(
+        ") AS n (id, media) JOIN messages m ON m.id = n.id AND (m.attachment_id IS NOT NULL OR m.media_state = 'pending') \
+         AND (n.media = 'null' OR m.media IS DISTINCT FROM m.media || n.media::jsonb) WHERE m.business_id = ",
+    );
+    let changed = sql.bind(tenant.id()).scalars::<Uuid>(tx)?;
+    for draft in drafts.iter_mut().filter(|draft| changed.contains(&draft.id)) {
+        let detail =
+            "The file of a message stays the one that it is. Delete a draft, and write another one.".to_owned();
+        draft.refuse(Error::Invalid(vec![FieldError::new("/media", "not_allowed", detail)]));
     }
     Ok(())
 }

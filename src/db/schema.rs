@@ -675,6 +675,7 @@ diesel::table! {
         id -> Uuid,
         message_id -> Uuid,
         channel_id -> Uuid,
+        media_id -> Text,
         due_at -> Timestamptz,
         tries -> Integer,
         claim -> BigInt,

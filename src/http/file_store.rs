@@ -18,6 +18,8 @@ pub struct FileStore {
     pub table: &'static str,
     /// The column that names the file.
     pub owner: &'static str,
+    /// The condition of parts that are of no file yet.
+    pub unowned: &'static str,
 }
 
 impl FileStore {
@@ -29,11 +31,11 @@ impl FileStore {
         Ok(())
     }
 
-    /// Deletes the parts of `file`.
+    /// Deletes the parts of `file`, unless it is there: a commit may have succeeded though its answer was lost.
     pub fn forget(&self, tx: &mut Tx<'_>, tenant: &Tenant, file: Uuid) -> Result<()> {
         let mut sql = Statement::new("DELETE FROM ");
         sql.sql(self.table).sql(" WHERE business_id = ").bind(tenant.id());
-        sql.sql(" AND ").sql(self.owner).sql(" = ").bind(file).run(tx)?;
+        sql.sql(" AND ").sql(self.owner).sql(" = ").bind(file).sql(" AND ").sql(self.unowned).run(tx)?;
         Ok(())
     }
 

@@ -26,8 +26,11 @@ impl SearchedWords {
         let (mut words, mut is_out) = (Vec::new(), false);
         for (place, part) in text.split('"').enumerate() {
             let is_phrase = place % 2 == 1;
+            let mut is_after_sign = false;
             for word in part.split_whitespace() {
-                if is_phrase && is_out || !is_phrase && (word.starts_with('-') || word.eq_ignore_ascii_case("or")) {
+                let is_left_out = is_after_sign || word.starts_with('-') || word.eq_ignore_ascii_case("or");
+                is_after_sign = word == "-";
+                if is_phrase && is_out || !is_phrase && is_left_out {
                     continue;
                 }
                 words.extend(runs(word).map(|run| word[run].to_lowercase()));
@@ -161,6 +164,7 @@ mod tests {
         assert_eq!(found("roof or flat", text), ["Roof", "flat", "roof"]);
         assert_eq!(found("\"flat roof\" -roofers", text), ["Roof", "flat", "roof"]);
         assert_eq!(found("-\"flat roof\" größ", text), ["Größe"]);
+        assert_eq!(found("- roof größe", text), ["Größe"]);
         assert_eq!((found("flat-roof", text).len(), found("none", text).len()), (4, 0));
     }
 

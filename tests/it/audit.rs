@@ -293,6 +293,7 @@ fn audit_entries_of_updates_equal_differences_of_row_json() {
         .filter(|table| {
             let unlogged = [
                 "sessions",
+                "attachments",
                 "channel_secrets",
                 "inbound_updates",
                 "message_attempts",

@@ -599,7 +599,7 @@ fn tenant_role_limited_to_granted_statements_and_own_tenant() {
              SELECT business_id, user_id, 7, '2026-11-01', 'UTC', '{}' FROM memberships;
          INSERT INTO channel_secrets (business_id, channel_id, kind, file_name) SELECT business_id, id, 'app_secret', 'x' FROM channels;
          INSERT INTO send_limits (business_id, id, free_at) SELECT business_id, id, now() FROM channels;
-         INSERT INTO media_fetches (business_id, message_id, channel_id, gives_up_at) SELECT m.business_id, m.id, c.channel_id, now() + interval '1 day'
+         INSERT INTO media_fetches (business_id, message_id, channel_id, media_id, gives_up_at) SELECT m.business_id, m.id, c.channel_id, '1', now() + interval '1 day'
              FROM messages m JOIN conversations c ON c.id = m.conversation_id WHERE c.channel_id IS NOT NULL;
          INSERT INTO read_receipts (business_id, id, channel_id, message_id, sent_at)
              SELECT business_id, id, id, id, now() FROM conversations;

@@ -9,7 +9,7 @@ use crate::support::Database;
 
 /// Tables of a business with an INSERT of their own, and the files that send it. Rows of resources that clients create are
 /// written by batches, of one row or of many; these have parts that no client sets, or no client at all.
-const OWN_INSERTS: [(&str, &[&str]); 35] = [
+const OWN_INSERTS: [(&str, &[&str]); 34] = [
     // What channels deliver, and only they.
     ("channel_secrets", &["channels/secrets/store.rs"]),
     ("contact_identities", &["channels/inbound/peers.rs"]),
@@ -18,7 +18,6 @@ const OWN_INSERTS: [(&str, &[&str]); 35] = [
     ("message_reactions", &["channels/inbound/changes.rs"]),
     ("attachments", &["channels/media/store.rs"]),
     ("attachment_parts", &["channels/media/store.rs"]),
-    ("media_fetches", &["channels/media/fetches.rs"]),
     // What is sent, and how fast.
     ("templates", &["channels/templates/store.rs"]),
     ("template_syncs", &["channels/templates/sync.rs"]),

@@ -11,7 +11,6 @@ use crate::auth::Tenant;
 use crate::base::error::Result;
 use crate::channels::conversations::totals;
 use crate::channels::limits::MAX_BODY_LEN;
-use crate::channels::media::fetches;
 use crate::db::{Statement, Tx};
 use crate::resource::clean_text;
 
@@ -119,8 +118,10 @@ pub fn revoke(tx: &mut Tx<'_>, tenant: &Tenant, target: &Target, revocation: &Re
 pub fn complete(tx: &mut Tx<'_>, tenant: &Tenant, target: &Target, message: &InboundMessage) -> Result<()> {
     if target.is_past_of(message) {
         let mut sql = Statement::new(
-            "UPDATE messages SET version = version + 1, updated_at = now(), status = 'received', origin = 'channel' WHERE business_id = ",
+            "UPDATE messages SET version = version + 1, updated_at = now(), status = 'received', origin = 'channel', \
+             payload = coalesce(payload, ",
         );
+        sql.bind(message.content.payload.clone()).sql(") WHERE business_id = ");
         sql.bind(tenant.id()).sql(" AND id = ").bind(target.id).run(tx)?;
         return totals::recount_of(tx, tenant, &[target.id]);
     }
@@ -133,9 +134,6 @@ pub fn complete(tx: &mut Tx<'_>, tenant: &Tenant, target: &Target, message: &Inb
         sql.bind(content.kind).sql(", body = ").bind(body(content)).sql(", media = ").bind(content.media.clone());
         sql.sql(", payload = ").bind(content.payload.clone()).sql(" WHERE business_id = ").bind(tenant.id());
         sql.sql(" AND id = ").bind(target.id).run(tx)?;
-        if content.has_file_to_fetch() {
-            fetches::enqueue(tx, tenant, target.id)?;
-        }
     }
     Ok(())
 }

@@ -15,7 +15,6 @@ use super::{leads, locks};
 use crate::auth::Tenant;
 use crate::base::error::Result;
 use crate::channels::directory::ConnectedChannel;
-use crate::channels::media::fetches;
 use crate::channels::messages::MESSAGES;
 use crate::channels::worker_tasks::reply_tasks;
 use crate::db::schema::messages;
@@ -78,9 +77,6 @@ pub fn write(
     let thread = threads::find_or_begin(tx, tenant, &lookup)?;
     let author_contact = author.as_ref().filter(|_| group.is_some() && message.direction == Direction::Inbound);
     let id = insert(tx, tenant, &thread, author_contact, message)?;
-    if message.content.has_file_to_fetch() {
-        fetches::enqueue(tx, tenant, id)?;
-    }
     if let Some(answered) = &message.reply_to {
         answer(tx, tenant, delivered, id, answered)?;
     }

@@ -33,12 +33,14 @@ struct Addressee {
     portfolio_id: Option<String>,
 }
 
-/// Notes that the channel has refused a message at `at`, because its recipient takes no marketing messages. Queries: two where a customer has
+/// Notes that the channel has refused a message at `at`, because its recipient takes no marketing messages. (A loopback says so of people who
+/// know nothing of it.) Queries: two where a customer has
 /// written in the conversation, seven at most.
 pub fn note_refusal(tx: &mut Tx<'_>, tenant: &Tenant, message: Uuid, at: DateTime<Utc>) -> Result<()> {
     let mut sql = Statement::new(
         "SELECT v.peer_id, v.address, c.portfolio_id FROM messages m JOIN conversations v ON v.business_id = m.business_id \
-         AND v.id = m.conversation_id LEFT JOIN channels c ON c.business_id = v.business_id AND c.id = v.channel_id WHERE m.business_id = ",
+         AND v.id = m.conversation_id JOIN channels c ON c.business_id = v.business_id AND c.id = v.channel_id \
+         AND c.kind = 'whatsapp' WHERE m.business_id = ",
     );
     sql.bind(tenant.id()).sql(" AND m.id = ").bind(message);
     let Some(to) = sql.first::<Addressee>(tx)? else { return Ok(()) };
@@ -54,22 +56,25 @@ pub fn note_refusal(tx: &mut Tx<'_>, tenant: &Tenant, message: Uuid, at: DateTim
     apply(tx, &context, &MarketingPreference { peer, is_stopped: true, changed_at: at })
 }
 
-/// Notes it on all names of a peer, unless something later is known. Of two that happened in one second, the stop counts. Queries: one.
+/// Notes it on all names of a peer, unless something later is known. Of two that happened in one second, the stop counts; who stops again has
+/// stopped before. Queries: one.
 fn note(tx: &mut Tx<'_>, tenant: &Tenant, peer: Uuid, is_stopped: bool, at: DateTime<Utc>) -> Result<()> {
-    let opted_out_at = is_stopped.then_some(at);
-    let mut sql = Statement::new(
-        "UPDATE contact_identities SET version = version + 1, updated_at = now(), marketing_opted_out_at = ",
-    );
-    sql.bind(opted_out_at).sql(", marketing_changed_at = ").bind(at);
-    sql.sql(" WHERE business_id = ").bind(tenant.id()).sql(" AND peer_id = ").bind(peer);
-    sql.sql(" AND (marketing_opted_out_at, marketing_changed_at) IS DISTINCT FROM (")
-        .bind(opted_out_at)
-        .sql("::timestamptz, ")
-        .bind(at);
-    sql.sql("::timestamptz) AND NOT EXISTS (SELECT FROM contact_identities o WHERE o.business_id = ").bind(tenant.id());
+    let mut sql = Statement::new("UPDATE contact_identities i SET version = version + 1, updated_at = now(), ");
+    match is_stopped {
+        true => sql.sql("marketing_opted_out_at = coalesce(marketing_opted_out_at, ").bind(at).sql(")"),
+        false => sql.sql("marketing_opted_out_at = NULL"),
+    };
+    sql.sql(", marketing_changed_at = ").bind(at).sql(" WHERE business_id = ").bind(tenant.id());
+    sql.sql(" AND peer_id = ").bind(peer);
+    // The row's own condition holds also where another transaction has just changed it.
+    sql.sql(" AND (marketing_changed_at IS NULL OR marketing_changed_at < ").bind(at);
+    if is_stopped {
+        sql.sql(" OR marketing_changed_at = ").bind(at).sql(" AND marketing_opted_out_at IS NULL");
+    }
+    sql.sql(") AND NOT EXISTS (SELECT FROM contact_identities o WHERE o.business_id = ").bind(tenant.id());
     sql.sql(" AND o.peer_id = ").bind(peer).sql(" AND (o.marketing_changed_at > ").bind(at);
     if !is_stopped {
-        sql.sql(" OR o.marketing_opted_out_at = ").bind(at);
+        sql.sql(" OR o.marketing_changed_at = ").bind(at).sql(" AND o.marketing_opted_out_at IS NOT NULL");
     }
     sql.sql("))").run(tx)?;
     Ok(())

@@ -130,12 +130,14 @@ pub fn resolve_known(tx: &mut Tx<'_>, context: &PeerContext<'_>, peer: &Peer) ->
     let keys = keys(context, peer);
     let line = peer.wa_id.as_deref().map(phone_variants::match_key);
     let known = known(tx, context.tenant, &keys, line.as_deref())?;
-    let is_known = match (first(&known, &keys, context.at), &peer.wa_id) {
-        (Some(_), _) => true,
-        (None, Some(number)) => with_phone(tx, context.tenant, number)?.is_some(),
-        (None, None) => false,
-    };
-    if is_known { resolve(tx, context, peer, None).map(Some) } else { Ok(None) }
+    if let Some(found) = first(&known, &keys, context.at) {
+        // Also one whose contact was deleted, and is not brought back.
+        return Ok(Some(ResolvedPeer { peer_id: found.peer_id, contact_id: found.contact_id }));
+    }
+    match &peer.wa_id {
+        Some(number) if with_phone(tx, context.tenant, number)?.is_some() => resolve(tx, context, peer, None).map(Some),
+        _ => Ok(None),
+    }
 }
 
 /// Locks people by all their names, until the transaction ends. Queries: one.
@@ -272,7 +274,8 @@ fn add(
     names_contact: bool,
 ) -> Result<()> {
     let mut sql = Statement::new(
-        "INSERT INTO contact_identities (business_id, id, peer_id, contact_id, kind, scope, value, match_key, names_contact) VALUES ",
+        "INSERT INTO contact_identities (business_id, id, peer_id, contact_id, kind, scope, value, match_key, names_contact, \
+         marketing_opted_out_at, marketing_changed_at) SELECT n.*, o.marketing_opted_out_at, o.marketing_changed_at FROM (VALUES ",
     );
     for (place, key) in keys.iter().enumerate() {
         sql.sql(if place == 0 { "(" } else { ", (" })
@@ -285,6 +288,13 @@ fn add(
         sql.sql(", ").bind(contact).sql(", ").bind(key.kind).sql(", ").bind(&key.scope).sql(", ").bind(&key.value);
         sql.sql(", ").bind(match_key).sql(", ").bind(SqlValue::Bool(Some(names_contact && place == 0))).sql(")");
     }
+    // What a person wants is theirs, by whatever name.
+    sql.sql(
+        ") n LEFT JOIN LATERAL (SELECT marketing_opted_out_at, marketing_changed_at FROM contact_identities \
+         WHERE marketing_changed_at IS NOT NULL AND business_id = ",
+    );
+    sql.bind(tenant.id()).sql(" AND peer_id = ").bind(peer);
+    sql.sql(" ORDER BY marketing_changed_at DESC LIMIT 1) o ON true");
     sql.sql(" ON CONFLICT (business_id, kind, scope, value) WHERE superseded_at IS NULL DO NOTHING").run(tx)?;
     Ok(())
 }

@@ -102,13 +102,6 @@ pub struct Content {
     pub media_is_pending: bool,
 }
 
-impl Content {
-    /// Whether there is a file that the channel names, and that is to be fetched.
-    pub fn has_file_to_fetch(&self) -> bool {
-        self.media_is_pending && self.media.as_ref().is_some_and(|media| media["id"].is_string())
-    }
-}
-
 /// A message that becomes a row.
 #[derive(Clone, Debug, PartialEq)]
 pub struct InboundMessage {

@@ -27,14 +27,19 @@ pub struct Reading {
 /// the conversation. Errors: 422 when the message is of another conversation, or the user no member.
 pub fn note(tx: &mut Tx<'_>, tenant: &Tenant, reading: Reading) -> Result<Row> {
     let until = arrival(tx, tenant, &reading)?;
-    let mut sql =
-        Statement::new("INSERT INTO read_positions AS p (business_id, conversation_id, user_id, read_until) VALUES (");
+    let mut sql = Statement::new("WITH before AS (SELECT read_until FROM read_positions WHERE business_id = ");
+    sql.bind(tenant.id()).sql(" AND conversation_id = ").bind(reading.conversation).sql(" AND user_id = ");
+    sql.bind(reading.user)
+        .sql(") INSERT INTO read_positions AS p (business_id, conversation_id, user_id, read_until) VALUES (");
     sql.bind(tenant.id()).sql(", ").bind(reading.conversation).sql(", ").bind(reading.user).sql(", ").bind(until);
     sql.sql(
         ") ON CONFLICT (business_id, conversation_id, user_id) DO UPDATE SET read_until = excluded.read_until, version = p.version + 1, \
          updated_at = now() WHERE p.read_until < excluded.read_until OR (",
     );
-    if sql.bind(reading.may_go_back).sql(" AND p.read_until > excluded.read_until)").run(tx)? == 1 {
+    sql.bind(reading.may_go_back).sql(
+        " AND p.read_until > excluded.read_until) RETURNING coalesce(p.read_until > (SELECT read_until FROM before), true)",
+    );
+    if sql.scalar::<bool>(tx)? == Some(true) {
         read_receipts::queue(tx, tenant, reading.conversation, until)?;
     }
     let mut sql = Statement::new("SELECT id FROM read_positions WHERE business_id = ");

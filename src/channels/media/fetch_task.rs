@@ -12,7 +12,7 @@ use super::fetches::{self, ClaimedFetch, Lost, MAX_TRIES_OF_GONE};
 use super::kinds::{self, MAX_TYPE_LEN};
 use super::store::{ATTACHMENT_FILES, NewAttachment};
 use crate::auth::Tenant;
-use crate::background::{BackgroundTask, LogLimiter, Slot, Slots, TaskOutcome, detach};
+use crate::background::{BackgroundTask, LogLimiter, Slot, Slots, TaskOutcome, Waker, detach};
 use crate::base::error::Result;
 use crate::base::telemetry::metrics;
 use crate::channels::directory::{ChannelDirectory, ChannelKey};
@@ -34,6 +34,8 @@ pub struct MediaFetcher {
     adapters: Adapters,
     /// Files that are being fetched.
     slots: Arc<Slots>,
+    /// Wakes the task when a slot is free again.
+    waker: Waker,
 }
 
 /// What came of fetching a file.
@@ -45,16 +47,23 @@ enum Fetched {
 
 impl MediaFetcher {
     pub fn new(db: Db, directory: Arc<ChannelDirectory>, adapters: Adapters) -> Self {
-        Self { db, directory, adapters, slots: Arc::new(Slots::new(MAX_AT_ONCE, MAX_PER_CHANNEL)) }
+        Self {
+            db,
+            directory,
+            adapters,
+            slots: Arc::new(Slots::new(MAX_AT_ONCE, MAX_PER_CHANNEL)),
+            waker: Waker::default(),
+        }
     }
 
     pub fn task(self) -> BackgroundTask {
+        let waker = self.waker.clone();
         let fetcher = Arc::new(self);
         let run = move || {
             let fetcher = fetcher.clone();
             async move { fetcher.fetch_due().await }
         };
-        BackgroundTask::new("media", Duration::from_secs(1), run)
+        BackgroundTask::new("media", Duration::from_secs(1), run).woken_by(waker)
     }
 
     async fn fetch_due(self: &Arc<Self>) -> Result<TaskOutcome> {
@@ -73,7 +82,7 @@ impl MediaFetcher {
     }
 
     /// Fetches one file, and records what came of it. What cannot be recorded is claimed again when its lease ends.
-    async fn fetch(self: Arc<Self>, fetch: ClaimedFetch, _slot: Slot) {
+    async fn fetch(self: Arc<Self>, fetch: ClaimedFetch, slot: Slot) {
         static FAILURES: LogLimiter = LogLimiter::new();
         let (tenant, message, id) = (Tenant::for_channel(fetch.business_id), fetch.message_id, Uuid::now_v7());
         let fetched = match tokio::time::timeout(MAX_TIME, self.file(&tenant, &fetch, id)).await {
@@ -90,6 +99,8 @@ impl MediaFetcher {
         {
             tracing::warn!(%message, %error, suppressed, "the file of a message could not be stored");
         }
+        drop(slot);
+        self.waker.wake();
     }
 
     async fn record(&self, tenant: &Tenant, fetch: ClaimedFetch, id: Uuid, fetched: Fetched) -> Result<()> {
@@ -123,10 +134,10 @@ impl MediaFetcher {
     async fn file(&self, tenant: &Tenant, fetch: &ClaimedFetch, id: Uuid) -> Result<Fetched> {
         let key = ChannelKey::Channel { business: fetch.business_id, id: fetch.channel_id };
         let media = fetch.media.as_ref().unwrap_or(&Json::Null);
-        let (Some(channel), Some(media_id)) = (self.directory.find_anew(&key).await?, media["id"].as_str()) else {
+        let Some(channel) = self.directory.find_anew(&key).await?.filter(|_| !fetch.is_revoked) else {
             return Ok(Fetched::Lost(Lost::Gone, "Its channel or the message was deleted.".to_owned()));
         };
-        let mut file = match self.adapters.of(&fetch.channel_kind).fetch_media(&channel, media_id).await {
+        let mut file = match self.adapters.of(&fetch.channel_kind).fetch_media(&channel, &fetch.media_id).await {
             Ok(file) => file,
             Err(FetchFailure::Gone(reason)) if fetch.tries >= MAX_TRIES_OF_GONE => {
                 return Ok(Fetched::Lost(Lost::Gone, reason));

@@ -1,8 +1,8 @@
-//! Files that are to be fetched, as rows: when each is due, who fetches it, and how that ended. A claim is a lease by the database's clock:
+//! Files that are to be fetched, as rows, which a trigger makes of messages that name one: when each is due, who fetches it, and how that ended. A claim is a lease by the database's clock:
 //! a file whose process died is fetched again, which does no harm.
 
 use diesel::QueryableByName;
-use diesel::sql_types::{BigInt, Integer, Jsonb, Nullable, Text, Uuid as SqlUuid};
+use diesel::sql_types::{BigInt, Bool, Integer, Jsonb, Nullable, Text, Uuid as SqlUuid};
 use serde_json::{Value as Json, json};
 use uuid::Uuid;
 
@@ -15,17 +15,16 @@ use crate::base::mutants::{self, Mutant};
 use crate::channels::channel_queue::ChannelQueue;
 use crate::db::{Statement, Tx};
 
-/// How long a channel keeps a file, in days (Meta, Cloud API, "Media": ids of webhooks).
-const KEPT_DAYS: u32 = 7;
-/// How long an old message's file is tried for at least, in hours: a channel's past comes late.
-const MIN_HOURS: u32 = 1;
 /// Files by channel; a lease is longer than a file may take.
 static QUEUE: ChannelQueue =
     ChannelQueue { table: "media_fetches", open: "true", only_active: true, lease_seconds: 300 };
-/// Pauses between tries are 4^n seconds, up to this n: a quarter of an hour about.
-const MAX_PAUSE_EXPONENT: u32 = 5;
-/// Tries of a file that the channel says it does not have: it takes the channel a moment to know its own files.
-pub const MAX_TRIES_OF_GONE: i32 = 4;
+/// Pauses between tries are 4^n seconds, up to this n: an hour about.
+const MAX_PAUSE_EXPONENT: u32 = 6;
+/// Tries of a file that the channel says it does not have, a day about: it says the same of one that the access token may not see, and people
+/// have to see to that.
+pub const MAX_TRIES_OF_GONE: i32 = 28;
+/// How long after its time one is given up that was never tried: its channel does not work, in days.
+const UNTRIED_DAYS: u32 = 7;
 /// Files given up per transaction.
 const MAX_GIVEN_UP: u32 = 100;
 /// Longest reason in characters.
@@ -49,22 +48,6 @@ impl Lost {
     }
 }
 
-/// Has the file of a message fetched, once. Queries: one.
-pub fn enqueue(tx: &mut Tx<'_>, tenant: &Tenant, message: Uuid) -> Result<()> {
-    let mut sql = Statement::new(
-        "INSERT INTO media_fetches (business_id, message_id, channel_id, gives_up_at) SELECT m.business_id, m.id, c.channel_id, \
-         greatest(m.sent_at + interval '",
-    );
-    sql.number(KEPT_DAYS).sql(" days', now() + interval '").number(MIN_HOURS);
-    sql.sql(
-        " hours') FROM messages m JOIN conversations c ON c.business_id = m.business_id AND c.id = m.conversation_id \
-         WHERE c.channel_id IS NOT NULL AND m.business_id = ",
-    );
-    sql.bind(tenant.id()).sql(" AND m.id = ").bind(message);
-    sql.sql(" ON CONFLICT (business_id, message_id) DO NOTHING").run(tx)?;
-    Ok(())
-}
-
 /// A file that this process fetches, until its lease ends.
 #[derive(Clone, Debug, QueryableByName)]
 pub struct ClaimedFetch {
@@ -85,16 +68,23 @@ pub struct ClaimedFetch {
     /// The kind of the message.
     #[diesel(sql_type = Text)]
     pub kind: String,
-    /// Null where its author has deleted the message since.
+    /// The channel's id of the file.
+    #[diesel(sql_type = Text)]
+    pub media_id: String,
+    /// What the message says of it.
     #[diesel(sql_type = Nullable<Jsonb>)]
     pub media: Option<Json>,
+    /// Whether its author has deleted the message since.
+    #[diesel(sql_type = Bool)]
+    pub is_revoked: bool,
 }
 
 /// Claims files that are due. Queries: one, whatever is due.
 pub fn claim(tx: &mut Tx<'_>, free: usize, slots: &Slots) -> Result<Vec<ClaimedFetch>> {
     let mut sql = QUEUE.claiming(free, slots);
     sql.sql(
-        "SELECT f.business_id, f.id, f.message_id, f.channel_id, c.kind AS channel_kind, f.claim, f.tries, m.kind, m.media FROM taken f \
+        "SELECT f.business_id, f.id, f.message_id, f.channel_id, c.kind AS channel_kind, f.claim, f.tries, f.media_id, m.kind, m.media, \
+         m.revoked_at IS NOT NULL AS is_revoked FROM taken f \
          JOIN messages m ON m.business_id = f.business_id AND m.id = f.message_id \
          JOIN channels c ON c.business_id = f.business_id AND c.id = f.channel_id ORDER BY f.id",
     );
@@ -111,7 +101,7 @@ pub fn succeed(tx: &mut Tx<'_>, tenant: &Tenant, fetch: &ClaimedFetch, file: &Ne
     store::insert(tx, tenant, file, None, true)?;
     let known = json!({ "mime_type": file.mime_type, "bytes": file.file.bytes });
     let mut sql = Statement::new(
-        "UPDATE messages SET version = version + 1, updated_at = now(), media_state = 'stored', media = media || ",
+        "UPDATE messages SET version = version + 1, updated_at = now(), media_state = 'stored', media = coalesce(media, '{}') || ",
     );
     sql.bind(known).sql("::jsonb, attachment_id = ").bind(file.id).append(still_pending(tenant, fetch));
     if sql.run(tx)? == 1 {
@@ -131,7 +121,7 @@ pub fn lose(tx: &mut Tx<'_>, tenant: &Tenant, fetch: &ClaimedFetch, lost: Lost, 
     }
     let reason: String = reason.chars().take(MAX_REASON_LEN).collect();
     let mut sql = Statement::new("UPDATE messages SET version = version + 1, updated_at = now(), media_state = ");
-    sql.bind(lost.state()).sql(", media = media || ").bind(json!({ "reason": reason })).sql("::jsonb");
+    sql.bind(lost.state()).sql(", media = coalesce(media, '{}') || ").bind(json!({ "reason": reason })).sql("::jsonb");
     sql.append(still_pending(tenant, fetch)).run(tx)?;
     Ok(())
 }
@@ -149,13 +139,14 @@ pub fn try_again(tx: &mut Tx<'_>, tenant: &Tenant, fetch: &ClaimedFetch, reason:
 /// Gives up files that their channels have forgotten. Returns whether there may be more. Queries: one.
 pub fn give_up_expired(tx: &mut Tx<'_>) -> Result<bool> {
     let mut sql = Statement::new(
-        "WITH expired AS (SELECT business_id, id FROM media_fetches WHERE gives_up_at <= now() ORDER BY gives_up_at LIMIT ",
+        "WITH expired AS (SELECT f.business_id, f.id FROM media_fetches f JOIN messages m ON m.business_id = f.business_id AND m.id = f.message_id \
+         WHERE f.gives_up_at <= now() AND f.due_at <= now() AND (f.tries > 0 OR f.gives_up_at < now() - interval '",
     );
-    sql.number(MAX_GIVEN_UP).sql(
-        " FOR UPDATE SKIP LOCKED), over AS (DELETE FROM media_fetches f USING expired e \
+    sql.number(UNTRIED_DAYS).sql(" days') ORDER BY f.gives_up_at LIMIT ").number(MAX_GIVEN_UP).sql(
+        " FOR NO KEY UPDATE OF m, f SKIP LOCKED), over AS (DELETE FROM media_fetches f USING expired e \
          WHERE f.business_id = e.business_id AND f.id = e.id RETURNING f.business_id, f.message_id, f.error) \
          UPDATE messages m SET version = m.version + 1, updated_at = now(), media_state = 'gone', \
-         media = m.media || jsonb_build_object('reason', coalesce(o.error, 'The channel does not keep it any longer.')) \
+         media = coalesce(m.media, '{}') || jsonb_build_object('reason', coalesce(o.error, 'The channel does not keep it any longer.')) \
          FROM over o WHERE m.business_id = o.business_id AND m.id = o.message_id AND m.media_state = 'pending'",
     );
     Ok(sql.run(tx)? == MAX_GIVEN_UP as usize)
@@ -186,7 +177,7 @@ fn of_claim(tenant: &Tenant, fetch: &ClaimedFetch) -> Statement {
 }
 
 fn still_pending(tenant: &Tenant, fetch: &ClaimedFetch) -> Statement {
-    let mut sql = Statement::new(" WHERE media_state = 'pending' AND media IS NOT NULL AND business_id = ");
+    let mut sql = Statement::new(" WHERE media_state = 'pending' AND revoked_at IS NULL AND business_id = ");
     sql.bind(tenant.id()).sql(" AND id = ").bind(fetch.message_id);
     sql
 }

@@ -21,14 +21,33 @@ pub fn max_bytes(kind: &str) -> u64 {
     }
 }
 
-/// Returns the media types that the channel takes of `kind`; none: any.
+/// Returns the media types that the channel takes of `kind`.
 pub fn sendable_types(kind: &str) -> &'static [&'static str] {
     match kind {
         "image" => &["image/jpeg", "image/png"],
         "audio" => &["audio/aac", "audio/amr", "audio/mpeg", "audio/mp4", "audio/ogg"],
         "video" => &["video/mp4", "video/3gpp"],
         "sticker" => &["image/webp"],
-        _ => &[],
+        _ => &[
+            "application/pdf",
+            "text/plain",
+            "application/msword",
+            "application/vnd.ms-excel",
+            "application/vnd.ms-powerpoint",
+            "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+            "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+            "application/vnd.openxmlformats-officedocument.presentationml.presentation",
+            "image/jpeg",
+            "image/png",
+            "image/webp",
+            "audio/aac",
+            "audio/amr",
+            "audio/mpeg",
+            "audio/mp4",
+            "audio/ogg",
+            "video/mp4",
+            "video/3gpp",
+        ],
     }
 }
 

@@ -3,15 +3,16 @@
 use uuid::Uuid;
 
 use crate::auth::Tenant;
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 use crate::db::{Statement, Tx};
-use crate::http::file_store::FileStore;
+use crate::http::file_store::{FileStore, PART_BYTES};
 use crate::http::file_writer::WrittenFile;
 
 pub static ATTACHMENT_FILES: FileStore = FileStore {
     insert: "INSERT INTO attachment_parts (business_id, id, attachment_id, number, data) VALUES (",
     table: "attachment_parts",
     owner: "attachment_id",
+    unowned: "pending_since IS NOT NULL",
 };
 
 /// How long an upload waits to be used, in hours.
@@ -47,7 +48,10 @@ pub fn insert(
     };
     sql.run(tx)?;
     let mut parts = Statement::new("UPDATE attachment_parts SET pending_since = NULL WHERE business_id = ");
-    parts.bind(tenant.id()).sql(" AND attachment_id = ").bind(*id).run(tx)?;
+    let kept = parts.bind(tenant.id()).sql(" AND attachment_id = ").bind(*id).run(tx)?;
+    if kept as u64 != file.bytes.div_ceil(PART_BYTES as u64) {
+        return Err(Error::Internal("parts of a file were cleared away before it was whole".into()));
+    }
     Ok(())
 }
 

@@ -1,8 +1,11 @@
 //! `POST /attachments`: takes a file that is to be sent, while it comes.
 
+use std::time::Duration;
+
 use actix_web::http::StatusCode;
 use actix_web::web::Data;
 use actix_web::{HttpMessage, HttpRequest, HttpResponse};
+use sha2::{Digest, Sha256};
 use utoipa::openapi::schema::{KnownFormat, ObjectBuilder, SchemaFormat, Type};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{IntoParams, PartialSchema, ToSchema};
@@ -24,6 +27,8 @@ use crate::resource::http::{API, may_change};
 use crate::resource::list_query::Projection;
 use crate::resource::{crud, did_you_mean};
 
+/// How long an upload may take: less than what is left of those that broke off is kept.
+const MAX_TIME: Duration = Duration::from_secs(3600);
 /// Longest file name in characters.
 const MAX_FILE_NAME_LEN: usize = 255;
 
@@ -118,12 +123,15 @@ pub async fn upload(
         Principal::Key(_) => None,
     };
     let id = Uuid::now_v7();
-    let created = match receive(&db, settings.max_bytes, &tenant, id, &request, body).await {
+    let receiving = receive(&db, settings.max_bytes, &tenant, id, &request, body);
+    let received = tokio::time::timeout(MAX_TIME, receiving).await.unwrap_or(Err(Error::RequestTimeout));
+    let created = match received {
         Ok(file) => {
             let (own, new) = (tenant.clone(), NewAttachment { id, file, file_name, mime_type });
+            // The file is too large to be compared; its digest and its type identify it.
+            let digest = Sha256::new().chain_update(file.sha256).chain_update(&new.mime_type).finalize();
             let make = move |tx: &mut Tx<'_>| create(tx, &own, &new, uploader);
-            // The file is too large to be compared; its digest identifies it.
-            idempotency::write_or_replay(&db, &tenant, &request, &file.sha256, "attachment_create", make).await
+            idempotency::write_or_replay(&db, &tenant, &request, &digest, "attachment_create", make).await
         }
         Err(error) => Err(error),
     };

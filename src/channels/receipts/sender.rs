@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::read_receipts::{self, ClaimedReceipt};
 use crate::auth::Tenant;
-use crate::background::{BackgroundTask, LogLimiter, Slot, Slots, TaskOutcome, detach};
+use crate::background::{BackgroundTask, LogLimiter, Slot, Slots, TaskOutcome, Waker, detach};
 use crate::base::error::Result;
 use crate::channels::directory::{ChannelDirectory, ChannelKey};
 use crate::channels::sending::outbound::{Adapters, MarkFailure};
@@ -14,8 +14,8 @@ use crate::db::{Db, Tx};
 /// How often due receipts are looked for: a customer does not see a second.
 const PERIOD: Duration = Duration::from_secs(1);
 /// Receipts that a process sends at once, and of one channel.
-const MAX_AT_ONCE: usize = 16;
-const MAX_AT_ONCE_PER_CHANNEL: usize = 4;
+const MAX_AT_ONCE: usize = 32;
+const MAX_AT_ONCE_PER_CHANNEL: usize = 8;
 
 /// Sends receipts; shared by the process.
 pub struct ReceiptSender {
@@ -24,20 +24,29 @@ pub struct ReceiptSender {
     adapters: Adapters,
     /// Receipts that are being sent.
     slots: Arc<Slots>,
+    /// Wakes the task when a slot is free again.
+    waker: Waker,
 }
 
 impl ReceiptSender {
     pub fn new(db: Db, directory: Arc<ChannelDirectory>, adapters: Adapters) -> Self {
-        Self { db, directory, adapters, slots: Arc::new(Slots::new(MAX_AT_ONCE, MAX_AT_ONCE_PER_CHANNEL)) }
+        Self {
+            db,
+            directory,
+            adapters,
+            slots: Arc::new(Slots::new(MAX_AT_ONCE, MAX_AT_ONCE_PER_CHANNEL)),
+            waker: Waker::default(),
+        }
     }
 
     pub fn task(self) -> BackgroundTask {
+        let waker = self.waker.clone();
         let sender = Arc::new(self);
         let run = move || {
             let sender = sender.clone();
             async move { sender.send_due().await }
         };
-        BackgroundTask::new("read receipts", PERIOD, run)
+        BackgroundTask::new("read receipts", PERIOD, run).woken_by(waker)
     }
 
     async fn send_due(self: &Arc<Self>) -> Result<TaskOutcome> {
@@ -55,7 +64,7 @@ impl ReceiptSender {
     }
 
     /// Sends a receipt, and notes how that ended. What cannot be noted is claimed again when its lease ends.
-    async fn send(self: Arc<Self>, receipt: ClaimedReceipt, _slot: Slot) {
+    async fn send(self: Arc<Self>, receipt: ClaimedReceipt, slot: Slot) {
         static FAILURES: LogLimiter = LogLimiter::new();
         let (tenant, channel) = (Tenant::for_channel(receipt.business_id), receipt.channel_id);
         let sent = self.mark_read(&receipt).await;
@@ -75,6 +84,8 @@ impl ReceiptSender {
         {
             tracing::warn!(%channel, %error, suppressed, "how a read receipt ended could not be noted");
         }
+        drop(slot);
+        self.waker.wake();
     }
 
     async fn mark_read(&self, receipt: &ClaimedReceipt) -> std::result::Result<(), MarkFailure> {

@@ -8,7 +8,7 @@ use serde_json::Value as Json;
 use uuid::Uuid;
 
 use super::attempts::{self, Purpose};
-use super::compose::{OpenConversation, PARTS, check, check_last};
+use super::compose::{OpenConversation, PARTS, check, check_last, shown_text};
 use super::opt_outs;
 use crate::auth::Tenant;
 use crate::base::error::{Error, Result};
@@ -59,6 +59,13 @@ impl Draft {
         content.set(messages::attachment_id, self.attachment_id);
         let mut faults = ValidationErrors::default();
         check(&content, &parts, &mut faults);
+        if let Some(text) = shown_text(Some(&self.kind), payload)
+            && self.body.as_ref() != Some(&text)
+        {
+            let detail =
+                format!("The channel shows no text with a message of `{}`. Set `body` to {text:?} again.", self.kind);
+            faults.field("body", "not_allowed", detail);
+        }
         if self.kind == "text" && self.body.is_none() {
             faults.required(&["body"], "A text message needs a `body`.");
         }

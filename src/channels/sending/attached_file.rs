@@ -2,7 +2,7 @@
 
 use diesel::QueryableByName;
 use diesel::sql_types::{BigInt, Nullable, Text};
-use serde_json::{Value as Json, json};
+use serde_json::{Map, Value as Json, json};
 use uuid::Uuid;
 
 use crate::auth::Tenant;
@@ -10,6 +10,7 @@ use crate::base::error::{Error, FieldError, Result};
 use crate::channels::attachments::ATTACHMENTS;
 use crate::channels::media::kinds;
 use crate::channels::media::store;
+use crate::channels::whatsapp::safe_file_name::safe_file_name;
 use crate::db::schema::messages;
 use crate::db::{SqlValue, Statement, Tx};
 use crate::resource::{Changeset, ValidationErrors, select};
@@ -17,20 +18,17 @@ use crate::resource::{Changeset, ValidationErrors, select};
 /// Where the request names it.
 const POINTER: &str = "/media/attachment_id";
 
-/// Reads the attachment that `media` names into the message's own field.
-pub fn read(change: &mut Changeset, faults: &mut ValidationErrors) {
-    let media = change.get(messages::media).map(SqlValue::to_json).unwrap_or_default();
-    let named = &media["attachment_id"];
-    if named.is_null() {
-        return;
+/// Takes the attachment that `media` names out of the members of a request.
+pub fn take(members: &mut Map<String, Json>, faults: &mut ValidationErrors) -> Option<Uuid> {
+    let media = members.get_mut("media")?.as_object_mut()?;
+    let named = media.remove("attachment_id")?;
+    let id = named.as_str().and_then(|id| Uuid::try_parse(id).ok());
+    if !media.get("url").is_none_or(Json::is_null) {
+        faults.at(POINTER.into(), "not_allowed", "A file has an `attachment_id` or a `url`, not both.".to_owned());
+    } else if id.is_none() {
+        faults.at(POINTER.into(), "format", "`attachment_id` is the id of an attachment, a UUID.".to_owned());
     }
-    match named.as_str().and_then(|id| Uuid::try_parse(id).ok()) {
-        Some(_) if !media["url"].is_null() => {
-            faults.at(POINTER.into(), "not_allowed", "A file has an `attachment_id` or a `url`, not both.".to_owned());
-        }
-        Some(id) => change.set(messages::attachment_id, id),
-        None => faults.at(POINTER.into(), "format", "`attachment_id` is the id of an attachment, a UUID.".to_owned()),
-    }
+    id
 }
 
 #[derive(QueryableByName)]
@@ -45,7 +43,7 @@ struct Attached {
     sha256: String,
 }
 
-/// Gives a message that is new the file that [`read`] found. Errors: 422 where there is none that the caller sees, or the channel does not
+/// Gives a message that is new the file that [`take`] found. Errors: 422 where there is none that the caller sees, or the channel does not
 /// take it with a message of this kind. Queries: two, if it has one.
 pub fn attach(tx: &mut Tx<'_>, tenant: &Tenant, change: &mut Changeset) -> Result<()> {
     let Some(id) = change.get(messages::attachment_id).and_then(SqlValue::as_uuid) else { return Ok(()) };
@@ -61,7 +59,7 @@ pub fn attach(tx: &mut Tx<'_>, tenant: &Tenant, change: &mut Changeset) -> Resul
     let kind = change.text(messages::kind).unwrap_or_default().to_owned();
     check(&kind, &found)?;
     let given = change.get(messages::media).map(SqlValue::to_json).unwrap_or_default();
-    let name = given["file_name"].as_str().map(str::to_owned).or(found.file_name);
+    let name = given["file_name"].as_str().map(safe_file_name).or(found.file_name);
     let mut media = json!({ "mime_type": found.mime_type, "bytes": found.bytes, "sha256": found.sha256 });
     if let (Some(name), Json::Object(members)) = (name, &mut media) {
         members.insert("file_name".to_owned(), json!(name));

@@ -71,6 +71,7 @@ impl Composition {
         let reaction = body::take::<ReactionRequest>(&mut members, "reaction", &mut faults);
         let reply_to = body::take(&mut members, "reply_to_id", &mut faults).map(|MessageId(id)| id);
         let if_last = body::take(&mut members, "if_last_message_id", &mut faults).map(|MessageId(id)| id);
+        let attachment = attached_file::take(&mut members, &mut faults);
         body::only(&mut members, &SENDABLE, &mut faults);
         if let Some(ReactionRequest { message_id: MessageId(message), emoji }) = reaction {
             for name in members.keys().filter(|name| *name != "kind" && *name != "author" && *name != "author_id") {
@@ -95,7 +96,9 @@ impl Composition {
             Err(error) => return faults.and(Err(error)),
         };
         change.set_default(messages::kind, "text");
-        attached_file::read(&mut change, &mut faults);
+        if let Some(attachment) = attachment {
+            change.set(messages::attachment_id, attachment);
+        }
         check(&change, &parts, &mut faults);
         faults.into_result()?;
         if let Some(payload) = payload {
@@ -164,7 +167,7 @@ impl Composition {
 }
 
 /// The text of a message that has none of its own, as that of an inbound one is.
-fn shown_text(kind: Option<&str>, payload: &Json) -> Option<String> {
+pub fn shown_text(kind: Option<&str>, payload: &Json) -> Option<String> {
     let text = match kind {
         Some("location") => location_text(payload),
         Some("contacts") => payload["contacts"].as_array().and_then(|cards| contact_names(cards)),
@@ -184,8 +187,7 @@ pub fn check(change: &Changeset, parts: &[&str], faults: &mut ValidationErrors) 
             url.as_str().is_some_and(|url| url.starts_with("https://") && url.chars().count() <= MAX_URL_LEN)
         };
         let is_stored = change.get(messages::attachment_id).is_some_and(|id| !id.is_null());
-        if !is_stored && !url.is_some_and(is_url) && media.as_ref().is_none_or(|media| media["attachment_id"].is_null())
-        {
+        if !is_stored && !url.is_some_and(is_url) {
             let detail = format!(
                 "A message of `{kind}` has `media` with the `attachment_id` of an upload, or a `url` that begins with https://."
             );

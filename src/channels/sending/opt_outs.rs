@@ -30,7 +30,7 @@ pub fn check(
     payload: Option<&Json>,
 ) -> Result<()> {
     let template = payload.map(|payload| &payload["template"]).filter(|template| template.is_object());
-    let (Some(template), Some(names)) = (template, names(customer)) else { return Ok(()) };
+    let (Some(template), Some(names)) = (template, names(tenant, customer)) else { return Ok(()) };
     let text = |value: &Json| value.as_str().unwrap_or_default().to_owned();
     let mut sql = Statement::new(
         "SELECT i.marketing_opted_out_at FROM contact_identities i WHERE i.marketing_opted_out_at IS NOT NULL AND i.business_id = ",
@@ -49,19 +49,34 @@ pub fn check(
     Err(Error::Conflict { code: "opted_out", detail, pointer: None, extra })
 }
 
+/// Whether the customer of a conversation has stopped marketing messages. Queries: one.
+pub fn is_stopped(tx: &mut Tx<'_>, tenant: &Tenant, customer: Customer<'_>) -> Result<bool> {
+    let Some(names) = names(tenant, customer) else { return Ok(false) };
+    let mut sql = Statement::new(
+        "SELECT i.id FROM contact_identities i WHERE i.marketing_opted_out_at IS NOT NULL AND i.business_id = ",
+    );
+    Ok(sql.bind(tenant.id()).append(names).sql(" LIMIT 1").scalar::<Uuid>(tx)?.is_some())
+}
+
+/// Appends the condition of all names of the peers one of whose names has `value` in `column`.
+fn of_peers(sql: &mut Statement, tenant: &Tenant, column: &'static str, value: String) {
+    sql.sql(" AND i.peer_id IN (SELECT n.peer_id FROM contact_identities n WHERE n.superseded_at IS NULL AND n.business_id = ");
+    sql.bind(tenant.id()).sql(" AND n.").ident(column).sql(" = ").bind(value).sql(")");
+}
+
 /// The condition of the names of who a conversation is with: those of its peer or, where the customer has not written in it yet, those like its
 /// address. None where it is with nobody whom the channel could know.
-fn names(customer: Customer<'_>) -> Option<Statement> {
+fn names(tenant: &Tenant, customer: Customer<'_>) -> Option<Statement> {
     let mut sql = Statement::default();
     match (customer.peer_id, Recipient::of_address(customer.address, false)?) {
-        (Some(peer), _) => sql.sql(" AND i.peer_id = ").bind(peer),
+        (Some(peer), _) => {
+            sql.sql(" AND i.peer_id = ").bind(peer);
+        }
         (None, Recipient::Number(digits)) => {
             let key = phone_variants::match_key(&digits);
-            sql.sql(" AND i.superseded_at IS NULL AND i.match_key = ").bind(key)
+            of_peers(&mut sql, tenant, "match_key", key)
         }
-        (None, Recipient::UserId(id) | Recipient::Group(id)) => {
-            sql.sql(" AND i.superseded_at IS NULL AND i.value = ").bind(id)
-        }
+        (None, Recipient::UserId(id) | Recipient::Group(id)) => of_peers(&mut sql, tenant, "value", id),
     };
     Some(sql)
 }

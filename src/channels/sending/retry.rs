@@ -52,6 +52,10 @@ pub fn run(tx: &mut Tx<'_>, tenant: &Tenant, message: Uuid) -> Result<ApiRespons
     let open = OpenConversation::lock(tx, tenant, conversation)?;
     let failed = lock(tx, tenant, message)?;
     failed.check(Utc::now())?;
+    let code = failed.error.as_ref().map_or(&Json::Null, |error| &error["code"]);
+    if ErrorPolicy::of(code) == ErrorPolicy::OptedOut && opt_outs::is_stopped(tx, tenant, open.customer())? {
+        return Err(Error::conflict("not_retryable", "The customer wants no such messages."));
+    }
     let channel = open.channel()?;
     open.check_window(&failed.kind)?;
     opt_outs::check(tx, tenant, (open.customer(), channel), failed.payload.as_ref())?;
@@ -98,7 +102,6 @@ impl FailedMessage {
         let error = self.error.as_ref().unwrap_or(&Json::Null);
         match ErrorPolicy::of(&error["code"]) {
             ErrorPolicy::Never => no("It fails again, because of the message or its recipient. Send another one."),
-            ErrorPolicy::OptedOut => no("The customer wants no such messages."),
             ErrorPolicy::AfterADay => {
                 let failed_at = error["at"].as_str().and_then(|at| DateTime::parse_from_rfc3339(at).ok());
                 let again_at = failed_at.map(|at| at.with_timezone(&Utc) + TimeDelta::hours(ALONE_HOURS));
@@ -113,9 +116,11 @@ impl FailedMessage {
                     None => Ok(()),
                 }
             }
-            ErrorPolicy::Later | ErrorPolicy::AsTemplate | ErrorPolicy::ChannelPaused | ErrorPolicy::UnknownOutcome => {
-                Ok(())
-            }
+            ErrorPolicy::Later
+            | ErrorPolicy::AsTemplate
+            | ErrorPolicy::ChannelPaused
+            | ErrorPolicy::UnknownOutcome
+            | ErrorPolicy::OptedOut => Ok(()),
         }
     }
 }

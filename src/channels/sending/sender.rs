@@ -1,5 +1,6 @@
 //! The task that sends: claims due attempts, hands them to their channels, and records what came of it.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +15,8 @@ use crate::channels::directory::{ChannelDirectory, ChannelKey};
 use crate::channels::media::send_file::StoredFile;
 use crate::db::{Db, Tx};
 
+/// How often a claim is renewed while a file is uploaded: well before it ends.
+const RENEWED_EVERY: Duration = Duration::from_secs(15);
 /// Longest pause of the task while a channel is at its limit.
 const MAX_PAUSE: Duration = Duration::from_millis(500);
 
@@ -122,15 +125,29 @@ impl Sender {
         let channel = channel.ok_or_else(|| refused("Its channel was deleted.".to_owned()))?;
         let adapter = self.adapters.of(&attempt.channel_kind);
         if let (Some(file), OutboundContent::Message { uploaded, .. }) = (self.file(attempt), &mut outbound.content) {
-            *uploaded = Some(adapter.upload(&channel, &file).await?);
-            // The upload may have taken most of the claim's time.
-            let (tenant, own) = (Tenant::for_channel(attempt.business_id), attempt.clone());
-            let renew = move |tx: &mut Tx<'_>| claim::renew(tx, &own);
-            if !self.db.for_tenant(&tenant).write("sending_renew", renew).await.map_err(not_sent)? {
-                return Err(SendOutcome::NotSent("Its file took too long.".to_owned()));
-            }
+            let mut upload = pin!(adapter.upload(&channel, &file));
+            *uploaded = loop {
+                match tokio::time::timeout(RENEWED_EVERY, upload.as_mut()).await {
+                    Ok(done) => break Some(done?),
+                    // It takes its time, and the claim shall not end meanwhile.
+                    Err(_) => self.renew(attempt).await?,
+                }
+            };
+            self.renew(attempt).await?;
         }
         Ok(adapter.send(&channel, &outbound).await)
+    }
+
+    /// Begins the time of a claim anew. Errors: another process has it.
+    async fn renew(&self, attempt: &ClaimedAttempt) -> std::result::Result<(), SendOutcome> {
+        let (tenant, own) = (Tenant::for_channel(attempt.business_id), attempt.clone());
+        let renewed =
+            self.db.for_tenant(&tenant).write("sending_renew", move |tx: &mut Tx<'_>| claim::renew(tx, &own)).await;
+        match renewed {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(SendOutcome::NotSent("Another process has the message.".to_owned())),
+            Err(error) => Err(SendOutcome::NotSent(error.to_string())),
+        }
     }
 
     /// The file of a message that has one here.

@@ -106,7 +106,9 @@ fn emptied(resource: &Resource) -> Statement {
         }
         "contacts" => sql.sql(", deleted_at = coalesce(deleted_at, now())"),
         // Erased conversations share one address, which only closed ones can.
-        "conversations" => sql.sql(", status = 'closed', unread_count = 0, window_expires_at = NULL"),
+        "conversations" => {
+            sql.sql(", status = 'closed', unread_count = 0, window_expires_at = NULL, free_entry_expires_at = NULL")
+        }
         // Written by the service, but it holds their values; without these the merge cannot be undone either.
         "merges" => sql.sql(", changes = '{}', links = '{}', reversible_until = least(reversible_until, now())"),
         _ => &mut sql,

@@ -36,6 +36,8 @@ pub struct List {
     /// In the order of the resource's fields, so that equal requests make equal SQL.
     pub filters: Vec<Filter>,
     pub search: Option<String>,
+    /// Whether the last word of the search is a whole one, and not the beginning of any: where rows are changed that it finds.
+    pub is_whole_words: bool,
     /// Whether rows have the passage in which the search found something.
     pub highlights: bool,
     pub sort: &'static Sort,

@@ -192,6 +192,7 @@ impl<'b> QueryParser<'b> {
             resource: self.resource,
             filters,
             search: self.search,
+            is_whole_words: self.is_json,
             highlights: self.highlights,
             sort,
             descending,

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::{Value, json};
 
+use super::uploads::clean_up;
 use super::{Files, NUMBER, bytes, count, file, start, upload};
 use crate::support::graph::{Graph, Reply};
 use crate::support::whatsapp::{body, post, text};
@@ -75,6 +76,7 @@ fn uploaded_file_sent_by_its_id() {
     delete(&sent);
     assert_eq!((count(&service, "attachments").as_str(), file(api, &second, &[]).0), ("1", 200));
     delete(&second);
+    clean_up(&service);
     assert_eq!((count(&service, "attachments").as_str(), count(&service, "attachment_parts").as_str()), ("0", "0"));
 }
 
@@ -117,6 +119,8 @@ fn file_that_its_kind_does_not_take_refused() {
     let refused = send(api, &thread, "image", &gif["id"], json!({})).expect(422);
     assert_eq!(refused.faults(), ["/media/attachment_id"]);
     assert!(refused.text.contains("image/jpeg, image/png"), "{}", refused.text);
+    send(api, &thread, "document", &gif["id"], json!({})).expect(422);
+    let gif = upload(api, "a.png", "image/png", bytes(10)).expect(201).json;
     send(api, &thread, "document", &gif["id"], json!({})).expect(201);
     let large = upload(api, "a.webp", "image/webp", bytes(600_000)).expect(201).json;
     send(api, &thread, "sticker", &large["id"], json!({})).expect(422);
@@ -133,6 +137,18 @@ fn file_that_its_kind_does_not_take_refused() {
     // A draft keeps its file, and is sent with it.
     let draft = send(api, &thread, "document", &gif["id"], json!({ "draft": true, "author": "ai" })).expect(201).json;
     let sent = graph.calls().len();
+    // What is approved is what is seen: the file cannot be replaced, and what is sent back as it was read is no change.
+    let path = format!("messages/{}", draft["id"].as_str().expect("an id"));
+    for media in [json!(null), json!({ "url": "https://files.example/1.png" }), json!({ "mime_type": "image/jpeg" })] {
+        assert_eq!(api.patch(&path, json!({ "media": media })).expect(422).faults(), ["/media"]);
+    }
+    assert_eq!(
+        api.patch(&path, json!({ "media": { "attachment_id": gif["id"] } })).expect(422).faults()[0],
+        "/media/attachment_id"
+    );
+    api.patch(&path, json!({ "media": draft["media"], "body": "See here" })).expect(200);
+    let row = json!({ "conversation_id": thread, "direction": "outbound", "status": "draft", "kind": "document", "media": { "attachment_id": gif["id"] } });
+    api.post("messages", row).expect(422);
     api.post(&format!("messages/{}/approval", draft["id"].as_str().expect("an id")), json!({})).expect(200);
     until("the draft was sent", || graph.calls().len() > sent);
 }
