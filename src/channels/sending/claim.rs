@@ -121,6 +121,8 @@ impl ClaimedAttempt {
 /// What was claimed.
 pub struct Claims {
     pub attempts: Vec<ClaimedAttempt>,
+    /// Whether others may be due: some were claimed, or made to wait for their person's turn.
+    pub goes_on: bool,
     /// In how many milliseconds a channel that has more to send is free again.
     pub next_in: Option<i64>,
 }
@@ -152,7 +154,7 @@ const CHANNEL_FREE_AT: &str =
 pub fn claim(tx: &mut Tx<'_>, free: usize, slots: &Slots) -> Result<Claims> {
     let candidates = candidates(free, slots).load::<Candidate>(tx)?;
     let Some(now) = candidates.first().map(|candidate| candidate.now) else {
-        return Ok(Claims { attempts: Vec::new(), next_in: next_in(tx)? });
+        return Ok(Claims { attempts: Vec::new(), goes_on: false, next_in: next_in(tx)? });
     };
     let mut free_at = lock_limits(tx, &candidates, now)?;
     let (mut taken, mut postponed) = (Vec::new(), Vec::new());
@@ -173,7 +175,7 @@ pub fn claim(tx: &mut Tx<'_>, free: usize, slots: &Slots) -> Result<Claims> {
     store_limits(tx, &free_at)?;
     postpone(tx, &postponed)?;
     let attempts = take(tx, &taken)?;
-    Ok(Claims { attempts, next_in: next_in(tx)? })
+    Ok(Claims { goes_on: !taken.is_empty() || !postponed.is_empty(), attempts, next_in: next_in(tx)? })
 }
 
 /// Returns in how many milliseconds the first channel is free that is at its limit and has more to send.
@@ -191,11 +193,13 @@ fn next_in(tx: &mut Tx<'_>) -> Result<Option<i64>> {
 }
 
 /// Selects due attempts that are the oldest of their conversations: first the channels that have any (a loose index scan), then of each
-/// active one that is free as many as it has free slots; of these, first those of businesses with the fewest on their way, so that none
-/// waits for another's backlog. Locks them; those that another process has locked are left out. (Rows to lock are found by id: `state ||
-/// ''` keeps the indexes of open attempts out of it.)
-fn candidates(free: usize, slots: &Slots) -> Statement {
-    let busy = slots.taken();
+/// one that is ready, which is active, free, and has a free slot, as many as may get a turn; of these, first those of businesses with the
+/// fewest on their way, so that none waits for another's backlog. Locks them; those that another process has locked are left out. (Rows to
+/// lock are found by id: `state || ''` keeps the indexes of open attempts out of it.)
+///
+/// A channel may get twice its even share of the free slots: what is read is in proportion to what is chosen, however many channels have
+/// how much to send. The task goes on at once, so one that has more to send than others gets what these leave.
+pub fn candidates(free: usize, slots: &Slots) -> Statement {
     let mut sql =
         Statement::new("WITH RECURSIVE pending AS ((SELECT business_id, channel_id FROM message_attempts WHERE ");
     sql.sql(OPEN).sql(
@@ -203,19 +207,13 @@ fn candidates(free: usize, slots: &Slots) -> Statement {
          SELECT business_id, channel_id FROM message_attempts WHERE ",
     );
     sql.sql(OPEN).sql(
-        " AND (business_id, channel_id) > (p.business_id, p.channel_id) ORDER BY business_id, channel_id LIMIT 1) n), \
-         busy AS MATERIALIZED (SELECT * FROM unnest(",
+        " AND (business_id, channel_id) > (p.business_id, p.channel_id) ORDER BY business_id, channel_id LIMIT 1) n), ",
     );
-    sql.bind(busy.iter().map(|((owner, _), _)| *owner).collect::<Vec<_>>()).sql(", ");
-    sql.bind(busy.iter().map(|((_, channel), _)| *channel).collect::<Vec<_>>()).sql(", ");
-    sql.bind(busy.iter().map(|(_, count)| *count as i64).collect::<Vec<_>>());
+    with_ready(&mut sql, slots);
     sql.sql(
-        ") AS b (business_id, channel_id, taken)), ready AS (\
-         SELECT a.business_id, a.id, a.due_at, c.messages_per_second FROM pending p \
-         JOIN channels c ON c.business_id = p.business_id AND c.id = p.channel_id AND c.state = 'active' AND c.deleted_at IS NULL \
-         LEFT JOIN send_limits l ON l.business_id = p.business_id AND l.id = p.channel_id \
-         LEFT JOIN busy b ON b.business_id = p.business_id AND b.channel_id = p.channel_id CROSS JOIN LATERAL (\
-         SELECT a.business_id, a.id, a.due_at FROM message_attempts a WHERE a.business_id = p.business_id AND a.channel_id = p.channel_id \
+        ", heads AS (SELECT a.*, r.messages_per_second, r.owned + row_number() OVER (PARTITION BY r.business_id ORDER BY a.due_at) AS turn \
+         FROM ready r CROSS JOIN LATERAL (\
+         SELECT a.business_id, a.id, a.due_at FROM message_attempts a WHERE a.business_id = r.business_id AND a.channel_id = r.channel_id \
          AND a.state = 'queued' AND a.",
     );
     sql.sql(OPEN)
@@ -224,13 +222,12 @@ fn candidates(free: usize, slots: &Slots) -> Statement {
               AND o.conversation_id = a.conversation_id AND o.place < a.place AND o.",
         )
         .sql(OPEN)
-        .sql(") ORDER BY a.due_at LIMIT greatest(0, ")
+        .sql(") ORDER BY a.due_at LIMIT least(")
         .bind(slots.most_each as i64);
-    sql.sql(" - coalesce(b.taken, 0))) a WHERE l.free_at IS NULL OR ").sql(CHANNEL_FREE_AT);
+    sql.sql(" - r.taken, ceil(2.0 * ").bind(free as i64);
     sql.sql(
-        " <= now()), turns AS (SELECT r.*, coalesce(o.taken, 0) + row_number() OVER (PARTITION BY r.business_id ORDER BY r.due_at) AS turn \
-         FROM ready r LEFT JOIN (SELECT business_id, sum(taken) AS taken FROM busy GROUP BY business_id) o ON o.business_id = r.business_id), \
-         due AS MATERIALIZED (SELECT * FROM turns WHERE turn <= ",
+        " / ((SELECT count(DISTINCT business_id) FROM ready) * r.channels))::bigint)) a), \
+         due AS MATERIALIZED (SELECT * FROM heads WHERE turn <= ",
     );
     sql.bind(slots.most_owned as i64).sql(" ORDER BY turn, due_at LIMIT ").bind(free as i64).sql(
         ") SELECT l.business_id, l.id, l.channel_id, l.conversation_id, d.messages_per_second, now() AS now \
@@ -238,6 +235,30 @@ fn candidates(free: usize, slots: &Slots) -> Statement {
          AND a.state || '' = 'queued' AND a.due_at <= now() FOR NO KEY UPDATE SKIP LOCKED) l ORDER BY d.due_at",
     );
     sql
+}
+
+/// Appends the channels that are `ready`, of those that are `pending`: with the slots that they and their businesses have, and how many of
+/// their business are.
+fn with_ready(sql: &mut Statement, slots: &Slots) {
+    let busy = slots.taken();
+    sql.sql("busy AS MATERIALIZED (SELECT * FROM unnest(");
+    sql.bind(busy.iter().map(|((owner, _), _)| *owner).collect::<Vec<_>>()).sql(", ");
+    sql.bind(busy.iter().map(|((_, channel), _)| *channel).collect::<Vec<_>>()).sql(", ");
+    sql.bind(busy.iter().map(|(_, count)| *count as i64).collect::<Vec<_>>());
+    sql.sql(
+        ") AS b (business_id, channel_id, taken)), ready AS MATERIALIZED (\
+         SELECT p.business_id, p.channel_id, c.messages_per_second, coalesce(b.taken, 0) AS taken, coalesce(o.taken, 0)::bigint AS owned, \
+         count(*) OVER (PARTITION BY p.business_id) AS channels FROM pending p \
+         JOIN channels c ON c.business_id = p.business_id AND c.id = p.channel_id AND c.state = 'active' AND c.deleted_at IS NULL \
+         LEFT JOIN send_limits l ON l.business_id = p.business_id AND l.id = p.channel_id \
+         LEFT JOIN busy b ON b.business_id = p.business_id AND b.channel_id = p.channel_id \
+         LEFT JOIN (SELECT business_id, sum(taken) AS taken FROM busy GROUP BY business_id) o ON o.business_id = p.business_id \
+         CROSS JOIN LATERAL (SELECT FROM message_attempts a WHERE a.business_id = p.business_id AND a.channel_id = p.channel_id \
+         AND a.state = 'queued' AND a.",
+    );
+    sql.sql(OPEN).sql(" AND a.due_at <= now() ORDER BY a.due_at LIMIT 1) d WHERE (l.free_at IS NULL OR ");
+    sql.sql(CHANNEL_FREE_AT).sql(" <= now()) AND coalesce(b.taken, 0) < ").bind(slots.most_each as i64);
+    sql.sql(" AND coalesce(o.taken, 0) < ").bind(slots.most_owned as i64).sql(")");
 }
 
 /// From when on channels and conversations are free, by business and id.

@@ -7,7 +7,7 @@
 mod approval;
 mod attached_file;
 pub mod attempts;
-mod claim;
+pub mod claim;
 mod compose;
 mod contact_cards;
 mod dto;

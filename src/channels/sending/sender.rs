@@ -71,14 +71,13 @@ impl Sender {
         }
         let slots = self.slots.clone();
         let claimed = self.db.unscoped().write("sending_claim", move |tx| claim::claim(tx, free, &slots)).await?;
-        let Claims { attempts, next_in } = claimed;
-        let is_idle = attempts.is_empty();
+        let Claims { attempts, goes_on, next_in } = claimed;
         for attempt in attempts {
             let slot = self.slots.take(attempt.business_id, attempt.channel_id);
             detach("message sending", self.clone().send(attempt, slot));
         }
         match next_in {
-            _ if !is_idle => Ok(TaskOutcome::Again),
+            _ if goes_on => Ok(TaskOutcome::Again),
             // A channel is at its limit. Others are not kept waiting: what wakes the task ends the pause.
             Some(milliseconds) => {
                 let pause = Duration::from_millis(milliseconds.max(1).unsigned_abs()).min(MAX_PAUSE);

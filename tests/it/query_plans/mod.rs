@@ -6,6 +6,7 @@
 //! and prints the most expensive, with time and pages. `RAPPORT_PLANS_RLS=1` also plans them under row-level
 //! security, and prints which lose their index to it.
 
+mod bounded;
 mod data;
 mod generated;
 mod joins;

@@ -1,5 +1,7 @@
 //! Attempts: in their order, as fast as the channel takes them, and once, whichever process dies.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -199,4 +201,35 @@ fn channel_gets_no_more_than_its_rate() {
     let took = calls[3].at.duration_since(calls[0].at);
     // (The first may have been late on a busy machine.)
     assert!(took >= Duration::from_millis(900), "four messages at two a second took {took:?}");
+}
+
+/// A number that has more to send than others gets all the slots that one may have, and no more.
+#[test]
+fn busy_channel_gets_all_its_slots_beside_others() {
+    const SLOTS: usize = 32;
+    let is_over = Arc::new(AtomicBool::new(false));
+    let ends = is_over.clone();
+    let graph = Graph::start(move |_, before| {
+        while !ends.load(Ordering::Acquire) {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Reply::Accepted(format!("wamid.{before}"))
+    });
+    let (service, busy) = start(&graph);
+    let api = &service.client;
+    let begin = |channel: &str, place: usize| {
+        let address = format!("+44770090{place:04}");
+        api.make("conversations", json!({ "channel": "whatsapp", "channel_id": channel, "address": address }))
+    };
+    let quiet = (0..6).map(|_| api.make("channels", json!({ "kind": "loopback", "name": "Trying out" })));
+    let mut threads: Vec<String> = quiet.enumerate().map(|(place, channel)| begin(&channel, place)).collect();
+    threads.extend((100..100 + SLOTS + 8).map(|place| begin(&busy, place)));
+    service.database.run("UPDATE conversations SET window_expires_at = now() + interval '1 hour'");
+    let sent: Vec<Value> = threads.iter().map(|thread| say(api, thread, "Hello")).collect();
+    until("all slots are taken", || graph.calls().len() == SLOTS);
+    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!(graph.calls().len(), SLOTS);
+    is_over.store(true, Ordering::Release);
+    sent.iter().for_each(|sent| until("it is sent", || message(api, &sent["id"])["external_id"].is_string()));
+    assert_eq!(graph.calls().len(), SLOTS + 8);
 }
