@@ -65,7 +65,7 @@ fn has_label(sql: &mut Statement, predicate: &Predicate) {
 
 /// Appends whether a conversation `t` is unread for any of `users`: the other side has written since they read it; or, where they never have,
 /// since they became members.
-pub fn unread_by(sql: &mut Statement, users: Vec<Uuid>) {
+fn unread_by(sql: &mut Statement, users: Vec<Uuid>) {
     sql.sql(
         "EXISTS (SELECT FROM memberships m LEFT JOIN read_positions p ON p.business_id = m.business_id AND p.conversation_id = t.id \
          AND p.user_id = m.user_id WHERE m.business_id = t.business_id AND m.user_id = ANY(",

@@ -8,7 +8,7 @@ use super::dto::{ChannelCount, ConversationCounts, LabelCount};
 use crate::auth::Tenant;
 use crate::base::error::{Error, Result};
 use crate::cache::ComputedResponse;
-use crate::channels::conversations::{CONVERSATIONS, filters};
+use crate::channels::conversations::CONVERSATIONS;
 use crate::db::Statement;
 use crate::resource::computed_read::ComputedRead;
 use crate::resource::list_query::COUNT_CAP;
@@ -79,9 +79,8 @@ impl ComputedRead for Counts {
 
 /// Returns the statement: all that is open is read once, by its status; of what is closed, as much as is counted.
 pub fn statement(tenant: &Tenant, user: Option<Uuid>) -> Statement {
-    let conversations = || {
-        let mut sql = Statement::new(" FROM conversations t");
-        sql.append(select::tenant_predicate(&CONVERSATIONS, tenant));
+    let visible = || {
+        let mut sql = select::tenant_predicate(&CONVERSATIONS, tenant);
         select::not_deleted(&mut sql, &CONVERSATIONS);
         sql
     };
@@ -89,9 +88,22 @@ pub fn statement(tenant: &Tenant, user: Option<Uuid>) -> Statement {
         "WITH seen AS MATERIALIZED (SELECT t.id, t.status, t.channel, t.channel_id, t.assignee_id, t.handler, t.unread_count > 0 AS is_unread, \
          t.snoozed_until IS NOT NULL AS is_snoozed, ",
     );
-    filters::unread_by(&mut sql, user.into_iter().collect());
-    sql.sql(" AS is_unread_by_me, t.assignee_id = ").bind(user).sql(" AS is_mine");
-    sql.append(conversations()).sql(" AND t.status IN ('active', 'pending')");
+    match user {
+        // As the filter `unread_by`; with joins, since it is of all that is open.
+        Some(user) => {
+            sql.sql("coalesce(t.last_inbound_at > coalesce(p.read_until, (SELECT m.created_at FROM memberships m WHERE m.business_id = ");
+            sql.bind(tenant.id()).sql(" AND m.user_id = ").bind(user);
+            sql.sql(")), false) AS is_unread_by_me, t.assignee_id = ").bind(user).sql(
+                " AS is_mine FROM conversations t LEFT JOIN read_positions p ON p.business_id = t.business_id \
+                 AND p.conversation_id = t.id AND p.user_id = ",
+            );
+            sql.bind(user);
+        }
+        None => {
+            sql.sql("false AS is_unread_by_me, false AS is_mine FROM conversations t");
+        }
+    }
+    sql.append(visible()).sql(" AND t.status IN ('active', 'pending')");
     sql.sql("), shown AS MATERIALIZED (SELECT * FROM seen WHERE NOT is_snoozed) SELECT v.tab, NULL::text AS kind, NULL::uuid AS id, v.n FROM (SELECT \
          count(*) AS open, count(*) FILTER (WHERE status = 'active') AS active, count(*) FILTER (WHERE status = 'pending') AS pending, \
          count(*) FILTER (WHERE is_mine) AS mine, count(*) FILTER (WHERE assignee_id IS NULL) AS unassigned, \
@@ -99,8 +111,8 @@ pub fn statement(tenant: &Tenant, user: Option<Uuid>) -> Statement {
          (VALUES ('open', s.open), ('active', s.active), ('pending', s.pending), ('mine', s.mine), ('unassigned', s.unassigned), ('handled_by_ai', s.handled_by_ai), \
          ('unread', s.unread), ('unread_by_me', s.unread_by_me)) v (tab, n) \
          UNION ALL SELECT 'snoozed', NULL, NULL, count(*) FROM seen WHERE is_snoozed \
-         UNION ALL SELECT 'closed', NULL, NULL, count(*) FROM (SELECT");
-    sql.append(conversations()).sql(" AND t.status = 'closed' LIMIT ").number(COUNT_CAP + 1);
+         UNION ALL SELECT 'closed', NULL, NULL, count(*) FROM (SELECT FROM conversations t");
+    sql.append(visible()).sql(" AND t.status = 'closed' LIMIT ").number(COUNT_CAP + 1);
     sql.sql(") c UNION ALL (SELECT 'channel', channel, channel_id, count(*) FROM shown GROUP BY channel, channel_id ORDER BY channel, channel_id) \
          UNION ALL (SELECT 'label', NULL, l.label_id, count(*) FROM shown s JOIN conversation_labels l ON l.business_id = ");
     sql.bind(tenant.id()).sql(" AND l.conversation_id = s.id GROUP BY l.label_id ORDER BY l.label_id)");

@@ -52,8 +52,10 @@ pub fn all(conn: &mut PgConnection) -> Vec<Question> {
     let business = TenantSettings { id, country: "US".into(), time_zone: "UTC".into(), currency: "EUR".into() };
     let tenant = Tenant::for_operator(id);
     let mut questions = statistics(id);
-    let counts = counts::statement(&tenant, Some(Uuid::nil()));
-    questions.push(Question { name: "counts of an inbox".into(), plain: false, statement: counts });
+    for (user, whose) in [(Some(Uuid::nil()), "a member"), (None, "an API key")] {
+        let name = format!("counts of an inbox for {whose}");
+        questions.push(Question { name, plain: false, statement: counts::statement(&tenant, user) });
+    }
     for resource in RESOURCES {
         let mut ask = |name: String, statement: Statement| {
             let whole = name.contains("?&sort=") || name.contains("?sort=");
