@@ -1,1 +1,2 @@
+DROP INDEX conversations_snoozed_idx;
 DROP INDEX conversations_counts_idx;

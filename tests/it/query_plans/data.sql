@@ -104,7 +104,7 @@ FROM generate_series(0, 19999) AS i
 INSERT INTO conversations (business_id, id, contact_id, lead_id, channel_id, channel, address, status, assignee_id, subject, started_at, last_message_at, last_inbound_at, snoozed_until, unread_count, external_id, metadata, created_at, updated_at, deleted_at)
 SELECT pg_temp.business_id(i), pg_temp.row_id(8, i), pg_temp.other(5, i, 3000), pg_temp.other(7, i, 5000), pg_temp.other(20, i, 500), (ARRAY['whatsapp', 'sms', 'email', 'web'])[1 + i / 20 % 4], 'address-' || i,
     (ARRAY['active', 'pending', 'closed', 'closed'])[1 + i / 80 % 4], pg_temp.other(1, i, 50), pg_temp.word(i / 3), pg_temp.born(i, 20000),
-    pg_temp.born(i, 20000) + i % 90 * interval '1 day', pg_temp.born(i, 20000) + i % 90 * interval '1 day', CASE WHEN i / 80 % 4 < 2 AND i / 320 % 10 = 0 THEN pg_temp.born(i, 20000) + interval '9 years' END,
+    pg_temp.born(i, 20000) + i % 90 * interval '1 day', pg_temp.born(i, 20000) + i % 90 * interval '1 day', CASE WHEN i / 80 % 4 < 2 AND i / 320 % 10 < 4 THEN pg_temp.born(i, 20000) + interval '9 years' END,
     CASE WHEN i / 100 % 5 = 0 THEN i / 20 % 5 ELSE 0 END, CASE WHEN i % 3 = 0 THEN 'ext-' || i END, pg_temp.metadata(i), pg_temp.born(i, 20000), pg_temp.born(i, 20000), pg_temp.gone(i)
 FROM generate_series(0, 19999) AS i
 

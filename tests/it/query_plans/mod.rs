@@ -99,8 +99,9 @@ const FOR_WRITES: [(&str, &str); 55] = [
 const MAY_SCAN: [(&str, &str); 0] = [];
 
 /// Lists that look up few rows by a field which is not unique, and duplicate checks, with the index that must be used.
-const LOOKED_UP: [(&str, &str); 15] = [
+const LOOKED_UP: [(&str, &str); 16] = [
     ("counts of an inbox", "conversations_counts_idx"),
+    ("conversations?snoozed=true&sort=last_message_at", "conversations_snoozed_idx"),
     ("claim of tasks", "worker_tasks_status_idx"),
     ("runs of models in a period", "ai_runs_ended_at_idx"),
     ("bookings?customer_phone=", "bookings_customer_phone_idx"),
