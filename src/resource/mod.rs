@@ -13,7 +13,7 @@
 //! |---|---|
 //! | `definition`, `field`, `column_type`, `relation`, `list_filter`, `sort`, `row_visibility`, `operations`, `hooks`, `registry` | what a resource is |
 //! | `module`, `write_ops` | what a resource has beside its definition |
-//! | `list_query`, `cursor`, `select`, `word_search`, `search_highlight`, `row_json` | from a query to SQL and JSON |
+//! | `list_query`, `cursor`, `select`, `list_conditions`, `row_predicates`, `word_search`, `search_windows`, `search_highlight`, `row_json` | from a query to SQL and JSON |
 //! | `own_id`, `read_request`, `read_query`, `read_service`, `cached_read` | reads, from the cache |
 //! | `compute_read`, `read_rows`, `row_loader`, `computed_read` | reads, from the database |
 //! | `hot_queries`, `cache_refresh` | which queries are refreshed ahead |
@@ -42,6 +42,7 @@ mod hot_queries;
 pub mod http;
 pub mod instant;
 pub mod iso_codes;
+mod list_conditions;
 mod list_filter;
 pub mod list_query;
 mod module;
@@ -60,9 +61,11 @@ mod relation;
 mod row;
 pub mod row_json;
 mod row_loader;
+mod row_predicates;
 mod row_type;
 mod row_visibility;
 mod search_highlight;
+mod search_windows;
 pub mod select;
 mod sort;
 mod word_search;

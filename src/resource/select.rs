@@ -3,14 +3,16 @@
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::definition::{Resource, Search};
+use super::definition::Resource;
 use super::field::FieldType;
-use super::list_query::{Filter, Included, List, Predicate, Projection};
+use super::list_conditions::{apply_filters, collation, direction, ordered, past};
+use super::list_query::{Included, List, Projection};
 use super::relation::{Cardinality, JoinTable, Relation};
-use super::row_visibility::{RowVisibility, VisibilityLink};
-use super::word_search;
+use super::row_predicates::visibility_predicate;
+pub use super::row_predicates::{not_deleted, tenant_predicate};
+use super::search_windows::{FOUND, SearchWindows};
 use crate::auth::Tenant;
-use crate::db::{Alias, SqlValue, Statement};
+use crate::db::{Alias, Statement};
 use crate::http::precondition::IfMatch;
 
 /// Selects a page of a list, and one row more so that its end is known. The last cell is the sort key.
@@ -19,54 +21,64 @@ use crate::http::precondition::IfMatch;
 /// merges nor reorders. While a table has no statistics, the planner expects one row of a business and would join every
 /// row before it sorts them.
 pub fn page(list: &List, tenant: &Tenant) -> Statement {
-    let resource = list.resource;
-    let mut sql = Statement::new("SELECT ");
-    sql.append(columns(resource, "t"));
-    match joined(&list.projection).next() {
-        None => {
-            sql.sql(", ").append(list.sort.expression()).sql(" FROM ").ident(resource.table).sql(" t");
-            select_page(&mut sql, list, tenant);
-        }
+    let (resource, mut sql) = (list.resource, Statement::default());
+    let windows = SearchWindows::of_page(list, tenant);
+    if let Some(windows) = &windows {
+        windows.define(&mut sql, "t.*");
+    }
+    sql.sql("SELECT ").append(columns(resource, "t"));
+    if windows.is_none() && joined(&list.projection).next().is_none() {
+        sql.sql(", ").append(list.sort.expression()).sql(" FROM ").ident(resource.table).sql(" t");
+        select_page(&mut sql, list, tenant);
+        return sql;
+    }
+    joined_columns(&mut sql, &list.projection);
+    // The limit is a literal, because PostgreSQL plans again on each call when it is a parameter.
+    let (direction, limit) = (direction(list), list.limit + 1);
+    let by_key = |sql: &mut Statement| {
+        sql.sql(" ORDER BY t.sort_key ").sql(direction).sql(", t.id ").sql(direction);
+    };
+    sql.sql(", t.sort_key FROM (SELECT t.*");
+    match windows {
         Some(_) => {
-            joined_columns(&mut sql, &list.projection);
-            sql.sql(", t.sort_key FROM (SELECT t.*, ").append(list.sort.expression());
-            sql.sql(collation(list.sort.field_type));
+            sql.sql(" FROM ").sql(FOUND).sql(" t");
+            by_key(&mut sql);
+            sql.sql(" LIMIT ").number(limit);
+        }
+        None => {
+            sql.sql(", ").append(list.sort.expression()).sql(collation(list.sort.field_type));
             sql.sql(" AS sort_key FROM ").ident(resource.table).sql(" t");
             select_page(&mut sql, list, tenant);
-            sql.sql(") t");
-            join(&mut sql, resource, &list.projection, tenant);
-            // A join guarantees no order; where it keeps the order, this costs nothing.
-            let direction = direction(list);
-            sql.sql(" ORDER BY t.sort_key ").sql(direction).sql(", t.id ").sql(direction);
         }
     }
+    sql.sql(") t");
+    join(&mut sql, resource, &list.projection, tenant);
+    // A join guarantees no order; where it keeps the order, this costs nothing.
+    by_key(&mut sql);
     sql
 }
 
 /// Appends the conditions, order and limit that select the rows of the page.
 fn select_page(sql: &mut Statement, list: &List, tenant: &Tenant) {
-    let (expression, collation, direction) = (list.sort.expression(), collation(list.sort.field_type), direction(list));
     apply_filters(sql, list, tenant);
     if let Some(cursor) = &list.cursor {
-        let past = if list.descending { "<" } else { ">" };
-        // A row comparison uses the index; the equivalent with OR does not.
-        sql.sql(" AND (").append(expression.clone()).sql(collation).sql(", t.id) ").sql(past).sql(" (");
+        past(sql, list);
         sql.bind(cursor.key.clone()).sql(", ").bind(cursor.id).sql(")");
     }
-    // The limit is a literal, because PostgreSQL plans again on each call when it is a parameter.
-    let limit = list.limit + 1;
-    sql.sql(" ORDER BY ").append(expression).sql(collation).sql(" ").sql(direction).sql(", t.id ").sql(direction);
-    sql.sql(" LIMIT ").number(limit);
+    ordered(sql, list);
+    sql.sql(" LIMIT ").number(list.limit + 1);
 }
 
-fn direction(list: &List) -> &'static str {
-    if list.descending { "DESC" } else { "ASC" }
-}
-
-/// Counts the matching rows, up to one more than `cap` (0: to the end).
+/// Counts the matching rows of all pages, and not many more than one more than `cap` (0: to the end).
 pub fn count(list: &List, tenant: &Tenant, cap: i64) -> Statement {
-    let mut sql = Statement::new("SELECT count(*) FROM (SELECT 1 FROM ");
-    sql.ident(list.resource.table).sql(" t");
+    let mut sql = Statement::default();
+    let wanted = u32::try_from(cap + 1).ok().filter(|_| cap > 0);
+    if let Some(windows) = wanted.and_then(|wanted| SearchWindows::of_count(list, tenant, wanted)) {
+        windows.define(&mut sql, "t.id");
+        sql.sql("SELECT count(*) FROM ").sql(FOUND).sql(" t");
+        return sql;
+    }
+    sql.sql("SELECT count(*) FROM (SELECT 1 FROM ").ident(list.resource.table).sql(" t");
     apply_filters(&mut sql, list, tenant);
     if cap > 0 {
         sql.sql(" LIMIT ").number(cap + 1);
@@ -170,64 +182,6 @@ pub fn columns(resource: &Resource, alias: impl Into<Alias>) -> Statement {
         }
     }
     sql
-}
-
-/// ` WHERE t.business_id = $1`: the one predicate that select, update and delete share; and, for a restricted caller,
-/// the conditions of visibility.
-pub fn tenant_predicate(resource: &Resource, tenant: &Tenant) -> Statement {
-    #[cfg(feature = "mutants")]
-    if crate::base::mutants::is(crate::base::mutants::Mutant::WithoutTenant) {
-        return Statement::new(" WHERE true");
-    }
-    let mut sql = Statement::new(" WHERE t.");
-    sql.ident(resource.tenant_column).sql(" = ").bind(tenant.id());
-    visibility_predicate(&mut sql, resource, tenant, &"t".into());
-    sql
-}
-
-/// Excludes rows of the resource under `alias` that are not visible to the caller.
-fn visibility_predicate(sql: &mut Statement, resource: &Resource, tenant: &Tenant, alias: &Alias) {
-    let Some(person) = tenant.restricted_to_user() else { return };
-    match resource.visibility {
-        RowVisibility::All => {}
-        RowVisibility::Assigned(column) => {
-            sql.sql(" AND ").alias(alias).sql(".").ident(column).sql(" = ").bind(person);
-        }
-        RowVisibility::AssignedOrLinked(column, links) => {
-            sql.sql(" AND (").alias(alias).sql(".").ident(column).sql(" = ").bind(person).sql(" OR (true");
-            linked_visibility_predicate(sql, resource, tenant, alias, links);
-            sql.sql("))");
-        }
-        RowVisibility::Linked(links) => linked_visibility_predicate(sql, resource, tenant, alias, links),
-    }
-}
-
-/// Excludes rows whose references lead to rows that are not visible to the caller.
-fn linked_visibility_predicate(
-    sql: &mut Statement,
-    resource: &Resource,
-    tenant: &Tenant,
-    alias: &Alias,
-    links: &'static [VisibilityLink],
-) {
-    for (number, link) in links.iter().enumerate() {
-        let (column, other) = (link.column, link.resource());
-        let inner = alias.numbered(number);
-        sql.sql(" AND (").alias(alias).sql(".").ident(column).sql(" IS NULL OR EXISTS (SELECT FROM ");
-        sql.ident(other.table).sql(" ").alias(&inner);
-        sql.sql(" WHERE ").alias(&inner).sql(".").ident(other.tenant_column);
-        sql.sql(" = ").alias(alias).sql(".").ident(resource.tenant_column);
-        sql.sql(" AND ").alias(&inner).sql(".id = ").alias(alias).sql(".").ident(column);
-        visibility_predicate(sql, other, tenant, &inner);
-        sql.sql("))");
-    }
-}
-
-/// Excludes deleted rows.
-pub fn not_deleted(sql: &mut Statement, resource: &Resource) {
-    if resource.soft_delete() {
-        sql.sql(" AND t.deleted_at IS NULL");
-    }
 }
 
 /// ` AND t.id` is one of `ids`.

@@ -85,5 +85,6 @@ mod values;
 mod visibility;
 mod webhooks;
 mod whatsapp;
+mod word_search;
 mod worker_tasks;
 mod write_path;

@@ -99,9 +99,12 @@ const FOR_WRITES: [(&str, &str); 55] = [
 const MAY_SCAN: [(&str, &str); 0] = [];
 
 /// Lists that look up few rows by a field which is not unique, and duplicate checks, with the index that must be used.
-const LOOKED_UP: [(&str, &str); 16] = [
+const LOOKED_UP: [(&str, &str); 19] = [
     ("counts of an inbox", "conversations_counts_idx"),
     ("conversations?snoozed=true&sort=last_message_at", "conversations_snoozed_idx"),
+    ("messages?q=granite&sort=", "messages_sent_at_idx"),
+    ("messages?q=granite&count=true", "messages_sent_at_idx"),
+    ("notes?q=granite&sort=", "notes_created_at_idx"),
     ("claim of tasks", "worker_tasks_status_idx"),
     ("runs of models in a period", "ai_runs_ended_at_idx"),
     ("bookings?customer_phone=", "bookings_customer_phone_idx"),
