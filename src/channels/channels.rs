@@ -46,7 +46,8 @@ pub static CHANNELS: Resource = Resource {
             r#""106540352242922""#,
             "WhatsApp's id of the phone number: digits. Required for `whatsapp`; belongs to one business. Another number is another channel.",
         )
-        .once(),
+        .once()
+        .filter(),
         Field::text(
             channels::account_id,
             64,

@@ -66,6 +66,12 @@ fn number_belongs_to_one_business_until_deleted() {
     let api = &service.client;
     let (_, neighbour) = service.neighbour();
     let first = number(api, "109900000000001");
+    let found = |api: &Client, id: &str| {
+        let found = api.get(&format!("channels?phone_number_id={id}")).expect(200);
+        found.rows().iter().map(|row| row["id"].as_str().expect("an id").to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(found(api, "109900000000001"), [first.as_str()]);
+    assert_eq!((found(api, "109900000000002"), found(&neighbour, "109900000000001")), (vec![], vec![]));
     let body = json!({ "kind": "whatsapp", "name": "Ours", "phone_number_id": "109900000000001" });
     let taken = neighbour.post("channels", body.clone()).expect(409);
     assert_eq!((taken.code(), taken.faults()), ("already_exists", vec!["/phone_number_id"]));

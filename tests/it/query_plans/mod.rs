@@ -99,7 +99,8 @@ const FOR_WRITES: [(&str, &str); 55] = [
 const MAY_SCAN: [(&str, &str); 0] = [];
 
 /// Lists that look up few rows by a field which is not unique, and duplicate checks, with the index that must be used.
-const LOOKED_UP: [(&str, &str); 19] = [
+const LOOKED_UP: [(&str, &str); 20] = [
+    ("channels?phone_number_id=", "channels_phone_number_id_key"),
     ("counts of an inbox", "conversations_counts_idx"),
     ("conversations?snoozed=true&sort=last_message_at", "conversations_snoozed_idx"),
     ("messages?q=granite&sort=", "messages_sent_at_idx"),
