@@ -16,7 +16,7 @@ pub fn apply_filters(sql: &mut Statement, list: &List, tenant: &Tenant) {
             sql.sql(" AND t.search LIKE lower(").bind(like(text)).sql(")");
         }
         (Some(text), Search::Words) => {
-            sql.sql(" AND t.search @@ ").append(word_search::query(text));
+            sql.sql(" AND t.search @@ ").append(word_search::query(text, list.is_whole_words));
         }
         _ => {}
     }

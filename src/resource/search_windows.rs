@@ -62,7 +62,7 @@ impl<'a> SearchWindows<'a> {
         // Hits of the first rows that promise half of what is wanted: they may be few by chance, and walking on in vain takes less than the
         // index of words may.
         let promising = self.wanted.div_ceil(2 * (1 + self.next / self.near));
-        sql.sql("WITH asked AS MATERIALIZED (SELECT ").append(word_search::query(self.text));
+        sql.sql("WITH asked AS MATERIALIZED (SELECT ").append(word_search::query(self.text, self.list.is_whole_words));
         sql.sql(" AS words), near AS MATERIALIZED (SELECT ").sql(columns).sql(" FROM (");
         self.walk(sql, "t.*, ");
         self.ordered(sql).sql(" LIMIT ").number(self.near).sql(") t");

@@ -15,6 +15,9 @@ use super::outbound::{Outbound, OutboundContent, Recipient};
 use super::pace::Pace;
 use crate::background::Slots;
 use crate::base::error::Result;
+#[cfg(feature = "mutants")]
+use crate::base::mutants::{self, Mutant};
+use crate::channels::channel_queue::{busy_channels, pending_channels};
 use crate::db::{Statement, Tx};
 
 /// How long a claim lasts, in seconds: longer than a channel may take to answer.
@@ -200,15 +203,9 @@ fn next_in(tx: &mut Tx<'_>) -> Result<Option<i64>> {
 /// A channel may get twice its even share of the free slots: what is read is in proportion to what is chosen, however many channels have
 /// how much to send. The task goes on at once, so one that has more to send than others gets what these leave.
 pub fn candidates(free: usize, slots: &Slots) -> Statement {
-    let mut sql =
-        Statement::new("WITH RECURSIVE pending AS ((SELECT business_id, channel_id FROM message_attempts WHERE ");
-    sql.sql(OPEN).sql(
-        " ORDER BY business_id, channel_id LIMIT 1) UNION ALL SELECT n.business_id, n.channel_id FROM pending p CROSS JOIN LATERAL (\
-         SELECT business_id, channel_id FROM message_attempts WHERE ",
-    );
-    sql.sql(OPEN).sql(
-        " AND (business_id, channel_id) > (p.business_id, p.channel_id) ORDER BY business_id, channel_id LIMIT 1) n), ",
-    );
+    let mut sql = Statement::new("WITH RECURSIVE ");
+    pending_channels(&mut sql, "message_attempts", OPEN);
+    sql.sql(", ");
     with_ready(&mut sql, slots);
     sql.sql(
         ", heads AS (SELECT a.*, r.messages_per_second, r.owned + row_number() OVER (PARTITION BY r.business_id ORDER BY a.due_at) AS turn \
@@ -221,7 +218,7 @@ pub fn candidates(free: usize, slots: &Slots) -> Statement {
             " AND a.due_at <= now() AND NOT EXISTS (SELECT FROM message_attempts o WHERE o.business_id = a.business_id \
               AND o.conversation_id = a.conversation_id AND o.place < a.place AND o.",
         )
-        .sql(OPEN)
+        .sql(holds_others())
         .sql(") ORDER BY a.due_at LIMIT least(")
         .bind(slots.most_each as i64);
     sql.sql(" - r.taken, ceil(2.0 * ").bind(free as i64);
@@ -237,16 +234,21 @@ pub fn candidates(free: usize, slots: &Slots) -> Statement {
     sql
 }
 
+/// Which attempts the later ones of their conversation wait for.
+fn holds_others() -> &'static str {
+    #[cfg(feature = "mutants")]
+    if mutants::is(Mutant::OrderForgotten) {
+        return "state IS NULL";
+    }
+    OPEN
+}
+
 /// Appends the channels that are `ready`, of those that are `pending`: with the slots that they and their businesses have, and how many of
 /// their business are.
 fn with_ready(sql: &mut Statement, slots: &Slots) {
-    let busy = slots.taken();
-    sql.sql("busy AS MATERIALIZED (SELECT * FROM unnest(");
-    sql.bind(busy.iter().map(|((owner, _), _)| *owner).collect::<Vec<_>>()).sql(", ");
-    sql.bind(busy.iter().map(|((_, channel), _)| *channel).collect::<Vec<_>>()).sql(", ");
-    sql.bind(busy.iter().map(|(_, count)| *count as i64).collect::<Vec<_>>());
+    busy_channels(sql, slots);
     sql.sql(
-        ") AS b (business_id, channel_id, taken)), ready AS MATERIALIZED (\
+        ", ready AS MATERIALIZED (\
          SELECT p.business_id, p.channel_id, c.messages_per_second, coalesce(b.taken, 0) AS taken, coalesce(o.taken, 0)::bigint AS owned, \
          count(*) OVER (PARTITION BY p.business_id) AS channels FROM pending p \
          JOIN channels c ON c.business_id = p.business_id AND c.id = p.channel_id AND c.state = 'active' AND c.deleted_at IS NULL \
