@@ -38,7 +38,7 @@ test: features ## all tests, against a real PostgreSQL and Redis that the harnes
 	: without it one test says that it was skipped; \
 	RAPPORT_TEST_NODE=$$(scripts/node.sh) && export RAPPORT_TEST_NODE; \
 	: many tests wait more than they compute, and the server of all has a hundred connections; \
-	threads=$$(( 4 * $$(getconf _NPROCESSORS_ONLN) )); \
+	threads=$$(( 3 * $$(getconf _NPROCESSORS_ONLN) )); \
 	export RUST_TEST_THREADS=$${RUST_TEST_THREADS:-$$(( threads < 8 ? threads : 8 ))}; \
 	exec cargo test --locked $(FEATURES) $(ARGS)
 

@@ -38,7 +38,7 @@ pub static CONVERSATIONS: Resource = Resource {
         Field::link(conversations::lead_id, "The lead it is about."),
         Field::link(
             conversations::channel_id,
-            "The channel that it runs through; the oldest active one when left out, for `whatsapp`.",
+            "The channel that it runs through. For `whatsapp`, when left out, the oldest active number, or else the oldest loopback.",
         )
         .once(),
         Field::choice(conversations::channel, CHANNELS, r#""whatsapp""#, "How it is held.").required().once(),

@@ -14,7 +14,7 @@ use crate::base::error::Error;
 use crate::base::suggest::shown;
 
 /// Methods of the API.
-const METHODS: [&str; 4] = ["GET", "POST", "PATCH", "DELETE"];
+const METHODS: [&str; 5] = ["GET", "POST", "PUT", "PATCH", "DELETE"];
 
 /// Request headers that a page may set: those that the API reads, and those that front ends send by themselves (tracing
 /// headers, the flag of older libraries).

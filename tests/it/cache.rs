@@ -82,7 +82,7 @@ fn max_stale_accepts_hits_as_old_without_a_round() {
         let program = Program::serve(&[
             ("DATABASE_URL", url.as_str()),
             ("RAPPORT_CACHE_MAX_STALE_SECONDS", allowed),
-            ("RAPPORT_CACHE_VALIDATION_TIMEOUT_MS", "300"),
+            ("RAPPORT_CACHE_VALIDATION_TIMEOUT_MS", "1000"),
         ]);
         program.until_ready();
         let api = program.client(&key);

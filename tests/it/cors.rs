@@ -50,7 +50,7 @@ fn refused_preflight_403_names_what_was_refused_and_the_option() {
         (preflight(&api, "https://evil.example.com", "GET", ""), "cors_origin_refused", "`https://evil.example.com`"),
         // Another scheme or port is another origin.
         (preflight(&api, "http://app.example.com", "GET", ""), "cors_origin_refused", "`http://app.example.com`"),
-        (preflight(&api, APP, "PUT", ""), "cors_method_refused", "`PUT`"),
+        (preflight(&api, APP, "TRACE", ""), "cors_method_refused", "`TRACE`"),
         (
             preflight(&api, APP, "GET", "authorization, x-secret,x-other"),
             "cors_header_refused",
@@ -110,6 +110,16 @@ fn documented_headers_are_allowed_and_exposed() {
         }
     }
     assert!(sent.contains("if-match") && answered.contains("etag"), "the document was read: {sent:?} {answered:?}");
+    let methods: BTreeSet<String> = document["paths"]
+        .as_object()
+        .expect("paths")
+        .values()
+        .flat_map(|path| path.as_object().expect("methods").keys().map(|method| method.to_ascii_uppercase()))
+        .collect();
+    assert!(methods.contains("PUT"), "{methods:?}");
+    for method in methods {
+        preflight(&service.stranger(), APP, &method, "authorization").expect(200);
+    }
     let list = sent.into_iter().collect::<Vec<_>>().join(",");
     preflight(&service.stranger(), APP, "POST", &list).expect(200);
 

@@ -14,6 +14,7 @@ use diesel::sql_types::{BigInt, Nullable, Text, Uuid as SqlUuid};
 use uuid::Uuid;
 
 use super::send_file::StoredFile;
+use super::upload::AttachmentBytes;
 use crate::auth::{Action, Tenant};
 use crate::base::error::{Error, Result};
 use crate::channels::messages::MESSAGES;
@@ -38,8 +39,8 @@ use crate::resource::{crud, select};
         ("Range" = Option<String>, Header, description = "Such as `bytes=0-1023`."),
     ),
     responses(
-        (status = 200, description = "The file.", body = Vec<u8>, content_type = "application/octet-stream", example = json!("…")),
-        (status = 206, description = "The range.", body = Vec<u8>, content_type = "application/octet-stream", example = json!("…")),
+        (status = 200, description = "The file.", body = AttachmentBytes, content_type = "application/octet-stream", example = json!("…")),
+        (status = 206, description = "The range.", body = AttachmentBytes, content_type = "application/octet-stream", example = json!("…")),
         (status = 400, response = BadRequest),
         (status = 404, response = NotFound),
         CallerProblems,
@@ -101,7 +102,7 @@ struct Found {
 /// Finds the file of a message. Errors: 404 where there is no such message.
 fn find(conn: &mut PgConnection, tenant: &Tenant, message: Uuid) -> Result<Found> {
     let mut sql = Statement::new(
-        "SELECT t.media_state, a.id AS attachment_id, a.file_name, a.mime_type, a.bytes, a.sha256 FROM messages AS t \
+        "SELECT t.media_state, a.id AS attachment_id, coalesce(t.media->>'file_name', a.file_name) AS file_name, a.mime_type, a.bytes, a.sha256 FROM messages AS t \
          LEFT JOIN attachments a ON a.business_id = t.business_id AND a.id = t.attachment_id",
     );
     sql.append(select::tenant_predicate(&MESSAGES, tenant)).sql(" AND t.deleted_at IS NULL AND t.id = ").bind(message);

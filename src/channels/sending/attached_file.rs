@@ -8,7 +8,7 @@ use uuid::Uuid;
 use crate::auth::Tenant;
 use crate::base::error::{Error, FieldError, Result};
 use crate::channels::attachments::ATTACHMENTS;
-use crate::channels::media::kinds;
+use crate::channels::media::kinds::{self, MAX_FILE_BYTES};
 use crate::channels::media::store;
 use crate::channels::whatsapp::safe_file_name::safe_file_name;
 use crate::db::schema::messages;
@@ -73,15 +73,14 @@ pub fn attach(tx: &mut Tx<'_>, tenant: &Tenant, change: &mut Changeset) -> Resul
 fn check(kind: &str, found: &Attached) -> Result<()> {
     let (types, most) = (kinds::sendable_types(kind), kinds::max_bytes(kind));
     if !types.is_empty() && !types.contains(&found.mime_type.as_str()) {
-        let detail = format!(
-            "The file is `{}`; a message of `{kind}` takes {}. Anything goes as a `document`.",
-            found.mime_type,
-            types.join(", ")
-        );
+        let detail = format!("The file is `{}`; a message of `{kind}` takes {}.", found.mime_type, types.join(", "));
         return Err(refusal("out_of_range", detail));
     }
     if found.bytes.unsigned_abs() > most {
-        let detail = format!("The file has {} bytes; a message of `{kind}` takes at most {most}.", found.bytes);
+        let detail = format!(
+            "The file has {} bytes; a message of `{kind}` takes at most {most}, a `document` {MAX_FILE_BYTES}.",
+            found.bytes
+        );
         return Err(refusal("out_of_range", detail));
     }
     Ok(())
