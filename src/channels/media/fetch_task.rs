@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::fetch::{FetchFailure, FetchedFile};
 use super::fetches::{self, ClaimedFetch, Lost, MAX_TRIES_OF_GONE};
-use super::kinds::{self, MAX_TYPE_LEN};
+use super::kinds;
 use super::store::{ATTACHMENT_FILES, NewAttachment};
 use crate::auth::Tenant;
 use crate::background::{BackgroundTask, LogLimiter, Slot, Slots, TaskOutcome, Waker, detach};
@@ -182,9 +182,5 @@ impl MediaFetcher {
 fn mime_type(file: &FetchedFile, media: &Json) -> String {
     let said = file.mime_type.as_deref().or_else(|| media["mime_type"].as_str()).unwrap_or_default();
     let essence = said.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    let is_type = |text: &str| {
-        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$&-^_.+/".contains(&byte);
-        text.len() <= MAX_TYPE_LEN && text.matches('/').count() == 1 && text.bytes().all(allowed)
-    };
-    if is_type(&essence) { essence } else { "application/octet-stream".to_owned() }
+    if kinds::is_media_type(&essence) { essence } else { "application/octet-stream".to_owned() }
 }

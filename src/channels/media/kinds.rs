@@ -9,7 +9,16 @@ const MIB: u64 = 1024 * KIB;
 pub const MAX_FILE_BYTES: u64 = 100 * MIB;
 
 /// Longest media type in characters (RFC 6838, section 4.2, allows 127 for each half; real ones are shorter).
-pub const MAX_TYPE_LEN: usize = 127;
+const MAX_TYPE_LEN: usize = 127;
+
+/// Whether `text` is a media type in lower case, without parameters (RFC 6838, section 4.2).
+pub fn is_media_type(text: &str) -> bool {
+    let is_name = |name: &str| {
+        let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"!#$&-^_.+".contains(&byte);
+        name.bytes().all(allowed) && name.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric())
+    };
+    text.len() <= MAX_TYPE_LEN && text.split_once('/').is_some_and(|(family, name)| is_name(family) && is_name(name))
+}
 
 /// Returns the largest size of a file of `kind`, in bytes.
 pub fn max_bytes(kind: &str) -> u64 {

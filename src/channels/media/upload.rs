@@ -11,7 +11,7 @@ use utoipa::openapi::{RefOr, Schema};
 use utoipa::{IntoParams, PartialSchema, ToSchema};
 use uuid::Uuid;
 
-use super::kinds::MAX_TYPE_LEN;
+use super::kinds;
 use super::store::{self, ATTACHMENT_FILES, NewAttachment};
 use crate::auth::{Action, Principal, Tenant};
 use crate::base::error::{Error, FieldError, Result};
@@ -46,12 +46,15 @@ pub struct AttachmentParameters {
     /// What the file is called; customers see it with a document.
     #[param(max_length = 255)]
     pub file_name: Option<String>,
+    /// Its media type, such as `image/jpeg`; that of the Content-Type when left out.
+    #[param(max_length = 127, pattern = "^[a-z0-9][a-z0-9!#$&^_.+-]*/[a-z0-9][a-z0-9!#$&^_.+-]*$")]
+    pub mime_type: Option<String>,
 }
 
 impl AttachmentParameters {
     /// Parses the query string. Errors: 400 with every error.
     fn read(request: &HttpRequest) -> Result<Self> {
-        let (mut file_name, mut faults) = (None, Vec::new());
+        let (mut file_name, mut mime_type, mut faults) = (None, None, Vec::new());
         for (name, value) in url::form_urlencoded::parse(request.query_string().as_bytes()) {
             let fault = |code, detail: String| FieldError::new(format!("/query/{name}"), code, detail);
             match &*name {
@@ -61,13 +64,18 @@ impl AttachmentParameters {
                 "file_name" => {
                     faults.push(fault("length", format!("`file_name` has 1 to {MAX_FILE_NAME_LEN} characters.")));
                 }
+                "mime_type" if kinds::is_media_type(&value) => mime_type = Some(value.into_owned()),
+                "mime_type" => {
+                    let detail = "`mime_type` is a media type in lower case without parameters, such as `image/jpeg`.";
+                    faults.push(fault("format", detail.to_owned()));
+                }
                 _ => {
-                    let hint = did_you_mean(&name, ["file_name"]);
+                    let hint = did_you_mean(&name, ["file_name", "mime_type"]);
                     faults.push(fault("unknown_parameter", format!("There is no parameter `{name}`.{hint}")));
                 }
             }
         }
-        if faults.is_empty() { Ok(Self { file_name }) } else { Err(Error::parameters(faults)) }
+        if faults.is_empty() { Ok(Self { file_name, mime_type }) } else { Err(Error::parameters(faults)) }
     }
 }
 
@@ -90,14 +98,13 @@ impl ToSchema for AttachmentBytes {}
     tag = "attachments",
     operation_id = "createAttachment",
     summary = "Upload a file to send",
-    description = "The body is the file itself, its Content-Type the file's. Send it with `POST /conversations/{id}/messages` and \
+    description = "The body is the file itself, its Content-Type the file's own, or `mime_type`, where a client cannot set that. Send it with `POST /conversations/{id}/messages` and \
                    `\"media\": {\"attachment_id\": …}`, in as many messages as you like. One that no message has after a day is deleted.",
     params(AttachmentParameters),
     request_body(
         description = "The file, of at most RAPPORT_ATTACHMENT_BYTES; what a message takes depends on its kind.",
         content(
             (AttachmentBytes = "application/octet-stream", example = json!("%PDF-1.7 …")),
-            (AttachmentBytes = "image/jpeg", example = json!("…")),
         )
     ),
     responses(
@@ -114,8 +121,9 @@ pub async fn upload(
     body: BodyStream,
 ) -> Result<HttpResponse> {
     let tenant = may_change(&caller, &ATTACHMENTS, Action::Write)?;
-    let mime_type = mime_type(&request)?;
-    let AttachmentParameters { file_name } = AttachmentParameters::read(&request)?;
+    let AttachmentParameters { file_name, mime_type: given } = AttachmentParameters::read(&request)?;
+    let of_content = mime_type(&request)?;
+    let mime_type = given.unwrap_or(of_content);
     // Rejects an invalid idempotency key before the file is received.
     IdempotencyKey::from_request(&tenant, &request, &[])?;
     let uploader = match caller.principal() {
@@ -196,7 +204,7 @@ fn mime_type(request: &HttpRequest) -> Result<String> {
     if essence.starts_with("multipart/") || essence == "application/x-www-form-urlencoded" {
         return Err(unsupported("Send the file itself as the body, not a form; its Content-Type is the file's."));
     }
-    if essence.len() > MAX_TYPE_LEN || essence.contains('*') {
+    if !kinds::is_media_type(&essence) {
         return Err(unsupported("The Content-Type names no type of file."));
     }
     Ok(essence)

@@ -37,6 +37,14 @@ fn upload_is_kept_as_it_came() {
         FROM attachment_parts p JOIN attachments a ON a.id = p.attachment_id",
     );
     assert_eq!(whole, "true");
+    // A client that cannot set the Content-Type names the type.
+    let named = api.upload("attachments?mime_type=image/jpeg", "application/octet-stream", vec![1, 2]).expect(201).json;
+    assert_eq!(named["mime_type"], json!("image/jpeg"));
+    api.delete(&format!("attachments/{}", named["id"].as_str().expect("an id"))).expect(405);
+    for wrong in ["image", "image/", "/jpeg", "image/jpeg;q=1", "Image/JPEG", "*/*", ""] {
+        let refused = api.upload(&format!("attachments?mime_type={wrong}"), "image/png", vec![1]).expect(400);
+        assert_eq!(refused.faults(), ["/query/mime_type"], "{wrong}");
+    }
     // The same upload again, by its key, is the same attachment.
     let keyed = || {
         let request = api.request("POST", "attachments").header("content-type", "image/png");
@@ -44,7 +52,7 @@ fn upload_is_kept_as_it_came() {
     };
     let (first, second) = (keyed(), keyed());
     assert_eq!((&first.json, second.header("idempotency-replayed")), (&second.json, "true"));
-    assert_eq!((count(&service, "attachments").as_str(), count(&service, "attachment_parts").as_str()), ("2", "3"));
+    assert_eq!((count(&service, "attachments").as_str(), count(&service, "attachment_parts").as_str()), ("3", "4"));
 }
 
 #[test]
