@@ -32,11 +32,10 @@ use crate::resource::{crud, select};
     tag = "messages",
     operation_id = "getMessageMedia",
     summary = "Get the file of a message",
-    description = "Its bytes, with its own Content-Type; a part of them with `Range` (one range), so that players can seek. A message has it when \
+    description = "Its bytes, with its own Content-Type; a part of them with the header `Range`, such as `bytes=0-1023` (one range). (It is no parameter here: Go has a word of that name.) A message has it when \
                    its `media_state` is `stored`. Files that browsers only show are `inline`, all others to be downloaded.",
     params(
         ("id" = Uuid, Path, description = "Id of the message."),
-        ("Range" = Option<String>, Header, description = "Such as `bytes=0-1023`."),
     ),
     responses(
         (status = 200, description = "The file.", body = AttachmentBytes, content_type = "application/octet-stream", example = json!("…")),
