@@ -19,6 +19,7 @@ use crate::channels::conversations::CONVERSATIONS;
 use crate::channels::receipts::typing_indicator::TypingIndicator;
 use crate::db::Db;
 use crate::http::caller::Caller;
+use crate::http::idempotency::IdempotencyKey;
 use crate::http::openapi_problems::{BodyProblems, CallerProblems, NotFound, ServiceProblems};
 use crate::http::routing;
 use crate::resource::body::{self, BodyErrors, value_type};
@@ -100,6 +101,8 @@ async fn typing(
     body: Bytes,
 ) -> Result<HttpResponse> {
     let tenant = caller.require(CONVERSATIONS.area, Action::Write)?;
+    // A key has nothing to repeat here; a wrong one is refused as everywhere.
+    IdempotencyKey::from_request(&tenant, &request, &[])?;
     no_parameters(&request)?;
     let conversation = id(&CONVERSATIONS, &request)?;
     let asked = body::read::<TypingRequest>(&body)?;
