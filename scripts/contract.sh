@@ -6,12 +6,12 @@
 #   4. the service exits on SIGTERM with status 0, in time.
 #
 #   RAPPORT_BINARY=FILE             test this program instead of building one
-#   RAPPORT_CONTRACT_SECONDS=N      how long schemathesis may take (150)
+#   RAPPORT_CONTRACT_SECONDS=N      how long schemathesis may take (400)
 #   CARGO_FEATURES="..."            feature flags for cargo build (the Makefile sets them)
 # Further arguments go to `schemathesis run`, e.g. --include-path /api/v1/leads
 set -euo pipefail
 cd "$(dirname "$0")/.."
-seconds=${RAPPORT_CONTRACT_SECONDS:-150}
+seconds=${RAPPORT_CONTRACT_SECONDS:-400}
 stop_within=25
 export REDOCLY_TELEMETRY=off REDOCLY_SUPPRESS_UPDATE_NOTICE=true HYPOTHESIS_STORAGE_DIRECTORY=$PWD/.tools/hypothesis
 
