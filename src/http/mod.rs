@@ -3,7 +3,7 @@
 //! [`connections`] accepts requests, and [`middleware`] wraps the handling of each: [`request_id`], [`request_timeout`],
 //! [`cors`], [`response_headers`], [`access_log`]. [`routing`] registers handlers ([`direct_routes`] finds the most frequent ones without actix's router), whose extractors are [`caller`],
 //! [`payload`] and [`rate_limit`]; [`client_ip`] says whom an anonymous request counts for. [`idempotency`] makes writes
-//! repeatable, [`file_store`] and [`file_writer`] keep files, [`precondition`] and [`response`] handle entity tags. [`openapi_responses`] has what all operations
+//! repeatable, [`file_store`] and [`file_writer`] keep files, [`file_upload`] receives them, [`precondition`] and [`response`] handle entity tags. [`openapi_responses`] has what all operations
 //! document, [`problem_schema`] what errors look like, [`openapi_problems`] which an operation returns. [`settings`] is
 //! what the operator configures.
 
@@ -16,6 +16,7 @@ pub mod connections;
 pub mod cors;
 pub mod direct_routes;
 pub mod file_store;
+pub mod file_upload;
 pub mod file_writer;
 pub mod idempotency;
 pub mod middleware;

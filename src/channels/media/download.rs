@@ -14,12 +14,12 @@ use diesel::sql_types::{BigInt, Nullable, Text, Uuid as SqlUuid};
 use uuid::Uuid;
 
 use super::send_file::StoredFile;
-use super::upload::AttachmentBytes;
 use crate::auth::{Action, Tenant};
 use crate::base::error::{Error, Result};
 use crate::channels::messages::MESSAGES;
 use crate::db::{Db, Statement};
 use crate::http::caller::Caller;
+use crate::http::file_upload::FileBytes;
 use crate::http::openapi_problems::{BadRequest, CallerProblems, NotFound, ServiceProblems};
 use crate::http::precondition;
 use crate::resource::http::{id, no_parameters};
@@ -38,8 +38,8 @@ use crate::resource::{crud, select};
         ("id" = Uuid, Path, description = "Id of the message."),
     ),
     responses(
-        (status = 200, description = "The file.", body = AttachmentBytes, content_type = "application/octet-stream", example = json!("…")),
-        (status = 206, description = "The range.", body = AttachmentBytes, content_type = "application/octet-stream", example = json!("…")),
+        (status = 200, description = "The file.", body = FileBytes, content_type = "application/octet-stream", example = json!("…")),
+        (status = 206, description = "The range.", body = FileBytes, content_type = "application/octet-stream", example = json!("…")),
         (status = 400, response = BadRequest),
         (status = 404, response = NotFound),
         CallerProblems,

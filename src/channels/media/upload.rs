@@ -6,9 +6,7 @@ use actix_web::http::StatusCode;
 use actix_web::web::Data;
 use actix_web::{HttpMessage, HttpRequest, HttpResponse};
 use sha2::{Digest, Sha256};
-use utoipa::openapi::schema::{KnownFormat, ObjectBuilder, SchemaFormat, Type};
-use utoipa::openapi::{RefOr, Schema};
-use utoipa::{IntoParams, PartialSchema, ToSchema};
+use utoipa::IntoParams;
 use uuid::Uuid;
 
 use super::kinds;
@@ -19,10 +17,11 @@ use crate::channels::attachments::{ATTACHMENTS, AttachmentRow};
 use crate::channels::whatsapp::safe_file_name::safe_file_name;
 use crate::db::{Db, Tx};
 use crate::http::caller::Caller;
-use crate::http::file_writer::{FileWriter, WrittenFile};
+use crate::http::file_upload::{FileBytes, FileUpload};
+use crate::http::file_writer::WrittenFile;
 use crate::http::idempotency::{self, ApiResponse, IdempotencyKey};
 use crate::http::openapi_problems::{BodyProblems, CallerProblems, ServiceProblems};
-use crate::http::payload::{BodyStream, announced_length};
+use crate::http::payload::BodyStream;
 use crate::resource::http::{API, may_change};
 use crate::resource::list_query::Projection;
 use crate::resource::{crud, did_you_mean};
@@ -79,18 +78,6 @@ impl AttachmentParameters {
     }
 }
 
-/// The bytes of a file, whatever they are.
-pub struct AttachmentBytes;
-
-impl PartialSchema for AttachmentBytes {
-    fn schema() -> RefOr<Schema> {
-        let format = SchemaFormat::KnownFormat(KnownFormat::Binary);
-        ObjectBuilder::new().schema_type(Type::String).format(Some(format)).into()
-    }
-}
-
-impl ToSchema for AttachmentBytes {}
-
 /// Receives a file.
 #[utoipa::path(
     post,
@@ -104,7 +91,7 @@ impl ToSchema for AttachmentBytes {}
     request_body(
         description = "The file, of at most RAPPORT_ATTACHMENT_BYTES; what a message takes depends on its kind.",
         content(
-            (AttachmentBytes = "application/octet-stream", example = json!("%PDF-1.7 …")),
+            (FileBytes = "application/octet-stream", example = json!("%PDF-1.7 …")),
         )
     ),
     responses(
@@ -131,9 +118,9 @@ pub async fn upload(
         Principal::Key(_) => None,
     };
     let id = Uuid::now_v7();
-    let receiving = receive(&db, settings.max_bytes, &tenant, id, &request, body);
-    let received = tokio::time::timeout(MAX_TIME, receiving).await.unwrap_or(Err(Error::RequestTimeout));
-    let created = match received {
+    let (max_bytes, option) = (settings.max_bytes, "RAPPORT_ATTACHMENT_BYTES");
+    let upload = FileUpload { db: &db, tenant: &tenant, store: &ATTACHMENT_FILES, file: id, max_bytes, option };
+    let created = match receive(&upload, &request, body).await {
         Ok(file) => {
             let (own, new) = (tenant.clone(), NewAttachment { id, file, file_name, mime_type });
             // The file is too large to be compared; its digest and its type identify it.
@@ -145,45 +132,23 @@ pub async fn upload(
     };
     // On an error or a replay the copy just received is not needed.
     if !matches!(created, Ok((_, false))) {
-        let own = tenant.clone();
-        let forget = move |tx: &mut Tx<'_>| ATTACHMENT_FILES.forget(tx, &own, id);
-        if let Err(error) = db.for_tenant(&tenant).write("attachment_forget", forget).await {
-            tracing::warn!(%error, "a file that is not needed is cleared away with those that broke off");
-        }
+        upload.forget().await;
     }
     Ok(created?.0)
 }
 
-async fn receive(
-    db: &Db,
-    max_bytes: u64,
-    tenant: &Tenant,
-    id: Uuid,
-    request: &HttpRequest,
-    mut body: BodyStream,
-) -> Result<WrittenFile> {
-    let too_large =
-        || Error::TooLarge(format!("A file may have at most {max_bytes} bytes (RAPPORT_ATTACHMENT_BYTES)."));
-    if announced_length(request).is_some_and(|length| length > max_bytes) {
-        return Err(too_large());
-    }
-    let mut writer = FileWriter::new(db, tenant, &ATTACHMENT_FILES, id);
-    let mut received = 0;
-    while let Some(piece) = body.next().await? {
-        received += piece.len() as u64;
-        if received > max_bytes {
-            return Err(too_large());
-        }
-        writer.write(&piece).await?;
-    }
-    if received == 0 {
+/// Receives a file within its time. Errors: 408; 422 for one without bytes.
+async fn receive(upload: &FileUpload<'_>, request: &HttpRequest, body: BodyStream) -> Result<WrittenFile> {
+    let received = tokio::time::timeout(MAX_TIME, upload.receive(request, body, |_| {})).await;
+    let file = received.map_err(|_| Error::RequestTimeout)??;
+    if file.bytes == 0 {
         return Err(Error::Invalid(vec![FieldError::new(
             "",
             "required",
             "The body is empty; send the file as it is.",
         )]));
     }
-    writer.finish().await
+    Ok(file)
 }
 
 fn create(tx: &mut Tx<'_>, tenant: &Tenant, new: &NewAttachment, uploader: Option<Uuid>) -> Result<ApiResponse> {

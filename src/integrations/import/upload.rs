@@ -13,17 +13,18 @@ use super::resource::{ImportRow, imported};
 use super::settings::ImportSettings;
 use super::start_job::enqueue_import;
 use super::stored_import::{self, Import, Layout};
-use super::upload_parameters::{UploadParameters, UploadedFile};
+use super::upload_parameters::UploadParameters;
 use super::{csv_delimiter, csv_header, match_keys};
 use crate::auth::{Action, Area, Tenant};
 use crate::background::JobWaker;
 use crate::base::error::{Error, FieldError, Result};
 use crate::db::{Actor, Db, Statement, Tx};
 use crate::http::caller::Caller;
-use crate::http::file_writer::{FileWriter, WrittenFile};
+use crate::http::file_upload::{FileBytes, FileUpload};
+use crate::http::file_writer::WrittenFile;
 use crate::http::idempotency::{self, ApiResponse, IdempotencyKey};
 use crate::http::openapi_problems::{BodyProblems, CallerProblems, ServiceProblems};
-use crate::http::payload::{BodyStream, announced_length};
+use crate::http::payload::BodyStream;
 use crate::resource::Resource;
 use crate::resource::Row;
 use crate::resource::http::API;
@@ -44,8 +45,8 @@ const MAX_HEADER_LEN: usize = 64 * 1024;
     request_body(
         description = "The file, of at most RAPPORT_IMPORT_BYTES; one row has at most a mebibyte.",
         content(
-            (UploadedFile = "text/csv", example = json!("first_name,email\nAnna,anna@example.com\n")),
-            (UploadedFile = "application/x-ndjson",
+            (FileBytes = "text/csv", example = json!("first_name,email\nAnna,anna@example.com\n")),
+            (FileBytes = "application/x-ndjson",
                 example = json!("{\"first_name\":\"Anna\",\"email\":\"anna@example.com\"}\n")),
         )
     ),
@@ -71,7 +72,9 @@ pub async fn upload(
     // Rejects an invalid idempotency key before the file is received.
     IdempotencyKey::from_request(&tenant, &request, &[])?;
     let id = Uuid::now_v7();
-    let created = match receive(&db, settings.max_bytes, &tenant, id, &request, body).await {
+    let (max_bytes, option) = (settings.max_bytes, "RAPPORT_IMPORT_BYTES");
+    let upload = FileUpload { db: &db, tenant: &tenant, store: &IMPORT_FILES, file: id, max_bytes, option };
+    let created = match receive(&upload, &request, body).await {
         Ok(file) => {
             let (own, digest) = (tenant.clone(), file.digest);
             let status = if parameters.starts { StatusCode::ACCEPTED } else { StatusCode::CREATED };
@@ -86,12 +89,7 @@ pub async fn upload(
     };
     // On an error or a replay the copy just received is not needed.
     if !matches!(created, Ok((_, false))) {
-        let own = tenant.clone();
-        let forgotten =
-            db.for_tenant(&tenant).write("import_delete_file", move |tx| IMPORT_FILES.forget(tx, &own, id)).await;
-        if let Err(error) = forgotten {
-            tracing::warn!(%error, "a file that is not needed is cleared away with those that broke off");
-        }
+        upload.forget().await;
     }
     waker.wake();
     Ok(created?.0)
@@ -108,31 +106,14 @@ struct StoredFile {
 }
 
 /// Stores the file while it comes. What breaks off is deleted later ([`super::cleanup`]).
-async fn receive(
-    db: &Db,
-    max_bytes: u64,
-    tenant: &Tenant,
-    id: Uuid,
-    request: &HttpRequest,
-    mut body: BodyStream,
-) -> Result<StoredFile> {
-    let too_large = || Error::TooLarge(format!("A file may have at most {max_bytes} bytes (RAPPORT_IMPORT_BYTES)."));
-    if announced_length(request).is_some_and(|length| length > max_bytes) {
-        return Err(too_large());
-    }
-    let mut writer = FileWriter::new(db, tenant, &IMPORT_FILES, id);
-    let (mut received, mut lines, mut head) = (0, 0, Vec::new());
-    while let Some(piece) = body.next().await? {
-        received += piece.len() as u64;
-        if received > max_bytes {
-            return Err(too_large());
-        }
+async fn receive(upload: &FileUpload<'_>, request: &HttpRequest, body: BodyStream) -> Result<StoredFile> {
+    let (mut lines, mut head) = (0, Vec::new());
+    let look = |piece: &[u8]| {
         lines += piece.iter().filter(|byte| **byte == b'\n').count() as u64;
         let wanted = MAX_HEADER_LEN.saturating_sub(head.len()).min(piece.len());
         head.extend_from_slice(&piece[..wanted]);
-        writer.write(&piece).await?;
-    }
-    let WrittenFile { bytes, sha256 } = writer.finish().await?;
+    };
+    let WrittenFile { bytes, sha256 } = upload.receive(request, body, look).await?;
     Ok(StoredFile { bytes, lines, head, digest: sha256 })
 }
 

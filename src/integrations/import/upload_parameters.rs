@@ -2,7 +2,6 @@
 
 use actix_web::{HttpMessage, HttpRequest};
 use serde_json::{Map, Value as Json};
-use utoipa::openapi::schema::{KnownFormat, ObjectBuilder, SchemaFormat, Type};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{IntoParams, PartialSchema, ToSchema};
 
@@ -136,15 +135,3 @@ impl UploadParameters {
         Ok(())
     }
 }
-
-/// The file itself, as a schema: its bytes, whatever they are.
-pub struct UploadedFile;
-
-impl PartialSchema for UploadedFile {
-    fn schema() -> RefOr<Schema> {
-        let format = SchemaFormat::KnownFormat(KnownFormat::Binary);
-        ObjectBuilder::new().schema_type(Type::String).format(Some(format)).into()
-    }
-}
-
-impl ToSchema for UploadedFile {}
