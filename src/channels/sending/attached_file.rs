@@ -72,7 +72,7 @@ pub fn attach(tx: &mut Tx<'_>, tenant: &Tenant, change: &mut Changeset) -> Resul
 /// Checks what a channel takes. Errors: 422.
 fn check(kind: &str, found: &Attached) -> Result<()> {
     let (types, most) = (kinds::sendable_types(kind), kinds::max_bytes(kind));
-    if !types.is_empty() && !types.contains(&found.mime_type.as_str()) {
+    if !types.contains(&found.mime_type.as_str()) {
         let detail = format!("The file is `{}`; a message of `{kind}` takes {}.", found.mime_type, types.join(", "));
         return Err(refusal("out_of_range", detail));
     }
