@@ -259,3 +259,34 @@ fn why(error: &reqwest::Error) -> String {
     }
     innermost.to_string().chars().filter(|c| !c.is_control()).take(MAX_EXCERPT_LEN).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn token_is_shown_to_hosts_of_meta_only() {
+        let trusts = |base: &str, file: &str| {
+            GraphClient::new(&Url::parse(base).expect("an address")).is_trusted(&Url::parse(file).expect("an address"))
+        };
+        let meta = "https://graph.facebook.com/v24.0";
+        for file in
+            ["https://lookaside.fbsbx.com/x?mid=1", "https://MMG.whatsapp.net/x", "https://graph.facebook.com/x"]
+        {
+            assert!(trusts(meta, file), "{file}");
+        }
+        for file in [
+            "http://lookaside.fbsbx.com/x",
+            "https://evilfbsbx.com/x",
+            "https://fbsbx.com.evil.example/x",
+            "https://lookaside.fbsbx.com@evil.example/x",
+            "https://169.254.169.254/x",
+            "http://localhost/x",
+        ] {
+            assert!(!trusts(meta, file), "{file}");
+        }
+        // Where the API is another server's, as in tests, that one, too.
+        assert!(trusts("http://127.0.0.1:9000/v1", "http://127.0.0.1:9000/file"));
+        assert!(!trusts("http://127.0.0.1:9000/v1", "http://127.0.0.2:9000/file"));
+    }
+}
