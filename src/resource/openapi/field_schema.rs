@@ -120,8 +120,7 @@ fn described(field: &Field, writing: bool, choice: Option<String>, about: &str) 
         }
         (FieldType::Tags, _) => {
             let tags = ArrayBuilder::new().items(RefOr::T(text(1, 50))).max_items(Some(50)).description(some_about);
-            // A body has a list, or leaves the field out.
-            let tags = match field.nullable && !writing {
+            let tags = match field.nullable {
                 true => tags.schema_type(SchemaType::from_iter([Type::Array, Type::Null])),
                 false => tags,
             };
