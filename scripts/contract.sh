@@ -6,12 +6,12 @@
 #   4. the service exits on SIGTERM with status 0, in time.
 #
 #   RAPPORT_BINARY=FILE             test this program instead of building one
-#   RAPPORT_CONTRACT_SECONDS=N      how long schemathesis may take (400)
+#   RAPPORT_CONTRACT_SECONDS=N      how long schemathesis may take (900; it takes 4 minutes on two quiet cores)
 #   CARGO_FEATURES="..."            feature flags for cargo build (the Makefile sets them)
 # Further arguments go to `schemathesis run`, e.g. --include-path /api/v1/leads
 set -euo pipefail
 cd "$(dirname "$0")/.."
-seconds=${RAPPORT_CONTRACT_SECONDS:-400}
+seconds=${RAPPORT_CONTRACT_SECONDS:-900}
 stop_within=25
 export REDOCLY_TELEMETRY=off REDOCLY_SUPPRESS_UPDATE_NOTICE=true HYPOTHESIS_STORAGE_DIRECTORY=$PWD/.tools/hypothesis
 
@@ -86,8 +86,12 @@ RAPPORT_URL=http://$RAPPORT_BIND RAPPORT_API_KEY=$key scripts/clients.sh run
 
 step "Every operation: schemathesis, at most $seconds s"
 faults=0
-.tools/python/bin/schemathesis --config-file tools/contract/schemathesis.toml run openapi/openapi.json \
-  --origin "http://$RAPPORT_BIND" --header "Authorization: Bearer $key" --max-time "$seconds" --no-color "$@" |
+# Every operation once through all phases. (With --max-time it goes round until the time is over, and its second round of the stateful
+# phase fails an assertion of its own, in 4.32.5.)
+# macOS has no timeout.
+limit=$(command -v timeout || true)
+${limit:+"$limit" "$seconds"} .tools/python/bin/schemathesis --config-file tools/contract/schemathesis.toml run openapi/openapi.json \
+  --origin "http://$RAPPORT_BIND" --header "Authorization: Bearer $key" --no-color "$@" |
   tee .tools/schemathesis.txt || faults=1
 # If the time limit ended the run before every operation was tested, the run fails.
 selected=$(sed -n 's/^ *Selected: \([0-9]*\).*/\1/p' .tools/schemathesis.txt)
