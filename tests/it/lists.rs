@@ -127,48 +127,6 @@ fn search_text_with_wildcards_is_matched_literally() {
 }
 
 #[test]
-fn search_with_highlight_shows_the_passage_part_by_part() {
-    let service = Service::start();
-    let api = &service.client;
-    let thread = api.make("conversations", json!({ "channel": "web", "address": "visitor-1" }));
-    let say =
-        |body: &str| api.create("messages", json!({ "conversation_id": thread, "direction": "inbound", "body": body }));
-    say("Is the <b>roof</b> \"dry\"? Roof tiles");
-    let long = format!("{}the roof leaks {}", "before ".repeat(200), "after ".repeat(200));
-    say(&long);
-    say("No word of it.");
-    let path = "messages?q=roof&highlight=true&sort=sent_at&fields=id,body";
-    let found = api.get(path).expect(200);
-    assert_eq!(found.queries(), 1);
-    let parts = |row: &Value| -> Vec<(String, bool)> {
-        let parts = row["highlight"].as_array().expect("parts").iter();
-        parts.map(|part| (part["text"].as_str().expect("text").to_owned(), part["match"] == true)).collect()
-    };
-    let matching = |row: &Value| parts(row).into_iter().filter(|part| part.1).map(|part| part.0).collect::<Vec<_>>();
-    assert_eq!(matching(&found.rows()[0]), ["roof", "Roof"]);
-    let whole: String = parts(&found.rows()[0]).into_iter().map(|part| part.0).collect();
-    assert_eq!(whole, "Is the <b>roof</b> \"dry\"? Roof tiles", "plain text, nothing of it lost");
-    let cut: String = parts(&found.rows()[1]).into_iter().map(|part| part.0).collect();
-    assert!(cut.contains("before the roof leaks after") && cut.len() < 500, "{cut}");
-    // Also with relations, page by page, and as the same row without.
-    let paged = api.get("messages?q=roof&highlight=true&include=conversation&limit=1").expect(200);
-    assert_eq!(matching(&paged.rows()[0]), ["roof"]);
-    let next = paged.json["page"]["next"].as_str().expect("a page").to_owned();
-    let last = api.get(&format!("messages?q=roof&highlight=true&limit=1&cursor={next}")).expect(200);
-    assert_eq!(matching(&last.rows()[0]), ["roof", "Roof"]);
-    assert_eq!(api.get("messages?q=roof").expect(200).rows()[0]["highlight"], Value::Null);
-    // An answer from the cache is the one that was asked for.
-    for _ in 0..2 {
-        assert_eq!(api.get(path).expect(200).text, found.text);
-        assert!(!api.get(&path.replace("true", "false")).expect(200).text.contains("highlight"));
-    }
-    for wrong in ["messages?highlight=true", "messages?q=roof&highlight=yes", "contacts?q=anna&highlight=true"] {
-        assert_eq!(api.get(wrong).expect(400).faults(), ["/query/highlight"]);
-    }
-    api.get("messages/export?q=roof&highlight=true").expect(400);
-}
-
-#[test]
 fn read_with_fields_parameter_returns_only_those() {
     let service = Service::start();
     let api = &service.client;
