@@ -4,10 +4,12 @@
 //! `rapport worker`); database locks coordinate processes, so any number may run. A job's ([`JobType`], [`enqueue`])
 //! steps are transactions that change rows and its checkpoint together: each is applied exactly once, even if the
 //! process dies (docs/JOBS.md). [`store`] holds jobs and leases, `worker` runs them, `job_retry` decides what becomes of
-//! one whose step failed, [`purge_jobs`] deletes old ones. [`analyze_tables`] is a task of its own.
+//! one whose step failed, [`purge_jobs`] deletes old ones. Rows that a task claims and works on side by side, such as messages to
+//! be sent, are [`ClaimedWork`]. [`analyze_tables`] is a task of its own.
 
 pub mod analyze_tables;
 pub mod args;
+mod claiming;
 mod job_retry;
 mod job_type;
 pub mod purge_jobs;
@@ -17,6 +19,7 @@ pub mod trim_change_log;
 mod waker;
 mod worker;
 
+pub use self::claiming::ClaimedWork;
 pub use self::job_type::{Job, JobType, Step};
 pub use self::store::{LeaseConfig, enqueue};
 pub use self::task::{BackgroundTask, TaskOutcome};

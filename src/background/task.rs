@@ -20,6 +20,8 @@ const AFTER_FAILURE: Duration = Duration::from_secs(1);
 pub enum TaskOutcome {
     Again,
     Rest,
+    /// Something is due then: a pause of the task, or a shorter one.
+    RestFor(Duration),
 }
 
 /// Work that recurs. It captures the state that it needs.
@@ -74,6 +76,7 @@ impl BackgroundTask {
             let pause = match done {
                 Ok(TaskOutcome::Again) => continue,
                 Ok(TaskOutcome::Rest) => self.idle_pause,
+                Ok(TaskOutcome::RestFor(until_due)) => until_due.min(self.idle_pause),
                 Err(error) => {
                     pulse.failed(error.to_string());
                     if let Some(suppressed) = failures.failed_with(&error) {

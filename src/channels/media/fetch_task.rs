@@ -12,7 +12,7 @@ use super::fetches::{self, ClaimedFetch, Lost, MAX_TRIES_OF_GONE};
 use super::kinds;
 use super::store::{ATTACHMENT_FILES, NewAttachment};
 use crate::auth::Tenant;
-use crate::background::{BackgroundTask, LogLimiter, Slot, Slots, TaskOutcome, Waker, detach};
+use crate::background::{BackgroundTask, ClaimedWork, LogLimiter, Slots, TaskOutcome, Waker};
 use crate::base::error::Result;
 use crate::base::telemetry::metrics;
 use crate::channels::directory::{ChannelDirectory, ChannelKey};
@@ -20,6 +20,8 @@ use crate::channels::sending::outbound::Adapters;
 use crate::db::{Db, Tx};
 use crate::http::file_writer::FileWriter;
 
+/// How often due files are looked for: a person waits for them.
+const PERIOD: Duration = Duration::from_secs(1);
 /// Files that a process fetches at once, each a mebibyte in memory.
 const MAX_AT_ONCE: usize = 8;
 /// Of these, those of one channel.
@@ -32,10 +34,6 @@ pub struct MediaFetcher {
     db: Db,
     directory: Arc<ChannelDirectory>,
     adapters: Adapters,
-    /// Files that are being fetched.
-    slots: Arc<Slots>,
-    /// Wakes the task when a slot is free again.
-    waker: Waker,
 }
 
 /// What came of fetching a file.
@@ -47,60 +45,11 @@ enum Fetched {
 
 impl MediaFetcher {
     pub fn new(db: Db, directory: Arc<ChannelDirectory>, adapters: Adapters) -> Self {
-        Self {
-            db,
-            directory,
-            adapters,
-            slots: Arc::new(Slots::new(MAX_AT_ONCE, MAX_PER_CHANNEL)),
-            waker: Waker::default(),
-        }
+        Self { db, directory, adapters }
     }
 
     pub fn task(self) -> BackgroundTask {
-        let waker = self.waker.clone();
-        let fetcher = Arc::new(self);
-        let run = move || {
-            let fetcher = fetcher.clone();
-            async move { fetcher.fetch_due().await }
-        };
-        BackgroundTask::new("media", Duration::from_secs(1), run).woken_by(waker)
-    }
-
-    async fn fetch_due(self: &Arc<Self>) -> Result<TaskOutcome> {
-        let free = self.slots.free();
-        if free == 0 {
-            return Ok(TaskOutcome::Rest);
-        }
-        let slots = self.slots.clone();
-        let claimed =
-            self.db.unscoped().write("media_claim", move |tx: &mut Tx<'_>| fetches::claim(tx, free, &slots)).await?;
-        for claimed in claimed {
-            let slot = self.slots.take(claimed.business_id, claimed.channel_id);
-            detach("media fetch", self.clone().fetch(claimed, slot));
-        }
-        Ok(TaskOutcome::Rest)
-    }
-
-    /// Fetches one file, and records what came of it. What cannot be recorded is claimed again when its lease ends.
-    async fn fetch(self: Arc<Self>, fetch: ClaimedFetch, slot: Slot) {
-        static FAILURES: LogLimiter = LogLimiter::new();
-        let (tenant, message, id) = (Tenant::for_channel(fetch.business_id), fetch.message_id, Uuid::now_v7());
-        let fetched = match tokio::time::timeout(MAX_TIME, self.file(&tenant, &fetch, id)).await {
-            Ok(Ok(fetched)) => Ok(fetched),
-            Ok(Err(error)) => Err(error),
-            Err(_) => Ok(Fetched::Later(format!("It did not come within {} minutes.", MAX_TIME.as_secs() / 60))),
-        };
-        let recorded = match fetched {
-            Ok(fetched) => self.record(&tenant, fetch, id, fetched).await,
-            Err(error) => self.forget(&tenant, id).await.and(Err(error)),
-        };
-        if let Err(error) = recorded
-            && let Some(suppressed) = FAILURES.failed_with(&error)
-        {
-            tracing::warn!(%message, %error, suppressed, "the file of a message could not be stored");
-        }
-        drop(slot);
-        self.waker.wake();
+        BackgroundTask::claiming(self, Slots::new(MAX_AT_ONCE, MAX_PER_CHANNEL), PERIOD, Waker::default())
     }
 
     async fn record(&self, tenant: &Tenant, fetch: ClaimedFetch, id: Uuid, fetched: Fetched) -> Result<()> {
@@ -175,6 +124,41 @@ impl MediaFetcher {
         }
         let file_name = media["file_name"].as_str().map(str::to_owned);
         Ok(Fetched::File(NewAttachment { id, file: written, file_name, mime_type }))
+    }
+}
+
+impl ClaimedWork for MediaFetcher {
+    type Claim = ClaimedFetch;
+    const TASK: &'static str = "media";
+    const WORK: &'static str = "media fetch";
+
+    async fn claim(&self, free: usize, slots: Arc<Slots>) -> Result<(Vec<ClaimedFetch>, TaskOutcome)> {
+        let claim = move |tx: &mut Tx<'_>| fetches::claim(tx, free, &slots);
+        Ok((self.db.unscoped().write("media_claim", claim).await?, TaskOutcome::Rest))
+    }
+
+    fn slot_of(fetch: &ClaimedFetch) -> (Uuid, Uuid) {
+        (fetch.business_id, fetch.channel_id)
+    }
+
+    /// Fetches one file, and records what came of it. What cannot be recorded is claimed again when its lease ends.
+    async fn work(&self, fetch: ClaimedFetch) {
+        static FAILURES: LogLimiter = LogLimiter::new();
+        let (tenant, message, id) = (Tenant::for_channel(fetch.business_id), fetch.message_id, Uuid::now_v7());
+        let fetched = match tokio::time::timeout(MAX_TIME, self.file(&tenant, &fetch, id)).await {
+            Ok(Ok(fetched)) => Ok(fetched),
+            Ok(Err(error)) => Err(error),
+            Err(_) => Ok(Fetched::Later(format!("It did not come within {} minutes.", MAX_TIME.as_secs() / 60))),
+        };
+        let recorded = match fetched {
+            Ok(fetched) => self.record(&tenant, fetch, id, fetched).await,
+            Err(error) => self.forget(&tenant, id).await.and(Err(error)),
+        };
+        if let Err(error) = recorded
+            && let Some(suppressed) = FAILURES.failed_with(&error)
+        {
+            tracing::warn!(%message, %error, suppressed, "the file of a message could not be stored");
+        }
     }
 }
 

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use uuid::Uuid;
+
 use super::read_receipts::{self, ClaimedReceipt};
 use crate::auth::Tenant;
-use crate::background::{BackgroundTask, LogLimiter, Slot, Slots, TaskOutcome, Waker, detach};
+use crate::background::{BackgroundTask, ClaimedWork, LogLimiter, Slots, TaskOutcome, Waker};
 use crate::base::error::Result;
 use crate::channels::directory::{ChannelDirectory, ChannelKey};
 use crate::channels::sending::outbound::{Adapters, MarkFailure};
@@ -22,49 +24,47 @@ pub struct ReceiptSender {
     db: Db,
     directory: Arc<ChannelDirectory>,
     adapters: Adapters,
-    /// Receipts that are being sent.
-    slots: Arc<Slots>,
-    /// Wakes the task when a slot is free again.
-    waker: Waker,
 }
 
 impl ReceiptSender {
     pub fn new(db: Db, directory: Arc<ChannelDirectory>, adapters: Adapters) -> Self {
-        Self {
-            db,
-            directory,
-            adapters,
-            slots: Arc::new(Slots::new(MAX_AT_ONCE, MAX_AT_ONCE_PER_CHANNEL)),
-            waker: Waker::default(),
-        }
+        Self { db, directory, adapters }
     }
 
     pub fn task(self) -> BackgroundTask {
-        let waker = self.waker.clone();
-        let sender = Arc::new(self);
-        let run = move || {
-            let sender = sender.clone();
-            async move { sender.send_due().await }
-        };
-        BackgroundTask::new("read receipts", PERIOD, run).woken_by(waker)
+        let slots = Slots::new(MAX_AT_ONCE, MAX_AT_ONCE_PER_CHANNEL);
+        BackgroundTask::claiming(self, slots, PERIOD, Waker::default())
     }
 
-    async fn send_due(self: &Arc<Self>) -> Result<TaskOutcome> {
-        let free = self.slots.free();
-        if free == 0 {
-            return Ok(TaskOutcome::Rest);
-        }
-        let slots = self.slots.clone();
+    async fn mark_read(&self, receipt: &ClaimedReceipt) -> std::result::Result<(), MarkFailure> {
+        let key = ChannelKey::Channel { business: receipt.business_id, id: receipt.channel_id };
+        let channel = match self.directory.find_anew(&key).await {
+            Ok(Some(channel)) => channel,
+            // It was deleted a moment ago.
+            Ok(None) => return Ok(()),
+            Err(error) => return Err(MarkFailure { reason: error.to_string(), passes: true }),
+        };
+        let external_id = receipt.external_id.as_deref().unwrap_or_default();
+        self.adapters.of(&channel.kind).mark_read(&channel, external_id, false).await
+    }
+}
+
+impl ClaimedWork for ReceiptSender {
+    type Claim = ClaimedReceipt;
+    const TASK: &'static str = "read receipts";
+    const WORK: &'static str = "read receipt";
+
+    async fn claim(&self, free: usize, slots: Arc<Slots>) -> Result<(Vec<ClaimedReceipt>, TaskOutcome)> {
         let claim = move |tx: &mut Tx<'_>| read_receipts::claim(tx, free, &slots);
-        for receipt in self.db.unscoped().write("receipt_claim", claim).await? {
-            let slot = self.slots.take(receipt.business_id, receipt.channel_id);
-            detach("read receipt", self.clone().send(receipt, slot));
-        }
-        Ok(TaskOutcome::Rest)
+        Ok((self.db.unscoped().write("receipt_claim", claim).await?, TaskOutcome::Rest))
+    }
+
+    fn slot_of(receipt: &ClaimedReceipt) -> (Uuid, Uuid) {
+        (receipt.business_id, receipt.channel_id)
     }
 
     /// Sends a receipt, and notes how that ended. What cannot be noted is claimed again when its lease ends.
-    async fn send(self: Arc<Self>, receipt: ClaimedReceipt, slot: Slot) {
+    async fn work(&self, receipt: ClaimedReceipt) {
         static FAILURES: LogLimiter = LogLimiter::new();
         let (tenant, channel) = (Tenant::for_channel(receipt.business_id), receipt.channel_id);
         let sent = self.mark_read(&receipt).await;
@@ -84,19 +84,5 @@ impl ReceiptSender {
         {
             tracing::warn!(%channel, %error, suppressed, "how a read receipt ended could not be noted");
         }
-        drop(slot);
-        self.waker.wake();
-    }
-
-    async fn mark_read(&self, receipt: &ClaimedReceipt) -> std::result::Result<(), MarkFailure> {
-        let key = ChannelKey::Channel { business: receipt.business_id, id: receipt.channel_id };
-        let channel = match self.directory.find_anew(&key).await {
-            Ok(Some(channel)) => channel,
-            // It was deleted a moment ago.
-            Ok(None) => return Ok(()),
-            Err(error) => return Err(MarkFailure { reason: error.to_string(), passes: true }),
-        };
-        let external_id = receipt.external_id.as_deref().unwrap_or_default();
-        self.adapters.of(&channel.kind).mark_read(&channel, external_id, false).await
     }
 }

@@ -4,11 +4,13 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use uuid::Uuid;
+
 use super::claim::{self, ClaimedAttempt, Claims};
 use super::outbound::{Adapters, OutboundContent, Refusal, SendOutcome};
 use super::record;
 use crate::auth::Tenant;
-use crate::background::{BackgroundTask, LogLimiter, Slot, Slots, TaskOutcome, Waker, detach};
+use crate::background::{BackgroundTask, ClaimedWork, LogLimiter, Slots, TaskOutcome, Waker};
 use crate::base::error::{Error, Result};
 use crate::base::telemetry::metrics;
 use crate::channels::directory::{ChannelDirectory, ChannelKey};
@@ -17,8 +19,8 @@ use crate::db::{Db, Tx};
 
 /// How often a claim is renewed while a file is uploaded: well before it ends.
 const RENEWED_EVERY: Duration = Duration::from_secs(15);
-/// Longest pause of the task while a channel is at its limit.
-const MAX_PAUSE: Duration = Duration::from_millis(500);
+/// How often due messages are looked for, where none was written by this process.
+const PERIOD: Duration = Duration::from_millis(500);
 
 /// Wakes the sender of this process: there are messages to send.
 #[derive(Clone, Debug, Default)]
@@ -37,8 +39,7 @@ pub struct Sender {
     directory: Arc<ChannelDirectory>,
     adapters: Adapters,
     waker: SendWaker,
-    /// Messages that are being handed over.
-    slots: Arc<Slots>,
+    settings: SendSettings,
 }
 
 impl Sender {
@@ -49,68 +50,14 @@ impl Sender {
         waker: SendWaker,
         settings: SendSettings,
     ) -> Self {
-        let slots = Arc::new(Slots::new(settings.concurrency, settings.concurrency_per_channel));
-        Self { db, directory, adapters, waker, slots }
+        Self { db, directory, adapters, waker, settings }
     }
 
     /// The task that sends.
     pub fn task(self) -> BackgroundTask {
+        let slots = Slots::new(self.settings.concurrency, self.settings.concurrency_per_channel);
         let waker = self.waker.0.clone();
-        let sender = Arc::new(self);
-        let run = move || {
-            let sender = sender.clone();
-            async move { sender.run().await }
-        };
-        BackgroundTask::new("sending", Duration::from_millis(500), run).woken_by(waker)
-    }
-
-    async fn run(self: &Arc<Self>) -> Result<TaskOutcome> {
-        let free = self.slots.free();
-        if free == 0 {
-            return Ok(TaskOutcome::Rest);
-        }
-        let slots = self.slots.clone();
-        let claimed = self.db.unscoped().write("sending_claim", move |tx| claim::claim(tx, free, &slots)).await?;
-        let Claims { attempts, goes_on, next_in } = claimed;
-        for attempt in attempts {
-            let slot = self.slots.take(attempt.business_id, attempt.channel_id);
-            detach("message sending", self.clone().send(attempt, slot));
-        }
-        match next_in {
-            _ if goes_on => Ok(TaskOutcome::Again),
-            // A channel is at its limit. Others are not kept waiting: what wakes the task ends the pause.
-            Some(milliseconds) => {
-                let pause = Duration::from_millis(milliseconds.max(1).unsigned_abs()).min(MAX_PAUSE);
-                let _ = tokio::time::timeout(pause, self.waker.0.woken()).await;
-                Ok(TaskOutcome::Again)
-            }
-            None => Ok(TaskOutcome::Rest),
-        }
-    }
-
-    async fn send(self: Arc<Self>, attempt: ClaimedAttempt, slot: Slot) {
-        let outcome = match self.hand_over(&attempt).await {
-            Ok(outcome) | Err(outcome) => outcome,
-        };
-        metrics::handed_over(outcome.name());
-        let (message, channel) = (attempt.message_id, attempt.channel_id);
-        tracing::debug!(%message, %channel, ?outcome, "sent");
-        let tenant = Tenant::for_channel(attempt.business_id);
-        let own = tenant.clone();
-        let recorded = self
-            .db
-            .for_tenant(&tenant)
-            .write("sending_record", move |tx| record::record(tx, &own, &attempt, &outcome))
-            .await;
-        static FAILURES: LogLimiter = LogLimiter::new();
-        // What cannot be recorded becomes uncertain when its claim has expired, and is settled by the message's first status.
-        if let Err(error) = recorded
-            && let Some(suppressed) = FAILURES.failed_with(&error)
-        {
-            tracing::warn!(%message, %error, suppressed, "what became of a message could not be noted");
-        }
-        drop(slot);
-        self.waker.0.wake();
+        BackgroundTask::claiming(self, slots, PERIOD, waker)
     }
 
     /// Hands a message over, its file before it. Errors: it did not come to handing it over.
@@ -159,5 +106,50 @@ impl Sender {
             file_name: attempt.file_name.clone(),
             bytes: attempt.bytes?.unsigned_abs(),
         })
+    }
+}
+
+impl ClaimedWork for Sender {
+    type Claim = ClaimedAttempt;
+    const TASK: &'static str = "sending";
+    const WORK: &'static str = "message sending";
+
+    async fn claim(&self, free: usize, slots: Arc<Slots>) -> Result<(Vec<ClaimedAttempt>, TaskOutcome)> {
+        let claim = move |tx: &mut Tx<'_>| claim::claim(tx, free, &slots);
+        let Claims { attempts, goes_on, next_in } = self.db.unscoped().write("sending_claim", claim).await?;
+        let outcome = match next_in {
+            _ if goes_on => TaskOutcome::Again,
+            // A channel is at its limit.
+            Some(milliseconds) => TaskOutcome::RestFor(Duration::from_millis(milliseconds.max(1).unsigned_abs())),
+            None => TaskOutcome::Rest,
+        };
+        Ok((attempts, outcome))
+    }
+
+    fn slot_of(attempt: &ClaimedAttempt) -> (Uuid, Uuid) {
+        (attempt.business_id, attempt.channel_id)
+    }
+
+    async fn work(&self, attempt: ClaimedAttempt) {
+        let outcome = match self.hand_over(&attempt).await {
+            Ok(outcome) | Err(outcome) => outcome,
+        };
+        metrics::handed_over(outcome.name());
+        let (message, channel) = (attempt.message_id, attempt.channel_id);
+        tracing::debug!(%message, %channel, ?outcome, "sent");
+        let tenant = Tenant::for_channel(attempt.business_id);
+        let own = tenant.clone();
+        let recorded = self
+            .db
+            .for_tenant(&tenant)
+            .write("sending_record", move |tx| record::record(tx, &own, &attempt, &outcome))
+            .await;
+        static FAILURES: LogLimiter = LogLimiter::new();
+        // What cannot be recorded becomes uncertain when its claim has expired, and is settled by the message's first status.
+        if let Err(error) = recorded
+            && let Some(suppressed) = FAILURES.failed_with(&error)
+        {
+            tracing::warn!(%message, %error, suppressed, "what became of a message could not be noted");
+        }
     }
 }

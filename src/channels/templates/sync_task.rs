@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::Value as Json;
+use uuid::Uuid;
 
 use super::built_in;
 use super::list_client::{self, ListFailure};
 use super::store::{self, TemplateKey};
 use super::sync::{self, ClaimedSync};
 use crate::auth::Tenant;
-use crate::background::{BackgroundTask, LogLimiter, Slot, Slots, TaskOutcome, detach};
+use crate::background::{BackgroundTask, ClaimedWork, LogLimiter, Slots, TaskOutcome, Waker};
 use crate::base::error::Result;
 use crate::base::options::Secret;
 use crate::channels::channels::WHATSAPP;
@@ -18,6 +19,8 @@ use crate::channels::directory::{ChannelDirectory, ChannelKey};
 use crate::channels::whatsapp::graph::GraphClient;
 use crate::db::{Db, Tx};
 
+/// How often due channels are looked for: who has asked for it waits.
+const PERIOD: Duration = Duration::from_secs(2);
 /// Channels that a process reads at once.
 const MAX_AT_ONCE: usize = 4;
 /// Pages of an account: Meta allows 6,000 templates. A list that goes on is no list.
@@ -30,8 +33,6 @@ pub struct TemplateReader {
     db: Db,
     directory: Arc<ChannelDirectory>,
     graph: GraphClient,
-    /// Channels that are being read.
-    slots: Arc<Slots>,
 }
 
 /// Where the templates of a channel are listed.
@@ -42,55 +43,11 @@ enum TemplateSource {
 
 impl TemplateReader {
     pub fn new(db: Db, directory: Arc<ChannelDirectory>, graph: GraphClient) -> Self {
-        Self { db, directory, graph, slots: Arc::new(Slots::new(MAX_AT_ONCE, 1)) }
+        Self { db, directory, graph }
     }
 
     pub fn task(self) -> BackgroundTask {
-        let reader = Arc::new(self);
-        let run = move || {
-            let reader = reader.clone();
-            async move { reader.read_due().await }
-        };
-        BackgroundTask::new("template sync", Duration::from_secs(2), run)
-    }
-
-    async fn read_due(self: &Arc<Self>) -> Result<TaskOutcome> {
-        let free = self.slots.free();
-        if free == 0 {
-            return Ok(TaskOutcome::Rest);
-        }
-        let claim = move |tx: &mut Tx<'_>| sync::claim(tx, free as u32);
-        let claimed = self.db.unscoped().write("template_sync_claim", claim).await?;
-        for claimed in claimed {
-            let slot = self.slots.take(claimed.business_id, claimed.channel_id);
-            detach("template sync", self.clone().read(claimed, slot));
-        }
-        Ok(TaskOutcome::Rest)
-    }
-
-    /// Reads the templates of one channel, and notes how that ended. What cannot be noted is claimed again when its lease ends.
-    async fn read(self: Arc<Self>, claimed: ClaimedSync, _slot: Slot) {
-        static FAILURES: LogLimiter = LogLimiter::new();
-        let (tenant, channel) = (Tenant::for_channel(claimed.business_id), claimed.channel_id);
-        let failure = match self.read_pages(&tenant, &claimed).await {
-            Ok(Ok(())) => return,
-            Ok(Err(failure)) => failure,
-            Err(error) => {
-                if let Some(suppressed) = FAILURES.failed_with(&error) {
-                    tracing::warn!(%channel, %error, suppressed, "the templates of a channel could not be stored");
-                }
-                let passes = error.is_transient();
-                ListFailure { error: "The templates could not be stored; the log says why.".to_owned(), passes }
-            }
-        };
-        tracing::warn!(%channel, error = failure.error, "the templates of a channel could not be read");
-        let own = tenant.clone();
-        let fail = move |tx: &mut Tx<'_>| sync::fail(tx, &own, &claimed, &failure.error, failure.passes);
-        if let Err(error) = self.db.for_tenant(&tenant).write("template_sync_fail", fail).await
-            && let Some(suppressed) = FAILURES.failed_with(&error)
-        {
-            tracing::warn!(%channel, %error, suppressed, "how a synchronisation ended could not be noted");
-        }
+        BackgroundTask::claiming(self, Slots::new(MAX_AT_ONCE, 1), PERIOD, Waker::default())
     }
 
     async fn read_pages(&self, tenant: &Tenant, claimed: &ClaimedSync) -> Result<Result<(), ListFailure>> {
@@ -160,5 +117,45 @@ impl TemplateReader {
             Ok(Some(all))
         };
         self.db.for_tenant(tenant).write("template_sync_store", store).await
+    }
+}
+
+impl ClaimedWork for TemplateReader {
+    type Claim = ClaimedSync;
+    const TASK: &'static str = "template sync";
+    const WORK: &'static str = "template sync";
+
+    async fn claim(&self, free: usize, _slots: Arc<Slots>) -> Result<(Vec<ClaimedSync>, TaskOutcome)> {
+        let claim = move |tx: &mut Tx<'_>| sync::claim(tx, free as u32);
+        Ok((self.db.unscoped().write("template_sync_claim", claim).await?, TaskOutcome::Rest))
+    }
+
+    fn slot_of(claimed: &ClaimedSync) -> (Uuid, Uuid) {
+        (claimed.business_id, claimed.channel_id)
+    }
+
+    /// Reads the templates of one channel, and notes how that ended. What cannot be noted is claimed again when its lease ends.
+    async fn work(&self, claimed: ClaimedSync) {
+        static FAILURES: LogLimiter = LogLimiter::new();
+        let (tenant, channel) = (Tenant::for_channel(claimed.business_id), claimed.channel_id);
+        let failure = match self.read_pages(&tenant, &claimed).await {
+            Ok(Ok(())) => return,
+            Ok(Err(failure)) => failure,
+            Err(error) => {
+                if let Some(suppressed) = FAILURES.failed_with(&error) {
+                    tracing::warn!(%channel, %error, suppressed, "the templates of a channel could not be stored");
+                }
+                let passes = error.is_transient();
+                ListFailure { error: "The templates could not be stored; the log says why.".to_owned(), passes }
+            }
+        };
+        tracing::warn!(%channel, error = failure.error, "the templates of a channel could not be read");
+        let own = tenant.clone();
+        let fail = move |tx: &mut Tx<'_>| sync::fail(tx, &own, &claimed, &failure.error, failure.passes);
+        if let Err(error) = self.db.for_tenant(&tenant).write("template_sync_fail", fail).await
+            && let Some(suppressed) = FAILURES.failed_with(&error)
+        {
+            tracing::warn!(%channel, %error, suppressed, "how a synchronisation ended could not be noted");
+        }
     }
 }

@@ -4,17 +4,21 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use uuid::Uuid;
+
 use super::claim::{ClaimedDelivery, DueDelivery, claim};
 use super::classify_response::classify_response;
 use super::record_attempt::record_attempt;
 use super::settings::DispatcherSettings;
-use crate::background::{BackgroundTask, Slot, Slots, TaskOutcome, Waker, detach};
+use crate::background::{BackgroundTask, ClaimedWork, Slots, TaskOutcome, Waker};
 use crate::base::egress::{EgressClient, millis};
 use crate::base::error::Result;
 use crate::base::telemetry::log_limiter::LogLimiter;
 use crate::db::{Db, SessionContext};
 use crate::integrations::events::EventRegistry;
 
+/// How often due deliveries are looked for, where none was written by this process.
+const PERIOD: Duration = Duration::from_millis(500);
 /// Seconds that a claim lasts beyond the response timeout.
 const MARGIN_SECONDS: u64 = 5;
 
@@ -35,8 +39,6 @@ pub struct Dispatcher {
     registry: EventRegistry,
     waker: DeliveryWaker,
     settings: DispatcherSettings,
-    /// Deliveries in progress.
-    slots: Arc<Slots>,
 }
 
 impl Dispatcher {
@@ -47,39 +49,35 @@ impl Dispatcher {
         waker: DeliveryWaker,
         settings: DispatcherSettings,
     ) -> Self {
-        let slots = Arc::new(Slots::new(settings.concurrency, settings.concurrency_per_webhook));
-        Self { db, egress, registry, waker, settings, slots }
+        Self { db, egress, registry, waker, settings }
     }
 
     /// The task that dispatches.
     pub fn task(self) -> BackgroundTask {
+        let slots = Slots::new(self.settings.concurrency, self.settings.concurrency_per_webhook);
         let waker = self.waker.0.clone();
-        let dispatcher = Arc::new(self);
-        let run = move || {
-            let dispatcher = dispatcher.clone();
-            async move { dispatcher.dispatch().await }
-        };
-        BackgroundTask::new("webhooks", Duration::from_millis(500), run).woken_by(waker)
+        BackgroundTask::claiming(self, slots, PERIOD, waker)
     }
+}
 
-    async fn dispatch(self: &Arc<Self>) -> Result<TaskOutcome> {
-        let free = self.slots.free();
-        if free == 0 {
-            return Ok(TaskOutcome::Rest);
-        }
-        let due = claim(free, &self.slots, self.settings.timeout_seconds + MARGIN_SECONDS);
+impl ClaimedWork for Dispatcher {
+    type Claim = ClaimedDelivery;
+    const TASK: &'static str = "webhooks";
+    const WORK: &'static str = "webhook delivery";
+
+    async fn claim(&self, free: usize, slots: Arc<Slots>) -> Result<(Vec<ClaimedDelivery>, TaskOutcome)> {
+        let due = claim(free, &slots, self.settings.timeout_seconds + MARGIN_SECONDS);
         let claimed = self.db.unscoped().write("webhooks_claim", move |tx| Ok(due.load::<DueDelivery>(tx)?)).await?;
-        let claimed = claimed.into_iter().map(|due| due.into_claimed(self.registry));
-        let claimed = claimed.collect::<Result<Vec<ClaimedDelivery>>>()?;
         let outcome = if claimed.is_empty() { TaskOutcome::Rest } else { TaskOutcome::Again };
-        for delivery in claimed {
-            let slot = self.slots.take(delivery.business, delivery.webhook);
-            detach("webhook delivery", self.clone().send(delivery, slot));
-        }
-        Ok(outcome)
+        let claimed = claimed.into_iter().map(|due| due.into_claimed(self.registry));
+        Ok((claimed.collect::<Result<Vec<ClaimedDelivery>>>()?, outcome))
     }
 
-    async fn send(self: Arc<Self>, delivery: ClaimedDelivery, slot: Slot) {
+    fn slot_of(delivery: &ClaimedDelivery) -> (Uuid, Uuid) {
+        (delivery.business, delivery.webhook)
+    }
+
+    async fn work(&self, delivery: ClaimedDelivery) {
         let began = Instant::now();
         let response = match &delivery.message {
             None => None,
@@ -103,7 +101,5 @@ impl Dispatcher {
             tracing::warn!(%webhook, %error, suppressed, "what became of a delivery could not be noted");
         }
         tracing::debug!(%webhook, then = ?outcome, "sent");
-        drop(slot);
-        self.waker.wake();
     }
 }
