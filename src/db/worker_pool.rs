@@ -225,8 +225,9 @@ impl WorkerPool {
                 }
                 let (sent, began) = (prepared::sent(), Instant::now());
                 let outcome = work(source);
+                let good = !outcome.as_ref().is_err_and(Error::is_failure);
                 let spent = TimeSpent { time: began.elapsed(), statements: prepared::sent() - sent };
-                metrics::queried(name, spent.time, spent.statements, outcome.is_ok());
+                metrics::queried(name, spent.time, spent.statements, good);
                 let _ = answer.send((outcome, spent));
             }),
         )?;

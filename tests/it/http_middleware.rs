@@ -16,6 +16,8 @@ fn metrics_count_requests_pool_queries_and_retries() {
     api.get("leads?nonsense=1").expect(400);
     service.stranger().get("leads").expect(401);
     api.get("/no/such/path").expect(404);
+    // a refusal, not a failure
+    api.get(&format!("messages/{lead}/media")).expect(404);
 
     let db = open_db(&service.database, &[]);
     let options = WriteOptions { attempts: 3, ..WriteOptions::default() };
@@ -45,6 +47,7 @@ fn metrics_count_requests_pool_queries_and_retries() {
         "rapport_ready 1".into(),
         "rapport_db_retries_total{name=\"forced_retry\"} 2".into(),
         "rapport_db_failures_total{name=\"forced_retry\"} 3".into(),
+        "rapport_db_failures_total{name=\"message_media\"} 0".into(),
     ] {
         assert!(text.contains(&line), "no {line} in\n{text}");
     }

@@ -1,5 +1,6 @@
 //! What an error of PostgreSQL means for the client, and which questions about it decide what is done next.
 
+use actix_web::ResponseError;
 use diesel::result::DatabaseErrorKind as Kind;
 
 use super::constraint;
@@ -52,6 +53,11 @@ impl Error {
         let codes = ["database_unavailable", "database_pooler", "validation_unavailable", "busy"];
         let is = |error: &Self| matches!(error, Self::Unavailable { code, .. } if codes.contains(code));
         is(self) || self.translate().is_some_and(|known| is(&known))
+    }
+
+    /// Whether the service or its database failed. A refusal, such as 404 or 409, is an answer.
+    pub fn is_failure(&self) -> bool {
+        self.status_code().is_server_error()
     }
 
     /// Whether the same may succeed when it is tried again: after an outage, a conflict with another transaction, a lock, a time-out.

@@ -50,7 +50,7 @@ pub fn install() {
         describe_histogram!(REQUESTS, "Time to answer, by method, route and status");
         describe_histogram!(QUERIES, "Time on a database thread, by name of the work");
         describe_counter!(STATEMENTS, "Statements sent, by name of the work");
-        describe_counter!(FAILURES, "Work that failed, by name");
+        describe_counter!(FAILURES, "Work that failed, by name; refusals such as 404 are none");
         describe_counter!(REFUSED, "Requests answered with 429, by what there was too much of");
         describe_counter!(RETRIES, "Transactions tried again after a conflict, by name");
         describe_counter!(
