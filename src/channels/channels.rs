@@ -64,7 +64,7 @@ pub static CHANNELS: Resource = Resource {
         Field::choice(channels::state, STATES, r#""active""#, "`paused`: nothing is sent; messages still come in.")
             .default(r#""active""#),
         Field::text(channels::state_reason, 500, r#""The access token has expired.""#, "Why it is paused.").read_only(),
-        Field::choice(channels::quality, QUALITIES, r#""green""#, "WhatsApp's rating of the number.")
+        Field::choice(channels::quality, QUALITIES, r#""green""#, "WhatsApp's rating of the number, read once a day and when it changes.")
             .default(r#""unknown""#)
             .read_only(),
         Field::int(

@@ -6,6 +6,7 @@ pub mod components;
 mod given_variables;
 pub mod http;
 pub mod list_client;
+mod number_quality;
 pub mod placeholder;
 pub mod prepare;
 pub mod store;

@@ -536,6 +536,7 @@ diesel::table! {
         received_at -> Timestamptz,
         body -> Binary,
         signed_by -> Nullable<Uuid>,
+        also_signed_by -> Array<Uuid>,
         state -> Text,
         claim -> Integer,
         attempts -> Integer,

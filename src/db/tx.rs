@@ -31,6 +31,13 @@ impl Tx<'_> {
     }
 
     /// Whether one snapshot holds for the whole transaction: above read committed.
+    /// Has what follows wake nobody: no entries of the audit log, so no events, until `false` or the end of the transaction.
+    pub fn set_silent(&mut self, is_silent: bool) -> Result<()> {
+        let mut sql = Statement::new("SELECT set_config('rapport.silent', ");
+        sql.sql(if is_silent { "'on'" } else { "'off'" }).sql(", true)").run(self)?;
+        Ok(())
+    }
+
     pub fn has_snapshot(&mut self) -> Result<bool> {
         let sql = Statement::new("SELECT current_setting('transaction_isolation') <> 'read committed'");
         Ok(sql.scalar(self)?.unwrap_or(false))

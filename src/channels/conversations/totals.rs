@@ -21,8 +21,8 @@ use crate::db::{Statement, Tx};
 const SAID: &str = "rapport_is_said(kind, status)";
 /// Condition for an unread message, if it came after its conversation was last marked.
 const UNREAD: &str = "direction = 'inbound' AND status <> 'read' AND kind <> 'system'";
-/// Condition for a message that opens WhatsApp's window: from the customer, and not of the channel's past.
-const OPENS: &str = "direction = 'inbound' AND kind <> 'system' AND origin <> 'history'";
+/// Condition for a message that opens WhatsApp's window: from the customer, and not of the channel's past. A call does, too.
+const OPENS: &str = "direction = 'inbound' AND (kind <> 'system' OR payload->>'type' = 'call') AND origin <> 'history'";
 /// When a message was sent, as far as that is plausible: a clock that is ahead moves its conversation by a day at most.
 const SENT: &str = "least(sent_at, created_at + interval '1 day')";
 /// Condition for a message that an advertisement brought (click to WhatsApp).

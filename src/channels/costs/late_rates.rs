@@ -78,15 +78,15 @@ fn first_id(time: DateTime<Utc>) -> Uuid {
 
 /// Sets the costs of charges that there is a rate for. Returns how many.
 fn price(tx: &mut Tx<'_>, tenant: &Tenant, charges: &[Charge]) -> Result<u64> {
-    // Thousands of old messages that get a cost wake nobody: no entries of the audit log, so no events.
-    Statement::new("SELECT set_config('rapport.silent', 'on', true)").run(tx)?;
+    // Thousands of old messages that get a cost wake nobody.
+    tx.set_silent(true)?;
     let mut sql = Statement::new(
         "UPDATE messages m SET version = m.version + 1, updated_at = now(), cost = p.amount, cost_currency = p.currency FROM (",
     );
     sql.append(charge::rates(tenant, charges)).sql(") p WHERE m.id = p.id AND m.business_id = ").bind(tenant.id());
     let priced = sql.run(tx)?;
     // The job's own progress has its events.
-    Statement::new("SELECT set_config('rapport.silent', 'off', true)").run(tx)?;
+    tx.set_silent(false)?;
     Ok(priced as u64)
 }
 

@@ -26,6 +26,8 @@ pub struct InboundBody {
     pub body: Vec<u8>,
     /// Whose secret it was signed with; `None`: the operator's.
     pub signed_by: Option<Uuid>,
+    /// Other businesses with that secret.
+    pub also_signed_by: Vec<Uuid>,
     /// The number of the claim.
     pub claim: i32,
     /// Claims that it may be the fault of, this one included.
@@ -34,6 +36,13 @@ pub struct InboundBody {
     pub failures: i32,
     /// The item to go on with.
     pub next_item: i32,
+}
+
+impl InboundBody {
+    /// Whether what it tells of this business' channels is signed: with one of their secrets, or the operator's.
+    pub fn is_signed_by(&self, business: Uuid) -> bool {
+        self.signed_by.is_none_or(|signer| signer == business) || self.also_signed_by.contains(&business)
+    }
 }
 
 /// What became of a body.
@@ -58,6 +67,8 @@ pub struct Subjects {
     pub numbers: Vec<String>,
     /// Hashes of people.
     pub people: Vec<String>,
+    /// Businesses whose secret signed it, beside the one that is known to have.
+    pub also_signed_by: Vec<Uuid>,
 }
 
 #[derive(QueryableByName)]
@@ -90,13 +101,15 @@ pub fn store(
         Turn::After(seconds) => (0, seconds),
     };
     let mut sql = Statement::new(
-        "INSERT INTO inbound_bodies (id, body, signed_by, number_ids, people, claim, attempts, due_at) VALUES (",
+        "INSERT INTO inbound_bodies (id, body, signed_by, also_signed_by, number_ids, people, claim, attempts, due_at) VALUES (",
     );
     sql.bind(Uuid::now_v7())
         .sql(", ")
         .bind(body.to_vec())
         .sql(", ")
         .bind(signed_by)
+        .sql(", ")
+        .bind(subjects.also_signed_by.clone())
         .sql(", ")
         .bind(subjects.numbers.clone());
     sql.sql(", ").bind(subjects.people.clone()).sql(", ").bind(claim).sql(", ").bind(claim).sql(", now() + ");
@@ -109,6 +122,7 @@ pub fn store(
         received_at,
         body: body.to_vec(),
         signed_by,
+        also_signed_by: subjects.also_signed_by.clone(),
         claim,
         attempts: claim,
         failures: 0,
@@ -126,7 +140,7 @@ pub fn claim(tx: &mut Tx<'_>, limit: u32) -> Result<Vec<InboundBody>> {
     );
     sql.number(LEASE_SECONDS).sql(
         " seconds' FROM due WHERE b.id = due.id \
-         RETURNING b.id, b.received_at, b.body, b.signed_by, b.claim, b.attempts, b.failures, b.next_item",
+         RETURNING b.id, b.received_at, b.body, b.signed_by, b.also_signed_by, b.claim, b.attempts, b.failures, b.next_item",
     );
     Ok(sql.load(tx)?)
 }

@@ -125,6 +125,9 @@ pub fn complete(tx: &mut Tx<'_>, tenant: &Tenant, target: &Target, message: &Inb
         sql.bind(tenant.id()).sql(" AND id = ").bind(target.id).run(tx)?;
         return totals::recount_of(tx, tenant, &[target.id]);
     }
+    if message.content.is_call() {
+        return complete_call(tx, tenant, target, message);
+    }
     let is_placeholder = target.kind == "unknown"
         && target.media_state.as_deref() == Some("pending")
         && target.origin == Origin::History.as_str();
@@ -135,6 +138,24 @@ pub fn complete(tx: &mut Tx<'_>, tenant: &Tenant, target: &Target, message: &Inb
         sql.sql(", payload = ").bind(content.payload.clone()).sql(" WHERE business_id = ").bind(tenant.id());
         sql.sql(" AND id = ").bind(target.id).run(tx)?;
     }
+    Ok(())
+}
+
+/// Adds to a call how it ended: of what two events tell differently, the end's. Queries: one.
+fn complete_call(tx: &mut Tx<'_>, tenant: &Tenant, target: &Target, message: &InboundMessage) -> Result<()> {
+    let told = message.content.payload.clone();
+    let is_end = told.as_ref().is_some_and(|told| told["event"] == "terminate");
+    let mut sql = Statement::new(
+        "UPDATE messages m SET version = m.version + 1, updated_at = now(), payload = n.payload FROM (SELECT id, ",
+    );
+    match is_end {
+        true => sql.sql("payload || ").bind(told),
+        false => sql.bind(told).sql("::jsonb || payload"),
+    };
+    sql.sql(" AS payload FROM messages WHERE business_id = ").bind(tenant.id()).sql(" AND id = ").bind(target.id);
+    sql.sql(" FOR NO KEY UPDATE) n WHERE m.id = n.id AND m.payload <> n.payload AND m.business_id = ")
+        .bind(tenant.id());
+    sql.run(tx)?;
     Ok(())
 }
 

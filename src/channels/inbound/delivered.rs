@@ -6,6 +6,7 @@ use serde_json::Value as Json;
 use super::parked::Parked;
 use super::update::InboundUpdate;
 use crate::channels::directory::ConnectedChannel;
+use crate::channels::whatsapp::webhook_item::ItemList;
 
 /// An update as it is applied, or parked until it can be.
 pub struct Delivered<'a> {
@@ -21,6 +22,11 @@ pub struct Delivered<'a> {
 }
 
 impl Delivered<'_> {
+    /// Whether it is of the channel's past, from before that was connected: it wakes nobody.
+    pub fn is_past(&self) -> bool {
+        self.raw["list"] == ItemList::History.as_str()
+    }
+
     pub fn parked(&self) -> Parked<'_> {
         let Self { channel, kind, received_at, raw, people, .. } = *self;
         Parked { channel: channel.id, kind, received_at, payload: raw, people }

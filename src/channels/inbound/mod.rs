@@ -8,6 +8,7 @@
 
 pub mod apply;
 pub mod bodies;
+mod changed_names;
 pub mod changes;
 mod delivered;
 mod dto;

@@ -3,6 +3,7 @@
 use serde_json::{Value as Json, json};
 use uuid::Uuid;
 
+use super::changed_names;
 use super::changes::{self, body};
 use super::delivered::Delivered;
 use super::parked::{self, Parked};
@@ -19,7 +20,7 @@ use crate::channels::messages::MESSAGES;
 use crate::channels::worker_tasks::reply_tasks;
 use crate::db::schema::messages;
 use crate::db::{Statement, Tx};
-use crate::resource::{Changeset, clean_text, crud};
+use crate::resource::{Changeset, crud};
 
 /// Longest name of a file that is kept as it was sent, in characters.
 const MAX_FILE_NAME_LEN: usize = 500;
@@ -33,11 +34,8 @@ pub fn write(
     message: &InboundMessage,
 ) -> Result<()> {
     let (tenant, channel) = (context.tenant, delivered.channel);
-    if message.origin == Origin::History {
-        // Old messages wake nobody: no entries of the audit log, so no events.
-        Statement::new("SELECT set_config('rapport.silent', 'on', true)").run(tx)?;
-    }
-    let context = &PeerContext { at: message.sent_at, ..*context };
+    let finds_former = message.identity_change.is_some();
+    let context = &PeerContext { at: message.sent_at, finds_former, ..*context };
     let related = [Some(message.external_id.as_str()), message.reply_to.as_deref()];
     locks::messages(tx, tenant, related.into_iter().flatten())?;
     if let Some(known) = changes::find(tx, tenant, &message.external_id)? {
@@ -82,8 +80,8 @@ pub fn write(
     }
     let Some(author) = author else { return Ok(()) };
     if let Some(change) = &message.identity_change {
-        peers::change(tx, context, &author, &change.previous, &change.current)?;
-        move_address(tx, tenant, author.peer_id, change.previous.wa_id.as_deref(), change.current.wa_id.as_deref())?;
+        let former = changed_names::change(tx, context, &author, change)?;
+        threads::move_address(tx, tenant, author.peer_id, former, &change.current)?;
     }
     if group.is_some() {
         return Ok(());
@@ -164,19 +162,4 @@ fn answer(tx: &mut Tx<'_>, tenant: &Tenant, delivered: &Delivered<'_>, id: Uuid,
             parked::wait(tx, tenant, &reply, answered)
         }
     }
-}
-
-/// Sends messages of a peer's open conversations to its new number.
-fn move_address(tx: &mut Tx<'_>, tenant: &Tenant, peer: Uuid, before: Option<&str>, after: Option<&str>) -> Result<()> {
-    let (Some(before), Some(after)) = (before, after) else { return Ok(()) };
-    let mut sql = Statement::new("UPDATE conversations SET version = version + 1, updated_at = now(), address = ");
-    sql.bind(format!("+{}", clean_text::line(after)))
-        .sql(" WHERE status <> 'closed' AND deleted_at IS NULL AND business_id = ");
-    sql.bind(tenant.id()).sql(" AND peer_id = ").bind(peer).sql(" AND address = ").bind(format!("+{before}"));
-    // Where a conversation with the new number is open, both keep their addresses: people decide whether they are one person.
-    sql.sql(" AND NOT EXISTS (SELECT FROM conversations o WHERE o.business_id = conversations.business_id AND o.channel = conversations.channel \
-         AND o.address = ").bind(format!("+{after}"));
-    sql.sql(" AND o.channel_id = conversations.channel_id AND o.status <> 'closed' AND o.deleted_at IS NULL)")
-        .run(tx)?;
-    Ok(())
 }

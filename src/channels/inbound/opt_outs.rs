@@ -52,7 +52,7 @@ pub fn note_refusal(tx: &mut Tx<'_>, tenant: &Tenant, message: Uuid, at: DateTim
         Some(Recipient::UserId(id)) => Peer { user_id: Some(id), ..Peer::default() },
         _ => return Ok(()),
     };
-    let context = PeerContext { tenant, scope: to.portfolio_id.as_deref().unwrap_or_default(), at };
+    let context = PeerContext::new(tenant, to.portfolio_id.as_deref().unwrap_or_default(), at);
     apply(tx, &context, &MarketingPreference { peer, is_stopped: true, changed_at: at })
 }
 

@@ -27,6 +27,14 @@ pub struct PeerContext<'a> {
     pub scope: &'a str,
     /// When the peer was seen.
     pub at: DateTime<Utc>,
+    /// Whether a name that was given up before finds who had it, where nobody has it now: what tells of a change is about that one.
+    pub finds_former: bool,
+}
+
+impl<'a> PeerContext<'a> {
+    pub fn new(tenant: &'a Tenant, scope: &'a str, at: DateTime<Utc>) -> Self {
+        Self { tenant, scope, at, finds_former: false }
+    }
 }
 
 /// A peer and whose it is.
@@ -39,17 +47,17 @@ pub struct ResolvedPeer {
 
 /// A name of a peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Key {
-    kind: &'static str,
+pub(super) struct Key {
+    pub kind: &'static str,
     scope: String,
-    value: String,
+    pub value: String,
 }
 
 /// An identity that shares a value with the peer, with its contact if that is not deleted.
 #[derive(Clone, Debug, QueryableByName)]
-struct KnownIdentity {
+pub(super) struct KnownIdentity {
     #[diesel(sql_type = SqlUuid)]
-    peer_id: Uuid,
+    pub peer_id: Uuid,
     #[diesel(sql_type = Text)]
     kind: String,
     #[diesel(sql_type = Text)]
@@ -59,20 +67,23 @@ struct KnownIdentity {
     #[diesel(sql_type = Nullable<Timestamptz>)]
     superseded_at: Option<DateTime<Utc>>,
     #[diesel(sql_type = Nullable<SqlUuid>)]
-    contact_id: Option<Uuid>,
+    pub contact_id: Option<Uuid>,
 }
 
 impl KnownIdentity {
-    fn is(&self, key: &Key) -> bool {
-        self.kind == key.kind && self.scope == key.scope && self.value == key.value
+    /// Whether it is the name `key`. One that came before the portfolio of its channel was known has no scope, and is the same person's: ids of
+    /// users are too long to be equal by chance.
+    pub fn is(&self, key: &Key) -> bool {
+        let is_in_scope = self.scope == key.scope || self.scope.is_empty() || key.scope.is_empty();
+        self.kind == key.kind && is_in_scope && self.value == key.value
     }
 
-    fn is_superseded(&self) -> bool {
+    pub fn is_superseded(&self) -> bool {
         self.superseded_at.is_some()
     }
 
     /// Whether the name is taken, or the peer had given it up after it was seen: then a message of before comes late.
-    fn holds(&self, key: &Key, peer: Uuid, seen: DateTime<Utc>) -> bool {
+    pub fn holds(&self, key: &Key, peer: Uuid, seen: DateTime<Utc>) -> bool {
         self.is(key) && self.superseded_at.is_none_or(|superseded| self.peer_id == peer && superseded >= seen)
     }
 }
@@ -89,7 +100,7 @@ pub fn resolve(
     let line = peer.wa_id.as_deref().map(phone_variants::match_key);
     lock(tx, context, &[peer])?;
     let known = known(tx, tenant, &keys, line.as_deref())?;
-    let found = first(&known, &keys, context.at);
+    let found = first(&known, &keys, context);
     #[cfg(feature = "mutants")]
     crate::base::mutants::stall();
     let peer_id = found.map_or_else(Uuid::now_v7, |found| found.peer_id);
@@ -100,7 +111,7 @@ pub fn resolve(
             let (contact, is_new) = contact_of(tx, tenant, peer)?;
             names_contact = is_new;
             if found.is_some() {
-                adopt(tx, tenant, peer_id, contact)?;
+                adopt(tx, tenant, peer_id, contact, is_new)?;
             }
             contact
         }
@@ -130,7 +141,7 @@ pub fn resolve_known(tx: &mut Tx<'_>, context: &PeerContext<'_>, peer: &Peer) ->
     let keys = keys(context, peer);
     let line = peer.wa_id.as_deref().map(phone_variants::match_key);
     let known = known(tx, context.tenant, &keys, line.as_deref())?;
-    if let Some(found) = first(&known, &keys, context.at) {
+    if let Some(found) = first(&known, &keys, context) {
         // Also one whose contact was deleted, and is not brought back.
         return Ok(Some(ResolvedPeer { peer_id: found.peer_id, contact_id: found.contact_id }));
     }
@@ -147,7 +158,7 @@ pub fn lock(tx: &mut Tx<'_>, context: &PeerContext<'_>, peers: &[&Peer]) -> Resu
         .iter()
         .filter_map(|peer| peer.wa_id.as_deref())
         .map(|number| format!("line {}", phone_variants::match_key(number)));
-    let names: Vec<String> = keys.map(|key| format!("{} {} {}", key.kind, key.scope, key.value)).chain(lines).collect();
+    let names: Vec<String> = keys.map(|key| format!("{} {}", key.kind, key.value)).chain(lines).collect();
     locks::people(tx, context.tenant, names.iter().map(String::as_str))
 }
 
@@ -169,7 +180,7 @@ pub fn resolve_group(tx: &mut Tx<'_>, tenant: &Tenant, group: &str) -> Result<Re
 }
 
 /// The names that identify a peer, the strongest first; and its username.
-fn keys(context: &PeerContext<'_>, peer: &Peer) -> Vec<Key> {
+pub(super) fn keys(context: &PeerContext<'_>, peer: &Peer) -> Vec<Key> {
     let key = |kind, scope: &str, value: &Option<String>| {
         value.as_ref().map(|value| Key { kind, scope: scope.to_owned(), value: value.clone() })
     };
@@ -186,7 +197,7 @@ fn keys(context: &PeerContext<'_>, peer: &Peer) -> Vec<Key> {
     .collect()
 }
 
-fn known(tx: &mut Tx<'_>, tenant: &Tenant, keys: &[Key], line: Option<&str>) -> Result<Vec<KnownIdentity>> {
+pub(super) fn known(tx: &mut Tx<'_>, tenant: &Tenant, keys: &[Key], line: Option<&str>) -> Result<Vec<KnownIdentity>> {
     let mut sql = Statement::new(
         "SELECT i.peer_id, i.kind, i.scope, i.value, i.superseded_at, c.id AS contact_id \
          FROM contact_identities i LEFT JOIN contacts c ON c.business_id = i.business_id AND c.id = i.contact_id AND c.deleted_at IS NULL \
@@ -203,23 +214,29 @@ fn known(tx: &mut Tx<'_>, tenant: &Tenant, keys: &[Key], line: Option<&str>) -> 
 
 /// The identity that finds the peer, by the order of the rules. A former number finds who had it when the message was written. A username
 /// finds nobody: people give them up, and others take them.
-fn first<'k>(known: &'k [KnownIdentity], keys: &[Key], seen: DateTime<Utc>) -> Option<&'k KnownIdentity> {
+pub(super) fn first<'k>(
+    known: &'k [KnownIdentity],
+    keys: &[Key],
+    context: &PeerContext<'_>,
+) -> Option<&'k KnownIdentity> {
     let of_key = |kinds: &[&str], is_good: &dyn Fn(&KnownIdentity) -> bool| {
         let keys = keys.iter().filter(|key| kinds.contains(&key.kind));
         keys.flat_map(|key| known.iter().find(|known| known.is(key) && is_good(known))).next()
     };
-    let had_it = |known: &KnownIdentity| known.superseded_at.is_some_and(|superseded| superseded >= seen);
+    let had_it = |known: &KnownIdentity| known.superseded_at.is_some_and(|superseded| superseded >= context.at);
     of_key(&["user_id", "parent_user_id"], &|known| !known.is_superseded())
         .or_else(|| of_key(&["user_id"], &KnownIdentity::is_superseded))
         .or_else(|| of_key(&["wa_id"], &had_it))
         .or_else(|| of_key(&["wa_id"], &|known| !known.is_superseded()))
         .or_else(|| known.iter().find(|known| known.kind == "wa_id" && !known.is_superseded()))
+        .or_else(|| of_key(&["wa_id"], &|_| context.finds_former))
 }
 
 /// Who has the peer's number, or a new contact, with whether it is new.
 fn contact_of(tx: &mut Tx<'_>, tenant: &Tenant, peer: &Peer) -> Result<(Uuid, bool)> {
     if let Some(number) = &peer.wa_id
         && let Some(contact) = with_phone(tx, tenant, number)?
+        && !has_given_up(tx, tenant, contact, number)?
     {
         return Ok((contact, false));
     }
@@ -235,11 +252,20 @@ fn contact_of(tx: &mut Tx<'_>, tenant: &Tenant, peer: &Peer) -> Result<(Uuid, bo
 }
 
 /// The oldest contact with a number, as it is written if there is one.
-fn with_phone(tx: &mut Tx<'_>, tenant: &Tenant, number: &str) -> Result<Option<Uuid>> {
+pub(super) fn with_phone(tx: &mut Tx<'_>, tenant: &Tenant, number: &str) -> Result<Option<Uuid>> {
     let phones: Vec<String> = phone_variants::variants(number).into_iter().map(|digits| format!("+{digits}")).collect();
     let mut sql = Statement::new("SELECT id FROM contacts WHERE deleted_at IS NULL AND business_id = ");
     sql.bind(tenant.id()).sql(" AND phone = ANY(").bind(phones).sql(") ORDER BY phone <> ").bind(format!("+{number}"));
     Ok(sql.sql(", created_at, id LIMIT 1").scalar(tx)?)
+}
+
+/// Whether a contact is known to have another number now than this one, which it may still have as its phone number.
+fn has_given_up(tx: &mut Tx<'_>, tenant: &Tenant, contact: Uuid, number: &str) -> Result<bool> {
+    let mut sql = Statement::new(
+        "SELECT EXISTS (SELECT FROM contact_identities WHERE superseded_at IS NOT NULL AND kind = 'wa_id' AND business_id = ",
+    );
+    sql.bind(tenant.id()).sql(" AND contact_id = ").bind(contact).sql(" AND match_key = ");
+    Ok(sql.bind(phone_variants::match_key(number)).sql(")").scalar(tx)?.unwrap_or(false))
 }
 
 /// Gives a contact without a phone number the peer's; one that another contact has is a sign that both are one person.
@@ -255,16 +281,17 @@ fn give_phone(tx: &mut Tx<'_>, tenant: &Tenant, contact: Uuid, number: &str) -> 
     }
 }
 
-/// Gives the names of a peer to a contact, where theirs is gone.
-fn adopt(tx: &mut Tx<'_>, tenant: &Tenant, peer: Uuid, contact: Uuid) -> Result<()> {
+/// Gives the names of a peer to a contact, where theirs is gone, or they had none. `names_contact`: whether it is called by the names that they show.
+fn adopt(tx: &mut Tx<'_>, tenant: &Tenant, peer: Uuid, contact: Uuid, names_contact: bool) -> Result<()> {
     let mut sql =
         Statement::new("UPDATE contact_identities SET version = version + 1, updated_at = now(), contact_id = ");
-    sql.bind(contact).sql(" WHERE business_id = ").bind(tenant.id()).sql(" AND peer_id = ").bind(peer).run(tx)?;
+    sql.bind(contact).sql(", names_contact = ").bind(SqlValue::Bool(Some(names_contact)));
+    sql.sql(" WHERE business_id = ").bind(tenant.id()).sql(" AND peer_id = ").bind(peer).run(tx)?;
     Ok(())
 }
 
 /// Adds names to a peer. One that another peer has meanwhile stays with that.
-fn add(
+pub(super) fn add(
     tx: &mut Tx<'_>,
     tenant: &Tenant,
     peer: Uuid,
@@ -296,59 +323,5 @@ fn add(
     sql.bind(tenant.id()).sql(" AND peer_id = ").bind(peer);
     sql.sql(" ORDER BY marketing_changed_at DESC LIMIT 1) o ON true");
     sql.sql(" ON CONFLICT (business_id, kind, scope, value) WHERE superseded_at IS NULL DO NOTHING").run(tx)?;
-    Ok(())
-}
-
-/// Moves a peer from former names to others: a person has another number, or another id. Names that another peer has stay with that;
-/// then both contacts may be one person. Queries: at most six.
-pub fn change(
-    tx: &mut Tx<'_>,
-    context: &PeerContext<'_>,
-    of: &ResolvedPeer,
-    previous: &Peer,
-    current: &Peer,
-) -> Result<()> {
-    let (tenant, Some(contact)) = (context.tenant, of.contact_id) else { return Ok(()) };
-    let former = keys(context, previous);
-    if !former.is_empty() {
-        let mut sql =
-            Statement::new("UPDATE contact_identities SET version = version + 1, updated_at = now(), superseded_at = ");
-        sql.bind(context.at)
-            .sql(" WHERE superseded_at IS NULL AND business_id = ")
-            .bind(tenant.id())
-            .sql(" AND peer_id = ")
-            .bind(of.peer_id);
-        sql.sql(" AND value = ANY(").bind(former.iter().map(|key| key.value.clone()).collect::<Vec<_>>());
-        sql.sql(") AND kind <> 'username'").run(tx)?;
-    }
-    let new = keys(context, current);
-    let line = current.wa_id.as_deref().map(phone_variants::match_key);
-    let known = known(tx, tenant, &new, line.as_deref())?;
-    let missing: Vec<&Key> =
-        new.iter().filter(|key| !known.iter().any(|known| known.is(key) && !known.is_superseded())).collect();
-    if !missing.is_empty() {
-        add(tx, tenant, of.peer_id, Some(contact), &missing, line.as_deref(), false)?;
-    }
-    let others: Vec<Uuid> =
-        known.iter().filter(|known| !known.is_superseded()).filter_map(|known| known.contact_id).collect();
-    proposals::propose(tx, tenant, contact, &others, "One has taken a number or an id that the other is known by.")?;
-    match (&previous.wa_id, &current.wa_id) {
-        (Some(before), Some(after)) => move_phone(tx, tenant, contact, before, after),
-        _ => Ok(()),
-    }
-}
-
-/// Replaces a contact's number by its new one, unless another contact has that.
-fn move_phone(tx: &mut Tx<'_>, tenant: &Tenant, contact: Uuid, before: &str, after: &str) -> Result<()> {
-    if let Some(other) = with_phone(tx, tenant, after)?.filter(|other| *other != contact) {
-        return proposals::propose(tx, tenant, contact, &[other], "Both are reached at one number.");
-    }
-    let phones: Vec<String> = phone_variants::variants(before).into_iter().map(|digits| format!("+{digits}")).collect();
-    let mut sql = Statement::new("UPDATE contacts SET version = version + 1, updated_at = now(), phone = ");
-    sql.bind(format!("+{after}"))
-        .sql(" WHERE (phone IS NULL OR phone = ANY(")
-        .bind(phones)
-        .sql(")) AND business_id = ");
-    sql.bind(tenant.id()).sql(" AND id = ").bind(contact).run(tx)?;
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! Receives what channels deliver: stores it, and applies it. What is stored is applied, in this process or another, at once or after
 //! an outage; what was acknowledged is never lost.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -20,7 +20,7 @@ use crate::auth::Tenant;
 use crate::background::{BackgroundTask, LogLimiter, TaskOutcome, Waker, detach};
 use crate::base::error::{Error, Result};
 use crate::channels::directory::{ChannelDirectory, ChannelKey, ConnectedChannel};
-use crate::channels::whatsapp::signature::{named_accounts, named_numbers};
+use crate::channels::whatsapp::signature::{is_signed, named_accounts, named_numbers};
 use crate::channels::whatsapp::webhook_body::{self, Item, ItemKind};
 use crate::channels::whatsapp::{lenient_json, webhook_item, webhook_peer};
 use crate::crm::contact_identities::person_hash;
@@ -71,10 +71,10 @@ impl InboundReceiver {
         &self.directory
     }
 
-    /// Stores `body`, and returns once it is committed and, where that takes a moment only, applied. `signed_by`: whose secret signed it;
-    /// `None`: the operator's. Errors: 503 when it cannot be stored.
-    pub async fn receive(self: &Arc<Self>, body: Bytes, signed_by: Option<Uuid>) -> Result<()> {
-        let subjects = self.subjects(&body, signed_by).await?;
+    /// Stores `body`, and returns once it is committed and, where that takes a moment only, applied. `signed_by`: whose secret made
+    /// `signature`; `None`: the operator's. Errors: 503 when it cannot be stored.
+    pub async fn receive(self: &Arc<Self>, body: Bytes, signature: &str, signed_by: Option<Uuid>) -> Result<()> {
+        let subjects = self.subjects(&body, signed_by, signature).await?;
         let permit = self.at_once.clone().try_acquire_owned().ok();
         let turn = if permit.is_some() { Turn::Claimed } else { Turn::After(0) };
         let store = move |tx: &mut Tx<'_>| bodies::store(tx, &body, signed_by, &subjects, turn);
@@ -93,17 +93,17 @@ impl InboundReceiver {
 
     /// Stores what a channel within this service will deliver to `business` after so many seconds. Errors: 503.
     pub async fn deliver_later(&self, body: Bytes, business: Uuid, seconds: u32) -> Result<()> {
-        let subjects = self.subjects(&body, Some(business)).await?;
+        let subjects = self.subjects(&body, Some(business), "").await?;
         let store =
             move |tx: &mut Tx<'_>| bodies::store(tx, &body, Some(business), &subjects, Turn::After(seconds)).map(drop);
         self.db.unscoped().write("inbound_deliver_later", store).await
     }
 
     /// Of whom a body speaks: kept with it from the beginning, so that it is found whatever becomes of it. Errors: 503.
-    async fn subjects(&self, body: &Bytes, signed_by: Option<Uuid>) -> Result<Subjects> {
+    async fn subjects(&self, body: &Bytes, signed_by: Option<Uuid>, signature: &str) -> Result<Subjects> {
         let Ok(parsed) = lenient_json::parse(body) else {
             let numbers = [named_numbers(body), named_accounts(body)].concat();
-            return Ok(Subjects { numbers, people: Vec::new() });
+            return Ok(Subjects { numbers, ..Subjects::default() });
         };
         let (mut subjects, mut channels) = (Subjects::default(), KnownChannels::default());
         for item in webhook_body::items(&parsed) {
@@ -112,6 +112,9 @@ impl InboundReceiver {
             if let Some(channel) = channel {
                 subjects.people.extend(people(channel.business.id, &item.raw));
             }
+        }
+        if let Some(signer) = signed_by {
+            subjects.also_signed_by = channels.signers(body, signature, signer);
         }
         for list in [&mut subjects.numbers, &mut subjects.people] {
             list.sort_unstable();
@@ -176,6 +179,8 @@ impl InboundReceiver {
         let began = Instant::now();
         let first = usize::try_from(body.next_item).unwrap_or_default();
         let (mut unclaimed, mut later, mut channels) = (Vec::new(), None, KnownChannels::default());
+        // What is nobody's is looked at again, whatever the others wait for.
+        let mut again_from = None;
         for (place, item) in webhook_body::items(&parsed).into_iter().enumerate().skip(first) {
             if place > first
                 && (place - first >= MAX_ITEMS || began.elapsed() > MAX_APPLYING)
@@ -184,29 +189,33 @@ impl InboundReceiver {
             {
                 return BodyOutcome::Part { next_item: place };
             }
-            let stops =
-                |error: Error| BodyOutcome::Later { error: error.to_string(), next_item: place, is_counted: false };
+            let stops = |error: Error, from: usize| BodyOutcome::Later {
+                error: error.to_string(),
+                next_item: from,
+                is_counted: false,
+            };
             let channel = match self.channel(&item, body.signed_by, &mut channels).await {
                 Ok(Some(channel)) => channel,
                 Ok(None) => {
                     unclaimed.extend(key_of(&item, body.signed_by));
+                    again_from.get_or_insert(place);
                     continue;
                 }
-                Err(error) => return later.unwrap_or_else(|| stops(error)),
+                Err(error) => return later.unwrap_or_else(|| stops(error, again_from.unwrap_or(place))),
             };
-            if body.signed_by.is_some_and(|business| business != channel.business.id) {
+            if !body.is_signed_by(channel.business.id) {
                 // The secret of one business says nothing about another's channel.
                 tracing::warn!(body = %body.id, channel = %channel.id, "an update was signed by another business, and is left out");
                 continue;
             }
             if let Err(error) = self.apply_item(&channel, body, item).await {
                 if is_outage(&error) {
-                    return later.unwrap_or_else(|| stops(error));
+                    return later.unwrap_or_else(|| stops(error, again_from.unwrap_or(place)));
                 }
                 // The next ones do not wait for it.
                 later.get_or_insert(BodyOutcome::Later {
                     error: error.to_string(),
-                    next_item: place,
+                    next_item: *again_from.get_or_insert(place),
                     is_counted: true,
                 });
             }
@@ -271,6 +280,16 @@ impl InboundReceiver {
 /// The channels of a body, each looked up once.
 #[derive(Default)]
 struct KnownChannels(HashMap<ChannelKey, Option<Arc<ConnectedChannel>>>);
+
+impl KnownChannels {
+    /// The businesses of these channels whose secret made `signature`, too, beside `signer`.
+    fn signers(&self, body: &[u8], signature: &str, signer: Uuid) -> Vec<Uuid> {
+        let others = self.0.values().flatten().filter(|channel| channel.business.id != signer);
+        let signed = others.filter(|channel| is_signed(body, signature, &channel.app_secrets));
+        let signers: BTreeSet<Uuid> = signed.map(|channel| channel.business.id).collect();
+        signers.into_iter().collect()
+    }
+}
 
 /// What names the channel of an item in a body which this business, or the operator, has signed.
 fn key_of(item: &Item, signed_by: Option<Uuid>) -> Option<ChannelKey> {

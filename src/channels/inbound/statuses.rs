@@ -67,7 +67,9 @@ impl Delivery {
     /// Keeps the earliest error; a later failure, which may come without one, wipes nothing.
     fn keep_error(&mut self, error: &Json, at: DateTime<Utc>) {
         let at = timestamp::text(at);
-        let is_earlier = |known: &Json| known["at"].as_str().is_some_and(|known| known <= at.as_str());
+        // Of two at the same second always the same one.
+        let new = (at.as_str(), error["code"].to_string());
+        let is_earlier = |known: &Json| known["at"].as_str().is_some_and(|at| (at, known["code"].to_string()) <= new);
         if self.error.as_ref().is_some_and(is_earlier) {
             return;
         }
@@ -111,7 +113,7 @@ struct Target {
 
 /// Applies a status to the message with `id`. Queries: two; more where it moves the conversation's times.
 pub fn apply(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, update: &StatusUpdate) -> Result<()> {
-    // One participant of a group says nothing of the others; and what came in has no way to go.
+    // What came in has no way to go.
     let mut sql = Statement::new(
         "SELECT status, sent_at, delivered_at, read_at, failed_reason, error, pricing, cost IS NULL AND origin = 'api' AS can_be_priced, \
          (SELECT c.address FROM conversations c WHERE c.business_id = messages.business_id AND c.id = conversation_id) AS address, \
@@ -119,8 +121,9 @@ pub fn apply(tx: &mut Tx<'_>, tenant: &Tenant, id: Uuid, update: &StatusUpdate) 
          FROM messages WHERE direction = 'outbound' AND business_id = ",
     );
     sql.bind(tenant.id()).sql(" AND id = ").bind(id).sql(" FOR NO KEY UPDATE");
-    let known = if update.is_of_group { None } else { sql.first::<Target>(tx)? };
-    let Some(Target { delivery: before, can_be_priced, address, time_zone }) = known else { return Ok(()) };
+    let Some(Target { delivery: before, can_be_priced, address, time_zone }) = sql.first::<Target>(tx)? else {
+        return Ok(());
+    };
     let after = before.clone().after(update);
     // With any status that finds a rate: the first one to say that it is charged may come while the rates are being loaded.
     let charge = after.pricing.as_ref().filter(|_| can_be_priced).and_then(|pricing| {
@@ -194,7 +197,7 @@ mod tests {
             status,
             occurred_at: DateTime::from_timestamp(1_795_863_000 + second, 0).unwrap_or_default(),
             recipient: Peer::default(),
-            is_of_group: false,
+            is_of_participant: false,
             error,
             pricing: (second != 1).then(|| json!({ "billable": second % 2 == 0 })),
             callback_data: None,
@@ -210,6 +213,7 @@ mod tests {
             update("read", 2, None),
             update("failed", 4, error(131_026)),
             update("failed", 5, error(131_047)),
+            update("failed", 5, error(131_049)),
             update("failed", 6, None),
         ]
     }
@@ -234,7 +238,7 @@ mod tests {
     proptest! {
         /// Any statuses, in any order and any of them twice, end as they do in their own order.
         #[test]
-        fn statuses_in_any_order_end_the_same(some in subsequence(all(), 0..=7), seed in any::<u64>(), again in 0_usize..7) {
+        fn statuses_in_any_order_end_the_same(some in subsequence(all(), 0..=8), seed in any::<u64>(), again in 0_usize..8) {
             let mut shuffled = some.clone();
             shuffled.extend(some.get(again).cloned());
             shuffled.sort_by_key(|update| xxhash_rust::xxh3::xxh3_64_with_seed(format!("{update:?}").as_bytes(), seed));
@@ -245,7 +249,7 @@ mod tests {
     #[test]
     fn failure_counts_only_before_arrival() {
         let all = all();
-        let [sent, delivered, _, read, failed, ..] = all.as_slice() else { panic!("seven") };
+        let [sent, delivered, _, read, failed, ..] = all.as_slice() else { panic!("eight") };
         let (sent, delivered, read, failed) = (sent.clone(), delivered.clone(), read.clone(), failed.clone());
         assert_eq!(end(&[sent.clone(), failed.clone()]).status, "failed");
         let late = end(&[delivered.clone(), failed.clone()]);

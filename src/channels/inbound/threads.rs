@@ -246,10 +246,10 @@ fn refresh(tx: &mut Tx<'_>, tenant: &Tenant, lookup: &ThreadLookup<'_>, thread: 
 }
 
 /// Begins a conversation. Where another peer's has the address (both are known by one number, and people are to decide whether they are one
-/// person), it is addressed by the user's id. Errors: a conflict with one that has begun meanwhile.
+/// person), it is addressed by another name. Errors: a conflict with one that has begun meanwhile.
 fn begin(tx: &mut Tx<'_>, tenant: &Tenant, lookup: &ThreadLookup<'_>) -> Result<Thread> {
     let address = match has_another_peer(tx, tenant, lookup)? {
-        true => lookup.peer.user_id.clone().unwrap_or_else(|| lookup.resolved.peer_id.to_string()),
+        true => other_address(tx, tenant, lookup)?,
         false => lookup.address(),
     };
     let mut change = Changeset::empty(CONVERSATIONS.fields);
@@ -283,4 +283,56 @@ fn has_another_peer(tx: &mut Tx<'_>, tenant: &Tenant, lookup: &ThreadLookup<'_>)
     );
     sql.bind(tenant.id()).sql(" AND channel = ").bind(WHATSAPP).sql(" AND address = ").bind(lookup.address());
     Ok(sql.sql(" AND channel_id = ").bind(lookup.channel).sql(")").scalar(tx)?.unwrap_or(false))
+}
+
+/// Where else the peer of a conversation that begins is reached. (Nowhere, for one whose only number another has now: then its own id stands
+/// there, to which nothing can be sent.)
+fn other_address(tx: &mut Tx<'_>, tenant: &Tenant, lookup: &ThreadLookup<'_>) -> Result<String> {
+    if let Some(id) = &lookup.peer.user_id {
+        return Ok(id.clone());
+    }
+    let address = "CASE WHEN kind = 'wa_id' THEN '+' || value ELSE value END";
+    let mut sql = Statement::new("SELECT ");
+    sql.sql(address).sql(
+        " FROM contact_identities WHERE superseded_at IS NULL AND kind IN ('wa_id', 'user_id') AND business_id = ",
+    );
+    sql.bind(tenant.id()).sql(" AND peer_id = ").bind(lookup.resolved.peer_id).sql(" AND ").sql(address).sql(" <> ");
+    let other = sql.bind(lookup.address()).sql(" ORDER BY kind = 'user_id', id DESC LIMIT 1").scalar::<String>(tx)?;
+    Ok(other.unwrap_or_else(|| lookup.resolved.peer_id.to_string()))
+}
+
+/// Sends messages of a peer's open conversations to where it is now, if they went to one of the addresses `former`. Queries: one.
+pub fn move_address(tx: &mut Tx<'_>, tenant: &Tenant, peer: Uuid, former: Vec<String>, now: &Peer) -> Result<()> {
+    let number = now.wa_id.as_ref().map(|number| format!("+{number}"));
+    let Some(address) = number.or_else(|| now.user_id.clone()).or_else(|| now.parent_user_id.clone()) else {
+        return Ok(());
+    };
+    let mut sql = Statement::new("UPDATE conversations c SET version = version + 1, updated_at = now(), address = ");
+    sql.bind(&address).sql(" WHERE status <> 'closed' AND deleted_at IS NULL AND business_id = ").bind(tenant.id());
+    sql.sql(" AND peer_id = ").bind(peer).sql(" AND address = ANY(").bind(former);
+    // Where a conversation with the new address is open, both keep theirs: people decide whether they are one person.
+    sql.sql(") AND NOT EXISTS (SELECT FROM conversations o WHERE o.business_id = c.business_id AND o.channel = c.channel AND o.address = ");
+    sql.bind(address)
+        .sql(" AND o.channel_id = c.channel_id AND o.status <> 'closed' AND o.deleted_at IS NULL)")
+        .run(tx)?;
+    Ok(())
+}
+
+/// The contact of a conversation, unless that is deleted.
+pub fn contact_of(tx: &mut Tx<'_>, tenant: &Tenant, conversation: Uuid) -> Result<Option<Uuid>> {
+    let mut sql = Statement::new(
+        "SELECT k.id FROM conversations c JOIN contacts k ON k.business_id = c.business_id AND k.id = c.contact_id AND k.deleted_at IS NULL \
+         WHERE c.business_id = ",
+    );
+    Ok(sql.bind(tenant.id()).sql(" AND c.id = ").bind(conversation).scalar(tx)?)
+}
+
+/// Ties an open conversation that people began to the peer that it is with, unless the peer has another one on the channel. Queries: one.
+pub fn tie(tx: &mut Tx<'_>, tenant: &Tenant, conversation: Uuid, peer: Uuid) -> Result<()> {
+    let mut sql = Statement::new("UPDATE conversations c SET version = version + 1, updated_at = now(), peer_id = ");
+    sql.bind(peer).sql(" WHERE peer_id IS NULL AND status <> 'closed' AND deleted_at IS NULL AND channel_id IS NOT NULL AND business_id = ");
+    sql.bind(tenant.id()).sql(" AND id = ").bind(conversation);
+    sql.sql(" AND NOT EXISTS (SELECT FROM conversations o WHERE o.business_id = c.business_id AND o.channel_id = c.channel_id AND o.peer_id = ");
+    sql.bind(peer).sql(" AND o.status <> 'closed' AND o.deleted_at IS NULL)").run(tx)?;
+    Ok(())
 }

@@ -102,6 +102,13 @@ pub struct Content {
     pub media_is_pending: bool,
 }
 
+impl Content {
+    /// Whether it is a call, of which several events tell.
+    pub fn is_call(&self) -> bool {
+        self.kind == "system" && self.payload.as_ref().is_some_and(|payload| payload["type"] == "call")
+    }
+}
+
 /// A message that becomes a row.
 #[derive(Clone, Debug, PartialEq)]
 pub struct InboundMessage {
@@ -145,6 +152,8 @@ pub struct Referral {
 pub struct IdentityChange {
     pub previous: Peer,
     pub current: Peer,
+    /// Whether the number became another, which may be unknown: then no former one is theirs any more. Else they keep it.
+    pub is_of_number: bool,
 }
 
 /// A reaction was set, replaced or removed.
@@ -195,10 +204,10 @@ pub struct StatusUpdate {
     pub status: &'static str,
     /// When it was reached, to the second; when it was received if the channel gave no usable time.
     pub occurred_at: DateTime<Utc>,
-    /// In a group the participant.
+    /// In a group the participant, if it speaks of one.
     pub recipient: Peer,
     /// Whether it speaks of one participant of a group, not of the whole message.
-    pub is_of_group: bool,
+    pub is_of_participant: bool,
     /// `code`, `title`, `details`, each possibly null. A second failure may come without.
     pub error: Option<Value>,
     /// As sent: `billable`, `pricing_model`, `category`, `type`.
@@ -248,6 +257,15 @@ pub enum TemplateChange {
     },
 }
 
+/// The channel does not work until people have seen to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChannelFailure {
+    /// `code`, `title`, `details`, each possibly null.
+    pub error: Value,
+    /// To the second; when it was received if the channel gave no usable time.
+    pub occurred_at: DateTime<Utc>,
+}
+
 /// One thing that a channel reported.
 #[derive(Clone, Debug, PartialEq)]
 pub enum InboundUpdate {
@@ -258,6 +276,9 @@ pub enum InboundUpdate {
     Status(Box<StatusUpdate>),
     Template(Box<TemplateUpdate>),
     Preference(Box<MarketingPreference>),
+    Failure(Box<ChannelFailure>),
+    /// A number of the account is rated otherwise now.
+    NumberRated,
     /// Nothing to apply; the reasons are those of the channel's parser.
     Ignored {
         reason: &'static str,

@@ -10,7 +10,7 @@ use super::changes::{self, Target};
 use super::parked::{self, Awaited, Parked};
 use super::peers::PeerContext;
 use super::update::{Direction, InboundUpdate, Peer};
-use super::{peers, statuses};
+use super::{changed_names, peers, statuses};
 use crate::auth::Tenant;
 use crate::base::error::{Error, Result};
 use crate::channels::sending::settle;
@@ -52,7 +52,7 @@ pub fn apply_awaited(tx: &mut Tx<'_>, tenant: &Tenant, target: &Target, awaited:
         return link_reply(tx, tenant, &awaited.payload, target.id);
     }
     let update = webhook_item::read(&awaited.payload, awaited.received_at);
-    let context = PeerContext { tenant, scope: &awaited.scope, at: awaited.received_at };
+    let context = PeerContext::new(tenant, &awaited.scope, awaited.received_at);
     apply_to(tx, tenant, target, &update, &context)
 }
 
@@ -66,7 +66,12 @@ pub fn apply_to(
 ) -> Result<()> {
     match update {
         InboundUpdate::Status(status) => {
+            if status.is_of_participant {
+                // It says nothing of the others.
+                return Ok(());
+            }
             statuses::apply(tx, tenant, target.id, status)?;
+            changed_names::learn(tx, context, target.conversation_id, &status.recipient)?;
             settle::note_failure(tx, tenant, status)
         }
         InboundUpdate::Reaction(reaction) => {
@@ -87,7 +92,11 @@ pub fn apply_to(
         // The file of an old message, which is known by its id.
         InboundUpdate::Message(message) => changes::complete(tx, tenant, target, message),
         // No message is what these wait for.
-        InboundUpdate::Template(_) | InboundUpdate::Preference(_) | InboundUpdate::Ignored { .. } => Ok(()),
+        InboundUpdate::Template(_)
+        | InboundUpdate::Preference(_)
+        | InboundUpdate::Failure(_)
+        | InboundUpdate::NumberRated
+        | InboundUpdate::Ignored { .. } => Ok(()),
     }
 }
 

@@ -15,9 +15,9 @@ use crate::base::mutants::{self, Mutant};
 use crate::channels::channel_queue::ChannelQueue;
 use crate::db::{Statement, Tx};
 
-/// Files by channel; a lease is longer than a file may take.
+/// Files by channel, also of a paused one, which messages still come in by; a lease is longer than a file may take.
 static QUEUE: ChannelQueue =
-    ChannelQueue { table: "media_fetches", open: "true", only_active: true, lease_seconds: 300 };
+    ChannelQueue { table: "media_fetches", open: "true", only_active: false, lease_seconds: 300 };
 /// Pauses between tries are 4^n seconds, up to this n: an hour about.
 const MAX_PAUSE_EXPONENT: u32 = 6;
 /// Tries of a file that the channel says it does not have, a day about: it says the same of one that the access token may not see, and people
@@ -152,11 +152,11 @@ pub fn give_up_expired(tx: &mut Tx<'_>) -> Result<bool> {
     Ok(sql.run(tx)? == MAX_GIVEN_UP as usize)
 }
 
-/// Locks the message before its fetch, as what deletes it does.
+/// Locks the message before its fetch, as what deletes it does. The file of an old message wakes nobody.
 fn lock_message(tx: &mut Tx<'_>, tenant: &Tenant, fetch: &ClaimedFetch) -> Result<()> {
-    let mut sql = Statement::new("SELECT id FROM messages WHERE business_id = ");
-    sql.bind(tenant.id()).sql(" AND id = ").bind(fetch.message_id).sql(" FOR NO KEY UPDATE").run(tx)?;
-    Ok(())
+    let mut sql = Statement::new("SELECT origin = 'history' FROM messages WHERE business_id = ");
+    sql.bind(tenant.id()).sql(" AND id = ").bind(fetch.message_id).sql(" FOR NO KEY UPDATE");
+    if sql.scalar::<bool>(tx)? == Some(true) { tx.set_silent(true) } else { Ok(()) }
 }
 
 /// Ends the fetching. Returns whether this process has it still.

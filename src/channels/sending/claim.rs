@@ -149,9 +149,9 @@ struct Candidate {
 
 /// The states of an attempt that is not over.
 const OPEN: &str = "state IN ('queued', 'sending')";
-/// When the channel `c`, whose limit is `l`, may be given another message: see [`Pace::of_channel`].
-const CHANNEL_FREE_AT: &str =
-    "l.free_at - (greatest(c.messages_per_second / 8, 1) - 1) * interval '1 second' / c.messages_per_second";
+/// How far ahead the limit of the channel `c` may lie: see [`Pace::of_channel`].
+pub const CHANNEL_BURST: &str =
+    "(greatest(c.messages_per_second / 8, 1) - 1) * interval '1 second' / c.messages_per_second";
 
 /// Claims due attempts: of each channel as many as it has free slots and its pace allows. Queries: six, whatever is due.
 pub fn claim(tx: &mut Tx<'_>, free: usize, slots: &Slots) -> Result<Claims> {
@@ -184,12 +184,12 @@ pub fn claim(tx: &mut Tx<'_>, free: usize, slots: &Slots) -> Result<Claims> {
 /// Returns in how many milliseconds the first channel is free that is at its limit and has more to send.
 fn next_in(tx: &mut Tx<'_>) -> Result<Option<i64>> {
     let mut sql = Statement::new("SELECT ceil(extract(epoch FROM min(");
-    sql.sql(CHANNEL_FREE_AT).sql(
+    sql.sql("l.free_at - ").sql(CHANNEL_BURST).sql(
         ") - clock_timestamp()) * 1000)::bigint FROM send_limits l JOIN channels c ON c.business_id = l.business_id AND c.id = l.id \
          WHERE c.state = 'active' AND c.deleted_at IS NULL AND l.free_at > now() AND ",
     );
     // One that is free waits for something else, such as the answer to its last message: looking again at once would be in vain.
-    sql.sql(CHANNEL_FREE_AT).sql(
+    sql.sql("l.free_at - ").sql(CHANNEL_BURST).sql(
         " > now() AND EXISTS (SELECT FROM message_attempts a WHERE a.business_id = l.business_id AND a.channel_id = l.id AND a.",
     );
     Ok(sql.sql(OPEN).sql(" AND a.due_at <= now()) HAVING count(*) > 0").scalar::<i64>(tx)?)
@@ -259,7 +259,10 @@ fn with_ready(sql: &mut Statement, slots: &Slots) {
          AND a.state = 'queued' AND a.",
     );
     sql.sql(OPEN).sql(" AND a.due_at <= now() ORDER BY a.due_at LIMIT 1) d WHERE (l.free_at IS NULL OR ");
-    sql.sql(CHANNEL_FREE_AT).sql(" <= now()) AND coalesce(b.taken, 0) < ").bind(slots.most_each as i64);
+    sql.sql("l.free_at - ")
+        .sql(CHANNEL_BURST)
+        .sql(" <= now()) AND coalesce(b.taken, 0) < ")
+        .bind(slots.most_each as i64);
     sql.sql(" AND coalesce(o.taken, 0) < ").bind(slots.most_owned as i64).sql(")");
 }
 

@@ -25,7 +25,7 @@ pub fn fail_message(tx: &mut Tx<'_>, tenant: &Tenant, message: Uuid, error: &Jso
         status: "failed",
         occurred_at: Utc::now(),
         recipient: Peer::default(),
-        is_of_group: false,
+        is_of_participant: false,
         error: Some(error.clone()),
         pricing: None,
         callback_data: None,

@@ -19,7 +19,7 @@ pub mod loopback;
 mod opt_outs;
 pub mod outbound;
 mod pace;
-mod pause;
+pub mod pause;
 mod record;
 pub mod removal;
 mod retry;

@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::built_in;
 use super::list_client::{self, ListFailure};
+use super::number_quality;
 use super::store::{self, TemplateKey};
 use super::sync::{self, ClaimedSync};
 use crate::auth::Tenant;
@@ -38,7 +39,7 @@ pub struct TemplateReader {
 /// Where the templates of a channel are listed.
 enum TemplateSource {
     BuiltIn,
-    Account { id: String, token: Secret },
+    Account { id: String, token: Secret, number: Option<String> },
 }
 
 impl TemplateReader {
@@ -51,8 +52,8 @@ impl TemplateReader {
     }
 
     async fn read_pages(&self, tenant: &Tenant, claimed: &ClaimedSync) -> Result<Result<(), ListFailure>> {
-        let (account, token) = match self.source(claimed).await? {
-            Ok(TemplateSource::Account { id, token }) => (id, token),
+        let (account, token, number) = match self.source(claimed).await? {
+            Ok(TemplateSource::Account { id, token, number }) => (id, token, number),
             Ok(TemplateSource::BuiltIn) => {
                 self.store(tenant, claimed, Vec::new(), built_in::list(), true).await?;
                 return Ok(Ok(()));
@@ -74,10 +75,26 @@ impl TemplateReader {
             match self.store(tenant, claimed, listed, page.data, after.is_none()).await? {
                 Some(all) if after.is_some() => listed = all,
                 // That was all, or another process has taken over.
-                _ => return Ok(Ok(())),
+                _ => return self.rate(tenant, claimed, number, &token).await.map(Ok),
             }
         }
         Ok(Err(ListFailure::lasting("The list of templates does not end.")))
+    }
+
+    /// Reads and notes the rating of the channel's number. What cannot be read stays as it is until tomorrow.
+    async fn rate(&self, tenant: &Tenant, claimed: &ClaimedSync, number: Option<String>, token: &Secret) -> Result<()> {
+        let Some(number) = number else { return Ok(()) };
+        let (own, channel) = (tenant.clone(), claimed.channel_id);
+        match number_quality::read(&self.graph, &number, token).await {
+            Ok(quality) => {
+                let note = move |tx: &mut Tx<'_>| number_quality::store(tx, &own, channel, quality);
+                self.db.for_tenant(tenant).write("channel_quality", note).await
+            }
+            Err(error) => {
+                tracing::debug!(%channel, %error, "the rating of a number could not be read");
+                Ok(())
+            }
+        }
     }
 
     async fn source(&self, claimed: &ClaimedSync) -> Result<Result<TemplateSource, ListFailure>> {
@@ -89,7 +106,11 @@ impl TemplateReader {
             return Ok(Ok(TemplateSource::BuiltIn));
         }
         Ok(match (&channel.account_id, &channel.access_token) {
-            (Some(id), Some(token)) => Ok(TemplateSource::Account { id: id.clone(), token: token.clone() }),
+            (Some(id), Some(token)) => Ok(TemplateSource::Account {
+                id: id.clone(),
+                token: token.clone(),
+                number: channel.phone_number_id.clone(),
+            }),
             _ => Err(ListFailure::lasting("The channel has no account, or no access token that opens.")),
         })
     }

@@ -13,6 +13,7 @@ pub mod safe_file_name;
 pub mod signature;
 pub mod webhook;
 pub mod webhook_body;
+mod webhook_call;
 pub mod webhook_item;
 mod webhook_members;
 pub mod webhook_peer;

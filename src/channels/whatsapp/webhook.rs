@@ -110,7 +110,7 @@ async fn receive((secrets, receiver): State, request: HttpRequest, body: Bytes) 
         let detail = "`X-Hub-Signature-256` is not the signature of this body with an app secret of its channel.";
         return Err(check::refused(&request, Error::AuthRejected { code: "signature_invalid", detail }));
     };
-    Arc::clone(&receiver).receive(body, signed_by).await?;
+    Arc::clone(&receiver).receive(body, signature, signed_by).await?;
     Ok(HttpResponse::Ok().finish())
 }
 

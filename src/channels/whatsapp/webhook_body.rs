@@ -63,6 +63,7 @@ pub fn items(body: &Value) -> Vec<Item> {
                     rest.extend((!is_known).then(|| change.about_account(value)));
                 }
                 "user_preferences" => rest.extend(change.preferences()),
+                "calls" => messages.extend(change.calls()),
                 _ => rest.push(change.about_account(value)),
             }
         }
@@ -135,6 +136,14 @@ impl<'a> Change<'a> {
         list(self.value, "statuses").iter().map(|item| {
             let peer = identities(item, if is_of_group(item) { PARTICIPANT } else { RECIPIENT });
             self.item(ItemList::Statuses, ItemKind::Status, &peer, None, item)
+        })
+    }
+
+    fn calls(&self) -> impl Iterator<Item = Item> {
+        list(self.value, "calls").iter().map(|item| {
+            let is_own = text(item, "direction").as_deref() == Some("BUSINESS_INITIATED");
+            let peer = identities(item, if is_own { TO } else { FROM });
+            self.item(ItemList::Calls, ItemKind::Message, &peer, None, item)
         })
     }
 
@@ -250,7 +259,7 @@ mod tests {
         assert_eq!(item.account_id.as_deref(), Some("22"));
         assert_eq!(item.occurred_at.map(|at| at.timestamp()), Some(1_795_860_000));
         assert_eq!(item.raw["contact"], Value::Null);
-        assert_eq!(read(&item.raw, DateTime::UNIX_EPOCH), InboundUpdate::Ignored { reason: "unhandled_field" });
+        assert_eq!(read(&item.raw, DateTime::UNIX_EPOCH), InboundUpdate::NumberRated);
     }
 
     #[test]

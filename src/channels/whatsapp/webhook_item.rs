@@ -4,14 +4,15 @@ use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
 use super::content::content;
+use super::error_codes::ErrorPolicy;
 use super::webhook_members::{error, id, object, text, time};
 use super::webhook_peer::{
     FROM, OWN, PARTICIPANT, PREVIOUS, RECIPIENT, TO, contact, direction_in_history, identities, thread_peer,
 };
-use super::{webhook_preference, webhook_template};
+use super::{webhook_call, webhook_preference, webhook_template};
 use crate::channels::inbound::update::{
-    Direction, Edit, IdentityChange, InboundMessage, InboundUpdate, Origin, Peer, Reaction, Referral, Revocation,
-    StatusUpdate,
+    ChannelFailure, Direction, Edit, IdentityChange, InboundMessage, InboundUpdate, Origin, Peer, Reaction, Referral,
+    Revocation, StatusUpdate,
 };
 
 /// Which list of a webhook an item stood in. It decides what the item is, as the items do not say it themselves.
@@ -22,6 +23,7 @@ pub enum ItemList {
     History,
     Statuses,
     UserPreferences,
+    Calls,
     /// No list: the whole value of a change, or errors within it.
     Change,
 }
@@ -35,14 +37,23 @@ impl ItemList {
             ItemList::History => "history",
             ItemList::Statuses => "statuses",
             ItemList::UserPreferences => "user_preferences",
+            ItemList::Calls => "calls",
             ItemList::Change => "change",
         }
     }
 
     fn named(name: &str) -> Option<ItemList> {
-        [Self::Messages, Self::MessageEchoes, Self::History, Self::Statuses, Self::UserPreferences, Self::Change]
-            .into_iter()
-            .find(|list| list.as_str() == name)
+        [
+            Self::Messages,
+            Self::MessageEchoes,
+            Self::History,
+            Self::Statuses,
+            Self::UserPreferences,
+            Self::Calls,
+            Self::Change,
+        ]
+        .into_iter()
+        .find(|list| list.as_str() == name)
     }
 }
 
@@ -84,11 +95,11 @@ impl ItemParts<'_> {
 /// - `no_id`: without an id nothing can be recognised when it comes again.
 /// - `no_peer`: a message that belongs to no thread. An old one passes: it may be the file of a placeholder.
 /// - `no_target`: a reaction, edit or revocation of nothing.
-/// - `no_content`: an edit without its new message.
-/// - `unknown_status`: such as `warning`, `deleted` or `accepted`.
+/// - `no_content`: an edit without its new message, or with one of an unknown kind.
+/// - `unknown_status`: such as `warning`, `deleted` or `accepted`, or of a payment.
 /// - `history_declined`: the business does not share its history; the item has `errors`.
-/// - `reported_errors`: errors of the account's, without a message.
-/// - `unhandled_field`: a field of another subject, such as calls.
+/// - `reported_errors`: errors without a message that do not end what the channel can do.
+/// - `unhandled_field`: a field of another subject, such as the settings of groups.
 /// - `unknown_preference`: of another category than marketing messages, or neither stopped nor resumed.
 pub fn read(raw: &Value, received_at: DateTime<Utc>) -> InboundUpdate {
     let list = raw.get("list").and_then(Value::as_str).and_then(ItemList::named);
@@ -105,13 +116,15 @@ pub fn read(raw: &Value, received_at: DateTime<Utc>) -> InboundUpdate {
             message(raw, item, direction, Origin::History, received_at)
         }
         ItemList::Statuses => status(raw, item, received_at),
+        ItemList::Calls => webhook_call::read(raw, item, received_at).map_or_else(ignored, message_update),
         ItemList::UserPreferences => match webhook_preference::read(raw, item, received_at) {
             Ok(preference) => InboundUpdate::Preference(Box::new(preference)),
             Err(reason) => ignored(reason),
         },
         ItemList::Change => match (raw.get("field").and_then(Value::as_str), item.get("errors")) {
             (Some("history"), Some(_)) => ignored("history_declined"),
-            (Some("" | "messages" | "smb_message_echoes"), Some(_)) => ignored("reported_errors"),
+            (Some("" | "messages" | "smb_message_echoes"), Some(_)) => reported_errors(item, received_at),
+            (Some("phone_number_quality_update"), _) => InboundUpdate::NumberRated,
             (Some(field), _) => match webhook_template::read(field, item, received_at) {
                 Some(update) => InboundUpdate::Template(Box::new(update)),
                 None => ignored("unhandled_field"),
@@ -123,6 +136,21 @@ pub fn read(raw: &Value, received_at: DateTime<Utc>) -> InboundUpdate {
 
 fn ignored(reason: &'static str) -> InboundUpdate {
     InboundUpdate::Ignored { reason }
+}
+
+fn message_update(message: InboundMessage) -> InboundUpdate {
+    InboundUpdate::Message(Box::new(message))
+}
+
+/// Reads errors that no message or status has: those after which nothing goes through the channel.
+fn reported_errors(item: &Value, received_at: DateTime<Utc>) -> InboundUpdate {
+    match error(item).filter(|error| ErrorPolicy::of(&error["code"]) == ErrorPolicy::ChannelPaused) {
+        Some(error) => InboundUpdate::Failure(Box::new(ChannelFailure {
+            error,
+            occurred_at: time(item, "time").unwrap_or(received_at),
+        })),
+        None => ignored("reported_errors"),
+    }
 }
 
 fn message(
@@ -151,6 +179,9 @@ fn message(
             Some((target, edit)) => match object(edit, "message") {
                 Some(message) => {
                     let content = content(message);
+                    if content.kind == "unknown" {
+                        return ignored("no_content");
+                    }
                     let body = content.body.clone();
                     let edit = Edit { external_id, edited_at: at, target, body, content, peer, direction };
                     InboundUpdate::Edit(Box::new(edit))
@@ -179,7 +210,7 @@ fn message(
             if peer.is_anonymous() && group_id.is_none() && origin != Origin::History {
                 return ignored("no_peer");
             }
-            InboundUpdate::Message(Box::new(InboundMessage {
+            message_update(InboundMessage {
                 external_id,
                 sent_at: at,
                 direction,
@@ -191,13 +222,13 @@ fn message(
                 reply_to: object(item, "context").and_then(|context| id(context, "id")),
                 referral: object(item, "referral").and_then(referral),
                 identity_change,
-            }))
+            })
         }
     }
 }
 
 /// Returns the side that is not the business: from the item, else from its entry of `contacts`, else from its thread.
-fn peer(raw: &Value, item: &Value, direction: Direction) -> Peer {
+pub fn peer(raw: &Value, item: &Value, direction: Direction) -> Peer {
     let members = match direction {
         Direction::Inbound => FROM,
         Direction::Outbound => TO,
@@ -271,7 +302,7 @@ fn identity_change(item: &Value) -> Option<IdentityChange> {
         ..Peer::default()
     };
     let says_both = !previous.is_anonymous() && !current.is_anonymous();
-    says_both.then_some(IdentityChange { previous, current })
+    says_both.then_some(IdentityChange { previous, current, is_of_number: kind != "user_changed_user_id" })
 }
 
 fn status(raw: &Value, item: &Value, received_at: DateTime<Utc>) -> InboundUpdate {
@@ -285,17 +316,22 @@ fn status(raw: &Value, item: &Value, received_at: DateTime<Utc>) -> InboundUpdat
         "failed" => "failed",
         _ => return ignored("unknown_status"),
     };
+    // Such as of a payment, which fails without the message that asked for it.
+    if !matches!(text(item, "type").as_deref(), None | Some("message")) {
+        return ignored("unknown_status");
+    }
     let participant = identities(item, PARTICIPANT);
-    let is_of_group = is_of_group(item);
+    // What is sent to a group fails, and is sent, as a whole; it arrives at one participant after another.
+    let is_of_participant = !participant.is_anonymous();
     // A group's `recipient_id` is the group.
-    let recipient = if is_of_group { participant } else { identities(item, RECIPIENT) };
+    let recipient = if is_of_group(item) { participant } else { identities(item, RECIPIENT) };
     let of_contact = object(raw, "contact").map(contact).unwrap_or_default();
     InboundUpdate::Status(Box::new(StatusUpdate {
         target,
         status,
         occurred_at: time(item, "timestamp").unwrap_or(received_at),
         recipient: recipient.or(of_contact),
-        is_of_group,
+        is_of_participant,
         error: error(item),
         pricing: object(item, "pricing").cloned(),
         callback_data: text(item, "biz_opaque_callback_data"),
@@ -354,6 +390,7 @@ mod tests {
     #[test]
     fn read_unusable_items_ignored() {
         let target = json!({"original_message_id": "t"});
+        let of_tomorrow = json!({"original_message_id": "t", "message": {"type": "hologram", "hologram": {}}});
         for (list, item, expected) in [
             (ItemList::Messages, json!("x"), "not_an_item"),
             (ItemList::Messages, json!({"from": "447700900123"}), "no_id"),
@@ -361,6 +398,9 @@ mod tests {
             (ItemList::Messages, json!({"id": "a", "type": "reaction", "reaction": {}}), "no_target"),
             (ItemList::Messages, json!({"id": "a", "type": "revoke"}), "no_target"),
             (ItemList::Messages, json!({"id": "a", "type": "edit", "edit": target}), "no_content"),
+            (ItemList::Messages, json!({"id": "a", "type": "edit", "edit": of_tomorrow}), "no_content"),
+            (ItemList::Calls, json!({"id": "a", "event": "connect"}), "no_peer"),
+            (ItemList::Statuses, json!({"id": "a", "status": "failed", "type": "payment"}), "unknown_status"),
             (ItemList::Statuses, json!({"status": "sent"}), "no_id"),
             (ItemList::Statuses, json!({"id": "a", "status": "warning"}), "unknown_status"),
             (ItemList::Change, json!({"event": "APPROVED"}), "unhandled_field"),
@@ -372,11 +412,18 @@ mod tests {
     }
 
     #[test]
+    fn read_status_of_a_whole_group() {
+        let item = json!({"id": "a", "status": "sent", "recipient_id": "120363000", "recipient_type": "group"});
+        let InboundUpdate::Status(status) = read_item(ItemList::Statuses, item) else { panic!("no status") };
+        assert!(!status.is_of_participant && status.recipient.is_anonymous());
+    }
+
+    #[test]
     fn read_status_of_a_group_names_the_participant() {
         let item = json!({"id": "a", "status": "PLAYED", "recipient_id": "4930231250100",
             "recipient_participant_user_id": "GB.1", "timestamp": "soon"});
         let InboundUpdate::Status(status) = read_item(ItemList::Statuses, item) else { panic!("no status") };
-        assert!(status.is_of_group);
+        assert!(status.is_of_participant);
         assert_eq!((status.status, status.recipient.wa_id), ("read", None));
         assert_eq!(status.recipient.user_id.as_deref(), Some("GB.1"));
         assert_eq!(status.occurred_at, DateTime::UNIX_EPOCH);

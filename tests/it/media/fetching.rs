@@ -8,6 +8,17 @@ use crate::support::graph::Graph;
 use crate::support::until;
 use crate::support::whatsapp::{AT, body, post};
 
+/// Nothing is sent through a paused channel; what customers send through it is kept all the same.
+#[test]
+fn file_of_a_paused_channel_is_fetched() {
+    let files = Files::of("image/jpeg", bytes(10));
+    let graph = files.graph();
+    let (service, channel) = start(&graph, &[]);
+    service.client.patch(&format!("channels/{channel}"), json!({ "state": "paused" })).expect(200);
+    let came = send_in(&service, "wamid.1", "image", json!({ "mime_type": "image/jpeg" }));
+    until_media(&service, &came, "stored");
+}
+
 #[test]
 fn inbound_file_fetched_stored_and_given() {
     // Of three parts, the last one short.
@@ -57,7 +68,11 @@ fn inbound_file_fetched_stored_and_given() {
         "0"
     );
     // Both questions had the token, and the first one the number.
-    let asked: Vec<_> = graph.all_calls().into_iter().filter(|call| !call.path.contains("message_templates")).collect();
+    let asked: Vec<_> = graph
+        .all_calls()
+        .into_iter()
+        .filter(|call| call.path.contains(MEDIA) || call.path.starts_with("/file"))
+        .collect();
     assert!(asked.iter().all(|call| call.headers["authorization"] == "Bearer EAAG-test-token"));
     assert!(asked[0].path.ends_with(&format!("/{MEDIA}?phone_number_id=109900000000001")), "{}", asked[0].path);
 }

@@ -9,6 +9,7 @@ use crate::support::{Client, Service, until};
 
 mod attempts;
 mod drafts;
+mod groups;
 mod loopback;
 mod map_and_cards;
 mod opt_outs;

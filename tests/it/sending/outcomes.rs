@@ -171,6 +171,31 @@ fn lost_answer_is_uncertain_and_settled_by_a_status_or_by_people() {
     assert_eq!((&arrived["error"], &arrived["failed_reason"]), (&Value::Null, &Value::Null));
 }
 
+/// A number that has sent too much is given a rest, and with it all its conversations.
+#[test]
+fn number_over_its_limit_rests() {
+    let graph = Graph::start(|call, before| match call.text() {
+        "too much" => Reply::error(429, 130_429),
+        _ => Reply::Accepted(format!("wamid.{before}")),
+    });
+    let (service, channel) = start(&graph);
+    let api = &service.client;
+    let (one, other) = (begun_by(&service, "447700900123"), begun_by(&service, "447700900124"));
+    let held = say(api, &one, "too much");
+    let rests = format!(
+        "SELECT coalesce(max(free_at) > now() + interval '3 seconds', false)::text FROM send_limits WHERE id = '{channel}'"
+    );
+    // 1 s, then 4, then 16.
+    until("the number rests", || service.database.ask(&rests) == "true");
+    let behind = say(api, &other, "Good morning");
+    service.database.run("UPDATE send_limits SET free_at = now() + interval '1 hour'");
+    std::thread::sleep(std::time::Duration::from_millis(700));
+    assert!(message(api, &behind["id"])["external_id"].is_null(), "it was sent meanwhile");
+    assert_eq!(message(api, &held["id"])["status"], json!("queued"));
+    service.database.run("UPDATE send_limits SET free_at = now()");
+    until("it is accepted", || message(api, &behind["id"])["external_id"].is_string());
+}
+
 /// An error of the channel itself pauses it; its messages wait, and an owner has a task.
 #[test]
 fn channel_that_fails_is_paused_and_its_messages_wait() {

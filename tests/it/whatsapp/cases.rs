@@ -2,12 +2,14 @@
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use super::deliver;
-use crate::support::whatsapp::post;
-use crate::support::{Client, Service, until};
+use crate::support::whatsapp::{APP_SECRET, VERIFY_TOKEN, signature};
+use crate::support::{Client, Program, Service, until};
 
 const OURS: [(&str, &str); 16] = [
     ("o24", "wamid.HRgNbzI0FQIAEhgUTzI0MDAwMDAwMDAwMDAA"),
@@ -287,30 +289,59 @@ fn bodies_in_any_order_end_the_same() {
     }
 }
 
-/// All of them twice, from eight clients at once, to two processes of which each applies what it receives: the same end as one by one.
+/// After how many bodies the process is killed: half of them.
+const KILLED_AFTER: usize = 30;
+
+/// All of them twice, from eight clients at once, to two processes of which one is killed meanwhile (what it has not acknowledged is
+/// delivered again, as WhatsApp does): the same end as one by one.
 #[test]
-fn bodies_twice_at_once_end_the_same() {
+fn bodies_twice_at_once_to_two_processes_end_the_same() {
     let calm = Shops::open(&[]);
     let last = |case: &Case| case.name.starts_with("30") || case.name.starts_with("44");
     let (end, begin): (Vec<Case>, Vec<Case>) = cases().into_iter().partition(last);
     begin.iter().chain(&end).for_each(|case| deliver(&calm.service, &case.body));
 
-    let shops = Shops::open(&["--background-tasks", "on", "--db-connections", "8", "--http-workers", "2"]);
-    let stranger = shops.service.stranger();
+    let shops = Shops::open(&[]);
+    let settings = [
+        ("DATABASE_URL", shops.service.database.url.as_str()),
+        ("RAPPORT_WHATSAPP_APP_SECRET", APP_SECRET),
+        ("RAPPORT_WHATSAPP_VERIFY_TOKEN", VERIFY_TOKEN),
+    ];
+    let (left, doomed) = (Program::serve(&settings), Program::serve(&settings));
+    [&left, &doomed].into_iter().for_each(Program::until_ready);
+    let (safe, risky) = (Client::new(left.address, ""), Client::new(doomed.address, ""));
     let applied = || shops.service.database.ask("SELECT count(*)::text FROM inbound_bodies WHERE state = 'new'") == "0";
+    let (doomed, delivered) = (Mutex::new(Some(doomed)), AtomicUsize::new(0));
     for part in [&begin, &end] {
         std::thread::scope(|scope| {
             for client in 0..8_usize {
-                let stranger = stranger.clone();
+                let (safe, risky, doomed, delivered) = (safe.clone(), risky.clone(), &doomed, &delivered);
                 scope.spawn(move || {
                     let twice = part.iter().chain(part.iter()).enumerate();
-                    twice
-                        .filter(|(place, _)| place % 8 == client)
-                        .for_each(|(_, case)| drop(post(&stranger, &case.body).expect(200)));
+                    for (place, case) in twice.filter(|(place, _)| place % 8 == client) {
+                        if delivered.fetch_add(1, Ordering::Relaxed) == KILLED_AFTER {
+                            // Dropped, it is killed.
+                            drop(doomed.lock().take());
+                        }
+                        let signed = |to: &Client| {
+                            let signature = signature(&case.body, APP_SECRET);
+                            to.request("POST", "/webhooks/whatsapp")
+                                .header("X-Hub-Signature-256", signature)
+                                .body(case.body.clone())
+                        };
+                        let is_taken =
+                            place % 2 == 0 && risky.attempt(signed(&risky)).is_some_and(|answer| answer.status == 200);
+                        if !is_taken {
+                            safe.send(signed(&safe)).expect(200);
+                        }
+                    }
                 });
             }
         });
+        // The leases of the one that died, over.
+        shops.service.database.run("UPDATE inbound_bodies SET due_at = now() WHERE state = 'new'");
         until("all is applied", applied);
     }
+    assert!(doomed.into_inner().is_none(), "it was not killed");
     assert_same(&shops.fingerprint(), &calm.fingerprint(), "at once");
 }

@@ -273,7 +273,16 @@ fn history_is_silent() {
     let api = &service.client;
     connect(api, NUMBER);
     let old = |id: &str, at: i64| json!({ "from": "447700900123", "id": id, "timestamp": at.to_string(), "type": "text", "text": { "body": id }, "history_context": { "status": "READ" } });
-    let thread = json!({ "id": "447700900123", "context": { "wa_id": "447700900123" }, "messages": [old("wamid.h1", AT - 9_000_000), old("wamid.1", AT)] });
+    let change = |id: &str, kind: &str, what: Value| {
+        let mut item = json!({ "from": "447700900123", "id": id, "timestamp": AT.to_string(), "type": kind });
+        item[kind] = what;
+        item
+    };
+    let reaction = change("wamid.h2", "reaction", json!({ "message_id": "wamid.h1", "emoji": "👍" }));
+    let said = json!({ "type": "text", "text": { "body": "edited" } });
+    let edit = change("wamid.h3", "edit", json!({ "original_message_id": "wamid.h1", "message": said }));
+    let messages = json!([old("wamid.h1", AT - 9_000_000), old("wamid.1", AT), reaction, edit]);
+    let thread = json!({ "id": "447700900123", "context": { "wa_id": "447700900123" }, "messages": messages });
     send(&service, &json!({ "history": [{ "metadata": { "phase": 1 }, "threads": [thread] }] }));
     let talk = |api: &Client| api.get("conversations").expect(200).rows()[0].clone();
     let before = talk(api);
@@ -281,9 +290,11 @@ fn history_is_silent() {
         (&before["unread_count"], &before["window_expires_at"], &before["lead_id"]),
         (&json!(0), &Value::Null, &Value::Null)
     );
-    let events = "SELECT count(*)::text FROM (SELECT 1 FROM events WHERE resource IN ('messages', 'conversations', 'contacts')
-        UNION ALL SELECT 1 FROM change_log WHERE changed IN ('messages', 'conversations', 'contacts') AND entry IS NOT NULL) e";
+    let events = "SELECT count(*)::text FROM (SELECT 1 FROM events WHERE resource IN ('messages', 'conversations', 'contacts', 'message-reactions')
+        UNION ALL SELECT 1 FROM change_log WHERE changed IN ('messages', 'conversations', 'contacts', 'message_reactions') AND entry IS NOT NULL) e";
     assert_eq!(service.database.ask(events), "0");
+    let oldest = api.get("messages?external_id=wamid.h1&include=reactions").expect(200).rows()[0].clone();
+    assert_eq!((&oldest["body"], &oldest["reactions"][0]["emoji"]), (&json!("edited"), &json!("👍")));
     send(&service, &text("wamid.1", "447700900123", AT, "wamid.1"));
     let after = talk(api);
     assert_eq!(

@@ -3,7 +3,9 @@
 use crate::support::whatsapp::post;
 use crate::support::{Service, until};
 
+mod calls;
 mod cases;
+mod changed_names;
 mod costs;
 mod identity;
 mod peers;

@@ -258,6 +258,36 @@ fn sync_reads_all_pages_marks_the_missing_and_says_why_it_failed() {
     assert_eq!(names("approved"), ["odd\u{fffd}name"]);
 }
 
+/// WhatsApp's rating of a number is read with its templates, and again when a webhook tells that it has changed.
+#[test]
+fn rating_of_a_number_is_read() {
+    let rating: Arc<Mutex<&str>> = Arc::new(Mutex::new("GREEN"));
+    let rated = rating.clone();
+    let graph = Receiver::start(move |request, _| match request.path.contains("fields=quality_rating") {
+        true => {
+            assert!(request.path.starts_with(&format!("/v24.0/{NUMBER}?")), "{}", request.path);
+            let body = json!({ "quality_rating": *rated.lock(), "id": NUMBER }).to_string();
+            (200, format!("content-length: {}\r\n\r\n{body}", body.len()))
+        }
+        false => page(&["welcome"], None),
+    });
+    let url = format!("http://{}/v24.0", graph.address);
+    let settings = ["--background-tasks", "on", "--sealing-key", KEY, "--whatsapp-api-url", url.as_str()];
+    let service = Service::with(&settings);
+    let api = &service.client;
+    let channel = connect(api, NUMBER);
+    let secret = json!({ "kind": "access_token", "value": "a token of the account" });
+    api.post(&format!("channels/{channel}/secrets"), secret).expect(201);
+    let is_rated = |quality: &str| api.get(&format!("channels/{channel}")).expect(200).json["quality"] == quality;
+    until("the number is rated", || is_rated("green"));
+    *rating.lock() = "RED";
+    let update = json!({ "display_phone_number": "493023125010", "event": "FLAGGED", "current_limit": "TIER_1K" });
+    let changes = json!([{ "field": "phone_number_quality_update", "value": update }]);
+    let entry = json!([{ "id": ACCOUNT, "time": AT, "changes": changes }]);
+    deliver(&service, json!({ "entry": entry }).to_string().as_bytes());
+    until("the number is rated anew", || is_rated("red"));
+}
+
 #[test]
 fn slow_account_holds_up_no_other() {
     let graph = Graph::start(|call, _| {

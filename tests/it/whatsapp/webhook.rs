@@ -115,15 +115,63 @@ fn secret_of_a_channel_signs_for_its_business_only() {
     assert_eq!((send("wamid.4", "our old secret"), send("wamid.5", "their secret")), (401, 401));
     assert_eq!(messages(api), ["wamid.1", "wamid.2", "wamid.3"]);
     // A body that names both numbers: of it, only what is the signer's.
-    let mut both: Value =
-        serde_json::from_slice(&body(NUMBER, &text("wamid.6", "447700900123", AT, "ours"))).expect("JSON");
-    let other: Value =
-        serde_json::from_slice(&body("109900000000002", &text("wamid.7", "447700900123", AT, "theirs"))).expect("JSON");
-    both["entry"].as_array_mut().expect("a list").push(other["entry"][0].clone());
-    let both = both.to_string().into_bytes();
+    let both = body_of_both("wamid.6", "wamid.7");
     assert_eq!(post_signed(&service.stranger(), &both, &signature(&both, "their secret")).status, 200);
     super::until_applied(&service);
     assert_eq!((messages(api).len(), messages(&neighbour)), (3, vec!["wamid.7".to_owned()]));
+}
+
+/// Two businesses of one Meta app have its secret each: of a body that names both numbers each gets its own, also by a replay.
+#[test]
+fn secret_that_businesses_share_signs_for_each() {
+    let service = Service::with(&["--sealing-key", KEY, "--background-tasks", "on"]);
+    let (_, neighbour) = service.neighbour();
+    let connected = [(&service.client, NUMBER), (&neighbour, "109900000000002")].map(|(api, number)| {
+        let channel = connect(api, number);
+        let secret = json!({ "kind": "app_secret", "value": "the secret of one app" });
+        api.post(&format!("channels/{channel}/secrets"), secret).expect(201);
+        channel
+    });
+    let both = body_of_both("wamid.1", "wamid.2");
+    assert_eq!(post_signed(&service.stranger(), &both, &signature(&both, "the secret of one app")).status, 200);
+    until("both are applied", || messages(&service.client) == ["wamid.1"] && messages(&neighbour) == ["wamid.2"]);
+    for (api, channel) in [&service.client, &neighbour].into_iter().zip(connected) {
+        service.database.run("DELETE FROM messages");
+        api.post(&format!("channels/{channel}/inbound-replays"), json!({ "after": "2020-01-01T00:00:00Z" }))
+            .expect(202);
+        until("it is applied again", || messages(api).len() == 1);
+    }
+}
+
+/// A text to each of two numbers in one body.
+fn body_of_both(first: &str, second: &str) -> Vec<u8> {
+    let of = |number: &str, id: &str| -> Value {
+        serde_json::from_slice(&body(number, &text(id, "447700900123", AT, "Hi"))).expect("JSON")
+    };
+    let mut both = of(NUMBER, first);
+    both["entry"].as_array_mut().expect("a list").push(of("109900000000002", second)["entry"][0].clone());
+    both.to_string().into_bytes()
+}
+
+/// What is nobody's yet is kept, also where something else of its body fails and is tried again.
+#[test]
+fn update_for_unknown_number_survives_a_failing_neighbour() {
+    let service = Service::with(&["--background-tasks", "on"]);
+    let api = &service.client;
+    let (_, neighbour) = service.neighbour();
+    connect(&neighbour, "109900000000002");
+    service.database.run(
+        "CREATE SEQUENCE tries;
+         CREATE FUNCTION fail_once() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$ BEGIN IF nextval('tries') = 1 THEN RAISE EXCEPTION 'once'; END IF; RETURN NEW; END $$;
+         CREATE TRIGGER fail_once BEFORE INSERT ON messages FOR EACH ROW EXECUTE FUNCTION fail_once()",
+    );
+    post(&service.stranger(), &body_of_both("wamid.1", "wamid.2")).expect(200);
+    until("the neighbour is applied", || messages(&neighbour) == ["wamid.2"]);
+    until("the rest is unclaimed", || {
+        service.database.ask("SELECT string_agg(state, '') FROM inbound_bodies") == "unclaimed"
+    });
+    connect(api, NUMBER);
+    until("it is applied", || messages(api) == ["wamid.1"]);
 }
 
 /// What came for a number that nobody has connected is applied when a business does.
