@@ -18,4 +18,5 @@ pub mod webhook_item;
 mod webhook_members;
 pub mod webhook_peer;
 mod webhook_preference;
+mod webhook_status;
 mod webhook_template;

@@ -3,11 +3,12 @@
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
-use super::webhook_item::{ItemList, ItemParts, is_of_group};
+use super::webhook_item::{ItemList, ItemParts};
 use super::webhook_members::{id, list, object, text, time};
 use super::webhook_peer::{
     Contacts, FROM, OWN, PARTICIPANT, RECIPIENT, TO, direction_in_history, identities, thread_peer,
 };
+use super::webhook_status::is_of_group;
 use crate::channels::inbound::update::{Direction, Peer};
 
 /// What an item is, as far as its place and `type` say: [`crate::channels::whatsapp::webhook_item::read`] may find it unusable.

@@ -6,13 +6,11 @@ use serde_json::{Value, json};
 use super::content::content;
 use super::error_codes::ErrorPolicy;
 use super::webhook_members::{error, id, object, text, time};
-use super::webhook_peer::{
-    FROM, OWN, PARTICIPANT, PREVIOUS, RECIPIENT, TO, contact, direction_in_history, identities, thread_peer,
-};
-use super::{webhook_call, webhook_preference, webhook_template};
+use super::webhook_peer::{FROM, OWN, PREVIOUS, TO, contact, direction_in_history, identities, thread_peer};
+use super::{webhook_call, webhook_preference, webhook_status, webhook_template};
 use crate::channels::inbound::update::{
     ChannelFailure, Direction, Edit, IdentityChange, InboundMessage, InboundUpdate, Origin, Peer, Reaction, Referral,
-    Revocation, StatusUpdate,
+    Revocation,
 };
 
 /// Which list of a webhook an item stood in. It decides what the item is, as the items do not say it themselves.
@@ -115,7 +113,8 @@ pub fn read(raw: &Value, received_at: DateTime<Utc>) -> InboundUpdate {
             let direction = direction_in_history(item, &peer, display_number.as_deref());
             message(raw, item, direction, Origin::History, received_at)
         }
-        ItemList::Statuses => status(raw, item, received_at),
+        ItemList::Statuses => webhook_status::read(raw, item, received_at)
+            .map_or_else(ignored, |status| InboundUpdate::Status(Box::new(status))),
         ItemList::Calls => webhook_call::read(raw, item, received_at).map_or_else(ignored, message_update),
         ItemList::UserPreferences => match webhook_preference::read(raw, item, received_at) {
             Ok(preference) => InboundUpdate::Preference(Box::new(preference)),
@@ -305,45 +304,6 @@ fn identity_change(item: &Value) -> Option<IdentityChange> {
     says_both.then_some(IdentityChange { previous, current, is_of_number: kind != "user_changed_user_id" })
 }
 
-fn status(raw: &Value, item: &Value, received_at: DateTime<Utc>) -> InboundUpdate {
-    let Some(target) = id(item, "id") else {
-        return ignored("no_id");
-    };
-    let status = match text(item, "status").unwrap_or_default().to_ascii_lowercase().as_str() {
-        "sent" => "sent",
-        "delivered" => "delivered",
-        "read" | "played" => "read",
-        "failed" => "failed",
-        _ => return ignored("unknown_status"),
-    };
-    // Such as of a payment, which fails without the message that asked for it.
-    if !matches!(text(item, "type").as_deref(), None | Some("message")) {
-        return ignored("unknown_status");
-    }
-    let participant = identities(item, PARTICIPANT);
-    // What is sent to a group fails, and is sent, as a whole; it arrives at one participant after another.
-    let is_of_participant = !participant.is_anonymous();
-    // A group's `recipient_id` is the group.
-    let recipient = if is_of_group(item) { participant } else { identities(item, RECIPIENT) };
-    let of_contact = object(raw, "contact").map(contact).unwrap_or_default();
-    InboundUpdate::Status(Box::new(StatusUpdate {
-        target,
-        status,
-        occurred_at: time(item, "timestamp").unwrap_or(received_at),
-        recipient: recipient.or(of_contact),
-        is_of_participant,
-        error: error(item),
-        pricing: object(item, "pricing").cloned(),
-        callback_data: text(item, "biz_opaque_callback_data"),
-    }))
-}
-
-/// Whether a status is of a message to a group: it says so, or names a participant.
-pub fn is_of_group(status: &Value) -> bool {
-    text(status, "recipient_type").is_some_and(|kind| kind.eq_ignore_ascii_case("group"))
-        || !identities(status, PARTICIPANT).is_anonymous()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -409,24 +369,6 @@ mod tests {
             assert_eq!(update, InboundUpdate::Ignored { reason: expected }, "{item}");
         }
         assert_eq!(read(&json!([]), DateTime::UNIX_EPOCH), InboundUpdate::Ignored { reason: "not_an_item" });
-    }
-
-    #[test]
-    fn read_status_of_a_whole_group() {
-        let item = json!({"id": "a", "status": "sent", "recipient_id": "120363000", "recipient_type": "group"});
-        let InboundUpdate::Status(status) = read_item(ItemList::Statuses, item) else { panic!("no status") };
-        assert!(!status.is_of_participant && status.recipient.is_anonymous());
-    }
-
-    #[test]
-    fn read_status_of_a_group_names_the_participant() {
-        let item = json!({"id": "a", "status": "PLAYED", "recipient_id": "4930231250100",
-            "recipient_participant_user_id": "GB.1", "timestamp": "soon"});
-        let InboundUpdate::Status(status) = read_item(ItemList::Statuses, item) else { panic!("no status") };
-        assert!(status.is_of_participant);
-        assert_eq!((status.status, status.recipient.wa_id), ("read", None));
-        assert_eq!(status.recipient.user_id.as_deref(), Some("GB.1"));
-        assert_eq!(status.occurred_at, DateTime::UNIX_EPOCH);
     }
 
     #[test]

@@ -25,7 +25,7 @@ const NUMBER: &str = "109900000000001";
 #[test]
 fn each_mutant_of_sending_is_detected() {
     let finds = [
-        ("answer-lost-resent", "sending::attempts::message_of_a_killed"),
+        ("answer-lost-resent", "sending::outcomes::lost_answer"),
         ("attempt-claim-unchecked", "sending::attempts::outcome_of_a_lost_claim"),
         ("order-forgotten", "sending::attempts::messages_of_a_conversation"),
         ("file-claim-unchecked", "media::fetching::fetch_that_lost_its_claim"),

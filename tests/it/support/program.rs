@@ -65,7 +65,9 @@ impl Program {
     /// Any command of the binary.
     pub fn command(arguments: &[&str], settings: &[(&str, &str)]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_rapport"));
-        command.args(arguments).env_clear().envs(settings.iter().copied()).stdin(Stdio::null());
+        // A deliberate bug is in all processes of its test.
+        let mutant = std::env::var_os("RAPPORT_MUTANT").map(|name| ("RAPPORT_MUTANT", name));
+        command.args(arguments).env_clear().envs(mutant).envs(settings.iter().copied()).stdin(Stdio::null());
         command
     }
 
