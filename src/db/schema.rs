@@ -536,7 +536,6 @@ diesel::table! {
         received_at -> Timestamptz,
         body -> Binary,
         signed_by -> Nullable<Uuid>,
-        also_signed_by -> Array<Uuid>,
         state -> Text,
         claim -> Integer,
         attempts -> Integer,
@@ -546,6 +545,7 @@ diesel::table! {
         error -> Nullable<Text>,
         number_ids -> Array<Text>,
         people -> Array<Text>,
+        also_signed_by -> Array<Uuid>,
     }
 }
 

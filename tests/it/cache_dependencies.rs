@@ -26,9 +26,19 @@ impl Read {
         };
         let answer = api.send(if is_fresh { request.header("Cache-Control", "no-store") } else { request });
         assert!(answer.status < 500, "{}: {}", self.path, answer.text);
+        // That a credential was used is noted once a minute, and no change of it.
+        let text = without_last_used(answer.text);
         // An error has the id of its request.
-        (answer.status, if answer.status == 200 { answer.text } else { String::new() })
+        (answer.status, if answer.status == 200 { text } else { String::new() })
     }
+}
+
+fn without_last_used(text: String) -> String {
+    let mut kept = String::with_capacity(text.len());
+    for part in text.split_inclusive(',') {
+        kept.push_str(if part.starts_with("\"last_used_at\":") { "," } else { part });
+    }
+    kept
 }
 
 /// Reads of a resource, with all relations: lists, by each link, the row, and the row in a batch.
@@ -48,7 +58,9 @@ fn reads(resource: &'static Resource, row: &Value) -> Vec<Read> {
     reads.push(Read { path: format!("{path}/batch/read"), batch, shows: all.clone() });
     for field in links(resource).filter(|field| field.filter) {
         let Some(value) = row[field.name].as_str() else { continue };
-        reads.push(read(format!("{path}?{}={value}&{include}", field.name), &all));
+        // Other relations are those of the list above.
+        let linked = BTreeSet::from([resource.plural, link_target(resource, field).plural]);
+        reads.push(read(format!("{path}?{}={value}&{include}", field.name), &linked));
     }
     reads
 }

@@ -60,6 +60,7 @@ fn diesel_type(sql: &str) -> &'static str {
         "text" => "Text",
         // PostgreSQL cannot enforce that an element is not null; the service never writes one that is.
         "text[]" => "Array<Text>",
+        "uuid[]" => "Array<Uuid>",
         "boolean" => "Bool",
         "smallint" => "SmallInt",
         "integer" => "Integer",

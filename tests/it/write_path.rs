@@ -23,7 +23,7 @@ const OWN_INSERTS: [(&str, &[&str]); 34] = [
     ("template_syncs", &["channels/templates/sync.rs"]),
     ("read_positions", &["channels/inbox/reading.rs"]),
     ("message_attempts", &["channels/sending/attempts.rs"]),
-    ("send_limits", &["channels/sending/claim.rs"]),
+    ("send_limits", &["channels/sending/send_limits.rs"]),
     ("read_receipts", &["channels/receipts/read_receipts.rs"]),
     // A message makes a task or puts off the open one, in one statement; runs of models come with the end of a task.
     ("worker_tasks", &["channels/worker_tasks/reply_tasks.rs"]),

@@ -3,8 +3,6 @@
 //!
 //! Of a conversation only its oldest open attempt is claimed, so its messages are sent in their order.
 
-use std::collections::BTreeMap;
-
 use chrono::{DateTime, Utc};
 use diesel::QueryableByName;
 use diesel::sql_types::{BigInt, Bool, Integer, Jsonb, Nullable, Text, Timestamptz, Uuid as SqlUuid};
@@ -13,6 +11,7 @@ use uuid::Uuid;
 
 use super::outbound::{Outbound, OutboundContent, Recipient};
 use super::pace::Pace;
+use super::send_limits::{self, CHANNEL_BURST};
 use crate::background::Slots;
 use crate::base::error::Result;
 #[cfg(feature = "mutants")]
@@ -149,17 +148,14 @@ struct Candidate {
 
 /// The states of an attempt that is not over.
 const OPEN: &str = "state IN ('queued', 'sending')";
-/// How far ahead the limit of the channel `c` may lie: see [`Pace::of_channel`].
-pub const CHANNEL_BURST: &str =
-    "(greatest(c.messages_per_second / 8, 1) - 1) * interval '1 second' / c.messages_per_second";
-
 /// Claims due attempts: of each channel as many as it has free slots and its pace allows. Queries: six, whatever is due.
 pub fn claim(tx: &mut Tx<'_>, free: usize, slots: &Slots) -> Result<Claims> {
     let candidates = candidates(free, slots).load::<Candidate>(tx)?;
     let Some(now) = candidates.first().map(|candidate| candidate.now) else {
         return Ok(Claims { attempts: Vec::new(), goes_on: false, next_in: next_in(tx)? });
     };
-    let mut free_at = lock_limits(tx, &candidates, now)?;
+    let keys = candidates.iter().flat_map(|one| [one.channel_id, one.conversation_id].map(|id| (one.business_id, id)));
+    let mut free_at = send_limits::lock(tx, keys, now)?;
     let (mut taken, mut postponed) = (Vec::new(), Vec::new());
     for candidate in &candidates {
         let at = |id: Uuid| free_at.get(&(candidate.business_id, id)).copied().unwrap_or(now);
@@ -175,7 +171,7 @@ pub fn claim(tx: &mut Tx<'_>, free: usize, slots: &Slots) -> Result<Claims> {
         free_at.insert((candidate.business_id, candidate.conversation_id), pair);
         taken.push(candidate);
     }
-    store_limits(tx, &free_at)?;
+    send_limits::store(tx, &free_at)?;
     postpone(tx, &postponed)?;
     let attempts = take(tx, &taken)?;
     Ok(Claims { goes_on: !taken.is_empty() || !postponed.is_empty(), attempts, next_in: next_in(tx)? })
@@ -266,47 +262,6 @@ fn with_ready(sql: &mut Statement, slots: &Slots) {
     sql.sql(" AND coalesce(o.taken, 0) < ").bind(slots.most_owned as i64).sql(")");
 }
 
-/// From when on channels and conversations are free, by business and id.
-type FreeAt = BTreeMap<(Uuid, Uuid), DateTime<Utc>>;
-
-/// Locks and returns the limits of the candidates' channels and conversations, in the order of their keys.
-fn lock_limits(tx: &mut Tx<'_>, candidates: &[Candidate], now: DateTime<Utc>) -> Result<FreeAt> {
-    #[derive(QueryableByName)]
-    struct Limit {
-        #[diesel(sql_type = SqlUuid)]
-        business_id: Uuid,
-        #[diesel(sql_type = SqlUuid)]
-        id: Uuid,
-        #[diesel(sql_type = Timestamptz)]
-        free_at: DateTime<Utc>,
-    }
-    let keys: FreeAt = candidates
-        .iter()
-        .flat_map(|candidate| [candidate.channel_id, candidate.conversation_id].map(|id| (candidate.business_id, id)))
-        .map(|key| (key, now))
-        .collect();
-    // The update that changes nothing locks the row, and returns it.
-    let mut sql = Statement::new("INSERT INTO send_limits AS l (business_id, id, free_at) SELECT * FROM unnest(");
-    bind_limits(&mut sql, &keys);
-    sql.sql(") ORDER BY 1, 2 ON CONFLICT (business_id, id) DO UPDATE SET free_at = l.free_at RETURNING business_id, id, free_at");
-    let limits = sql.load::<Limit>(tx)?;
-    Ok(limits.into_iter().map(|limit| ((limit.business_id, limit.id), limit.free_at)).collect())
-}
-
-fn store_limits(tx: &mut Tx<'_>, limits: &FreeAt) -> Result<()> {
-    let mut sql = Statement::new("UPDATE send_limits l SET free_at = n.free_at FROM unnest(");
-    bind_limits(&mut sql, limits);
-    sql.sql(") AS n (business_id, id, free_at) WHERE l.business_id = n.business_id AND l.id = n.id AND l.free_at <> n.free_at");
-    sql.run(tx)?;
-    Ok(())
-}
-
-fn bind_limits(sql: &mut Statement, limits: &FreeAt) {
-    sql.bind(limits.keys().map(|(business, _)| *business).collect::<Vec<_>>()).sql(", ");
-    sql.bind(limits.keys().map(|(_, id)| *id).collect::<Vec<_>>()).sql(", ");
-    sql.bind(limits.values().copied().collect::<Vec<_>>());
-}
-
 /// Has attempts wait for their person's turn.
 fn postpone(tx: &mut Tx<'_>, postponed: &[(&Candidate, DateTime<Utc>)]) -> Result<()> {
     if postponed.is_empty() {
@@ -373,12 +328,4 @@ pub fn claim_unsettled(tx: &mut Tx<'_>) -> Result<Vec<ClaimedAttempt>> {
     );
     sql.number(MAX_SETTLED).sql(" FOR NO KEY UPDATE SKIP LOCKED) RETURNING *) ").append(contents());
     Ok(sql.load(tx)?)
-}
-
-/// Forgets limits that allow everything again. Queries: one.
-pub fn purge_limits(tx: &mut Tx<'_>, most: u32) -> Result<usize> {
-    let mut sql = Statement::new(
-        "DELETE FROM send_limits WHERE (business_id, id) IN (SELECT business_id, id FROM send_limits WHERE free_at < now() ORDER BY free_at LIMIT ",
-    );
-    Ok(sql.number(most).sql(" FOR UPDATE SKIP LOCKED)").run(tx)?)
 }

@@ -23,6 +23,7 @@ pub mod pause;
 mod record;
 pub mod removal;
 mod retry;
+mod send_limits;
 pub mod sender;
 pub mod settle;
 pub mod settlement;

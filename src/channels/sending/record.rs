@@ -2,11 +2,10 @@
 
 use chrono::Utc;
 use serde_json::{Value as Json, json};
-use uuid::Uuid;
 
-use super::claim::{CHANNEL_BURST, ClaimedAttempt};
+use super::claim::ClaimedAttempt;
 use super::outbound::{Refusal, SendOutcome};
-use super::{failures, pause, settle};
+use super::{failures, pause, send_limits, settle};
 use crate::auth::Tenant;
 use crate::base::error::Result;
 #[cfg(feature = "mutants")]
@@ -89,7 +88,7 @@ fn try_again(tx: &mut Tx<'_>, tenant: &Tenant, attempt: &ClaimedAttempt, error: 
     }
     let pause = 4_i64.pow(u32::try_from(attempt.tries).unwrap_or_default().min(MAX_PAUSE_EXPONENT));
     if is_of_number(&error["code"]) {
-        hold_number(tx, tenant, attempt.channel_id, pause)?;
+        send_limits::hold(tx, tenant, attempt.channel_id, pause)?;
     }
     requeue(tx, tenant, attempt, pause, error)
 }
@@ -97,19 +96,6 @@ fn try_again(tx: &mut Tx<'_>, tenant: &Tenant, attempt: &ClaimedAttempt, error: 
 /// Whether the code says that the number, or its account, has sent too much: then its other messages wait, too.
 fn is_of_number(code: &Json) -> bool {
     matches!(code.as_i64(), Some(4 | 80_007 | 130_429))
-}
-
-/// Has all messages of a channel wait for so many seconds. Queries: one.
-fn hold_number(tx: &mut Tx<'_>, tenant: &Tenant, channel: Uuid, seconds: i64) -> Result<()> {
-    let mut sql =
-        Statement::new("INSERT INTO send_limits AS l (business_id, id, free_at) SELECT c.business_id, c.id, now() + ");
-    sql.bind(seconds)
-        .sql(" * interval '1 second' + ")
-        .sql(CHANNEL_BURST)
-        .sql(" FROM channels c WHERE c.business_id = ");
-    sql.bind(tenant.id()).sql(" AND c.id = ").bind(channel);
-    sql.sql(" ON CONFLICT (business_id, id) DO UPDATE SET free_at = greatest(l.free_at, excluded.free_at)").run(tx)?;
-    Ok(())
 }
 
 /// Whether the code says that something went wrong, and not what.

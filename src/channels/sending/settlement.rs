@@ -3,9 +3,10 @@
 
 use std::time::Duration;
 
-use super::claim::{ClaimedAttempt, claim_unsettled, purge_limits};
+use super::claim::{ClaimedAttempt, claim_unsettled};
 use super::outbound::SendOutcome;
 use super::record;
+use super::send_limits;
 use crate::auth::Tenant;
 use crate::background::{BackgroundTask, TaskOutcome};
 use crate::base::error::Result;
@@ -29,7 +30,7 @@ async fn run(db: Db) -> Result<TaskOutcome> {
         let own = tenant.clone();
         db.for_tenant(&tenant).write("sending_settle", move |tx| settle(tx, &own, &attempt)).await?;
     }
-    db.unscoped().write("sending_purge", |tx| purge_limits(tx, MAX_PURGED)).await?;
+    db.unscoped().write("sending_purge", |tx| send_limits::purge(tx, MAX_PURGED)).await?;
     Ok(outcome)
 }
 

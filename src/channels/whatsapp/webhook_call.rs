@@ -4,8 +4,8 @@
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
 
-use super::webhook_item::peer;
 use super::webhook_members::{id, text, time};
+use super::webhook_peer::peer;
 use crate::channels::inbound::update::{Content, Direction, InboundMessage, Origin};
 
 /// Members of a call that are kept. Not its `session`, which is for who takes it.

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::content::content;
 use super::error_codes::ErrorPolicy;
 use super::webhook_members::{error, id, object, text, time};
-use super::webhook_peer::{FROM, OWN, PREVIOUS, TO, contact, direction_in_history, identities, thread_peer};
+use super::webhook_peer::{FROM, OWN, PREVIOUS, direction_in_history, group_id, identities, peer, thread_peer};
 use super::{webhook_call, webhook_preference, webhook_status, webhook_template};
 use crate::channels::inbound::update::{
     ChannelFailure, Direction, Edit, IdentityChange, InboundMessage, InboundUpdate, Origin, Peer, Reaction, Referral,
@@ -224,26 +224,6 @@ fn message(
             })
         }
     }
-}
-
-/// Returns the side that is not the business: from the item, else from its entry of `contacts`, else from its thread.
-pub fn peer(raw: &Value, item: &Value, direction: Direction) -> Peer {
-    let members = match direction {
-        Direction::Inbound => FROM,
-        Direction::Outbound => TO,
-    };
-    let of_contact = object(raw, "contact").map(contact).unwrap_or_default();
-    // In a group, the thread says nothing of an author.
-    let thread = object(raw, "thread").filter(|_| group_id(raw, item).is_none());
-    let of_thread = thread.map(thread_peer).unwrap_or_default();
-    identities(item, members).or(of_contact).or(of_thread)
-}
-
-/// A group is named by `group_id`; in the app's own form (`…@g.us`) also as the recipient or as the thread.
-fn group_id(raw: &Value, item: &Value) -> Option<String> {
-    let is_group = |id: &String| id.ends_with("@g.us");
-    let of_thread = || object(raw, "thread").and_then(|thread| id(thread, "id")).filter(is_group);
-    id(item, "group_id").or_else(|| id(item, "to").filter(is_group)).or_else(of_thread)
 }
 
 /// Translates the state of an old message. Meta names DELIVERED, ERROR, PENDING, PLAYED, READ and SENT, in upper case.

@@ -120,6 +120,26 @@ pub fn thread_peer(thread: &Value) -> Peer {
     of_context.or(of_id)
 }
 
+/// Returns the side that is not the business: from the item, else from its entry of `contacts`, else from its thread.
+pub fn peer(raw: &Value, item: &Value, direction: Direction) -> Peer {
+    let members = match direction {
+        Direction::Inbound => FROM,
+        Direction::Outbound => TO,
+    };
+    let of_contact = object(raw, "contact").map(contact).unwrap_or_default();
+    // In a group, the thread says nothing of an author.
+    let thread = object(raw, "thread").filter(|_| group_id(raw, item).is_none());
+    let of_thread = thread.map(thread_peer).unwrap_or_default();
+    identities(item, members).or(of_contact).or(of_thread)
+}
+
+/// A group is named by `group_id`; in the app's own form (`…@g.us`) also as the recipient or as the thread.
+pub fn group_id(raw: &Value, item: &Value) -> Option<String> {
+    let is_group = |id: &String| id.ends_with("@g.us");
+    let of_thread = || object(raw, "thread").and_then(|thread| id(thread, "id")).filter(is_group);
+    id(item, "group_id").or_else(|| id(item, "to").filter(is_group)).or_else(of_thread)
+}
+
 /// Decides who wrote a message of the history, which has no member for it.
 ///
 /// The business' own number decides first, because Meta's examples leave out `to` in messages of the business; then the
