@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, LazyLock, OnceLock};
 
-use chrono::{DateTime, Datelike, NaiveDate, Utc};
+use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, TimeDelta, Utc};
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::{TimeZone, TimeZoneDatabase};
@@ -138,6 +138,12 @@ impl Zone {
         let time = date.at(i8::try_from(minute / 60).ok()?, (minute % 60) as i8, 0, 0);
         let at = self.0.to_timestamp(time).ok()?;
         DateTime::from_timestamp_micros(at.as_microsecond())
+    }
+
+    /// Returns what clocks there show at an instant; `None` outside of the years -9999 to 9999.
+    pub fn wall(&self, at: DateTime<Utc>) -> Option<NaiveDateTime> {
+        let moment = Timestamp::from_microsecond(at.timestamp_micros()).ok()?;
+        at.naive_utc().checked_add_signed(TimeDelta::seconds(self.0.to_offset(moment).seconds().into()))
     }
 
     /// Returns the last day that has begun at an instant. That is [`Zone::day`], except where clocks are set back over midnight:
