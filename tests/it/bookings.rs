@@ -81,6 +81,36 @@ fn overlapping_booking_409_names_the_conflicting_booking() {
 }
 
 #[test]
+fn end_and_price_follow_from_the_service() {
+    let service = Service::start();
+    let api = &service.client;
+    let cut = json!({ "name": "Cut", "duration_minutes": 45, "price_minor": 3_500, "currency": "CHF" });
+    let (cut, jonas) = (api.make("services", cut), staff(api));
+    let wish =
+        json!({ "service_id": cut, "staff_id": jonas, "customer_name": "Anna", "starts_at": "2027-03-01T10:00:00Z" });
+    let booked = api.create("bookings", wish.clone());
+    let of = |row: &Value| (row["ends_at"].clone(), row["price_minor"].clone(), row["currency"].clone());
+    assert_eq!(of(&booked), (json!("2027-03-01T10:45:00.000000Z"), json!(3_500), json!("CHF")));
+    names_what_is_in_the_way(api.post("bookings", wish.clone()), &booked);
+    // What is given stays.
+    let mut own = wish.clone();
+    own["starts_at"] = json!("2027-03-01T12:00:00Z");
+    own["price_minor"] = json!(0);
+    own["currency"] = json!("EUR");
+    let own = api.create("bookings", own);
+    assert_eq!(of(&own), (json!("2027-03-01T12:45:00.000000Z"), json!(0), json!("EUR")));
+    let batch = json!({ "items": [{ "service_id": cut, "customer_name": "Bo", "starts_at": "2027-03-02T10:00:00Z" }] });
+    let made = api.post("bookings/batch/create", batch).expect(200).json;
+    assert_eq!(made["results"][0]["row"]["ends_at"], json!("2027-03-02T10:45:00.000000Z"), "{made}");
+    // Without a service, nothing says when it ends.
+    let refused =
+        api.post("bookings", json!({ "customer_name": "Cy", "starts_at": "2027-03-03T10:00:00Z" })).expect(422);
+    assert_eq!(refused.faults(), ["/ends_at"]);
+    let nobodys = json!({ "service_id": jonas, "customer_name": "Cy", "starts_at": "2027-03-03T10:00:00Z" });
+    assert_eq!(api.post("bookings", nobodys).expect(422).faults(), ["/service_id"]);
+}
+
+#[test]
 fn concurrent_bookings_of_one_slot_one_wins() {
     let service = Service::with(&["--db-connections", "8"]);
     let api = &service.client;

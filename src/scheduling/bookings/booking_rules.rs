@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::booking_code;
 use super::overlap::Calendar;
+use super::service_terms;
 use super::staff_lock::lock_bookable;
 use super::stored_booking::{StoredBooking, load_for_update};
 use super::time_slot::{BLOCKING_STATUSES, TimeSlot};
@@ -29,6 +30,12 @@ pub fn prepare(change: &mut Changeset, business: &TenantSettings, faults: &mut V
         change.set(bookings::code, booking_code::generate());
         change.set_default(bookings::time_zone, business.time_zone.as_str());
     }
+    if change.creates && change.time(bookings::ends_at).is_none() && change.get(bookings::service_id).is_none() {
+        faults.required(
+            &["ends_at"],
+            "`ends_at` is required for a booking without a `service_id`, whose duration it would follow.",
+        );
+    }
     if let (Some(start), Some(end)) = (change.time(bookings::starts_at), change.time(bookings::ends_at))
         && let Err(detail) = lasts(start, end)
     {
@@ -47,6 +54,7 @@ fn lasts(start: DateTime<Utc>, end: DateTime<Utc>) -> Result<(), &'static str> {
 /// Sets the day, and refuses a time that is taken. Concurrent bookings of one member of staff wait here for each other;
 /// the exclusion constraint covers writes that bypass this. In a batch the first item gets the time.
 pub fn before(tx: &mut Tx<'_>, tenant: &Tenant, drafts: &mut [PendingRow]) -> Result<()> {
+    service_terms::apply(tx, tenant, drafts)?;
     let concerned = |draft: &PendingRow| draft.is_accepted() && concerns_time(&draft.changes);
     let known =
         drafts.iter().filter(|draft| concerned(draft) && !draft.changes.creates).map(|draft| draft.id).collect();

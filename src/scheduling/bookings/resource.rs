@@ -52,9 +52,9 @@ pub static BOOKINGS: Resource = Resource {
             bookings::ends_at,
             FieldType::Time,
             r#""2026-11-20T10:30:00Z""#,
-            "When it is over, itself free again; after the start.",
+            "When it is over, itself free again; after the start. When left out, it follows from the service, as does a price that is left out.",
         )
-        .required(),
+        .not_null(),
         Field::new(
             bookings::time_zone,
             FieldType::Zone,
