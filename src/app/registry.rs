@@ -121,6 +121,8 @@ pub static MODULES: &[ResourceModule] = &[
     ResourceModule::new(&DECISIONS),
     ResourceModule {
         writes: WriteOps { restore: bookings::restore, ..WriteOps::PLAIN },
+        routes: &[bookings::http::routes],
+        describe: &[bookings::http::describe],
         ..ResourceModule::new(&BOOKINGS)
     },
     ResourceModule::new(&SERVICES),

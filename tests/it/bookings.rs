@@ -111,6 +111,55 @@ fn end_and_price_follow_from_the_service() {
 }
 
 #[test]
+fn booking_is_confirmed_moved_cancelled_and_ended() {
+    let service = Service::start();
+    let api = &service.client;
+    let (jonas, mia) = (staff(api), staff(api));
+    let mut wish = booking(&jonas, "10:00", "11:00");
+    wish["status"] = json!("pending");
+    let made = api.create("bookings", wish);
+    let path = format!("bookings/{}", made["id"].as_str().unwrap());
+    let act = |verb: &str, body: Value| api.post(&format!("{path}/{verb}"), body);
+    let status = |verb: &str| act(verb, json!({})).expect(200).json["status"].as_str().unwrap().to_owned();
+    assert_eq!((status("confirmation"), status("confirmation")), ("confirmed".to_owned(), "confirmed".to_owned()));
+    assert_eq!(api.get(&path).expect(200).json["version"], json!(2), "what is so already changes nothing");
+    // It is moved with its length and code; where that fails, it stays.
+    let other = api.create("bookings", booking(&jonas, "14:00", "15:00"));
+    names_what_is_in_the_way(act("reschedule", json!({ "starts_at": "2027-03-01T14:30:00Z" })), &other);
+    assert_eq!(api.get(&path).expect(200).json["starts_at"], made["starts_at"]);
+    let moved = act("reschedule", json!({ "starts_at": "2027-03-01T15:00:00Z" })).expect(200).json;
+    assert_eq!(
+        (&moved["starts_at"], &moved["ends_at"], &moved["code"]),
+        (&json!("2027-03-01T15:00:00.000000Z"), &json!("2027-03-01T16:00:00.000000Z"), &made["code"])
+    );
+    let moved = act("reschedule", json!({ "starts_at": "2027-03-01T14:30:00Z", "staff_id": mia })).expect(200).json;
+    assert_eq!(moved["staff_id"], json!(mia));
+    assert_eq!(act("reschedule", json!({ "starts_at": "soon", "to": 1 })).expect(422).faults(), ["/starts_at", "/to"]);
+    let stale = api.request("POST", &format!("{path}/cancellation"));
+    api.send(stale.header("If-Match", "\"1\"").json(&json!({}))).expect(412);
+    // It cannot have taken place before it has begun.
+    assert_eq!(act("completion", json!({})).expect(409).code(), "too_early");
+    assert_eq!((status("cancellation"), status("cancellation")), ("cancelled".to_owned(), "cancelled".to_owned()));
+    api.create("bookings", booking(&mia, "14:30", "15:30"));
+    for verb in ["confirmation", "completion", "no-show"] {
+        assert_eq!(act(verb, json!({})).expect(409).code(), "booking_over", "{verb}");
+    }
+    assert_eq!(act("reschedule", json!({ "starts_at": "2027-03-01T17:00:00Z" })).expect(409).code(), "booking_over");
+    let changes = api.get(&format!("{path}/history")).expect(200);
+    assert!(changes.rows().len() >= 5, "{}", changes.text);
+
+    let past = json!({ "customer_name": "Bo", "starts_at": "2026-03-01T10:00:00Z", "ends_at": "2026-03-01T11:00:00Z" });
+    let past = api.make("bookings", past);
+    for (verb, status) in [("no-show", "no_show"), ("completion", "completed"), ("completion", "completed")] {
+        assert_eq!(api.post(&format!("bookings/{past}/{verb}"), json!({})).expect(200).json["status"], json!(status));
+    }
+    assert_eq!(api.post(&format!("bookings/{past}/cancellation"), json!({})).expect(409).code(), "booking_over");
+    let (_, neighbour) = service.neighbour();
+    neighbour.post(&format!("{path}/cancellation"), json!({})).expect(404);
+    service.client_as(rapport::auth::Role::Viewer).post(&format!("{path}/cancellation"), json!({})).expect(403);
+}
+
+#[test]
 fn concurrent_bookings_of_one_slot_one_wins() {
     let service = Service::with(&["--db-connections", "8"]);
     let api = &service.client;

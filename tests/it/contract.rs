@@ -131,7 +131,10 @@ impl Operation {
             name if name.ends_with("/inbound-replays") => json!({ "after": "2026-11-20T09:30:00Z" }),
             name if name.ends_with("/task-claims") => json!({ "kinds": ["reply"] }),
             name if name.ends_with("/failure") => json!({ "token": self.victim, "error": "It failed." }),
-            name if name.ends_with("/renewal") || name.ends_with("/completion") => json!({ "token": self.victim }),
+            name if name.ends_with("/renewal") || name.ends_with("-tasks/{id}/completion") => {
+                json!({ "token": self.victim })
+            }
+            name if name.ends_with("/reschedule") => json!({ "starts_at": "2027-03-01T10:00:00Z" }),
             name if name.ends_with("/replays") => json!({ "after": 0 }),
             name if name.ends_with("/password-changes") => {
                 json!({ "current_password": PASSWORD, "new_password": "another long password" })

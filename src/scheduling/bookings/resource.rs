@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::booking_rules;
 use crate::crm::reminders::Reminder;
 use crate::db::schema::bookings;
-use crate::resource::{Field, FieldType, Hooks, Relation, Resource, Sort};
+use crate::resource::{Field, FieldType, Hooks, Relation, Resource, Sort, row_type};
 
 const STATUSES: &[&str] = &["held", "pending", "confirmed", "completed", "cancelled", "no_show"];
 
@@ -98,6 +98,8 @@ pub static BOOKINGS: Resource = Resource {
     cache_ttl: Duration::from_secs(300),
     ..Resource::BASE
 };
+
+row_type!(BookingRow of BOOKINGS);
 
 /// Reminds of bookings that are about to begin. The time before is the same for all businesses.
 pub static REMINDER: Reminder = Reminder {
