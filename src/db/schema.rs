@@ -937,6 +937,16 @@ diesel::table! {
         updated_at -> Timestamptz,
         deleted_at -> Nullable<Timestamptz>,
         external_id -> Nullable<Text>,
+        buffer_before_minutes -> Integer,
+        buffer_after_minutes -> Integer,
+        slot_interval_minutes -> Integer,
+        min_notice_minutes -> Integer,
+        horizon_days -> Integer,
+        capacity -> Integer,
+        max_per_day -> Nullable<Integer>,
+        cancel_until_minutes -> Nullable<Integer>,
+        reschedule_until_minutes -> Nullable<Integer>,
+        requires_confirmation -> Bool,
     }
 }
 
@@ -969,6 +979,8 @@ diesel::table! {
         updated_at -> Timestamptz,
         deleted_at -> Nullable<Timestamptz>,
         external_id -> Nullable<Text>,
+        priority -> Integer,
+        max_per_day -> Nullable<Integer>,
     }
 }
 

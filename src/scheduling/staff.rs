@@ -1,5 +1,6 @@
 //! Staff: the people who can be booked. Not all of them sign in.
 
+use super::services::MAX_PER_DAY;
 use crate::auth::Area;
 use crate::db::schema::staff;
 use crate::resource::{Field, FieldType, Hooks, Relation, Resource, Sort};
@@ -25,6 +26,22 @@ pub static STAFF: Resource = Resource {
         )
         .not_null(),
         Field::new(staff::active, FieldType::Bool, "true", "Whether they can be booked now.").default("true").filter(),
+        Field::int(
+            staff::priority,
+            0,
+            1_000,
+            "50",
+            "Who is chosen first where a customer takes anybody, among those with equally many bookings on that day: the \
+             smallest number.",
+        )
+        .default("50"),
+        Field::int(
+            staff::max_per_day,
+            1,
+            MAX_PER_DAY,
+            "8",
+            "How many bookings they take on one day of their own time zone, of all services; null: any number.",
+        ),
         Field::external_id(staff::external_id),
         Field::metadata(staff::metadata),
         Field::version(staff::version),
