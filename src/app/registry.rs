@@ -48,6 +48,7 @@ use crate::resource::{self, Resource, ResourceModule, WriteOps};
 use crate::scheduling::bookings::{self, BOOKINGS};
 use crate::scheduling::services::SERVICES;
 use crate::scheduling::staff::STAFF;
+use crate::scheduling::staff_services::{self, STAFF_SERVICES};
 
 /// Every resource with its behaviour, in the order of the OpenAPI document, which is also that of locks: a transaction
 /// that locks rows of several resources takes them in this order.
@@ -126,7 +127,12 @@ pub static MODULES: &[ResourceModule] = &[
         ..ResourceModule::new(&BOOKINGS)
     },
     ResourceModule::new(&SERVICES),
-    ResourceModule::new(&STAFF),
+    ResourceModule {
+        routes: &[staff_services::http::routes],
+        describe: &[staff_services::http::describe],
+        ..ResourceModule::new(&STAFF)
+    },
+    ResourceModule::new(&STAFF_SERVICES),
     ResourceModule { routes: &[analytics::of_campaigns], ..ResourceModule::new(&CAMPAIGNS) },
     ResourceModule::new(&TASKS),
     ResourceModule::new(&NOTES),

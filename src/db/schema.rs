@@ -985,6 +985,21 @@ diesel::table! {
 }
 
 diesel::table! {
+    staff_services (business_id, id) {
+        business_id -> Uuid,
+        id -> Uuid,
+        staff_id -> Uuid,
+        service_id -> Uuid,
+        duration_minutes -> Nullable<Integer>,
+        price_minor -> Nullable<BigInt>,
+        currency -> Nullable<Text>,
+        version -> BigInt,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
     tasks (business_id, id) {
         business_id -> Uuid,
         id -> Uuid,

@@ -1,6 +1,8 @@
 //! Services (`services.rs`), staff (`staff.rs`), when they can be booked (`availability/`) and their bookings (`bookings/`).
+//! Services (`services.rs`), staff (`staff.rs`), who performs what (`staff_services/`), and bookings (`bookings/`).
 
 pub mod availability;
 pub mod bookings;
 pub mod services;
 pub mod staff;
+pub mod staff_services;

@@ -38,7 +38,7 @@ enum Needs {
 }
 
 /// Operations that not every resource has.
-const OTHERS: [(&str, Needs); 54] = [
+const OTHERS: [(&str, Needs); 55] = [
     ("POST /api/v1/conversations/{id}/messages", Needs::Permission(Area::Crm, Action::Write)),
     ("POST /api/v1/messages/{id}/approval", Needs::Permission(Area::Crm, Action::Write)),
     ("POST /api/v1/messages/{id}/retry", Needs::Permission(Area::Crm, Action::Write)),
@@ -47,6 +47,7 @@ const OTHERS: [(&str, Needs); 54] = [
     ("DELETE /api/v1/conversations/{id}/snooze", Needs::Permission(Area::Crm, Action::Write)),
     ("DELETE /api/v1/conversations/{id}/closure", Needs::Permission(Area::Crm, Action::Write)),
     ("DELETE /api/v1/conversations/{id}/labels/{label}", Needs::Permission(Area::Crm, Action::Write)),
+    ("DELETE /api/v1/staff/{id}/services/{service}", Needs::Permission(Area::Business, Action::Write)),
     ("POST /api/v1/task-claims", Needs::Permission(Area::Workers, Action::Write)),
     ("POST /api/v1/worker-tasks/{id}/renewal", Needs::Permission(Area::Workers, Action::Write)),
     ("POST /api/v1/worker-tasks/{id}/completion", Needs::Permission(Area::Workers, Action::Write)),
@@ -124,6 +125,7 @@ impl Operation {
             name if name.ends_with("/batch/update") => json!({ "items": [{ "id": self.victim, "metadata": {} }] }),
             name if name.ends_with("/secrets") => json!({ "kind": "app_secret", "value": "12345678" }),
             name if name.ends_with("/conversations/{id}/messages") => json!({ "body": "Hi" }),
+            "POST /api/v1/staff/{id}/services" => json!({ "service_id": self.victim }),
             "PUT /api/v1/conversations/{id}/assignment" => json!({ "assignee_id": self.victim }),
             name if name.starts_with("PUT ") && name.ends_with("/snooze") => {
                 json!({ "until": (chrono::Utc::now() + chrono::TimeDelta::hours(1)).to_rfc3339() })

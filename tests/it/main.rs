@@ -63,6 +63,7 @@ mod query_plans;
 mod resources;
 #[cfg(feature = "mutants")]
 mod row_level_security;
+mod schedules;
 mod schema;
 mod secrets;
 mod seed;

@@ -79,6 +79,8 @@ fn fill(database: &Database) {
                  -- of which a conversation has one for each label or member
                  WHEN a.attname = 'conversation_id' AND '{table}' IN ('conversation_labels', 'read_positions')
                      THEN '(SELECT c.id FROM conversations c WHERE c.business_id = t.business_id AND c.id <> t.conversation_id ORDER BY c.id DESC OFFSET n - 1 LIMIT 1)'
+                 WHEN a.attname = 'service_id' AND '{table}' = 'staff_services'
+                     THEN '(SELECT s.id FROM services s WHERE s.business_id = t.business_id AND s.id <> t.service_id ORDER BY s.id DESC OFFSET n - 1 LIMIT 1)'
                  WHEN a.atttypid = 'timestamptz'::regtype THEN 't.' || a.attname || ' + n * interval ''1 day'''
                  WHEN a.attname NOT IN ('business_id', 'channel', 'kind', 'scope', 'market', 'category') AND a.atttypid <> 'uuid'::regtype AND EXISTS (SELECT FROM pg_index i
                      WHERE i.indrelid = a.attrelid AND i.indisunique

@@ -129,6 +129,10 @@ INSERT INTO staff (business_id, id, user_id, name, active, external_id, metadata
 SELECT pg_temp.business_id(i), pg_temp.row_id(10, i), CASE WHEN i % 2 = 0 THEN pg_temp.other(1, i, 50) END, pg_temp.word(i / 3) || ' ' || i, i % 10 > 0, CASE WHEN i % 3 = 0 THEN 'ext-' || i END, pg_temp.metadata(i), pg_temp.born(i, 10000), pg_temp.gone(i)
 FROM generate_series(0, 9999) AS i
 
+-- table: staff_services
+INSERT INTO staff_services (business_id, id, staff_id, service_id, duration_minutes, created_at)
+SELECT pg_temp.business_id(i), pg_temp.row_id(46, i), pg_temp.row_id(10, i), pg_temp.other(9, i, 500), 15 + i % 60, pg_temp.born(i, 10000) FROM generate_series(0, 9999) AS i
+
 -- table: bookings
 INSERT INTO bookings (business_id, id, code, service_id, staff_id, contact_id, lead_id, customer_name, customer_phone, starts_at, ends_at, time_zone, day, status, external_id, metadata, created_at, updated_at, deleted_at)
 SELECT pg_temp.business_id(i), pg_temp.row_id(11, i), lpad(to_hex(i), 8, '0'), pg_temp.other(9, i, 500), pg_temp.row_id(10, i % 10000), pg_temp.other(5, i, 3000),

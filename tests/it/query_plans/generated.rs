@@ -8,7 +8,7 @@ use rapport::resource::{Cardinality, Field, FieldType, Resource};
 const ROWS: u32 = 10_000;
 
 /// The numbers that begin the ids of tables which `data.sql` fills or refers to, and how many times twenty rows they have.
-const NUMBERS: [(&str, u32, u32); 25] = [
+const NUMBERS: [(&str, u32, u32); 26] = [
     ("labels", 26, 500),
     ("conversation_labels", 27, 500),
     ("read_positions", 28, 500),
@@ -21,6 +21,7 @@ const NUMBERS: [(&str, u32, u32); 25] = [
     ("conversations", 8, 1000),
     ("services", 9, 500),
     ("staff", 10, 500),
+    ("staff_services", 46, 500),
     ("bookings", 11, 5000),
     ("tasks", 12, 2500),
     ("notes", 13, 500),

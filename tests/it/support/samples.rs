@@ -154,6 +154,10 @@ impl Samples {
         let number = self.number;
         let example: Value = serde_json::from_str(field.example).expect("an example is JSON");
         match field.field_type {
+            // Once for each member of staff.
+            FieldType::Uuid if resource.plural == "staff-services" && field.name == "service_id" => {
+                json!(self.id(link_target(resource, field)))
+            }
             FieldType::Uuid => json!(self.some(link_target(resource, field))),
             FieldType::Email => json!(format!("sample{number}@{}.example", self.people)),
             FieldType::Phone => json!(format!("+1955371{number:04}")),

@@ -1,0 +1,2 @@
+DROP TABLE staff_services;
+DROP FUNCTION rapport_log_staff_services();
