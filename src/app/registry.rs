@@ -46,6 +46,7 @@ use crate::integrations::webhooks::{self, WEBHOOKS};
 use crate::resource::audit_log::AUDIT_LOG;
 use crate::resource::{self, Resource, ResourceModule, WriteOps};
 use crate::scheduling::bookings::{self, BOOKINGS};
+use crate::scheduling::schedules;
 use crate::scheduling::services::SERVICES;
 use crate::scheduling::staff::STAFF;
 use crate::scheduling::staff_services::{self, STAFF_SERVICES};
@@ -128,8 +129,8 @@ pub static MODULES: &[ResourceModule] = &[
     },
     ResourceModule::new(&SERVICES),
     ResourceModule {
-        routes: &[staff_services::http::routes],
-        describe: &[staff_services::http::describe],
+        routes: &[staff_services::http::routes, schedules::http::routes],
+        describe: &[staff_services::http::describe, schedules::http::describe],
         ..ResourceModule::new(&STAFF)
     },
     ResourceModule::new(&STAFF_SERVICES),

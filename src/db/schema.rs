@@ -906,6 +906,18 @@ diesel::table! {
 }
 
 diesel::table! {
+    schedule_hours (business_id, id) {
+        business_id -> Uuid,
+        id -> Uuid,
+        staff_id -> Uuid,
+        weekday -> SmallInt,
+        kind -> Text,
+        starts_minute -> Integer,
+        ends_minute -> Integer,
+    }
+}
+
+diesel::table! {
     send_limits (business_id, id) {
         business_id -> Uuid,
         id -> Uuid,
@@ -981,6 +993,7 @@ diesel::table! {
         external_id -> Nullable<Text>,
         priority -> Integer,
         max_per_day -> Nullable<Integer>,
+        schedule_set_at -> Nullable<Timestamptz>,
     }
 }
 

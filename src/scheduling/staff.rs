@@ -42,6 +42,7 @@ pub static STAFF: Resource = Resource {
             "8",
             "How many bookings they take on one day of their own time zone, of all services; null: any number.",
         ),
+        Field::time(staff::schedule_set_at, "When their weekly hours were last set; null: never.").read_only(),
         Field::external_id(staff::external_id),
         Field::metadata(staff::metadata),
         Field::version(staff::version),

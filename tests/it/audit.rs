@@ -301,6 +301,7 @@ fn audit_entries_of_updates_equal_differences_of_row_json() {
                 "ai_runs",
                 "read_positions",
                 "conversation_labels",
+                "schedule_hours",
             ];
             !unlogged.contains(&table.as_str())
         })

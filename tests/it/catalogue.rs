@@ -591,6 +591,9 @@ fn tenant_role_limited_to_granted_statements_and_own_tenant() {
     for client in [&service.client, &neighbour] {
         let once = client.request("POST", "campaigns").header("Idempotency-Key", "once");
         client.send(once.json(&serde_json::json!({ "name": "Once" }))).expect(201);
+        let member = client.get("staff").expect(200).rows()[0]["id"].as_str().expect("an id").to_owned();
+        let hours = serde_json::json!({ "weekday": "monday", "start": "09:00", "end": "17:00" });
+        client.put(&format!("staff/{member}/schedule"), serde_json::json!({ "weekly": [hours] })).expect(200);
     }
     // What only triggers and nights write.
     service.database.run(

@@ -126,6 +126,7 @@ impl Operation {
             name if name.ends_with("/secrets") => json!({ "kind": "app_secret", "value": "12345678" }),
             name if name.ends_with("/conversations/{id}/messages") => json!({ "body": "Hi" }),
             "POST /api/v1/staff/{id}/services" => json!({ "service_id": self.victim }),
+            "PUT /api/v1/staff/{id}/schedule" => json!({ "weekly": [] }),
             "PUT /api/v1/conversations/{id}/assignment" => json!({ "assignee_id": self.victim }),
             name if name.starts_with("PUT ") && name.ends_with("/snooze") => {
                 json!({ "until": (chrono::Utc::now() + chrono::TimeDelta::hours(1)).to_rfc3339() })

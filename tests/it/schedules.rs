@@ -108,3 +108,126 @@ fn services_of_staff_are_added_once_and_removed() {
     server.client_as(Role::Manager).delete(&format!("{path}/{color}")).expect(204);
     assert!(of(&include).is_empty());
 }
+
+#[test]
+fn weekly_hours_are_replaced_as_a_whole() {
+    let server = Service::start();
+    let api = &server.client;
+    let bo = api.make("staff", json!({ "name": "Bo", "time_zone": "America/Vancouver" }));
+    let path = format!("staff/{bo}/schedule");
+    let shown = || {
+        let reads = [(); 2].map(|()| api.get(&path).expect(200));
+        assert_eq!((reads[1].queries(), reads[0].header("etag")), (0, reads[1].header("etag")));
+        reads[1].json.clone()
+    };
+    assert_eq!(shown(), json!({ "weekly": [], "time_zone": "America/Vancouver" }));
+    assert_eq!(api.get(&format!("staff/{bo}")).expect(200).json["schedule_set_at"], Value::Null);
+
+    // Exactly as scripts send it.
+    let put =
+        api.put(&path, json!({ "weekly": [{ "weekday": "monday", "start": "09:00", "end": "17:00" }] })).expect(200);
+    let monday = json!([{ "weekday": "monday", "start": "09:00", "end": "17:00", "breaks": [] }]);
+    assert_eq!(put.json, json!({ "weekly": monday, "time_zone": "America/Vancouver" }));
+    assert_eq!(shown(), put.json);
+    let member = api.get(&format!("staff/{bo}")).expect(200);
+    assert_eq!((&member.json["version"], member.json["schedule_set_at"].is_string()), (&json!(2), true));
+    let entry = api.get(&format!("staff/{bo}/history")).expect(200).rows()[0].clone();
+    assert_eq!(
+        (&entry["action"], entry["changes"].as_object().map(|all| all.keys().cloned().collect::<Vec<_>>())),
+        (&json!("updated"), Some(vec!["schedule_set_at".to_owned()]))
+    );
+
+    // In order, past midnight, with breaks; and back as it was read, which changes nothing.
+    let week = json!({ "weekly": [
+        { "weekday": "sunday", "start": "22:00", "end": "30:00", "breaks": [{ "start": "25:00", "end": "25:30" }, { "start": "23:00", "end": "00:00" }] },
+        { "weekday": "monday", "start": "13:00", "end": "00:00" },
+        { "weekday": "monday", "start": "09:00", "end": "13:00", "breaks": [{ "start": "12:00", "end": "12:30" }] },
+    ] });
+    let replaced = api.put(&path, week).expect(200);
+    let expected = json!([
+        { "weekday": "monday", "start": "09:00", "end": "13:00", "breaks": [{ "start": "12:00", "end": "12:30" }] },
+        { "weekday": "monday", "start": "13:00", "end": "24:00", "breaks": [] },
+        { "weekday": "sunday", "start": "22:00", "end": "30:00", "breaks": [{ "start": "23:00", "end": "24:00" }, { "start": "25:00", "end": "25:30" }] },
+    ]);
+    assert_eq!((&replaced.json["weekly"], shown()), (&expected, replaced.json.clone()));
+    let again = api.put(&path, replaced.json.clone()).expect(200);
+    assert_eq!((again.header("etag"), &again.json), (replaced.header("etag"), &replaced.json));
+    api.patch(&format!("staff/{bo}"), json!({ "time_zone": "Europe/Berlin" })).expect(200);
+    assert_eq!(shown()["time_zone"], "Europe/Berlin");
+    assert_eq!(api.put(&path, replaced.json).expect(422).faults(), ["/time_zone"]);
+
+    // At the version that was read: the schedule's, or the member's.
+    let at = |etag: &str, weekly: Value| {
+        api.send(api.request("PUT", &path).header("If-Match", etag).json(&json!({ "weekly": weekly })))
+    };
+    at("\"1\"", json!([])).expect(412);
+    assert_eq!(shown()["weekly"], expected);
+    let emptied = at(api.get(&format!("staff/{bo}")).expect(200).header("etag"), json!([])).expect(200);
+    assert_eq!(shown()["weekly"], json!([]));
+    assert!(api.get(&format!("staff/{bo}")).expect(200).json["schedule_set_at"].is_string(), "no hours are a schedule");
+    at(emptied.header("etag"), monday).expect(200);
+}
+
+#[test]
+fn wrong_weekly_hours_are_refused_with_every_error() {
+    let server = Service::start();
+    let api = &server.client;
+    let (_, neighbour) = server.neighbour();
+    let bo = staff(api, "Bo");
+    let path = format!("staff/{bo}/schedule");
+    let entry = |weekday: &str, start: &str, end: &str| json!({ "weekday": weekday, "start": start, "end": end });
+    let refused = api
+        .put(
+            &path,
+            json!({ "weekly": [
+                entry("funday", "9am", "25:60"),
+                entry("friday", "22:00", "02:00"),
+                entry("monday", "09:00", "12:00"),
+                entry("monday", "11:00", "13:00"),
+                { "weekday": "tuesday", "start": "09:00", "end": "17:00", "breaks": [{ "start": "17:00", "end": "18:00" }, { "start": "12:00" }] },
+                entry("sunday", "24:00", "48:01"),
+            ], "hours": [] }),
+        )
+        .expect(422);
+    let mut faults = refused.faults();
+    faults.sort_unstable();
+    assert_eq!(
+        faults,
+        [
+            "/hours",
+            "/weekly/0/end",
+            "/weekly/0/start",
+            "/weekly/0/weekday",
+            "/weekly/1/end",
+            "/weekly/3",
+            "/weekly/4/breaks/0",
+            "/weekly/4/breaks/1/end",
+            "/weekly/5/end",
+            "/weekly/5/start"
+        ]
+    );
+    assert!(refused.text.contains("26:00"), "the form past midnight: {}", refused.text);
+    let many: Vec<Value> = (0..51).map(|_| entry("monday", "09:00", "17:00")).collect();
+    assert_eq!(api.put(&path, json!({ "weekly": many })).expect(422).faults(), ["/weekly"]);
+    for body in [json!({}), json!({ "weekly": null }), json!({ "weekly": {} }), json!({ "weekly": "always" })] {
+        assert_eq!(api.put(&path, body).expect(422).faults(), ["/weekly"]);
+    }
+    api.put(&path, json!([])).expect(400);
+    api.put(&format!("{path}?dry_run=true"), json!({ "weekly": [] })).expect(400);
+
+    let empty = json!({ "weekly": [] });
+    let hours = json!({ "weekly": [entry("monday", "00:00", "48:00")] });
+    for (role, status) in [(Role::Viewer, 403), (Role::Agent, 403), (Role::Manager, 200)] {
+        server.client_as(role).put(&path, hours.clone()).expect(status);
+        server.client_as(role).get(&path).expect(200);
+    }
+    neighbour.put(&path, empty.clone()).expect(404);
+    neighbour.get(&path).expect(404);
+    api.put("staff/01939d5e-6f3a-7b21-9c4e-3f8a1d2b5c71/schedule", empty.clone()).expect(404);
+    api.get("staff/nobody/schedule").expect(404);
+    assert_eq!(api.get(&path).expect(200).json["weekly"][0]["end"], "48:00");
+    // Who is deleted has none, and is read anew.
+    api.delete(&format!("staff/{bo}")).expect(204);
+    api.get(&path).expect(404);
+    api.put(&path, empty).expect(404);
+}

@@ -9,7 +9,7 @@ use crate::support::Database;
 
 /// Tables of a business with an INSERT of their own, and the files that send it. Rows of resources that clients create are
 /// written by batches, of one row or of many; these have parts that no client sets, or no client at all.
-const OWN_INSERTS: [(&str, &[&str]); 34] = [
+const OWN_INSERTS: [(&str, &[&str]); 35] = [
     // What channels deliver, and only they.
     ("channel_secrets", &["channels/secrets/store.rs"]),
     ("contact_identities", &["channels/inbound/peers.rs"]),
@@ -28,6 +28,8 @@ const OWN_INSERTS: [(&str, &[&str]); 34] = [
     // A message makes a task or puts off the open one, in one statement; runs of models come with the end of a task.
     ("worker_tasks", &["channels/worker_tasks/reply_tasks.rs"]),
     ("ai_runs", &["channels/worker_tasks/ai_runs.rs"]),
+    // Replaced as a whole, with the member of staff.
+    ("schedule_hours", &["scheduling/schedules/store.rs"]),
     // Resources whose rows hold a secret, or whose row is another one's doing.
     ("api_keys", &["identity/api_keys/store.rs"]),
     ("invitations", &["identity/send_invitation.rs"]),

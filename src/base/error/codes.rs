@@ -147,6 +147,7 @@ pub const FIELD_ERROR_CODES: &[&str] = &[
     "not_with_id",
     "nul",
     "out_of_range",
+    "overlapping",
     "overlapping_booking",
     "past",
     "precondition_failed",
