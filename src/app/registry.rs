@@ -46,7 +46,7 @@ use crate::integrations::webhooks::{self, WEBHOOKS};
 use crate::resource::audit_log::AUDIT_LOG;
 use crate::resource::{self, Resource, ResourceModule, WriteOps};
 use crate::scheduling::bookings::{self, BOOKINGS};
-use crate::scheduling::schedules;
+use crate::scheduling::schedules::{self, HOLIDAYS, SCHEDULE_OVERRIDES};
 use crate::scheduling::services::SERVICES;
 use crate::scheduling::staff::STAFF;
 use crate::scheduling::staff_services::{self, STAFF_SERVICES};
@@ -134,6 +134,8 @@ pub static MODULES: &[ResourceModule] = &[
         ..ResourceModule::new(&STAFF)
     },
     ResourceModule::new(&STAFF_SERVICES),
+    ResourceModule::new(&SCHEDULE_OVERRIDES),
+    ResourceModule::new(&HOLIDAYS),
     ResourceModule { routes: &[analytics::of_campaigns], ..ResourceModule::new(&CAMPAIGNS) },
     ResourceModule::new(&TASKS),
     ResourceModule::new(&NOTES),

@@ -447,6 +447,19 @@ diesel::table! {
 }
 
 diesel::table! {
+    holidays (business_id, id) {
+        business_id -> Uuid,
+        id -> Uuid,
+        day -> Date,
+        name -> Text,
+        staff_id -> Nullable<Uuid>,
+        version -> BigInt,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
     idempotency_keys (business_id, id) {
         business_id -> Uuid,
         id -> Uuid,
@@ -914,6 +927,20 @@ diesel::table! {
         kind -> Text,
         starts_minute -> Integer,
         ends_minute -> Integer,
+    }
+}
+
+diesel::table! {
+    schedule_overrides (business_id, id) {
+        business_id -> Uuid,
+        id -> Uuid,
+        staff_id -> Uuid,
+        day -> Date,
+        hours -> Jsonb,
+        reason -> Nullable<Text>,
+        version -> BigInt,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use chrono::DateTime;
+use chrono::{DateTime, Datelike, NaiveDate, TimeDelta};
 use uuid::Uuid;
 
 use super::field::FieldType;
@@ -46,6 +46,11 @@ impl Cursor {
                 // A time outside the years 1 to 9999 never came from a row.
                 let time = DateTime::from_timestamp_micros(micros).filter(instant::is_writable)?;
                 SqlValue::Time(Some(time))
+            }
+            FieldType::Date => {
+                let days = i64::from(i32::from_be_bytes(key.try_into().ok()?));
+                let day = NaiveDate::from_ymd_opt(2000, 1, 1)?.checked_add_signed(TimeDelta::try_days(days)?)?;
+                SqlValue::Date(Some(day).filter(|day| (1..=9999).contains(&day.year())))
             }
             FieldType::Int { .. } => SqlValue::Int(Some(i64::from_be_bytes(key.try_into().ok()?))),
             _ => {

@@ -219,7 +219,7 @@ fn labels(cell: &[u8]) -> Vec<u8> {
 
 fn is_free(kind: FieldType) -> bool {
     use FieldType::*;
-    !matches!(kind, Uuid | Int { .. } | Bool | Time | Date | Decimal | Object)
+    !matches!(kind, Uuid | Int { .. } | Bool | Time | Date | Decimal | Hours | Object)
 }
 
 /// Puts an apostrophe before a text that a spreadsheet would take for a formula, which marks it as text (OWASP, CSV

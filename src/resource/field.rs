@@ -45,6 +45,8 @@ pub enum FieldType {
     Decimal,
     /// Up to 50 labels of at most 50 characters.
     Tags,
+    /// Times of a day: a list of up to [`MAX_HOURS`] objects with `start` and `end`, whose resource reads them.
+    Hours,
     /// A client's own JSON object. An update is merged into the stored one (RFC 7396), unless the field is
     /// `replace_whole`.
     Object,
@@ -61,7 +63,7 @@ impl FieldType {
             FieldType::Date => matches!(kind, ColumnKind::Date),
             FieldType::Decimal => matches!(kind, ColumnKind::Decimal),
             FieldType::Tags => matches!(kind, ColumnKind::Texts),
-            FieldType::Object => matches!(kind, ColumnKind::Json),
+            FieldType::Object | FieldType::Hours => matches!(kind, ColumnKind::Json),
             _ => matches!(kind, ColumnKind::Text),
         }
     }
@@ -76,7 +78,7 @@ impl FieldType {
             FieldType::Date => "date",
             FieldType::Decimal => "numeric",
             FieldType::Tags => "text[]",
-            FieldType::Object => "jsonb",
+            FieldType::Object | FieldType::Hours => "jsonb",
             _ => "text",
         }
     }
@@ -124,6 +126,9 @@ pub struct Field {
     /// Default, as JSON, for the OpenAPI document; the database applies it.
     pub default: Option<&'static str>,
 }
+
+/// Times of a day at most.
+pub const MAX_HOURS: usize = 20;
 
 /// Money and other counts stay within what JavaScript represents exactly.
 pub const SAFE_INTEGER: i64 = 9_007_199_254_740_991;

@@ -74,7 +74,7 @@ mod write_ops;
 pub use self::body::{Changeset, ValidationErrors};
 pub use self::column_type::FieldColumn;
 pub use self::definition::{Resource, Search};
-pub use self::field::{Field, FieldType, Mutability};
+pub use self::field::{Field, FieldType, MAX_HOURS, Mutability};
 pub use self::hooks::Hooks;
 pub use self::list_filter::ListFilter;
 pub use self::module::{DuplicateCheck, ResourceModule};

@@ -62,7 +62,7 @@ fn value(out: &mut Vec<u8>, kind: FieldType, cell: &[u8]) {
         FieldType::Date => date(out, cell),
         FieldType::Tags => texts(out, cell),
         // jsonb: one byte of version, then the text
-        FieldType::Object => out.extend_from_slice(cell.get(1..).unwrap_or(b"{}")),
+        FieldType::Object | FieldType::Hours => out.extend_from_slice(cell.get(1..).unwrap_or(b"{}")),
         FieldType::Text { .. }
         | FieldType::Secret { .. }
         | FieldType::Choice(_)
@@ -85,7 +85,9 @@ pub fn plain(kind: FieldType, cell: &[u8]) -> Vec<u8> {
             out.pop();
             out.remove(0);
         }
-        FieldType::Int { .. } | FieldType::Bool | FieldType::Tags | FieldType::Object => value(&mut out, kind, cell),
+        FieldType::Int { .. } | FieldType::Bool | FieldType::Tags | FieldType::Object | FieldType::Hours => {
+            value(&mut out, kind, cell);
+        }
         _ => out.extend_from_slice(cell),
     }
     out

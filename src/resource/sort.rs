@@ -24,13 +24,20 @@ enum SortKey {
 impl Sort {
     const INT: FieldType = FieldType::Int { min: i64::MIN, max: i64::MAX };
 
-    /// Sorts by a column that holds instants or numbers, by its name. Does not compile where the column holds others,
+    /// Sorts by a column that holds instants, days or numbers, by its name. Does not compile where the column holds others,
     /// or can be null.
     pub const fn column<C: FieldColumn>(column: C) -> Self {
         let _ = column;
         assert!(!C::NULLABLE, "rows without a value have no place in the order");
-        assert!(matches!(C::KIND, ColumnKind::Time | ColumnKind::Int), "texts are ordered by an expression");
-        let field_type = if matches!(C::KIND, ColumnKind::Time) { FieldType::Time } else { Self::INT };
+        assert!(
+            matches!(C::KIND, ColumnKind::Time | ColumnKind::Date | ColumnKind::Int),
+            "texts are ordered by an expression"
+        );
+        let field_type = match C::KIND {
+            ColumnKind::Time => FieldType::Time,
+            ColumnKind::Date => FieldType::Date,
+            _ => Self::INT,
+        };
         Self { name: C::NAME, key: SortKey::Column(C::NAME), field_type }
     }
 

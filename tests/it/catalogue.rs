@@ -360,7 +360,7 @@ fn types(kind: FieldType) -> &'static [&'static str] {
         // eight digits before the point and six after
         FieldType::Decimal => &["numeric(14,6)"],
         FieldType::Tags => &["text[]"],
-        FieldType::Object => &["jsonb"],
+        FieldType::Object | FieldType::Hours => &["jsonb"],
     }
 }
 

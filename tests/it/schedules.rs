@@ -231,3 +231,97 @@ fn wrong_weekly_hours_are_refused_with_every_error() {
     api.get(&path).expect(404);
     api.put(&path, empty).expect(404);
 }
+
+#[test]
+fn days_off_and_days_with_other_hours_are_one_each() {
+    let server = Service::start();
+    let api = &server.client;
+    let (_, neighbour) = server.neighbour();
+    let bo = staff(api, "Bo");
+    let day = |day: &str, hours: Value| json!({ "staff_id": bo, "day": day, "hours": hours, "reason": "Fair" });
+    let hour = |start: &str, end: &str| json!({ "start": start, "end": end });
+
+    // Hours are kept in order, and none is a day without work.
+    let made =
+        api.create("schedule-overrides", day("2026-12-24", json!([hour("13:00", "00:00"), hour("09:00", "12:00")])));
+    assert_eq!(made["hours"], json!([hour("09:00", "12:00"), hour("13:00", "24:00")]));
+    api.create("schedule-overrides", day("2026-12-23", json!([])));
+    let again = api.post("schedule-overrides", day("2026-12-24", json!([]))).expect(409);
+    assert_eq!((again.code(), again.faults()), ("already_exists", vec!["/day"]));
+    let wrong = json!([hour("09:00", "08:00"), 7, hour("10:00", "12:00"), hour("11:00", "11:30"), { "start": "x", "breaks": [] }]);
+    let path = format!("schedule-overrides/{}", id(&made));
+    for refused in
+        [api.post("schedule-overrides", day("2026-12-26", wrong.clone())), api.patch(&path, json!({ "hours": wrong }))]
+    {
+        let refused = refused.expect(422);
+        let mut faults = refused.faults();
+        faults.sort_unstable();
+        assert_eq!(
+            faults,
+            ["/hours/0/end", "/hours/1", "/hours/3", "/hours/4/breaks", "/hours/4/end", "/hours/4/start"]
+        );
+    }
+    for wrong in [json!(null), json!("closed"), json!({}), json!(vec![hour("09:00", "10:00"); 21])] {
+        assert_eq!(api.patch(&path, json!({ "hours": wrong })).expect(422).faults(), ["/hours"]);
+    }
+    assert_eq!(
+        api.post("schedule-overrides", json!({ "staff_id": bo, "day": "2026-12-27" })).expect(422).faults(),
+        ["/hours"]
+    );
+    let changed = api.patch(&path, json!({ "hours": [hour("22:00", "26:00")] })).expect(200);
+    assert_eq!(changed.json["hours"], json!([hour("22:00", "26:00")]));
+    let sent_back = api.patch(&path, changed.json.clone()).expect(200);
+    assert_eq!((sent_back.header("etag"), &sent_back.json), (changed.header("etag"), &changed.json));
+
+    // Pages in the order of days, in both directions.
+    let days = |query: &str| -> Vec<String> {
+        let mut found = Vec::new();
+        let mut cursor = String::new();
+        loop {
+            let page = api.get(&format!("schedule-overrides?limit=1&{query}{cursor}")).expect(200);
+            found.extend(page.rows().iter().map(|row| row["day"].as_str().expect("a day").to_owned()));
+            match page.json["page"]["next"].as_str() {
+                Some(next) => cursor = format!("&cursor={next}"),
+                None => return found,
+            }
+        }
+    };
+    api.create("schedule-overrides", day("1999-12-31", json!([])));
+    let ordered = ["1999-12-31", "2026-12-23", "2026-12-24"];
+    assert_eq!(days(&format!("staff_id={bo}")), ordered);
+    assert_eq!(days("sort=-day"), ordered.iter().rev().copied().collect::<Vec<_>>());
+    assert_eq!(days("day_after=2026-12-24"), ["2026-12-24"]);
+
+    // A holiday of everybody, and one of a member, on one day.
+    let holiday = |more: Value| {
+        let mut body = json!({ "day": "2026-12-25", "name": "Christmas Day" });
+        body.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+        api.post("holidays", body)
+    };
+    let all = holiday(json!({})).expect(201).json;
+    let own = holiday(json!({ "staff_id": bo })).expect(201).json;
+    assert_eq!(
+        (holiday(json!({})).expect(409).code(), holiday(json!({ "staff_id": bo })).expect(409).code()),
+        ("already_exists", "already_exists")
+    );
+    let listed = |query: &str| -> Vec<String> {
+        api.get(&format!("holidays?{query}")).expect(200).rows().iter().map(|row| id(row).to_owned()).collect()
+    };
+    assert_eq!(
+        (listed("staff_id=none"), listed(&format!("staff_id={bo}"))),
+        (vec![id(&all).to_owned()], vec![id(&own).to_owned()])
+    );
+    let theirs = staff(&neighbour, "Cy");
+    assert_eq!(holiday(json!({ "staff_id": theirs })).expect(422).faults(), ["/staff_id"]);
+    neighbour.get(&path).expect(404);
+    assert!(neighbour.get("holidays").expect(200).rows().is_empty());
+    for role in [Role::Viewer, Role::Agent] {
+        server.client_as(role).get("holidays").expect(200);
+        server.client_as(role).post("holidays", json!({ "day": "2026-12-26", "name": "Boxing Day" })).expect(403);
+    }
+    let manager = server.client_as(Role::Manager);
+    manager.post("holidays", json!({ "day": "2026-12-26", "name": "Boxing Day" })).expect(201);
+    manager.delete(&format!("holidays/{}", id(&all))).expect(403);
+    api.delete(&format!("holidays/{}", id(&all))).expect(204);
+    holiday(json!({})).expect(201);
+}

@@ -67,7 +67,7 @@ impl Target {
 
 /// Whether a file can set the field.
 pub fn is_importable(field: &Field) -> bool {
-    field.mutability != Mutability::ReadOnly && field.field_type != FieldType::Object
+    field.mutability != Mutability::ReadOnly && !matches!(field.field_type, FieldType::Object | FieldType::Hours)
 }
 
 /// Returns the names of a resource's targets, except the keys of metadata.

@@ -12,7 +12,7 @@ use crate::base::phone;
 use crate::base::suggest::nearest;
 use crate::base::zones;
 use crate::db::SqlValue;
-use crate::resource::field::FieldType;
+use crate::resource::field::{FieldType, MAX_HOURS};
 use crate::resource::{clean_text, instant, iso_codes};
 
 /// Maximum tags of one row.
@@ -32,7 +32,11 @@ pub fn value(kind: FieldType, json: Json, business: &TenantSettings) -> Result<S
         },
         (FieldType::Tags, Json::Array(items)) => tags(items),
         (FieldType::Object, Json::Object(members)) => object(members),
-        (FieldType::Bool | FieldType::Int { .. } | FieldType::Tags | FieldType::Object, _) => {
+        (FieldType::Hours, Json::Array(items)) if items.len() <= MAX_HOURS => {
+            Ok(SqlValue::Json(Some(Json::Array(items))))
+        }
+        (FieldType::Hours, Json::Array(_)) => Err(("length", must_be(kind))),
+        (FieldType::Bool | FieldType::Int { .. } | FieldType::Tags | FieldType::Object | FieldType::Hours, _) => {
             Err(("type", must_be(kind)))
         }
         (_, Json::String(text)) => scalar(kind, &text, business),
@@ -50,11 +54,20 @@ pub fn stored(kind: FieldType, json: Json) -> SqlValue {
         (FieldType::Date, Json::String(text)) => date(&text).map(SqlValue::from),
         (FieldType::Decimal, Json::String(text)) => Some(SqlValue::Decimal(Some(text))),
         (FieldType::Object, object @ Json::Object(_)) => Some(object.into()),
+        (FieldType::Hours, list @ Json::Array(_)) => Some(list.into()),
         (FieldType::Tags, Json::Array(items)) => {
             let tags = items.into_iter().filter_map(|tag| tag.as_str().map(str::to_owned));
             Some(SqlValue::Texts(tags.collect()))
         }
-        (FieldType::Uuid | FieldType::Time | FieldType::Date | FieldType::Object | FieldType::Tags, _) => None,
+        (
+            FieldType::Uuid
+            | FieldType::Time
+            | FieldType::Date
+            | FieldType::Object
+            | FieldType::Hours
+            | FieldType::Tags,
+            _,
+        ) => None,
         (_, Json::String(text)) => Some(text.into()),
         _ => None,
     };
@@ -159,6 +172,7 @@ fn expected(kind: FieldType) -> String {
             "a decimal number as a string, such as \"0.0125\": at most 8 digits before and 6 after the point".into()
         }
         FieldType::Tags => format!("at most {MAX_TAGS} texts of 1 to {MAX_TAG_LEN} characters"),
+        FieldType::Hours => format!("a list of at most {MAX_HOURS} objects with `start` and `end`"),
         FieldType::Object => format!("a JSON object of at most {MAX_OBJECT_BYTES} bytes"),
     }
 }
@@ -170,7 +184,7 @@ fn null(kind: FieldType) -> SqlValue {
         FieldType::Bool => SqlValue::Bool(None),
         FieldType::Time => SqlValue::Time(None),
         FieldType::Date => SqlValue::Date(None),
-        FieldType::Object => SqlValue::Json(None),
+        FieldType::Object | FieldType::Hours => SqlValue::Json(None),
         FieldType::Decimal => SqlValue::Decimal(None),
         FieldType::Tags => SqlValue::Texts(Vec::new()),
         _ => SqlValue::Text(None),

@@ -34,7 +34,7 @@ impl FilterOp {
             FieldType::Time => &[FilterOp::After, FilterOp::Before],
             FieldType::Date => &[FilterOp::Any, FilterOp::After, FilterOp::Before],
             FieldType::Int { .. } => &[FilterOp::Any, FilterOp::Min, FilterOp::Max],
-            FieldType::Object | FieldType::Decimal => &[],
+            FieldType::Object | FieldType::Hours | FieldType::Decimal => &[],
             _ => &[FilterOp::Any],
         }
     }

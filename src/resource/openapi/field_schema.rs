@@ -9,10 +9,13 @@ use utoipa::openapi::{Ref, RefOr};
 use super::names;
 use crate::http::openapi_responses;
 use crate::resource::Resource;
-use crate::resource::field::{Field, FieldType, Mutability, SAFE_INTEGER};
+use crate::resource::field::{Field, FieldType, MAX_HOURS, Mutability, SAFE_INTEGER};
 
 /// The schema of a client's own JSON object.
 pub(super) const JSON_OBJECT: &str = "JsonObject";
+
+/// The schema of an entry of the hours of a day.
+pub(super) const DAY_HOURS: &str = "DayHours";
 
 /// The schema of the field `metadata`, which most resources have.
 pub(super) const METADATA: &str = "Metadata";
@@ -51,7 +54,7 @@ pub(super) fn value_schema(kind: FieldType) -> ObjectBuilder {
         FieldType::Currency => string().pattern(Some("^[A-Z]{3}$")),
         FieldType::Country => string().pattern(Some("^[A-Z]{2}$")),
         FieldType::Decimal => string().pattern(Some(r"^[0-9]{1,8}(\.[0-9]{1,6})?$")),
-        FieldType::Tags | FieldType::Object => ObjectBuilder::new().schema_type(Type::Object),
+        FieldType::Tags | FieldType::Hours | FieldType::Object => ObjectBuilder::new().schema_type(Type::Object),
     }
 }
 
@@ -125,6 +128,11 @@ fn described(field: &Field, writing: bool, choice: Option<String>, about: &str) 
                 false => tags,
             };
             RefOr::T(Schema::Array(tags.build()))
+        }
+        (FieldType::Hours, _) => {
+            let items = RefOr::Ref(Ref::from_schema_name(DAY_HOURS));
+            let hours = ArrayBuilder::new().items(items).max_items(Some(MAX_HOURS)).description(some_about);
+            RefOr::T(Schema::Array(hours.build()))
         }
         (kind, _) => {
             // A response may hold values that were written under older rules.

@@ -6,7 +6,7 @@ use utoipa::openapi::extensions::ExtensionsBuilder;
 use utoipa::openapi::schema::{AdditionalProperties, ArrayBuilder, ObjectBuilder, Schema, Type};
 
 use super::examples::{body_example, example, row_example, spaced};
-use super::field_schema::{METADATA, choices, integer, named, repeated, set, shown};
+use super::field_schema::{DAY_HOURS, METADATA, choices, integer, named, repeated, set, shown};
 pub(super) use super::field_schema::{value_schema, written};
 use super::names;
 use crate::http::openapi_responses::reference;
@@ -48,12 +48,30 @@ pub(super) fn shared() -> Vec<(&'static str, Schema)> {
         ));
     vec![
         (METADATA, metadata.build().into()),
+        (DAY_HOURS, day_hours()),
         (ROW_REFERENCE, row_reference()),
         (ID_FILTER, Schema::Array(ids.build())),
         (HIGHLIGHT_PART, highlight_part()),
         ("PageInfo", page_info()),
         (BATCH_READ, batch_read()),
     ]
+}
+
+/// Returns the schema of an entry of the hours of a day.
+fn day_hours() -> Schema {
+    let time = |pattern: &'static str, about: &str| {
+        ObjectBuilder::new().schema_type(Type::String).pattern(Some(pattern)).description(Some(about))
+    };
+    closed()
+        .description(Some("Hours that begin on a day, from `start` to before `end`."))
+        .property("start", time("^([01][0-9]|2[0-3]):[0-5][0-9]$", "`HH:MM` in the time zone of who works."))
+        .required("start")
+        .property(
+            "end",
+            time("^([0-3][0-9]|4[0-8]):[0-5][0-9]$", "After `start`: 26:00 is 02:00 of the next day, 00:00 is 24:00."),
+        )
+        .required("end")
+        .into()
 }
 
 /// Returns the schemas of the resource's fields, parameters, rows and single writes, with their names.

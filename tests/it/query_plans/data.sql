@@ -133,6 +133,14 @@ FROM generate_series(0, 9999) AS i
 INSERT INTO staff_services (business_id, id, staff_id, service_id, duration_minutes, created_at)
 SELECT pg_temp.business_id(i), pg_temp.row_id(46, i), pg_temp.row_id(10, i), pg_temp.other(9, i, 500), 15 + i % 60, pg_temp.born(i, 10000) FROM generate_series(0, 9999) AS i
 
+-- table: schedule_overrides
+INSERT INTO schedule_overrides (business_id, id, staff_id, day, hours, created_at)
+SELECT pg_temp.business_id(i), pg_temp.row_id(47, i), pg_temp.row_id(10, i), date '2026-11-01' - i / 20, '[]', pg_temp.born(i, 10000) FROM generate_series(0, 9999) AS i
+
+-- table: holidays
+INSERT INTO holidays (business_id, id, day, name, staff_id, created_at)
+SELECT pg_temp.business_id(i), pg_temp.row_id(48, i), date '2026-11-01' - i / 20, pg_temp.word(i), pg_temp.row_id(10, i), pg_temp.born(i, 10000) FROM generate_series(0, 9999) AS i
+
 -- table: bookings
 INSERT INTO bookings (business_id, id, code, service_id, staff_id, contact_id, lead_id, customer_name, customer_phone, starts_at, ends_at, time_zone, day, status, external_id, metadata, created_at, updated_at, deleted_at)
 SELECT pg_temp.business_id(i), pg_temp.row_id(11, i), lpad(to_hex(i), 8, '0'), pg_temp.other(9, i, 500), pg_temp.row_id(10, i % 10000), pg_temp.other(5, i, 3000),

@@ -108,6 +108,7 @@ fn value(resource: &Resource, field: &Field, number: u32) -> String {
         FieldType::Country => "(ARRAY['DE', 'FR', 'US'])[1 + i / 20 % 3]".into(),
         FieldType::Decimal => "i % 100 / 100.0".into(),
         FieldType::Tags => "pg_temp.tags(i)".into(),
+        FieldType::Hours => r#"'[{"start": "09:00", "end": "12:00"}]'::jsonb"#.into(),
         FieldType::Object => "pg_temp.metadata(i)".into(),
         FieldType::Text { max, .. } | FieldType::Secret { max, .. } if field.unique => {
             some(format!("left('ext-' || i, {max})"))

@@ -171,8 +171,8 @@ impl Samples {
             FieldType::Text { max, .. } if max > 60 || field.unique => {
                 json!(format!("{}{number}", example.as_str().expect("a text").replace(',', "")))
             }
-            // Rates differ by their first day.
-            FieldType::Date if resource.plural == "message-rates" => {
+            // Rates differ by their first day; a calendar has one day off, or of other hours, on each day.
+            FieldType::Date if ["message-rates", "schedule-overrides", "holidays"].contains(&resource.plural) => {
                 let day: NaiveDate = example.as_str().and_then(|text| text.parse().ok()).expect("a day");
                 json!(day + Duration::days(number))
             }
