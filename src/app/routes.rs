@@ -19,6 +19,7 @@ use crate::integrations::events;
 use crate::monitoring::{cache, health};
 use crate::resource;
 use crate::resource::http::{API, ReadRouter};
+use crate::scheduling::availability;
 
 /// Registers the health probes.
 pub fn probes(config: &mut ServiceConfig) {
@@ -61,6 +62,7 @@ pub fn configure(config: &mut ServiceConfig) {
         analytics::routes(api);
         analytics::agent_routes(api);
         analytics::dashboard_routes(api);
+        availability::http::routes(api);
         routing::resource("/ops/cache").on(Method::GET, cache::statistics).register(api);
         routing::resource("/ops/cache/purge").on(Method::POST, cache::purge).register(api);
     }));
@@ -70,7 +72,7 @@ pub fn configure(config: &mut ServiceConfig) {
 async fn nowhere(request: HttpRequest) -> Result<HttpResponse, Error> {
     let path = request.path();
     let asked = path.trim_start_matches(API).trim_matches('/');
-    let computed = ["stats", "dashboards", "agent-metrics", "events", "task-claims"];
+    let computed = ["availability", "stats", "dashboards", "agent-metrics", "events", "task-claims"];
     let hint = resource::did_you_mean(asked, RESOURCES.iter().map(|resource| resource.path()).chain(computed));
     Err(Error::NotFound(format!("There is nothing at this path.{hint} Every path is listed under /docs.")))
 }

@@ -1,7 +1,5 @@
-//! Services (`services.rs`), staff (`staff.rs`), when they can be booked (`availability/`) and their bookings (`bookings/`).
-//! Services (`services.rs`), staff (`staff.rs`), who performs what (`staff_services/`), and bookings (`bookings/`).
-//! Services (`services.rs`), staff (`staff.rs`), who performs what (`staff_services/`), when they work
-//! (`schedules/`), and bookings (`bookings/`).
+//! Services (`services.rs`), staff (`staff.rs`), who performs what (`staff_services/`), when they work (`schedules/`), when a service can be
+//! booked (`availability/`), and bookings (`bookings/`).
 
 pub mod availability;
 pub mod bookings;

@@ -102,6 +102,12 @@ fn end_and_price_follow_from_the_service() {
     let batch = json!({ "items": [{ "service_id": cut, "customer_name": "Bo", "starts_at": "2027-03-02T10:00:00Z" }] });
     let made = api.post("bookings/batch/create", batch).expect(200).json;
     assert_eq!(made["results"][0]["row"]["ends_at"], json!("2027-03-02T10:45:00.000000Z"), "{made}");
+    // A member may take another time, for another price.
+    let service_id = json!({ "service_id": cut, "duration_minutes": 90, "price_minor": 5_000, "currency": "GBP" });
+    api.post(&format!("staff/{jonas}/services"), service_id).expect(201);
+    let mut theirs = wish.clone();
+    theirs["starts_at"] = json!("2027-03-01T15:00:00Z");
+    assert_eq!(of(&api.create("bookings", theirs)), (json!("2027-03-01T16:30:00.000000Z"), json!(5_000), json!("GBP")));
     // Without a service, nothing says when it ends.
     let refused =
         api.post("bookings", json!({ "customer_name": "Cy", "starts_at": "2027-03-03T10:00:00Z" })).expect(422);

@@ -38,7 +38,7 @@ enum Needs {
 }
 
 /// Operations that not every resource has.
-const OTHERS: [(&str, Needs); 55] = [
+const OTHERS: [(&str, Needs); 56] = [
     ("POST /api/v1/conversations/{id}/messages", Needs::Permission(Area::Crm, Action::Write)),
     ("POST /api/v1/messages/{id}/approval", Needs::Permission(Area::Crm, Action::Write)),
     ("POST /api/v1/messages/{id}/retry", Needs::Permission(Area::Crm, Action::Write)),
@@ -48,6 +48,7 @@ const OTHERS: [(&str, Needs); 55] = [
     ("DELETE /api/v1/conversations/{id}/closure", Needs::Permission(Area::Crm, Action::Write)),
     ("DELETE /api/v1/conversations/{id}/labels/{label}", Needs::Permission(Area::Crm, Action::Write)),
     ("DELETE /api/v1/staff/{id}/services/{service}", Needs::Permission(Area::Business, Action::Write)),
+    ("GET /api/v1/availability", Needs::Permission(Area::Business, Action::Read)),
     ("POST /api/v1/task-claims", Needs::Permission(Area::Workers, Action::Write)),
     ("POST /api/v1/worker-tasks/{id}/renewal", Needs::Permission(Area::Workers, Action::Write)),
     ("POST /api/v1/worker-tasks/{id}/completion", Needs::Permission(Area::Workers, Action::Write)),

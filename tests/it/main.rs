@@ -7,6 +7,7 @@ mod support;
 
 mod architecture;
 mod audit;
+mod availability;
 mod backup;
 mod bad_input;
 mod batch;

@@ -16,6 +16,7 @@ use crate::integrations::bulk;
 use crate::integrations::events;
 use crate::monitoring;
 use crate::resource;
+use crate::scheduling::availability;
 
 const ABOUT: &str = "A CRM back end: leads, companies, contacts, conversations and bookings.\n\n\
 Authorise with `Authorization: Bearer <credential>`: the API key of a program, or the access token of a person, which \
@@ -90,6 +91,7 @@ pub fn build() -> OpenApi {
     bulk::openapi::describe(&RESOURCES, &mut api);
     events::openapi::describe(&mut api);
     analytics::describe(&mut api);
+    availability::http::describe(&mut api);
     whatsapp::webhook::describe(&mut api);
     monitoring::openapi::describe(&mut api);
     openapi_responses::idempotency_key_header(&mut api, |path| DONE_ANYHOW.iter().any(|end| path.ends_with(end)));

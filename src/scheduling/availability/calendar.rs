@@ -33,9 +33,9 @@ impl ServiceRules {
         Interval::new(start, start + self.duration)
     }
 
-    /// The same with what is blocked beside it.
-    pub fn blocked(&self, start: DateTime<Utc>) -> Interval {
-        Interval::new(start - self.buffer_before, start + self.duration + self.buffer_after)
+    /// The time of a booking with what is blocked beside it.
+    pub fn blocked(&self, booked: Interval) -> Interval {
+        Interval::new(booked.start - self.buffer_before, booked.end + self.buffer_after)
     }
 }
 

@@ -25,16 +25,15 @@ pub enum Refusal {
     DayFull,
 }
 
-/// Judges a start in a calendar, at `now`. Returns the time that the booking takes, without what is blocked beside it. Errors: the first
-/// reason against it.
-pub fn fits(calendar: &Calendar, start: DateTime<Utc>, now: DateTime<Utc>) -> Result<Interval, Refusal> {
+/// Judges the time of a booking in a calendar, at `now`; without what is blocked beside it. Errors: the first reason against it.
+pub fn fits(calendar: &Calendar, wanted: Interval, now: DateTime<Utc>) -> Result<(), Refusal> {
     let rules = &calendar.rules;
     if !rules.is_active || !calendar.is_active {
         return Err(Refusal::Inactive);
     }
-    let interval = rules.interval(start);
+    let start = wanted.start;
     // What is blocked beside a booking may lie outside of the hours.
-    if !calendar.is_open(interval) {
+    if !calendar.is_open(wanted) {
         return Err(Refusal::Closed);
     }
     if !calendar.is_on_grid(start) {
@@ -46,7 +45,7 @@ pub fn fits(calendar: &Calendar, start: DateTime<Utc>, now: DateTime<Utc>) -> Re
     if calendar.is_beyond_horizon(start) {
         return Err(Refusal::TooFar);
     }
-    if calendar.is_taken(rules.blocked(start)) {
+    if calendar.is_taken(rules.blocked(wanted)) {
         return Err(Refusal::Taken);
     }
     let booked = calendar.booked_on_day_of(start);
@@ -54,5 +53,5 @@ pub fn fits(calendar: &Calendar, start: DateTime<Utc>, now: DateTime<Utc>) -> Re
     if is_full(calendar.max_per_day, booked.of_staff) || is_full(rules.max_per_day, booked.of_service) {
         return Err(Refusal::DayFull);
     }
-    Ok(interval)
+    Ok(())
 }

@@ -5,7 +5,10 @@
 
 pub mod calendar;
 pub mod fits;
+pub mod http;
 pub mod interval;
+mod load;
 pub mod offers;
 pub mod parameters;
+mod read;
 pub mod working_time;

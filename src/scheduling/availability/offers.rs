@@ -23,7 +23,10 @@ pub fn offers(calendars: &[Calendar], range: Interval, now: DateTime<Utc>) -> Ve
     let mut best: BTreeMap<DateTime<Utc>, (Rank, Offer)> = BTreeMap::new();
     for calendar in calendars {
         for start in starts(calendar, range) {
-            let Ok(interval) = fits(calendar, start, now) else { continue };
+            let interval = calendar.rules.interval(start);
+            if fits(calendar, interval, now).is_err() {
+                continue;
+            }
             let rank = rank(calendar, start);
             let offer = Offer { start, end: interval.end, staff: calendar.staff };
             match best.get(&start) {
@@ -77,9 +80,10 @@ mod tests {
 
     use super::super::calendar::{DayCount, ServiceRules, StaffMember};
     use super::super::fits::Refusal;
-    use super::super::working_time::{LocalHours, WorkingTime};
+    use super::super::working_time::WorkingTime;
     use super::*;
     use crate::base::zones;
+    use crate::scheduling::schedules::TimeSpan;
 
     const MINUTE: TimeDelta = TimeDelta::minutes(1);
 
@@ -101,11 +105,8 @@ mod tests {
     }
 
     fn works(zone: &str, of_a_day: &[(u16, u16)]) -> WorkingTime {
-        let hours = |(starts_minute, ends_minute): &(u16, u16)| LocalHours {
-            starts_minute: *starts_minute,
-            ends_minute: *ends_minute,
-        };
-        let hours: Vec<LocalHours> = of_a_day.iter().map(hours).collect();
+        let hours = |(starts, ends): &(u16, u16)| TimeSpan { starts: *starts, ends: *ends };
+        let hours: Vec<TimeSpan> = of_a_day.iter().map(hours).collect();
         WorkingTime {
             zone: zones::get(zone).expect("a zone"),
             weekly: std::array::from_fn(|_| hours.clone()),
@@ -172,9 +173,10 @@ mod tests {
         );
         // SergeyMosin/Appointments#183: what has begun blocks until it ends.
         let now = instant("2027-01-04T10:10:00Z");
+        let half_an_hour = |start: &str| Interval::new(instant(start), instant(start) + MINUTE * 30);
         let running = calendar(&day, member(rules(30)), from, to, &taken);
-        assert_eq!(fits(&running, instant("2027-01-04T10:15:00Z"), now), Err(Refusal::Taken));
-        assert!(fits(&running, instant("2027-01-04T10:30:00Z"), now).is_ok());
+        assert_eq!(fits(&running, half_an_hour("2027-01-04T10:15:00Z"), now), Err(Refusal::Taken));
+        assert!(fits(&running, half_an_hour("2027-01-04T10:30:00Z"), now).is_ok());
     }
 
     #[test]
@@ -184,7 +186,8 @@ mod tests {
         let strict = ServiceRules { min_notice: MINUTE * 120, horizon_days: 2, ..rules(30) };
         let mut strict = calendar(&day, member(strict), from, to, &[]);
         let now = instant("2027-01-04T08:00:00Z");
-        let judge = |calendar: &Calendar, start: &str| fits(calendar, instant(start), now).err();
+        let judge =
+            |calendar: &Calendar, start: &str| fits(calendar, calendar.rules.interval(instant(start)), now).err();
         assert_eq!(judge(&strict, "2027-01-04T09:45:00Z"), Some(Refusal::TooSoon));
         assert_eq!(judge(&strict, "2027-01-04T10:00:00Z"), None);
         assert_eq!(judge(&strict, "2027-01-04T10:07:00Z"), Some(Refusal::NotOffered));
@@ -261,9 +264,9 @@ mod tests {
             }).collect();
             let mut start = range.start;
             while start < range.end {
-                prop_assert_eq!(fits(&calendar, start, from).is_ok(), offered.contains(&start), "{} at {}", zone, start);
+                prop_assert_eq!(fits(&calendar, rules.interval(start), from).is_ok(), offered.contains(&start), "{} at {}", zone, start);
                 if offered.contains(&start) {
-                    let blocked = rules.blocked(start);
+                    let blocked = rules.blocked(rules.interval(start));
                     prop_assert!(taken.iter().all(|other| other.end <= blocked.start || blocked.end <= other.start));
                     let wall = known.wall(start).expect("a time");
                     let of_day = (wall.time() - chrono::NaiveTime::MIN).num_minutes();

@@ -9,22 +9,16 @@ use chrono::{DateTime, Datelike, Days, NaiveDate, NaiveTime, TimeDelta, Utc};
 
 use super::interval::{Interval, joined};
 use crate::base::zones::Zone;
-
-/// From a minute of a local day until before another, which may be of the next day: at most 2880.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct LocalHours {
-    pub starts_minute: u16,
-    pub ends_minute: u16,
-}
+use crate::scheduling::schedules::TimeSpan;
 
 /// The hours of one calendar.
 #[derive(Clone, Debug)]
 pub struct WorkingTime {
     pub zone: Zone,
     /// By weekday, Monday first, without breaks.
-    pub weekly: [Vec<LocalHours>; 7],
+    pub weekly: [Vec<TimeSpan>; 7],
     /// Days that have these hours instead; none, and nobody works.
-    pub overrides: BTreeMap<NaiveDate, Vec<LocalHours>>,
+    pub overrides: BTreeMap<NaiveDate, Vec<TimeSpan>>,
     /// Days off, unless `overrides` has them.
     pub holidays: BTreeSet<NaiveDate>,
 }
@@ -38,7 +32,7 @@ pub struct Shift {
 
 impl WorkingTime {
     /// The hours that begin on a local day.
-    pub fn hours(&self, day: NaiveDate) -> &[LocalHours] {
+    pub fn hours(&self, day: NaiveDate) -> &[TimeSpan] {
         match self.overrides.get(&day) {
             Some(hours) => hours,
             None if self.holidays.contains(&day) => &[],
@@ -62,8 +56,8 @@ impl WorkingTime {
                     let at = |minute: u16| {
                         day.and_time(NaiveTime::MIN).and_utc() + TimeDelta::minutes(minute.into()) - offset
                     };
-                    let begins = at(hours.starts_minute);
-                    let interval = Interval::new(begins, at(hours.ends_minute)).cut(piece);
+                    let begins = at(hours.starts);
+                    let interval = Interval::new(begins, at(hours.ends)).cut(piece);
                     if !interval.is_empty() {
                         shifts.push(Shift { interval, counts_from: begins });
                     }
@@ -81,20 +75,20 @@ pub fn covered(shifts: &[Shift]) -> Vec<Interval> {
 }
 
 /// Hours without their breaks.
-pub fn without_breaks(hours: LocalHours, breaks: &[LocalHours]) -> Vec<LocalHours> {
-    let mut breaks: Vec<LocalHours> = breaks.to_vec();
+pub fn without_breaks(hours: TimeSpan, breaks: &[TimeSpan]) -> Vec<TimeSpan> {
+    let mut breaks: Vec<TimeSpan> = breaks.to_vec();
     breaks.sort_unstable();
-    let (mut left, mut from) = (Vec::with_capacity(breaks.len() + 1), hours.starts_minute);
+    let (mut left, mut from) = (Vec::with_capacity(breaks.len() + 1), hours.starts);
     for pause in breaks {
-        if pause.starts_minute > from {
-            left.push(LocalHours { starts_minute: from, ends_minute: pause.starts_minute.min(hours.ends_minute) });
+        if pause.starts > from {
+            left.push(TimeSpan { starts: from, ends: pause.starts.min(hours.ends) });
         }
-        from = from.max(pause.ends_minute);
+        from = from.max(pause.ends);
     }
-    if from < hours.ends_minute {
-        left.push(LocalHours { starts_minute: from, ends_minute: hours.ends_minute });
+    if from < hours.ends {
+        left.push(TimeSpan { starts: from, ends: hours.ends });
     }
-    left.retain(|hours| hours.starts_minute < hours.ends_minute);
+    left.retain(|hours| hours.starts < hours.ends);
     left
 }
 
@@ -103,11 +97,11 @@ mod tests {
     use super::*;
     use crate::base::zones;
 
-    fn hours(starts: u16, ends: u16) -> LocalHours {
-        LocalHours { starts_minute: starts * 60, ends_minute: ends * 60 }
+    fn hours(starts: u16, ends: u16) -> TimeSpan {
+        TimeSpan { starts: starts * 60, ends: ends * 60 }
     }
 
-    fn every_day(zone: &str, of_a_day: Vec<LocalHours>) -> WorkingTime {
+    fn every_day(zone: &str, of_a_day: Vec<TimeSpan>) -> WorkingTime {
         let zone = zones::get(zone).expect("a zone");
         WorkingTime {
             zone,
@@ -147,7 +141,7 @@ mod tests {
     /// cal.diy#30021 #10517 #4702 #12137: hours move when clocks change, and the hour that is skipped or repeated is counted wrongly.
     #[test]
     fn gap_has_no_time_and_overlap_has_it_twice() {
-        let open = |zone: &str, of_a_day: LocalHours, from: &str, to: &str| {
+        let open = |zone: &str, of_a_day: TimeSpan, from: &str, to: &str| {
             texts(&covered(&every_day(zone, vec![of_a_day]).shifts(range(from, to))))
         };
         // 2:00 to 3:00 does not exist; 1:00 to 4:00 takes two hours.
@@ -197,7 +191,7 @@ mod tests {
             if !seen.insert(zone.rules()) {
                 continue;
             }
-            let worked = every_day(&name, vec![LocalHours { starts_minute: 25, ends_minute: 155 }, hours(23, 25)]);
+            let worked = every_day(&name, vec![TimeSpan { starts: 25, ends: 155 }, hours(23, 25)]);
             for (at, _) in zone.offsets(years.start, years.end).into_iter().skip(1) {
                 let around = Interval::new(at - TimeDelta::hours(30), at + TimeDelta::hours(30));
                 let open = covered(&worked.shifts(around));

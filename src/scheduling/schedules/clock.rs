@@ -85,7 +85,7 @@ fn time(
 }
 
 /// Parses `HH:MM`, up to 48:59.
-fn minute(text: &str) -> Option<u16> {
+pub fn minute(text: &str) -> Option<u16> {
     let (hours, minutes) = text.split_once(':')?;
     let two_digits = |part: &str| part.len() == 2 && part.bytes().all(|byte| byte.is_ascii_digit());
     if !two_digits(hours) || !two_digits(minutes) {

@@ -13,4 +13,4 @@ mod weekly_hours;
 
 pub use self::clock::TimeSpan;
 pub use self::holidays::HOLIDAYS;
-pub use self::overrides::SCHEDULE_OVERRIDES;
+pub use self::overrides::{SCHEDULE_OVERRIDES, spans_of};

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value as Json, json};
 
-use super::clock::{DAY, TimeSpan, clock_text, each, refuse_overlaps};
+use super::clock::{DAY, TimeSpan, clock_text, each, minute, refuse_overlaps};
 use crate::auth::{Area, TenantSettings};
 use crate::db::SqlValue;
 use crate::db::schema::schedule_overrides;
@@ -53,6 +53,15 @@ pub static SCHEDULE_OVERRIDES: Resource = Resource {
     cache_ttl: Duration::from_secs(1800),
     ..Resource::BASE
 };
+
+/// Reads the hours that an override keeps.
+pub fn spans_of(kept: &Json) -> Vec<TimeSpan> {
+    let span = |entry: &Json| {
+        let minute_of = |name: &str| entry[name].as_str().and_then(minute);
+        Some(TimeSpan { starts: minute_of("start")?, ends: minute_of("end")? })
+    };
+    kept.as_array().into_iter().flatten().filter_map(span).collect()
+}
 
 /// Hours are kept in order, each as `{"start", "end"}`.
 fn prepare(change: &mut Changeset, _: &TenantSettings, errors: &mut ValidationErrors) {
