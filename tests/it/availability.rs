@@ -100,6 +100,10 @@ fn each_change_of_a_calendar_shows_at_once() {
     changes("a member who leaves", &|| {
         drop(api.patch(&format!("staff/{bert}"), json!({ "active": false })).expect(200))
     });
+    let cleo = std::cell::OnceCell::new();
+    changes("one more", &|| drop(cleo.set(works(api, "Cleo", "13:00", "14:00"))));
+    let cleo = cleo.get().expect("a member");
+    changes("a member who is deleted", &|| drop(api.delete(&format!("staff/{cleo}")).expect(204)));
     changes("a day off", &|| drop(api.make("holidays", json!({ "day": monday(), "name": "Closed" }))));
     // Who has hours of that day works all the same.
     changes("the hours of a day", &|| {
@@ -122,6 +126,9 @@ fn what_cannot_be_asked_is_named() {
     );
     api.get(&format!("availability?service_id={cut}&from=2027-01-01&to=2027-06-01")).expect(400);
     api.get(&path("0192d0c6-2f3b-7b57-a56f-9f1b6f0e7c11", "")).expect(404);
+    let gone = self::service(api, json!({ "name": "Perm" }));
+    api.delete(&format!("services/{gone}")).expect(204);
+    api.get(&path(&gone, "")).expect(404);
     let (_, neighbour) = service.neighbour();
     neighbour.get(&path(&cut, "")).expect(404);
     assert_eq!(api.get(&path(&cut, "")).expect(200).json, json!({ "data": [] }));

@@ -200,8 +200,10 @@ fn each_write_statement_is_in_the_change_log() {
     }
     moves("notes", "COPY notes (business_id, id, body) FROM PROGRAM 'true'; UPDATE notes SET body = 'b'");
     // Tables that others reference go last, or the cascade would delete their rows.
-    let last = ["conversations", "users", "memberships", "businesses"];
-    for table in tables.iter().filter(|table| !last.contains(table)).chain(&["conversations", "businesses"]) {
+    let last = ["conversations", "services", "staff", "users", "memberships", "businesses"];
+    for table in
+        tables.iter().filter(|table| !last.contains(table)).chain(&["conversations", "services", "staff", "businesses"])
+    {
         moves(table, &format!("DELETE FROM {table} WHERE ctid = (SELECT ctid FROM {table} LIMIT 1)"));
     }
     for table in tables {

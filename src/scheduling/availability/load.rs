@@ -263,6 +263,18 @@ impl Hours {
     }
 }
 
+/// The statements of [`load`], with their names.
+pub fn statements(tenant: &Tenant, wishes: &[Wish], staff: &[Uuid]) -> [(&'static str, Statement); 3] {
+    let range =
+        wishes.first().map_or_else(|| Interval::new(DateTime::UNIX_EPOCH, DateTime::UNIX_EPOCH), |wish| wish.range);
+    let asked: Vec<(Uuid, Interval)> = staff.iter().map(|staff| (*staff, range)).collect();
+    [
+        ("who performs services", performers(tenant, wishes)),
+        ("hours of staff", hours_of(tenant, &asked)),
+        ("what is booked with staff", taken(tenant, wishes, &asked, &[])),
+    ]
+}
+
 /// Selects those who perform the services of `wishes`; one row without staff where nobody does.
 fn performers(tenant: &Tenant, wishes: &[Wish]) -> Statement {
     let mut sql = Statement::new(
@@ -273,11 +285,11 @@ fn performers(tenant: &Tenant, wishes: &[Wish]) -> Statement {
     sql.bind(wishes.iter().map(|wish| wish.service).collect::<Vec<_>>()).sql("::uuid[], ");
     // No member of staff has the nil id: then it is anyone.
     sql.bind(wishes.iter().map(|wish| wish.staff.unwrap_or_default()).collect::<Vec<_>>());
-    sql.sql("::uuid[]) WITH ORDINALITY AS w (service_id, staff_id, place) JOIN services v ON v.id = w.service_id AND v.business_id = ");
+    sql.sql("::uuid[]) WITH ORDINALITY AS w (service_id, staff_id, place) JOIN services v ON v.id = w.service_id AND v.deleted_at IS NULL AND v.business_id = ");
     sql.bind(tenant.id()).sql(
         " LEFT JOIN LATERAL (SELECT s.id AS staff_id, s.time_zone, s.priority, s.max_per_day AS staff_max_per_day, l.duration_minutes FROM staff s \
          LEFT JOIN staff_services l ON l.business_id = s.business_id AND l.staff_id = s.id AND l.service_id = v.id \
-         WHERE s.active AND s.business_id = v.business_id AND (s.id = w.staff_id OR w.staff_id = '00000000-0000-0000-0000-000000000000') \
+         WHERE s.active AND s.deleted_at IS NULL AND s.business_id = v.business_id AND (s.id = w.staff_id OR w.staff_id = '00000000-0000-0000-0000-000000000000') \
          AND (l.id IS NOT NULL OR NOT EXISTS (SELECT FROM staff_services o WHERE o.business_id = s.business_id AND o.staff_id = s.id)) \
          ORDER BY s.priority, s.id LIMIT ",
     );

@@ -7,7 +7,7 @@ pub mod calendar;
 pub mod fits;
 pub mod http;
 pub mod interval;
-mod load;
+pub mod load;
 pub mod offers;
 pub mod parameters;
 mod read;

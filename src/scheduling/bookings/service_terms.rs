@@ -69,7 +69,7 @@ fn terms(tenant: &Tenant, wanted: &BTreeSet<(Uuid, Uuid)>) -> Statement {
     );
     sql.bind(wanted.iter().map(|(service, _)| *service).collect::<Vec<_>>()).sql("::uuid[], ");
     sql.bind(wanted.iter().map(|(_, staff)| *staff).collect::<Vec<_>>());
-    sql.sql("::uuid[]) AS w (service_id, staff_id) JOIN services v ON v.id = w.service_id AND v.business_id = ");
+    sql.sql("::uuid[]) AS w (service_id, staff_id) JOIN services v ON v.id = w.service_id AND v.deleted_at IS NULL AND v.business_id = ");
     sql.bind(tenant.id()).sql(
         " LEFT JOIN staff_services l ON l.business_id = v.business_id AND l.service_id = v.id AND l.staff_id = w.staff_id",
     );

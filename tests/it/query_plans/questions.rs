@@ -1,6 +1,7 @@
 //! Every query of the API: each resource by each sort, unfiltered and with each single filter, counted, searched,
 //! paged, with its relations, by id and in batches.
 
+use chrono::{DateTime, TimeDelta};
 use diesel::pg::PgConnection;
 use rapport::analytics::{self, Period};
 use rapport::app::registry::RESOURCES;
@@ -16,6 +17,10 @@ use rapport::http::precondition::IfMatch;
 use rapport::resource::batch::{Returning, sql};
 use rapport::resource::list_query::{FilterOp, List, Projection};
 use rapport::resource::{Cardinality, Changeset, Field, FieldType, PendingRow, Resource, Search, crud, select};
+use rapport::scheduling::availability::interval::Interval;
+use rapport::scheduling::availability::load::{self, Wish};
+use rapport::scheduling::services::SERVICES;
+use rapport::scheduling::staff::STAFF;
 use serde_json::json;
 use uuid::Uuid;
 
@@ -52,6 +57,15 @@ pub fn all(conn: &mut PgConnection) -> Vec<Question> {
     let business = TenantSettings { id, country: "US".into(), time_zone: "UTC".into(), currency: "EUR".into() };
     let tenant = Tenant::for_operator(id);
     let mut questions = statistics(id);
+    let service = ids(conn, &SERVICES)[0];
+    let (staff, from) = (ids(conn, &STAFF), DateTime::UNIX_EPOCH + TimeDelta::days(20_700));
+    for one in [Some(staff[0]), None] {
+        let wish = Wish { service, staff: one, range: Interval::new(from, from + TimeDelta::days(30)) };
+        let asked = &staff[..if one.is_some() { 1 } else { 20 }];
+        for (name, statement) in load::statements(&tenant, &[wish], asked) {
+            questions.push(Question { name: format!("{name}, {} of them", asked.len()), plain: false, statement });
+        }
+    }
     for (user, whose) in [(Some(Uuid::nil()), "a member"), (None, "an API key")] {
         let name = format!("counts of an inbox for {whose}");
         questions.push(Question { name, plain: false, statement: counts::statement(&tenant, user) });
