@@ -80,12 +80,12 @@ pub struct WorkingHours {
     pub start: String,
     /// Past 24:00 on the next day.
     pub end: String,
-    pub breaks: Vec<Break>,
+    pub breaks: Vec<WorkBreak>,
 }
 
 /// Time within working hours in which nothing can be booked.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct Break {
+pub struct WorkBreak {
     pub start: String,
     pub end: String,
 }

@@ -6,7 +6,7 @@ use diesel::prelude::*;
 use uuid::Uuid;
 
 use super::clock::{TimeSpan, clock_text};
-use super::dto::{Break, StaffSchedule, WorkingHours};
+use super::dto::{StaffSchedule, WorkBreak, WorkingHours};
 use super::weekly_hours::{WEEKDAYS, WeeklyHours, WorkTime};
 use crate::auth::Tenant;
 use crate::base::error::{Error, FieldError, Result};
@@ -119,7 +119,7 @@ fn load(conn: &mut PgConnection, tenant: &Tenant, id: Uuid) -> Result<Vec<WorkTi
 }
 
 fn shown(time: WorkTime) -> WorkingHours {
-    let part = |span: TimeSpan| Break { start: clock_text(span.starts), end: clock_text(span.ends) };
+    let part = |span: TimeSpan| WorkBreak { start: clock_text(span.starts), end: clock_text(span.ends) };
     WorkingHours {
         weekday: WEEKDAYS.get(usize::from(time.weekday).wrapping_sub(1)).copied().unwrap_or_default().to_owned(),
         start: clock_text(time.span.starts),
