@@ -143,6 +143,14 @@ fn booking_is_confirmed_moved_cancelled_and_ended() {
     assert_eq!(act("reschedule", json!({ "starts_at": "soon", "to": 1 })).expect(422).faults(), ["/starts_at", "/to"]);
     let stale = api.request("POST", &format!("{path}/cancellation"));
     api.send(stale.header("If-Match", "\"1\"").json(&json!({}))).expect(412);
+    // Said again after a lost answer, it is done once.
+    let again = || {
+        let request = api.request("POST", &format!("{path}/reschedule")).header("Idempotency-Key", "move-1");
+        api.send(request.json(&json!({ "starts_at": "2027-03-01T12:00:00Z" }))).expect(200)
+    };
+    let (first, second) = (again(), again());
+    assert_eq!((first.text, second.header("idempotency-replayed")), (second.text.clone(), "true"));
+    act("reschedule", json!({ "starts_at": "2027-03-01T14:30:00Z" })).expect(200);
     // It cannot have taken place before it has begun.
     assert_eq!(act("completion", json!({})).expect(409).code(), "too_early");
     assert_eq!((status("cancellation"), status("cancellation")), ("cancelled".to_owned(), "cancelled".to_owned()));

@@ -18,7 +18,7 @@ use crate::http::openapi_problems::{
     BodyProblems, CallerProblems, Conflict, NotFound, PreconditionFailed, ServiceProblems,
 };
 use crate::http::precondition::IfMatch;
-use crate::http::routing;
+use crate::http::{idempotency, routing};
 use crate::resource::Row;
 use crate::resource::body::{self, NoBody};
 use crate::resource::http::{id, may_change, no_parameters};
@@ -38,6 +38,7 @@ async fn changed<F>(
     db: &Db,
     caller: &Caller,
     request: &HttpRequest,
+    body: &Bytes,
     name: &'static str,
     change: F,
 ) -> Result<HttpResponse>
@@ -48,8 +49,8 @@ where
     no_parameters(request)?;
     let (id, expected) = (id(&BOOKINGS, request)?, IfMatch::read(request)?);
     let own = tenant.clone();
-    let row = db.for_tenant(&tenant).write(name, move |tx| change(tx, &own, id, expected)).await?;
-    Ok(row.answer().reply())
+    let write = move |tx: &mut Tx<'_>| change(tx, &own, id, expected).map(|row| row.answer());
+    idempotency::write(db, &tenant, request, body, name, write).await
 }
 
 #[utoipa::path(
@@ -73,7 +74,7 @@ where
 async fn cancel(db: Data<Db>, caller: Caller, request: HttpRequest, body: Bytes) -> Result<HttpResponse> {
     may_change(&caller, &BOOKINGS, Action::Write)?;
     body::read::<NoBody>(&body)?;
-    changed(&db, &caller, &request, "cancel_booking", state::cancel).await
+    changed(&db, &caller, &request, &body, "cancel_booking", state::cancel).await
 }
 
 #[utoipa::path(
@@ -97,7 +98,7 @@ async fn cancel(db: Data<Db>, caller: Caller, request: HttpRequest, body: Bytes)
 async fn confirm(db: Data<Db>, caller: Caller, request: HttpRequest, body: Bytes) -> Result<HttpResponse> {
     may_change(&caller, &BOOKINGS, Action::Write)?;
     body::read::<NoBody>(&body)?;
-    changed(&db, &caller, &request, "confirm_booking", state::confirm).await
+    changed(&db, &caller, &request, &body, "confirm_booking", state::confirm).await
 }
 
 #[utoipa::path(
@@ -125,7 +126,7 @@ async fn reschedule(db: Data<Db>, caller: Caller, request: HttpRequest, body: By
     let to = Move { starts_at: asked.starts_at.0, staff_id: asked.staff_id.map(|staff| staff.0) };
     let reschedule =
         move |tx: &mut Tx<'_>, tenant: &Tenant, id, expected| state::reschedule(tx, tenant, id, expected, to);
-    changed(&db, &caller, &request, "reschedule_booking", reschedule).await
+    changed(&db, &caller, &request, &body, "reschedule_booking", reschedule).await
 }
 
 #[utoipa::path(
@@ -151,7 +152,7 @@ async fn complete(db: Data<Db>, caller: Caller, request: HttpRequest, body: Byte
     body::read::<NoBody>(&body)?;
     let complete =
         |tx: &mut Tx<'_>, tenant: &Tenant, id, expected| state::end(tx, tenant, id, expected, state::COMPLETED);
-    changed(&db, &caller, &request, "complete_booking", complete).await
+    changed(&db, &caller, &request, &body, "complete_booking", complete).await
 }
 
 #[utoipa::path(
@@ -176,7 +177,7 @@ async fn miss(db: Data<Db>, caller: Caller, request: HttpRequest, body: Bytes) -
     may_change(&caller, &BOOKINGS, Action::Write)?;
     body::read::<NoBody>(&body)?;
     let miss = |tx: &mut Tx<'_>, tenant: &Tenant, id, expected| state::end(tx, tenant, id, expected, state::NO_SHOW);
-    changed(&db, &caller, &request, "miss_booking", miss).await
+    changed(&db, &caller, &request, &body, "miss_booking", miss).await
 }
 
 #[derive(utoipa::OpenApi)]
