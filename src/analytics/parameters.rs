@@ -9,7 +9,7 @@ use super::period::{Interval, Period, RELATIVE, relative, zone_or_utc};
 use super::statistic::{Grouping, Statistic};
 use crate::auth::TenantSettings;
 use crate::base::error::{Error, FieldError, Result};
-use crate::base::suggest::{did_you_mean, shown, suggestion};
+use crate::base::suggest::{did_you_mean, shown};
 use crate::base::zones;
 
 /// The longest period, in days: ten years, whose days are read within a fraction of a second.
@@ -106,19 +106,10 @@ impl Asked {
             "from" => self.from = self.day(name, value),
             "to" => self.to = self.day(name, value),
             "period" => self.period = self.choice(name, value, RELATIVE),
-            "time_zone" => {
-                // An unescaped plus sign is a space, which no zone has.
-                let zone = value.replace(' ', "+");
-                if zones::get(&zone).is_some() {
-                    self.time_zone = Some(zone);
-                } else {
-                    let known: Vec<String> = zones::names().collect();
-                    let near = suggestion(&zone, &known.iter().map(String::as_str).collect::<Vec<_>>());
-                    let hint = near.map(|name| format!(" Did you mean `{name}`?")).unwrap_or_default();
-                    let detail = format!("`time_zone` is a name of the IANA database, such as `Europe/Berlin`.{hint}");
-                    self.fault(name, "not_a_choice", detail);
-                }
-            }
+            "time_zone" => match zones::of_parameter(value) {
+                Ok(zone) => self.time_zone = Some(zone),
+                Err(detail) => self.fault(name, "not_a_choice", detail),
+            },
             "interval" => {
                 let named = self.choice(name, value, Interval::NAMES);
                 self.interval = named.and_then(Interval::named);

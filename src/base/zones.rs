@@ -13,6 +13,8 @@ use parking_lot::RwLock;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::suggest::suggestion;
+
 /// Where the data of time zones come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
@@ -104,6 +106,19 @@ pub fn get(name: &str) -> Option<Zone> {
 
 pub fn utc() -> Zone {
     Zone(TimeZone::UTC)
+}
+
+/// Returns the name of a known zone as a parameter of a query gives it. Errors: what is wrong with it, for the client.
+pub fn of_parameter(value: &str) -> Result<String, String> {
+    // An unescaped plus sign is a space, which no zone has.
+    let name = value.replace(' ', "+");
+    if get(&name).is_some() {
+        return Ok(name);
+    }
+    let known: Vec<String> = names().collect();
+    let near = suggestion(&name, &known.iter().map(String::as_str).collect::<Vec<_>>());
+    let hint = near.map(|name| format!(" Did you mean `{name}`?")).unwrap_or_default();
+    Err(format!("`time_zone` is a name of the IANA database, such as `Europe/Berlin`.{hint}"))
 }
 
 /// Returns the names of all zones that [`get`] knows.

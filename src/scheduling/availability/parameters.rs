@@ -2,13 +2,13 @@
 
 use std::borrow::Cow;
 
-use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+use chrono::{DateTime, Datelike, NaiveDate, TimeDelta, Utc};
 use uuid::Uuid;
 
 use super::interval::Interval;
 use crate::auth::TenantSettings;
 use crate::base::error::{Error, FieldError, Result};
-use crate::base::suggest::{did_you_mean, shown, suggestion};
+use crate::base::suggest::{did_you_mean, shown};
 use crate::base::zones::{self, Zone};
 
 /// The longest range, in days: two months on a page. A slot each quarter of an hour of twenty members are a hundred thousand in it.
@@ -103,6 +103,15 @@ impl Asked {
         let instant = || value.replace(' ', "+").parse::<DateTime<Utc>>().ok().map(Bound::At);
         let day = value.parse::<NaiveDate>().ok().filter(|_| value.len() == 10).map(Bound::Day);
         let bound = day.or_else(instant);
+        // What lies beyond cannot be counted with, nor stored.
+        let year = |bound: &Bound| match bound {
+            Bound::Day(day) => day.year(),
+            Bound::At(at) => at.year(),
+        };
+        if bound.as_ref().is_some_and(|bound| !(1..=9998).contains(&year(bound))) {
+            self.fault(name, "out_of_range", format!("`{name}` is in the years 1 to 9998."));
+            return None;
+        }
         if bound.is_none() {
             let detail = format!(
                 "`{name}` is a date such as 2027-01-15, of `time_zone`, or a time such as 2027-01-15T09:00:00Z."
@@ -113,16 +122,13 @@ impl Asked {
     }
 
     fn zone(&mut self, value: &str) -> Option<Zone> {
-        let name = value.replace(' ', "+");
-        let zone = zones::get(&name);
-        if zone.is_none() {
-            let known: Vec<String> = zones::names().collect();
-            let near = suggestion(&name, &known.iter().map(String::as_str).collect::<Vec<_>>());
-            let hint = near.map(|name| format!(" Did you mean `{name}`?")).unwrap_or_default();
-            let detail = format!("`time_zone` is a name of the IANA database, such as `Europe/Berlin`.{hint}");
-            self.fault("time_zone", "not_a_choice", detail);
+        match zones::of_parameter(value) {
+            Ok(name) => zones::get(&name),
+            Err(detail) => {
+                self.fault("time_zone", "not_a_choice", detail);
+                None
+            }
         }
-        zone
     }
 
     fn finish(mut self, business: &TenantSettings) -> Result<Parameters> {
@@ -140,7 +146,7 @@ impl Asked {
                 self.fault("to", "out_of_range", format!("A range has {MAX_DAYS} days at most."));
             }
         } else if self.faults.is_empty() {
-            self.fault("from", "out_of_range", "`from` and `to` are in the years 1 to 9999.".into());
+            self.fault("from", "out_of_range", "`from` and `to` are in the years 1 to 9998.".into());
         }
         match (self.service, from, to) {
             (Some(service), Some(from), Some(to)) if self.faults.is_empty() => {
@@ -199,6 +205,9 @@ mod tests {
             "from=2027-01-01&to=2027-03-04",
             "from=2027-01-01&to=2027-01-01&to=2027-01-02",
             "from=2027-01-01&to=2027-01-02&day=1",
+            "from=%2B262142-12-30T00:00:00Z&to=%2B262142-12-31T00:00:00Z",
+            "from=-262143-01-02T00:00:00Z&to=-262143-01-03T00:00:00Z",
+            "from=9999-12-30&to=9999-12-31",
         ] {
             assert!(parse(&format!("{SERVICE}&{query}")).is_err(), "{query}");
         }
