@@ -54,7 +54,7 @@ struct FormerName {
     value: String,
 }
 
-/// Notes that a peer's former names are theirs no more, in any spelling; with a new number all others, with a new id all others. Queries: one.
+/// Notes that a peer's former names are theirs no more; with a new number all other numbers, with a new id all other ids. Queries: one.
 fn supersede(
     tx: &mut Tx<'_>,
     context: &PeerContext<'_>,
@@ -70,13 +70,19 @@ fn supersede(
     sql.sql(" AND peer_id = ").bind(peer).sql(" AND value <> ALL(");
     sql.bind(ids(current).into_iter().chain(current.wa_id.clone()).collect::<Vec<_>>());
     sql.sql(") AND (kind IN ('user_id', 'parent_user_id') AND value = ANY(").bind(ids(previous)).sql(")");
+    // One that comes late, after a newer change, knows nothing of the names since.
+    sql.sql(
+        " OR NOT EXISTS (SELECT FROM contact_identities l WHERE l.business_id = contact_identities.business_id \
+         AND l.peer_id = contact_identities.peer_id AND l.superseded_at > ",
+    );
+    sql.bind(context.at).sql(") AND (false");
     if *is_of_number {
         sql.sql(" OR kind = 'wa_id'");
     }
     if current.user_id.is_some() {
         sql.sql(" OR kind = 'user_id' AND (scope = '' OR scope = ").bind(context.scope.to_owned()).sql(")");
     }
-    Ok(sql.sql(") RETURNING kind, value").load(tx)?)
+    Ok(sql.sql(")) RETURNING kind, value").load(tx)?)
 }
 
 /// Ties all names of who a message reached to that person, as a status tells them together: an answer may come by any of them. Who is not known

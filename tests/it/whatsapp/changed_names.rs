@@ -94,6 +94,23 @@ fn changed_number_moves_the_conversation_in_any_spelling() {
     assert_ne!(thread_of(api, "wamid.3")["contact_id"], thread_of(api, "wamid.1")["contact_id"]);
 }
 
+/// Two changes of a number that arrive the wrong way round: the newest number stays.
+#[test]
+fn late_change_retires_no_newer_number() {
+    let service = Service::start();
+    let api = &service.client;
+    connect(api, NUMBER);
+    send(&service, &by_id("wamid.1", AT, "GB.1", Some("447700900123")));
+    let from = |number: &str| json!({ "from": number, "from_user_id": "GB.1" });
+    let system = |after: &str| json!({ "type": "user_changed_number", "wa_id": after });
+    send(&service, &changed("wamid.3", AT + 20, from("447700900456"), system("447700900789")));
+    send(&service, &changed("wamid.2", AT + 10, from("447700900123"), system("447700900456")));
+    assert_eq!(thread_of(api, "wamid.1")["address"], json!("+447700900789"));
+    send(&service, &text("wamid.4", "447700900789", AT + 30, "Still me"));
+    assert_eq!(thread_of(api, "wamid.4")["id"], thread_of(api, "wamid.1")["id"]);
+    assert_eq!(counts(api), (1, 1));
+}
+
 /// A status says which user a number is: an answer that shows no number is in the conversation that the shop began.
 #[test]
 fn status_tells_whose_number_it_is() {
